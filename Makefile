@@ -1,0 +1,41 @@
+# Everything a stranger needs: `make film`, `make test`. Each makes what it lacks.
+# A choice of index or mirror goes through pip's own means: PIP_OPTIONS, pip.conf, PIP_* variables.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_OPTIONS ?=
+SCENE ?= scenes/first-light.yaml
+
+.PHONY: film draft test bench lint install doctor clean
+
+film: $(VENV)/installed
+	$(BIN)/studio doctor
+	$(BIN)/studio film $(SCENE)
+
+draft: $(VENV)/installed
+	$(BIN)/studio film --draft $(SCENE)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/run.py
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+install: $(VENV)/installed
+
+doctor: $(VENV)/installed
+	$(BIN)/studio doctor
+
+# made anew when what it is made from changes; the last line marks it whole
+$(VENV)/installed: pyproject.toml constraints.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out scenes/.studio

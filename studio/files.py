@@ -1,0 +1,68 @@
+"""Whole files or none: written beside, synced, renamed."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import MachineError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turns a full or unwritable disk, met while writing `path`, into a MachineError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise MachineError(f"{path}: the disk is full; all finished work is kept. Free some space and run again") from error
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, for a file or a folder; renamed onto `path` when the block ends well.
+
+    Nothing is left behind when it does not. Raises MachineError if the disk is full or cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            _sync(beside)
+            if beside.is_dir() and path.is_dir():
+                shutil.rmtree(path)
+            os.replace(beside, path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """The value as readable JSON, whole or not at all."""
+    with atomic(path) as beside:
+        beside.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))

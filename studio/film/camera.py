@@ -1,0 +1,183 @@
+"""The camera: orbit coordinates around what it looks at, moves between them, and the Pose they come to.
+
+A camera is interpolated in azimuth, elevation and log distance, never in positions: a straight line between two
+positions of an orbit would dive towards its middle. The ease of a move describes how it arrives at its own end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..spec import Angle, Duration, Focal, Record
+from .easing import Curve, Ease
+
+Positive = Annotated[float, Field(gt=0)]
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The camera at one instant, in VTK's words; view_angle is vertical, in degrees."""
+
+    position: Point
+    focal_point: Point
+    view_angle: float
+    view_up: Point = (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Where the camera stands around its focal point: degrees, degrees, scene units; and its focal length in mm."""
+
+    azimuth: float
+    elevation: float
+    distance: float
+    lens: float
+    pan: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def height(self) -> float:
+        return self.distance * math.sin(math.radians(self.elevation))
+
+    @property
+    def reach(self) -> float:
+        return self.distance * math.cos(math.radians(self.elevation))
+
+    def pose(self, focal_point: Point) -> Pose:
+        x, y, z = (f + p for f, p in zip(focal_point, self.pan, strict=True))
+        turn = math.radians(self.azimuth)
+        position = (x + self.reach * math.cos(turn), y + self.reach * math.sin(turn), z + self.height)
+        return Pose(position, (x, y, z), math.degrees(2 * math.atan(12.0 / self.lens)))
+
+    def toward(self, other: Orbit, u: float) -> Orbit:
+        """The orbit a share u of the way to another."""
+        def mix(a, b):
+            return a + (b - a) * u
+        return Orbit(
+            mix(self.azimuth, other.azimuth),
+            mix(self.elevation, other.elevation),
+            math.exp(mix(math.log(self.distance), math.log(other.distance))),
+            mix(self.lens, other.lens),
+            tuple(mix(a, b) for a, b in zip(self.pan, other.pan, strict=True)),
+        )
+
+
+class Start(Record):
+    """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate."""
+
+    azimuth: Angle = -60.0
+    elevation: Angle = 35.0
+    distance: Positive = 2.0
+    lens: Focal = 30.0
+
+    def orbit(self) -> Orbit:
+        return Orbit(self.azimuth, self.elevation, self.distance, self.lens)
+
+
+class Key(Record):
+    """One pose of a `keys` move: what is given changes, what is not stays. at: from the start of the move."""
+
+    at: Duration
+    azimuth: Angle | None = None
+    elevation: Angle | None = None
+    distance: Positive | None = None
+    lens: Focal | None = None
+    ease: Ease = Curve("in-out")
+
+    def orbit(self, before: Orbit) -> Orbit:
+        given = {name: value for name in ("azimuth", "elevation", "distance", "lens") if (value := getattr(self, name)) is not None}
+        return replace(before, **given)
+
+
+class Move(Record):
+    """A stretch of camera movement; its components may be combined, and one without any is a hold.
+
+    orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
+    looking at it. rise: camera and focal point up together. zoom: change of focal length. hold: how long to stand still.
+    keys: poses at times instead of components; `over` is then the last of them. ease: how the move arrives at its end.
+    """
+
+    orbit: Angle = 0.0
+    dolly: float = 0.0
+    crane: float = 0.0
+    rise: float = 0.0
+    zoom: Focal = 0.0
+    over: Duration | None = None
+    hold: Duration | None = None
+    keys: tuple[Key, ...] = ()
+    ease: Ease = Curve("in-out")
+
+    @model_validator(mode="after")
+    def _is_one_thing(self):
+        if (self.over is not None) + (self.hold is not None) + bool(self.keys) != 1:
+            raise ValueError("a move takes one of 'over' (how long), 'hold' (stand still so long) or 'keys'")
+        moving = any((self.orbit, self.dolly, self.crane, self.rise, self.zoom))
+        if moving and self.over is None:
+            raise ValueError("orbit, dolly, crane, rise and zoom go with 'over', not with 'hold' or 'keys'")
+        return self
+
+    @property
+    def length(self) -> Duration:
+        return self.over or self.hold or self.keys[-1].at
+
+    def end(self, start: Orbit) -> Orbit:
+        """Where the move arrives from `start`. Raises ValueError if the dolly would pass through the focal point."""
+        if self.keys:
+            end = start
+            for key in self.keys:
+                end = key.orbit(end)
+            return end
+        dollied = start.distance - self.dolly
+        if dollied <= 0.02:
+            raise ValueError(f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at")
+        near = replace(start, distance=dollied)
+        height = near.height + self.crane
+        return replace(
+            near,
+            azimuth=start.azimuth + self.orbit,
+            elevation=math.degrees(math.atan2(height, near.reach)),
+            distance=math.hypot(height, near.reach),
+            lens=start.lens + self.zoom,
+            pan=(start.pan[0], start.pan[1], start.pan[2] + self.rise),
+        )
+
+    def at(self, start: Orbit, seconds: float, fps) -> Orbit:
+        """The orbit some seconds after the move began at `start`."""
+        if self.keys:
+            return self._between_keys(start, seconds, fps)
+        length = self.length.seconds(fps)
+        return start.toward(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
+
+    def _between_keys(self, start: Orbit, seconds: float, fps) -> Orbit:
+        before, since = start, 0.0
+        for key in self.keys:
+            after, until = key.orbit(before), key.at.seconds(fps)
+            if seconds < until:
+                return before.toward(after, key.ease((seconds - since) / (until - since)))
+            before, since = after, until
+        return before
+
+
+class Camera(Record):
+    """A shot's choreography: a start and moves, one after the other; after the last one it holds.
+
+    look_at: `minimiser` follows the marker down, `centre` stays at the middle of the film's height range, or a point.
+    """
+
+    look_at: Literal["minimiser", "centre"] | Point = "minimiser"
+    start: Start = Start()
+    moves: tuple[Move, ...] = ()
+
+    def at(self, seconds: float, fps) -> Orbit:
+        """The orbit at a time of the shot, in seconds."""
+        orbit = self.start.orbit()
+        for move in self.moves:
+            length = move.length.seconds(fps)
+            if seconds < length:
+                return move.at(orbit, seconds, fps)
+            orbit, seconds = move.end(orbit), seconds - length
+        return orbit

@@ -1,0 +1,105 @@
+"""A Frame: everything a renderer needs for one picture, as plain numbers; and the Reel that makes any of them.
+
+Frame n is a pure function of the reel and n: of the cut, the surfaces and the ranges resolved from them once. So frames
+can be made alone, in any order, in any process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..field import Instant, Surfaces
+from ..spec import FrameRate, PixelSize, Record, Size
+from . import overlays
+from .camera import Pose
+from .look import Grade, Look, Paint
+from .terrain import Ranges, colours, heights, ranges
+from .timeline import Cut, Part, Shot
+
+
+class Format(Record):
+    """The picture: its size in pixels, its rate, and how many samples a pixel has along each side."""
+
+    size: PixelSize = Size(1920, 1080)
+    fps: FrameRate = Fraction(24)
+    samples: int = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera on one surface. height [N, N] in scene units, NaN where there is a hole; paint [N, N, 3] linear RGB.
+
+    azimuth: of the camera, which the lamps follow. weight: in the frame.
+    """
+
+    height: np.ndarray
+    paint: np.ndarray
+    pose: Pose
+    azimuth: float
+    look: Look
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: views to be mixed in linear light, the type over them, and the grade."""
+
+    number: int
+    views: tuple[View, ...]
+    overlays: tuple[overlays.Overlay, ...]
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Reel:
+    """A cut with its surfaces, look and type. notes: what is said of a paint's field, by field."""
+
+    cut: Cut
+    surfaces: Surfaces
+    look: Look
+    type: overlays.Type
+    size: Size
+    notes: dict[str, str]
+    ranges: Ranges
+
+    @classmethod
+    def of(cls, shots: tuple[Shot, ...], surfaces: Surfaces, look: Look, kind: overlays.Type, form: Format,
+           notes: dict[str, str]) -> Reel:
+        """The reel of some shots. Raises ValueError if nothing finite was measured."""
+        paints = tuple(shot.colour or look.colour for shot in shots)
+        return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, ranges(surfaces, look, paints))
+
+    def frame(self, number: int) -> Frame:
+        """Frame `number` of the film, from 0."""
+        parts = self.cut.at(number)
+        seconds = float(number / self.cut.fps)
+        leading = max(parts, key=lambda part: part.weight)
+        type_ = overlays.title(self.type, seconds, self.type.title_for.seconds(self.cut.fps))
+        type_ += overlays.live(self.type, self._instant(leading))
+        views = []
+        for part in parts:
+            paint = part.shot.colour or self.look.colour
+            views.append(self._view(part, paint))
+            type_ += overlays.captions(self.type, self.look, paint, self.ranges, self.notes[paint.field],
+                                       self.size.width / self.size.height, part.weight)
+        return Frame(number, tuple(views), tuple(type_), self.look.grade)
+
+    def _instant(self, part: Part) -> Instant:
+        return self.surfaces.at(part.shot.coordinate(part.seconds, self.cut.fps))
+
+    def _view(self, part: Part, paint: Paint) -> View:
+        instant = self._instant(part)
+        height = heights(instant, self.look, self.ranges)
+        orbit = part.shot.camera.at(part.seconds, self.cut.fps)
+        pose = orbit.pose(self._focus(part.shot.camera.look_at, height))
+        return View(height, colours(instant, self.look, paint, self.ranges), pose, orbit.azimuth, self.look, part.weight)
+
+    def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:
+        if not isinstance(look_at, str):
+            return look_at
+        centre = float(height[height.shape[0] // 2, height.shape[1] // 2])
+        middle = self.look.height.exaggeration / 2
+        return 0.0, 0.0, centre if look_at == "minimiser" and np.isfinite(centre) else middle

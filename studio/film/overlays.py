@@ -1,0 +1,130 @@
+"""Type on the picture: what it says and where, as plain numbers. Positions and sizes are shares of the picture's height.
+
+The picture always says what it shows: the live line (epoch and loss), and one small line with the facts of the slice.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from ..field import Instant
+from ..spec import Colour, Duration, Record, Time, nearest
+from .easing import in_out_sine
+from .look import Height, Look, Paint, table
+from .terrain import Ranges
+
+MARGIN = 0.06
+WORDS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
+
+
+def _live(text: str) -> str:
+    try:
+        for _, name, _, _ in string.Formatter().parse(text):
+            if name is not None and name not in WORDS:
+                raise ValueError(f"no number called '{name}'{nearest(name, WORDS)}")
+        text.format(**dict.fromkeys(WORDS, 1.0))
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"'{text}' cannot be filled in: {error}") from None
+    return text
+
+
+class Type(Record):
+    """title: shown at the start, for title_for. live: a line with numbers in braces, formatted as in Python.
+
+    notes: the small line that says how the slice was measured. legend: the colour scale. size: of the live line.
+    """
+
+    title: str | None = None
+    title_for: Duration = Time(4.0)
+    live: Annotated[str, AfterValidator(_live)] | None = "epoch {epoch:.1f}    loss {loss:.3f}"
+    notes: bool = True
+    legend: bool = True
+    colour: Colour = "#e8e6f0"
+    size: Annotated[float, Field(gt=0, le=0.2)] = 0.03
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of type whose baseline starts, or with align="right" ends, at (x, y) from the top left."""
+
+    text: str
+    x: float
+    y: float
+    size: float
+    opacity: float
+    weight: str = "Regular"
+    align: Literal["left", "right"] = "left"
+    colour: str = "#ffffff"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A horizontal strip of linear colours [n, 3], with its upper left corner at (x, y) from the top left."""
+
+    colours: np.ndarray
+    x: float
+    y: float
+    width: float
+    height: float
+    opacity: float
+
+
+Overlay = Text | Bar
+
+
+def live(kind: Type, instant: Instant) -> list[Overlay]:
+    """The line with the numbers of this instant."""
+    if not kind.live:
+        return []
+    return [Text(kind.live.format(**_numbers(instant)), MARGIN, 1 - MARGIN, kind.size, 0.92, colour=kind.colour)]
+
+
+def title(kind: Type, seconds: float, length: float) -> list[Overlay]:
+    """The title at a time of the film; it comes in 0.8 s and goes in 1.2 s."""
+    if not kind.title or not 0 <= seconds < length:
+        return []
+    opacity = 0.95 * in_out_sine(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
+    return [Text(kind.title, MARGIN, MARGIN + 2.1 * kind.size, 2.1 * kind.size, opacity, "Light", colour=kind.colour)]
+
+
+def _numbers(instant: Instant) -> dict[str, float]:
+    loss = instant.values["loss"]
+    numbers = dict.fromkeys(WORDS, float("nan")) | dict(instant.metrics)
+    return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
+
+
+def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, aspect: float, opacity: float) -> list[Overlay]:
+    """What a view says of itself: the notes and the colour scale. aspect: width over height of the picture."""
+    size, low_line = 0.5 * kind.size, 1 - MARGIN + 0.72 * kind.size
+    small = {"size": size, "colour": kind.colour}
+    found: list[Overlay] = []
+    if kind.notes:
+        found.append(Text(notes, MARGIN, low_line, opacity=0.55 * opacity, **small))
+    if kind.legend:
+        low, high = (f"{_unscaled(end, paint, look):.2g}" for end in ranges.of(paint))
+        name = "share of negative curvature" if paint.field == "convexity" else paint.field
+        width, right = 0.24, aspect - MARGIN
+        found += [
+            Bar(table(paint.map), right - width, 1 - MARGIN - 0.006, width, 0.006, 0.9 * opacity),
+            Text(name, right, 1 - MARGIN - 0.018, opacity=0.7 * opacity, align="right", **small),
+            Text(high, right, low_line, opacity=0.7 * opacity, align="right", **small),
+            Text(low, right - width, low_line, opacity=0.7 * opacity, **small),
+        ]
+    return found
+
+
+def _unscaled(value: float, paint: Paint, look: Look) -> float:
+    scale = paint.scale
+    if scale == "height":
+        scale = look.height.scale if paint.field == look.height.field else "linear"
+    return {"log": np.exp, "sqrt": np.square, "linear": float}[scale](value)
+
+
+def height_words(height: Height) -> str:
+    """How the picture's notes name the height."""
+    return {"log": "log {}", "sqrt": "\u221a{}", "linear": "{}"}[height.scale].format(height.field)

@@ -1,0 +1,69 @@
+"""The grade: linear light to the finished eight-bit picture, by bloom, vignette, a filmic shoulder and grain."""
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from ..film.look import Grade
+
+_CODES = 4096
+_BRIGHTEST = 4.0        # the shoulder's table ends here; it is flat long before
+_BLOCK = 8
+
+
+def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
+    """Linear light [H, W, 3], float32, as sRGB codes [H, W, 3], uint8. number: of the frame, which seeds its grain."""
+    height, width = light.shape[:2]
+    picture = light + grade.bloom * _bloom(light, grade.threshold) if grade.bloom else light.copy()
+    picture *= _vignette(height, width, grade.vignette)
+    if grade.saturation != 1:
+        grey = (picture @ np.array([0.2126, 0.7152, 0.0722], np.float32))[..., None]
+        picture -= grey
+        picture *= np.float32(grade.saturation)
+        picture += grey
+        np.maximum(picture, 0, out=picture)
+    np.sqrt(picture, out=picture)
+    picture *= np.float32((_CODES - 1) / np.sqrt(_BRIGHTEST))
+    codes = _shoulder().take(picture.astype(np.uint16), mode="clip")
+    codes += _grain(height, width, number, 255 * grade.grain)[..., None]
+    return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+
+
+def _bloom(light: np.ndarray, threshold: float) -> np.ndarray:
+    """Light above the threshold, spread over three widths, worked out at an eighth of the size."""
+    height, width = light.shape[:2]
+    tall, wide = -(-height // _BLOCK), -(-width // _BLOCK)
+    rows = np.add.reduceat(light, np.arange(0, height, _BLOCK), axis=0)
+    blocks = np.add.reduceat(rows, np.arange(0, width, _BLOCK), axis=1)
+    counts = np.minimum(_BLOCK, height - _BLOCK * np.arange(tall))[:, None] * np.minimum(_BLOCK, width - _BLOCK * np.arange(wide))
+    bright = np.maximum(blocks / counts[..., None].astype(np.float32) - np.float32(threshold), 0)
+    reach = height / 60 / _BLOCK
+    spread = sum(gaussian_filter(bright, (s, s, 0)) for s in (reach / 2, reach, reach * 3.2))
+    channels = (Image.fromarray(np.ascontiguousarray(spread[..., c])) for c in range(3))
+    box = (0, 0, width / _BLOCK, height / _BLOCK)
+    return np.stack([c.resize((width, height), Image.Resampling.BILINEAR, box=box) for c in channels], axis=-1)
+
+
+@lru_cache(maxsize=2)
+def _vignette(height: int, width: int, strength: float) -> np.ndarray:
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
+    return (1 - np.float32(strength) * np.minimum((x * x + y * y) / 2, 1))[..., None]
+
+
+@lru_cache(maxsize=1)
+def _shoulder() -> np.ndarray:
+    """sRGB code in 0..255, plus a half, of light by its square root; straight below 0.6, then a soft approach to 1."""
+    light = _BRIGHTEST * (np.arange(_CODES) / (_CODES - 1)) ** 2
+    shown = np.where(light < 0.6, light, 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4)))
+    srgb = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055)
+    return (255 * srgb + 0.5).astype(np.float32)
+
+
+def _grain(height: int, width: int, number: int, strength: float) -> np.ndarray:
+    """Noise [H, W] in codes that is a function of the frame's number alone: grain, and the dither that hides eight bits."""
+    random = np.random.Generator(np.random.SFC64(number))
+    dither = random.random((height, width), dtype=np.float32) - np.float32(0.5)
+    return dither + np.float32(strength) * random.standard_normal((height, width), dtype=np.float32) if strength else dither

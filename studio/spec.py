@@ -1,0 +1,355 @@
+"""The scene language: YAML text becomes frozen records, and every mistake keeps its place in the file.
+
+A record's fields are its YAML keys. Every scalar reaches the record as text, and the record's own types parse it,
+so `5e-4` is a number, `no` a word, and `12s` a time. All mistakes are reported at once, each as
+`file:line:column: key.path: what was found; what was expected`.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+
+from .errors import SceneError
+
+
+class Record(BaseModel):
+    """Frozen, hashable and comparable by value; unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def mistakes(self) -> Iterable[tuple[tuple, str]]:
+        """(path of keys, what is wrong) for what no single field can tell. Asked once, of the whole scene."""
+        return ()
+
+
+R = TypeVar("R", bound=Record)
+
+
+def digest(*parts: Any) -> str:
+    """32 hex digits that name the parts: records, numbers, words, and lists or mappings of them."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json")
+    return str(part)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean 'x'?` with the closest word, or `; one of a, b, c` when none is close."""
+    words = list(words)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; one of {', '.join(words)}"
+
+
+# --- kinds -----------------------------------------------------------------------------------------------------------
+
+class _WordIsKind:
+    """Lets a kind without further keys be written as its bare word, in YAML and in the JSON Schema."""
+
+    def __get_pydantic_json_schema__(self, core_schema, handler):
+        schema = handler(core_schema)
+        words = list(schema.get("discriminator", {}).get("mapping", {}))
+        return {"anyOf": [schema, {"enum": words}]} if words else schema
+
+
+BY_KIND = (
+    Field(discriminator="kind"),
+    BeforeValidator(lambda given: {"kind": given} if isinstance(given, str) else given),
+    _WordIsKind(),
+)
+"""What turns a union of records into a family: `Model = Annotated[Mlp | Resnet, *BY_KIND]`."""
+
+
+# --- units -----------------------------------------------------------------------------------------------------------
+
+def _unit(parse: Callable[[str], Any], schema: dict, **serial) -> tuple:
+    """A scalar that is parsed when it is text, and taken as it is when it comes from Python."""
+    def read(given):
+        return parse(given.strip()) if isinstance(given, str) else given
+    return BeforeValidator(read), WithJsonSchema(schema), *([PlainSerializer(**serial)] if serial else [])
+
+
+def _number(text: str, suffix: str, example: str) -> float:
+    match = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d+)?)\s*{re.escape(suffix)}", text)
+    try:
+        return float(match.group(1))
+    except (AttributeError, ValueError):
+        raise ValueError(f"'{text}' is not understood; write it like {example}") from None
+
+
+@dataclass(frozen=True, order=True)
+class Time:
+    """A stretch of film in seconds or frames: `12s`, `288f`, `1:30` (minutes:seconds)."""
+
+    amount: float
+    unit: str = "s"
+
+    def seconds(self, fps: Fraction) -> float:
+        return self.amount if self.unit == "s" else float(self.amount / fps)
+
+    def frames(self, fps: Fraction) -> int:
+        """To the nearest whole frame."""
+        return round(self.amount * fps) if self.unit == "s" else round(self.amount)
+
+    def __str__(self):
+        return f"{self.amount:g}{self.unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Time":
+        if re.fullmatch(r"\d+(:\d{1,2}){1,2}(\.\d+)?", text):
+            amount = 0.0
+            for part in text.split(":"):
+                amount = amount * 60 + float(part)
+            return cls(amount)
+        unit = "f" if text.endswith("f") else "s"
+        amount = _number(text, unit, "12s, 288f or 1:30")
+        if amount < 0:
+            raise ValueError(f"'{text}' is before the start; times are 0s or later")
+        return cls(amount, unit)
+
+
+class Size(NamedTuple):
+    """Width and height in pixels: `1920x1080`."""
+
+    width: int
+    height: int
+
+    def __str__(self):
+        return f"{self.width}x{self.height}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        match = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
+        if not match or not (0 < int(match[1]) <= 16384 and 0 < int(match[2]) <= 16384):
+            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most 16384 a side")
+        return cls(int(match[1]), int(match[2]))
+
+
+def _fps(text: str) -> Fraction:
+    ntsc = {"23.976": 24, "29.97": 30, "59.94": 60, "47.952": 48, "119.88": 120}
+    rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else _fraction(text)
+    if not 1 <= rate <= 240:
+        raise ValueError(f"{text} frames per second; expected 1 to 240")
+    return rate
+
+
+def _fraction(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
+
+
+def _size(given):
+    return Size.parse(given) if isinstance(given, str) else Size(*given)
+
+
+Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}, func=str)]
+PixelSize = Annotated[Size, BeforeValidator(_size), PlainSerializer(str),
+                      WithJsonSchema({"type": "string", "pattern": r"^\d+x\d+$"})]
+FrameRate = Annotated[Fraction, BeforeValidator(lambda given: _fps(str(given))), PlainSerializer(str),
+                      WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})]
+Angle = Annotated[float, *_unit(lambda text: _number(text, "deg", "120deg"),
+                                {"type": "string", "pattern": "deg$"})]
+"""Degrees, written `120deg`."""
+Focal = Annotated[float, *_unit(lambda text: _number(text, "mm", "35mm"), {"type": "string", "pattern": "mm$"})]
+"""Focal length in millimetres over a 24 mm high gate, written `35mm`."""
+
+
+Folder = Annotated[Path, AfterValidator(lambda path, info: (info.context or {}).get("folder", Path()) / path)]
+"""A folder; relative to the scene's file."""
+
+
+def _colour(text: str) -> str:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"'{text}' is not a colour; write it like #ff8a2b")
+    return text.lower()
+
+
+Colour = Annotated[str, *_unit(_colour, {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+def read(path: str | Path, kind: type[R]) -> R:
+    """The record a YAML file describes; folders in it are relative to the file. Raises SceneError with every mistake."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SceneError(f"{path}: is not UTF-8 text") from error
+    return parse(text, kind, name=str(path), folder=path.parent)
+
+
+def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path()) -> R:
+    """The record that YAML text describes. name: what complaints call it. folder: that relative paths start from."""
+    node = _compose(text, name)
+    mistakes: list[str] = []
+    data = _data(node, name, mistakes)
+    if not isinstance(data, dict):
+        mistakes.append(f"{name}:1:1: expected keys and values, such as `title: First light`")
+        raise SceneError(*mistakes)
+    try:
+        record = kind.model_validate(data, context={"folder": folder})
+        mistakes += [_complaint({"loc": path, "type": "mistake", "what": what}, kind, node, name) for path, what in record.mistakes()]
+    except ValidationError as error:
+        mistakes += _once(_complaint(found, kind, node, name) for found in error.errors())
+    if mistakes:
+        raise SceneError(*mistakes)
+    return record
+
+
+def _once(complaints: Iterable[str]) -> list[str]:
+    """The first complaint at each place: a value that fits no member of a union is one mistake, not several."""
+    first: dict[str, str] = {}
+    for complaint in complaints:
+        first.setdefault(complaint.split(": ", 1)[0], complaint)
+    return list(first.values())
+
+
+def plain(text: str, *, name: str) -> Any:
+    """YAML text as dicts, lists and text scalars, for files whose record is built elsewhere. Raises SceneError."""
+    mistakes: list[str] = []
+    data = _data(_compose(text, name), name, mistakes)
+    if mistakes:
+        raise SceneError(*mistakes)
+    return data
+
+
+def _compose(text: str, name: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise SceneError(f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise SceneError(f"{name}: {error}") from error
+
+
+def _data(node: yaml.Node | None, name: str, mistakes: list[str]) -> Any:
+    """The node as dicts, lists and text, with repeated keys noted as mistakes."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_data(item, name, mistakes) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        mapping = {}
+        for key, value in node.value:
+            if key.value in mapping:
+                mistakes.append(f"{_place(key, name)}: '{key.value}' stands here for the second time; keep one")
+            mapping[key.value] = _data(value, name, mistakes)
+        return mapping
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return None
+    return node.value
+
+
+def _place(node: yaml.Node, name: str) -> str:
+    return f"{name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def _complaint(error: Mapping[str, Any], kind: type, node: yaml.Node, name: str) -> str:
+    """One pydantic error in our words, at its place in the file."""
+    steps, node, types = _follow(error["loc"], kind, node)
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+    return f"{_place(node, name)}: {path + ': ' if path else ''}{_words(error, types)}"
+
+
+def _follow(loc: tuple, kind: Any, node: yaml.Node) -> tuple[list, yaml.Node, Any]:
+    """Walks the tree along a pydantic location: (the path as the file spells it, the node it ends on, the record there)."""
+    steps, record = [], kind
+    for step in loc:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node, kind = node.value[step], _element(kind)
+        elif isinstance(node, yaml.MappingNode):
+            record = _record(kind)
+            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
+            field = record.model_fields.get(step) if record else None
+            if pair is None and field is None:          # a union's tag, or pydantic's own '[key]'
+                kind = _member(kind, step) or kind
+                continue
+            if pair is not None:
+                node = pair[0] if record and field is None else pair[1]
+            kind = _annotated(field) if field else _element(kind)
+        else:
+            kind = _member(kind, step) or kind
+            continue
+        steps.append(step)
+    return steps, node, record
+
+
+def _annotated(field) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _options(kind: Any) -> list:
+    """The types a type may stand for, with Annotated, Optional and unions taken apart."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [option for part in get_args(kind) for option in _options(part)]
+    return [kind]
+
+
+def _record(kind: Any) -> type[Record] | None:
+    return next((o for o in _options(kind) if isinstance(o, type) and issubclass(o, Record)), None)
+
+
+def _member(kind: Any, tag: Any) -> type[Record] | None:
+    """The member of a family whose kind is `tag`."""
+    for option in _options(kind):
+        if isinstance(option, type) and issubclass(option, Record):
+            field = option.model_fields.get("kind")
+            if field is not None and tag in get_args(field.annotation):
+                return option
+    return None
+
+
+def _element(kind: Any) -> Any:
+    """The type of the items of a list, tuple or mapping."""
+    for option in _options(kind):
+        arguments = [a for a in get_args(option) if a is not Ellipsis]
+        if get_origin(option) in (list, tuple, dict) and arguments:
+            return arguments[-1]
+    return None
+
+
+def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
+    context, found = error.get("ctx", {}), error.get("input")
+    match error["type"]:
+        case "mistake":
+            return error["what"]
+        case "extra_forbidden":
+            return f"unknown key '{error['loc'][-1]}'{nearest(str(error['loc'][-1]), record.model_fields if record else [])}"
+        case "missing":
+            return f"the key '{error['loc'][-1]}' is missing"
+        case "literal_error":
+            return f"no {error['loc'][-1]} '{found}'{nearest(str(found), re.findall(chr(39) + '(.*?)' + chr(39), context['expected']))}"
+        case "union_tag_invalid":
+            return f"unknown kind '{context['tag']}'{nearest(context['tag'], re.findall(chr(39) + '(.*?)' + chr(39), context['expected_tags']))}"
+        case "union_tag_not_found":
+            return "the key 'kind' is missing"
+        case "value_error":
+            return str(context["error"])
+        case "model_type" | "model_attributes_type" | "dict_type" | "list_type" | "tuple_type":
+            return f"expected {'a list' if 'l' == error['type'][0] or 't' == error['type'][0] else 'keys and values'}, found '{found}'"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"expected a whole number, found '{found}'"
+        case "float_parsing" | "float_type":
+            return f"expected a number, found '{found}'"
+        case "string_type" if found is None:
+            return "a value is missing"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{found}'"

@@ -1,0 +1,139 @@
+"""The shelf: what was computed, by the digest of what it was computed from.
+
+    runs/<digest>/              a training run (see studio.training.checkpoints)
+    slices/<digest>.zarr        measured values over (beta, alpha) of one slice; row by row, with a mask `done`
+    pieces/<digest>.<suffix>    encoded pieces of film
+    scenes/<name>.json          what a scene last used, so that `clean` and `status` know
+    locks/                      one owner at a time for each digest that is being written
+
+A file that exists is whole. A row of a slice counts once `done` says so, and `done` is written after the values.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .errors import MachineError
+from .field import Grid
+from .files import atomic, read_json, writing, write_json
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder. Everything on it can be deleted and made again; nothing on it is ever changed in meaning."""
+
+    root: Path
+
+    @classmethod
+    def beside(cls, scene: Path, chosen: Path | None = None) -> Shelf:
+        """The chosen one, else the one STUDIO_SHELF names, else `.studio` beside the scene."""
+        return cls(Path(chosen or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio").resolve())
+
+    def run(self, key: str) -> Path:
+        return self.root / "runs" / key
+
+    def slice(self, key: str) -> Slice:
+        return Slice(self.root / "slices" / f"{key}.zarr")
+
+    def piece(self, key: str, suffix: str) -> Path:
+        return self.root / "pieces" / f"{key}{suffix}"
+
+    @contextmanager
+    def owning(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Sole ownership of a key among all processes; calls `waiting` once if another has it. Released by death, too."""
+        from filelock import FileLock, Timeout
+
+        lock = self.root / "locks" / f"{key}.lock"
+        with writing(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held = FileLock(lock)
+            try:
+                held.acquire(timeout=0)
+            except Timeout:
+                waiting()
+                held.acquire()
+        try:
+            yield
+        finally:
+            held.release()
+
+    def remember(self, name: str, **used: Any) -> None:
+        """Notes what a scene used, over what was noted before."""
+        path = self.root / "scenes" / f"{name}.json"
+        write_json(path, self.remembered(name) | used)
+
+    def remembered(self, name: str) -> dict[str, Any]:
+        path = self.root / "scenes" / f"{name}.json"
+        return read_json(path) if path.is_file() else {}
+
+    def unused(self) -> list[Path]:
+        """What no existing scene used when it was last made, and temporaries that a killed process left."""
+        notes = [read_json(path) for path in (self.root / "scenes").glob("*.json")]
+        used = {key for note in notes if Path(note["scene"]).is_file() for key in note.get("keys", ())}
+        found = [path for room in ("runs", "slices", "pieces") for path in (self.root / room).glob("*")]
+        return [path for path in found if path.name.partition(".")[0] not in used]
+
+    def size(self, paths: Iterable[Path] | None = None) -> int:
+        """Bytes of some paths, or of everything on the shelf."""
+        roots = [self.root] if paths is None else paths
+        return sum(file.stat().st_size for root in roots for file in (root.rglob("*") if root.is_dir() else [root]) if file.is_file())
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The measured values of one slice, as a zarr group that xarray opens: fields over (beta, alpha), and `done` over beta."""
+
+    path: Path
+
+    def create(self, grid: Grid, fields: Iterable[str], provenance: Mapping[str, Any]) -> None:
+        """An empty slice, unless it is there already. Values that are not measured yet are NaN; only `done` tells."""
+        if self.path.is_dir():
+            return
+        n = grid.points
+        empty = xr.Dataset(
+            {name: (("beta", "alpha"), np.full((n, n), np.nan)) for name in fields} | {"done": ("beta", np.zeros(n, bool))},
+            coords={"alpha": grid.axis, "beta": grid.axis},
+            attrs={key: str(value) for key, value in provenance.items()},
+        )
+        chunks = {name: {"chunks": (1, n)} for name in fields} | {"done": {"chunks": (1,)}}
+        # an unmeasured row and a row of NaN must differ on disk too
+        with atomic(self.path) as beside:
+            empty.to_zarr(beside, encoding=chunks, consolidated=False, zarr_format=3, write_empty_chunks=True)
+
+    def write(self, row: int, values: Mapping[str, np.ndarray]) -> None:
+        """The measured values of one row of beta, then its mark. Only the owner of the slice may write."""
+        import zarr
+
+        with writing(self.path):
+            group = zarr.open_group(self.path, mode="r+")
+            for name, measured in values.items():
+                group[name][row] = measured
+            group["done"][row] = True
+
+    def missing(self) -> list[int]:
+        """Rows that are not measured yet; all of them raise KeyError if the slice does not exist."""
+        return np.flatnonzero(~self.read()["done"].values).tolist()
+
+    @property
+    def whole(self) -> bool:
+        return self.path.is_dir() and not self.missing()
+
+    def read(self) -> xr.Dataset:
+        """Everything measured so far. Raises MachineError if the shelf's file is broken."""
+        try:
+            return xr.open_zarr(self.path, consolidated=False).load()
+        except Exception as error:
+            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error

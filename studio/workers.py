@@ -1,0 +1,72 @@
+"""Where tasks run: in single-threaded worker processes on this machine. Nothing else in studio knows.
+
+A task is a function and plain arguments, all picklable; it names its inputs by records and shelf keys. Results come as
+they are ready. A worker dies with its parent, however that died.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import MachineError
+
+# One thread each: on shared cores two threads in one process are slower than one. LP: the software GL's own threads.
+_ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
+
+Task = tuple[Callable[..., Any], tuple]
+
+
+def default_count() -> int:
+    """As many workers as there are cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def pool(count: int) -> Iterator[Callable[[Iterable[Task]], Iterator[tuple[int, Any]]]]:
+    """A function that runs tasks and yields (index, result) as each is ready. Workers end with the block."""
+    before = {name: os.environ.get(name) for name in _ALONE}
+    os.environ.update(_ALONE)
+    executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
+    try:
+        yield lambda tasks: _run(executor, count, tasks)
+    except BaseException:
+        for worker in list((executor._processes or {}).values()):
+            worker.kill()
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        executor.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _run(executor: ProcessPoolExecutor, count: int, tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+    """Keeps two tasks a worker in flight, so that memory stays bounded however many there are."""
+    waiting: dict = {}
+    queue = enumerate(tasks)
+    try:
+        while True:
+            while len(waiting) < 2 * count and (item := next(queue, None)) is not None:
+                index, (function, arguments) = item
+                waiting[executor.submit(function, *arguments)] = index
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise MachineError("a worker died (out of memory, or killed); what it had finished is kept, run again") from error
+
+
+def _begin() -> None:
+    """In each worker: Ctrl-C is the parent's to handle, and a dead parent's worker stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
