@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +25,7 @@ from .errors import SceneError
 class Record(BaseModel):
     """Frozen, hashable and comparable by value; unknown keys are mistakes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     def mistakes(self) -> Iterable[tuple[tuple, str]]:
         """(path of keys, what is wrong) for what no single field can tell. Asked once, of the whole scene."""
@@ -33,6 +33,15 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+Mistake = tuple[yaml.Node, str]
+"""Where, and what is wrong."""
+
+
+class Table(dict):
+    """A mapping inside a record: hashable, since nothing changes it once it was read."""
+
+    def __hash__(self):
+        return hash(tuple(self.items()))
 
 
 def digest(*parts: Any) -> str:
@@ -78,12 +87,14 @@ BY_KIND = (
 def _unit(parse: Callable[[str], Any], schema: dict, **serial) -> tuple:
     """A scalar that is parsed when it is text, and taken as it is when it comes from Python."""
     def read(given):
+        if isinstance(given, (dict, list)):
+            raise ValueError(f"expected a single value, found '{given}'")
         return parse(given.strip()) if isinstance(given, str) else given
     return BeforeValidator(read), WithJsonSchema(schema), *([PlainSerializer(**serial)] if serial else [])
 
 
 def _number(text: str, suffix: str, example: str) -> float:
-    match = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d+)?)\s*{re.escape(suffix)}", text)
+    match = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d\d?)?)\s*{re.escape(suffix)}", text)
     try:
         return float(match.group(1))
     except (AttributeError, ValueError):
@@ -105,7 +116,7 @@ class Time:
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
     def __str__(self):
-        return f"{self.amount:g}{self.unit}"
+        return f"{self.amount:.12g}{self.unit}"     # digests are made from this text
 
     @classmethod
     def parse(cls, text: str) -> "Time":
@@ -154,7 +165,7 @@ def _fraction(text: str) -> Fraction:
 
 
 def _size(given):
-    return Size.parse(given) if isinstance(given, str) else Size(*given)
+    return given if isinstance(given, Size) else Size.parse(str(given))
 
 
 Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}, func=str)]
@@ -199,35 +210,27 @@ def read(path: str | Path, kind: type[R]) -> R:
 def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path()) -> R:
     """The record that YAML text describes. name: what complaints call it. folder: that relative paths start from."""
     node = _compose(text, name)
-    mistakes: list[str] = []
-    data = _data(node, name, mistakes)
+    mistakes: list[Mistake] = []
+    data = _data(node, mistakes)
     if not isinstance(data, dict):
-        mistakes.append(f"{name}:1:1: expected keys and values, such as `title: First light`")
-        raise SceneError(*mistakes)
+        raise SceneError(f"{name}:1:1: expected keys and values, such as `title: First light`")
     try:
         record = kind.model_validate(data, context={"folder": folder})
-        mistakes += [_complaint({"loc": path, "type": "mistake", "what": what}, kind, node, name) for path, what in record.mistakes()]
+        errors = [{"loc": path, "type": "mistake", "what": what} for path, what in record.mistakes()]
     except ValidationError as error:
-        mistakes += _once(_complaint(found, kind, node, name) for found in error.errors())
+        errors = error.errors()
+    mistakes += _complaints(errors, kind, node)
     if mistakes:
-        raise SceneError(*mistakes)
+        raise SceneError(*_placed(mistakes, name))
     return record
-
-
-def _once(complaints: Iterable[str]) -> list[str]:
-    """The first complaint at each place: a value that fits no member of a union is one mistake, not several."""
-    first: dict[str, str] = {}
-    for complaint in complaints:
-        first.setdefault(complaint.split(": ", 1)[0], complaint)
-    return list(first.values())
 
 
 def plain(text: str, *, name: str) -> Any:
     """YAML text as dicts, lists and text scalars, for files whose record is built elsewhere. Raises SceneError."""
-    mistakes: list[str] = []
-    data = _data(_compose(text, name), name, mistakes)
+    mistakes: list[Mistake] = []
+    data = _data(_compose(text, name), mistakes)
     if mistakes:
-        raise SceneError(*mistakes)
+        raise SceneError(*_placed(mistakes, name))
     return data
 
 
@@ -241,31 +244,44 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         raise SceneError(f"{name}: {error}") from error
 
 
-def _data(node: yaml.Node | None, name: str, mistakes: list[str]) -> Any:
-    """The node as dicts, lists and text, with repeated keys noted as mistakes."""
+def _data(node: yaml.Node | None, mistakes: list[Mistake]) -> Any:
+    """The node as dicts, lists and text, with repeated keys and keys that are no words noted as mistakes."""
     if isinstance(node, yaml.SequenceNode):
-        return [_data(item, name, mistakes) for item in node.value]
+        return [_data(item, mistakes) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         mapping = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                mistakes.append((key, "a key is a single word; a text with braces or brackets needs quotes"))
+                continue
             if key.value in mapping:
-                mistakes.append(f"{_place(key, name)}: '{key.value}' stands here for the second time; keep one")
-            mapping[key.value] = _data(value, name, mistakes)
+                mistakes.append((key, f"'{key.value}' stands here for the second time; keep one"))
+            mapping[key.value] = _data(value, mistakes)
         return mapping
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return None
     return node.value
 
 
-def _place(node: yaml.Node, name: str) -> str:
-    return f"{name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+def _placed(mistakes: list[Mistake], name: str) -> list[str]:
+    """Mistakes as `file:line:column: what`, from top to bottom."""
+    marks = sorted(((node.start_mark.line + 1, node.start_mark.column + 1, what) for node, what in mistakes), key=lambda m: m[:2])
+    return [f"{name}:{line}:{column}: {what}" for line, column, what in marks]
 
 
-def _complaint(error: Mapping[str, Any], kind: type, node: yaml.Node, name: str) -> str:
-    """One pydantic error in our words, at its place in the file."""
-    steps, node, types = _follow(error["loc"], kind, node)
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
-    return f"{_place(node, name)}: {path + ': ' if path else ''}{_words(error, types)}"
+def _complaints(errors: Iterable[Mapping[str, Any]], kind: type, root: yaml.Node) -> Iterator[Mistake]:
+    """Pydantic's errors in our words. The first at each path counts: a value that fits no member of a union is one mistake.
+
+    A mistake inside a value hides those of the value itself, which only follow from it.
+    """
+    first: dict[tuple, tuple] = {}
+    for error in errors:
+        steps, node, record = _follow(error["loc"], kind, root)
+        first.setdefault(tuple(steps), (node, _words(error, record)))
+    for steps, (node, what) in first.items():
+        if not any(len(steps) < len(other) and other[: len(steps)] == steps for other in first):
+            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+            yield node, f"{path + ': ' if path else ''}{what}"
 
 
 def _follow(loc: tuple, kind: Any, node: yaml.Node) -> tuple[list, yaml.Node, Any]:
@@ -336,6 +352,8 @@ def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
             return f"unknown key '{error['loc'][-1]}'{nearest(str(error['loc'][-1]), record.model_fields if record else [])}"
         case "missing":
             return f"the key '{error['loc'][-1]}' is missing"
+        case _ if found is None:
+            return "a value is missing; a word that starts with # needs quotes"
         case "literal_error":
             return f"no {error['loc'][-1]} '{found}'{nearest(str(found), re.findall(chr(39) + '(.*?)' + chr(39), context['expected']))}"
         case "union_tag_invalid":
@@ -346,10 +364,10 @@ def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
             return str(context["error"])
         case "model_type" | "model_attributes_type" | "dict_type" | "list_type" | "tuple_type":
             return f"expected {'a list' if 'l' == error['type'][0] or 't' == error['type'][0] else 'keys and values'}, found '{found}'"
+        case "too_short":
+            return f"expected at least {context['min_length']}, found {context['actual_length']}"
         case "int_parsing" | "int_type" | "int_from_float":
             return f"expected a whole number, found '{found}'"
         case "float_parsing" | "float_type":
             return f"expected a number, found '{found}'"
-        case "string_type" if found is None:
-            return "a value is missing"
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{found}'"

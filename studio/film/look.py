@@ -4,6 +4,7 @@ A look is YAML in `assets/looks`; `base: ember` starts from that one and every f
 Colours are written in sRGB and used in linear light. Lengths are scene units: the drawn square spans -1 to 1.
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -232,9 +233,11 @@ def _colormap(name: str):
 @lru_cache(maxsize=1)
 def _colormaps() -> dict:
     """Every colormap by its own name; matplotlib's first, then those of cmcrameri, cmocean and colorcet."""
-    import cmcrameri  # noqa: F401  (each of the three registers its maps with matplotlib)
-    import cmocean  # noqa: F401
-    import colorcet  # noqa: F401
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # cmocean calls matplotlib in a way that is to go; nobody here can mend it
+        import cmcrameri  # noqa: F401  (each of the three registers its maps with matplotlib)
+        import cmocean  # noqa: F401
+        import colorcet  # noqa: F401
     from matplotlib import colormaps
 
     maps: dict[str, Any] = {}

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
-from ..spec import Duration, Record, Time
+from ..spec import Duration, Record, Table, Time
 from .camera import Camera
 from .easing import Curve, Ease
 from .look import Paint
@@ -40,7 +40,7 @@ class Shot(Record):
 
     shot: str
     duration: Duration
-    along: Annotated[dict[Duration, float], Field(min_length=1)]
+    along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(Table)]
     camera: Camera = Camera()
     colour: Paint | None = None
     to_next: Annotated[Transition, BeforeValidator(_cut, json_schema_input_type=Transition | Literal["cut"])] = Transition()

@@ -1,0 +1,192 @@
+"""The commands. Everything heavy is imported by the command that needs it, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from .errors import SceneError, StudioError
+
+app = App(
+    name="studio",
+    help="Films and stills of neural-network loss landscapes.",
+    version=lambda: __import__("importlib.metadata", fromlist=["version"]).version("landscape-studio"),
+    result_action="return_value",
+)
+
+Draft = Annotated[bool, Parameter(negative="", help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture")]
+Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given")]
+ShelfAt = Annotated[Path | None, Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given")]
+Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/<scene> if not given")]
+
+
+@app.command
+def new(name: str) -> None:
+    """Write a starter scene, NAME.yaml, with comments."""
+    from .starter import write
+
+    path = write(Path(name))
+    print(f"{path} is a scene. See what it would make: studio check {path}")
+
+
+@app.command
+def check(scene: Path, draft: Draft = False) -> None:
+    """Validate SCENE and say what would be made."""
+    from .report import summary
+
+    print(summary(_scene(scene, draft)))
+
+
+@app.command
+def plan(scene: Path, draft: Draft = False, workers: Workers = None) -> None:
+    """Loss values, Hessian products, frames, disk, and time on this machine, from a short probe."""
+    from .plan import estimate
+
+    for line in estimate(_scene(scene, draft), _count(workers)):
+        print(line)
+
+
+@app.command
+def train(scene: Path, shelf: ShelfAt = None, draft: Draft = False) -> None:
+    """Train the run of SCENE, or take in its checkpoints."""
+    print(_studio(scene, draft, None, shelf).train())
+
+
+@app.command
+def compute(scene: Path, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None) -> None:
+    """Measure the surfaces of SCENE; trains first if need be."""
+    from .report import measured
+
+    print(measured(_studio(scene, draft, workers, shelf).compute()))
+
+
+@app.command
+def film(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
+         frames: str | None = None, shot: str | None = None) -> None:
+    """Make everything SCENE delivers.
+
+    Parameters
+    ----------
+    frames: only these, as A:B, from A to before B.
+    shot: only the shot of this name.
+    """
+    studio = _studio(scene, draft, workers, shelf)
+    for path in studio.film(out or studio.out, _span(frames), shot):
+        print(path)
+
+
+@app.command
+def still(scene: Path, at: str, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
+          size: str | None = None) -> None:
+    """One picture of SCENE.
+
+    Parameters
+    ----------
+    at: film time, such as 6s or 144f.
+    size: in pixels, such as 3840x2160; the film's if not given.
+    """
+    studio = _studio(scene, draft, workers, shelf)
+    print(studio.still(out or studio.out, *_still(at, size)))
+
+
+@app.command
+def status(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
+    """Each stage of SCENE: done, stale or missing."""
+    from .report import table
+
+    studio = _studio(scene, draft, None, shelf)
+    print(table(studio.status(out or studio.out)))
+
+
+@app.command
+def clean(shelf: Annotated[Path, Parameter(name="--shelf")] = Path("scenes/.studio"), dry_run: bool = False) -> None:
+    """Remove from a shelf what no scene needs any more, and say how large it is."""
+    from .report import bytes_
+    from .store import Shelf
+
+    store = Shelf(shelf)
+    unused = store.unused()
+    print(f"{store.root}: {bytes_(store.size())}, of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things")
+    if not dry_run:
+        store.remove(unused)
+        print(f"removed; {bytes_(store.size())} left")
+
+
+@app.command
+def doctor() -> int:
+    """What works on this machine, and what to install."""
+    from .doctor import examine
+
+    good = True
+    for finding in examine(Path.cwd()):
+        print(f"{'ok     ' if finding.good else 'MISSING'}  {finding.name:8s} {finding.words}", flush=True)
+        good = good and finding.good
+    return 0 if good else 3
+
+
+@app.command
+def schema() -> None:
+    """Print the JSON Schema of a scene, for editors."""
+    from .starter import schema_text
+
+    print(schema_text(), end="")
+
+
+def _scene(path: Path, draft: bool):
+    from .scene import Scene
+
+    scene = Scene.load(path)
+    return scene.draft() if draft else scene
+
+
+def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):
+    from .pipeline import Studio
+    from .progress import shown
+    from .store import Shelf
+
+    return Studio(_scene(path, draft), Shelf.beside(path, shelf), path, _count(workers), draft, shown)
+
+
+def _count(workers: int | None) -> int:
+    from .workers import default_count
+
+    if workers is not None and workers < 1:
+        raise SceneError(f"--workers {workers}: expected at least 1")
+    return workers or default_count()
+
+
+def _span(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdigit() and last.isdigit()):
+        raise SceneError(f"--frames {text}: write it like 48:96, from 48 to before 96")
+    return int(first), int(last)
+
+
+def _still(at: str, size: str | None):
+    from .spec import Size, Time
+
+    try:
+        return Time.parse(at), Size.parse(size) if size else None
+    except ValueError as error:
+        raise SceneError(str(error)) from error
+
+
+def main() -> None:
+    """Runs a command. Exit status: 0 done, 2 a mistake of the user's, 3 the machine's, 130 after Ctrl-C."""
+    try:
+        sys.exit(app() or 0)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

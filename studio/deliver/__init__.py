@@ -1,0 +1,1 @@
+"""What is handed over: movies, image sequences and stills, written whole or not at all."""

@@ -1,0 +1,59 @@
+"""What changes from key to key of the film: each sweep turns what a run holds into an ordered list of coordinates."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from ..errors import SceneError
+from ..spec import BY_KIND, Record
+
+
+def _keys(given: str | Iterable) -> str | tuple[float, ...]:
+    """`all`, or epochs in ascending order, each once."""
+    if given == "all":
+        return given
+    try:
+        if isinstance(given, str):
+            raise ValueError(given)
+        keys = tuple(sorted({round(float(key), 3) for key in given}))
+    except (TypeError, ValueError):
+        raise ValueError(f"{given!r} is not understood; write all, or epochs like [0, 2, 6]") from None
+    if not keys:
+        raise ValueError("an empty list of epochs; write all, or epochs like [0, 2, 6]")
+    return keys
+
+
+Keys = Annotated[Literal["all"] | tuple[float, ...], BeforeValidator(_keys), WithJsonSchema(
+    {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]})]
+
+
+def chosen(keys: Keys, available: Sequence[float]) -> tuple[float, ...]:
+    """The epochs that `keys` names, ascending. Raises SceneError for those the run does not have."""
+    if keys == "all":
+        return tuple(available)
+    return tuple(existing(key, available) for key in keys)
+
+
+def existing(epoch: float, available: Sequence[float]) -> float:
+    """The epoch, if the run has it. Raises SceneError with the nearest that it has."""
+    if epoch in available:
+        return epoch
+    nearest = sorted(sorted(available, key=lambda other: abs(other - epoch))[:2])
+    raise SceneError(f"epoch {epoch:g}: the run has no checkpoint there; "
+                     f"the nearest it has: {', '.join(f'{e:g}' for e in nearest) or 'none'}")
+
+
+class Epochs(Record):
+    """The run itself: one slice at every checkpoint, or at those listed; the coordinate is the epoch."""
+
+    kind: Literal["epochs"] = "epochs"
+    keys: Keys = "all"
+
+    def coordinates(self, available: Sequence[float]) -> tuple[float, ...]:
+        """Epochs of the slices, ascending, out of those the run has."""
+        return chosen(self.keys, available)
+
+
+# one kind as yet: a union needs two before it can be told by its kind
+Sweep = Annotated[Epochs, *BY_KIND[1:]]

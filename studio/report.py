@@ -1,0 +1,59 @@
+"""What the commands print: plain text, one fact a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .field import Surfaces
+from .scene import Scene
+
+
+def summary(scene: Scene) -> str:
+    """What a scene would make."""
+    keys, more = scene.keys(), scene.convexity_keys()
+    film, cut = scene.film, scene.cut
+    lines = [
+        f"{scene.title}: {float(cut.length / film.fps):.1f} s, {cut.length} frames of {film.size} at {float(film.fps):g} fps",
+        f"surfaces: {len(keys)} keys, epochs {keys[0]:g} to {keys[-1]:g}, {scene.grid.points}x{scene.grid.points} points each, "
+        f"{len(keys) * scene.grid.size} loss values",
+    ]
+    if more:
+        n = scene.convexity.points
+        lines.append(f"convexity: {len(more)} keys, {n}x{n} points each, {len(more) * n * n} pairs of extreme eigenvalues")
+    for start, shot in zip(cut.starts, scene.shots, strict=True):
+        lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {len(shot.camera.moves)} moves")
+    lines += [f"deliver: {deliverable.file(scene_stem(scene))}" for deliverable in scene.deliver]
+    return "\n".join(lines)
+
+
+def scene_stem(scene: Scene) -> str:
+    """A file's stem for a scene that has no file."""
+    return "-".join(scene.title.lower().split())
+
+
+def measured(surfaces: Surfaces) -> str:
+    """What was measured, with what is not finite said plainly."""
+    lines = []
+    for name, field in surfaces.fields.items():
+        values = field.values
+        broken = int((~np.isfinite(values)).sum())
+        ends = f"{np.nanmin(field.finite):.4g} to {np.nanmax(field.finite):.4g}" if field.finite.size else "none finite"
+        said = f"; {broken} of {values.size} are not finite and are drawn as holes" if broken else ""
+        lines.append(f"{name}: {len(field.coordinates)} keys, {field.grid.points}x{field.grid.points}, {ends}{said}")
+    return "\n".join(lines)
+
+
+def table(rows: Iterable[tuple[str, str, str]]) -> str:
+    return "\n".join(f"{stage:10s} {state:8s} {details}" for stage, state, details in rows)
+
+
+def bytes_(count: int) -> str:
+    """A size as people write it: 1.4 GiB."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

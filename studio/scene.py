@@ -1,0 +1,182 @@
+"""Scene: the whole YAML as one record, assembled from the rooms' records, and what only the whole of it can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from .deliver.deliverable import Deliverable
+from .deliver.movie import Movie
+from .errors import RunError, SceneError
+from .field import Grid
+from .film.frame import Format
+from .film.look import Look
+from .film.overlays import Type, height_words
+from .film.timeline import Cut, Shot
+from .landscape.directions import Directions, Random
+from .landscape.hessian import Convexity
+from .landscape.objective import Loss
+from .landscape.sweeps import Epochs, Sweep, chosen
+from .spec import Record, Size, Time, read
+from .training import checkpoints
+from .training.recipe import Run
+
+DRAFT = {"points": 21, "keys": 8, "samples": 48, "convexity_points": 5, "convexity_keys": 2, "mesh": 241, "height": 360, "fps": 12}
+
+
+class Scene(Record):
+    """A film: what is measured (run to convexity), what is made of it (look to type), and what is handed over."""
+
+    title: str
+    run: Run
+    directions: Directions = Random()
+    sweep: Sweep = Epochs()
+    grid: Grid = Grid()
+    loss: Loss = Loss()
+    convexity: Convexity | None = None
+    look: Look = Look.model_validate({"base": "ember"})
+    film: Format = Format()
+    shots: tuple[Shot, ...] = Field(min_length=1)
+    type: Type = Type()
+    deliver: tuple[Deliverable, ...] = Field((Movie(),), min_length=1)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scene:
+        """The scene in a YAML file. Raises SceneError with every mistake in it."""
+        return read(path, cls)
+
+    @property
+    def cut(self) -> Cut:
+        return Cut(self.shots, self.film.fps)
+
+    def epochs(self) -> tuple[float, ...]:
+        """The epochs at which the run has, or will have, a checkpoint. Raises RunError if its folder cannot be used."""
+        if self.run.checkpoints is None:
+            return self.run.recipe.instants
+        return tuple(checkpoints.by_epoch(self.run.checkpoints))
+
+    def keys(self) -> tuple[float, ...]:
+        """The epochs whose surfaces are measured."""
+        return self.sweep.coordinates(self.epochs())
+
+    def convexity_keys(self) -> tuple[float, ...]:
+        """The epochs whose convexity is measured; none without `convexity`."""
+        return chosen(self.convexity.keys, self.keys()) if self.convexity else ()
+
+    def mistakes(self) -> Iterator[tuple[tuple, str]]:
+        """(path of keys, what is wrong) for what no single record can tell."""
+        for path, what in self.cut.mistakes():
+            yield ("shots", *path), what
+        for index, deliverable in enumerate(self.deliver):
+            if what := deliverable.mistake(self.film.size):
+                yield ("film", "size"), f"deliver[{index}]: {what}"
+            if (at := getattr(deliverable, "at", None)) and at.frames(self.film.fps) >= self.cut.length:
+                yield ("deliver", index, "at"), f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s"
+        for where, paint in self._paints():
+            if paint.field == "convexity" and self.convexity is None:
+                yield (*where, "field"), "nothing measures the convexity; add `convexity: {points: 11}` to the scene"
+        try:
+            yield from self._mistaken_epochs()
+        except RunError as error:
+            yield ("run", "checkpoints"), str(error)
+
+    def _paints(self) -> Iterator[tuple[tuple, Any]]:
+        yield ("look", "colour"), self.look.colour
+        for index, shot in enumerate(self.shots):
+            if shot.colour:
+                yield ("shots", index, "colour"), shot.colour
+
+    def _mistaken_epochs(self) -> Iterator[tuple[tuple, str]]:
+        existing = self.epochs()
+        try:
+            keys = self.keys()
+        except SceneError as error:
+            yield ("sweep", "keys"), str(error)
+            return
+        if self.convexity:
+            try:
+                self.convexity_keys()
+            except SceneError as error:
+                yield ("convexity", "keys"), str(error)
+        missing = sorted({e for key in keys for e in self.directions.uses(existing, key)} - set(existing))
+        if missing:
+            yield ("directions", "epochs"), f"the run has no checkpoint at epoch {', '.join(f'{e:g}' for e in missing)}"
+        for index, shot in enumerate(self.shots):
+            for time, epoch in shot.along.items():
+                if not keys[0] <= epoch <= keys[-1]:
+                    yield ("shots", index, "along", str(time)), f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}"
+
+    def notes(self) -> dict[str, str]:
+        """What the picture says of itself in small type, by the field of its colour."""
+        slice_ = " \u00b7 ".join([
+            f"{self.loss.mode} mode", f"{self.loss.subset} training images", self.directions.words,
+            f"range \u00b1{self.grid.range[1]:g}", f"{self.grid.points}\u00d7{self.grid.points} points at {len(self.keys())} epochs",
+            f"height {height_words(self.look.height)}",
+        ])
+        said = {"loss": slice_, "accuracy": slice_}
+        if self.convexity:
+            n = self.convexity.points
+            said["convexity"] = f"{slice_} \u00b7 convexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs, interpolated between"
+        return said
+
+    def draft(self) -> Scene:
+        """The same film, quick: fewer keys, coarser grids, fewer samples, a small picture at half the rate or less."""
+        keys = _thinned(self.keys(), DRAFT["keys"])
+        changes: dict[str, Any] = {
+            "shots": _in_seconds(self.shots, self.film.fps),
+            "deliver": _in_seconds(self.deliver, self.film.fps),
+            "type": _in_seconds(self.type, self.film.fps),
+            "sweep": self.sweep.model_copy(update={"keys": keys}),
+            "grid": self.grid.model_copy(update={"points": min(self.grid.points, DRAFT["points"])}),
+            "loss": self.loss.model_copy(update={"subset": _fewer(self.loss.subset, DRAFT["samples"])}),
+            "look": self.look.model_copy(update={"mesh": min(self.look.mesh, DRAFT["mesh"])}),
+            "film": self.film.model_copy(update={
+                "size": _smaller(self.film.size, DRAFT["height"]),
+                "fps": self.film.fps / max(1, round(self.film.fps / DRAFT["fps"])),
+            }),
+        }
+        if self.convexity:
+            near = sorted({min(keys, key=lambda k: (abs(k - c), k)) for c in _thinned(self.convexity_keys(), DRAFT["convexity_keys"])})
+            changes["convexity"] = self.convexity.model_copy(
+                update={"points": min(self.convexity.points, DRAFT["convexity_points"]), "keys": tuple(near)})
+        return self.model_copy(update=changes)
+
+
+def _thinned(keys: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """At most `count` of the keys, evenly by rank, the first and the last among them."""
+    if len(keys) <= count:
+        return keys
+    return tuple(keys[round(i * (len(keys) - 1) / (count - 1))] for i in range(count))
+
+
+def _fewer(subset: int | str, most: int) -> int:
+    return min(subset, most) if isinstance(subset, int) else most
+
+
+def _smaller(size: Size, height: int) -> Size:
+    """The same shape, at most `height` lines, even sides."""
+    if size.height <= height:
+        return size
+    return Size(2 * round(size.width * height / size.height / 2), height)
+
+
+T = TypeVar("T")
+
+
+def _in_seconds(value: T, fps: Fraction) -> T:
+    """A record, or anything in one, with all times in seconds, so that it means the same at another frame rate."""
+    def converted(inner: Any) -> Any:
+        return _in_seconds(inner, fps)
+    if isinstance(value, Time):
+        return Time(value.seconds(fps))
+    if isinstance(value, Record):
+        return value.model_copy(update={name: converted(getattr(value, name)) for name in type(value).model_fields})
+    if isinstance(value, dict):
+        return type(value)((converted(key), converted(inner)) for key, inner in value.items())
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(converted(inner) for inner in value)
+    return value

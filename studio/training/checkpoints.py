@@ -1,0 +1,171 @@
+"""A run on disk: weights at epochs, each with a small file of facts that says it is whole.
+
+    run.json                      the recipe, the data's digest, the run's digest, a version
+    epoch-0007.500.safetensors    tensors `weights/<name>` and `buffers/<name>`
+    epoch-0007.500.json           epoch, SHA-256 of the weights' file, metrics; written last: only with it does it count
+
+Finding out what a run holds needs no torch; only loading and saving tensors does.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..files import atomic, read_json, write_json
+from ..spec import digest
+from .recipe import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+VERSION = 1
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Weights and buffers by name at one epoch; tensors on the CPU, contiguous."""
+
+    epoch: float
+    weights: "Mapping[str, Tensor]" = field(repr=False)
+    buffers: "Mapping[str, Tensor]" = field(repr=False)
+
+
+# --- what a run holds, without torch ---------------------------------------------------------------------------------
+
+def index(folder: Path) -> dict[float, dict[str, Any]]:
+    """Facts of every checkpoint that is whole, by epoch, ascending."""
+    facts = {}
+    for path in sorted(Path(folder).glob("epoch-*.json")):
+        if path.with_suffix(".safetensors").is_file():
+            found = read_json(path)
+            facts[float(found["epoch"])] = found
+    return dict(sorted(facts.items()))
+
+
+def epochs(folder: Path) -> tuple[float, ...]:
+    """Epochs of every checkpoint that is whole, ascending."""
+    return tuple(index(folder))
+
+
+def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
+    """Each metric over `epochs(folder)`; only those that every checkpoint has."""
+    found = [facts["metrics"] for facts in index(folder).values()]
+    names = [name for name in (found[0] if found else ()) if all(name in one for one in found)]
+    return {name: tuple(one[name] for one in found) for name in names}
+
+
+def run_digest(run: Run, data: str) -> str:
+    """What names a run: its recipe with the data's digest in place of where the data lies; or the user's files.
+
+    data: `Data.digest`. Raises RunError if the folder of checkpoints holds none.
+    """
+    if run.checkpoints is None:
+        return digest("run", VERSION, run.recipe.model_dump(mode="json", exclude={"data"}), data)
+    files = {path.name: sha256(path.read_bytes()) for path in given(run.checkpoints)}
+    return digest("adopted", VERSION, run.recipe.model, data, files)
+
+
+def given(folder: Path) -> list[Path]:
+    """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
+    found = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and path.is_file())
+    if not found:
+        raise RunError(f"{folder}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
+                       f"model_0.5.safetensors ({', '.join(SUFFIXES)})")
+    return found
+
+
+def by_epoch(folder: Path) -> dict[float, Path]:
+    """The user's own checkpoint files by the epochs their names tell, ascending. Raises RunError."""
+    found: dict[float, Path] = {}
+    for path in given(folder):
+        epoch = epoch_in(path.stem)
+        if epoch is None:
+            raise RunError(f"{path}: its name tells no epoch; name it like epoch-10{path.suffix}")
+        if epoch in found:
+            raise RunError(f"{path}: its name tells epoch {epoch:g}, and so does {found[epoch].name}; keep one of them")
+        found[epoch] = path
+    return dict(sorted(found.items()))
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def claim(folder: Path, run: Run, data: str) -> None:
+    """Writes run.json, or raises RunError if the folder already holds another run."""
+    path, name = Path(folder) / "run.json", run_digest(run, data)
+    if not path.exists():
+        recipe = run.recipe.model_dump(mode="json")
+        write_json(path, {"recipe": recipe, "data": data, "digest": name, "version": VERSION})
+    elif read_json(path)["digest"] != name:
+        raise RunError(f"{folder}: this folder holds another run; give an empty one, or remove it")
+
+
+def _path(folder: Path, epoch: float) -> Path:
+    return Path(folder) / f"epoch-{epoch:08.3f}.safetensors"
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------------
+
+def taken(epoch: float, model: "nn.Module") -> Checkpoint:
+    """A copy of the model's parameters and buffers."""
+    def copies(named):
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named}
+    return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
+
+
+def restore(model: "nn.Module", checkpoint: Checkpoint) -> None:
+    """Sets the model's parameters and buffers, in place, to the checkpoint's."""
+    import torch
+    with torch.no_grad():
+        for own, kept in ((model.named_parameters(), checkpoint.weights), (model.named_buffers(), checkpoint.buffers)):
+            for name, tensor in own:
+                tensor.copy_(kept[name])
+
+
+def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
+    """Writes the weights, then the facts that make them count."""
+    from safetensors.torch import save as packed
+    path = _path(folder, checkpoint.epoch)
+    content = packed({f"{part}/{name}": tensor for part in ("weights", "buffers")
+                      for name, tensor in getattr(checkpoint, part).items()})
+    with atomic(path) as beside:
+        beside.write_bytes(content)
+    write_json(path.with_suffix(".json"),
+               {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)})
+
+
+def load(folder: Path, epoch: float) -> Checkpoint:
+    """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
+    from safetensors.torch import load as unpacked
+    facts = index(folder).get(epoch)
+    if facts is None:
+        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
+    path = _path(folder, epoch)
+    content = path.read_bytes()
+    if sha256(content) != facts["weights"]:
+        raise RunError(f"{path}: is not the file that was written ({len(content)} bytes; truncated, or changed since); "
+                       f"remove it and its .json, and train again")
+    tensors = unpacked(content)
+    def part(prefix):
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return Checkpoint(epoch, part("weights/"), part("buffers/"))
+
+
+def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
+    if not existing:
+        return "the run holds no checkpoints yet"
+    close = sorted(sorted(existing, key=lambda e: abs(e - epoch))[:2])
+    return f"the nearest {'are' if len(close) > 1 else 'is'} {' and '.join(f'{e:g}' for e in close)}"
+
+
+def epoch_in(name: str) -> float | None:
+    """The epoch a file's name tells: the number after the word epoch, else the last number; None if there is none."""
+    number = r"(\d+(?:\.\d+)?)"
+    numbers = re.findall(rf"(?<![a-z])ep(?:ochs?)?[-_=. ]*{number}", name, re.IGNORECASE) or re.findall(number, name)
+    return round(float(numbers[-1]), 3) if numbers else None

@@ -1,0 +1,125 @@
+"""Published image sets as they lie on disk: CIFAR's python and binary versions, and MNIST's idx files.
+
+CIFAR's python version is a set of pickles, and a pickle may run any code. Here it may only rebuild numpy arrays.
+"""
+
+import gzip
+import io
+import math
+import pickle
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import RunError
+
+
+class Labelled(NamedTuple):
+    """Pixels uint8 [N, C, H, W] and labels [N]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+class Cifar(NamedTuple):
+    """Where one of the two sets keeps its images. skip: label bytes of a binary row before the one that is wanted."""
+
+    train: tuple[str, ...]
+    test: str
+    key: bytes
+    skip: int
+    folders: tuple[str, ...]
+
+
+CIFAR10 = Cifar(tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch", b"labels", 0,
+                (".", "cifar-10-batches-py", "cifar-10-batches-bin"))
+CIFAR100 = Cifar(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
+PIXELS = 3 * 32 * 32
+
+
+def cifar(folder: Path, layout: Cifar) -> tuple[Labelled, Labelled]:
+    """(train, test) from the folder, or from the one inside it that the published archive unpacks to."""
+    names = (*layout.train, layout.test)
+    for inside in layout.folders:
+        for suffix, reader in (("", _cifar_python), (".bin", _cifar_binary)):
+            paths = [Path(folder) / inside / f"{name}{suffix}" for name in names]
+            if all(path.is_file() for path in paths):
+                *train, test = (reader(path, layout) for path in paths)
+                return Labelled(*(np.concatenate(parts) for parts in zip(*train, strict=True))), test
+    raise RunError(f"{folder}: expected the files {', '.join(names)}, or the same with .bin")
+
+
+def _cifar_python(path: Path, layout: Cifar) -> Labelled:
+    found = arrays_only(path)
+    try:
+        pixels = np.asarray(found[b"data"], np.uint8).reshape(-1, 3, 32, 32)
+        return Labelled(pixels, np.asarray(found[layout.key], np.int64))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a "
+                       f"row") from error
+
+
+def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
+    found, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
+    if not len(found) or len(found) % row:
+        raise RunError(f"{path}: {len(found)} bytes are not whole rows of {row}; truncated, or of another set")
+    rows = found.reshape(-1, row)
+    return Labelled(rows[:, layout.skip + 1:].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Rebuilds numpy arrays and plain values; whatever else a pickle asks for is refused, and so never run."""
+
+    allowed = frozenset({("numpy", "ndarray"), ("numpy", "dtype")}
+                        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")})
+
+    def find_class(self, module, name):
+        if (module, name) not in self.allowed:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)   # numpy 2 warns of its old name
+
+
+def arrays_only(path: Path) -> dict:
+    """What a pickle of plain values and numpy arrays holds, its names as bytes. RunError if it asks for more."""
+    try:
+        return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    except Exception as error:         # a broken pickle raises anything at all
+        raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
+
+
+def mnist(folder: Path) -> tuple[Labelled, Labelled]:
+    """(train, test) from the four idx files, gzipped or not, in the folder or where torchvision puts them."""
+    return tuple(Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
+                 for part in ("train", "t10k"))
+
+
+def _idx(folder: Path, part: str, what: str, axes: int) -> np.ndarray:
+    path = _first(_spellings(Path(folder), f"{part}-{what}", f"idx{axes}-ubyte"))
+    if path is None:
+        raise RunError(f"{folder}: {part}-{what}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
+                       f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without")
+    return _idx_array(path, axes)
+
+
+def _spellings(folder: Path, stem: str, ending: str) -> Sequence[Path]:
+    return [folder / inside / f"{stem}{joint}{ending}{packed}"
+            for inside in (".", "MNIST/raw") for joint in "-." for packed in ("", ".gz")]
+
+
+def _first(paths: Iterable[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _idx_array(path: Path, axes: int) -> np.ndarray:
+    """uint8 array: two zero bytes, the type 8, the number of axes, each length as a big-endian int32, the values."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise RunError(f"{path}: cannot be unpacked: {error}") from error
+    lengths = [int.from_bytes(content[4 + 4 * i:8 + 4 * i], "big") for i in range(axes)]
+    start = 4 + 4 * axes
+    if content[:4] != bytes([0, 0, 8, axes]) or len(content) != start + math.prod(lengths):
+        raise RunError(f"{path}: is not a whole idx file of {axes} axes of bytes; it is truncated or of another kind")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(lengths)

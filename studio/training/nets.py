@@ -1,0 +1,105 @@
+"""The torch modules of the models, and their initial weights.
+
+Convolutions and hidden layers start from the normal distribution of He et al. (2015), which keeps the variance through
+rectified layers: var(w) = 2 / fan. The last layer keeps torch's smaller uniform start, so that training begins near
+log(classes).
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The module that `make` returns, drawn from `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)     # not torch.manual_seed: that would reseed the GPUs too
+        return make()
+
+
+def mlp(shape: tuple[int, int, int], classes: int, depth: int, width: int) -> nn.Module:
+    """`depth` hidden layers of `width`, then one linear layer."""
+    channels, height, breadth = shape
+    sizes = [channels * height * breadth, *[width] * depth]
+    hidden = [layer for a, b in pairwise(sizes) for layer in (_he(nn.Linear(a, b)), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
+
+
+def vgg(shape: tuple[int, int, int], classes: int, widths: Sequence[int], batch_norm: bool) -> nn.Module:
+    """A 3x3 convolution, norm, ReLU and max pooling for each width, then a global average and one linear layer."""
+    layers: list[nn.Module] = []
+    channels, side = shape[0], min(shape[1:])
+    for width in widths:
+        layers += [*_convolution(channels, width, batch_norm), nn.ReLU()]
+        if side >= 2:
+            layers.append(nn.MaxPool2d(2))
+        channels, side = width, max(1, side // 2)
+    return nn.Sequential(*layers, GlobalAverage(), nn.Linear(channels, classes))
+
+
+def _convolution(channels: int, width: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:
+    conv = _he(nn.Conv2d(channels, width, 3, stride, padding=1, bias=not batch_norm))
+    return [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
+
+
+def _he(layer: nn.Module) -> nn.Module:
+    """The layer with weights of variance 2 / fan: fan in for a linear layer, fan out for a convolution; no bias."""
+    mode = "fan_in" if isinstance(layer, nn.Linear) else "fan_out"
+    nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class GlobalAverage(nn.Module):
+    """[N, C, H, W] -> [N, C]. A mean, not adaptive pooling: the gradient of that is not deterministic on a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class Resnet(nn.Module):
+    """The first convolution, three stages of `blocks` blocks, a global average and one linear layer."""
+
+    def __init__(self, channels: int, classes: int, blocks: int, width: int, skip: bool, batch_norm: bool):
+        super().__init__()
+        self.stem = nn.Sequential(*_convolution(channels, width, batch_norm), nn.ReLU())
+        inputs = [width] * (blocks + 1) + [2 * width] * blocks + [4 * width] * (blocks - 1)
+        outputs = [width] * blocks + [2 * width] * blocks + [4 * width] * blocks
+        self.blocks = nn.Sequential(*(Block(a, b, skip, batch_norm) for a, b in zip(inputs, outputs, strict=True)))
+        if skip and not batch_norm:
+            self._calm()
+        self.average = GlobalAverage()
+        self.classify = nn.Linear(4 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.average(self.blocks(self.stem(x))))
+
+    def _calm(self) -> None:
+        """Starts each of L branches at 1 / sqrt(L) of its size: without a norm, every sum would double the variance."""
+        with torch.no_grad():
+            for block in self.blocks:
+                block.convolutions[-1].weight.mul_(len(self.blocks) ** -0.5)
+
+
+class Block(nn.Module):
+    """ReLU(convolutions(x) + shortcut(x)), or without the shortcut. A wider output means half the side.
+
+    The shortcut has no parameters (He et al.'s option A): every second pixel, and zeros in the new channels.
+    """
+
+    def __init__(self, channels: int, width: int, skip: bool, batch_norm: bool):
+        super().__init__()
+        self.skip, self.stride, self.added = skip, 2 if width > channels else 1, width - channels
+        first = _convolution(channels, width, batch_norm, self.stride)
+        self.convolutions = nn.Sequential(*first, nn.ReLU(), *_convolution(width, width, batch_norm))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convolutions(x)
+        return F.relu(y + self.shortcut(x)) if self.skip else F.relu(y)
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, 0, self.added))

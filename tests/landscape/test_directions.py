@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from studio.errors import RunError
+from studio.landscape.directions import Checkpoints, Directions, Pca, Random, Trail, dot, flat, gaussian, norm
+
+EPOCHS = (0.0, 1.0, 2.0, 3.0)
+
+
+def weights(epoch: float) -> dict[str, torch.Tensor]:
+    shapes = {"conv": torch.empty(4, 3, 3, 3), "bias": torch.empty(4), "fc": torch.empty(5, 4)}
+    drawn = gaussian(shapes, 100, int(epoch))
+    drawn["conv"][2] = 0                                   # a dead filter, as trained nets have them
+    return drawn
+
+
+TRAIL = Trail(EPOCHS, weights)
+
+
+def filters(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.flatten(1).norm(dim=1)
+
+
+def test_every_filter_gets_the_norm_of_its_weights():
+    plane = Random(seed=1).plane(TRAIL, 2.0)
+    for direction in (plane.delta, plane.eta):
+        for name in ("conv", "fc"):
+            # float32 sums of a few numbers
+            torch.testing.assert_close(filters(direction[name]), filters(weights(2.0)[name]), rtol=1e-5, atol=1e-8)
+        assert not direction["bias"].any()
+
+
+def test_a_dead_filter_does_not_move_and_nothing_is_divided_by_zero():
+    plane = Random().plane(TRAIL, 0.0)
+    assert not plane.delta["conv"][2].any() and flat(plane.delta).isfinite().all()
+
+
+def test_layers_get_the_norm_of_theirs():
+    plane = Random(normalize="layer").plane(TRAIL, 1.0)
+    assert float(plane.eta["conv"].norm()) == pytest.approx(float(weights(1.0)["conv"].norm()), rel=1e-5)
+    assert not torch.allclose(filters(plane.eta["fc"]), filters(weights(1.0)["fc"]), rtol=1e-2)
+
+
+def test_single_weights_are_multiplied_by_their_draw():
+    plane = Random(normalize="weight", seed=2).plane(TRAIL, 1.0)
+    drawn = gaussian(weights(1.0), 2, 0)
+    assert torch.equal(plane.delta["fc"], drawn["fc"] * weights(1.0)["fc"])
+
+
+def test_no_normalisation_leaves_the_draw():
+    plane = Random(normalize="none", ignore="nothing", seed=2).plane(TRAIL, 1.0)
+    assert all(torch.equal(plane.eta[name], d) for name, d in gaussian(weights(1.0), 2, 1).items())
+
+
+def test_biases_that_are_not_ignored_move_along_themselves():
+    plane = Random(ignore="nothing").plane(TRAIL, 3.0)
+    assert torch.equal(plane.delta["bias"], weights(3.0)["bias"])
+
+
+def test_the_draw_is_the_same_at_every_epoch():
+    early, late = (Random(seed=5).plane(TRAIL, epoch).delta["fc"] for epoch in (0.0, 3.0))
+    cosines = torch.nn.functional.cosine_similarity(early, late, dim=1)
+    torch.testing.assert_close(cosines, torch.ones(5), rtol=1e-5, atol=0)
+
+
+def test_scaling_by_the_last_epoch_fixes_the_plane():
+    early, late = (Random(scale_by="last").plane(TRAIL, epoch) for epoch in (0.0, 3.0))
+    assert torch.equal(flat(early.delta), flat(late.delta))
+    assert torch.equal(flat(late.eta), flat(Random().plane(TRAIL, 3.0).eta))
+    assert Random(scale_by="last").uses(EPOCHS, 0.0) == (3.0,) and Random().uses(EPOCHS, 0.0) == (0.0,)
+
+
+def test_seeds_and_streams_differ_and_zero_is_a_seed():
+    drawn = [flat(gaussian(weights(0.0), seed, stream)) for seed in (0, 1) for stream in (0, 1)]
+    for i, a in enumerate(drawn):
+        for b in drawn[:i]:
+            assert abs(float(torch.dot(a, b)) / len(a)) < 0.4      # 132 numbers: 0.4 is more than 4 deviations
+    assert torch.equal(drawn[0], flat(gaussian(weights(0.0), 0, 0)))
+
+
+def test_random_directions_are_nearly_perpendicular_and_leave_the_generator_alone():
+    big = {"fc": torch.ones(200, 200)}
+    random = torch.get_rng_state()
+    cosine = Random().plane(Trail((0.0,), lambda _: big), 0.0).cosine
+    assert abs(cosine) < 0.025                              # 5 deviations of 1 / sqrt(40000)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def on_a_plane(epoch: float) -> dict[str, torch.Tensor]:
+    """A spiral in the plane of two coordinates of one tensor, ending at (1, 0)."""
+    w = torch.zeros(3, 4)
+    w[0, 1], w[2, 2] = ((0.0, 2.0), (-6.0, 0.0), (3.0, -1.0), (1.0, 0.0))[int(epoch)]
+    return {"fc": w, "bias": torch.full((3,), epoch)}
+
+
+def test_principal_directions_span_a_path_that_is_flat():
+    plane = Pca(scale="unit").plane(Trail(EPOCHS, on_a_plane), 0.0)
+    assert sum(plane.facts.values()) == pytest.approx(1, abs=1e-12)
+    assert norm(plane.delta) == pytest.approx(1, abs=1e-6) and norm(plane.eta) == pytest.approx(1, abs=1e-6)
+    assert plane.cosine == pytest.approx(0, abs=1e-6) and not plane.delta["bias"].any()
+
+
+def test_principal_directions_agree_with_a_singular_value_decomposition():
+    moving = [{name: w for name, w in weights(e).items() if name != "bias"} for e in EPOCHS]
+    points = np.stack([flat(w).numpy() for w in moving]).astype(float)
+    _, values, rows = np.linalg.svd(points - points.mean(0), full_matrices=False)
+    plane = Pca(scale="unit").plane(TRAIL, 0.0)
+    moved = flat({k: d for k, d in plane.delta.items() if k != "bias"}).double().numpy()
+    assert abs(moved @ rows[0]) == pytest.approx(1, abs=1e-6)
+    shares = (values**2 / (values**2).sum())[:2]
+    assert list(plane.facts.values()) == pytest.approx(list(shares), rel=1e-6)
+
+
+def test_the_reach_holds_the_whole_path():
+    plane = Pca().plane(Trail(EPOCHS, on_a_plane), 1.0)
+    last = on_a_plane(3.0)
+    steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in EPOCHS]
+    places = np.array([[dot(step, d) / dot(d, d) for d in (plane.delta, plane.eta)] for step in steps])
+    assert np.hypot(*places.T).max() == pytest.approx(1, rel=1e-6)
+
+
+def test_a_straight_path_has_no_second_principal_direction():
+    with pytest.raises(RunError, match="one line"):
+        Pca().plane(Trail(EPOCHS, lambda epoch: {"fc": torch.ones(3, 3) * epoch}), 0.0)
+
+
+def test_the_first_checkpoint_stands_at_alpha_one():
+    plane = Checkpoints(epochs=(1, 3)).plane(TRAIL, 2.0)
+    for name, w in weights(1.0).items():
+        torch.testing.assert_close(weights(2.0)[name] + plane.delta[name], w, rtol=0, atol=1e-6)
+    assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
+
+
+def test_the_second_checkpoint_lies_in_the_plane():
+    plane = Checkpoints(epochs=(1, 3)).plane(TRAIL, 2.0)
+    step = {name: w - weights(2.0)[name] for name, w in weights(3.0).items()}
+    inside = [dot(step, d) / norm(d) for d in (plane.delta, plane.eta)]
+    assert np.hypot(*inside) == pytest.approx(norm(step), rel=1e-6)
+
+
+def test_a_centre_that_is_one_of_the_two_spans_no_plane():
+    for epoch in (1.0, 3.0):
+        with pytest.raises(RunError, match="span no plane"):
+            Checkpoints(epochs=(1, 3)).plane(TRAIL, epoch)
+    with pytest.raises(ValidationError, match="two different"):
+        Checkpoints(epochs=(2, 2))
+
+
+def test_a_bare_word_is_a_kind():
+    family = TypeAdapter(Directions)
+    assert family.validate_python("random") == Random() and family.validate_python("pca") == Pca()
+    assert family.validate_python({"kind": "checkpoints", "epochs": ["0", "20"]}) == Checkpoints(epochs=(0, 20))

@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from pytest import approx
+
+from studio.field import Grid
+from studio.landscape.hessian import FEWEST, MOST, Convexity, extremes
+
+
+def diagonal(values) -> tuple:
+    values = torch.as_tensor(values, dtype=torch.float64)
+    return lambda v: values * v, len(values)
+
+
+def test_a_saddle_keeps_the_curvatures_it_was_given():
+    found = extremes(*diagonal(np.linspace(-2, 5, 50)), seed=0, tol=1e-6)
+    assert found.converged and (found.lambda_min, found.lambda_max) == approx((-2, 5), rel=1e-6)
+
+
+def test_a_bowl_has_two_different_ends():
+    # 0.2 under a bulk and one large outlier: where stopping relative to the larger end goes wrong
+    found = extremes(*diagonal([0.2, *np.linspace(0.5, 2, 400), 90.0]), seed=1, tol=1e-3)
+    assert found.converged and (found.lambda_min, found.lambda_max) == approx((0.2, 90), rel=1e-3)
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-5])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_tolerance_holds_at_both_ends(tol, seed):
+    bulk = np.random.default_rng(seed).exponential(size=600)
+    values = np.concatenate([bulk - 0.6, [-1.5, 12.0, 25.0]])
+    found = extremes(*diagonal(values), seed=seed, tol=tol)
+    assert found.converged
+    assert found.lambda_min == approx(values.min(), rel=tol) and found.lambda_max == approx(values.max(), rel=tol)
+
+
+def test_a_tighter_tolerance_costs_more_products():
+    operator = diagonal(np.concatenate([np.linspace(-1, 1, 500), [4.0]]))
+    loose, tight = (extremes(*operator, seed=0, tol=tol).products for tol in (1e-2, 1e-6))
+    assert FEWEST <= loose < tight
+
+
+def test_products_in_single_precision_are_enough():
+    values = torch.linspace(-1, 3, 300)
+    found = extremes(lambda v: values * v.float(), 300, seed=0, tol=1e-4)
+    assert found.converged and (found.lambda_min, found.lambda_max) == approx((-1, 3), rel=1e-4)
+
+
+@pytest.mark.parametrize("values", [[3.0], [-1.0, 2.0], [0.0, 0.0, 0.0], [1.0] * 40, [0.0] * 60 + [7.0]], ids=str)
+def test_small_flat_and_degenerate_operators_are_exact(values):
+    found = extremes(*diagonal(values), seed=0, tol=1e-3)
+    assert found.converged and (found.lambda_min, found.lambda_max) == approx((min(values), max(values)), abs=1e-12)
+
+
+def test_full_orthogonality_survives_as_many_products_as_dimensions():
+    values = np.geomspace(1e-3, 1e3, 60)
+    found = extremes(*diagonal(values), seed=0, tol=1e-12)
+    # 60 dimensions: the run ends at the exact spectrum; the small end to the rounding of the large one
+    assert found.converged and found.products <= 60
+    assert found.lambda_max == approx(1e3, rel=1e-12) and found.lambda_min == approx(1e-3, abs=1e-11)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_product_that_is_not_finite_is_marked_not_guessed(broken):
+    found = extremes(*diagonal([1.0, broken, *[2.0] * 40]), seed=0, tol=1e-3)
+    assert not found.converged and math.isnan(found.lambda_min) and math.isnan(found.lambda_max)
+
+
+def test_what_does_not_converge_is_marked():
+    found = extremes(*diagonal(np.cos(np.linspace(0, np.pi, 20000))), seed=0, tol=1e-12)
+    assert not found.converged and found.products == MOST
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    operator = diagonal(np.linspace(-2, 5, 80))
+    random = torch.get_rng_state()
+    assert extremes(*operator, seed=4, tol=1e-3) == extremes(*operator, seed=4, tol=1e-3)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_points_of_the_curvature_span_the_range_of_the_loss():
+    grid = Convexity(points=5).grid(Grid(range=(-1.9, 1.9), points=51))
+    assert grid == Grid(range=(-1.9, 1.9), points=5)
+
+
+def test_an_even_number_of_points_has_no_centre():
+    with pytest.raises(ValidationError, match="odd"):
+        Convexity(points=10)

@@ -1,0 +1,126 @@
+import json
+
+import pytest
+import torch
+
+from studio.errors import RunError
+from studio.training import checkpoints
+from studio.training.checkpoints import Checkpoint
+from studio.training.models import Vgg
+from studio.training.recipe import Recipe, Run
+
+METRICS = {"train_loss": 0.5, "test_accuracy": 90.0}
+
+
+def checkpoint(epoch, value=1.0):
+    buffers = {"mean": torch.zeros(4), "count": torch.tensor(7)}
+    return Checkpoint(epoch, {"a.weight": torch.full((2, 3), value)}, buffers)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for epoch in (10, 0, 2.5):
+        checkpoints.save(tmp_path, checkpoint(epoch, value=float(epoch)), {**METRICS, "train_loss": epoch / 2})
+    return tmp_path
+
+
+def test_what_is_saved_is_loaded_to_the_last_bit(folder):
+    kept = checkpoints.load(folder, 2.5)
+    assert kept.epoch == 2.5 and set(kept.weights) == {"a.weight"} and set(kept.buffers) == {"mean", "count"}
+    assert torch.equal(kept.weights["a.weight"], torch.full((2, 3), 2.5)) and kept.buffers["count"].item() == 7
+
+
+def test_epochs_and_metrics_are_in_order_of_time(folder):
+    assert checkpoints.epochs(folder) == (0.0, 2.5, 10.0)
+    assert checkpoints.metrics(folder) == {"train_loss": (0.0, 1.25, 5.0), "test_accuracy": (90.0,) * 3}
+
+
+def test_a_metric_that_one_checkpoint_lacks_is_left_out(folder):
+    checkpoints.save(folder, checkpoint(11), {"train_loss": 1.0})
+    assert set(checkpoints.metrics(folder)) == {"train_loss"}
+
+
+def test_an_empty_folder_holds_nothing(tmp_path):
+    assert checkpoints.epochs(tmp_path / "none") == () and checkpoints.metrics(tmp_path) == {}
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_checkpoint_counts_only_with_both_its_files(folder, suffix):
+    (folder / f"epoch-0002.500{suffix}").unlink()
+    assert checkpoints.epochs(folder) == (0.0, 10.0)
+
+
+def test_the_same_weights_give_the_same_bytes(folder):
+    content = (folder / "epoch-0002.500.safetensors").read_bytes()
+    checkpoints.save(folder, checkpoint(2.5, value=2.5), METRICS)
+    assert (folder / "epoch-0002.500.safetensors").read_bytes() == content
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
+                         ids=["truncated", "empty", "one bit"])
+def test_a_spoilt_checkpoint_is_refused_and_named(folder, spoil):
+    path = folder / "epoch-0010.000.safetensors"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(RunError, match=f"{path}: is not the file that was written"):
+        checkpoints.load(folder, 10)
+
+
+@pytest.mark.parametrize("epoch, nearest", [(3, "nearest are 0 and 2.5"), (9, "nearest are 2.5 and 10")])
+def test_an_epoch_that_is_not_there_names_the_nearest_that_are(folder, epoch, nearest):
+    with pytest.raises(RunError, match=f"no checkpoint at epoch {epoch}; the {nearest}"):
+        checkpoints.load(folder, epoch)
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path):
+    with pytest.raises(RunError, match="holds no checkpoints yet"):
+        checkpoints.load(tmp_path, 1)
+
+
+def test_a_taken_checkpoint_is_a_copy_and_restores_parameters_and_buffers():
+    first, second = (Vgg(widths=(2,)).build((1, 4, 4), 3, seed) for seed in (0, 1))
+    first(torch.randn(8, 1, 4, 4))                               # moves the running statistics
+    kept = checkpoints.taken(1.0, first)
+    expected = {name: value.clone() for name, value in first.state_dict().items()}
+    with torch.no_grad():
+        for tensor in first.parameters():
+            tensor.zero_()
+    checkpoints.restore(second, kept)
+    assert all(torch.equal(value, expected[name]) for name, value in second.state_dict().items())
+    assert kept.weights.keys() | kept.buffers.keys() == expected.keys()
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
+    assert json.loads((tmp_path / "run.json").read_text())["recipe"]["model"]["depth"] == 20
+    for other in (Run(recipe=Recipe(seed=1)), "data"), (Run(recipe=Recipe()), "other data"):
+        with pytest.raises(RunError, match="holds another run"):
+            checkpoints.claim(tmp_path, *other)
+
+
+def test_where_the_data_lies_is_not_in_the_name_of_a_run_but_what_it_is_is():
+    here, there = (Run(recipe=Recipe(data={"kind": "cifar-10", "folder": folder})) for folder in ("here", "there"))
+    assert checkpoints.run_digest(here, "abc") == checkpoints.run_digest(there, "abc")
+    assert checkpoints.run_digest(here, "abc") != checkpoints.run_digest(here, "abd")
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 3}, {"batch": 32}, {"model": {"kind": "mlp"}},
+                                    {"optimizer": {"kind": "adam"}}, {"checkpoint": {"every": 0.5}}], ids=str)
+def test_whatever_changes_a_run_changes_its_name(change):
+    one, other = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
+    assert checkpoints.run_digest(one, "data") != checkpoints.run_digest(other, "data")
+
+
+def test_the_name_of_an_adopted_run_follows_its_files_and_not_how_it_would_be_trained(tmp_path):
+    (tmp_path / "epoch-1.pt").write_bytes(b"one")
+    first = checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
+    assert first == checkpoints.run_digest(Run(recipe=Recipe(seed=5), checkpoints=tmp_path), "data")
+    (tmp_path / "epoch-1.pt").write_bytes(b"two")
+    assert first != checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
+
+
+@pytest.mark.parametrize("name, epoch", [("epoch-10", 10), ("model_0.5", 0.5), ("resnet56_epoch_12_acc93", 12),
+                                         ("ep7", 7), ("12", 12), ("net", None), ("epoch=3-step=900", 3),
+                                         ("model.007", 7), ("Epoch 0012.500", 12.5), ("epochs-4", 4), ("step900", 900)])
+def test_the_epoch_is_read_from_the_name(name, epoch):
+    assert checkpoints.epoch_in(name) == epoch

@@ -1,0 +1,91 @@
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from studio.training.models import Mlp, Model, Resnet, Vgg
+
+DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)
+MODELS = [Mlp(), Mlp(depth=0), Mlp(depth=3, width=7), Resnet(depth=8, width=2), Resnet(depth=8, width=2, skip=False),
+          Resnet(depth=14, width=2, norm="none"), Vgg(widths=(4, 6)), Vgg(widths=(4,) * 7, norm="none")]
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("shape", [DIGITS, CIFAR, (3, 9, 5)], ids=str)
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_every_model_gives_one_logit_per_class_for_any_image(model, shape):
+    assert model.build(shape, classes=7)(torch.randn(4, *shape)).shape == (4, 7)
+
+
+@pytest.mark.parametrize("depth, width, expected", [(20, 16, 269_722 - 432 + 144), (32, 8, 116_738)])
+def test_a_resnet_has_as_many_parameters_as_its_paper_says(depth, width, expected):
+    # He et al. (2016), table 6: 0.27 M at depth 20, with 432 first weights for three colours; grey images need 144
+    net = Resnet(depth=depth, width=width).build(DIGITS, 10)
+    assert sum(p.numel() for p in net.parameters()) == expected
+
+
+def test_depth_counts_the_layers_with_weights():
+    net = Resnet(depth=32, width=2).build(DIGITS, 10)
+    assert sum(isinstance(m, torch.nn.Conv2d | torch.nn.Linear) for m in net.modules()) == 32
+
+
+def test_leaving_the_shortcuts_out_changes_no_parameter():
+    with_skip, without = (Resnet(depth=14, width=3, skip=skip).build(DIGITS, 10, seed=1) for skip in (True, False))
+    assert torch.equal(weights(with_skip), weights(without))
+    assert {n: p.shape for n, p in with_skip.named_parameters()} == {n: p.shape for n, p in without.named_parameters()}
+
+
+@pytest.mark.parametrize("stride, wider", [(1, False), (2, True)])
+def test_a_block_with_dead_convolutions_is_its_shortcut_and_without_one_is_zero(stride, wider):
+    from studio.training.nets import Block
+    x = torch.rand(2, 3, 8, 8)
+    for skip in (True, False):
+        block = Block(3, 6 if wider else 3, skip, batch_norm=False)
+        for p in block.parameters():
+            torch.nn.init.zeros_(p)
+        y = block(x)
+        assert torch.equal(y[:, :3], x[:, :, ::stride, ::stride] if skip else torch.zeros_like(y[:, :3]))
+        assert not y[:, 3:].any()
+
+
+def test_convolutions_start_with_he_variance():
+    convs = [m for m in Resnet(depth=20, width=16).build(CIFAR, 10).modules() if isinstance(m, torch.nn.Conv2d)]
+    for conv in convs:
+        expected = (2 / (9 * conv.out_channels)) ** 0.5
+        # the deviation of n normal draws is known to 1 / sqrt(2 n); five of those
+        assert conv.weight.std().item() == pytest.approx(expected, rel=5 / (2 * conv.weight.numel()) ** 0.5)
+
+
+def test_a_residual_net_without_norm_starts_near_the_loss_of_a_guess():
+    torch.manual_seed(0)
+    net, x = Resnet(depth=56, width=16, norm="none").build(CIFAR, 10), torch.randn(64, *CIFAR)
+    loss = torch.nn.functional.cross_entropy(net(x), torch.arange(64) % 10).item()
+    assert 2.2 < loss < 3.0        # log 10 = 2.30; unscaled, 27 doublings of the variance give thousands
+
+
+def test_the_seed_alone_decides_the_weights_and_the_global_generator_is_untouched():
+    before = torch.get_rng_state()
+    first = weights(Resnet(depth=8, width=2).build(DIGITS, 10, seed=3))
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(5)
+    assert torch.equal(first, weights(Resnet(depth=8, width=2).build(DIGITS, 10, seed=3)))
+    assert not torch.equal(first, weights(Resnet(depth=8, width=2).build(DIGITS, 10, seed=4)))
+
+
+@pytest.mark.parametrize("depth, nearest", [(21, 20), (30, 32), (2, 8), (-5, 8)])
+def test_a_depth_that_is_not_6n_plus_2_is_refused_with_the_nearest_that_is(depth, nearest):
+    with pytest.raises(ValidationError, match=f"the nearest is {nearest}"):
+        Resnet(depth=depth)
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "vgg", "widths": []}, {"kind": "vgg", "widths": [0]},
+                                   {"kind": "mlp", "width": 0}, {"kind": "mlp", "depth": -1}, {"kind": "x"}], ids=str)
+def test_a_model_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        TypeAdapter(Model).validate_python(wrong)
+
+
+def test_a_bare_word_is_a_model():
+    assert TypeAdapter(Model).validate_python("resnet") == Resnet()
