@@ -23,7 +23,7 @@ def writing(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise MachineError(f"{path}: the disk is full; all finished work is kept. Free some space and run again") from error
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
 
@@ -47,8 +47,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+        elif beside.exists():
+            beside.unlink()
 
 
 def _sync(path: Path) -> None:

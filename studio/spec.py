@@ -132,6 +132,10 @@ class Time:
         return cls(amount, unit)
 
 
+LARGEST = 16384
+"""Pixels along a side; beyond, VTK draws black without a word."""
+
+
 class Size(NamedTuple):
     """Width and height in pixels: `1920x1080`."""
 
@@ -144,8 +148,8 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Size":
         match = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
-        if not match or not (0 < int(match[1]) <= 16384 and 0 < int(match[2]) <= 16384):
-            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most 16384 a side")
+        if not match or not (0 < int(match[1]) <= LARGEST and 0 < int(match[2]) <= LARGEST):
+            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {LARGEST} a side")
         return cls(int(match[1]), int(match[2]))
 
 
@@ -286,19 +290,23 @@ def _complaints(errors: Iterable[Mapping[str, Any]], kind: type, root: yaml.Node
 
 def _follow(loc: tuple, kind: Any, node: yaml.Node) -> tuple[list, yaml.Node, Any]:
     """Walks the tree along a pydantic location: (the path as the file spells it, the node it ends on, the record there)."""
-    steps, record = [], kind
+    steps, record, key = [], kind, node
     for step in loc:
+        if step == "[key]":                             # pydantic's word for: not the value, the key itself
+            node = key
+            continue
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node, kind = node.value[step], _element(kind)
         elif isinstance(node, yaml.MappingNode):
             record = _record(kind)
             pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
             field = record.model_fields.get(step) if record else None
-            if pair is None and field is None:          # a union's tag, or pydantic's own '[key]'
+            if pair is None and field is None:          # a union's tag
                 kind = _member(kind, step) or kind
                 continue
             if pair is not None:
-                node = pair[0] if record and field is None else pair[1]
+                key = pair[0]
+                node = key if record and field is None else pair[1]
             kind = _annotated(field) if field else _element(kind)
         else:
             kind = _member(kind, step) or kind

@@ -16,6 +16,7 @@ from ..spec import Angle, Duration, Focal, Record
 from .easing import Curve, Ease
 
 Positive = Annotated[float, Field(gt=0)]
+Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]
 
 
@@ -26,7 +27,7 @@ class Pose:
     position: Point
     focal_point: Point
     view_angle: float
-    view_up: Point = (0.0, 0.0, 1.0)
+    view_up: Point
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,11 @@ class Orbit:
 
     def pose(self, focal_point: Point) -> Pose:
         x, y, z = (f + p for f, p in zip(focal_point, self.pan, strict=True))
-        turn = math.radians(self.azimuth)
+        turn, tilt = math.radians(self.azimuth), math.radians(self.elevation)
         position = (x + self.reach * math.cos(turn), y + self.reach * math.sin(turn), z + self.height)
-        return Pose(position, (x, y, z), math.degrees(2 * math.atan(12.0 / self.lens)))
+        # not simply z, which is no up at all for a camera straight above
+        up = (-math.sin(tilt) * math.cos(turn), -math.sin(tilt) * math.sin(turn), math.cos(tilt))
+        return Pose(position, (x, y, z), math.degrees(2 * math.atan(12.0 / self.lens)), up)
 
     def toward(self, other: Orbit, u: float) -> Orbit:
         """The orbit a share u of the way to another."""
@@ -72,7 +75,7 @@ class Start(Record):
     azimuth: Angle = -60.0
     elevation: Angle = 35.0
     distance: Positive = 2.0
-    lens: Focal = 30.0
+    lens: Lens = 30.0
 
     def orbit(self) -> Orbit:
         return Orbit(self.azimuth, self.elevation, self.distance, self.lens)
@@ -85,7 +88,7 @@ class Key(Record):
     azimuth: Angle | None = None
     elevation: Angle | None = None
     distance: Positive | None = None
-    lens: Focal | None = None
+    lens: Lens | None = None
     ease: Ease = Curve("in-out")
 
     def orbit(self, before: Orbit) -> Orbit:
@@ -125,7 +128,7 @@ class Move(Record):
         return self.over or self.hold or self.keys[-1].at
 
     def end(self, start: Orbit) -> Orbit:
-        """Where the move arrives from `start`. Raises ValueError if the dolly would pass through the focal point."""
+        """Where the move arrives from `start`. Raises ValueError if a dolly or a zoom goes further than there is."""
         if self.keys:
             end = start
             for key in self.keys:
@@ -134,6 +137,8 @@ class Move(Record):
         dollied = start.distance - self.dolly
         if dollied <= 0.02:
             raise ValueError(f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at")
+        if start.lens + self.zoom <= 0:
+            raise ValueError(f"a zoom of {self.zoom:g}mm from a lens of {start.lens:g}mm leaves no lens")
         near = replace(start, distance=dollied)
         height = near.height + self.crane
         return replace(

@@ -25,7 +25,7 @@ def in_out(u: float) -> float:
 
 
 def in_sine(u: float) -> float:
-    return 1 - math.cos(u * math.pi / 2)
+    return 1 - math.sin((1 - u) * math.pi / 2)     # a cosine would miss 1 by a bit
 
 
 def out_sine(u: float) -> float:
@@ -60,7 +60,7 @@ class Curve(str):
 
 
 def _named(given) -> Curve:
-    if given not in EASES:
+    if not isinstance(given, str) or given not in EASES:
         raise ValueError(f"no ease '{given}'{nearest(str(given), EASES)}")
     return Curve(given)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from ..field import Instant, Surfaces
-from ..spec import FrameRate, PixelSize, Record, Size
+from ..spec import LARGEST, FrameRate, PixelSize, Record, Size
 from . import overlays
 from .camera import Pose
 from .look import Grade, Look, Paint
@@ -25,7 +27,13 @@ class Format(Record):
 
     size: PixelSize = Size(1920, 1080)
     fps: FrameRate = Fraction(24)
-    samples: int = 2
+    samples: Annotated[int, Field(ge=1, le=8)] = 2
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self):
+        if max(self.size) * self.samples > LARGEST:
+            raise ValueError(f"{self.size} with {self.samples} samples along a side is more than {LARGEST} in all; take fewer samples")
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,14 @@ class Reel:
         type_ = overlays.title(self.type, seconds, self.type.title_for.seconds(self.cut.fps))
         type_ += overlays.live(self.type, self._instant(leading))
         views = []
+        shares: dict[Paint, float] = {}     # two shots that say the same do not dip in their dissolve
         for part in parts:
             paint = part.shot.colour or self.look.colour
             views.append(self._view(part, paint))
+            shares[paint] = shares.get(paint, 0.0) + part.weight
+        for paint, share in shares.items():
             type_ += overlays.captions(self.type, self.look, paint, self.ranges, self.notes[paint.field],
-                                       self.size.width / self.size.height, part.weight)
+                                       self.size.width / self.size.height, share)
         return Frame(number, tuple(views), tuple(type_), self.look.grade)
 
     def _instant(self, part: Part) -> Instant:

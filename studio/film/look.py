@@ -150,8 +150,14 @@ class Grade(Record):
     grain: NonNegative = 0.005
 
 
+def _odd(points: int) -> int:
+    if points % 2 == 0:
+        raise ValueError(f"{points} vertices: expected an odd number, so that the minimiser is one of them")
+    return points
+
+
 class Look(Record):
-    """The whole look. mesh: vertices along a side of the drawn square."""
+    """The whole look. mesh: vertices along a side of the drawn square, odd."""
 
     base: str | None = None
     height: Height = Height()
@@ -163,7 +169,7 @@ class Look(Record):
     fade: Fade = Fade()
     background: Background = Background()
     grade: Grade = Grade()
-    mesh: Annotated[int, Field(ge=33, le=2001)] = 601
+    mesh: Annotated[int, Field(ge=33, le=2001), AfterValidator(_odd)] = 601
 
     @model_validator(mode="before")
     @classmethod

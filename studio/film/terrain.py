@@ -45,7 +45,7 @@ def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
         elif paint.field == "convexity":
             both = [_drawn(surfaces, name, look.fade.end, broken=True) for name in ("lambda_min", "lambda_max")]
             share = convexity(*both)
-            found.append((paint, (0.0, _ends(_scaled(share[np.isfinite(share)], paint, look.height))[1])))
+            found.append((paint, _ends(_scaled(np.append(share[np.isfinite(share)], 0.0), paint, look.height))))
         else:
             own = _drawn(surfaces, paint.field, look.fade.end)
             found.append((paint, _ends(_scaled(np.minimum(own, cap) if paint.field == look.height.field else own, paint, look.height))))
@@ -118,7 +118,7 @@ def refine(nodes: np.ndarray, side: int) -> np.ndarray:
     if not known.any():
         return np.full((side, side), np.nan)
     whole = nodes if known.all() else nodes[tuple(distance_transform_edt(~known, return_distances=False, return_indices=True))]
-    cubic, line = _spline(len(nodes), side, 3), _spline(len(nodes), side, 1)
+    cubic, line = _spline(len(nodes), side, min(3, len(nodes) - 1)), _spline(len(nodes), side, 1)
     fine = np.maximum(cubic @ whole @ cubic.T, line @ minimum_filter(whole, 3, mode="nearest") @ line.T)
     if known.all():
         return fine

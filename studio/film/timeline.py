@@ -63,7 +63,7 @@ class Shot(Record):
             return values[0]
         return float(PchipInterpolator(times, values)(min(max(seconds, times[0]), times[-1])))
 
-    def mistakes(self, fps: Fraction):
+    def mistakes_at(self, fps: Fraction):
         """(path in the shot, what is wrong) for what only the frame rate can tell."""
         length = self.duration.frames(fps)
         if length < 1:
@@ -135,7 +135,7 @@ class Cut:
     def mistakes(self):
         """(path, what is wrong) in the shots."""
         for index, shot in enumerate(self.shots):
-            for path, what in shot.mistakes(self.fps):
+            for path, what in shot.mistakes_at(self.fps):
                 yield (index, *path), what
             frames = shot.to_next.dissolve.frames(self.fps)
             if frames and index + 1 == len(self.shots):

@@ -176,21 +176,27 @@ class Checkpoints(Record):
 
 
 def gaussian(weights: "Weights", seed: int, stream: int) -> "dict[str, Tensor]":
-    """Independent normal numbers, float32, in the shapes of the weights; each stream of a seed is another draw."""
+    """Independent normal numbers, float32, in the shapes of the weights; each stream of a seed is another draw.
+
+    Every tensor has a generator of its own, by its name: tensors come out of a file in no particular order.
+    """
     import numpy as np
     import torch
-    state = int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1)
-    generator = torch.Generator().manual_seed(state)
-    return {name: torch.randn(w.shape, generator=generator) for name, w in weights.items()}
+
+    def generator(name: str) -> torch.Generator:
+        state = np.random.SeedSequence([seed, stream, *name.encode()]).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return {name: torch.randn(w.shape, generator=generator(name)) for name, w in weights.items()}
 
 
 def flat(weights: "Weights") -> "Tensor":
+    """All weights as one vector, by name in alphabetical order."""
     import torch
-    return torch.cat([w.reshape(-1) for w in weights.values()])
+    return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
 
 
 def dot(a: "Weights", b: "Weights") -> float:
-    return sum(float((a[name].double() * b[name].double()).sum()) for name in a)
+    return sum(float((a[name].double() * b[name].double()).sum()) for name in sorted(a))
 
 
 def norm(a: "Weights") -> float:
@@ -211,8 +217,10 @@ def _signed(axis: "Tensor") -> "Tensor":
 
 
 def _named(vector: "Tensor", like: "Weights") -> "Weights":
-    parts = vector.split([w.numel() for w in like.values()])
-    return {name: part.view(w.shape).to(w.dtype) for part, (name, w) in zip(parts, like.items(), strict=True)}
+    """The tensors whose `flat` is the vector, in the shapes of `like`."""
+    names = sorted(like)
+    parts = vector.split([like[name].numel() for name in names])
+    return {name: part.view_as(like[name]).to(like[name]) for name, part in zip(names, parts, strict=True)}
 
 
 Directions = Annotated[Random | Pca | Checkpoints, *BY_KIND]

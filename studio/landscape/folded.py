@@ -15,18 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDEST = 8
-"""Pictures wider than this are left to the library's own kernels, which are quicker there."""
+WIDEST, MOST_CHANNELS = 8, 32
+"""Larger pictures and more channels are left to the library's own kernels, which are quicker there."""
+FEWEST_NUMBERS, MOST_NUMBERS = 20480, 2**18
+"""In the input of a wide convolution: with fewer, torch takes a slow kernel for taps that stand apart; with more, the
+picture leaves the cache."""
 ONE = (1, 1)
 
 
 def fold(model: nn.Module) -> None:
-    """Makes every plain 2-D convolution and batch norm in the model compute the folded way; the same to rounding."""
+    """Makes every plain 2-D convolution, batch norm and max pooling compute the folded way; the same to rounding."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.forward = partial(_convolution, module)
         elif type(module) is nn.BatchNorm2d:
             module.forward = partial(_batch_norm, module)
+        elif type(module) is nn.MaxPool2d:
+            module.forward = partial(_max_pool, module)
 
 
 # --- convolution -----------------------------------------------------------------------------------------------------
@@ -35,11 +40,12 @@ def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
     settings = conv.stride, conv.padding, conv.dilation, conv.groups
     if torch.is_grad_enabled():
         return F.conv2d(x, conv.weight, conv.bias, *settings)
-    if x.shape[-1] > WIDEST or x.shape[1] == 1 or conv.stride != ONE:
-        return F.conv2d(x.contiguous(memory_format=torch.channels_last), conv.weight, conv.bias, *settings)
-    if max(x.shape[2:]) <= 2 and conv.kernel_size == (3, 3) and settings == (ONE, ONE, ONE, 1):
-        return _tiny(x, conv.weight, conv.bias)
-    return _wide(x, conv.weight, conv.bias, *settings[1:])
+    if conv.stride == ONE and x.shape[1] <= MOST_CHANNELS:
+        if max(x.shape[2:]) <= 2 and conv.kernel_size == (3, 3) and settings == (ONE, ONE, ONE, 1):
+            return _tiny(x, conv.weight, conv.bias)
+        if x.shape[3] <= WIDEST and FEWEST_NUMBERS < x.numel() <= MOST_NUMBERS:
+            return _wide(x, conv.weight, conv.bias, *settings[1:])
+    return F.conv2d(x.contiguous(memory_format=torch.channels_last), conv.weight, conv.bias, *settings)
 
 
 def _folded(x: Tensor) -> Tensor:
@@ -80,3 +86,8 @@ def _batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     y = F.batch_norm(_folded(x).view(-1, c), None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
     return y.view(h, w, n, c).permute(2, 3, 0, 1)
+
+
+def _max_pool(pool: nn.MaxPool2d, x: Tensor) -> Tensor:
+    # the samples go back outside: torch pools only its own layouts quickly
+    return nn.MaxPool2d.forward(pool, x if torch.is_grad_enabled() else x.contiguous(memory_format=torch.channels_last))

@@ -42,8 +42,9 @@ class Objective:
         _forget_running_statistics(self._model)
         if path == "folded":
             fold(self._model)
-        self._x, self._y, self.device = x.to(device), y.to(device), device
-        self._chunk = len(y) if mode == "train" else CHUNK[device]
+        self.device, self.samples = device, len(y)
+        pieces = len(y) if mode == "train" else CHUNK[device]
+        self._chunks = list(zip(x.to(device).split(pieces), y.to(device).split(pieces), strict=True))
         self._parameters = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._flat = torch.cat([p.detach().reshape(-1) for p in self._parameters.values()])
         for parameter, place in zip(self._parameters.values(), self._split(self._flat), strict=True):
@@ -54,10 +55,6 @@ class Objective:
         """P, how many trainable weights there are."""
         return self._flat.numel()
 
-    @property
-    def samples(self) -> int:
-        return len(self._y)
-
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The trainable tensors of `weights` as one vector [P] on the objective's device."""
         return torch.cat([weights[name].reshape(-1) for name in self._parameters]).to(self.device)
@@ -66,16 +63,13 @@ class Objective:
         parts = flat.split([p.numel() for p in self._parameters.values()])
         return [part.view(p.shape) for part, p in zip(parts, self._parameters.values(), strict=True)]
 
-    def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self._x.split(self._chunk), self._y.split(self._chunk), strict=True)
-
     @torch.inference_mode()
     def measure(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy in percent at weights [P]: two scalars, left on the device."""
         self._flat.copy_(weights)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         hits = torch.zeros((), dtype=torch.float64, device=self.device)
-        for x, y in self._chunks():
+        for x, y in self._chunks:
             with fixed_masks(self.device):
                 logits = self._model(x)
             loss += _total(logits, y)
@@ -88,12 +82,12 @@ class Objective:
         The gradient's graph is built once and kept, so that a product is one pass back through it (Pearlmutter 1994).
         """
         leaves = [part.detach().clone().requires_grad_() for part in self._split(weights)]
-        kept = [self._gradient(leaves, *chunk) for chunk in self._chunks()] if self.samples <= KEPT else None
+        kept = [self._gradient(leaves, *chunk) for chunk in self._chunks] if self.samples <= KEPT else None
 
         def times(v: Tensor) -> Tensor:
             total = torch.zeros_like(weights)
             parts = self._split(v.to(weights))
-            for gradient in kept or (self._gradient(leaves, *chunk) for chunk in self._chunks()):
+            for gradient in kept or (self._gradient(leaves, *chunk) for chunk in self._chunks):
                 total += _pulled(gradient, leaves, parts)
             return total
         return times

@@ -133,7 +133,7 @@ class _Prepared:
         return self.theta.add(self.delta, alpha=float(alpha)).add_(self.eta, alpha=float(beta))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _prepared(slice: Slice) -> _Prepared:
     from ..training.evaluate import repeatable
     folder = Path(slice.folder)

@@ -35,12 +35,14 @@ def _bloom(light: np.ndarray, threshold: float) -> np.ndarray:
     """Light above the threshold, spread over three widths, worked out at an eighth of the size."""
     height, width = light.shape[:2]
     tall, wide = -(-height // _BLOCK), -(-width // _BLOCK)
-    rows = np.add.reduceat(light, np.arange(0, height, _BLOCK), axis=0)
+    bright = light - np.float32(threshold)      # before the blocks are summed, or a small light would pulse as it crosses them
+    np.maximum(bright, 0, out=bright)
+    rows = np.add.reduceat(bright, np.arange(0, height, _BLOCK), axis=0)
     blocks = np.add.reduceat(rows, np.arange(0, width, _BLOCK), axis=1)
     counts = np.minimum(_BLOCK, height - _BLOCK * np.arange(tall))[:, None] * np.minimum(_BLOCK, width - _BLOCK * np.arange(wide))
-    bright = np.maximum(blocks / counts[..., None].astype(np.float32) - np.float32(threshold), 0)
+    blocks /= counts[..., None].astype(np.float32)
     reach = height / 60 / _BLOCK
-    spread = sum(gaussian_filter(bright, (s, s, 0)) for s in (reach / 2, reach, reach * 3.2))
+    spread = sum(gaussian_filter(blocks, (s, s, 0)) for s in (reach / 2, reach, reach * 3.2))
     channels = (Image.fromarray(np.ascontiguousarray(spread[..., c])) for c in range(3))
     box = (0, 0, width / _BLOCK, height / _BLOCK)
     return np.stack([c.resize((width, height), Image.Resampling.BILINEAR, box=box) for c in channels], axis=-1)

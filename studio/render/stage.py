@@ -16,7 +16,7 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 from ..errors import MachineError
 from ..film.frame import Frame, View
 from ..film.look import HALF_RANGE, Look, linear
-from ..spec import Size
+from ..spec import LARGEST, Size
 from . import bake, shading
 from .grade import graded
 from .type import set_type
@@ -29,6 +29,8 @@ class Stage:
     """A window of `size` pixels, drawn at `samples` times the size and averaged in linear light. A context manager."""
 
     def __init__(self, size: Size, mesh: int, samples: int = 2):
+        if max(size) * samples > LARGEST:
+            raise MachineError(f"{size} with {samples} samples along a side is more than the {LARGEST} that GL draws; take fewer samples")
         self.size, self.samples = size, samples
         self._plotter = pv.Plotter(off_screen=True, window_size=(size.width * samples, size.height * samples), lighting="none")
         self._plotter.disable_anti_aliasing()
@@ -52,7 +54,7 @@ class Stage:
     @property
     def renderer(self) -> str:
         """What draws: the GL renderer's own name. Pictures are the same bytes only for the same renderer."""
-        self._plotter.ren_win.Render()
+        self._plotter.ren_win.Start()
         told = self._plotter.ren_win.ReportCapabilities()
         return next((line.partition(":")[2].strip() for line in told.splitlines() if "renderer string" in line), "unknown")
 
@@ -104,10 +106,11 @@ class _Surface:
         number = np.full(x.shape, -1)
         number[inside] = np.arange(inside.sum())
         corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], axis=-1).reshape(-1, 4)
-        self._quads = corners[(corners >= 0).all(axis=1)]
+        quads = corners[(corners >= 0).all(axis=1)]
+        triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
         points = np.stack([x[inside], y[inside], np.zeros(inside.sum(), np.float32)], axis=1)
-        self._mesh = pv.PolyData.from_regular_faces(points, self._triangles(np.zeros(len(points))))
+        self._mesh = pv.PolyData.from_regular_faces(points, triangles)
         self._mesh["paint"] = np.zeros((len(points), 3), np.float32)
         self._mesh["ground"] = np.zeros((len(points), 4), np.float32)
         self.actor = _actor(self._mesh, attributes=("paint", "ground"))
@@ -116,13 +119,6 @@ class _Surface:
         shader.AddVertexShaderReplacement("//VTK::PositionVC::Impl", True, shading.VERTEX, False)
         shader.AddFragmentShaderReplacement("//VTK::PositionVC::Dec", True, shading.FRAGMENT_DECLARE, False)
         shader.AddFragmentShaderReplacement("//VTK::Light::Impl", True, shading.FRAGMENT, False)
-
-    def _triangles(self, z: np.ndarray) -> np.ndarray:
-        """Each quad split along its flatter diagonal, so that creases show no saw-teeth."""
-        a, b, c, d = (z[self._quads[:, i]] for i in range(4))
-        other = np.abs(a - c) > np.abs(b - d)
-        q = np.where(other[:, None], np.roll(self._quads, -1, axis=1), self._quads)
-        return np.concatenate([q[:, [0, 1, 2]], q[:, [0, 2, 3]]])
 
     def show(self, view: View) -> None:
         light = view.look.light
@@ -166,12 +162,14 @@ def _actor(mesh: pv.PolyData, attributes: tuple[str, ...] = ()) -> vtkActor:
 
 
 def _uniforms(actor: vtkActor, values: dict) -> None:
-    uniforms = actor.GetShaderProperty().GetFragmentCustomUniforms()
-    for name, value in values.items():
-        if isinstance(value, (float, int, np.floating)):
-            uniforms.SetUniformf(name, value)
-        else:
-            uniforms.SetUniform3f(name, [float(x) for x in value])
+    """Sets numbers and vectors that both of an actor's shaders know by name."""
+    shader = actor.GetShaderProperty()
+    for uniforms in (shader.GetVertexCustomUniforms(), shader.GetFragmentCustomUniforms()):
+        for name, value in values.items():
+            if isinstance(value, (float, int, np.floating)):
+                uniforms.SetUniformf(name, value)
+            else:
+                uniforms.SetUniform3f(name, [float(x) for x in value])
 
 
 def _lighting(view: View) -> dict:

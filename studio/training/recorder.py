@@ -5,6 +5,7 @@ seed and the epoch, so a run that was killed at any instant goes on from its las
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -106,6 +107,21 @@ def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
     for epoch in range(first, recipe.epochs):
         order = torch.from_numpy(np.random.default_rng((recipe.seed, epoch)).permutation(count))
         yield from order.to(device()).split(recipe.batch)[done if epoch == first else 0:]
+
+
+def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
+    """What a step of training takes here: a median of a few, of a model that is thrown away."""
+    data = recipe.data.load()
+    with repeatable():
+        x, y, *_ = tensors(data)
+        model = recipe.model.build(data.shape, data.classes, recipe.seed).to(x.device, memory_format=torch.channels_last)
+        optimizer = recipe.optimizer.build(model.parameters())
+        taken = []
+        for _ in range(steps):
+            began = time.perf_counter()
+            _step(model, optimizer, x[: recipe.batch], y[: recipe.batch])
+            taken.append(time.perf_counter() - began)
+    return sorted(taken)[steps // 2]
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------

@@ -148,6 +148,18 @@ def test_a_centre_that_is_one_of_the_two_spans_no_plane():
         Checkpoints(epochs=(2, 2))
 
 
+@pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(epochs=(1, 3))], ids=lambda d: d.kind)
+def test_the_order_in_which_tensors_come_out_of_a_file_is_no_matter(directions):
+    def shuffled(epoch):
+        names = list(weights(epoch))
+        turned = names[int(epoch):] + names[:int(epoch)]
+        return {name: weights(epoch)[name] for name in turned}
+    one, other = (directions.plane(Trail(EPOCHS, source), 2.0) for source in (weights, shuffled))
+    for name in weights(2.0):
+        assert torch.equal(one.delta[name], other.delta[name]) and torch.equal(one.eta[name], other.eta[name])
+    assert one.cosine == other.cosine
+
+
 def test_a_bare_word_is_a_kind():
     family = TypeAdapter(Directions)
     assert family.validate_python("random") == Random() and family.validate_python("pca") == Pca()

@@ -4,12 +4,18 @@ import pytest
 import torch
 from torch import nn
 
+from studio.landscape import folded as room
 from studio.landscape.folded import fold
 from studio.training.models import Resnet, Vgg
 
 MODELS = [Resnet(depth=8, width=4), Resnet(depth=8, width=4, skip=False), Resnet(depth=8, width=4, norm="none"),
           Vgg(widths=(4, 6, 8, 8))]
 SHAPES = [(1, 8, 8), (3, 12, 12), (2, 4, 6)]
+
+
+@pytest.fixture(autouse=True)
+def small_pictures_fold_too(monkeypatch):
+    monkeypatch.setattr(room, "FEWEST_NUMBERS", 0)
 
 
 def pair(model: nn.Module, train: bool) -> tuple[nn.Module, nn.Module]:

@@ -31,7 +31,7 @@ def test_an_instant_between_two_steps_is_kept_at_the_later(every, epochs, steps,
 
 
 @pytest.mark.parametrize("every, way_out", [(1.5, "does not is 2"), (0.3, "is 0.333"), (0.7, "is 1$"), (0, "least"),
-                                            (-1, "least"), ("nan", "least"), ("inf", "least")])
+                                            (-1, "least")])
 def test_an_interval_that_misses_epochs_is_refused_with_a_way_out(every, way_out):
     with pytest.raises(ValidationError) as caught:
         Every(every=every)

@@ -1,0 +1,73 @@
+"""What a scene costs: counts that are exact, and times from a short probe of this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .errors import MachineError
+from .film.frame import Frame, View
+from .report import bytes_
+from .scene import Scene
+
+PRODUCTS = 18           # Hessian products a point takes, typically: 14 at least, seldom more than 25
+BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
+
+
+def estimate(scene: Scene, workers: int) -> Iterator[str]:
+    """Lines that say what each stage counts and, roughly, takes."""
+    from .landscape.probe import probe
+    from .training.recorder import seconds_per_step
+
+    recipe, found = scene.run.recipe, probe(scene.run, scene.loss)
+    total = 0.0
+    if scene.run.checkpoints is None:
+        steps = recipe.epochs * math.ceil(found.images / recipe.batch)
+        total += (took := steps * seconds_per_step(recipe))
+        yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, about {_duration(took)}"
+    values = len(scene.keys()) * scene.grid.size
+    total += (took := values * found.value / workers)
+    yield f"loss       {values} values of {found.samples} images, {1e3 * found.value:.1f} ms each, about {_duration(took)}"
+    if scene.convexity:
+        points = len(scene.convexity_keys()) * scene.convexity.points**2
+        total += (took := points * PRODUCTS * found.product / workers)
+        yield f"convexity  {points} points, about {points * PRODUCTS} products, {1e3 * found.product:.0f} ms each, about {_duration(took)}"
+    frames, size = scene.cut.length, scene.film.size
+    try:
+        total += (took := frames * _seconds_per_frame(scene) / workers)
+        yield f"draw       {frames} frames of {size}, about {_duration(took)}"
+    except MachineError as error:
+        yield f"draw       {frames} frames of {size}; {error}"
+    disk = len(scene.epochs()) * 4 * found.parameters + 16 * values + 2 * frames * size.width * size.height * BYTES_PER_PIXEL
+    yield f"in all     about {_duration(total)} with {workers} worker{'s' if workers > 1 else ''}, about {bytes_(round(disk))} of disk"
+
+
+def _seconds_per_frame(scene: Scene) -> float:
+    """One frame of a bowl, drawn and graded."""
+    from . import doctor
+
+    doctor.gl()
+    from .render.stage import Stage
+
+    axis = np.linspace(-1, 1, scene.look.mesh, dtype=np.float32)
+    bowl = 0.3 * (axis[:, None] ** 2 + axis[None] ** 2)
+    pose = scene.shots[0].camera.start.orbit().pose((0.0, 0.0, 0.1))
+    view = View(bowl, np.full((*bowl.shape, 3), 0.3, np.float32), pose, 0.0, scene.look)
+    with Stage(scene.film.size, scene.look.mesh, scene.film.samples) as stage:
+        stage.draw(Frame(0, (view,), (), scene.look.grade))
+        return _timed(lambda: stage.draw(Frame(1, (view,), (), scene.look.grade)))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,154 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from studio.film.camera import Camera, Key, Move, Orbit, Start
+from studio.film.easing import EASES
+from studio.spec import Time
+
+FPS = Fraction(24)
+HERE = Orbit(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)
+
+
+def seconds(amount: float) -> Time:
+    return Time(float(amount))
+
+
+def position(orbit: Orbit) -> np.ndarray:
+    return np.array(orbit.pose((0.0, 0.0, 0.0)).position)
+
+
+@pytest.mark.parametrize("azimuth, elevation, expected", [
+    (0, 0, (3, 0, 0)), (90, 0, (0, 3, 0)), (180, 0, (-3, 0, 0)), (0, 90, (0, 0, 3)), (45, 0, (3 / 2**0.5, 3 / 2**0.5, 0)), (0, 30, (3 * 3**0.5 / 2, 0, 1.5)),
+])
+def test_azimuth_0_looks_from_alpha_and_90_from_beta_and_elevation_is_the_angle_over_the_ground(azimuth, elevation, expected):
+    assert position(Orbit(azimuth, elevation, 3.0, 30.0)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_pose_stands_at_its_distance_from_what_it_looks_at():
+    pose = HERE.pose((1.0, 2.0, 3.0))
+    assert math.dist(pose.position, pose.focal_point) == pytest.approx(2.0) and pose.focal_point == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize("elevation", [-90, -30, 0, 35, 89.9, 90, 100])
+def test_up_is_upright_and_square_to_the_line_of_sight_even_straight_above(elevation):
+    pose = Orbit(40.0, elevation, 2.0, 30.0).pose((0.0, 0.0, 0.0))
+    up, sight = np.array(pose.view_up), np.array(pose.position)
+    assert np.linalg.norm(up) == pytest.approx(1.0) and up @ sight == pytest.approx(0.0, abs=1e-12)
+    assert up[2] == pytest.approx(math.cos(math.radians(elevation)))
+
+
+def test_a_24_mm_lens_sees_as_high_as_two_thirds_of_a_right_angle_and_a_longer_one_less():
+    assert Orbit(0, 0, 1, 12.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(90.0)
+    assert Orbit(0, 0, 1, 24.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(53.130102354)
+    assert Orbit(0, 0, 1, 50.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(2 * math.degrees(math.atan(12 / 50)))
+
+
+@pytest.mark.parametrize("ease", sorted(EASES))
+def test_an_orbit_keeps_its_radius_and_its_height_all_the_way(ease):
+    move = Move(orbit=135.0, over=seconds(4), ease=ease)
+    for t in np.linspace(0, 4, 33):
+        orbit = move.at(HERE, t, FPS)
+        assert orbit.distance == pytest.approx(2.0, rel=1e-14) and orbit.elevation == 20.0      # rounding of exp(log 2)
+
+
+def test_a_straight_line_between_the_same_two_positions_would_dive_to_0_38_of_the_radius():
+    start, end = position(Orbit(0, 0, 1, 30)), position(Orbit(135, 0, 1, 30))
+    assert np.linalg.norm((start + end) / 2) == pytest.approx(0.3827, abs=1e-4)
+    assert np.linalg.norm(position(Orbit(0, 0, 1, 30).toward(Orbit(135, 0, 1, 30), 0.5))) == pytest.approx(1.0)
+
+
+def test_a_dolly_goes_straight_at_what_it_looks_at_and_spends_equal_ratios_in_equal_times():
+    move = Move(dolly=1.5, over=seconds(2), ease="linear")
+    start, end, half = position(HERE), position(move.at(HERE, 2.0, FPS)), move.at(HERE, 1.0, FPS)
+    assert np.linalg.norm(end) == pytest.approx(0.5) and np.cross(start, end) == pytest.approx(np.zeros(3), abs=1e-12)
+    assert half.distance == pytest.approx(math.sqrt(2.0 * 0.5))
+
+
+def test_a_negative_dolly_goes_back():
+    assert Move(dolly=-1.0, over=seconds(1)).end(HERE).distance == pytest.approx(3.0)
+
+
+def test_a_crane_goes_straight_up_and_still_looks_at_the_same_point():
+    start, end = position(HERE), Move(crane=0.7, over=seconds(1)).end(HERE)
+    assert position(end) - start == pytest.approx((0, 0, 0.7), abs=1e-12)
+    assert end.pose((0.0, 0.0, 0.0)).focal_point == (0.0, 0.0, 0.0)
+    assert end.distance == pytest.approx(math.hypot(2 * math.cos(math.radians(20)), 2 * math.sin(math.radians(20)) + 0.7))
+
+
+def test_a_rise_lifts_the_camera_and_what_it_looks_at_alike():
+    before, after = HERE.pose((0.0, 0.0, 0.1)), Move(rise=0.4, over=seconds(1)).end(HERE).pose((0.0, 0.0, 0.1))
+    assert np.subtract(after.position, before.position) == pytest.approx((0, 0, 0.4))
+    assert np.subtract(after.focal_point, before.focal_point) == pytest.approx((0, 0, 0.4))
+
+
+def test_components_combined_arrive_where_they_would_one_after_the_other():
+    together = Move(orbit=50.0, dolly=0.5, crane=0.3, zoom=10.0, over=seconds(1)).end(HERE)
+    apart = HERE
+    for component in ({"dolly": 0.5}, {"crane": 0.3}, {"orbit": 50.0}, {"zoom": 10.0}):
+        apart = Move(**component, over=seconds(1)).end(apart)
+    assert position(together) == pytest.approx(position(apart)) and together.lens == apart.lens == 40.0
+
+
+@pytest.mark.parametrize("move, told", [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"zoom": -30.0}, "leaves no lens")], ids=str)
+def test_a_move_that_goes_further_than_there_is_is_refused(move, told):
+    with pytest.raises(ValueError, match=told):
+        Move(**move, over=seconds(1)).end(HERE)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"orbit": 1.0}, {"over": Time(1), "hold": Time(1)}, {"orbit": 1.0, "hold": Time(1)},
+                                   {"dolly": 1.0, "keys": ({"at": Time(1)},)}, {"dolly": float("nan"), "over": Time(1)}], ids=str)
+def test_a_move_without_one_clear_length_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Move(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"lens": 0.0}, {"distance": 0.0}, {"distance": -1.0}], ids=str)
+def test_a_camera_without_a_lens_or_a_distance_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Start(**wrong)
+    with pytest.raises(ValidationError):
+        Key(at=Time(1), **wrong)
+
+
+def test_a_hold_stands_still():
+    move = Move(hold=seconds(3))
+    assert all(move.at(HERE, t, FPS) == move.end(HERE) == move.at(HERE, 0.0, FPS) for t in (0.5, 1.7, 3.0))
+
+
+def test_a_move_without_length_is_there_at_once():
+    assert Move(orbit=90.0, over=seconds(0)).at(HERE, 0.0, FPS).azimuth == 120.0
+
+
+def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
+    move = Move(keys=(Key(at=seconds(1), azimuth=60.0, ease="linear"), Key(at=seconds(3), distance=8.0, lens=50.0, ease="linear")))
+    assert move.at(HERE, 0.5, FPS).azimuth == pytest.approx(45.0)
+    assert move.at(HERE, 1.0, FPS).azimuth == 60.0 and move.at(HERE, 1.0, FPS).distance == pytest.approx(2.0)
+    half = move.at(HERE, 2.0, FPS)
+    assert (half.azimuth, half.lens) == (60.0, 40.0) and half.distance == pytest.approx(4.0)      # geometric mean of 2 and 8
+    assert move.at(HERE, 3.0, FPS) == move.end(HERE) == Orbit(60.0, 20.0, 8.0, 50.0) and move.length == seconds(3)
+
+
+CAMERA = Camera(start=Start(azimuth=0.0, elevation=10.0, distance=3.0), moves=(
+    Move(orbit=90.0, over=seconds(2)), Move(hold=seconds(1)), Move(dolly=1.0, over=Time(48, "f"))))
+
+
+def test_moves_follow_one_another_and_after_the_last_the_camera_holds():
+    assert [CAMERA.at(t, FPS).azimuth for t in (0.0, 2.0, 2.5, 3.0, 99.0)] == pytest.approx([0, 90, 90, 90, 90])
+    assert [CAMERA.at(t, FPS).distance for t in (0.0, 2.5, 3.0, 5.0, 99.0)] == pytest.approx([3, 3, 3, 2, 2])
+
+
+def test_a_camera_never_jumps():
+    times = np.arange(0, 6, 1e-3)
+    steps = np.linalg.norm(np.diff([position(CAMERA.at(t, FPS)) for t in times], axis=0), axis=1)
+    # in-out is at most 1.875 times as fast as linear: 3 * pi/2 in 2 s, in steps of 1 ms
+    assert steps.max() < 1.01 * 1.875 * 3 * math.pi / 2 / 2 * 1e-3
+
+
+def test_an_ease_describes_the_arrival_at_the_end_of_its_own_move():
+    move = Move(orbit=90.0, over=seconds(1), ease="out-cubic")
+    early, late = (move.at(HERE, b, FPS).azimuth - move.at(HERE, a, FPS).azimuth for a, b in ((0.0, 0.1), (0.9, 1.0)))
+    assert early > 20 and late < 0.2

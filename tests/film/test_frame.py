@@ -1,0 +1,162 @@
+import pickle
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from studio.field import Field, Grid, Surfaces
+from studio.film.camera import Camera, Move, Start
+from studio.film.frame import Format, Frame, Reel
+from studio.film.look import Lamp, Light, Look, Paint
+from studio.film.overlays import Bar, Text, Type
+from studio.film.timeline import Shot, Transition
+from studio.spec import Size, Time
+
+LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
+GRID = Grid(range=(-1, 1), points=9)
+SQUARED = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2
+LOSS = Field((0.0, 1.0, 3.0), GRID, np.stack([2 + 0.1 * SQUARED, 1 + SQUARED, 0.5 + 3 * SQUARED]), "log")
+EIGEN = {"lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
+         "lambda_max": Field((0.0, 3.0), GRID, np.stack([SQUARED + 1, SQUARED + 5]), "signed-log")}
+SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)})
+SHOTS = (
+    Shot(shot="down", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 3.0}, to_next=Transition(dissolve=Time(0.5)),
+         camera=Camera(start=Start(azimuth=10.0, elevation=30.0, distance=2.5), moves=(Move(orbit=40.0, over=Time(2.0)),))),
+    Shot(shot="round", duration=Time(2.0), along={Time(0.0): 3.0}, colour=Paint(field="convexity", map="viridis", scale="linear"),
+         camera=Camera(look_at="centre", start=Start(azimuth=90.0), moves=(Move(orbit=90.0, over=Time(2.0)),))),
+)
+FORM = Format(size=Size(160, 90), fps=Fraction(8))
+NOTES = {"loss": "what the loss is", "convexity": "what the convexity is"}
+
+
+def reel(shots=SHOTS, look=LOOK, kind=Type(title="A film"), form=FORM, surfaces=SURFACES) -> Reel:
+    return Reel.of(shots, surfaces, look, kind, form, NOTES)
+
+
+def bits(value):
+    """A frame as something that compares, and hashes, by its last bit."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if is_dataclass(value):
+        return type(value).__name__, *(bits(getattr(value, field.name)) for field in fields(value))
+    return tuple(map(bits, value)) if isinstance(value, tuple) else value
+
+
+def same(one: Frame, other: Frame) -> bool:
+    return bits(one) == bits(other)
+
+
+def test_a_frame_is_the_same_in_any_order_alone_or_in_another_process():
+    film = reel()
+    forward = {n: film.frame(n) for n in range(film.cut.length)}
+    for n in (27, 3, 14, 0, 13, 3):
+        assert same(film.frame(n), forward[n])
+        assert same(reel().frame(n), forward[n])
+        assert same(pickle.loads(pickle.dumps(film)).frame(n), forward[n])
+
+
+def test_any_two_frames_differ():
+    film = reel()
+    assert len({bits(replace(film.frame(n), number=0)) for n in range(film.cut.length)}) == film.cut.length
+
+
+def test_in_a_dissolve_there_are_two_views_whose_weights_sum_to_one():
+    film = reel()
+    assert [len(film.frame(n).views) for n in (11, 12, 15, 16)] == [1, 2, 2, 1]
+    assert sum(view.weight for view in film.frame(13).views) == pytest.approx(1.0)
+
+
+def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
+    assert reel().ranges.height == reel(SHOTS[:1]).ranges.height == reel(SHOTS[1:]).ranges.height
+    first, last = reel().frame(0).views[0].height, reel().frame(27).views[0].height
+    assert last.max() - last.min() > 4 * (first.max() - first.min())        # the film opens from a flat sheet: no stretching
+
+
+def test_another_camera_changes_only_where_the_camera_stands():
+    moved = SHOTS[0].model_copy(update={"camera": Camera(start=Start(azimuth=-90.0, distance=9.0))})
+    a, b = reel().frame(4), reel((moved, SHOTS[1])).frame(4)
+    assert a.views[0].pose != b.views[0].pose
+    assert same(replace(a, views=(replace(a.views[0], pose=b.views[0].pose, azimuth=b.views[0].azimuth),)), b)
+
+
+def test_another_colour_changes_only_the_paint_and_what_is_said_of_it():
+    a, b = reel().frame(4), reel(look=LOOK.model_copy(update={"colour": Paint(map="viridis")})).frame(4)
+    assert not np.array_equal(a.views[0].paint, b.views[0].paint)
+    assert np.array_equal(a.views[0].height, b.views[0].height) and a.views[0].pose == b.views[0].pose
+    assert [o for o in a.overlays if isinstance(o, Text)] == [o for o in b.overlays if isinstance(o, Text)]
+
+
+def test_another_grade_changes_nothing_but_the_grade():
+    grade = LOOK.grade.model_copy(update={"exposure": 9.0})
+    a, b = reel().frame(4), reel(look=LOOK.model_copy(update={"grade": grade})).frame(4)
+    assert b.grade == grade and np.array_equal(a.views[0].height, b.views[0].height) and np.array_equal(a.views[0].paint, b.views[0].paint)
+
+
+def test_a_longer_first_shot_leaves_the_frames_of_the_second_as_they_were():
+    longer = SHOTS[0].model_copy(update={"duration": Time(3.0), "along": {Time(0.0): 0.0, Time(3.0): 3.0}})
+    a, b = reel(), reel((longer, SHOTS[1]))
+    for n in (16, 20, 27):
+        assert same(replace(a.frame(n), overlays=()), replace(b.frame(n + 8), overlays=(), number=n))
+
+
+def test_the_camera_follows_the_minimiser_or_stays_at_the_middle_or_at_a_point():
+    def focus(look_at, n):
+        film = reel((SHOTS[0].model_copy(update={"camera": Camera(look_at=look_at)}),) + SHOTS[1:])
+        return film.frame(n).views[0].pose.focal_point, film.frame(n).views[0].height
+
+    for n in (0, 11):
+        point, height = focus("minimiser", n)
+        assert point == (0.0, 0.0, float(height[16, 16]))
+        assert focus("centre", n)[0] == (0.0, 0.0, LOOK.height.exaggeration / 2)
+        assert focus((0.1, 0.2, 0.3), n)[0] == (0.1, 0.2, 0.3)
+
+
+def test_where_the_minimiser_is_a_hole_the_camera_looks_at_the_middle():
+    values = LOSS.values.copy()
+    values[:, 4, 4] = np.nan
+    view = reel(surfaces=replace(SURFACES, fields={"loss": replace(LOSS, values=values)} | EIGEN)).frame(3).views[0]
+    assert np.isnan(view.height[16, 16]) and view.pose.focal_point == (0.0, 0.0, LOOK.height.exaggeration / 2)
+
+
+def test_the_live_line_says_the_numbers_of_the_instant():
+    film = reel(kind=Type(live="epoch {epoch:.2f} loss {loss:.3f} accuracy {test_accuracy:.0f} rate {learning_rate}"))
+    line = next(o for o in film.frame(0).overlays if isinstance(o, Text) and o.text.startswith("epoch"))
+    assert line.text == "epoch 0.00 loss 2.000 accuracy 10 rate nan"
+
+
+def test_in_a_dissolve_the_live_line_is_that_of_the_shot_that_weighs_more():
+    film = reel((SHOTS[0], SHOTS[1].model_copy(update={"along": {Time(0.0): 1.0}})))
+    lines = [[o.text for o in film.frame(n).overlays if isinstance(o, Text) and o.text.startswith("epoch")] for n in (12, 15)]
+    assert len(lines[0]) == len(lines[1]) == 1 and lines[1][0].startswith("epoch 1.0") and not lines[0][0].startswith("epoch 1.0")
+
+
+def notes(frame: Frame) -> dict[str, float]:
+    return {o.text: round(o.opacity, 6) for o in frame.overlays if isinstance(o, Text) and o.text.startswith("what")}
+
+
+def test_what_is_said_of_the_colours_dissolves_with_them():
+    film = reel()
+    assert notes(film.frame(3)) == {"what the loss is": 0.55} and notes(film.frame(27)) == {"what the convexity is": 0.55}
+    assert set(notes(film.frame(13))) == set(NOTES.values()) and sum(notes(film.frame(13)).values()) == pytest.approx(0.55, abs=1e-5)
+
+
+def test_two_shots_that_say_the_same_say_it_once_and_as_clearly_in_their_dissolve():
+    film = reel((SHOTS[0], SHOTS[1].model_copy(update={"colour": None})))
+    assert notes(film.frame(13)) == {"what the loss is": 0.55}
+    assert len([o for o in film.frame(13).overlays if isinstance(o, Bar)]) == 1
+
+
+def test_the_title_comes_and_goes_and_the_number_is_the_frames_own():
+    film = reel(kind=Type(title="A film", title_for=Time(1.0)))
+    shown = [any(isinstance(o, Text) and o.text == "A film" for o in film.frame(n).overlays) for n in (0, 4, 7, 8, 20)]
+    assert shown == [True, True, True, False, False] and film.frame(7).number == 7
+
+
+def test_a_picture_larger_than_gl_can_draw_is_refused_before_it_comes_out_black():
+    with pytest.raises(ValidationError, match="15360x8640 with 2 samples .* take fewer samples"):
+        Format(size="15360x8640")
+    assert Format(size="15360x8640", samples=1).size == Size(15360, 8640)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Format(samples=0)

@@ -1,0 +1,208 @@
+import numpy as np
+import pytest
+
+from studio.field import Field, Grid, Instant, Surfaces
+from studio.film import terrain
+from studio.film.look import Height, Lamp, Light, Look, Paint, decode, table
+from studio.film.terrain import UNKNOWN, colours, convexity, heights, ranges, refine
+
+LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
+N = 11
+GRID = Grid(range=(-2, 2), points=N)
+GREY = ((0.0, "#000000"), (1.0, "#ffffff"))
+
+
+def look(mesh: int = 41, **parts) -> Look:
+    return Look(light=LIGHT, mesh=mesh, **parts)
+
+
+def surfaces(*losses: np.ndarray, **others: np.ndarray) -> Surfaces:
+    """Surfaces with the loss at keys 0, 1, ... and other fields at key 0."""
+    fields = {"loss": Field(tuple(float(k) for k in range(len(losses))), GRID, np.stack(losses), "log")}
+    fields |= {name: Field((0.0,), GRID, values[None], terrain.SCALES[name]) for name, values in others.items()}
+    return Surfaces(fields)
+
+
+def bowl(depth: float = 1.0) -> np.ndarray:
+    return 0.1 + depth * (GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2)
+
+
+# --- the sheet through the nodes
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_around(seed):
+    random = np.random.default_rng(seed)
+    n, factor = int(random.choice([3, 5, 11, 17])), int(random.choice([1, 2, 4, 7]))
+    nodes = random.standard_normal((n, n)) * random.choice([0.01, 1.0, 100.0])
+    side = (n - 1) * factor + 1
+    fine = refine(nodes, side)
+    assert np.array_equal(fine[::factor, ::factor], nodes)
+    padded = np.pad(nodes, 1, mode="edge")
+    for row in range(side):
+        for column in range(side):
+            i, j = min(row // factor, n - 2), min(column // factor, n - 2)
+            around = padded[i : i + 4, j : j + 4]      # the cell's corners and the nodes next to them
+            assert fine[row, column] >= around.min() - 1e-12 * np.abs(nodes).max()      # rounding of the sum of products
+
+
+def test_a_plain_cubic_would_have_dipped_below():
+    nodes = np.zeros((9, 9))
+    nodes[4, 4] = 1.0
+    cubic = terrain._spline(9, 81, 3)
+    assert (cubic @ nodes @ cubic.T).min() < -0.05
+    assert refine(nodes, 81).min() == 0.0
+
+
+def test_the_sheet_reproduces_a_cubic_between_its_nodes():
+    def height(x, y):
+        return 3 + x**3 - 2 * x * y**2 + y + 0.3 * x
+
+    axis, fine = np.linspace(-1, 1, 9), np.linspace(-1, 1, 65)
+    smooth = refine(height(*np.meshgrid(axis, axis)), 65)
+    inside = slice(16, -16)     # away from the edge the floor through the lowest nodes is far below
+    assert smooth[inside, inside] == pytest.approx(height(*np.meshgrid(fine, fine))[inside, inside], abs=1e-12)
+
+
+def test_the_sheet_turns_and_mirrors_with_its_nodes():
+    nodes = np.random.default_rng(3).standard_normal((9, 9))
+    fine = refine(nodes, 33)
+    for turned, expected in ((np.rot90(nodes), np.rot90(fine)), (nodes.T, fine.T), (nodes[::-1], fine[::-1])):
+        assert refine(turned, 33) == pytest.approx(expected, abs=1e-12)     # rounding of the spline's matrix
+
+
+def test_cells_that_touch_an_unmeasured_node_are_holes_and_no_others():
+    nodes = np.ones((9, 9))
+    nodes[4, 2] = np.nan
+    holes = np.isnan(refine(nodes, 33))     # four steps a cell
+    expected = np.zeros((33, 33), bool)
+    expected[13:20, 5:12] = True            # strictly inside the four cells around the node
+    assert np.array_equal(holes, expected)
+
+
+def test_nothing_known_is_one_hole_and_does_not_fail():
+    assert np.isnan(refine(np.full((5, 5), np.nan), 17)).all()
+
+
+# --- heights
+
+def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
+    film = surfaces(bowl(), bowl(3.0))
+    kind = look(height=Height(scale="sqrt", exaggeration=0.7))
+    fixed = ranges(film, kind, (Paint(),))
+    disc = np.hypot(*np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))) <= kind.fade.end
+    lowest = heights(film.at(0.0), kind, fixed)[20, 20]
+    highest = heights(film.at(1.0), kind, fixed)[disc].max()
+    assert lowest == 0.0 and 0.68 < highest <= 0.7 + 1e-6       # the highest node inside the disc is a little inside its edge
+
+
+def test_ranges_are_the_same_whatever_is_looked_at_and_cover_every_key():
+    film = surfaces(bowl(), bowl(9.0), bowl(2.0))
+    fixed = ranges(film, look(), (Paint(),))
+    together = [ranges(surfaces(f), look(), (Paint(),)) for f in (bowl(), bowl(9.0), bowl(2.0))]
+    assert fixed.height == (min(r.height[0] for r in together), max(r.height[1] for r in together))
+    for coordinate in (0.0, 0.4, 1.0, 2.0):
+        film.at(coordinate)
+        assert ranges(film, look(), (Paint(),)) == fixed
+
+
+def test_values_outside_the_drawn_disc_do_not_set_the_range():
+    film, spiked = bowl(), bowl()
+    spiked[0, 0] = 1e9
+    assert ranges(surfaces(spiked), look(), (Paint(),)) == ranges(surfaces(film), look(), (Paint(),))
+
+
+def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
+    loss = bowl()
+    loss[5, 8], loss[2, 5] = np.inf, np.nan
+    film, kind = surfaces(loss), look(height=Height(scale="linear", cap=2.0, exaggeration=1.0))
+    fixed = ranges(film, kind, (Paint(),))
+    drawn = heights(film.at(0.0), kind, fixed)
+    assert fixed.cap == 2.0 and drawn[20, 32] == pytest.approx(1.0) and np.isnan(drawn[8, 20])
+    assert np.nanmax(drawn) <= 1.0 + 1e-6       # float32
+
+
+def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
+    loss = bowl()
+    loss[5, 8] = np.inf
+    film, kind = surfaces(loss), look(height=Height(scale="linear"))
+    fixed = ranges(film, kind, (Paint(),))
+    inside = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2 <= (2 * kind.fade.end) ** 2
+    assert fixed.cap == loss[inside & np.isfinite(loss)].max()
+    assert heights(film.at(0.0), kind, fixed)[20, 32] == pytest.approx(kind.height.exaggeration)
+
+
+def test_a_film_without_one_finite_value_says_so():
+    with pytest.raises(ValueError, match="not one finite value of 'loss'"):
+        ranges(surfaces(np.full((N, N), np.nan)), look(), (Paint(),))
+
+
+def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
+    film = surfaces(np.ones((N, N)))
+    assert np.array_equal(heights(film.at(0.0), look(), ranges(film, look(), (Paint(),))), np.zeros((41, 41), np.float32))
+
+
+def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
+    for seed in range(8):
+        loss = np.random.default_rng(seed).lognormal(sigma=2.0, size=(N, N))
+        film, kind = surfaces(loss), look(height=Height(scale="linear", exaggeration=1.0), mesh=81)
+        fixed = ranges(film, kind, (Paint(),))
+        low, high = fixed.height
+        floor = (loss.min() - low) / (high - low)       # 0, unless the lowest is outside the disc
+        assert heights(film.at(0.0), kind, fixed).min() >= floor - 1e-6     # float32
+
+
+# --- colours
+
+@pytest.mark.parametrize("low, high, share", [
+    (1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0),
+])
+def test_convexity_is_the_share_of_negative_curvature(low, high, share):
+    assert convexity(np.array([low]), np.array([high]))[0] == share
+
+
+def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
+    assert np.isnan(convexity(np.array([0.0, np.nan, -1.0]), np.array([0.0, 1.0, np.nan]))).all()
+
+
+def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
+    film = surfaces(bowl())
+    paint = Paint(map=GREY, scale="linear", range=(0.0, 10.0))
+    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
+    assert painted.dtype == np.float32 and painted.shape == (41, 41, 3)
+    # node (5, 7): the bowl at alpha = 0.8; half an entry of 1023 in the table
+    assert painted[20, 28] == pytest.approx(np.full(3, decode((0.1 + 0.64) / 10)), abs=1e-3)
+
+
+def test_a_colour_that_follows_the_height_does_so_on_its_scale():
+    film = surfaces(bowl())
+    paint = Paint(map=GREY)
+    kind = look(height=Height(scale="sqrt", exaggeration=1.0))
+    fixed = ranges(film, kind, (paint,))
+    height, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
+    expected = table(GREY)[np.round(np.clip(height, 0, 1) * 1023).astype(int)]
+    # float32 heights may round to the entry beside
+    assert np.abs(painted - expected).max() < 2 * np.diff(table(GREY), axis=0).max()
+
+
+def test_what_is_not_known_is_grey():
+    loss = bowl()
+    loss[5, 8] = np.nan
+    film, paint = surfaces(loss), Paint(map="inferno")
+    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
+    assert np.array_equal(painted[20, 32], UNKNOWN) and not np.array_equal(painted[20, 20], UNKNOWN)
+
+
+def test_convexity_is_painted_from_blended_curvatures_and_its_scale_begins_at_0():
+    film = surfaces(bowl(), lambda_min=np.full((N, N), -1.0), lambda_max=np.full((N, N), 4.0))
+    paint = Paint(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
+    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
+    assert painted == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
+    free = Paint(field="convexity", map=GREY, scale="linear")
+    assert ranges(film, look(), (free,)).of(free) == (0.0, 0.25)
+
+
+def test_each_paint_keeps_a_range_of_its_own():
+    film = surfaces(bowl(), accuracy=np.linspace(10, 90, N * N).reshape(N, N))
+    one, other = Paint(), Paint(field="accuracy", scale="linear", range=(0.0, 100.0))
+    fixed = ranges(film, look(), (one, other, one))
+    assert len(fixed.paints) == 2 and fixed.of(other) == (0.0, 100.0) and fixed.of(one) == fixed.height

@@ -1,0 +1,131 @@
+import pickle
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from studio.field import Field, Grid, Surfaces, backward, forward
+
+GRID = Grid(range=(-2, 2), points=3)
+
+
+def field(*values: float, scale="linear", coordinates=None) -> Field:
+    """A field whose nodes all have the same value at each key."""
+    keys = coordinates or tuple(float(k) for k in range(len(values)))
+    return Field(keys, GRID, np.stack([np.full((3, 3), v) for v in values]), scale)
+
+
+def test_the_minimiser_is_the_middle_node_and_stands_exactly_on_zero():
+    for points in (3, 51, 101):
+        grid = Grid(range=(-1.9, 1.9), points=points)
+        assert grid.axis[grid.centre[0]] == 0.0 and grid.centre == (points // 2, points // 2)
+        assert (grid.axis[0], grid.axis[-1], len(grid.axis), grid.size) == (-1.9, 1.9, points, points**2)
+
+
+def test_an_axis_is_even_and_symmetric_to_the_last_bit():
+    axis = Grid(range=(-0.7, 0.7), points=41).axis
+    assert np.array_equal(axis, -axis[::-1])
+    assert np.diff(axis) == pytest.approx(1.4 / 40, rel=1e-12)      # rounding of 41 sums
+
+
+@pytest.mark.parametrize("wrong, told", [
+    ({"points": 50}, "odd number"), ({"points": 1}, "at least 3"), ({"range": (1, -1)}, "reversed"),
+    ({"range": (0, 2)}, "not centred"), ({"range": (1, 1)}, "empty"), ({"range": (float("nan"), 1)}, "finite"),
+], ids=str)
+def test_a_grid_that_misses_the_minimiser_is_refused(wrong, told):
+    with pytest.raises(ValidationError, match=told):
+        Grid(**wrong)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "signed-log"])
+def test_a_scale_is_undone_by_its_inverse(scale):
+    values = np.array([1e-12, 0.3, 1.0, 40.0, 1e6])
+    assert backward(forward(values, scale), scale) == pytest.approx(values, rel=1e-12)      # rounding of exp(log x) at 1e6
+
+
+def test_at_a_key_the_measured_values_come_back_bit_for_bit():
+    f = Field((0.0, 0.5, 2.0), GRID, np.random.default_rng(0).lognormal(size=(3, 3, 3)), "log")
+    for k, coordinate in enumerate(f.coordinates):
+        assert np.array_equal(f.at(coordinate), f.values[k])
+
+
+def test_before_the_first_key_and_after_the_last_nothing_moves():
+    f = field(3.0, 5.0)
+    assert f.at(-7.0)[0, 0] == 3.0 and f.at(99.0)[0, 0] == 5.0
+    assert field(4.0).at(0.3)[1, 1] == 4.0
+
+
+def test_between_two_keys_a_log_field_moves_along_the_geometric_mean():
+    assert field(1.0, 100.0, scale="log").at(0.5)[0, 0] == pytest.approx(10.0)
+    assert field(1.0, 3.0).at(0.5)[0, 0] == pytest.approx(2.0)
+
+
+def test_eigenvalues_of_opposite_signs_pass_through_zero():
+    assert field(-50.0, 50.0, scale="signed-log").at(0.5)[0, 0] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "signed-log"])
+def test_no_instant_shows_a_value_outside_the_two_measurements_around_it(scale):
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        keys = tuple(np.cumsum(random.uniform(0.1, 3.0, 7)).tolist())
+        values = random.lognormal(sigma=3.0, size=(7, 3, 3)) * (random.choice([-1, 1], (7, 3, 3)) if scale != "log" else 1)
+        f = Field(keys, GRID, values, scale)
+        for k in range(6):
+            low, high = np.minimum(values[k], values[k + 1]), np.maximum(values[k], values[k + 1])
+            slack = 1e-12 * np.abs(values).max()        # rounding of the spline on numbers of this size
+            for u in (0.01, 0.3, 0.5, 0.99):
+                shown = f.at(keys[k] + u * (keys[k + 1] - keys[k]))
+                assert (low - slack <= shown).all() and (shown <= high + slack).all()
+
+
+def test_a_plain_cubic_would_have_overshot_where_the_field_does_not():
+    from scipy.interpolate import CubicSpline
+
+    coordinates = np.linspace(1, 2, 50)
+    assert CubicSpline([0, 1, 2, 3], [1.0, 1.0, 3.0, 3.0])(np.linspace(2, 3, 50)).max() > 3.1
+    assert max(field(1.0, 1.0, 3.0, 3.0).at(c)[0, 0] for c in (*coordinates, *coordinates + 1)) == 3.0
+
+
+def test_inf_stays_as_measured_and_shows_until_halfway_to_a_finite_key():
+    f = field(1.0, np.inf, 3.0, 4.0)
+    assert np.isinf(f.at(1.0)).all() and np.isinf(f.at(1.2)).all() and np.isinf(f.at(0.8)).all()
+    assert np.isnan(f.at(0.2)).all() and np.isnan(f.at(1.8)).all()
+    assert f.at(2.0)[0, 0] == 3.0 and 3.0 < f.at(2.5)[0, 0] < 4.0
+
+
+def test_a_point_that_is_nan_at_one_key_is_unknown_around_it_and_leaves_its_neighbours_alone():
+    values = np.ones((4, 3, 3)) * np.array([1.0, 2.0, 3.0, 4.0])[:, None, None]
+    whole = Field((0.0, 1.0, 2.0, 3.0), GRID, values.copy())
+    values[1, 0, 2] = np.nan
+    broken = Field((0.0, 1.0, 2.0, 3.0), GRID, values)
+    for coordinate in (0.5, 1.0, 1.5):
+        assert np.isnan(broken.at(coordinate)[0, 2]) and np.isnan(broken.at(coordinate)).sum() == 1
+        others = np.isfinite(broken.at(coordinate))
+        assert np.array_equal(broken.at(coordinate)[others], whole.at(coordinate)[others])
+    assert 3.0 <= broken.at(2.5)[0, 2] <= 4.0
+
+
+def test_a_measured_zero_survives_a_log_scale():
+    f = field(0.0, 1.0, scale="log")
+    assert f.at(0.0)[0, 0] == 0.0 and 0.0 < f.at(0.5)[0, 0] < 1.0
+
+
+def test_the_measured_values_are_not_touched_by_looking_at_them():
+    values = np.array([[[1.0, np.nan, np.inf]] * 3] * 2)
+    before = values.copy()
+    Field((0.0, 1.0), GRID, values, "log").at(0.5)
+    assert np.array_equal(values, before, equal_nan=True)
+
+
+def test_surfaces_at_an_instant_hold_every_field_and_the_metrics_between_epochs():
+    surfaces = Surfaces({"loss": field(2.0, 4.0), "accuracy": field(10.0, 90.0)}, (0.0, 0.5, 1.0), {"test_accuracy": (0.0, 50.0, 60.0)})
+    instant = surfaces.at(0.75)
+    assert set(instant.values) == {"loss", "accuracy"} and instant.grids["loss"] == GRID and instant.coordinate == 0.75
+    assert instant.metrics == {"test_accuracy": 55.0}
+
+
+def test_surfaces_go_to_another_process_unchanged():
+    surfaces = Surfaces({"loss": field(2.0, 4.0, scale="log")}, (0.0, 1.0), {"x": (0.0, 1.0)})
+    before = surfaces.at(0.3).values["loss"]
+    assert np.array_equal(pickle.loads(pickle.dumps(surfaces)).at(0.3).values["loss"], before)

@@ -1,0 +1,157 @@
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from studio.errors import MachineError
+from studio.field import Grid
+from studio.files import write_json
+from studio.store import Shelf, Slice
+
+GRID = Grid(range=(-2, 2), points=5)
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Shelf(tmp_path / "shelf")
+
+
+@pytest.fixture
+def slice_(shelf) -> Slice:
+    found = shelf.slice("abc")
+    found.create(GRID, ("loss", "accuracy"), {"epoch": 3.0, "scene": "First light"})
+    return found
+
+
+def row(value: float) -> dict[str, np.ndarray]:
+    return {"loss": np.full(5, value), "accuracy": np.full(5, 100 * value)}
+
+
+def test_the_shelf_stands_where_it_is_told_or_where_the_environment_says_or_beside_the_scene(tmp_path, monkeypatch):
+    scene = tmp_path / "film.yaml"
+    monkeypatch.delenv("STUDIO_SHELF", raising=False)
+    assert Shelf.beside(scene).root == tmp_path / ".studio"
+    monkeypatch.setenv("STUDIO_SHELF", str(tmp_path / "env"))
+    assert Shelf.beside(scene).root == tmp_path / "env"
+    assert Shelf.beside(scene, tmp_path / "chosen").root == tmp_path / "chosen"
+
+
+def test_a_new_slice_misses_every_row(slice_):
+    assert slice_.missing() == [0, 1, 2, 3, 4] and not slice_.whole
+
+
+def test_a_slice_that_does_not_exist_is_not_whole(shelf):
+    assert not shelf.slice("none").whole
+
+
+def test_a_written_row_comes_back_bit_for_bit_and_is_no_longer_missing(slice_):
+    values = np.array([0.1, 1e-300, 3.0, np.pi, 1e300])
+    slice_.write(2, {"loss": values, "accuracy": values})
+    assert slice_.missing() == [0, 1, 3, 4]
+    assert np.array_equal(slice_.read()["loss"].values[2], values)
+
+
+def test_a_row_of_nan_and_inf_is_measured_and_a_row_that_is_not_is_missing(slice_):
+    slice_.write(1, {"loss": np.array([np.nan] * 4 + [np.inf]), "accuracy": np.zeros(5)})
+    assert slice_.missing() == [0, 2, 3, 4]
+    assert np.isnan(slice_.read()["loss"].values[1, :4]).all() and np.isinf(slice_.read()["loss"].values[1, 4])
+
+
+def test_a_row_counts_only_once_all_its_fields_are_there(slice_):
+    with pytest.raises(KeyError):
+        slice_.write(0, {"loss": np.zeros(5), "unheard": np.zeros(5)})
+    assert 0 in slice_.missing()
+
+
+def test_rows_may_come_in_any_order(slice_, shelf):
+    other = shelf.slice("def")
+    other.create(GRID, ("loss", "accuracy"), {})
+    for order, store in (([0, 1, 2, 3, 4], slice_), ([3, 1, 4, 0, 2], other)):
+        for index in order:
+            store.write(index, row(index / 10))
+    assert slice_.whole and other.whole
+    assert slice_.read().equals(other.read())
+
+
+def test_creating_a_slice_again_keeps_what_was_measured(slice_):
+    slice_.write(0, row(0.5))
+    slice_.create(GRID, ("loss", "accuracy"), {})
+    assert slice_.missing() == [1, 2, 3, 4]
+
+
+def test_anyone_can_open_a_slice_with_xarray_and_reads_where_it_comes_from(slice_):
+    slice_.write(0, row(0.5))
+    data = xr.open_zarr(slice_.path, consolidated=False)
+    assert data.attrs["scene"] == "First light" and dict(data.sizes) == {"beta": 5, "alpha": 5}
+    assert np.array_equal(data["alpha"].values, GRID.axis) and float(data["loss"].sel(alpha=1.0, beta=-2.0)) == 0.5
+
+
+def test_a_broken_slice_is_the_machines_fault_and_the_message_says_what_to_do(slice_):
+    (slice_.path / "zarr.json").write_text("{")
+    with pytest.raises(MachineError, match="abc.zarr: cannot be read .* remove it and run again"):
+        slice_.read()
+
+
+def test_notes_are_laid_over_what_was_noted_before(shelf):
+    assert shelf.remembered("film") == {}
+    shelf.remember("film", scene="film.yaml", keys=["a"])
+    shelf.remember("film", keys=["b"])
+    assert shelf.remembered("film") == {"scene": "film.yaml", "keys": ["b"]}
+
+
+def test_only_what_no_existing_scene_used_is_unused(shelf, tmp_path):
+    scene = tmp_path / "film.yaml"
+    scene.write_text("")
+    for path in (shelf.run("r1"), shelf.run("r2")):
+        write_json(path / "run.json", {})
+    for key in ("s1", "s2"):
+        shelf.slice(key).create(GRID, ("loss",), {})
+    write_json(shelf.piece("p1", ".mkv"), {})
+    leftover = shelf.root / "pieces" / ".p2-12ab34cd.mkv"
+    leftover.write_text("half")
+    shelf.remember("film", scene=str(scene), keys=["r1", "s1", "p1"])
+    assert set(shelf.unused()) == {shelf.run("r2"), shelf.slice("s2").path, leftover}
+    size = shelf.size()
+    assert size > shelf.size(shelf.unused()) > 0
+    shelf.remove(shelf.unused())
+    assert shelf.unused() == [] and shelf.slice("s1").path.is_dir() and shelf.size() < size
+    scene.unlink()
+    assert set(shelf.unused()) == {shelf.run("r1"), shelf.slice("s1").path, shelf.piece("p1", ".mkv")}
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from studio.store import Shelf
+with Shelf(Path(sys.argv[1])).owning("key", lambda: None):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
+    other = subprocess.Popen([sys.executable, "-c", OWNER, str(shelf.root)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "mine\n"
+        told = []
+
+        def waiting():
+            told.append(time.monotonic())
+            other.kill()
+
+        with shelf.owning("another key", lambda: pytest.fail("nobody else has this one")):
+            with shelf.owning("key", waiting):
+                assert len(told) == 1
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_a_shelf_that_cannot_be_written_is_the_machines_fault(shelf):
+    shelf.root.parent.mkdir(exist_ok=True)
+    shelf.root.write_text("a file, not a folder")
+    with pytest.raises(MachineError, match="cannot be written"), shelf.owning("key", lambda: None):
+        pass

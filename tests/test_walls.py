@@ -1,0 +1,147 @@
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import studio
+
+ROOT = Path(studio.__file__).parent
+
+# Each room may import those on the lines above its own.
+ORDER = [
+    {"errors"},
+    {"spec", "files"},
+    {"field"},
+    {"training", "film"},
+    {"landscape", "render", "deliver"},
+    {"scene"},
+    {"store", "workers"},
+    {"doctor"},
+    {"pipeline"},
+    {"progress", "report", "starter"},
+    {"plan"},
+    {"cli"},
+]
+APART = [("film", "training"), ("render", "training"), ("deliver", "training"), ("landscape", "film")]
+
+HOMES = {
+    "torch": {"training", "landscape", "doctor"},
+    "safetensors": {"training"}, "sklearn": {"training"}, "mlxtend": {"training"},
+    "pyvista": {"render"}, "vtkmodules": {"render"},
+    "ffmpeg": {"deliver"}, "imageio_ffmpeg": {"deliver"}, "av": {"deliver"}, "imageio": {"deliver"},
+    "PIL": {"render", "deliver"},
+    "matplotlib": {"film"}, "cmcrameri": {"film"}, "cmocean": {"film"}, "colorcet": {"film"},
+    "yaml": {"spec"},
+    "xarray": {"store"}, "zarr": {"store"}, "filelock": {"store"},
+    "rich": {"progress", "report", "cli"}, "cyclopts": {"cli"},
+}
+EVERYWHERE = {"numpy", "scipy", "pydantic"}
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """What every module of studio imports, at any depth: `studio.spec`, `torch`, ..., by the module's own name."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = ("studio", *path.relative_to(ROOT).with_suffix("").parts)
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = ".".join([*parts[: -node.level], *([node.module] if node.module else [])]) if node.level else node.module
+                names |= {f"{base}.{alias.name}" if is_module(f"{base}.{alias.name}") else base for alias in node.names}
+        found[".".join(parts)] = names
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.parent.joinpath(*name.split("."))
+    return name.startswith("studio.") and (path.with_suffix(".py").is_file() or path.is_dir())
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def pairs():
+    """(room, room it imports, module, import) for every import of one room by another."""
+    for module, names in imports().items():
+        for name in names:
+            if name.startswith("studio.") and not module.endswith("__init__") and room(name) != room(module):
+                yield room(module), room(name), module, name
+
+
+def test_every_room_has_its_place_in_the_order():
+    rooms = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {"__init__"}
+    assert rooms == set().union(*ORDER)
+
+
+def test_imports_point_one_way():
+    place = {name: level for level, names in enumerate(ORDER) for name in names}
+    assert [f"{module} imports {name}" for a, b, module, name in pairs() if place[a] <= place[b]] == []
+
+
+def test_film_and_what_follows_it_know_nothing_of_training_nor_of_landscapes():
+    assert [f"{module} imports {name}" for a, b, module, name in pairs() if (a, b) in APART] == []
+
+
+def test_no_module_imports_itself_by_a_detour():
+    graph = {module: {name for name in names if name in imports()} for module, names in imports().items()}
+    TopologicalSorter(graph).prepare()      # raises CycleError, which names the circle
+
+
+def test_a_heavy_library_stays_in_its_room():
+    found = [f"{module} imports {name}" for module, names in imports().items() for name in names
+             if (top := name.split(".")[0]) not in sys.stdlib_module_names and top != "studio"
+             and top not in EVERYWHERE and room(module) not in HOMES.get(top, set())]
+    assert found == []
+
+
+def test_yaml_is_read_in_one_file_and_pictures_are_drawn_in_one():
+    for library, home in (("yaml", "studio.spec"), ("pyvista", "studio.render.stage"), ("xarray", "studio.store")):
+        assert [module for module, names in imports().items() if library in names] == [home]
+
+
+@pytest.mark.parametrize("name", ["film", "render"])
+def test_a_picture_depends_on_no_clock_and_no_dice(name):
+    found = {module: names & {"time", "datetime", "random", "secrets", "uuid"} for module, names in imports().items() if room(module) == name}
+    assert not set().union(*found.values())
+    for path in (ROOT / name).glob("*.py"):
+        drawn = [node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random"]
+        assert set(drawn) <= {"Generator", "SFC64"}, f"{path.name}: numpy's own generators only, seeded by the frame's number"
+
+
+def loaded_by(code: str) -> set[str]:
+    """Names of the modules in a fresh Python after running some code."""
+    done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib.pyplot", "av", "imageio", "safetensors"}
+
+
+def test_reading_a_scene_and_its_records_loads_no_heavy_library():
+    records = "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions," \
+              " studio.landscape.objective, studio.landscape.sweeps, studio.landscape.hessian, studio.film.frame, studio.deliver.deliverable"
+    loaded = loaded_by(f"import {records}\nfrom studio.scene import Scene\nScene.model_json_schema()")
+    assert loaded & (HEAVY | {"matplotlib", "xarray", "rich", "cyclopts"}) == set() and "studio.scene" in loaded
+
+
+def test_the_command_line_loads_no_heavy_library_to_say_what_it_can():
+    assert loaded_by("import studio.cli") & HEAVY == set()
+
+
+def test_a_worker_that_draws_loads_no_torch():
+    loaded = loaded_by("from studio.pipeline import draw\nimport studio.render.stage")
+    assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
+
+
+def test_a_worker_that_measures_loads_no_renderer():
+    loaded = loaded_by("import studio.landscape.network, studio.landscape.slices")
+    assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib.pyplot", "imageio"} == set()
