@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from .errors import SceneError, StudioError
 
@@ -20,6 +20,7 @@ app = App(
 Draft = Annotated[bool, Parameter(negative="", help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture")]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given")]
 ShelfAt = Annotated[Path | None, Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given")]
+DryRun = Annotated[bool, Parameter(negative="", help="only say what would be removed")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/<scene> if not given")]
 
 
@@ -33,7 +34,7 @@ def new(name: str) -> None:
 
 
 @app.command
-def check(scene: Path, draft: Draft = False) -> None:
+def check(scene: Path, *, draft: Draft = False) -> None:
     """Validate SCENE and say what would be made."""
     from .report import summary
 
@@ -41,7 +42,7 @@ def check(scene: Path, draft: Draft = False) -> None:
 
 
 @app.command
-def plan(scene: Path, draft: Draft = False, workers: Workers = None) -> None:
+def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
     """Loss values, Hessian products, frames, disk, and time on this machine, from a short probe."""
     from .plan import estimate
 
@@ -50,21 +51,23 @@ def plan(scene: Path, draft: Draft = False, workers: Workers = None) -> None:
 
 
 @app.command
-def train(scene: Path, shelf: ShelfAt = None, draft: Draft = False) -> None:
+def train(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False) -> None:
     """Train the run of SCENE, or take in its checkpoints."""
     print(_studio(scene, draft, None, shelf).train())
 
 
 @app.command
-def compute(scene: Path, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None) -> None:
+def compute(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None) -> None:
     """Measure the surfaces of SCENE; trains first if need be."""
     from .report import measured
 
-    print(measured(_studio(scene, draft, workers, shelf).compute()))
+    studio = _studio(scene, draft, workers, shelf)
+    print(measured(studio.compute()))
+    print("last slice: " + ", ".join(f"{name} {value}" for name, value in studio.facts().items()))
 
 
 @app.command
-def film(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
+def film(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
          frames: str | None = None, shot: str | None = None) -> None:
     """Make everything SCENE delivers.
 
@@ -73,13 +76,15 @@ def film(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = Fal
     frames: only these, as A:B, from A to before B.
     shot: only the shot of this name.
     """
+    if frames and shot:
+        raise SceneError("--frames and --shot are two ways to say which part; give one of them")
     studio = _studio(scene, draft, workers, shelf)
     for path in studio.film(out or studio.out, _span(frames), shot):
         print(path)
 
 
 @app.command
-def still(scene: Path, at: str, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
+def still(scene: Path, *, at: str, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
           size: str | None = None) -> None:
     """One picture of SCENE.
 
@@ -93,7 +98,7 @@ def still(scene: Path, at: str, shelf: ShelfAt = None, out: Out = None, draft: D
 
 
 @app.command
-def status(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
+def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from .report import table
 
@@ -102,12 +107,14 @@ def status(scene: Path, shelf: ShelfAt = None, out: Out = None, draft: Draft = F
 
 
 @app.command
-def clean(shelf: Annotated[Path, Parameter(name="--shelf")] = Path("scenes/.studio"), dry_run: bool = False) -> None:
-    """Remove from a shelf what no scene needs any more, and say how large it is."""
+def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: DryRun = False) -> None:
+    """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs, and say how large it is."""
     from .report import bytes_
     from .store import Shelf
 
-    store = Shelf(shelf)
+    store = Shelf.beside(scene or Path("scene.yaml"), shelf)
+    if not store.root.is_dir():
+        raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
     unused = store.unused()
     print(f"{store.root}: {bytes_(store.size())}, of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things")
     if not dry_run:
@@ -145,9 +152,8 @@ def _scene(path: Path, draft: bool):
 def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):
     from .pipeline import Studio
     from .progress import shown
-    from .store import Shelf
 
-    return Studio(_scene(path, draft), Shelf.beside(path, shelf), path, _count(workers), draft, shown)
+    return Studio.open(path, shelf, draft=draft, workers=_count(workers), progress=shown)
 
 
 def _count(workers: int | None) -> int:
@@ -179,12 +185,15 @@ def _still(at: str, size: str | None):
 def main() -> None:
     """Runs a command. Exit status: 0 done, 2 a mistake of the user's, 3 the machine's, 130 after Ctrl-C."""
     try:
-        sys.exit(app() or 0)
+        sys.exit(app(exit_on_error=False, print_error=False) or 0)
+    except CycloptsError as error:
+        print(f"{error} See studio --help", file=sys.stderr)
+        sys.exit(2)
     except StudioError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
 
 

@@ -49,12 +49,13 @@ def _gpu() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def _encoder() -> str:
-    from .deliver import encoder
+def encoder() -> str:
+    """The ffmpeg that makes movies. Raises MachineError if there is none, or it cannot encode H.264."""
+    from .deliver.encoder import encoders, program, version
 
-    if "libx264" not in encoder.encoders():
-        raise MachineError(f"{encoder.program()} has no libx264; unset STUDIO_FFMPEG, or name an ffmpeg that has it")
-    return f"ffmpeg {encoder.version()} with libx264 ({encoder.program()})"
+    if "libx264" not in encoders():
+        raise MachineError(f"{program()} has no libx264; unset STUDIO_FFMPEG, or name an ffmpeg that has it")
+    return f"ffmpeg {version()} with libx264 ({program()})"
 
 
 def _fonts() -> str:
@@ -73,7 +74,7 @@ def _disk(folder: Path) -> str:
 def examine(folder: Path) -> Iterator[Finding]:
     """Every check, one after the other. folder: where the work would be done."""
     checks: dict[str, Callable[[], str]] = {
-        "OpenGL": gl, "GPU": _gpu, "ffmpeg": _encoder, "fonts": _fonts, "disk": lambda: _disk(folder),
+        "OpenGL": gl, "GPU": _gpu, "ffmpeg": encoder, "fonts": _fonts, "disk": lambda: _disk(folder),
     }
     for name, check in checks.items():
         try:

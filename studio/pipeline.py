@@ -9,19 +9,21 @@ from functools import cached_property, lru_cache
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from . import workers
+from . import doctor, workers
+from .deliver.movie import Movie
 from .deliver.still import Still
 from .errors import SceneError
-from .field import Field, Surfaces
+from .field import Field, Grid, Surfaces
 from .film.frame import Reel
-from .film.terrain import SCALES
+from .film.terrain import SCALES, undrawn
 from .landscape import slices
+from .landscape.objective import Loss
 from .scene import Scene
-from .spec import Size, Time, digest
+from .spec import LARGEST, Size, Time, digest
 from .store import Shelf
 from .training import checkpoints
 
@@ -51,10 +53,22 @@ class Studio:
     draft: bool = False
     progress: Progress = silent
 
+    @classmethod
+    def open(cls, path: str | Path, shelf: Path | None = None, *, draft: bool = False, workers: int = 1,
+             progress: Progress = silent) -> Studio:
+        """The scene in a YAML file, at work. shelf: a folder, if not the one beside it."""
+        scene = Scene.load(path)
+        return cls(scene.draft() if draft else scene, Shelf.beside(Path(path), shelf), Path(path), workers, draft, progress)
+
     @property
     def name(self) -> str:
         """What files of this scene are called."""
         return self.path.stem + ("-draft" if self.draft else "")
+
+    @property
+    def note(self) -> str:
+        """What the shelf calls its note of what this scene uses: scenes of one name in two folders have two."""
+        return f"{self.name}-{digest(str(self.path.resolve()))[:8]}"
 
     @property
     def out(self) -> Path:
@@ -77,11 +91,11 @@ class Studio:
 
     def train(self) -> Path:
         """The folder of the run, with every checkpoint the scene's run has."""
+        self._remember(run=[self.run_key])
         if not self.trained:
             with self._owning(f"run-{self.run_key}"), self.progress("train", 1) as advance:
                 if not self.trained:
                     _make_run(self.scene.run, self.run_folder, advance)
-        self._remember(keys=[self.run_key])
         return self.run_folder
 
     # --- measuring
@@ -89,16 +103,16 @@ class Studio:
     @property
     def slices(self) -> dict[tuple[str, float], slices.Slice]:
         """What is measured, by (what, epoch): the loss grid at every key, the convexity grid at its keys."""
-        scene = self.scene
-        found = {("loss", epoch): self._slice(epoch, scene.grid) for epoch in scene.keys()}
-        if scene.convexity:
-            grid = scene.convexity.grid(scene.grid)
-            found |= {("convexity", epoch): self._slice(epoch, grid) for epoch in scene.convexity_keys()}
+        scene, curved = self.scene, self.scene.convexity
+        found = {("loss", epoch): self._slice(epoch, scene.grid, scene.loss) for epoch in scene.keys()}
+        if curved:
+            found |= {("convexity", epoch): self._slice(epoch, curved.grid(scene.grid), curved.loss(scene.loss))
+                      for epoch in scene.convexity_keys()}
         return found
 
-    def _slice(self, epoch: float, grid) -> slices.Slice:
-        scene = self.scene
-        return slices.Slice(run=scene.run, folder=str(self.run_folder), epoch=epoch, directions=scene.directions, loss=scene.loss, grid=grid)
+    def _slice(self, epoch: float, grid: Grid, loss: Loss) -> slices.Slice:
+        return slices.Slice(run=self.scene.run, folder=str(self.run_folder), epoch=epoch, directions=self.scene.directions,
+                            loss=loss, grid=grid)
 
     @cached_property
     def slice_keys(self) -> dict[tuple[str, float], str]:
@@ -110,22 +124,40 @@ class Studio:
         """The measured surfaces of the scene, with the run's metrics."""
         self.train()
         keys = self.slice_keys
+        self._remember(**self._by_kind(keys))
         if not all(self.shelf.slice(key).whole for key in keys.values()):
             with self._owning(f"compute-{self.run_key}"), workers.pool(self.workers) as run:
                 for what in ("loss", "convexity"):
                     self._measure(what, run)
-        self._remember(keys=[self.run_key, *keys.values()])
         return surfaces(self.shelf, self.run_folder, keys, self.scene)
 
+    def dataset(self, what: Literal["loss", "convexity"] = "loss"):
+        """What was measured, raw, as an xarray.Dataset over (key, beta, alpha), with the run's metrics over key."""
+        run = self.compute()
+        keys = {epoch: key for (kind, epoch), key in self.slice_keys.items() if kind == what}
+        if not keys:
+            raise SceneError(f"{self.path}: nothing measures the {what}")
+        at = [run.epochs.index(epoch) for epoch in keys]
+        metrics = {name: ("key", [values[i] for i in at]) for name, values in run.metrics.items()}
+        return self.shelf.together(keys, _FIELDS[what]).assign(metrics)
+
+    def facts(self) -> dict[str, str]:
+        """What is known of the last slice beside its values: parameters, samples, path, the directions' cosine."""
+        last = [key for (what, _), key in self.slice_keys.items() if what == "loss"][-1]
+        attributes = self.shelf.slice(last).read().attrs
+        return {name: attributes[name] for name in attributes if name in _FACTS or name.startswith("explained")}
+
     def _measure(self, what: str, run: Callable) -> None:
+        chosen = {epoch: slice_ for (kind, epoch), slice_ in self.slices.items() if kind == what}
+        stores = {epoch: self.shelf.slice(self.slice_keys[what, epoch]) for epoch in chosen}
+        fresh = [epoch for epoch, store in stores.items() if not store.path.is_dir()]
+        for index, facts in run([(slices.facts, (chosen[epoch],)) for epoch in fresh]):
+            slice_, said = chosen[fresh[index]], {"scene": self.scene.title, "what": what}
+            stores[fresh[index]].create(slice_.grid, _FIELDS[what], said | slices.identity(slice_) | facts)
         tasks, places = [], []
-        for (kind, epoch), slice_ in self.slices.items():
-            if kind != what:
-                continue
-            store = self.shelf.slice(self.slice_keys[kind, epoch])
-            store.create(slice_.grid, _FIELDS[what], {"scene": self.scene.title, "what": what, "epoch": epoch} | slices.identity(slice_))
+        for epoch, store in stores.items():
             for row in store.missing():
-                tasks.append((_ROWS[what], (slice_, row, self.scene.convexity)))
+                tasks.append((_ROWS[what], (chosen[epoch], row, self.scene.convexity)))
                 places.append((store, row))
         if not tasks:
             return
@@ -142,41 +174,55 @@ class Studio:
         """The film as a function of the frame's number; computes what it needs."""
         return _reel(self.scene, self.compute(), self.draft)
 
-    def film(self, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None, suffix: str = "") -> list[Path]:
+    def film(self, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None) -> list[Path]:
         """Makes every deliverable of the scene, whole, in the folder `out`; returns their paths.
 
-        frames: only from the first to before the second; shot: only the one of that name. suffix: of the files' names.
+        frames: only from the first to before the second; shot: only the one of that name.
         """
         span, part = self._span(frames, shot)
+        return self._deliver(out, span, part, whole=not part)
+
+    def _deliver(self, out: Path, span: tuple[int, int], part: str, whole: bool) -> list[Path]:
+        """Makes the deliverables over a span of frames. part: of the files' names. whole: whether that is all the scene makes."""
+        renderer = self._renderer()
         self.compute()
-        order, renderer = self._order(), gl_renderer()
+        order = self._order()
         reel = order.reel
         pieces = {index: list(order.pieces(index, span, renderer)) for index in range(len(self.scene.deliver))}
-        self._remember(keys=[self.run_key, *self.slice_keys.values(), *(p.key for found in pieces.values() for p in found)])
+        every = {p.key for found in pieces.values() for p in found}
+        self._remember(pieces=sorted(every if whole else every.union(self._remembered("pieces"))))
         missing = {p.key: p for found in pieces.values() for p in found if not p.path.exists()}
         if missing:
-            with self._owning(f"film-{digest(sorted(missing))}"), workers.pool(self.workers) as run:
+            with self._owning(f"film-{digest(sorted(every))}"), workers.pool(self.workers) as run:
                 self._draw([p for p in missing.values() if not p.path.exists()], order, run)
         made = {}
         for index, deliverable in enumerate(self.scene.deliver):
-            path = out / deliverable.file(self.name + part + suffix)
+            path = out / deliverable.file(self.name + part)
             count = sum(p.stop - p.start for p in pieces[index])
             if count:
                 deliverable.join([p.path for p in pieces[index]], path, frames=count, size=reel.size, fps=reel.cut.fps,
                                  provenance=self.provenance(renderer))
                 made[index] = path
-        before = self.shelf.remembered(self.name).get("made", {})
-        self._remember(made=before | {str(path): digest([p.key for p in pieces[index]]) for index, path in made.items()})
+        before = self._remembered("made") or {}
+        self._remember(made=before | {str(path.resolve()): digest([p.key for p in pieces[index]]) for index, path in made.items()})
         return list(made.values())
 
     def still(self, out: Path, at: Time, size: Size | None = None) -> Path:
         """One picture at a film time, as a PNG in the folder `out`. size: in pixels, the film's if None."""
-        form = self.scene.film.model_copy(update={"size": size} if size else {})
+        size_ = size or self.scene.film.size
+        samples = max(1, min(self.scene.film.samples, LARGEST // max(size_)))     # what GL can draw at once
+        form = self.scene.film.model_copy(update={"size": size_, "samples": samples})
         picture = self.scene.model_copy(update={"film": form, "deliver": (Still(at=at),)})
         if mistakes := [what for path, what in picture.mistakes() if path[0] == "deliver"]:
             raise SceneError(*(f"{self.path}: {what}" for what in mistakes))
-        suffix = f"-{size}" if size else ""
-        return replace(self, scene=picture).film(out, suffix=suffix)[0]
+        [path] = replace(self, scene=picture)._deliver(out, (0, picture.cut.length), f"-{size}" if size else "", whole=False)
+        return path
+
+    def _renderer(self) -> str:
+        """The GL renderer. Asked, like the encoder, before hours are spent; raises MachineError if there is none."""
+        if any(isinstance(deliverable, Movie) for deliverable in self.scene.deliver):
+            doctor.encoder()
+        return gl_renderer()
 
     def _draw(self, missing: list[Piece], order: Order, run: Callable) -> None:
         with self.progress("draw", sum(p.stop - p.start for p in missing)) as advance:
@@ -209,24 +255,25 @@ class Studio:
 
     def status(self, out: Path) -> list[tuple[str, str, str]]:
         """(stage, state, details) of every stage; a state is done, stale (made from something else) or missing."""
-        before = self.shelf.remembered(self.name)
         epochs = self.scene.epochs()
         found = len(set(epochs) & set(checkpoints.epochs(self.run_folder)))
-        rows = [("train", self._state(found, len(epochs), before), f"{found} of {len(epochs)} checkpoints")]
-        stores = [] if found < len(epochs) else [(what, self.shelf.slice(key)) for (what, _), key in self.slice_keys.items()]
+        rows = [("train", self._state("run", found, len(epochs), [self.run_key]), f"{found} of {len(epochs)} checkpoints")]
+        keys = self._by_kind({} if found < len(epochs) else self.slice_keys)
         for what in ("loss", "convexity"):
             total = sum(kind == what for kind, _ in self.slices)
-            whole = sum(kind == what and store.whole for kind, store in stores)
+            whole = sum(self.shelf.slice(key).whole for key in keys[what])
             if total:
-                rows.append((what, self._state(whole, total, before), f"{whole} of {total} slices"))
+                rows.append((what, self._state(what, whole, total, keys[what]), f"{whole} of {total} slices"))
         for deliverable in self.scene.deliver:
             path = out / deliverable.file(self.name)
-            now = all(state == "done" for _, state, _ in rows[:3]) and self._made(path) == before.get("made", {}).get(str(path))
+            now = all(state == "done" for _, state, _ in rows[:3]) and self._made(path) == (self._remembered("made") or {}).get(str(path.resolve()))
             rows.append(("deliver", "missing" if not path.exists() else "done" if now else "stale", str(path)))
         return rows
 
-    def _state(self, found: int, total: int, before: dict) -> str:
-        return "done" if found == total else "stale" if before.get("keys") and not found else "missing"
+    def _state(self, what: str, found: int, total: int, keys: list[str]) -> str:
+        if found == total:
+            return "done"
+        return "stale" if not found and set(self._remembered(what)) - set(keys) else "missing"
 
     def _made(self, path: Path) -> str | None:
         """The digest of what the file at `path` would be made of now."""
@@ -249,7 +296,15 @@ class Studio:
         return self.shelf.owning(key, lambda: self.progress(f"waiting for another studio at work on {key[:12]}", 0).__enter__())
 
     def _remember(self, **used: Any) -> None:
-        self.shelf.remember(self.name, scene=str(self.path.resolve()), **used)
+        self.shelf.remember(self.note, scene=str(self.path.resolve()), **used)
+
+    def _remembered(self, what: str) -> Any:
+        return self.shelf.remembered(self.note).get(what, ())
+
+    @staticmethod
+    def _by_kind(keys: dict[tuple[str, float], str]) -> dict[str, list[str]]:
+        """Keys of slices by what is measured on them."""
+        return {what: [key for (kind, _), key in keys.items() if kind == what] for what in ("loss", "convexity")}
 
 
 def _make_run(run, folder: Path, advance: Callable) -> None:
@@ -270,6 +325,7 @@ def _convexity_row(slice_, row: int, convexity) -> dict[str, np.ndarray]:
     return slices.extremes_points(slice_, convexity.tol, convexity.seed, (row * n, (row + 1) * n))
 
 
+_FACTS = ("parameters", "samples", "path", "cosine")
 _ROWS = {"loss": _loss_row, "convexity": _convexity_row}
 _FIELDS = {"loss": ("loss", "accuracy"), "convexity": ("lambda_min", "lambda_max", "converged", "products")}
 
@@ -292,9 +348,10 @@ def surfaces(shelf: Shelf, run_folder: Path, keys: dict[tuple[str, float], str],
 
 
 def _reel(scene: Scene, measured: Surfaces, draft: bool) -> Reel:
-    notes = {name: ("DRAFT \u00b7 " if draft else "") + text for name, text in scene.notes().items()}
+    kind = scene.type.model_copy(update={"live": f"draft    {scene.type.live or ''}"} if draft else {})
     try:
-        return Reel.of(scene.shots, measured, scene.look, scene.type, scene.film, notes)
+        notes = {field: "\n".join([text, *undrawn(measured)]) for field, text in scene.notes().items()}
+        return Reel.of(scene.shots, measured, scene.look, kind, scene.film, notes)
     except ValueError as error:
         raise SceneError(f"{scene.title}: {error}") from error
 
@@ -324,7 +381,9 @@ class Order:
         edges = sorted({start, stop, *range(-(-start // length) * length, stop, length)})
         for first, last in zip(edges, edges[1:], strict=False):
             shown = [(n, reel.cut.at(n)) for n in range(first, last)]
-            key = digest("piece", VERSION, shown, reel.cut.fps, reel.look, reel.type, reel.ranges, reel.notes, self.keys,
+            paints = dict.fromkeys(part.shot.colour or reel.look.colour for _, parts in shown for part in parts)
+            ranges = reel.ranges.height, reel.ranges.cap, [reel.ranges.of(paint) for paint in paints]
+            key = digest("piece", VERSION, shown, reel.cut.fps, reel.look, reel.type, ranges, reel.notes, self.keys,
                          reel.size, self.scene.film.samples, renderer, deliverable.identity())
             yield Piece(key, index, first, last, self.shelf.piece(key, deliverable.piece))
 
@@ -370,6 +429,4 @@ def draw(order: Order, pieces: tuple[Piece, ...]) -> None:
 @lru_cache(maxsize=1)
 def gl_renderer() -> str:
     """The GL renderer of this machine, asked in a process of its own, since VTK may crash where GL is missing."""
-    from .doctor import gl
-
-    return gl()
+    return doctor.gl()

@@ -22,7 +22,7 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     from .landscape.probe import probe
     from .training.recorder import seconds_per_step
 
-    recipe, found = scene.run.recipe, probe(scene.run, scene.loss)
+    recipe, found = scene.run.recipe, probe(scene.run, scene.loss, scene.convexity)
     total = 0.0
     if scene.run.checkpoints is None:
         steps = recipe.epochs * math.ceil(found.images / recipe.batch)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from .field import Surfaces
+from .film.terrain import undrawn
 from .scene import Scene
 
 
@@ -37,12 +36,9 @@ def measured(surfaces: Surfaces) -> str:
     """What was measured, with what is not finite said plainly."""
     lines = []
     for name, field in surfaces.fields.items():
-        values = field.values
-        broken = int((~np.isfinite(values)).sum())
-        ends = f"{np.nanmin(field.finite):.4g} to {np.nanmax(field.finite):.4g}" if field.finite.size else "none finite"
-        said = f"; {broken} of {values.size} are not finite and are drawn as holes" if broken else ""
-        lines.append(f"{name}: {len(field.coordinates)} keys, {field.grid.points}x{field.grid.points}, {ends}{said}")
-    return "\n".join(lines)
+        ends = f"{field.finite.min():.4g} to {field.finite.max():.4g}" if field.finite.size else "none finite"
+        lines.append(f"{name}: {len(field.coordinates)} keys, {field.grid.points}x{field.grid.points}, {ends}")
+    return "\n".join([*lines, *undrawn(surfaces)])
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:

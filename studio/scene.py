@@ -120,7 +120,7 @@ class Scene(Record):
         said = {"loss": slice_, "accuracy": slice_}
         if self.convexity:
             n = self.convexity.points
-            said["convexity"] = f"{slice_} \u00b7 convexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs, interpolated between"
+            said["convexity"] = f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over {self.convexity.loss(self.loss).subset} images, interpolated between"
         return said
 
     def draft(self) -> Scene:
@@ -142,7 +142,8 @@ class Scene(Record):
         if self.convexity:
             near = sorted({min(keys, key=lambda k: (abs(k - c), k)) for c in _thinned(self.convexity_keys(), DRAFT["convexity_keys"])})
             changes["convexity"] = self.convexity.model_copy(
-                update={"points": min(self.convexity.points, DRAFT["convexity_points"]), "keys": tuple(near)})
+                update={"points": min(self.convexity.points, DRAFT["convexity_points"]), "keys": tuple(near),
+                        "subset": None if self.convexity.subset is None else _fewer(self.convexity.subset, DRAFT["samples"])})
         return self.model_copy(update=changes)
 
 

@@ -10,14 +10,23 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from .errors import SceneError
 
@@ -53,7 +62,11 @@ def digest(*parts: Any) -> str:
 def _plain(part: Any) -> Any:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
-    return str(part)
+    if is_dataclass(part):
+        return [[field.name, getattr(part, field.name)] for field in fields(part)]
+    if isinstance(part, (Fraction, Path)):
+        return str(part)
+    raise TypeError(f"{type(part).__name__} has no digest")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -75,12 +75,33 @@ class Shelf:
         path = self.root / "scenes" / f"{name}.json"
         return read_json(path) if path.is_file() else {}
 
+    def together(self, keys: Mapping[float, str], fields: Iterable[str]) -> xr.Dataset:
+        """Fields of several slices of one grid, over (key, beta, alpha). keys: {coordinate of the sweep: key}."""
+        found = [self.slice(key).read()[list(fields)] for key in keys.values()]
+        return xr.concat(found, xr.Variable("key", list(keys)), data_vars="all", coords="minimal", join="exact",
+                         compat="override", combine_attrs="drop_conflicts")
+
     def unused(self) -> list[Path]:
-        """What no existing scene used when it was last made, and temporaries that a killed process left."""
-        notes = [read_json(path) for path in (self.root / "scenes").glob("*.json")]
-        used = {key for note in notes if Path(note["scene"]).is_file() for key in note.get("keys", ())}
-        found = [path for room in ("runs", "slices", "pieces") for path in (self.root / room).glob("*")]
-        return [path for path in found if path.name.partition(".")[0] not in used]
+        """What no existing scene used when it was last made, and what processes left half written when they were killed."""
+        notes = [read_json(path) for path in (self.root / "scenes").glob("[!.]*.json")]
+        lists = [keys for note in notes if Path(note["scene"]).is_file() for keys in note.values() if isinstance(keys, list)]
+        used = {key for keys in lists for key in keys}
+        things = [path for room in ("runs", "slices", "pieces") for path in (self.root / room).glob("[!.]*")]
+        unused = [path for path in things if path.name.partition(".")[0] not in used]
+        left = () if self.busy() else _half_written(self.root)
+        return unused + [path for path in left if set(unused).isdisjoint(path.parents)]
+
+    def busy(self) -> bool:
+        """Whether some process is at work here; then what is half written is its own."""
+        from filelock import FileLock, Timeout
+
+        for path in (self.root / "locks").glob("*.lock"):
+            try:
+                with FileLock(path, timeout=0):
+                    pass
+            except Timeout:
+                return True
+        return False
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes of some paths, or of everything on the shelf."""
@@ -89,7 +110,16 @@ class Shelf:
 
     def remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _half_written(folder: Path) -> Iterator[Path]:
+    """Temporaries of ours (see studio.files) and of zarr's."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.suffix == ".partial":
+            yield path
+        elif path.is_dir():
+            yield from _half_written(path)
 
 
 @dataclass(frozen=True)

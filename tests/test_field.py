@@ -25,13 +25,21 @@ def test_the_minimiser_is_the_middle_node_and_stands_exactly_on_zero():
 def test_an_axis_is_even_and_symmetric_to_the_last_bit():
     axis = Grid(range=(-0.7, 0.7), points=41).axis
     assert np.array_equal(axis, -axis[::-1])
-    assert np.diff(axis) == pytest.approx(1.4 / 40, rel=1e-12)      # rounding of 41 sums
+    assert np.diff(axis) == pytest.approx(1.4 / 40, rel=1e-12)  # rounding of 41 sums
 
 
-@pytest.mark.parametrize("wrong, told", [
-    ({"points": 50}, "odd number"), ({"points": 1}, "at least 3"), ({"range": (1, -1)}, "reversed"),
-    ({"range": (0, 2)}, "not centred"), ({"range": (1, 1)}, "empty"), ({"range": (float("nan"), 1)}, "finite"),
-], ids=str)
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"points": 50}, "odd number"),
+        ({"points": 1}, "at least 3"),
+        ({"range": (1, -1)}, "reversed"),
+        ({"range": (0, 2)}, "not centred"),
+        ({"range": (1, 1)}, "empty"),
+        ({"range": (float("nan"), 1)}, "finite"),
+    ],
+    ids=str,
+)
 def test_a_grid_that_misses_the_minimiser_is_refused(wrong, told):
     with pytest.raises(ValidationError, match=told):
         Grid(**wrong)
@@ -40,7 +48,7 @@ def test_a_grid_that_misses_the_minimiser_is_refused(wrong, told):
 @pytest.mark.parametrize("scale", ["linear", "log", "signed-log"])
 def test_a_scale_is_undone_by_its_inverse(scale):
     values = np.array([1e-12, 0.3, 1.0, 40.0, 1e6])
-    assert backward(forward(values, scale), scale) == pytest.approx(values, rel=1e-12)      # rounding of exp(log x) at 1e6
+    assert backward(forward(values, scale), scale) == pytest.approx(values, rel=1e-12)  # rounding of exp(log x) at 1e6
 
 
 def test_at_a_key_the_measured_values_come_back_bit_for_bit():
@@ -69,11 +77,13 @@ def test_no_instant_shows_a_value_outside_the_two_measurements_around_it(scale):
     for seed in range(20):
         random = np.random.default_rng(seed)
         keys = tuple(np.cumsum(random.uniform(0.1, 3.0, 7)).tolist())
-        values = random.lognormal(sigma=3.0, size=(7, 3, 3)) * (random.choice([-1, 1], (7, 3, 3)) if scale != "log" else 1)
+        values = random.lognormal(sigma=3.0, size=(7, 3, 3)) * (
+            random.choice([-1, 1], (7, 3, 3)) if scale != "log" else 1
+        )
         f = Field(keys, GRID, values, scale)
         for k in range(6):
             low, high = np.minimum(values[k], values[k + 1]), np.maximum(values[k], values[k + 1])
-            slack = 1e-12 * np.abs(values).max()        # rounding of the spline on numbers of this size
+            slack = 1e-12 * np.abs(values).max()  # rounding of the spline on numbers of this size
             for u in (0.01, 0.3, 0.5, 0.99):
                 shown = f.at(keys[k] + u * (keys[k + 1] - keys[k]))
                 assert (low - slack <= shown).all() and (shown <= high + slack).all()
@@ -119,7 +129,9 @@ def test_the_measured_values_are_not_touched_by_looking_at_them():
 
 
 def test_surfaces_at_an_instant_hold_every_field_and_the_metrics_between_epochs():
-    surfaces = Surfaces({"loss": field(2.0, 4.0), "accuracy": field(10.0, 90.0)}, (0.0, 0.5, 1.0), {"test_accuracy": (0.0, 50.0, 60.0)})
+    surfaces = Surfaces(
+        {"loss": field(2.0, 4.0), "accuracy": field(10.0, 90.0)}, (0.0, 0.5, 1.0), {"test_accuracy": (0.0, 50.0, 60.0)}
+    )
     instant = surfaces.at(0.75)
     assert set(instant.values) == {"loss", "accuracy"} and instant.grids["loss"] == GRID and instant.coordinate == 0.75
     assert instant.metrics == {"test_accuracy": 55.0}

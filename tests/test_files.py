@@ -60,13 +60,19 @@ def test_two_writers_do_not_share_a_temporary(tmp_path):
         assert one != other
         one.write_text("1")
         other.write_text("2")
-    assert (tmp_path / "a").read_text() == "1"      # the outer block ends last
+    assert (tmp_path / "a").read_text() == "1"  # the outer block ends last
 
 
-@pytest.mark.parametrize("number, told", [
-    (errno.ENOSPC, "disk is full; all finished work is kept"), (errno.EDQUOT, "disk is full"),
-    (errno.EACCES, "cannot be written"), (errno.EROFS, "cannot be written"),
-], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "number, told",
+    [
+        (errno.ENOSPC, "disk is full; all finished work is kept"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EACCES, "cannot be written"),
+        (errno.EROFS, "cannot be written"),
+    ],
+    ids=errno.errorcode.get,
+)
 def test_a_disk_that_takes_no_more_is_the_machines_fault(tmp_path, number, told):
     with pytest.raises(MachineError, match=f"a.txt: .*{told}") as caught, atomic(tmp_path / "a.txt") as beside:
         beside.write_text("half")
@@ -90,4 +96,6 @@ def test_json_comes_back_as_it_was_and_reads_well(tmp_path):
     value = {"b": [1, 2.5, None], "a": "\u00e9"}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
-    assert json.loads((tmp_path / "a.json").read_text()) == value and (tmp_path / "a.json").read_text().startswith('{\n "a"')
+    assert json.loads((tmp_path / "a.json").read_text()) == value and (tmp_path / "a.json").read_text().startswith(
+        '{\n "a"'
+    )

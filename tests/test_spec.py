@@ -114,46 +114,83 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
     ]
 
 
-@pytest.mark.parametrize("text, told", [
-    ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
-    ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
-    ("title: [a", "s.yaml:1:10: expected ',' or ']', but got '<stream end>'"),
-    ("title: a\n\tpages: 1", "s.yaml:2:1: found character '\\t' that cannot start any token"),
-    ("title: {{epoch}}", "s.yaml:1:9: a key is a single word; a text with braces or brackets needs quotes"),
-    ("title: a\nmoves: []", "s.yaml:2:8: moves: expected at least 1, found 0"),
-    ("title: a\nbeats: {}", "s.yaml:2:8: beats: expected at least 1, found 0"),
-    ("title: a\nmoves: three", "s.yaml:2:8: moves: expected a list, found 'three'"),
-    ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].by: the key 'by' is missing"),
-    ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].over: the key 'over' is missing"),
-    ("title: a\nbeats: 3", "s.yaml:2:8: beats: expected keys and values, found '3'"),
-    ("title: a\npace: nan", "s.yaml:2:7: pace: input should be a finite number, found 'nan'"),
-    ("title: a\npace: 1e999", "s.yaml:2:7: pace: input should be a finite number, found '1e999'"),
-    ("title: a\ncamera: {lens: 35mm}", "s.yaml:2:9: camera: the key 'kind' is missing"),
-    ("title: a\ncamera: {kind: tall, lens: 35mm}", "s.yaml:2:22: camera.lens: unknown key 'lens'; one of kind, height"),
-    ("title: a\ncamera: tal", "s.yaml:2:9: camera: unknown kind 'tal'; did you mean 'tall'?"),
-    ("title: a\nsize: {w: 1}", "s.yaml:2:7: size: '{'w': '1'}' is not a picture size; write it like 1920x1080, at most 16384 a side"),
-    ("title: a\nsize: 0x9", "s.yaml:2:7: size: '0x9' is not a picture size; write it like 1920x1080, at most 16384 a side"),
-    ("title: a\nfps: 1000", "s.yaml:2:6: fps: 1000 frames per second; expected 1 to 240"),
-    ("title: a\ncut: -1s", "s.yaml:2:6: cut: '-1s' is before the start; times are 0s or later"),
-    ("title: a\ncut: 1e400s", "s.yaml:2:6: cut: '1e400s' is not understood; write it like 12s, 288f or 1:30"),
-    ("title: a\npages: 12", "s.yaml:2:8: pages: 12 pages are too many"),
-    ("title: a\nmoves: [{by: 1deg, over: 1s}, {by: 400deg, over: 1s}]", "s.yaml:2:36: moves[1].by: more than once around"),
-], ids=lambda value: value if ":" not in value else "")
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
+        ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
+        ("title: [a", "s.yaml:1:10: expected ',' or ']', but got '<stream end>'"),
+        ("title: a\n\tpages: 1", "s.yaml:2:1: found character '\\t' that cannot start any token"),
+        ("title: {{epoch}}", "s.yaml:1:9: a key is a single word; a text with braces or brackets needs quotes"),
+        ("title: a\nmoves: []", "s.yaml:2:8: moves: expected at least 1, found 0"),
+        ("title: a\nbeats: {}", "s.yaml:2:8: beats: expected at least 1, found 0"),
+        ("title: a\nmoves: three", "s.yaml:2:8: moves: expected a list, found 'three'"),
+        ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].by: the key 'by' is missing"),
+        ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].over: the key 'over' is missing"),
+        ("title: a\nbeats: 3", "s.yaml:2:8: beats: expected keys and values, found '3'"),
+        ("title: a\npace: nan", "s.yaml:2:7: pace: input should be a finite number, found 'nan'"),
+        ("title: a\npace: 1e999", "s.yaml:2:7: pace: input should be a finite number, found '1e999'"),
+        ("title: a\ncamera: {lens: 35mm}", "s.yaml:2:9: camera: the key 'kind' is missing"),
+        (
+            "title: a\ncamera: {kind: tall, lens: 35mm}",
+            "s.yaml:2:22: camera.lens: unknown key 'lens'; one of kind, height",
+        ),
+        ("title: a\ncamera: tal", "s.yaml:2:9: camera: unknown kind 'tal'; did you mean 'tall'?"),
+        (
+            "title: a\nsize: {w: 1}",
+            "s.yaml:2:7: size: '{'w': '1'}' is not a picture size; write it like 1920x1080, at most 16384 a side",
+        ),
+        (
+            "title: a\nsize: 0x9",
+            "s.yaml:2:7: size: '0x9' is not a picture size; write it like 1920x1080, at most 16384 a side",
+        ),
+        ("title: a\nfps: 1000", "s.yaml:2:6: fps: 1000 frames per second; expected 1 to 240"),
+        ("title: a\ncut: -1s", "s.yaml:2:6: cut: '-1s' is before the start; times are 0s or later"),
+        ("title: a\ncut: 1e400s", "s.yaml:2:6: cut: '1e400s' is not understood; write it like 12s, 288f or 1:30"),
+        ("title: a\npages: 12", "s.yaml:2:8: pages: 12 pages are too many"),
+        (
+            "title: a\nmoves: [{by: 1deg, over: 1s}, {by: 400deg, over: 1s}]",
+            "s.yaml:2:36: moves[1].by: more than once around",
+        ),
+    ],
+    ids=lambda value: value if ":" not in value else "",
+)
 def test_a_mistake_names_its_place_what_was_found_and_the_way_out(text, told):
     assert told in complaints(text)
 
 
 def test_every_scalar_is_read_as_its_own_type_asks():
-    story = parse("{title: 007, pages: '3', pace: 5e-4, colour: no, size: 3840x2160, fps: 23.976, camera: tall,"
-                  " beats: {0s: 1, 1:30: 2, 48f: 3}, cut: .5s, moves: [{by: -90deg, over: 2s, tint: '#AABBCC'}]}", Story)
-    assert story == Story(title="007", pages=3, pace=0.0005, colour=False, size=Size(3840, 2160), fps=Fraction(24000, 1001),
-                          camera=Tall(), beats={Time(0): 1.0, Time(90): 2.0, Time(48, "f"): 3.0}, cut=Time(0.5),
-                          moves=(Move(by=-90.0, over=Time(2.0), tint="#aabbcc"),))
+    story = parse(
+        "{title: 007, pages: '3', pace: 5e-4, colour: no, size: 3840x2160, fps: 23.976, camera: tall,"
+        " beats: {0s: 1, 1:30: 2, 48f: 3}, cut: .5s, moves: [{by: -90deg, over: 2s, tint: '#AABBCC'}]}",
+        Story,
+    )
+    assert story == Story(
+        title="007",
+        pages=3,
+        pace=0.0005,
+        colour=False,
+        size=Size(3840, 2160),
+        fps=Fraction(24000, 1001),
+        camera=Tall(),
+        beats={Time(0): 1.0, Time(90): 2.0, Time(48, "f"): 3.0},
+        cut=Time(0.5),
+        moves=(Move(by=-90.0, over=Time(2.0), tint="#aabbcc"),),
+    )
 
 
-@pytest.mark.parametrize("text, seconds, frames", [
-    ("12s", 12, 300), ("12 s", 12, 300), ("30f", 1.2, 30), ("1:30", 90, 2250), ("1:00:00", 3600, 90000), ("0:01.5", 1.5, 38), ("0s", 0, 0),
-])
+@pytest.mark.parametrize(
+    "text, seconds, frames",
+    [
+        ("12s", 12, 300),
+        ("12 s", 12, 300),
+        ("30f", 1.2, 30),
+        ("1:30", 90, 2250),
+        ("1:00:00", 3600, 90000),
+        ("0:01.5", 1.5, 38),
+        ("0s", 0, 0),
+    ],
+)
 def test_a_time_is_seconds_or_frames_or_a_timecode(text, seconds, frames):
     time = Time.parse(text)
     assert (time.seconds(Fraction(25)), time.frames(Fraction(25))) == (seconds, frames)
@@ -172,7 +209,14 @@ def test_a_time_survives_being_written_and_read(time):
 
 def test_the_rates_of_video_are_exact():
     rates = [Story(title="", fps=text).fps for text in ("23.976", "29.97", "59.94", "24000/1001", "25", "12.5")]
-    assert rates == [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(24000, 1001), 25, Fraction(25, 2)]
+    assert rates == [
+        Fraction(24000, 1001),
+        Fraction(30000, 1001),
+        Fraction(60000, 1001),
+        Fraction(24000, 1001),
+        25,
+        Fraction(25, 2),
+    ]
 
 
 def test_a_folder_is_relative_to_the_file_and_an_absolute_one_stays(tmp_path):
@@ -192,7 +236,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_plain_yaml_keeps_words_as_they_were_written():
-    assert plain("{a: 1.50, b: [no, 5e-4, null], c: {d: ~}}", name="x") == {"a": "1.50", "b": ["no", "5e-4", None], "c": {"d": None}}
+    assert plain("{a: 1.50, b: [no, 5e-4, null], c: {d: ~}}", name="x") == {
+        "a": "1.50",
+        "b": ["no", "5e-4", None],
+        "c": {"d": None},
+    }
     with pytest.raises(SceneError, match="x:1:8: 'a' stands here for the second time"):
         plain("{a: 1, a: 2}", name="x")
 
@@ -206,12 +254,27 @@ def test_records_are_frozen_and_equal_by_value():
 
 def test_a_digest_follows_values_not_the_order_of_keys_or_of_writing():
     assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
-    assert digest(parse("{title: a, pace: 1.0}", Story)) == digest(parse("{pace: 1, title: a}", Story)) == digest(Story(title="a"))
+    assert (
+        digest(parse("{title: a, pace: 1.0}", Story))
+        == digest(parse("{pace: 1, title: a}", Story))
+        == digest(Story(title="a"))
+    )
 
 
 def test_a_digest_tells_any_two_records_apart():
-    changes = [{}, {"title": "b"}, {"pace": 1.0000001}, {"pace": 1.0000002}, {"camera": Tall()}, {"cut": Time(1)}, {"cut": Time(1, "f")},
-               {"beats": {Time(3600.125): 1.0}}, {"beats": {Time(3600.12): 1.0}}, {"size": Size(36, 64)}, {"folder": Path("a")}]
+    changes = [
+        {},
+        {"title": "b"},
+        {"pace": 1.0000001},
+        {"pace": 1.0000002},
+        {"camera": Tall()},
+        {"cut": Time(1)},
+        {"cut": Time(1, "f")},
+        {"beats": {Time(3600.125): 1.0}},
+        {"beats": {Time(3600.12): 1.0}},
+        {"size": Size(36, 64)},
+        {"folder": Path("a")},
+    ]
     assert len({digest(Story(**{"title": "a"} | change)) for change in changes}) == len(changes)
 
 

@@ -55,7 +55,7 @@ def test_a_written_row_comes_back_bit_for_bit_and_is_no_longer_missing(slice_):
 
 
 def test_a_row_of_nan_and_inf_is_measured_and_a_row_that_is_not_is_missing(slice_):
-    slice_.write(1, {"loss": np.array([np.nan] * 4 + [np.inf]), "accuracy": np.zeros(5)})
+    slice_.write(1, {"loss": np.array([np.nan] * 4 + [np.inf]), "accuracy": np.full(5, np.nan)})
     assert slice_.missing() == [0, 2, 3, 4]
     assert np.isnan(slice_.read()["loss"].values[1, :4]).all() and np.isinf(slice_.read()["loss"].values[1, 4])
 

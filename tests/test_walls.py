@@ -30,14 +30,26 @@ APART = [("film", "training"), ("render", "training"), ("deliver", "training"), 
 
 HOMES = {
     "torch": {"training", "landscape", "doctor"},
-    "safetensors": {"training"}, "sklearn": {"training"}, "mlxtend": {"training"},
-    "pyvista": {"render"}, "vtkmodules": {"render"},
-    "ffmpeg": {"deliver"}, "imageio_ffmpeg": {"deliver"}, "av": {"deliver"}, "imageio": {"deliver"},
+    "safetensors": {"training"},
+    "sklearn": {"training"},
+    "mlxtend": {"training"},
+    "pyvista": {"render"},
+    "vtkmodules": {"render"},
+    "ffmpeg": {"deliver"},
+    "imageio_ffmpeg": {"deliver"},
+    "av": {"deliver"},
+    "imageio": {"deliver"},
     "PIL": {"render", "deliver"},
-    "matplotlib": {"film"}, "cmcrameri": {"film"}, "cmocean": {"film"}, "colorcet": {"film"},
+    "matplotlib": {"film"},
+    "cmcrameri": {"film"},
+    "cmocean": {"film"},
+    "colorcet": {"film"},
     "yaml": {"spec"},
-    "xarray": {"store"}, "zarr": {"store"}, "filelock": {"store"},
-    "rich": {"progress", "report", "cli"}, "cyclopts": {"cli"},
+    "xarray": {"store"},
+    "zarr": {"store"},
+    "filelock": {"store"},
+    "rich": {"progress", "report", "cli"},
+    "cyclopts": {"cli"},
 }
 EVERYWHERE = {"numpy", "scipy", "pydantic"}
 
@@ -53,7 +65,11 @@ def imports() -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                base = ".".join([*parts[: -node.level], *([node.module] if node.module else [])]) if node.level else node.module
+                base = (
+                    ".".join([*parts[: -node.level], *([node.module] if node.module else [])])
+                    if node.level
+                    else node.module
+                )
                 names |= {f"{base}.{alias.name}" if is_module(f"{base}.{alias.name}") else base for alias in node.names}
         found[".".join(parts)] = names
     return found
@@ -77,7 +93,9 @@ def pairs():
 
 
 def test_every_room_has_its_place_in_the_order():
-    rooms = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {"__init__"}
+    rooms = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {
+        "__init__"
+    }
     assert rooms == set().union(*ORDER)
 
 
@@ -92,13 +110,19 @@ def test_film_and_what_follows_it_know_nothing_of_training_nor_of_landscapes():
 
 def test_no_module_imports_itself_by_a_detour():
     graph = {module: {name for name in names if name in imports()} for module, names in imports().items()}
-    TopologicalSorter(graph).prepare()      # raises CycleError, which names the circle
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_a_heavy_library_stays_in_its_room():
-    found = [f"{module} imports {name}" for module, names in imports().items() for name in names
-             if (top := name.split(".")[0]) not in sys.stdlib_module_names and top != "studio"
-             and top not in EVERYWHERE and room(module) not in HOMES.get(top, set())]
+    found = [
+        f"{module} imports {name}"
+        for module, names in imports().items()
+        for name in names
+        if (top := name.split(".")[0]) not in sys.stdlib_module_names
+        and top != "studio"
+        and top not in EVERYWHERE
+        and room(module) not in HOMES.get(top, set())
+    ]
     assert found == []
 
 
@@ -109,17 +133,28 @@ def test_yaml_is_read_in_one_file_and_pictures_are_drawn_in_one():
 
 @pytest.mark.parametrize("name", ["film", "render"])
 def test_a_picture_depends_on_no_clock_and_no_dice(name):
-    found = {module: names & {"time", "datetime", "random", "secrets", "uuid"} for module, names in imports().items() if room(module) == name}
+    found = {
+        module: names & {"time", "datetime", "random", "secrets", "uuid"}
+        for module, names in imports().items()
+        if room(module) == name
+    }
     assert not set().union(*found.values())
     for path in (ROOT / name).glob("*.py"):
-        drawn = [node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random"]
-        assert set(drawn) <= {"Generator", "SFC64"}, f"{path.name}: numpy's own generators only, seeded by the frame's number"
+        drawn = [
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random"
+        ]
+        assert set(drawn) <= {"Generator", "SFC64"}, (
+            f"{path.name}: numpy's own generators only, seeded by the frame's number"
+        )
 
 
 def loaded_by(code: str) -> set[str]:
     """Names of the modules in a fresh Python after running some code."""
-    done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split())
 
 
@@ -127,8 +162,11 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib.pyplot", "av",
 
 
 def test_reading_a_scene_and_its_records_loads_no_heavy_library():
-    records = "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions," \
-              " studio.landscape.objective, studio.landscape.sweeps, studio.landscape.hessian, studio.film.frame, studio.deliver.deliverable"
+    records = (
+        "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions,"
+        " studio.landscape.objective, studio.landscape.sweeps, studio.landscape.hessian, studio.film.frame,"
+        " studio.deliver.deliverable"
+    )
     loaded = loaded_by(f"import {records}\nfrom studio.scene import Scene\nScene.model_json_schema()")
     assert loaded & (HEAVY | {"matplotlib", "xarray", "rich", "cyclopts"}) == set() and "studio.scene" in loaded
 

@@ -40,7 +40,7 @@ def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once():
     with workers.pool(1) as run:
         results = run(tasks())
         next(results)
-        assert len(asked) <= 3      # two in flight for the one worker, and the one that has come back
+        assert len(asked) <= 3  # two in flight for the one worker, and the one that has come back
         assert len(list(results)) == 49
 
 
@@ -62,7 +62,7 @@ def test_an_interrupted_parent_does_not_wait_for_long_tasks():
     with pytest.raises(KeyboardInterrupt), workers.pool(1) as run:
         for _ in run([(os.getpid, ()), (time.sleep, (60,))]):
             raise KeyboardInterrupt
-    assert time.monotonic() - began < 20        # starting a process takes seconds on a busy machine; the task takes 60
+    assert time.monotonic() - began < 20  # starting a process takes seconds on a busy machine; the task takes 60
 
 
 PARENT = """
@@ -78,8 +78,12 @@ if __name__ == "__main__":
 def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     worker = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()

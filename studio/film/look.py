@@ -169,7 +169,7 @@ class Look(Record):
     fade: Fade = Fade()
     background: Background = Background()
     grade: Grade = Grade()
-    mesh: Annotated[int, Field(ge=33, le=2001), AfterValidator(_odd)] = 601
+    mesh: Annotated[int, Field(ge=33, le=2001), AfterValidator(_odd)] = 401
 
     @model_validator(mode="before")
     @classmethod

@@ -81,7 +81,7 @@ def live(kind: Type, instant: Instant) -> list[Overlay]:
     """The line with the numbers of this instant."""
     if not kind.live:
         return []
-    return [Text(kind.live.format(**_numbers(instant)), MARGIN, 1 - MARGIN, kind.size, 0.92, colour=kind.colour)]
+    return [Text(kind.live.format(**_numbers(instant)), MARGIN, 1 - MARGIN - 2 * kind.size, kind.size, 0.92, colour=kind.colour)]
 
 
 def title(kind: Type, seconds: float, length: float) -> list[Overlay]:
@@ -99,19 +99,20 @@ def _numbers(instant: Instant) -> dict[str, float]:
 
 
 def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, aspect: float, opacity: float) -> list[Overlay]:
-    """What a view says of itself: the notes and the colour scale. aspect: width over height of the picture."""
-    size, low_line = 0.5 * kind.size, 1 - MARGIN + 0.72 * kind.size
+    """What a view says of itself: the notes, of one line or two, and the colour scale. aspect: width over height."""
+    size, low_line = 0.5 * kind.size, 1 - MARGIN + 0.35 * kind.size
     small = {"size": size, "colour": kind.colour}
     found: list[Overlay] = []
     if kind.notes:
-        found.append(Text(notes, MARGIN, low_line, opacity=0.55 * opacity, **small))
+        lines = reversed(notes.splitlines())
+        found += [Text(line, MARGIN, low_line - 1.6 * size * n, opacity=0.55 * opacity, **small) for n, line in enumerate(lines)]
     if kind.legend:
         low, high = (f"{_unscaled(end, paint, look):.2g}" for end in ranges.of(paint))
         name = "share of negative curvature" if paint.field == "convexity" else paint.field
         width, right = 0.24, aspect - MARGIN
         found += [
-            Bar(table(paint.map), right - width, 1 - MARGIN - 0.006, width, 0.006, 0.9 * opacity),
-            Text(name, right, 1 - MARGIN - 0.018, opacity=0.7 * opacity, align="right", **small),
+            Bar(table(paint.map), right - width, low_line - 1.8 * size, width, 0.4 * size, 0.9 * opacity),
+            Text(name, right, low_line - 2.3 * size, opacity=0.7 * opacity, align="right", **small),
             Text(high, right, low_line, opacity=0.7 * opacity, align="right", **small),
             Text(low, right - width, low_line, opacity=0.7 * opacity, **small),
         ]

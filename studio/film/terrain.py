@@ -37,7 +37,7 @@ def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
     """Film-wide ranges over the measured values inside the drawn disc. Raises ValueError if none of them is finite."""
     drawn = _drawn(surfaces, look.height.field, look.fade.end)
     cap = min(drawn.max(), look.height.cap or np.inf)
-    height = _ends(look.height.of(np.minimum(drawn, cap)))
+    height = _ends(look.height.of(np.minimum(drawn[drawn > 0] if look.height.scale == "log" else drawn, cap)))
     found = []
     for paint in dict.fromkeys(paints):
         if paint.range is not None:
@@ -50,6 +50,23 @@ def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
             own = _drawn(surfaces, paint.field, look.fade.end)
             found.append((paint, _ends(_scaled(np.minimum(own, cap) if paint.field == look.height.field else own, paint, look.height))))
     return Ranges(height, tuple(found), float(cap))
+
+
+def undrawn(surfaces: Surfaces) -> list[str]:
+    """What cannot be drawn as it was measured, and what is drawn instead, in words; nothing if all is finite."""
+    said = []
+    for name, test, words in _UNDRAWN:
+        values = surfaces.fields[name].values if name in surfaces.fields else np.empty(0)
+        if count := int(test(values).sum()):
+            said.append(words.format(f"{count} of {values.size} points"))
+    return said
+
+
+_UNDRAWN = (
+    ("loss", np.isinf, "the loss is infinite at {}, drawn as high as the highest"),
+    ("loss", np.isnan, "the loss is not a number at {}, drawn as holes"),
+    ("lambda_min", np.isnan, "the curvature is unknown at {}, drawn grey"),
+)
 
 
 def _drawn(surfaces: Surfaces, name: str, radius: float, *, broken: bool = False) -> np.ndarray:
@@ -87,7 +104,8 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN where there is a hole."""
     values = np.minimum(_refined(instant, look.height.field, look.mesh, ranges.cap), ranges.cap)
     low, high = ranges.height
-    return (look.height.exaggeration * (look.height.of(values) - low) / (high - low)).astype(np.float32)
+    scaled = np.clip(look.height.of(values), low, high)     # a loss of exactly 0 has no logarithm
+    return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
 def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.ndarray:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from ..field import Grid
 from ..spec import Record
+from .objective import Loss, Subset
 from .sweeps import Keys
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ FLOOR = 1e-3
 class Convexity(Record):
     """Where the eigenvalues are measured: a grid over the loss's own range, at some keys of the sweep.
 
-    tol: relative accuracy of each end. seed: of the random vector every point starts from.
+    subset: how many of the loss's images the Hessian is taken over, the first of them; all if not given, which is the
+    Hessian of the very loss that is drawn. tol: relative accuracy of each end. seed: of the random vector every point
+    starts from.
     """
 
     points: int = 11
     keys: Keys = "all"
+    subset: Subset | None = None
     tol: float = Field(1e-3, gt=0, lt=1)
     seed: int = Field(0, ge=0)
 
@@ -40,6 +44,10 @@ class Convexity(Record):
     @classmethod
     def _has_a_centre(cls, points: int) -> int:
         return Grid(points=points).points
+
+    def loss(self, drawn: Loss) -> Loss:
+        """The loss whose curvature is measured, given the one that is drawn."""
+        return drawn if self.subset is None else drawn.model_copy(update={"subset": self.subset})
 
     def grid(self, loss: Grid) -> Grid:
         """The points of the eigenvalues, over the range of the loss's."""

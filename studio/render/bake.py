@@ -36,15 +36,20 @@ def sunlight(height: np.ndarray, spacing: float, azimuth: float, elevation: floa
 
     azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
     """
-    climb = np.tan(elevation)
+    side = len(height)
+    steps = np.geomspace(1.0, 0.6 * side, 56)
+    margin = int(steps[-1]) + 2
+    around = np.pad(height, margin, mode="edge")
     clearance = np.full_like(height, softness)
-    far = (height.max() - height.min()) / max(climb, 1e-3) / spacing
-    steps = np.geomspace(1.5, max(2.0, min(far, len(height) * 0.7)), 40)
-    offsets = {(round(np.cos(azimuth) * s), round(np.sin(azimuth) * s)) for s in steps} - {(0, 0)}
-    for dx, dy in sorted(offsets):
-        ahead, here = _shifted(height, dx, dy)
-        free = climb - (height[ahead] - height[here]) * (1 / (np.hypot(dx, dy) * spacing))
-        np.minimum(clearance[here], free, out=clearance[here])
+    for step in steps:
+        # between the points, not at the nearest: a lamp that turns must not make the shadow crawl
+        x, y = margin + np.cos(azimuth) * step, margin + np.sin(azimuth) * step
+        column, row = int(x), int(y)
+        u, v = np.float32(x - column), np.float32(y - row)
+        rows = around[row : row + side + 1]
+        across = (1 - u) * rows[:, column : column + side] + u * rows[:, column + 1 : column + side + 1]
+        ahead = (1 - v) * across[:-1] + v * across[1:]
+        np.minimum(clearance, np.tan(elevation) - (ahead - height) * (1 / (step * spacing)), out=clearance)
     return gaussian_filter(np.clip(clearance / softness * 0.5 + 0.5, 0, 1), 1.4)
 
 

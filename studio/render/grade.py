@@ -10,7 +10,6 @@ from ..film.look import Grade
 
 _CODES = 4096
 _BRIGHTEST = 4.0        # the shoulder's table ends here; it is flat long before
-_BLOCK = 8
 
 
 def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
@@ -32,19 +31,20 @@ def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
 
 
 def _bloom(light: np.ndarray, threshold: float) -> np.ndarray:
-    """Light above the threshold, spread over three widths, worked out at an eighth of the size."""
+    """Light above the threshold, spread over three widths, worked out in blocks of up to eight pixels."""
     height, width = light.shape[:2]
-    tall, wide = -(-height // _BLOCK), -(-width // _BLOCK)
+    block = min(8, max(1, height // 100))
+    tall, wide = -(-height // block), -(-width // block)
     bright = light - np.float32(threshold)      # before the blocks are summed, or a small light would pulse as it crosses them
     np.maximum(bright, 0, out=bright)
-    rows = np.add.reduceat(bright, np.arange(0, height, _BLOCK), axis=0)
-    blocks = np.add.reduceat(rows, np.arange(0, width, _BLOCK), axis=1)
-    counts = np.minimum(_BLOCK, height - _BLOCK * np.arange(tall))[:, None] * np.minimum(_BLOCK, width - _BLOCK * np.arange(wide))
+    rows = np.add.reduceat(bright, np.arange(0, height, block), axis=0)
+    blocks = np.add.reduceat(rows, np.arange(0, width, block), axis=1)
+    counts = np.minimum(block, height - block * np.arange(tall))[:, None] * np.minimum(block, width - block * np.arange(wide))
     blocks /= counts[..., None].astype(np.float32)
-    reach = height / 60 / _BLOCK
+    reach = height / 60 / block
     spread = sum(gaussian_filter(blocks, (s, s, 0)) for s in (reach / 2, reach, reach * 3.2))
     channels = (Image.fromarray(np.ascontiguousarray(spread[..., c])) for c in range(3))
-    box = (0, 0, width / _BLOCK, height / _BLOCK)
+    box = (0, 0, width / block, height / block)
     return np.stack([c.resize((width, height), Image.Resampling.BILINEAR, box=box) for c in channels], axis=-1)
 
 

@@ -8,6 +8,7 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
 import pyvista as pv
+from scipy.ndimage import distance_transform_edt
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 from vtkmodules.vtkRenderingCore import vtkActor
@@ -122,7 +123,7 @@ class _Surface:
 
     def show(self, view: View) -> None:
         light = view.look.light
-        height = np.nan_to_num(view.height).astype(np.float32)
+        height = _filled(view.height)
         slope_y, slope_x = np.gradient(height, self._spacing)
         coarse, spacing = height[::2, ::2], 2 * self._spacing
         open_sky = bake.occlusion(coarse, spacing)
@@ -138,6 +139,14 @@ class _Surface:
         for array in (self._mesh.GetPoints(), self._mesh.GetPointData().GetArray("paint"), self._mesh.GetPointData().GetArray("ground")):
             array.Modified()
         self._mesh.Modified()
+
+
+def _filled(height: np.ndarray) -> np.ndarray:
+    """Heights with holes at the height of their rims, so that the light on the rims is right."""
+    hole = np.isnan(height)
+    if not hole.any() or hole.all():
+        return np.nan_to_num(height)
+    return height[tuple(distance_transform_edt(hole, return_distances=False, return_indices=True))]
 
 
 def _twice(coarse: np.ndarray, side: int) -> np.ndarray:

@@ -21,10 +21,20 @@ def position(orbit: Orbit) -> np.ndarray:
     return np.array(orbit.pose((0.0, 0.0, 0.0)).position)
 
 
-@pytest.mark.parametrize("azimuth, elevation, expected", [
-    (0, 0, (3, 0, 0)), (90, 0, (0, 3, 0)), (180, 0, (-3, 0, 0)), (0, 90, (0, 0, 3)), (45, 0, (3 / 2**0.5, 3 / 2**0.5, 0)), (0, 30, (3 * 3**0.5 / 2, 0, 1.5)),
-])
-def test_azimuth_0_looks_from_alpha_and_90_from_beta_and_elevation_is_the_angle_over_the_ground(azimuth, elevation, expected):
+@pytest.mark.parametrize(
+    "azimuth, elevation, expected",
+    [
+        (0, 0, (3, 0, 0)),
+        (90, 0, (0, 3, 0)),
+        (180, 0, (-3, 0, 0)),
+        (0, 90, (0, 0, 3)),
+        (45, 0, (3 / 2**0.5, 3 / 2**0.5, 0)),
+        (0, 30, (3 * 3**0.5 / 2, 0, 1.5)),
+    ],
+)
+def test_azimuth_0_looks_from_alpha_and_90_from_beta_and_elevation_is_the_angle_over_the_ground(
+    azimuth, elevation, expected
+):
     assert position(Orbit(azimuth, elevation, 3.0, 30.0)) == pytest.approx(expected, abs=1e-12)
 
 
@@ -52,7 +62,7 @@ def test_an_orbit_keeps_its_radius_and_its_height_all_the_way(ease):
     move = Move(orbit=135.0, over=seconds(4), ease=ease)
     for t in np.linspace(0, 4, 33):
         orbit = move.at(HERE, t, FPS)
-        assert orbit.distance == pytest.approx(2.0, rel=1e-14) and orbit.elevation == 20.0      # rounding of exp(log 2)
+        assert orbit.distance == pytest.approx(2.0, rel=1e-14) and orbit.elevation == 20.0  # rounding of exp(log 2)
 
 
 def test_a_straight_line_between_the_same_two_positions_would_dive_to_0_38_of_the_radius():
@@ -76,7 +86,9 @@ def test_a_crane_goes_straight_up_and_still_looks_at_the_same_point():
     start, end = position(HERE), Move(crane=0.7, over=seconds(1)).end(HERE)
     assert position(end) - start == pytest.approx((0, 0, 0.7), abs=1e-12)
     assert end.pose((0.0, 0.0, 0.0)).focal_point == (0.0, 0.0, 0.0)
-    assert end.distance == pytest.approx(math.hypot(2 * math.cos(math.radians(20)), 2 * math.sin(math.radians(20)) + 0.7))
+    assert end.distance == pytest.approx(
+        math.hypot(2 * math.cos(math.radians(20)), 2 * math.sin(math.radians(20)) + 0.7)
+    )
 
 
 def test_a_rise_lifts_the_camera_and_what_it_looks_at_alike():
@@ -93,14 +105,28 @@ def test_components_combined_arrive_where_they_would_one_after_the_other():
     assert position(together) == pytest.approx(position(apart)) and together.lens == apart.lens == 40.0
 
 
-@pytest.mark.parametrize("move, told", [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"zoom": -30.0}, "leaves no lens")], ids=str)
+@pytest.mark.parametrize(
+    "move, told",
+    [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"zoom": -30.0}, "leaves no lens")],
+    ids=str,
+)
 def test_a_move_that_goes_further_than_there_is_is_refused(move, told):
     with pytest.raises(ValueError, match=told):
         Move(**move, over=seconds(1)).end(HERE)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"orbit": 1.0}, {"over": Time(1), "hold": Time(1)}, {"orbit": 1.0, "hold": Time(1)},
-                                   {"dolly": 1.0, "keys": ({"at": Time(1)},)}, {"dolly": float("nan"), "over": Time(1)}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"orbit": 1.0},
+        {"over": Time(1), "hold": Time(1)},
+        {"orbit": 1.0, "hold": Time(1)},
+        {"dolly": 1.0, "keys": ({"at": Time(1)},)},
+        {"dolly": float("nan"), "over": Time(1)},
+    ],
+    ids=str,
+)
 def test_a_move_without_one_clear_length_is_refused(wrong):
     with pytest.raises(ValidationError):
         Move(**wrong)
@@ -124,16 +150,25 @@ def test_a_move_without_length_is_there_at_once():
 
 
 def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
-    move = Move(keys=(Key(at=seconds(1), azimuth=60.0, ease="linear"), Key(at=seconds(3), distance=8.0, lens=50.0, ease="linear")))
+    move = Move(
+        keys=(
+            Key(at=seconds(1), azimuth=60.0, ease="linear"),
+            Key(at=seconds(3), distance=8.0, lens=50.0, ease="linear"),
+        )
+    )
     assert move.at(HERE, 0.5, FPS).azimuth == pytest.approx(45.0)
     assert move.at(HERE, 1.0, FPS).azimuth == 60.0 and move.at(HERE, 1.0, FPS).distance == pytest.approx(2.0)
     half = move.at(HERE, 2.0, FPS)
-    assert (half.azimuth, half.lens) == (60.0, 40.0) and half.distance == pytest.approx(4.0)      # geometric mean of 2 and 8
+    assert (half.azimuth, half.lens) == (60.0, 40.0) and half.distance == pytest.approx(
+        4.0
+    )  # geometric mean of 2 and 8
     assert move.at(HERE, 3.0, FPS) == move.end(HERE) == Orbit(60.0, 20.0, 8.0, 50.0) and move.length == seconds(3)
 
 
-CAMERA = Camera(start=Start(azimuth=0.0, elevation=10.0, distance=3.0), moves=(
-    Move(orbit=90.0, over=seconds(2)), Move(hold=seconds(1)), Move(dolly=1.0, over=Time(48, "f"))))
+CAMERA = Camera(
+    start=Start(azimuth=0.0, elevation=10.0, distance=3.0),
+    moves=(Move(orbit=90.0, over=seconds(2)), Move(hold=seconds(1)), Move(dolly=1.0, over=Time(48, "f"))),
+)
 
 
 def test_moves_follow_one_another_and_after_the_last_the_camera_holds():

@@ -24,7 +24,7 @@ def test_an_ease_starts_at_0_and_arrives_at_1(name):
 def test_an_ease_never_turns_back_and_never_leaves_0_to_1(name):
     values = [Curve(name)(u) for u in np.linspace(0, 1, 1001)]
     assert min(values) >= 0 and max(values) <= 1
-    assert (np.diff(values) >= -1e-15).all()        # rounding of a polynomial near 1
+    assert (np.diff(values) >= -1e-15).all()  # rounding of a polynomial near 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,12 +32,21 @@ def test_outside_its_stretch_an_ease_holds(name):
     assert Curve(name)(-3.0) == 0.0 and Curve(name)(7.0) == 1.0
 
 
-@pytest.mark.parametrize("name, start, arrival", [
-    ("linear", 1, 1), ("in-out", 0, 0), ("in-sine", 0, math.pi / 2), ("out-sine", math.pi / 2, 0), ("in-out-sine", 0, 0),
-    ("in-cubic", 0, 3), ("out-cubic", 3, 0), ("in-out-cubic", 0, 0),
-])
+@pytest.mark.parametrize(
+    "name, start, arrival",
+    [
+        ("linear", 1, 1),
+        ("in-out", 0, 0),
+        ("in-sine", 0, math.pi / 2),
+        ("out-sine", math.pi / 2, 0),
+        ("in-out-sine", 0, 0),
+        ("in-cubic", 0, 3),
+        ("out-cubic", 3, 0),
+        ("in-out-cubic", 0, 0),
+    ],
+)
 def test_an_ease_is_named_after_the_end_where_it_is_slow(name, start, arrival):
-    h = 1e-6        # one-sided differences of smooth curves: error of order h times the second derivative, at most 10
+    h = 1e-6  # one-sided differences of smooth curves: error of order h times the second derivative, at most 10
     assert Curve(name)(h) / h == pytest.approx(start, abs=1e-5)
     assert (1 - Curve(name)(1 - h)) / h == pytest.approx(arrival, abs=1e-5)
 
@@ -58,7 +67,9 @@ def test_a_step_waits_and_then_is_there():
     assert (Curve("step")(0.999), Curve("step")(1.0)) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("given, told", [("out-cubik", "did you mean 'out-cubic'"), ("zzz", "one of linear, step"), (["linear"], "no ease")])
+@pytest.mark.parametrize(
+    "given, told", [("out-cubik", "did you mean 'out-cubic'"), ("zzz", "one of linear, step"), (["linear"], "no ease")]
+)
 def test_an_unknown_ease_is_refused_with_the_nearest(given, told):
     with pytest.raises(ValidationError, match=told):
         Eased(ease=given)

@@ -18,20 +18,35 @@ LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth
 GRID = Grid(range=(-1, 1), points=9)
 SQUARED = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2
 LOSS = Field((0.0, 1.0, 3.0), GRID, np.stack([2 + 0.1 * SQUARED, 1 + SQUARED, 0.5 + 3 * SQUARED]), "log")
-EIGEN = {"lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
-         "lambda_max": Field((0.0, 3.0), GRID, np.stack([SQUARED + 1, SQUARED + 5]), "signed-log")}
+EIGEN = {
+    "lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
+    "lambda_max": Field((0.0, 3.0), GRID, np.stack([SQUARED + 1, SQUARED + 5]), "signed-log"),
+}
 SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)})
 SHOTS = (
-    Shot(shot="down", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 3.0}, to_next=Transition(dissolve=Time(0.5)),
-         camera=Camera(start=Start(azimuth=10.0, elevation=30.0, distance=2.5), moves=(Move(orbit=40.0, over=Time(2.0)),))),
-    Shot(shot="round", duration=Time(2.0), along={Time(0.0): 3.0}, colour=Paint(field="convexity", map="viridis", scale="linear"),
-         camera=Camera(look_at="centre", start=Start(azimuth=90.0), moves=(Move(orbit=90.0, over=Time(2.0)),))),
+    Shot(
+        shot="down",
+        duration=Time(2.0),
+        along={Time(0.0): 0.0, Time(2.0): 3.0},
+        to_next=Transition(dissolve=Time(0.5)),
+        camera=Camera(
+            start=Start(azimuth=10.0, elevation=30.0, distance=2.5), moves=(Move(orbit=40.0, over=Time(2.0)),)
+        ),
+    ),
+    Shot(
+        shot="round",
+        duration=Time(2.0),
+        along={Time(0.0): 3.0},
+        colour=Paint(field="convexity", map="viridis", scale="linear"),
+        camera=Camera(look_at="centre", start=Start(azimuth=90.0), moves=(Move(orbit=90.0, over=Time(2.0)),)),
+    ),
 )
 FORM = Format(size=Size(160, 90), fps=Fraction(8))
 NOTES = {"loss": "what the loss is", "convexity": "what the convexity is"}
+TITLED = Type(title="A film")
 
 
-def reel(shots=SHOTS, look=LOOK, kind=Type(title="A film"), form=FORM, surfaces=SURFACES) -> Reel:
+def reel(shots=SHOTS, look=LOOK, kind=TITLED, form=FORM, surfaces=SURFACES) -> Reel:
     return Reel.of(shots, surfaces, look, kind, form, NOTES)
 
 
@@ -71,7 +86,7 @@ def test_in_a_dissolve_there_are_two_views_whose_weights_sum_to_one():
 def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
     assert reel().ranges.height == reel(SHOTS[:1]).ranges.height == reel(SHOTS[1:]).ranges.height
     first, last = reel().frame(0).views[0].height, reel().frame(27).views[0].height
-    assert last.max() - last.min() > 4 * (first.max() - first.min())        # the film opens from a flat sheet: no stretching
+    assert last.max() - last.min() > 4 * (first.max() - first.min())  # the film opens from a flat sheet: no stretching
 
 
 def test_another_camera_changes_only_where_the_camera_stands():
@@ -91,7 +106,11 @@ def test_another_colour_changes_only_the_paint_and_what_is_said_of_it():
 def test_another_grade_changes_nothing_but_the_grade():
     grade = LOOK.grade.model_copy(update={"exposure": 9.0})
     a, b = reel().frame(4), reel(look=LOOK.model_copy(update={"grade": grade})).frame(4)
-    assert b.grade == grade and np.array_equal(a.views[0].height, b.views[0].height) and np.array_equal(a.views[0].paint, b.views[0].paint)
+    assert (
+        b.grade == grade
+        and np.array_equal(a.views[0].height, b.views[0].height)
+        and np.array_equal(a.views[0].paint, b.views[0].paint)
+    )
 
 
 def test_a_longer_first_shot_leaves_the_frames_of_the_second_as_they_were():
@@ -128,8 +147,14 @@ def test_the_live_line_says_the_numbers_of_the_instant():
 
 def test_in_a_dissolve_the_live_line_is_that_of_the_shot_that_weighs_more():
     film = reel((SHOTS[0], SHOTS[1].model_copy(update={"along": {Time(0.0): 1.0}})))
-    lines = [[o.text for o in film.frame(n).overlays if isinstance(o, Text) and o.text.startswith("epoch")] for n in (12, 15)]
-    assert len(lines[0]) == len(lines[1]) == 1 and lines[1][0].startswith("epoch 1.0") and not lines[0][0].startswith("epoch 1.0")
+    lines = [
+        [o.text for o in film.frame(n).overlays if isinstance(o, Text) and o.text.startswith("epoch")] for n in (12, 15)
+    ]
+    assert (
+        len(lines[0]) == len(lines[1]) == 1
+        and lines[1][0].startswith("epoch 1.0")
+        and not lines[0][0].startswith("epoch 1.0")
+    )
 
 
 def notes(frame: Frame) -> dict[str, float]:
@@ -138,8 +163,12 @@ def notes(frame: Frame) -> dict[str, float]:
 
 def test_what_is_said_of_the_colours_dissolves_with_them():
     film = reel()
-    assert notes(film.frame(3)) == {"what the loss is": 0.55} and notes(film.frame(27)) == {"what the convexity is": 0.55}
-    assert set(notes(film.frame(13))) == set(NOTES.values()) and sum(notes(film.frame(13)).values()) == pytest.approx(0.55, abs=1e-5)
+    assert notes(film.frame(3)) == {"what the loss is": 0.55} and notes(film.frame(27)) == {
+        "what the convexity is": 0.55
+    }
+    assert set(notes(film.frame(13))) == set(NOTES.values()) and sum(notes(film.frame(13)).values()) == pytest.approx(
+        0.55, abs=1e-5
+    )
 
 
 def test_two_shots_that_say_the_same_say_it_once_and_as_clearly_in_their_dissolve():

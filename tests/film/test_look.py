@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from studio.errors import SceneError
 from studio.film import look
@@ -24,7 +23,9 @@ def test_a_key_replaces_one_part_of_the_base_and_leaves_all_others():
     changed = parse("look: {base: ember, light: {key: {intensity: 9}}, mesh: 65}", Scene).look
     assert changed.light.key.intensity == 9.0 and changed.mesh == 65
     key = changed.light.key.model_copy(update={"intensity": base.light.key.intensity})
-    assert changed.model_copy(update={"mesh": base.mesh, "light": changed.light.model_copy(update={"key": key})}) == base
+    assert (
+        changed.model_copy(update={"mesh": base.mesh, "light": changed.light.model_copy(update={"key": key})}) == base
+    )
 
 
 def test_an_unknown_base_is_told_at_its_place_with_the_nearest():
@@ -38,26 +39,31 @@ def test_without_a_base_a_look_needs_its_light():
     assert Look.model_validate({"light": LIGHT}).contours is None
 
 
-@pytest.mark.parametrize("part, told", [
-    ("mesh: 600", "600 vertices: expected an odd number"),
-    ("mesh: 9", "greater than or equal to 33"),
-    ("fade: {start: 0.9, end: 0.5}", "fade from 0.9 to 0.5 is empty or reversed"),
-    ("colour: {map: infernno}", "no colormap 'infernno'; did you mean 'inferno'"),
-    ("colour: {range: [3, 1]}", r"range \[3, 1\] is empty or reversed"),
-    ("colour: {map: [[0, '#000000'], [0.5, '#ffffff']]}", "stops must rise from 0 to 1"),
-    ("colour: {map: [[0, '#000000'], [1, black]]}", r"map\[1\]\[1\]: 'black' is not a colour"),
-    ("grade: {exposure: 0}", "greater than 0"),
-    ("height: {cap: -1}", "greater than 0"),
-    ("marker: {halo: '#fff'}", "'#fff' is not a colour"),
-    ("sparkle: 3", "unknown key 'sparkle'"),
-])
+@pytest.mark.parametrize(
+    "part, told",
+    [
+        ("mesh: 600", "600 vertices: expected an odd number"),
+        ("mesh: 9", "greater than or equal to 33"),
+        ("fade: {start: 0.9, end: 0.5}", "fade from 0.9 to 0.5 is empty or reversed"),
+        ("colour: {map: infernno}", "no colormap 'infernno'; did you mean 'inferno'"),
+        ("colour: {range: [3, 1]}", r"range \[3, 1\] is empty or reversed"),
+        ("colour: {map: [[0, '#000000'], [0.5, '#ffffff']]}", "stops must rise from 0 to 1"),
+        ("colour: {map: [[0, '#000000'], [1, black]]}", r"map\[1\]\[1\]: 'black' is not a colour"),
+        ("grade: {exposure: 0}", "greater than 0"),
+        ("height: {cap: -1}", "greater than 0"),
+        ("marker: {halo: '#fff'}", "'#fff' is not a colour"),
+        ("sparkle: 3", "unknown key 'sparkle'"),
+    ],
+)
 def test_a_look_that_cannot_be_is_one_mistake(part, told):
     with pytest.raises(SceneError, match=told) as caught:
         parse(f"look: {{base: ember, {part}}}", Scene)
     assert len(caught.value.mistakes) == 1
 
 
-@pytest.mark.parametrize("scale, expected", [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))])
+@pytest.mark.parametrize(
+    "scale, expected", [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))]
+)
 def test_a_height_is_the_value_on_its_scale(scale, expected):
     assert Height(scale=scale).of(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
 
@@ -89,7 +95,9 @@ def test_stops_are_met_exactly_and_mixed_in_srgb_between():
     assert (stops[255] + stops[256]) / 2 == pytest.approx(decode(quarter), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["inferno", "viridis", "lajolla", "cmc.lajolla", "thermal", "cmo.thermal", "fire", "cet_fire", "lajolla_r"])
+@pytest.mark.parametrize(
+    "name", ["inferno", "viridis", "lajolla", "cmc.lajolla", "thermal", "cmo.thermal", "fire", "cet_fire", "lajolla_r"]
+)
 def test_the_colormaps_of_four_libraries_go_by_their_own_names(name):
     assert Paint(map=name).map == name
     assert table(name).shape == (1024, 3) and 0 <= table(name).min() < table(name).max() <= 1

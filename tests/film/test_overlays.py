@@ -8,24 +8,39 @@ from studio.film.overlays import MARGIN, Bar, Text, Type, captions, height_words
 from studio.film.terrain import Ranges
 from studio.spec import Time, parse
 
-LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), height=Height(scale="sqrt"))
+LOOK = Look(
+    light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),
+    height=Height(scale="sqrt"),
+)
 INSTANT = Instant(3.5, {"loss": Grid(points=3)}, {"loss": np.arange(9.0).reshape(3, 3)}, {"test_accuracy": 61.8})
 
 
-def said(paint: Paint, ends: tuple[float, float], kind: Type = Type(), opacity: float = 1.0) -> list:
+PLAIN = Type()
+
+
+def said(paint: Paint, ends: tuple[float, float], kind: Type = PLAIN, opacity: float = 1.0) -> list:
     return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", 16 / 9, opacity)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
-    (line,) = live(Type(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"), INSTANT)
+    (line,) = live(
+        Type(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"), INSTANT
+    )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
     assert live(Type(live=None), INSTANT) == []
 
 
-@pytest.mark.parametrize("line, told", [
-    ("'{epoc}'", "no number called 'epoc'; did you mean 'epoch'?"), ("'{}'", "no number called ''"), ("'{epoch'", "expected '}'"),
-    ("'{epoch:d}'", "format code 'd'"), ("'{epoch.real}'", "no number called 'epoch.real'"), ("'{loss:{width}}'", "cannot be filled in"),
-])
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ("'{epoc}'", "no number called 'epoc'; did you mean 'epoch'?"),
+        ("'{}'", "no number called ''"),
+        ("'{epoch'", "expected '}'"),
+        ("'{epoch:d}'", "format code 'd'"),
+        ("'{epoch.real}'", "no number called 'epoch.real'"),
+        ("'{loss:{width}}'", "cannot be filled in"),
+    ],
+)
 def test_a_live_line_that_cannot_be_filled_in_is_refused_when_the_scene_is_read(line, told):
     with pytest.raises(SceneError, match="scene:1:8: live: .*") as caught:
         parse(f"{{live: {line}}}", Type)
@@ -36,15 +51,21 @@ def test_a_title_is_not_there_at_its_ends_and_is_whole_between():
     kind = Type(title="First light", title_for=Time(4.0))
     opacity = [title(kind, t, 4.0)[0].opacity for t in np.linspace(0, 3.999, 200)]
     assert opacity[0] == 0.0 and opacity[-1] < 0.01 and max(opacity) == 0.95
-    assert np.abs(np.diff(opacity)).max() < 0.95 * np.pi / 2 / 0.8 * 0.0202      # the steepest of a sine over 0.8 s, steps of 20 ms
+    assert (
+        np.abs(np.diff(opacity)).max() < 0.95 * np.pi / 2 / 0.8 * 0.0202
+    )  # the steepest of a sine over 0.8 s, steps of 20 ms
     assert title(kind, 4.0, 4.0) == title(kind, -0.1, 4.0) == title(Type(), 1.0, 4.0) == []
 
 
 def test_the_legend_gives_the_ends_in_the_units_of_the_field():
     bar, name, high, low = said(Paint(scale="height"), (0.5, 3.0))[1:]
-    assert (name.text, low.text, high.text) == ("loss", "0.25", "9")        # squares: the height is the root
+    assert (name.text, low.text, high.text) == ("loss", "0.25", "9")  # squares: the height is the root
     assert [o.text for o in said(Paint(scale="log"), (0.0, np.log(100.0)))[2:]] == ["loss", "1e+02", "1"]
-    assert [o.text for o in said(Paint(field="convexity"), (0.0, 0.5))[2:]] == ["share of negative curvature", "0.5", "0"]
+    assert [o.text for o in said(Paint(field="convexity"), (0.0, 0.5))[2:]] == [
+        "share of negative curvature",
+        "0.5",
+        "0",
+    ]
     assert np.array_equal(bar.colours, table("inferno"))
 
 
@@ -63,11 +84,18 @@ def test_notes_and_legend_can_be_left_out_and_all_of_it_fades_together():
     assert said(Paint(), (0, 1), Type(notes=False, legend=False)) == []
     assert [o.text for o in said(Paint(), (0, 1), Type(legend=False))] == ["the notes"]
     whole, half = said(Paint(), (0, 1)), said(Paint(), (0, 1), opacity=0.5)
-    assert [o.opacity / 2 for o in whole] == [o.opacity for o in half] and all(isinstance(o, (Text, Bar)) for o in whole)
+    assert [o.opacity / 2 for o in whole] == [o.opacity for o in half] and all(
+        isinstance(o, (Text, Bar)) for o in whole
+    )
 
 
-@pytest.mark.parametrize("height, words", [
-    (Height(), "log loss"), (Height(scale="sqrt"), "\u221aloss"), (Height(field="accuracy", scale="linear"), "accuracy"),
-])
+@pytest.mark.parametrize(
+    "height, words",
+    [
+        (Height(), "log loss"),
+        (Height(scale="sqrt"), "\u221aloss"),
+        (Height(field="accuracy", scale="linear"), "accuracy"),
+    ],
+)
 def test_the_height_is_named_as_it_is_drawn(height, words):
     assert height_words(height) == words

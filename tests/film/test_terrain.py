@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Instant, Surfaces
+from studio.field import Field, Grid, Surfaces
 from studio.film import terrain
 from studio.film.look import Height, Lamp, Light, Look, Paint, decode, table
 from studio.film.terrain import UNKNOWN, colours, convexity, heights, ranges, refine
@@ -29,6 +29,7 @@ def bowl(depth: float = 1.0) -> np.ndarray:
 
 # --- the sheet through the nodes
 
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_around(seed):
     random = np.random.default_rng(seed)
@@ -41,8 +42,8 @@ def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_
     for row in range(side):
         for column in range(side):
             i, j = min(row // factor, n - 2), min(column // factor, n - 2)
-            around = padded[i : i + 4, j : j + 4]      # the cell's corners and the nodes next to them
-            assert fine[row, column] >= around.min() - 1e-12 * np.abs(nodes).max()      # rounding of the sum of products
+            around = padded[i : i + 4, j : j + 4]  # the cell's corners and the nodes next to them
+            assert fine[row, column] >= around.min() - 1e-12 * np.abs(nodes).max()  # rounding of the sum of products
 
 
 def test_a_plain_cubic_would_have_dipped_below():
@@ -59,7 +60,7 @@ def test_the_sheet_reproduces_a_cubic_between_its_nodes():
 
     axis, fine = np.linspace(-1, 1, 9), np.linspace(-1, 1, 65)
     smooth = refine(height(*np.meshgrid(axis, axis)), 65)
-    inside = slice(16, -16)     # away from the edge the floor through the lowest nodes is far below
+    inside = slice(16, -16)  # away from the edge the floor through the lowest nodes is far below
     assert smooth[inside, inside] == pytest.approx(height(*np.meshgrid(fine, fine))[inside, inside], abs=1e-12)
 
 
@@ -67,15 +68,15 @@ def test_the_sheet_turns_and_mirrors_with_its_nodes():
     nodes = np.random.default_rng(3).standard_normal((9, 9))
     fine = refine(nodes, 33)
     for turned, expected in ((np.rot90(nodes), np.rot90(fine)), (nodes.T, fine.T), (nodes[::-1], fine[::-1])):
-        assert refine(turned, 33) == pytest.approx(expected, abs=1e-12)     # rounding of the spline's matrix
+        assert refine(turned, 33) == pytest.approx(expected, abs=1e-12)  # rounding of the spline's matrix
 
 
 def test_cells_that_touch_an_unmeasured_node_are_holes_and_no_others():
     nodes = np.ones((9, 9))
     nodes[4, 2] = np.nan
-    holes = np.isnan(refine(nodes, 33))     # four steps a cell
+    holes = np.isnan(refine(nodes, 33))  # four steps a cell
     expected = np.zeros((33, 33), bool)
-    expected[13:20, 5:12] = True            # strictly inside the four cells around the node
+    expected[13:20, 5:12] = True  # strictly inside the four cells around the node
     assert np.array_equal(holes, expected)
 
 
@@ -85,6 +86,7 @@ def test_nothing_known_is_one_hole_and_does_not_fail():
 
 # --- heights
 
+
 def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
     film = surfaces(bowl(), bowl(3.0))
     kind = look(height=Height(scale="sqrt", exaggeration=0.7))
@@ -92,7 +94,9 @@ def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
     disc = np.hypot(*np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))) <= kind.fade.end
     lowest = heights(film.at(0.0), kind, fixed)[20, 20]
     highest = heights(film.at(1.0), kind, fixed)[disc].max()
-    assert lowest == 0.0 and 0.68 < highest <= 0.7 + 1e-6       # the highest node inside the disc is a little inside its edge
+    assert (
+        lowest == 0.0 and 0.68 < highest <= 0.7 + 1e-6
+    )  # the highest node inside the disc is a little inside its edge
 
 
 def test_ranges_are_the_same_whatever_is_looked_at_and_cover_every_key():
@@ -118,7 +122,7 @@ def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
     fixed = ranges(film, kind, (Paint(),))
     drawn = heights(film.at(0.0), kind, fixed)
     assert fixed.cap == 2.0 and drawn[20, 32] == pytest.approx(1.0) and np.isnan(drawn[8, 20])
-    assert np.nanmax(drawn) <= 1.0 + 1e-6       # float32
+    assert np.nanmax(drawn) <= 1.0 + 1e-6  # float32
 
 
 def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
@@ -138,7 +142,9 @@ def test_a_film_without_one_finite_value_says_so():
 
 def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
     film = surfaces(np.ones((N, N)))
-    assert np.array_equal(heights(film.at(0.0), look(), ranges(film, look(), (Paint(),))), np.zeros((41, 41), np.float32))
+    assert np.array_equal(
+        heights(film.at(0.0), look(), ranges(film, look(), (Paint(),))), np.zeros((41, 41), np.float32)
+    )
 
 
 def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
@@ -147,15 +153,17 @@ def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
         film, kind = surfaces(loss), look(height=Height(scale="linear", exaggeration=1.0), mesh=81)
         fixed = ranges(film, kind, (Paint(),))
         low, high = fixed.height
-        floor = (loss.min() - low) / (high - low)       # 0, unless the lowest is outside the disc
-        assert heights(film.at(0.0), kind, fixed).min() >= floor - 1e-6     # float32
+        floor = (loss.min() - low) / (high - low)  # 0, unless the lowest is outside the disc
+        assert heights(film.at(0.0), kind, fixed).min() >= floor - 1e-6  # float32
 
 
 # --- colours
 
-@pytest.mark.parametrize("low, high, share", [
-    (1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0),
-])
+
+@pytest.mark.parametrize(
+    "low, high, share",
+    [(1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0)],
+)
 def test_convexity_is_the_share_of_negative_curvature(low, high, share):
     assert convexity(np.array([low]), np.array([high]))[0] == share
 

@@ -13,7 +13,15 @@ FPS = Fraction(24)
 
 
 def shot(name: str, seconds: float = 2.0, dissolve: float = 0.0, **more) -> Shot:
-    return Shot(**{"shot": name, "duration": Time(seconds), "along": {Time(0.0): 0.0}, "to_next": Transition(dissolve=Time(dissolve))} | more)
+    return Shot(
+        **{
+            "shot": name,
+            "duration": Time(seconds),
+            "along": {Time(0.0): 0.0},
+            "to_next": Transition(dissolve=Time(dissolve)),
+        }
+        | more
+    )
 
 
 def cut(*shots: Shot, fps=FPS) -> Cut:
@@ -40,7 +48,12 @@ def test_frames_are_counted_at_the_rate_of_the_film():
 
 def test_a_cut_shows_one_shot_whole_at_every_frame():
     film = cut(shot("a", 1), shot("b", 1))
-    assert [(part.shot.shot, part.weight) for n in (0, 23, 24, 47) for part in film.at(n)] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
+    assert [(part.shot.shot, part.weight) for n in (0, 23, 24, 47) for part in film.at(n)] == [
+        ("a", 1),
+        ("a", 1),
+        ("b", 1),
+        ("b", 1),
+    ]
     assert film.at(24)[0].seconds == 0.0
     assert film.at(-1) == film.at(48) == ()
 
@@ -56,7 +69,7 @@ def test_the_weights_of_a_dissolve_sum_to_one_and_pass_without_a_jump(ease):
     assert len([w for w in incoming if 0 < w < 1]) == 24
     # the steepest of these eases rises 1.875 times as fast as a straight line over 25 steps
     assert (np.diff(incoming) >= 0).all() and np.diff(incoming).max() < 1.9 / 25
-    assert np.diff(incoming[71:97]) == pytest.approx(np.diff(incoming[71:97])[::-1])      # symmetric in and out
+    assert np.diff(incoming[71:97]) == pytest.approx(np.diff(incoming[71:97])[::-1])  # symmetric in and out
 
 
 def test_both_shots_run_on_through_their_dissolve():
@@ -77,26 +90,46 @@ def test_along_passes_through_its_keys_and_never_runs_back():
     walk = shot("a", 10, along={Time(0.0): 0.0, Time(2.0): 1.0, Time(8.0): 1.0, Time(240, "f"): 20.0})
     assert [walk.coordinate(t, FPS) for t in (0, 2, 5, 8, 10, 99)] == pytest.approx([0, 1, 1, 1, 20, 20])
     coordinates = [walk.coordinate(t, FPS) for t in np.linspace(0, 10, 501)]
-    assert (np.diff(coordinates) >= -1e-12).all() and max(coordinates) <= 20 + 1e-12      # rounding of the spline at 20
+    assert (np.diff(coordinates) >= -1e-12).all() and max(coordinates) <= 20 + 1e-12  # rounding of the spline at 20
 
 
 def test_along_with_one_key_stands_still():
     assert shot("a", along={Time(0.0): 7.0}).coordinate(1.3, FPS) == 7.0
 
 
-@pytest.mark.parametrize("shots, path, what", [
-    ([shot("a", 0.001)], (0, "duration"), "less than one frame"),
-    ([shot("a", 2, along={Time(1.0): 0.0, Time(0.5): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
-    ([shot("a", 2, along={Time(1.0): 0.0, Time(24, "f"): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
-    ([shot("a", 12, along={Time(0.0): 0.0, Time(10.0): 1.0})], (0, "along"), "last key is at 10s, but the shot lasts 12s"),
-    ([shot("a", 2, camera=Camera(moves=(Move(hold=Time(3.0)),)))], (0, "camera", "moves"), "the moves take 3s, but the shot lasts 2s"),
-    ([shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(2.0)), Key(at=Time(1.0)))),)))], (0, "camera", "moves", 0, "keys"), "must rise"),
-    ([shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(0.0)),)),)))], (0, "camera", "moves", 0, "keys"), "later than 0s"),
-    ([shot("a", 2, dissolve=1)], (0, "to_next"), "nothing to dissolve into"),
-    ([shot("a", 2, dissolve=1.5), shot("b", 9)], (0, "to_next"), "longer than half"),
-    ([shot("a", 9, dissolve=1.5), shot("b", 2)], (0, "to_next"), "longer than half"),
-    ([shot("a"), shot("b"), shot("a")], (2, "shot"), "a second shot called 'a'"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    "shots, path, what",
+    [
+        ([shot("a", 0.001)], (0, "duration"), "less than one frame"),
+        ([shot("a", 2, along={Time(1.0): 0.0, Time(0.5): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
+        ([shot("a", 2, along={Time(1.0): 0.0, Time(24, "f"): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
+        (
+            [shot("a", 12, along={Time(0.0): 0.0, Time(10.0): 1.0})],
+            (0, "along"),
+            "last key is at 10s, but the shot lasts 12s",
+        ),
+        (
+            [shot("a", 2, camera=Camera(moves=(Move(hold=Time(3.0)),)))],
+            (0, "camera", "moves"),
+            "the moves take 3s, but the shot lasts 2s",
+        ),
+        (
+            [shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(2.0)), Key(at=Time(1.0)))),)))],
+            (0, "camera", "moves", 0, "keys"),
+            "must rise",
+        ),
+        (
+            [shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(0.0)),)),)))],
+            (0, "camera", "moves", 0, "keys"),
+            "later than 0s",
+        ),
+        ([shot("a", 2, dissolve=1)], (0, "to_next"), "nothing to dissolve into"),
+        ([shot("a", 2, dissolve=1.5), shot("b", 9)], (0, "to_next"), "longer than half"),
+        ([shot("a", 9, dissolve=1.5), shot("b", 2)], (0, "to_next"), "longer than half"),
+        ([shot("a"), shot("b"), shot("a")], (2, "shot"), "a second shot called 'a'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_what_cannot_be_cut_is_told_with_its_place(shots, path, what):
     (found,) = told(*shots)
     assert found[0] == path and what in found[1]

@@ -1,4 +1,6 @@
-"""Writes the golden frames anew, as this machine draws them: `python tests/render/golden.py`. Look at them, then commit."""
+"""Writes the golden frames anew, as this machine draws them: `python tests/render/golden.py`.
+
+Look at them, then commit."""
 
 import runpy
 from pathlib import Path

@@ -7,24 +7,29 @@ N = 121
 AXIS = np.linspace(-1, 1, N, dtype=np.float32)
 X, Y = np.meshgrid(AXIS, AXIS)
 STEP = float(AXIS[1] - AXIS[0])
-INSIDE = (slice(30, -30), slice(30, -30))       # further from the edge than occlusion looks
+INSIDE = (slice(30, -30), slice(30, -30))  # further from the edge than occlusion looks
 
 
 def hills(seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
-    return sum((a * np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 0.02) for a, x, y in random.uniform(-0.6, 0.6, (12, 3))), np.zeros_like(X))
+    return sum(
+        (a * np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 0.02) for a, x, y in random.uniform(-0.6, 0.6, (12, 3))),
+        np.zeros_like(X),
+    )
 
 
 def test_a_flat_sheet_sees_the_whole_sky_at_any_height():
     for height in (0.0, 0.37, -2.0):
-        assert occlusion(np.full((N, N), height, np.float32), STEP) == pytest.approx(1.0, abs=1e-6)      # float32
+        assert occlusion(np.full((N, N), height, np.float32), STEP) == pytest.approx(1.0, abs=1e-6)  # float32
 
 
 def test_a_pit_sees_less_of_the_sky_and_a_peak_all_of_it():
     hill = np.exp(-(X**2 + Y**2) / 0.04).astype(np.float32) * 0.5
     centre = (N // 2, N // 2)
     assert occlusion(-hill, STEP)[centre] < 0.7
-    assert occlusion(hill, STEP)[centre] == pytest.approx(1.0, abs=0.05)        # softened with its neighbours, which see a slope of 0.4
+    assert occlusion(hill, STEP)[centre] == pytest.approx(
+        1.0, abs=0.05
+    )  # softened with its neighbours, which see a slope of 0.4
     assert occlusion(hill, STEP).max() <= 1 + 1e-6 and occlusion(-hill, STEP).min() >= 0
 
 
@@ -45,7 +50,9 @@ def test_a_slope_without_end_hides_half_the_sky_it_rises_into():
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_occlusion_turns_with_the_heights(turn):
     height = hills()
-    assert occlusion(np.rot90(height, turn).copy(), STEP) == pytest.approx(np.rot90(occlusion(height, STEP), turn), abs=2e-6)      # float32
+    assert occlusion(np.rot90(height, turn).copy(), STEP) == pytest.approx(
+        np.rot90(occlusion(height, STEP), turn), abs=2e-6
+    )  # float32
 
 
 def test_occlusion_does_not_depend_on_the_unit_of_length_but_for_its_reach():
@@ -64,7 +71,7 @@ def test_what_is_further_than_the_reach_does_not_darken():
 
 
 def test_a_flat_sheet_is_in_full_light():
-    for elevation in (6, 30, 90):        # a lamp lower than its own softness is partly behind the horizon
+    for elevation in (6, 30, 90):  # a lamp lower than its own softness is partly behind the horizon
         assert sunlight(np.zeros((N, N), np.float32), STEP, 0.3, np.radians(elevation)) == pytest.approx(1.0, abs=1e-6)
 
 
@@ -81,7 +88,7 @@ def test_the_shadow_of_a_wall_is_as_long_as_its_height_over_the_tangent(azimuth,
     shadow = place[(light < 0.5) & (place < 0.5)]
     # geometric steps reach only some distances: they lie 12 % apart; and the light is softened over 1.4 vertices
     assert 0.5 + STEP - shadow.min() == pytest.approx(0.2 / np.tan(np.radians(elevation)), rel=0.13, abs=2 * STEP)
-    assert light[place > 0.55].min() > 0.9 and light[place < 0.5 - 0.8].min() > 0.99      # on the wall, and far behind it
+    assert light[place > 0.55].min() > 0.9 and light[place < 0.5 - 0.8].min() > 0.99  # on the wall, and far behind it
 
 
 def test_a_lower_lamp_throws_a_longer_shadow_and_none_from_straight_above():
@@ -95,7 +102,10 @@ def test_light_is_a_share_and_its_edge_is_as_soft_as_asked():
     for softness in (0.02, 0.3):
         lit = sunlight(height, STEP, 0.7, 0.4, softness)
         assert lit.min() >= -1e-6 and lit.max() <= 1 + 1e-6
-    between = [int(((lit > 0.1) & (lit < 0.9)).sum()) for lit in (sunlight(height, STEP, 0.7, 0.4, s) for s in (0.02, 0.1, 0.3))]
+    between = [
+        int(((lit > 0.1) & (lit < 0.9)).sum())
+        for lit in (sunlight(height, STEP, 0.7, 0.4, s) for s in (0.02, 0.1, 0.3))
+    ]
     assert between[0] < between[1] < between[2]
 
 

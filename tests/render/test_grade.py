@@ -50,7 +50,7 @@ def test_a_slow_gradient_has_no_bands():
     # without dither the mean of a column would be off by up to half a code; with it by the noise of 256 samples:
     # 0.5 / sqrt(256) = 0.03, four of which cover all columns, and the table's 0.2
     assert np.abs(picture.mean(axis=0) - expected).max() < 0.33
-    assert np.abs(picture - expected).max() < 1.2       # never further than to the code beside the nearest
+    assert np.abs(picture - expected).max() < 1.2  # never further than to the code beside the nearest
     assert len(np.unique(picture)) >= expected[-1] - expected[0]
 
 
@@ -69,7 +69,7 @@ def test_grain_has_the_strength_it_was_given_and_no_colour_and_no_mean():
     assert picture.mean() == pytest.approx(codes_of(0.2), abs=0.3)
     assert np.array_equal(picture[..., 0], picture[..., 2])
     neighbours = np.corrcoef(picture[:, 1:, 0].ravel(), picture[:, :-1, 0].ravel())[0, 1]
-    assert abs(neighbours) < 0.05       # noise, not a pattern: 1/sqrt(9144) = 0.01
+    assert abs(neighbours) < 0.05  # noise, not a pattern: 1/sqrt(9144) = 0.01
 
 
 def test_below_its_threshold_light_does_not_bloom():
@@ -112,14 +112,14 @@ def test_a_small_light_blooms_as_much_wherever_it_stands():
 
 @pytest.mark.parametrize("size", [(36, 64), (37, 65), (1080 // 8, 1), (9, 17)])
 def test_a_bloom_fits_a_picture_of_any_size(size):
-    assert _bloom(grey(2.0, *size), 1.0) == pytest.approx(3.0, rel=1e-4)      # an even light above by 1, three widths
+    assert _bloom(grey(2.0, *size), 1.0) == pytest.approx(3.0, rel=1e-4)  # an even light above by 1, three widths
 
 
 def test_a_vignette_darkens_the_corners_by_its_strength_and_leaves_the_centre():
     picture = graded(grey(0.3, 73, 129), PLAIN.model_copy(update={"vignette": 0.5}), 0).astype(float)
     corners = decode(np.array([picture[y, x, 0] for y in (0, -1) for x in (0, -1)]) / 255)
     assert decode(picture[36, 64, 0] / 255) == pytest.approx(0.3, abs=0.01) and corners == pytest.approx(0.15, abs=0.01)
-    assert picture == pytest.approx(picture[::-1, ::-1], abs=2)     # two dithers of a code each
+    assert picture == pytest.approx(picture[::-1, ::-1], abs=2)  # two dithers of a code each
 
 
 def test_saturation_0_is_grey_of_the_same_luminance_and_more_of_it_is_further_from_grey():
@@ -128,7 +128,7 @@ def test_saturation_0_is_grey_of_the_same_luminance_and_more_of_it_is_further_fr
         picture = graded(light, PLAIN.model_copy(update={"saturation": saturation}), 0)
         linear = decode(picture.reshape(-1, 3).mean(axis=0) / 255)
         luminance = 0.2126 * 0.5 + 0.7152 * 0.2 + 0.0722 * 0.1
-        assert linear @ [0.2126, 0.7152, 0.0722] == pytest.approx(luminance, abs=0.003)     # a mean code of noise
+        assert linear @ [0.2126, 0.7152, 0.0722] == pytest.approx(luminance, abs=0.003)  # a mean code of noise
         assert linear[0] - linear[2] == pytest.approx(saturation * 0.4, abs=0.005)
 
 

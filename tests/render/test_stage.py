@@ -22,7 +22,9 @@ from studio.spec import Size
 SIZE, MESH = Size(64, 36), 97
 AXIS = np.linspace(-1, 1, MESH)
 X, Y = np.meshgrid(AXIS, AXIS)
-CRATER = (0.5 * np.exp(-((np.hypot(X, Y) - 0.55) ** 2) / 0.04) + 0.15 * X - 0.1 * Y + 0.12 * np.sin(6 * X + 1) * np.cos(5 * Y)).astype(np.float32)
+CRATER = (
+    0.5 * np.exp(-((np.hypot(X, Y) - 0.55) ** 2) / 0.04) + 0.15 * X - 0.1 * Y + 0.12 * np.sin(6 * X + 1) * np.cos(5 * Y)
+).astype(np.float32)
 PAINT = np.stack([0.15 + 1.2 * CRATER, 0.2 + 0.3 * CRATER, 0.5 - 0.6 * CRATER], axis=-1).clip(0, 1).astype(np.float32)
 
 # Every number is written here: the looks that come with studio may be tuned without making these pictures anew.
@@ -30,7 +32,14 @@ LOOK = Look(
     light=Light(
         key=Lamp(azimuth=70.0, elevation=28.0, colour="#ffd0a0", intensity=2.4, glint=0.5, size=12.0),
         rim=Lamp(azimuth=200.0, elevation=16.0, colour="#7a9dff", intensity=1.1, glint=2.0, size=12.0),
-        sky="#1a2450", horizon="#38406a", ground="#0a0608", ambient=1.0, occlusion=0.7, shadow=0.6, follow=True),
+        sky="#1a2450",
+        horizon="#38406a",
+        ground="#0a0608",
+        ambient=1.0,
+        occlusion=0.7,
+        shadow=0.6,
+        follow=True,
+    ),
     material=Material(metallic=0.15, roughness=0.5),
     marker=Marker(radius=0.04, colour="#fffdf4", glow=0.5, spread=0.1, halo="#ffc070"),
     fade=Fade(start=0.8, end=0.98),
@@ -40,10 +49,17 @@ LOOK = Look(
 )
 LINES = LOOK.model_copy(update={"contours": Contours(every=0.1, width=0.5, opacity=0.8, colour="#ffffff")})
 # black but for the marker
-NIGHT = LOOK.model_copy(update={
-    "light": Light(key=Lamp(azimuth=0.0, elevation=30.0, intensity=0.0, glint=0.0), rim=Lamp(azimuth=0.0, elevation=30.0, intensity=0.0, glint=0.0),
-                   ambient=0.0),
-    "marker": Marker(radius=0.05, colour="#ffffff", glow=0.0), "background": Background(bottom="#000000", top="#000000")})
+NIGHT = LOOK.model_copy(
+    update={
+        "light": Light(
+            key=Lamp(azimuth=0.0, elevation=30.0, intensity=0.0, glint=0.0),
+            rim=Lamp(azimuth=0.0, elevation=30.0, intensity=0.0, glint=0.0),
+            ambient=0.0,
+        ),
+        "marker": Marker(radius=0.05, colour="#ffffff", glow=0.0),
+        "background": Background(bottom="#000000", top="#000000"),
+    }
+)
 
 
 def view(azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), **more) -> View:
@@ -65,8 +81,12 @@ FRAMES = {
     "from-above": frame(view(elevation=90.0, distance=2.4), number=1),
     "hole": frame(view(azimuth=200.0, height=holed(slice(20, 40), slice(30, 60))), number=2),
     "lines": frame(view(azimuth=-100.0, elevation=50.0, look=LINES), number=3),
-    "dissolve": frame(view(weight=0.6), view(azimuth=160.0, distance=1.6, weight=0.4), number=4,
-                      overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),)),
+    "dissolve": frame(
+        view(weight=0.6),
+        view(azimuth=160.0, distance=1.6, weight=0.4),
+        number=4,
+        overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),),
+    ),
 }
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -91,9 +111,9 @@ def apart(picture: np.ndarray, golden: np.ndarray) -> tuple[float, float]:
 def alike(picture: np.ndarray, golden: np.ndarray) -> bool:
     """Whether two GL drivers may have drawn the same frame.
 
-    They may round a shaded light to the code beside, and put a sample on a silhouette on its other side: one of four, so
-    up to a quarter of the contrast, on the few per cent of pixels that are silhouette. For a scale: nine samples a pixel
-    instead of four are 0.5 codes and 1.4 % of pixels, a camera turned by 1.5 degrees is 1.5 codes.
+    They may round a shaded light to the code beside, and put a sample on a silhouette on its other side: one of four,
+    so up to a quarter of the contrast, on the few per cent of pixels that are silhouette. For a scale: nine samples a
+    pixel instead of four are 0.5 codes and 1.4 % of pixels, a camera turned by 1.5 degrees is 1.5 codes.
     """
     mean, share = apart(picture, golden)
     return mean < 1.0 and share < 0.04
@@ -115,20 +135,48 @@ def test_a_frame_looks_as_it_did_when_it_was_approved(name, drawn):
     # `python tests/render/golden.py` writes them anew; look at them before committing
     golden = iio.imread(GOLDEN / f"{name}.png")
     assert drawn[name].shape == golden.shape == (36, 64, 3) and drawn[name].dtype == np.uint8
-    assert alike(drawn[name], golden), f"mean difference {apart(drawn[name], golden)[0]:.2f} codes, {apart(drawn[name], golden)[1]:.1%} of pixels off"
+    assert alike(drawn[name], golden), (
+        f"mean difference {apart(drawn[name], golden)[0]:.2f} codes, {apart(drawn[name], golden)[1]:.1%} of pixels off"
+    )
 
 
 def relit(**lamp) -> Look:
-    return LOOK.model_copy(update={"light": LOOK.light.model_copy(update={"key": LOOK.light.key.model_copy(update=lamp)})})
+    return LOOK.model_copy(
+        update={"light": LOOK.light.model_copy(update={"key": LOOK.light.key.model_copy(update=lamp)})}
+    )
 
 
-@pytest.mark.parametrize("wrong", [
-    frame(view(azimuth=41.5)), frame(view(elevation=36.5)), frame(view(distance=2.45)), frame(view(focus=(0.0, 0.0, 0.13))),
-    frame(view(look=relit(azimuth=60.0))), frame(view(look=relit(intensity=2.2))), frame(view(height=1.1 * CRATER)),
-    frame(view(height=CRATER[::-1].copy())), frame(view(look=LINES)), frame(view(), overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),)),
-    frame(view(look=LOOK.model_copy(update={"fade": Fade(start=0.7, end=0.9)}))),
-    frame(view(height=holed(slice(66, 76), slice(66, 76)))),
-], ids=["turned", "raised", "further", "higher", "key lamp moved", "key lamp dimmer", "steeper", "mirrored", "lines", "type", "faded", "holed"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        frame(view(azimuth=41.5)),
+        frame(view(elevation=36.5)),
+        frame(view(distance=2.45)),
+        frame(view(focus=(0.0, 0.0, 0.13))),
+        frame(view(look=relit(azimuth=60.0))),
+        frame(view(look=relit(intensity=2.2))),
+        frame(view(height=1.1 * CRATER)),
+        frame(view(height=CRATER[::-1].copy())),
+        frame(view(look=LINES)),
+        frame(view(), overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),)),
+        frame(view(look=LOOK.model_copy(update={"fade": Fade(start=0.7, end=0.9)}))),
+        frame(view(height=holed(slice(66, 76), slice(66, 76)))),
+    ],
+    ids=[
+        "turned",
+        "raised",
+        "further",
+        "higher",
+        "key lamp moved",
+        "key lamp dimmer",
+        "steeper",
+        "mirrored",
+        "lines",
+        "type",
+        "faded",
+        "holed",
+    ],
+)
 def test_a_wrong_picture_is_caught(wrong, stage):
     assert not alike(stage.draw(wrong), iio.imread(GOLDEN / "crater.png"))
 
@@ -144,8 +192,13 @@ def test_two_fresh_processes_draw_the_same_bytes_with_any_number_of_threads(draw
     code = "import runpy, sys; m = runpy.run_path(sys.argv[1]); print(m['names_of'](m['pictures']()))"
     found = []
     for threads in ("0", "2"):
-        done = subprocess.run([sys.executable, "-c", code, __file__], env={**os.environ, "LP_NUM_THREADS": threads},
-                              capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, __file__],
+            env={**os.environ, "LP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found.append(done.stdout.strip())
     assert found == [str(names_of(drawn))] * 2
 
@@ -166,9 +219,15 @@ def projected(point, pose) -> tuple[float, float]:
     return 32 + scale * (seen @ right), 18 - scale * (seen @ np.cross(right, ahead))
 
 
-@pytest.mark.parametrize("azimuth, elevation, distance, focus", [
-    (0.0, 35.0, 2.0, (0.0, 0.0, 0.0)), (130.0, 60.0, 1.5, (0.2, -0.1, 0.1)), (-75.0, 89.0, 2.5, (0.3, 0.3, 0.0)), (10.0, 90.0, 2.0, (-0.2, 0.1, 0.0)),
-])
+@pytest.mark.parametrize(
+    "azimuth, elevation, distance, focus",
+    [
+        (0.0, 35.0, 2.0, (0.0, 0.0, 0.0)),
+        (130.0, 60.0, 1.5, (0.2, -0.1, 0.1)),
+        (-75.0, 89.0, 2.5, (0.3, 0.3, 0.0)),
+        (10.0, 90.0, 2.0, (-0.2, 0.1, 0.0)),
+    ],
+)
 @pytest.mark.parametrize("depth", [0.0, 0.3])
 def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, distance, focus, depth, stage):
     height = (depth + 0.1 * (X**2 + Y**2)).astype(np.float32)
@@ -183,7 +242,10 @@ def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, 
 
 def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
     # azimuth 0 looks from +alpha: +beta is on the right, +alpha is below
-    for name, where, expected in (("alpha", (MESH // 2, MESH * 3 // 4), (0, 1)), ("beta", (MESH * 3 // 4, MESH // 2), (1, 0))):
+    for name, where, expected in (
+        ("alpha", (MESH // 2, MESH * 3 // 4), (0, 1)),
+        ("beta", (MESH * 3 // 4, MESH // 2), (1, 0)),
+    ):
         paint = np.zeros_like(PAINT)
         paint[where[0] - 3 : where[0] + 4, where[1] - 3 : where[1] + 4] = 1.0
         lit = LOOK.model_copy(update={"marker": Marker(radius=0.001, glow=0.0), "background": NIGHT.background})
@@ -191,7 +253,10 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
         shot = View(flat, paint, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), 0.0, lit)
         dark = stage.light(replace(shot, paint=np.zeros_like(PAINT)))
         row, column, _ = np.unravel_index(np.argmax(stage.light(shot) - dark), dark.shape)
-        assert (np.sign(column - 31.5) * (abs(column - 31.5) > 4), np.sign(row - 17.5) * (abs(row - 17.5) > 4)) == expected, name
+        assert (
+            np.sign(column - 31.5) * (abs(column - 31.5) > 4),
+            np.sign(row - 17.5) * (abs(row - 17.5) > 4),
+        ) == expected, name
 
 
 def test_a_hole_shows_the_background(stage):
@@ -211,21 +276,31 @@ def test_where_nothing_was_measured_there_is_only_the_background_and_no_marker(s
 def test_outside_the_disc_is_the_background_and_its_edge_fades_into_it(stage):
     light = stage.light(view(elevation=90.0, distance=2.4))
     assert light[:, :8] == pytest.approx(np.broadcast_to(behind()[:, None], (36, 8, 3)), abs=1e-6)
-    edge = stage.light(view(elevation=90.0, distance=2.4, look=LOOK.model_copy(update={"fade": Fade(start=0.1, end=0.12)})))
+    edge = stage.light(
+        view(elevation=90.0, distance=2.4, look=LOOK.model_copy(update={"fade": Fade(start=0.1, end=0.12)}))
+    )
     ring = np.ones((36, 64), bool)
     ring[12:24, 26:38] = False
     # eight bits of a square root, dithered: half a code plus half a code at light 0.03 is 4 * 2 * sqrt(0.03 / 4) / 255
-    assert edge[ring] == pytest.approx(np.broadcast_to(behind()[:, None], light.shape)[ring], abs=4 * 2 * math.sqrt(0.03 / 4) / 255)
+    assert edge[ring] == pytest.approx(
+        np.broadcast_to(behind()[:, None], light.shape)[ring], abs=4 * 2 * math.sqrt(0.03 / 4) / 255
+    )
 
 
 def test_light_is_linear_in_the_exposure(stage):
     def exposed(exposure: float) -> np.ndarray:
-        dark = LOOK.model_copy(update={"grade": LOOK.grade.model_copy(update={"exposure": exposure}), "background": NIGHT.background,
-                                       "marker": Marker(radius=0.001, glow=0.0)})
+        dark = LOOK.model_copy(
+            update={
+                "grade": LOOK.grade.model_copy(update={"exposure": exposure}),
+                "background": NIGHT.background,
+                "marker": Marker(radius=0.001, glow=0.0),
+            }
+        )
         return stage.light(view(look=dark))
+
     one, two = exposed(0.4), exposed(0.8)
     assert 0.1 < one.max() < HALF_RANGE / 2
-    # a code of the square root is 2 * sqrt(4 * light) / 255 of light; one of the dimmer, doubled, and one of the brighter
+    # a code of a root is 2 * sqrt(4 * light) / 255 of light: one of the dimmer, doubled, and one of the brighter
     assert (np.abs(two - 2 * one) < 6 * np.sqrt(HALF_RANGE * np.maximum(two, 1e-3)) / 255).all()
 
 
@@ -242,8 +317,11 @@ def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
     still = LOOK.model_copy(update={"light": LOOK.light.model_copy(update={"follow": False})})
 
     def change(look: Look) -> float:
-        a, b = (replace(view(azimuth, look=look, height=hill), paint=np.full_like(PAINT, 0.5)) for azimuth in (40.0, 130.0))
+        a, b = (
+            replace(view(azimuth, look=look, height=hill), paint=np.full_like(PAINT, 0.5)) for azimuth in (40.0, 130.0)
+        )
         return float(np.abs(stage.light(a) - stage.light(b)).mean())
+
     # a round hill looks the same from all sides; a quarter turn takes the square mesh onto itself
     assert change(LOOK) < 1e-3 and change(still) > 2e-2
 
@@ -270,4 +348,4 @@ def test_a_stage_larger_than_gl_can_draw_says_so_instead_of_drawing_black():
 def test_the_renderer_has_a_name_and_asking_for_it_draws_nothing(capfd):
     with Stage(Size(16, 16), 33, 1) as fresh:
         assert fresh.renderer not in ("", "unknown")
-    assert "ERR" not in capfd.readouterr().err      # a shader without its uniforms fills the screen
+    assert "ERR" not in capfd.readouterr().err  # a shader without its uniforms fills the screen

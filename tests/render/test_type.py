@@ -22,7 +22,9 @@ def box(picture: np.ndarray) -> tuple[int, int, int, int]:
 def test_a_line_stands_on_its_baseline_and_starts_where_it_says():
     left, top, right, bottom = box(set_type(BLACK, (text(),)))
     # the side bearing of an H is a tenth of its size; capitals of Inter are 0.73 high
-    assert 36 <= left <= 36 + 5 and bottom == pytest.approx(180, abs=1) and bottom - top == pytest.approx(0.76 * 36, abs=2)
+    assert (
+        36 <= left <= 36 + 5 and bottom == pytest.approx(180, abs=1) and bottom - top == pytest.approx(0.76 * 36, abs=2)
+    )
 
 
 def test_a_line_set_from_the_right_ends_where_it_says():
@@ -64,7 +66,7 @@ def test_the_title_is_of_a_lighter_weight():
 
 
 def test_signs_that_the_notes_use_are_in_the_font():
-    blank = set_type(BLACK, (text("\ue000"),))       # a code point that no font has: the empty box
+    blank = set_type(BLACK, (text("\ue000"),))  # a code point that no font has: the empty box
     for sign in "\u00b7\u00b1\u00d7\u221a":
         drawn = set_type(BLACK, (text(sign),))
         assert drawn.any() and not np.array_equal(drawn, blank)
@@ -73,9 +75,9 @@ def test_signs_that_the_notes_use_are_in_the_font():
 def test_a_bar_fills_its_rectangle_with_its_colours_in_order():
     colours = decode(np.linspace(0, 1, 1024))[:, None] * np.ones(3)
     picture = set_type(BLACK, (Bar(colours.astype(np.float32), 0.5, 0.25, 0.5, 0.1, 1.0),))
-    assert box(picture)[1:] == (90, 360, 126)       # its left end is black
+    assert box(picture)[1:] == (90, 360, 126)  # its left end is black
     ramp = picture[100, 180:360, 0].astype(int)
-    assert ramp == pytest.approx(np.linspace(0, 255, 180), abs=1.5) and (np.diff(ramp) >= 0).all()      # rounding, twice
+    assert ramp == pytest.approx(np.linspace(0, 255, 180), abs=1.5) and (np.diff(ramp) >= 0).all()  # rounding, twice
 
 
 def test_a_bar_at_half_opacity_lets_the_picture_through():
@@ -91,4 +93,6 @@ def test_the_picture_it_was_given_is_left_alone_and_without_type_it_comes_back()
 
 
 def test_type_outside_the_picture_does_no_harm():
-    assert not set_type(BLACK, (text(x=5.0), text(y=-3.0), Bar(np.ones((2, 3), np.float32), 9.0, 0.0, 0.1, 0.1, 1.0))).any()
+    assert not set_type(
+        BLACK, (text(x=5.0), text(y=-3.0), Bar(np.ones((2, 3), np.float32), 9.0, 0.0, 0.1, 0.1, 1.0))
+    ).any()
