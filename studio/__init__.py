@@ -1,8 +1,8 @@
 """Films and stills of neural-network loss landscapes.
 
-    from studio import Scene, Studio
-    Scene.load("film.yaml")                     a scene, checked
-    Studio.open("film.yaml").dataset()          its surfaces as an xarray.Dataset, measured if they are not yet
+from studio import Scene, Studio
+Scene.load("film.yaml")                     a scene, checked
+Studio.open("film.yaml").dataset()          its surfaces as an xarray.Dataset, measured if they are not yet
 """
 
 _ROOMS = {"Scene": "scene", "Studio": "pipeline"}

@@ -15,11 +15,17 @@ app = App(
     help="Films and stills of neural-network loss landscapes.",
     version=lambda: __import__("importlib.metadata", fromlist=["version"]).version("landscape-studio"),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
-Draft = Annotated[bool, Parameter(negative="", help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture")]
+Draft = Annotated[
+    bool,
+    Parameter(negative="", help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture"),
+]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given")]
-ShelfAt = Annotated[Path | None, Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given")]
+ShelfAt = Annotated[
+    Path | None, Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given")
+]
 DryRun = Annotated[bool, Parameter(negative="", help="only say what would be removed")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/<scene> if not given")]
 
@@ -67,8 +73,16 @@ def compute(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False, workers
 
 
 @app.command
-def film(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
-         frames: str | None = None, shot: str | None = None) -> None:
+def film(
+    scene: Path,
+    *,
+    shelf: ShelfAt = None,
+    out: Out = None,
+    draft: Draft = False,
+    workers: Workers = None,
+    frames: str | None = None,
+    shot: str | None = None,
+) -> None:
     """Make everything SCENE delivers.
 
     Parameters
@@ -84,8 +98,16 @@ def film(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = 
 
 
 @app.command
-def still(scene: Path, *, at: str, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None,
-          size: str | None = None) -> None:
+def still(
+    scene: Path,
+    *,
+    at: str,
+    shelf: ShelfAt = None,
+    out: Out = None,
+    draft: Draft = False,
+    workers: Workers = None,
+    size: str | None = None,
+) -> None:
     """One picture of SCENE.
 
     Parameters
@@ -108,7 +130,7 @@ def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft 
 
 @app.command
 def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: DryRun = False) -> None:
-    """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs, and say how large it is."""
+    """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs."""
     from .report import bytes_
     from .store import Shelf
 
@@ -116,7 +138,10 @@ def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: DryRun =
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
     unused = store.unused()
-    print(f"{store.root}: {bytes_(store.size())}, of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things")
+    print(
+        f"{store.root}: {bytes_(store.size())}, "
+        f"of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things"
+    )
     if not dry_run:
         store.remove(unused)
         print(f"removed; {bytes_(store.size())} left")
@@ -185,15 +210,21 @@ def _still(at: str, size: str | None):
 def main() -> None:
     """Runs a command. Exit status: 0 done, 2 a mistake of the user's, 3 the machine's, 130 after Ctrl-C."""
     try:
-        sys.exit(app(exit_on_error=False, print_error=False) or 0)
+        sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:
         print(f"{error} See studio --help", file=sys.stderr)
         sys.exit(2)
     except StudioError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)
+    except OSError as error:
+        print(f"the machine refused: {error}", file=sys.stderr)
+        sys.exit(3)
     except KeyboardInterrupt:
-        print("\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        print(
+            "\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""What works on this machine and what to install: GL, GPU, ffmpeg, fonts, disk. Each check runs where it cannot hurt."""
+"""What works on this machine and what to install: GL, GPU, ffmpeg, fonts, disk. No check can hurt."""
 
 from __future__ import annotations
 
@@ -32,13 +32,20 @@ class Finding(NamedTuple):
 
 
 def gl() -> str:
-    """The name of the GL renderer. Raises MachineError, naming the packages, where VTK cannot start it (it would crash)."""
-    asked = subprocess.run([sys.executable, "-c", _ASK_GL], capture_output=True, text=True, check=False,
-                           env={**os.environ, "LP_NUM_THREADS": "0"})
+    """The name of the GL renderer, asked in another process: where GL is missing, VTK crashes. Raises MachineError."""
+    asked = subprocess.run(
+        [sys.executable, "-c", _ASK_GL],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LP_NUM_THREADS": "0"},
+    )
     for line in asked.stdout.splitlines():
         if line.startswith("renderer: "):
             return line.removeprefix("renderer: ").strip()
-    raise MachineError("no OpenGL without a screen on this machine; on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri")
+    raise MachineError(
+        "no OpenGL without a screen on this machine; on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
+    )
 
 
 def _gpu() -> str:
@@ -74,7 +81,11 @@ def _disk(folder: Path) -> str:
 def examine(folder: Path) -> Iterator[Finding]:
     """Every check, one after the other. folder: where the work would be done."""
     checks: dict[str, Callable[[], str]] = {
-        "OpenGL": gl, "GPU": _gpu, "ffmpeg": encoder, "fonts": _fonts, "disk": lambda: _disk(folder),
+        "OpenGL": gl,
+        "GPU": _gpu,
+        "ffmpeg": encoder,
+        "fonts": _fonts,
+        "disk": lambda: _disk(folder),
     }
     for name, check in checks.items():
         try:

@@ -1,9 +1,9 @@
 """What can go wrong, and whose it is to mend.
 
-    StudioError
-    ├── SceneError      exit 2   the scene says something that cannot be
-    ├── RunError        exit 2   a checkpoint or data set that is missing, broken or unsafe
-    └── MachineError    exit 3   no GL, no encoder, a full disk, a worker that died
+StudioError
+├── SceneError      exit 2   the scene says something that cannot be
+├── RunError        exit 2   a checkpoint or data set that is missing, broken or unsafe
+└── MachineError    exit 3   no GL, no encoder, a full disk, a worker that died
 """
 
 

@@ -34,7 +34,9 @@ class Grid(Record):
         if not low < high:
             raise ValueError(f"range [{low:g}, {high:g}] is empty or reversed; write the smaller end first")
         if self.points < 3 or self.points % 2 == 0:
-            raise ValueError(f"{self.points} points: expected an odd number of at least 3, so that the minimiser is a node")
+            raise ValueError(
+                f"{self.points} points: expected an odd number of at least 3, so that the minimiser is a node"
+            )
         if abs(low + high) > 1e-9 * (high - low):
             raise ValueError(f"range [{low:g}, {high:g}] is not centred on 0, where the minimiser stands")
         return self
@@ -134,7 +136,7 @@ class Instant:
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The measured fields of a film, by name, with the run's metrics beside them: {name: values [K]} at `epochs` [K]."""
+    """The measured fields of a film, by name, with the run's metrics beside them: {name: [K]} at `epochs` [K]."""
 
     fields: Mapping[str, Field]
     epochs: tuple[float, ...] = ()

@@ -22,7 +22,9 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise MachineError(f"{path}: the disk is full; all finished work is kept. Free some space and run again") from error
+            raise MachineError(
+                f"{path}: the disk is full; all finished work is kept. Free some space and run again"
+            ) from error
         if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
@@ -30,7 +32,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, for a file or a folder; renamed onto `path` when the block ends well.
+    """A temporary path beside `path`, with its suffix, for a file or a folder; renamed onto `path` if all goes well.
 
     Nothing is left behind when it does not. Raises MachineError if the disk is full or cannot be written.
     """

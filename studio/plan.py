@@ -13,7 +13,7 @@ from .film.frame import Frame, View
 from .report import bytes_
 from .scene import Scene
 
-PRODUCTS = 18           # Hessian products a point takes, typically: 14 at least, seldom more than 25
+PRODUCTS = 18  # Hessian products a point takes, typically: 14 at least, seldom more than 25
 BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
 
 
@@ -27,22 +27,27 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     if scene.run.checkpoints is None:
         steps = recipe.epochs * math.ceil(found.images / recipe.batch)
         total += (took := steps * seconds_per_step(recipe))
-        yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, about {_duration(took)}"
+        yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(took)}"
     values = len(scene.keys()) * scene.grid.size
     total += (took := values * found.value / workers)
-    yield f"loss       {values} values of {found.samples} images, {1e3 * found.value:.1f} ms each, about {_duration(took)}"
+    yield f"loss       {values} values of {found.samples} images, {1e3 * found.value:.1f} ms each, {_duration(took)}"
     if scene.convexity:
         points = len(scene.convexity_keys()) * scene.convexity.points**2
         total += (took := points * PRODUCTS * found.product / workers)
-        yield f"convexity  {points} points, about {points * PRODUCTS} products, {1e3 * found.product:.0f} ms each, about {_duration(took)}"
+        products, each = points * PRODUCTS, f"{1e3 * found.product:.0f} ms each"
+        yield f"convexity  {points} points, about {products} products, {each}, {_duration(took)}"
     frames, size = scene.cut.length, scene.film.size
     try:
         total += (took := frames * _seconds_per_frame(scene) / workers)
-        yield f"draw       {frames} frames of {size}, about {_duration(took)}"
+        yield f"draw       {frames} frames of {size}, {_duration(took)}"
     except MachineError as error:
         yield f"draw       {frames} frames of {size}; {error}"
-    disk = len(scene.epochs()) * 4 * found.parameters + 16 * values + 2 * frames * size.width * size.height * BYTES_PER_PIXEL
-    yield f"in all     about {_duration(total)} with {workers} worker{'s' if workers > 1 else ''}, about {bytes_(round(disk))} of disk"
+    disk = (
+        len(scene.epochs()) * 4 * found.parameters
+        + 16 * values
+        + 2 * frames * size.width * size.height * BYTES_PER_PIXEL
+    )
+    yield f"in all     {_duration(total)} with {workers} worker{'s' * (workers > 1)}, {bytes_(round(disk))} of disk"
 
 
 def _seconds_per_frame(scene: Scene) -> float:
@@ -69,5 +74,5 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -12,17 +12,22 @@ from .scene import Scene
 def summary(scene: Scene) -> str:
     """What a scene would make."""
     keys, more = scene.keys(), scene.convexity_keys()
-    film, cut = scene.film, scene.cut
+    film, cut, points = scene.film, scene.cut, scene.grid.points
     lines = [
-        f"{scene.title}: {float(cut.length / film.fps):.1f} s, {cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        f"surfaces: {len(keys)} keys, epochs {keys[0]:g} to {keys[-1]:g}, {scene.grid.points}x{scene.grid.points} points each, "
+        f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
+        f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
+        f"surfaces: {len(keys)} keys, epochs {keys[0]:g} to {keys[-1]:g}, {points}x{points} points each, "
         f"{len(keys) * scene.grid.size} loss values",
     ]
     if more:
         n = scene.convexity.points
-        lines.append(f"convexity: {len(more)} keys, {n}x{n} points each, {len(more) * n * n} pairs of extreme eigenvalues")
+        lines.append(
+            f"convexity: {len(more)} keys, {n}x{n} points each, {len(more) * n * n} pairs of extreme eigenvalues"
+        )
     for start, shot in zip(cut.starts, scene.shots, strict=True):
-        lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {len(shot.camera.moves)} moves")
+        lines.append(
+            f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {len(shot.camera.moves)} moves"
+        )
     lines += [f"deliver: {deliverable.file(scene_stem(scene))}" for deliverable in scene.deliver]
     return "\n".join(lines)
 

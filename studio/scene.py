@@ -25,7 +25,16 @@ from .spec import Record, Size, Time, read
 from .training import checkpoints
 from .training.recipe import Run
 
-DRAFT = {"points": 21, "keys": 8, "samples": 48, "convexity_points": 5, "convexity_keys": 2, "mesh": 241, "height": 360, "fps": 12}
+DRAFT = {
+    "points": 21,
+    "keys": 8,
+    "samples": 48,
+    "convexity_points": 5,
+    "convexity_keys": 2,
+    "mesh": 241,
+    "height": 360,
+    "fps": 12,
+}
 
 
 class Scene(Record):
@@ -65,7 +74,9 @@ class Scene(Record):
 
     def convexity_keys(self) -> tuple[float, ...]:
         """The epochs whose convexity is measured; none without `convexity`."""
-        return chosen(self.convexity.keys, self.keys()) if self.convexity else ()
+        if self.convexity is None:
+            return ()
+        return self.keys() if self.convexity.keys == "all" else chosen(self.convexity.keys, self.epochs())
 
     def mistakes(self) -> Iterator[tuple[tuple, str]]:
         """(path of keys, what is wrong) for what no single record can tell."""
@@ -75,7 +86,10 @@ class Scene(Record):
             if what := deliverable.mistake(self.film.size):
                 yield ("film", "size"), f"deliver[{index}]: {what}"
             if (at := getattr(deliverable, "at", None)) and at.frames(self.film.fps) >= self.cut.length:
-                yield ("deliver", index, "at"), f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s"
+                yield (
+                    ("deliver", index, "at"),
+                    f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
+                )
         for where, paint in self._paints():
             if paint.field == "convexity" and self.convexity is None:
                 yield (*where, "field"), "nothing measures the convexity; add `convexity: {points: 11}` to the scene"
@@ -108,19 +122,30 @@ class Scene(Record):
         for index, shot in enumerate(self.shots):
             for time, epoch in shot.along.items():
                 if not keys[0] <= epoch <= keys[-1]:
-                    yield ("shots", index, "along", str(time)), f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}"
+                    yield (
+                        ("shots", index, "along", str(time)),
+                        f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}",
+                    )
 
     def notes(self) -> dict[str, str]:
         """What the picture says of itself in small type, by the field of its colour."""
-        slice_ = " \u00b7 ".join([
-            f"{self.loss.mode} mode", f"{self.loss.subset} training images", self.directions.words,
-            f"range \u00b1{self.grid.range[1]:g}", f"{self.grid.points}\u00d7{self.grid.points} points at {len(self.keys())} epochs",
-            f"height {height_words(self.look.height)}",
-        ])
+        slice_ = " \u00b7 ".join(
+            [
+                f"{self.loss.mode} mode",
+                f"{self.loss.subset} training images",
+                self.directions.words,
+                f"range \u00b1{self.grid.range[1]:g}",
+                f"{self.grid.points}\u00d7{self.grid.points} points at {len(self.keys())} epochs",
+                f"height {height_words(self.look.height)}",
+            ]
+        )
         said = {"loss": slice_, "accuracy": slice_}
         if self.convexity:
             n = self.convexity.points
-            said["convexity"] = f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over {self.convexity.loss(self.loss).subset} images, interpolated between"
+            said["convexity"] = (
+                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
+                f"{self.convexity.loss(self.loss).subset} images, interpolated between"
+            )
         return said
 
     def draft(self) -> Scene:
@@ -134,16 +159,29 @@ class Scene(Record):
             "grid": self.grid.model_copy(update={"points": min(self.grid.points, DRAFT["points"])}),
             "loss": self.loss.model_copy(update={"subset": _fewer(self.loss.subset, DRAFT["samples"])}),
             "look": self.look.model_copy(update={"mesh": min(self.look.mesh, DRAFT["mesh"])}),
-            "film": self.film.model_copy(update={
-                "size": _smaller(self.film.size, DRAFT["height"]),
-                "fps": self.film.fps / max(1, round(self.film.fps / DRAFT["fps"])),
-            }),
+            "film": self.film.model_copy(
+                update={
+                    "size": _smaller(self.film.size, DRAFT["height"]),
+                    "fps": self.film.fps / max(1, round(self.film.fps / DRAFT["fps"])),
+                }
+            ),
         }
         if self.convexity:
-            near = sorted({min(keys, key=lambda k: (abs(k - c), k)) for c in _thinned(self.convexity_keys(), DRAFT["convexity_keys"])})
+            near = sorted(
+                {
+                    min(keys, key=lambda k: (abs(k - c), k))
+                    for c in _thinned(self.convexity_keys(), DRAFT["convexity_keys"])
+                }
+            )
             changes["convexity"] = self.convexity.model_copy(
-                update={"points": min(self.convexity.points, DRAFT["convexity_points"]), "keys": tuple(near),
-                        "subset": None if self.convexity.subset is None else _fewer(self.convexity.subset, DRAFT["samples"])})
+                update={
+                    "points": min(self.convexity.points, DRAFT["convexity_points"]),
+                    "keys": tuple(near),
+                    "subset": None
+                    if self.convexity.subset is None
+                    else _fewer(self.convexity.subset, DRAFT["samples"]),
+                }
+            )
         return self.model_copy(update=changes)
 
 
@@ -170,8 +208,10 @@ T = TypeVar("T")
 
 def _in_seconds(value: T, fps: Fraction) -> T:
     """A record, or anything in one, with all times in seconds, so that it means the same at another frame rate."""
+
     def converted(inner: Any) -> Any:
         return _in_seconds(inner, fps)
+
     if isinstance(value, Time):
         return Time(value.seconds(fps))
     if isinstance(value, Record):

@@ -78,6 +78,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
+
 class _WordIsKind:
     """Lets a kind without further keys be written as its bare word, in YAML and in the JSON Schema."""
 
@@ -97,12 +98,15 @@ BY_KIND = (
 
 # --- units -----------------------------------------------------------------------------------------------------------
 
+
 def _unit(parse: Callable[[str], Any], schema: dict, **serial) -> tuple:
     """A scalar that is parsed when it is text, and taken as it is when it comes from Python."""
+
     def read(given):
         if isinstance(given, (dict, list)):
             raise ValueError(f"expected a single value, found '{given}'")
         return parse(given.strip()) if isinstance(given, str) else given
+
     return BeforeValidator(read), WithJsonSchema(schema), *([PlainSerializer(**serial)] if serial else [])
 
 
@@ -129,7 +133,7 @@ class Time:
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
     def __str__(self):
-        return f"{self.amount:.12g}{self.unit}"     # digests are made from this text
+        return f"{self.amount:.12g}{self.unit}"  # digests are made from this text
 
     @classmethod
     def parse(cls, text: str) -> "Time":
@@ -186,12 +190,16 @@ def _size(given):
 
 
 Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}, func=str)]
-PixelSize = Annotated[Size, BeforeValidator(_size), PlainSerializer(str),
-                      WithJsonSchema({"type": "string", "pattern": r"^\d+x\d+$"})]
-FrameRate = Annotated[Fraction, BeforeValidator(lambda given: _fps(str(given))), PlainSerializer(str),
-                      WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})]
-Angle = Annotated[float, *_unit(lambda text: _number(text, "deg", "120deg"),
-                                {"type": "string", "pattern": "deg$"})]
+PixelSize = Annotated[
+    Size, BeforeValidator(_size), PlainSerializer(str), WithJsonSchema({"type": "string", "pattern": r"^\d+x\d+$"})
+]
+FrameRate = Annotated[
+    Fraction,
+    BeforeValidator(lambda given: _fps(str(given))),
+    PlainSerializer(str),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
+]
+Angle = Annotated[float, *_unit(lambda text: _number(text, "deg", "120deg"), {"type": "string", "pattern": "deg$"})]
 """Degrees, written `120deg`."""
 Focal = Annotated[float, *_unit(lambda text: _number(text, "mm", "35mm"), {"type": "string", "pattern": "mm$"})]
 """Focal length in millimetres over a 24 mm high gate, written `35mm`."""
@@ -212,8 +220,9 @@ Colour = Annotated[str, *_unit(_colour, {"type": "string", "pattern": "^#[0-9a-f
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
+
 def read(path: str | Path, kind: type[R]) -> R:
-    """The record a YAML file describes; folders in it are relative to the file. Raises SceneError with every mistake."""
+    """The record a YAML file describes; its folders are relative to it. Raises SceneError with every mistake."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -282,12 +291,14 @@ def _data(node: yaml.Node | None, mistakes: list[Mistake]) -> Any:
 
 def _placed(mistakes: list[Mistake], name: str) -> list[str]:
     """Mistakes as `file:line:column: what`, from top to bottom."""
-    marks = sorted(((node.start_mark.line + 1, node.start_mark.column + 1, what) for node, what in mistakes), key=lambda m: m[:2])
+    marks = sorted(
+        ((node.start_mark.line + 1, node.start_mark.column + 1, what) for node, what in mistakes), key=lambda m: m[:2]
+    )
     return [f"{name}:{line}:{column}: {what}" for line, column, what in marks]
 
 
 def _complaints(errors: Iterable[Mapping[str, Any]], kind: type, root: yaml.Node) -> Iterator[Mistake]:
-    """Pydantic's errors in our words. The first at each path counts: a value that fits no member of a union is one mistake.
+    """Pydantic's errors in our words. The first at each path counts: what fits no member of a union is one mistake.
 
     A mistake inside a value hides those of the value itself, which only follow from it.
     """
@@ -302,10 +313,10 @@ def _complaints(errors: Iterable[Mapping[str, Any]], kind: type, root: yaml.Node
 
 
 def _follow(loc: tuple, kind: Any, node: yaml.Node) -> tuple[list, yaml.Node, Any]:
-    """Walks the tree along a pydantic location: (the path as the file spells it, the node it ends on, the record there)."""
+    """Walks the tree along a pydantic location: (the path in the file, the node it ends on, the record there)."""
     steps, record, key = [], kind, node
     for step in loc:
-        if step == "[key]":                             # pydantic's word for: not the value, the key itself
+        if step == "[key]":  # pydantic's word for: not the value, the key itself
             node = key
             continue
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
@@ -314,7 +325,7 @@ def _follow(loc: tuple, kind: Any, node: yaml.Node) -> tuple[list, yaml.Node, An
             record = _record(kind)
             pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
             field = record.model_fields.get(step) if record else None
-            if pair is None and field is None:          # a union's tag
+            if pair is None and field is None:  # a union's tag
                 kind = _member(kind, step) or kind
                 continue
             if pair is not None:
@@ -365,26 +376,28 @@ def _element(kind: Any) -> Any:
 
 
 def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
-    context, found = error.get("ctx", {}), error.get("input")
+    context, found, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
     match error["type"]:
         case "mistake":
             return error["what"]
         case "extra_forbidden":
-            return f"unknown key '{error['loc'][-1]}'{nearest(str(error['loc'][-1]), record.model_fields if record else [])}"
+            return f"unknown key '{key}'{nearest(str(key), record.model_fields if record else [])}"
         case "missing":
-            return f"the key '{error['loc'][-1]}' is missing"
+            return f"the key '{key}' is missing"
         case _ if found is None:
             return "a value is missing; a word that starts with # needs quotes"
         case "literal_error":
-            return f"no {error['loc'][-1]} '{found}'{nearest(str(found), re.findall(chr(39) + '(.*?)' + chr(39), context['expected']))}"
+            return f"no {key} '{found}'{nearest(str(found), _quoted(context['expected']))}"
         case "union_tag_invalid":
-            return f"unknown kind '{context['tag']}'{nearest(context['tag'], re.findall(chr(39) + '(.*?)' + chr(39), context['expected_tags']))}"
+            return f"unknown kind '{context['tag']}'{nearest(context['tag'], _quoted(context['expected_tags']))}"
         case "union_tag_not_found":
             return "the key 'kind' is missing"
         case "value_error":
             return str(context["error"])
-        case "model_type" | "model_attributes_type" | "dict_type" | "list_type" | "tuple_type":
-            return f"expected {'a list' if 'l' == error['type'][0] or 't' == error['type'][0] else 'keys and values'}, found '{found}'"
+        case "list_type" | "tuple_type":
+            return f"expected a list, found '{found}'"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected keys and values, found '{found}'"
         case "too_short":
             return f"expected at least {context['min_length']}, found {context['actual_length']}"
         case "int_parsing" | "int_type" | "int_from_float":
@@ -392,3 +405,8 @@ def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
         case "float_parsing" | "float_type":
             return f"expected a number, found '{found}'"
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{found}'"
+
+
+def _quoted(words: str) -> list[str]:
+    """What stands in quotes in pydantic's lists of words."""
+    return re.findall("'(.*?)'", words)

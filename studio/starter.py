@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from .errors import SceneError
-from .film.look import assets
 from .files import atomic
+from .film.look import assets
 
 
 def write(name: Path) -> Path:
@@ -21,7 +21,10 @@ def write(name: Path) -> Path:
     title = path.stem.replace("-", " ").replace("_", " ").capitalize()
     text = (assets() / "starter.yaml").read_text(encoding="utf-8")
     with atomic(path) as beside:
-        beside.write_text(text.replace("TITLE", title).replace("SCHEMA", (assets() / "scene.schema.json").resolve().as_uri()), encoding="utf-8")
+        beside.write_text(
+            text.replace("TITLE", title).replace("SCHEMA", (assets() / "scene.schema.json").resolve().as_uri()),
+            encoding="utf-8",
+        )
     return path
 
 

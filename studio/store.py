@@ -24,7 +24,7 @@ import xarray as xr
 
 from .errors import MachineError
 from .field import Grid
-from .files import atomic, read_json, writing, write_json
+from .files import atomic, read_json, write_json, writing
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Shelf:
 
     @contextmanager
     def owning(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Sole ownership of a key among all processes; calls `waiting` once if another has it. Released by death, too."""
+        """Sole ownership of a key among all processes; calls `waiting` once if another has it. Death releases it."""
         from filelock import FileLock, Timeout
 
         lock = self.root / "locks" / f"{key}.lock"
@@ -78,13 +78,26 @@ class Shelf:
     def together(self, keys: Mapping[float, str], fields: Iterable[str]) -> xr.Dataset:
         """Fields of several slices of one grid, over (key, beta, alpha). keys: {coordinate of the sweep: key}."""
         found = [self.slice(key).read()[list(fields)] for key in keys.values()]
-        return xr.concat(found, xr.Variable("key", list(keys)), data_vars="all", coords="minimal", join="exact",
-                         compat="override", combine_attrs="drop_conflicts")
+        return xr.concat(
+            found,
+            xr.Variable("key", list(keys)),
+            data_vars="all",
+            coords="minimal",
+            join="exact",
+            compat="override",
+            combine_attrs="drop_conflicts",
+        )
 
     def unused(self) -> list[Path]:
-        """What no existing scene used when it was last made, and what processes left half written when they were killed."""
+        """What no existing scene used when it was last made, and what killed processes left half written."""
         notes = [read_json(path) for path in (self.root / "scenes").glob("[!.]*.json")]
-        lists = [keys for note in notes if Path(note["scene"]).is_file() for keys in note.values() if isinstance(keys, list)]
+        lists = [
+            keys
+            for note in notes
+            if (self.root / note["scene"]).is_file()
+            for keys in note.values()
+            if isinstance(keys, list)
+        ]
         used = {key for keys in lists for key in keys}
         things = [path for room in ("runs", "slices", "pieces") for path in (self.root / room).glob("[!.]*")]
         unused = [path for path in things if path.name.partition(".")[0] not in used]
@@ -106,7 +119,12 @@ class Shelf:
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes of some paths, or of everything on the shelf."""
         roots = [self.root] if paths is None else paths
-        return sum(file.stat().st_size for root in roots for file in (root.rglob("*") if root.is_dir() else [root]) if file.is_file())
+        return sum(
+            file.stat().st_size
+            for root in roots
+            for file in (root.rglob("*") if root.is_dir() else [root])
+            if file.is_file()
+        )
 
     def remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -124,7 +142,7 @@ def _half_written(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Slice:
-    """The measured values of one slice, as a zarr group that xarray opens: fields over (beta, alpha), and `done` over beta."""
+    """The measured values of one slice, a zarr group that xarray opens: fields over (beta, alpha), `done` over beta."""
 
     path: Path
 
@@ -134,7 +152,8 @@ class Slice:
             return
         n = grid.points
         empty = xr.Dataset(
-            {name: (("beta", "alpha"), np.full((n, n), np.nan)) for name in fields} | {"done": ("beta", np.zeros(n, bool))},
+            {name: (("beta", "alpha"), np.full((n, n), np.nan)) for name in fields}
+            | {"done": ("beta", np.zeros(n, bool))},
             coords={"alpha": grid.axis, "beta": grid.axis},
             attrs={key: str(value) for key, value in provenance.items()},
         )

@@ -56,27 +56,19 @@ def _run(executor: ProcessPoolExecutor, count: int, tasks: Iterable[Task]) -> It
         while True:
             while len(waiting) < 2 * count and (item := next(queue, None)) is not None:
                 index, (function, arguments) = item
-                with _undisturbed():
-                    waiting[executor.submit(function, *arguments)] = index
+                waiting[executor.submit(function, *arguments)] = index
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool as error:
-        raise MachineError("a worker died (out of memory, or killed); what it had finished is kept, run again") from error
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A process started inside never hears of Ctrl-C: that is its parent's, who hears of it afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise MachineError(
+            "a worker died (out of memory, or killed); what it had finished is kept, run again"
+        ) from error
 
 
 def _begin() -> None:
-    """In each worker: a dead parent's worker stops."""
+    """In each worker: Ctrl-C is the parent's to handle, and a dead parent's worker stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

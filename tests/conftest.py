@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from studio import cli
+from studio import cli, workers
 from studio.store import Shelf
 
 TINY = """\
@@ -96,8 +97,15 @@ def finished(tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     env = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
-    done = subprocess.run(command("film", "tiny.yaml", "--workers", 2), cwd=folder, env=env, text=True,
-                          capture_output=True, check=False, timeout=300)
+    done = subprocess.run(
+        command("film", "tiny.yaml", "--workers", 2),
+        cwd=folder,
+        env=env,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
     return Made(folder / "tiny.yaml", Shelf(folder / ".studio"), folder / "out" / "tiny")
@@ -125,8 +133,15 @@ def start(tmp_path) -> Callable[..., subprocess.Popen]:
     started = []
 
     def start(*arguments: object, env: Mapping[str, str] = NOTHING) -> subprocess.Popen:
-        process = subprocess.Popen(command(*arguments), cwd=tmp_path, env=os.environ | env, text=True, start_new_session=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command(*arguments),
+            cwd=tmp_path,
+            env=os.environ | env,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
@@ -139,17 +154,39 @@ def start(tmp_path) -> Callable[..., subprocess.Popen]:
 @pytest.fixture
 def run(tmp_path) -> Callable[..., Said]:
     """Runs a command in a process of its own, as a user does."""
+
     def run(*arguments: object, env: Mapping[str, str] = NOTHING, python: tuple[str, ...] = (), **options) -> Said:
         line = command(*arguments)
-        done = subprocess.run([line[0], *python, *line[1:]], cwd=tmp_path, env=os.environ | env, text=True,
-                              capture_output=True, check=False, timeout=300, **options)
+        done = subprocess.run(
+            [line[0], *python, *line[1:]],
+            cwd=tmp_path,
+            env=os.environ | env,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=300,
+            **options,
+        )
         return Said(done.returncode, done.stdout, done.stderr)
+
     return run
 
 
 @pytest.fixture
-def say(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
-    """Runs a command in this process, which has long imported what it needs."""
+def here(monkeypatch) -> None:
+    """Lets tasks run in this process, one after the other, which has long imported what they need."""
+
+    @contextmanager
+    def pool(count):
+        yield lambda tasks: ((index, function(*arguments)) for index, (function, arguments) in enumerate(tasks))
+
+    monkeypatch.setattr(workers, "pool", pool)
+
+
+@pytest.fixture
+def say(here, tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
+    """Runs a command in this process, and its tasks too."""
+
     def say(*arguments: object) -> Said:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
@@ -157,12 +194,14 @@ def say(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return Said(ended.value.code, *capsys.readouterr())
+
     return say
 
 
 @pytest.fixture(scope="session")
 def pictures() -> Callable[[Path], np.ndarray]:
     """The decoded frames of a movie, or of a folder of pictures [frames, height, width, 3]."""
+
     def pictures(path: Path) -> np.ndarray:
         import av
         import imageio.v3 as iio
@@ -171,4 +210,5 @@ def pictures() -> Callable[[Path], np.ndarray]:
             return np.stack([iio.imread(picture) for picture in sorted(path.glob("*.png"))])
         with av.open(str(path)) as movie:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in movie.decode(video=0)])
+
     return pictures

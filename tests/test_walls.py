@@ -20,7 +20,7 @@ ORDER = [
     {"landscape", "render", "deliver"},
     {"scene"},
     {"store", "workers"},
-    {"doctor"},
+    {"doctor", "tasks"},
     {"pipeline"},
     {"progress", "report", "starter"},
     {"plan"},
@@ -176,7 +176,7 @@ def test_the_command_line_loads_no_heavy_library_to_say_what_it_can():
 
 
 def test_a_worker_that_draws_loads_no_torch():
-    loaded = loaded_by("from studio.pipeline import draw\nimport studio.render.stage")
+    loaded = loaded_by("from studio.tasks import draw\nimport studio.render.stage")
     assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
 
 

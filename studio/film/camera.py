@@ -58,8 +58,10 @@ class Orbit:
 
     def toward(self, other: Orbit, u: float) -> Orbit:
         """The orbit a share u of the way to another."""
+
         def mix(a, b):
             return a + (b - a) * u
+
         return Orbit(
             mix(self.azimuth, other.azimuth),
             mix(self.elevation, other.elevation),
@@ -92,7 +94,11 @@ class Key(Record):
     ease: Ease = Curve("in-out")
 
     def orbit(self, before: Orbit) -> Orbit:
-        given = {name: value for name in ("azimuth", "elevation", "distance", "lens") if (value := getattr(self, name)) is not None}
+        given = {
+            name: value
+            for name in ("azimuth", "elevation", "distance", "lens")
+            if (value := getattr(self, name)) is not None
+        }
         return replace(before, **given)
 
 
@@ -100,7 +106,7 @@ class Move(Record):
     """A stretch of camera movement; its components may be combined, and one without any is a hold.
 
     orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. zoom: change of focal length. hold: how long to stand still.
+    looking at it. rise: camera and focal point up together. zoom: change of focal length. hold: how long to stay.
     keys: poses at times instead of components; `over` is then the last of them. ease: how the move arrives at its end.
     """
 
@@ -136,7 +142,9 @@ class Move(Record):
             return end
         dollied = start.distance - self.dolly
         if dollied <= 0.02:
-            raise ValueError(f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at")
+            raise ValueError(
+                f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at"
+            )
         if start.lens + self.zoom <= 0:
             raise ValueError(f"a zoom of {self.zoom:g}mm from a lens of {start.lens:g}mm leaves no lens")
         near = replace(start, distance=dollied)

@@ -25,7 +25,7 @@ def in_out(u: float) -> float:
 
 
 def in_sine(u: float) -> float:
-    return 1 - math.sin((1 - u) * math.pi / 2)     # a cosine would miss 1 by a bit
+    return 1 - math.sin((1 - u) * math.pi / 2)  # a cosine would miss 1 by a bit
 
 
 def out_sine(u: float) -> float:
@@ -48,8 +48,10 @@ def in_out_cubic(u: float) -> float:
     return 4 * u**3 if u < 0.5 else 1 - (2 - 2 * u) ** 3 / 2
 
 
-EASES = {f.__name__.replace("_", "-"): f for f in
-         (linear, step, in_out, in_sine, out_sine, in_out_sine, in_cubic, out_cubic, in_out_cubic)}
+EASES = {
+    f.__name__.replace("_", "-"): f
+    for f in (linear, step, in_out, in_sine, out_sine, in_out_sine, in_cubic, out_cubic, in_out_cubic)
+}
 
 
 class Curve(str):

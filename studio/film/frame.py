@@ -32,7 +32,9 @@ class Format(Record):
     @model_validator(mode="after")
     def _can_be_drawn(self):
         if max(self.size) * self.samples > LARGEST:
-            raise ValueError(f"{self.size} with {self.samples} samples along a side is more than {LARGEST} in all; take fewer samples")
+            raise ValueError(
+                f"{self.size} with {self.samples} samples along a side is more than {LARGEST}; take fewer samples"
+            )
         return self
 
 
@@ -74,8 +76,15 @@ class Reel:
     ranges: Ranges
 
     @classmethod
-    def of(cls, shots: tuple[Shot, ...], surfaces: Surfaces, look: Look, kind: overlays.Type, form: Format,
-           notes: dict[str, str]) -> Reel:
+    def of(
+        cls,
+        shots: tuple[Shot, ...],
+        surfaces: Surfaces,
+        look: Look,
+        kind: overlays.Type,
+        form: Format,
+        notes: dict[str, str],
+    ) -> Reel:
         """The reel of some shots. Raises ValueError if nothing finite was measured."""
         paints = tuple(shot.colour or look.colour for shot in shots)
         return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, ranges(surfaces, look, paints))
@@ -88,14 +97,21 @@ class Reel:
         type_ = overlays.title(self.type, seconds, self.type.title_for.seconds(self.cut.fps))
         type_ += overlays.live(self.type, self._instant(leading))
         views = []
-        shares: dict[Paint, float] = {}     # two shots that say the same do not dip in their dissolve
+        shares: dict[Paint, float] = {}  # two shots that say the same do not dip in their dissolve
         for part in parts:
             paint = part.shot.colour or self.look.colour
             views.append(self._view(part, paint))
             shares[paint] = shares.get(paint, 0.0) + part.weight
         for paint, share in shares.items():
-            type_ += overlays.captions(self.type, self.look, paint, self.ranges, self.notes[paint.field],
-                                       self.size.width / self.size.height, share)
+            type_ += overlays.captions(
+                self.type,
+                self.look,
+                paint,
+                self.ranges,
+                self.notes[paint.field],
+                self.size.width / self.size.height,
+                share,
+            )
         return Frame(number, tuple(views), tuple(type_), self.look.grade)
 
     def _instant(self, part: Part) -> Instant:
@@ -106,7 +122,9 @@ class Reel:
         height = heights(instant, self.look, self.ranges)
         orbit = part.shot.camera.at(part.seconds, self.cut.fps)
         pose = orbit.pose(self._focus(part.shot.camera.look_at, height))
-        return View(height, colours(instant, self.look, paint, self.ranges), pose, orbit.azimuth, self.look, part.weight)
+        return View(
+            height, colours(instant, self.look, paint, self.ranges), pose, orbit.azimuth, self.look, part.weight
+        )
 
     def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:
         if not isinstance(look_at, str):

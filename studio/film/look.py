@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from ..spec import Angle, Colour, Record, nearest, plain
 
@@ -21,6 +21,9 @@ HALF_RANGE = 4.0
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+
+# an editor must not ask in a scene for what its look's base gives
+_ON_A_BASE = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
 
 
 class Height(Record):
@@ -63,7 +66,12 @@ class Paint(Record):
             raise ValueError(f"range [{self.range[0]:g}, {self.range[1]:g}] is empty or reversed")
         if not isinstance(self.map, str):
             places = [place for place, _ in self.map]
-            if len(places) < 2 or places[0] != 0 or places[-1] != 1 or any(a >= b for a, b in zip(places, places[1:], strict=False)):
+            if (
+                len(places) < 2
+                or places[0] != 0
+                or places[-1] != 1
+                or any(a >= b for a, b in zip(places, places[1:], strict=False))
+            ):
                 raise ValueError("map: stops must rise from 0 to 1")
         return self
 
@@ -74,9 +82,12 @@ class Material(Record):
 
 
 class Lamp(Record):
-    """A soft lamp far away. azimuth: from the camera's own, 0 behind the camera, 180deg opposite. glint: its strength in
-    reflections. size: half its width, as reflections see it."""
+    """A soft lamp far away. azimuth: from the camera's own, 0deg behind the camera, 180deg opposite.
 
+    intensity: of its light. glint: its strength in reflections. size: half its width, as reflections see it.
+    """
+
+    model_config = _ON_A_BASE
     azimuth: Angle
     elevation: Angle
     colour: Colour = "#ffffff"
@@ -91,6 +102,7 @@ class Light(Record):
     sky, horizon, ground: colours of the light from everywhere. occlusion, shadow: strength of what is baked.
     """
 
+    model_config = _ON_A_BASE
     key: Lamp
     rim: Lamp
     sky: Colour = "#1a2450"
@@ -140,7 +152,7 @@ class Background(Record):
 
 
 class Grade(Record):
-    """What happens to linear light: exposure, bloom above a threshold, saturation, vignette, filmic shoulder, grain (share of full scale)."""
+    """What happens to linear light. bloom: of what is above the threshold. grain: its spread, a share of full scale."""
 
     exposure: Positive = 1.35
     bloom: NonNegative = 0.8
@@ -159,6 +171,7 @@ def _odd(points: int) -> int:
 class Look(Record):
     """The whole look. mesh: vertices along a side of the drawn square, odd."""
 
+    model_config = _ON_A_BASE
     base: str | None = None
     height: Height = Height()
     colour: Paint = Paint()
@@ -194,7 +207,7 @@ def looks() -> dict[str, Path]:
 
 
 def assets() -> Path:
-    """The folder of looks, fonts and the scene's JSON Schema: beside the package in a checkout, inside it when installed."""
+    """The folder of looks, fonts and the scene's JSON Schema: beside the package, or inside it when installed."""
     inside = Path(__file__).parents[1] / "assets"
     return inside if inside.is_dir() else inside.parents[1] / "assets"
 
@@ -207,6 +220,7 @@ def _base(name: str) -> dict:
 
 
 # --- colour ----------------------------------------------------------------------------------------------------------
+
 
 def linear(colour: str) -> np.ndarray:
     """An sRGB `#rrggbb` as linear RGB [3] in 0..1 (IEC 61966-2-1)."""
@@ -240,7 +254,7 @@ def _colormap(name: str):
 def _colormaps() -> dict:
     """Every colormap by its own name; matplotlib's first, then those of cmcrameri, cmocean and colorcet."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")     # cmocean calls matplotlib in a way that is to go; nobody here can mend it
+        warnings.simplefilter("ignore")  # cmocean calls matplotlib in a way that is to go; nobody here can mend it
         import cmcrameri  # noqa: F401  (each of the three registers its maps with matplotlib)
         import cmocean  # noqa: F401
         import colorcet  # noqa: F401

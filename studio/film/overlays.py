@@ -1,4 +1,4 @@
-"""Type on the picture: what it says and where, as plain numbers. Positions and sizes are shares of the picture's height.
+"""Type on the picture: what it says and where, as plain numbers. Lengths are shares of the picture's height.
 
 The picture always says what it shows: the live line (epoch and loss), and one small line with the facts of the slice.
 """
@@ -81,7 +81,16 @@ def live(kind: Type, instant: Instant) -> list[Overlay]:
     """The line with the numbers of this instant."""
     if not kind.live:
         return []
-    return [Text(kind.live.format(**_numbers(instant)), MARGIN, 1 - MARGIN - 2 * kind.size, kind.size, 0.92, colour=kind.colour)]
+    return [
+        Text(
+            kind.live.format(**_numbers(instant)),
+            MARGIN,
+            1 - MARGIN - 2 * kind.size,
+            kind.size,
+            0.92,
+            colour=kind.colour,
+        )
+    ]
 
 
 def title(kind: Type, seconds: float, length: float) -> list[Overlay]:
@@ -98,14 +107,19 @@ def _numbers(instant: Instant) -> dict[str, float]:
     return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
-def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, aspect: float, opacity: float) -> list[Overlay]:
+def captions(
+    kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, aspect: float, opacity: float
+) -> list[Overlay]:
     """What a view says of itself: the notes, of one line or two, and the colour scale. aspect: width over height."""
     size, low_line = 0.5 * kind.size, 1 - MARGIN + 0.35 * kind.size
     small = {"size": size, "colour": kind.colour}
     found: list[Overlay] = []
     if kind.notes:
         lines = reversed(notes.splitlines())
-        found += [Text(line, MARGIN, low_line - 1.6 * size * n, opacity=0.55 * opacity, **small) for n, line in enumerate(lines)]
+        found += [
+            Text(line, MARGIN, low_line - 1.6 * size * n, opacity=0.55 * opacity, **small)
+            for n, line in enumerate(lines)
+        ]
     if kind.legend:
         low, high = (f"{_unscaled(end, paint, look):.2g}" for end in ranges.of(paint))
         name = "share of negative curvature" if paint.field == "convexity" else paint.field

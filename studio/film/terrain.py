@@ -48,7 +48,14 @@ def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
             found.append((paint, _ends(_scaled(np.append(share[np.isfinite(share)], 0.0), paint, look.height))))
         else:
             own = _drawn(surfaces, paint.field, look.fade.end)
-            found.append((paint, _ends(_scaled(np.minimum(own, cap) if paint.field == look.height.field else own, paint, look.height))))
+            found.append(
+                (
+                    paint,
+                    _ends(
+                        _scaled(np.minimum(own, cap) if paint.field == look.height.field else own, paint, look.height)
+                    ),
+                )
+            )
     return Ranges(height, tuple(found), float(cap))
 
 
@@ -104,7 +111,7 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN where there is a hole."""
     values = np.minimum(_refined(instant, look.height.field, look.mesh, ranges.cap), ranges.cap)
     low, high = ranges.height
-    scaled = np.clip(look.height.of(values), low, high)     # a loss of exactly 0 has no logarithm
+    scaled = np.clip(look.height.of(values), low, high)  # a loss of exactly 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
@@ -135,7 +142,11 @@ def refine(nodes: np.ndarray, side: int) -> np.ndarray:
     known = np.isfinite(nodes)
     if not known.any():
         return np.full((side, side), np.nan)
-    whole = nodes if known.all() else nodes[tuple(distance_transform_edt(~known, return_distances=False, return_indices=True))]
+    whole = (
+        nodes
+        if known.all()
+        else nodes[tuple(distance_transform_edt(~known, return_distances=False, return_indices=True))]
+    )
     cubic, line = _spline(len(nodes), side, min(3, len(nodes) - 1)), _spline(len(nodes), side, 1)
     fine = np.maximum(cubic @ whole @ cubic.T, line @ minimum_filter(whole, 3, mode="nearest") @ line.T)
     if known.all():
@@ -149,4 +160,3 @@ def _spline(nodes: int, side: int, degree: int) -> np.ndarray:
     fine = make_interp_spline(np.linspace(0, 1, nodes), np.eye(nodes), k=degree)(np.linspace(0, 1, side))
     on_node = np.isclose(fine, 1.0, atol=1e-12) & (np.count_nonzero(np.abs(fine) > 1e-12, axis=1) == 1)[:, None]
     return np.where(on_node.any(axis=1)[:, None], on_node.astype(float), fine)
-

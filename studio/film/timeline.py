@@ -35,7 +35,7 @@ def _cut(given):
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
-    along: film time in the shot -> coordinate of the sweep (the epoch), monotone between. colour: instead of the look's.
+    along: film time in the shot -> coordinate of the sweep (the epoch), monotone between. colour: replaces the look's.
     """
 
     shot: str
@@ -43,7 +43,9 @@ class Shot(Record):
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(Table)]
     camera: Camera = Camera()
     colour: Paint | None = None
-    to_next: Annotated[Transition, BeforeValidator(_cut, json_schema_input_type=Transition | Literal["cut"])] = Transition()
+    to_next: Annotated[Transition, BeforeValidator(_cut, json_schema_input_type=Transition | Literal["cut"])] = (
+        Transition()
+    )
 
     @model_validator(mode="after")
     def _moves_fit(self):
@@ -75,7 +77,10 @@ class Shot(Record):
             yield ("along",), f"the last key is at {times[-1]:g}s, but the shot lasts {self.duration}; add a key there"
         moves = sum(move.length.seconds(fps) for move in self.camera.moves)
         if Time(moves).frames(fps) > length:
-            yield ("camera", "moves"), f"the moves take {moves:g}s, but the shot lasts {self.duration}; lengthen the shot or shorten a move"
+            yield (
+                ("camera", "moves"),
+                f"the moves take {moves:g}s, but the shot lasts {self.duration}; lengthen the shot or shorten a move",
+            )
         for number, move in enumerate(self.camera.moves):
             at = [key.at.seconds(fps) for key in move.keys]
             if any(a >= b for a, b in zip([0.0, *at], at, strict=False)):
@@ -140,7 +145,10 @@ class Cut:
             frames = shot.to_next.dissolve.frames(self.fps)
             if frames and index + 1 == len(self.shots):
                 yield (index, "to_next"), "this is the last shot; there is nothing to dissolve into"
-            elif frames and frames > min(shot.duration.frames(self.fps), self.shots[index + 1].duration.frames(self.fps)) // 2:
+            elif (
+                frames
+                and frames > min(shot.duration.frames(self.fps), self.shots[index + 1].duration.frames(self.fps)) // 2
+            ):
                 yield (index, "to_next"), "the dissolve is longer than half of one of its shots; shorten it"
         names = [shot.shot for shot in self.shots]
         for index in np.flatnonzero([name in names[:i] for i, name in enumerate(names)]):

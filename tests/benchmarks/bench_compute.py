@@ -30,7 +30,7 @@ def figures() -> dict[str, float]:
             for name, slice in slices.items():
                 start = time.perf_counter()
                 loss_rows(slice, (10, 11))
-                rates[name].append(GRID.points / (time.perf_counter() - start))      # the first includes preparation
+                rates[name].append(GRID.points / (time.perf_counter() - start))  # the first includes preparation
         found = {f"grid.{name}.points_per_s": statistics.median(rates[name][1:]) for name in MODELS}
         for name, slice in slices.items():
             measured = extremes_points(slice.model_copy(update={"grid": COARSE}), tol=1e-3, seed=0, points=(3, 6))
@@ -41,8 +41,9 @@ def figures() -> dict[str, float]:
 def _slice(model, folder: Path) -> Slice:
     recipe = Recipe(model=model, epochs=2)
     train(recipe, folder)
-    return Slice(run=Run(recipe=recipe), folder=str(folder), epoch=2.0, directions=Random(), loss=Loss(subset=256),
-                 grid=GRID)
+    return Slice(
+        run=Run(recipe=recipe), folder=str(folder), epoch=2.0, directions=Random(), loss=Loss(subset=256), grid=GRID
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def figures() -> dict[str, float]:
             for turn in range(ROUNDS + 1):
                 usual.append(_usual_way(size, Path(folder) / "usual.mp4"))
                 ours.append(_our_way(size, Path(folder), run))
-                if turn == 0:                       # windows open and shaders compile in the first
+                if turn == 0:  # windows open and shaders compile in the first
                     usual, ours = [], []
             found[f"render.{name}.fps"] = statistics.median(ours)
             found[f"render.{name}.speedup"] = statistics.median(ours) / statistics.median(usual)

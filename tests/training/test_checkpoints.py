@@ -99,7 +99,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
 
 
 def test_where_the_data_lies_is_not_in_the_name_of_a_run_but_what_it_is_is():
-    here, there = (Run(recipe=Recipe(data={"kind": "cifar-10", "folder": folder})) for folder in ("here", "there"))
+    here, there = (Run(recipe=Recipe(data={"kind": "cifar10", "folder": folder})) for folder in ("here", "there"))
     assert checkpoints.run_digest(here, "abc") == checkpoints.run_digest(there, "abc")
     assert checkpoints.run_digest(here, "abc") != checkpoints.run_digest(here, "abd")
 

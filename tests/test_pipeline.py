@@ -1,0 +1,355 @@
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from studio.deliver.probe import probe
+from studio.errors import SceneError
+from studio.pipeline import Studio, gl_renderer
+from studio.tasks import draw
+from studio.workers import pool
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def edited(made, *changes: tuple[str, str]) -> Studio:
+    """The studio of a scene after some words in it were changed; what is on its shelf stays."""
+    text = made.scene.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    scene = made.scene.with_name("tiny.yaml")
+    scene.write_text(text)
+    return Studio.open(scene)
+
+
+def compute_keys(studio: Studio) -> list[str]:
+    return [studio.run_key, *studio.slice_keys.values()]
+
+
+def piece_keys(studio: Studio, deliverable: int = 0) -> list[str]:
+    length = studio.scene.cut.length
+    return [piece.key for piece in studio._order().pieces(deliverable, (0, length), gl_renderer())]
+
+
+def states(studio: Studio) -> list[str]:
+    return [state for _, state, _ in studio.status(studio.path.parent / "out" / "tiny")]
+
+
+# --- what a key depends on -------------------------------------------------------------------------------------------
+
+LOOKS = [
+    ("base: ember", "base: ember, height: {scale: linear, cap: 3}"),
+    ("map: lajolla", "map: viridis"),
+    ("orbit: 40deg", "orbit: 90deg"),
+    ("{dissolve: 0.5s}", "cut"),
+    ("duration: 1s", "duration: 2s"),
+    ("64x36, fps: 8", "32x18, fps: 12"),
+    ("type: {title: Tiny}", "type: {title: Other, legend: false}"),
+    ("  - {kind: sequence}\n", ""),
+    ("title: Tiny\nrun", "title: Another name\nrun"),
+]
+
+
+@pytest.mark.parametrize("change", LOOKS, ids=[new for _, new in LOOKS])
+def test_nothing_that_is_chosen_for_looks_reaches_what_is_computed(measured, change):
+    before = compute_keys(Studio.open(measured.scene))
+    after = edited(measured, change)
+    assert compute_keys(after) == before
+    assert [row[:2] for row in after.status(after.out)][:3] == [
+        ("train", "done"),
+        ("loss", "done"),
+        ("convexity", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, same",
+    [
+        (("subset: 32", "subset: 31"), 1),
+        (("points: 9", "points: 11"), 3),
+        (("tol: 1e-1", "tol: 1e-2"), 4),
+        (("seed: 1", "seed: 2"), 1),
+        (("lr: 0.1", "lr: 0.2"), 0),
+    ],
+)
+def test_whatever_changes_the_numbers_changes_their_keys_and_no_others(measured, change, same):
+    before = compute_keys(Studio.open(measured.scene))
+    after = edited(measured, change)
+    if after.trained:
+        assert sum(a == b for a, b in zip(before, compute_keys(after), strict=True)) == same
+    else:
+        assert same == 0 and after.run_key != before[0]
+
+
+def test_a_change_of_the_last_shot_leaves_the_pieces_before_it(measured):
+    before = piece_keys(Studio.open(measured.scene))
+    after = piece_keys(
+        edited(
+            measured,
+            ("{hold: 1s}", "{orbit: 10deg, over: 1s}"),
+            ("- shot: closing", "- shot: closing\n    colour: {field: accuracy, map: viridis}"),
+        )
+    )
+    assert len(before) == len(after) == 2 and before[0] == after[0] and before[1] != after[1]
+
+
+def test_a_change_of_the_first_shot_or_of_the_look_leaves_none_that_shows_it(measured):
+    before = piece_keys(Studio.open(measured.scene))
+    first = piece_keys(edited(measured, ("orbit: 40deg", "orbit: 50deg")))
+    assert before[0] != first[0] and before[1] == first[1]
+    assert not set(first) & set(piece_keys(edited(measured, ("base: ember", "base: ember, grade: {exposure: 1}"))))
+
+
+def test_pieces_of_pictures_and_of_movies_have_keys_of_their_own(measured):
+    studio = Studio.open(measured.scene)
+    assert not set(piece_keys(studio, 0)) & set(piece_keys(studio, 1))
+
+
+# --- drawing again ---------------------------------------------------------------------------------------------------
+
+
+def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictures):
+    before = {
+        path: path.stat().st_mtime_ns for room in ("runs", "slices") for path in (copy.shelf.root / room).rglob("*")
+    }
+    old = pictures(copy.out / "tiny-frames")
+    studio = edited(copy, ("map: lajolla", "map: viridis"))
+    loaded = []
+    with pool(1) as run:  # one worker draws both pieces, and is then asked what it has loaded
+        order = studio._order()
+        for deliverable in (0, 1):
+            for piece in order.pieces(deliverable, (0, 24), gl_renderer()):
+                list(run([(draw, (order, (piece,)))]))
+        loaded += [names for _, names in run([(eval, ("sorted(__import__('sys').modules)",))])]
+    assert "torch" not in loaded[0] and "pyvista" in loaded[0]
+    drawn = {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
+    movie, frames = studio.film(copy.out)
+    assert drawn == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
+    new = pictures(frames)
+    assert not np.array_equal(new[8:16], old[8:16]) and np.array_equal(new[16:], old[16:])
+    assert before == {
+        path: path.stat().st_mtime_ns for room in ("runs", "slices") for path in (copy.shelf.root / room).rglob("*")
+    }
+
+
+# --- what is said of it ----------------------------------------------------------------------------------------------
+
+
+def test_every_output_says_where_it_comes_from(finished):
+    studio = Studio.open(finished.scene)
+    said = json.loads(probe(finished.out / "tiny.mp4").comment)
+    assert said["scene"] == "Tiny" and said["draft"] is False and said["seed"] == 0
+    assert said["run"] == studio.run_key and said["slices"] == sorted(studio.slice_keys.values())
+    assert said["renderer"] == gl_renderer() and {"torch", "vtk", "numpy", "landscape-studio"} <= set(said["versions"])
+    assert json.loads(iio.immeta(finished.out / "tiny-frames" / "frame-000000.png")["provenance"]) == said
+
+
+def test_status_tells_missing_from_done_from_stale_in_every_stage(copy):
+    assert states(Studio.open(copy.scene)) == ["done"] * 5
+    (copy.out / "tiny.mp4").unlink()
+    assert states(Studio.open(copy.scene)) == ["done", "done", "done", "missing", "done"]
+    assert states(edited(copy, ("orbit: 40deg", "orbit: 50deg"))) == ["done", "done", "done", "missing", "stale"]
+    assert states(edited(copy, ("tol: 1e-1", "tol: 1e-2"))) == ["done", "done", "stale", "missing", "stale"]
+    assert states(edited(copy, ("tol: 1e-2", "tol: 1e-1"), ("subset: 32", "subset: 30"))) == [
+        "done",
+        "stale",
+        "stale",
+        "missing",
+        "stale",
+    ]
+    assert states(edited(copy, ("subset: 30", "subset: 32"), ("lr: 0.1", "lr: 0.2"))) == [
+        "stale",
+        "stale",
+        "stale",
+        "missing",
+        "stale",
+    ]
+    assert states(edited(copy, ("lr: 0.2", "lr: 0.1"), ("orbit: 50deg", "orbit: 40deg"))) == [
+        "done",
+        "done",
+        "done",
+        "missing",
+        "done",
+    ]
+
+
+def test_status_of_one_deliverable_is_not_that_of_another(copy, tmp_path):
+    without = edited(copy, ("convexity: {", "# {"), ("    colour: {field: convexity, map: lajolla}\n", ""))
+    without.film(copy.out)
+    assert states(without) == ["done"] * 4
+    (copy.out / "tiny.mp4").unlink()
+    assert states(without) == ["done", "done", "missing", "done"]
+
+
+def test_status_of_a_film_that_was_never_begun_is_missing_throughout(tiny):
+    assert states(Studio.open(tiny)) == ["missing"] * 5
+    assert not (tiny.parent / ".studio").exists()
+
+
+def test_status_follows_the_work(tiny):
+    studio = Studio.open(tiny)
+    studio.train()
+    assert states(studio) == ["done", "missing", "missing", "missing", "missing"]
+    with pytest.raises(KeyboardInterrupt):
+        replace(studio, progress=stopping("measure the convexity", after=2)).compute()
+    assert states(studio) == ["done", "done", "missing", "missing", "missing"]
+    keys = studio.slice_keys
+    assert [len(studio.shelf.slice(keys["convexity", epoch]).missing()) for epoch in (0, 2)] in ([1, 3], [2, 2], [3, 1])
+
+
+def stopping(stage: str, after: int):
+    """Progress that is interrupted in a stage."""
+
+    @contextmanager
+    def progress(name, total):
+        calls = []
+
+        def advance(done, total=None, text=""):
+            calls.append(done)
+            if name == stage and len(calls) == after:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return progress
+
+
+# --- clean -----------------------------------------------------------------------------------------------------------
+
+
+def things(shelf) -> set[str]:
+    return {f"{room}/{path.name}" for room in ("runs", "slices", "pieces") for path in (shelf.root / room).glob("*")}
+
+
+def test_clean_removes_nothing_that_a_scene_needs(copy):
+    whole = things(copy.shelf)
+    assert copy.shelf.unused() == []
+    studio = Studio.open(copy.scene)
+    studio.train()  # what a command does not touch is needed as before
+    studio.compute()
+    assert copy.shelf.unused() == []
+    studio.film(copy.out)
+    assert copy.shelf.unused() == [] and things(copy.shelf) == whole
+
+
+def test_clean_knows_the_scene_again_when_its_folder_was_moved(copy, tmp_path):
+    moved = tmp_path.with_name(tmp_path.name + "-moved")
+    shutil.move(tmp_path, moved)
+    try:
+        studio = Studio.open(moved / "tiny.yaml")
+        assert studio.shelf.unused() == [] and states(studio) == ["done"] * 5
+    finally:
+        shutil.move(moved, tmp_path)
+
+
+def test_clean_removes_exactly_what_is_needed_no_more(copy):
+    before = things(copy.shelf)
+    studio = edited(copy, ("keys: [0, 2], tol", "keys: [2], tol"), ("  - {kind: movie, preset: h264-web}\n", ""))
+    dropped = [copy.shelf.slice(key).path.name for key in [Studio.open(copy.scene).slice_keys["convexity", 2.0]]]
+    assert copy.shelf.unused() == []  # it has not been made yet, so all it last used is needed
+    studio.film(copy.out)
+    gone = {f"{path.parent.name}/{path.name}" for path in copy.shelf.unused()}
+    assert {name.partition("/")[0] for name in gone} == {"slices", "pieces"}
+    assert f"slices/{dropped[0]}" not in gone and len([name for name in gone if name.startswith("slices")]) == 1
+    copy.shelf.remove(copy.shelf.unused())
+    assert copy.shelf.unused() == [] and states(studio) == ["done"] * 4
+    assert things(copy.shelf) - before == things(copy.shelf) - before - gone
+
+
+def test_parts_and_stills_of_a_film_do_not_make_the_whole_of_it_unneeded(copy):
+    studio = Studio.open(copy.scene)
+    studio.film(copy.out, frames=(3, 5))
+    assert copy.shelf.unused() == []
+    studio.film(copy.out)
+    left = {path.suffix for path in copy.shelf.unused()}
+    assert left == {".mp4", ".frames"}  # of the part: the whole was made since, and does without them
+
+
+def test_two_scenes_of_one_name_on_one_shelf_keep_what_each_needs(copy, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(copy.scene, other / "tiny.yaml")
+    (other / "tiny.yaml").write_text(copy.scene.read_text().replace("lr: 0.1", "lr: 0.2"))
+    Studio.open(other / "tiny.yaml", copy.shelf.root).train()
+    assert copy.shelf.unused() == [] and states(Studio.open(copy.scene)) == ["done"] * 5
+    (other / "tiny.yaml").unlink()
+    [run] = copy.shelf.unused()
+    assert run.parent.name == "runs"
+
+
+def test_clean_takes_what_killed_processes_left_and_leaves_what_living_ones_write(copy):
+    pieces, run = copy.shelf.root / "pieces", Studio.open(copy.scene).run_folder
+    [slice_, *_] = (copy.shelf.root / "slices").iterdir()
+    left = [
+        pieces / ".abc-12ab34cd.mp4",
+        pieces / ".abd-12ab34cd.frames",
+        run / ".resume-12ab34cd.safetensors",
+        slice_ / "done" / "c" / "2.5a5a.partial",
+    ]
+    for path in left:
+        path.mkdir() if path.suffix == ".frames" else path.write_text("half")
+    with copy.shelf.owning("something", lambda: None):
+        assert copy.shelf.unused() == []
+    assert sorted(copy.shelf.unused()) == sorted(left)
+    copy.shelf.remove(copy.shelf.unused())
+    assert copy.shelf.unused() == [] and states(Studio.open(copy.scene)) == ["done"] * 5
+
+
+def test_a_film_killed_while_measuring_needs_what_it_has_measured(measured):
+    shutil.rmtree(measured.shelf.root / "slices")
+    studio = replace(Studio.open(measured.scene), progress=stopping("measure the loss", after=1))
+    with pytest.raises(KeyboardInterrupt):
+        studio.compute()
+    assert things(measured.shelf) and measured.shelf.unused() == []
+
+
+# --- in a notebook ---------------------------------------------------------------------------------------------------
+
+
+def test_studio_is_imported_lightly_and_gives_its_scene_and_studio():
+    code = "import sys, studio; from studio import Scene, Studio; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "studio.scene" in loaded and not {"torch", "pyvista", "sklearn", "matplotlib"} & set(loaded)
+    light = subprocess.run(
+        [sys.executable, "-c", "import sys, studio; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "numpy" not in light and "studio.scene" not in light
+    with pytest.raises(ImportError, match="cannot import name 'Scenes'"):
+        exec("from studio import Scenes")
+
+
+def test_a_notebook_gets_what_was_measured_as_a_dataset(finished):
+    studio = Studio.open(finished.scene)
+    data = studio.dataset()
+    assert data["loss"].dims == ("key", "beta", "alpha") and dict(data.sizes) == {"key": 3, "beta": 9, "alpha": 9}
+    assert list(data["key"].values) == [0, 1, 2] and data["alpha"].values[4] == 0
+    assert set(data.data_vars) == {
+        "loss",
+        "accuracy",
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "learning_rate",
+    }
+    fields = studio.compute().fields
+    assert np.array_equal(data["loss"].values, fields["loss"].values)
+    # 32 of the images in the middle of the plane, against all of them: alike, not the same
+    assert np.allclose(data["loss"].sel(alpha=0, beta=0).values, data["train_loss"].values, rtol=0.5)
+    curvature = studio.dataset("convexity")
+    assert set(curvature["lambda_min"].dims) == {"key", "beta", "alpha"} and list(curvature["key"].values) == [0, 2]
+    assert bool((curvature["lambda_min"] < curvature["lambda_max"]).all())
+
+
+def test_a_scene_without_convexity_has_no_dataset_of_it(measured):
+    text = measured.scene.read_text().replace("convexity: {", "# {").replace("field: convexity", "field: loss")
+    measured.scene.write_text(text)
+    with pytest.raises(SceneError, match="nothing measures the convexity"):
+        Studio.open(measured.scene).dataset("convexity")
