@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from .errors import MachineError
 from .field import Grid
@@ -157,15 +158,13 @@ class Slice:
             coords={"alpha": grid.axis, "beta": grid.axis},
             attrs={key: str(value) for key, value in provenance.items()},
         )
-        chunks = {name: {"chunks": (1, n)} for name in fields} | {"done": {"chunks": (1,)}}
+        chunks = {name: {"chunks": (1, n)} for name in fields} | {"done": {"chunks": (n,)}}
         # an unmeasured row and a row of NaN must differ on disk too
         with atomic(self.path) as beside:
             empty.to_zarr(beside, encoding=chunks, consolidated=False, zarr_format=3, write_empty_chunks=True)
 
     def write(self, row: int, values: Mapping[str, np.ndarray]) -> None:
         """The measured values of one row of beta, then its mark. Only the owner of the slice may write."""
-        import zarr
-
         with writing(self.path):
             group = zarr.open_group(self.path, mode="r+")
             for name, measured in values.items():
@@ -173,8 +172,9 @@ class Slice:
             group["done"][row] = True
 
     def missing(self) -> list[int]:
-        """Rows that are not measured yet; all of them raise KeyError if the slice does not exist."""
-        return np.flatnonzero(~self.read()["done"].values).tolist()
+        """Rows that are not measured yet. Raises MachineError if the shelf's file is broken."""
+        with self._reading():
+            return np.flatnonzero(~zarr.open_group(self.path, mode="r")["done"][:]).tolist()
 
     @property
     def whole(self) -> bool:
@@ -182,7 +182,12 @@ class Slice:
 
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises MachineError if the shelf's file is broken."""
-        try:
+        with self._reading():
             return xr.open_zarr(self.path, consolidated=False).load()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
