@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -217,6 +218,8 @@ def main() -> None:
     except StudioError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)
+    except BrokenPipeError:  # whoever read our words has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"the machine refused: {error}", file=sys.stderr)
         sys.exit(3)
