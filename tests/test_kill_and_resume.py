@@ -127,6 +127,10 @@ def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, st
 
 
 def test_ctrl_c_stops_everything_at_once_with_one_line(measured, start):
+    # so long a last shot that no machine has drawn it before the signal arrives
+    text = measured.scene.read_text().replace("shot: closing\n    duration: 1s", "shot: closing\n    duration: 200s")
+    assert "200s" in text
+    measured.scene.write_text(text)
     process, mark = marked(start, "film", "tiny.yaml", "--workers", 2)
     assert until(lambda: STAGES["drawing and encoding"](measured.shelf.root), process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
