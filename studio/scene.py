@@ -26,10 +26,10 @@ from .training import checkpoints
 from .training.recipe import Run
 
 DRAFT = {
-    "points": 21,
-    "keys": 8,
+    "points": 17,
+    "keys": 6,
     "samples": 48,
-    "convexity_points": 5,
+    "convexity_points": 3,
     "convexity_keys": 2,
     "mesh": 241,
     "height": 360,
