@@ -141,6 +141,11 @@ class Studio:
 
     def compute(self) -> Surfaces:
         """The measured surfaces of the scene, with the run's metrics."""
+        self.measure()
+        return tasks.surfaces(self.shelf, self.run_folder, self.slice_keys, self.scene)
+
+    def measure(self) -> None:
+        """Puts on the shelf all that the scene measures; trains first if need be."""
         self.train()
         keys = self.slice_keys
         self._remember(**self._by_kind(keys))
@@ -148,7 +153,6 @@ class Studio:
             with self._owning(f"compute-{self.run_key}"), workers.pool(self.workers) as run:
                 for what in ("loss", "convexity"):
                     self._measure(what, run)
-        return tasks.surfaces(self.shelf, self.run_folder, keys, self.scene)
 
     def dataset(self, what: Literal["loss", "convexity"] = "loss"):
         """What was measured, raw, as an xarray.Dataset over (key, beta, alpha), with the run's metrics over key."""
@@ -206,7 +210,7 @@ class Studio:
     def _deliver(self, out: Path, span: tuple[int, int], part: str, whole: bool) -> list[Path]:
         """Makes the deliverables over a span of frames. part: of the files' names. whole: is it all of the film."""
         renderer = self._renderer()
-        self.compute()
+        self.measure()
         order = self._order()
         reel = order.reel
         pieces = {index: list(order.pieces(index, span, renderer)) for index in range(len(self.scene.deliver))}
@@ -300,9 +304,9 @@ class Studio:
             if total:
                 rows.append((what, self._state(what, whole, total, keys[what]), f"{whole} of {total} slices"))
         measured, made = all(state == "done" for _, state, _ in rows), dict(self._remembered("made"))
-        for deliverable in self.scene.deliver:
+        for index, deliverable in enumerate(self.scene.deliver):
             path = out / deliverable.file(self.name)
-            now = measured and path.exists() and self._made(path) == made.get(self._from_shelf(path))
+            now = measured and path.exists() and self._made(index) == made.get(self._from_shelf(path))
             rows.append(("deliver", "missing" if not path.exists() else "done" if now else "stale", str(path)))
         return rows
 
@@ -311,13 +315,10 @@ class Studio:
             return "done"
         return "stale" if not found and set(self._remembered(what)) - set(keys) else "missing"
 
-    def _made(self, path: Path) -> str | None:
-        """The digest of what the file at `path` would be made of now."""
-        order, renderer = self._order(), gl_renderer()
-        for index, deliverable in enumerate(self.scene.deliver):
-            if path.name == deliverable.file(self.name):
-                return digest([p.key for p in order.pieces(index, (0, self.scene.cut.length), renderer)])
-        return None
+    def _made(self, index: int) -> str:
+        """The digest of what a deliverable would be made of now."""
+        pieces = self._order().pieces(index, (0, self.scene.cut.length), gl_renderer())
+        return digest([piece.key for piece in pieces])
 
     def provenance(self, renderer: str) -> dict[str, Any]:
         """What every output says of its making."""

@@ -45,13 +45,13 @@ FIELDS = {"loss": ("loss", "accuracy"), "convexity": ("lambda_min", "lambda_max"
 def surfaces(shelf: Shelf, run_folder: Path, keys: dict[tuple[str, float], str], scene: Scene) -> Surfaces:
     """The surfaces on the shelf. A Hessian point that did not converge is NaN."""
     fields = {}
-    for what, names in (("loss", ("loss", "accuracy")), ("convexity", ("lambda_min", "lambda_max"))):
+    for what, names in FIELDS.items():
         epochs = tuple(epoch for kind, epoch in keys if kind == what)
         if not epochs:
             continue
         found = [shelf.slice(keys[what, epoch]).read() for epoch in epochs]
         grid = scene.grid.model_copy(update={"points": found[0].sizes["alpha"]})
-        for name in names:
+        for name in filter(SCALES.__contains__, names):
             values = np.stack([data[name].values for data in found])
             if what == "convexity":
                 values = np.where(np.stack([data["converged"].values for data in found]) > 0, values, np.nan)

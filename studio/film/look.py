@@ -224,12 +224,21 @@ def _base(name: str) -> dict:
 
 def linear(colour: str) -> np.ndarray:
     """An sRGB `#rrggbb` as linear RGB [3] in 0..1 (IEC 61966-2-1)."""
-    return decode(np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255)
+    return decode(_srgb(colour))
+
+
+def _srgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 
 
 def decode(srgb: np.ndarray) -> np.ndarray:
     """sRGB in 0..1 to linear light."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def encode(light: np.ndarray) -> np.ndarray:
+    """Linear light in 0..1 to sRGB."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 @lru_cache(maxsize=16)
@@ -239,7 +248,7 @@ def table(colormap: str | Stops) -> np.ndarray:
     if isinstance(colormap, str):
         return decode(_colormap(colormap)(at)[:, :3]).astype(np.float32)
     places = [place for place, _ in colormap]
-    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for _, c in colormap])
+    srgb = np.array([_srgb(colour) for _, colour in colormap])
     return decode(np.stack([np.interp(at, places, channel) for channel in srgb.T], axis=1)).astype(np.float32)
 
 

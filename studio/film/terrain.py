@@ -142,16 +142,19 @@ def refine(nodes: np.ndarray, side: int) -> np.ndarray:
     known = np.isfinite(nodes)
     if not known.any():
         return np.full((side, side), np.nan)
-    whole = (
-        nodes
-        if known.all()
-        else nodes[tuple(distance_transform_edt(~known, return_distances=False, return_indices=True))]
-    )
+    whole = filled(nodes, known)
     cubic, line = _spline(len(nodes), side, min(3, len(nodes) - 1)), _spline(len(nodes), side, 1)
     fine = np.maximum(cubic @ whole @ cubic.T, line @ minimum_filter(whole, 3, mode="nearest") @ line.T)
     if known.all():
         return fine
     return np.where(line @ (~known).astype(float) @ line.T > 1e-9, np.nan, fine)
+
+
+def filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The values, with those that are not known replaced by the nearest that are; some must be."""
+    if known.all():
+        return values
+    return values[tuple(distance_transform_edt(~known, return_distances=False, return_indices=True))]
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from ..film.look import Grade
+from ..film.look import Grade, encode
 
 _CODES = 4096
 _BRIGHTEST = 4.0  # the shoulder's table ends here; it is flat long before
@@ -64,8 +64,7 @@ def _shoulder() -> np.ndarray:
     """sRGB code in 0..255, plus a half, of light by its square root; straight below 0.6, then a soft approach to 1."""
     light = _BRIGHTEST * (np.arange(_CODES) / (_CODES - 1)) ** 2
     shown = np.where(light < 0.6, light, 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4)))
-    srgb = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055)
-    return (255 * srgb + 0.5).astype(np.float32)
+    return (255 * encode(shown) + 0.5).astype(np.float32)
 
 
 def _grain(height: int, width: int, number: int, strength: float) -> np.ndarray:

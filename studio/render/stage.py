@@ -8,7 +8,6 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
 import pyvista as pv
-from scipy.ndimage import distance_transform_edt
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 from vtkmodules.vtkRenderingCore import vtkActor
@@ -17,6 +16,7 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 from ..errors import MachineError
 from ..film.frame import Frame, View
 from ..film.look import HALF_RANGE, Look, linear
+from ..film.terrain import filled
 from ..spec import LARGEST, Size
 from . import bake, shading
 from .grade import graded
@@ -141,7 +141,9 @@ class _Surface:
 
     def show(self, view: View) -> None:
         light = view.look.light
-        height = _filled(view.height)
+        known = ~np.isnan(view.height)
+        # a hole lies as high as its rim, so that the light on the rim is right
+        height = filled(view.height, known) if known.any() else np.zeros_like(view.height)
         slope_y, slope_x = np.gradient(height, self._spacing)
         coarse, spacing = height[::2, ::2], 2 * self._spacing
         open_sky = bake.occlusion(coarse, spacing)
@@ -152,7 +154,7 @@ class _Surface:
         ground = self._mesh["ground"]
         ground[:, 0], ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
         open_sky = 1 - light.occlusion * (1 - _twice(open_sky, height.shape[0]))
-        ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
+        ground[:, 2] = np.where(known, open_sky, _HOLE)[self._inside]
         ground[:, 3] = (1 - light.shadow * (1 - _twice(lit, height.shape[0])))[self._inside]
         for array in (
             self._mesh.GetPoints(),
@@ -161,14 +163,6 @@ class _Surface:
         ):
             array.Modified()
         self._mesh.Modified()
-
-
-def _filled(height: np.ndarray) -> np.ndarray:
-    """Heights with holes at the height of their rims, so that the light on the rims is right."""
-    hole = np.isnan(height)
-    if not hole.any() or hole.all():
-        return np.nan_to_num(height)
-    return height[tuple(distance_transform_edt(hole, return_distances=False, return_indices=True))]
 
 
 def _twice(coarse: np.ndarray, side: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from ..film.look import assets
+from ..film.look import assets, encode
 from ..film.overlays import Bar, Overlay, Text
 
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
@@ -45,8 +45,7 @@ def _draw_text(image: Image.Image, text: Text) -> None:
 def _draw_bar(image: Image.Image, bar: Bar) -> None:
     width, height = max(1, round(bar.width * image.height)), max(1, round(bar.height * image.height))
     stops = bar.colours[np.linspace(0, len(bar.colours) - 1, width).round().astype(int)]
-    srgb = np.where(stops <= 0.0031308, 12.92 * stops, 1.055 * stops ** (1 / 2.4) - 0.055)
-    strip = Image.fromarray(np.broadcast_to((srgb * 255 + 0.5).astype(np.uint8), (height, width, 3)).copy())
+    strip = Image.fromarray(np.broadcast_to((encode(stops) * 255 + 0.5).astype(np.uint8), (height, width, 3)).copy())
     at = round(bar.x * image.height), round(bar.y * image.height)
     image.paste(strip, at, Image.new("L", strip.size, round(255 * bar.opacity)))
 
