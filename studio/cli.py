@@ -44,8 +44,9 @@ def new(name: str) -> None:
 def check(scene: Path, *, draft: Draft = False) -> None:
     """Validate SCENE and say what would be made."""
     from .report import summary
+    from .scene import named
 
-    print(summary(_scene(scene, draft)))
+    print(summary(_scene(scene, draft), named(scene, draft)))
 
 
 @app.command

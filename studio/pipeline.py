@@ -20,7 +20,7 @@ from .field import Grid, Surfaces
 from .film.frame import Reel
 from .landscape import slices
 from .landscape.objective import Loss
-from .scene import Scene
+from .scene import Scene, named
 from .spec import LARGEST, Size, Time, digest
 from .store import Shelf
 from .training import checkpoints
@@ -69,7 +69,7 @@ class Studio:
     @property
     def name(self) -> str:
         """What files of this scene are called."""
-        return self.path.stem + ("-draft" if self.draft else "")
+        return named(self.path, self.draft)
 
     @property
     def note(self) -> str:

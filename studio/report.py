@@ -9,8 +9,8 @@ from .film.terrain import undrawn
 from .scene import Scene
 
 
-def summary(scene: Scene) -> str:
-    """What a scene would make."""
+def summary(scene: Scene, name: str) -> str:
+    """What a scene would make. name: what its files are called."""
     keys, more = scene.keys(), scene.convexity_keys()
     film, cut, points = scene.film, scene.cut, scene.grid.points
     lines = [
@@ -28,13 +28,8 @@ def summary(scene: Scene) -> str:
         lines.append(
             f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {len(shot.camera.moves)} moves"
         )
-    lines += [f"deliver: {deliverable.file(scene_stem(scene))}" for deliverable in scene.deliver]
+    lines += [f"deliver: {deliverable.file(name)}" for deliverable in scene.deliver]
     return "\n".join(lines)
-
-
-def scene_stem(scene: Scene) -> str:
-    """A file's stem for a scene that has no file."""
-    return "-".join(scene.title.lower().split())
 
 
 def measured(surfaces: Surfaces) -> str:

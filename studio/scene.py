@@ -185,6 +185,11 @@ class Scene(Record):
         return self.model_copy(update=changes)
 
 
+def named(path: Path, draft: bool) -> str:
+    """What the files of the scene at `path` are called."""
+    return path.stem + ("-draft" if draft else "")
+
+
 def _thinned(keys: tuple[float, ...], count: int) -> tuple[float, ...]:
     """At most `count` of the keys, evenly by rank, the first and the last among them."""
     if len(keys) <= count:
