@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -139,6 +140,8 @@ def start(tmp_path) -> Callable[..., subprocess.Popen]:
             env=os.environ | env,
             text=True,
             start_new_session=True,
+            # a shell starts what runs in the background, such as these tests perhaps, deaf to Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
