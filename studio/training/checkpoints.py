@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,15 @@ class Checkpoint:
 
 def index(folder: Path) -> dict[float, dict[str, Any]]:
     """Facts of every checkpoint that is whole, by epoch, ascending."""
-    facts = {}
-    for path in sorted(Path(folder).glob("epoch-*.json")):
-        if path.with_suffix(".safetensors").is_file():
-            found = read_json(path)
-            facts[float(found["epoch"])] = found
-    return dict(sorted(facts.items()))
+    whole = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
+    facts = [_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in whole]
+    return {float(one["epoch"]): one for one in sorted(facts, key=lambda one: one["epoch"])}
+
+
+@lru_cache(maxsize=4096)
+def _facts(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """What the file says; read again only if it has changed, for a film asks for each of them many times."""
+    return read_json(path)
 
 
 def epochs(folder: Path) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
-"""The images a run learns from, as records: embedded sets, and published ones read from a folder of the user's.
+"""The samples a run learns from, as records: embedded sets, published ones in a folder, and arrays of the user's.
 
-Each loads to a `Data`: train and test images standardised by the training images, x = (pixel - mean) / std, for every
-channel by itself. Pixels are whole numbers, so mean and std are exact and the same bytes come out on every machine.
+Each loads to a `Data`; images are standardised by the training images, x = (pixel - mean) / std, for every channel
+by itself. Pixels are whole numbers, so mean and std are exact and the same bytes come out on every machine.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from .formats import Labelled
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Images float32 [N, C, H, W] and labels int64 [N], for training and for testing."""
+    """Samples x [N, ...], as a rule images float32 [N, C, H, W], and labels int64 [N], for training and for testing."""
 
     train_x: np.ndarray = field(repr=False)
     train_y: np.ndarray = field(repr=False)
@@ -28,8 +28,8 @@ class Data:
     classes: int
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample; (C, H, W) of an image."""
         return self.train_x.shape[1:]
 
     @cached_property
@@ -118,4 +118,19 @@ class Mnist(Record):
         return standardised(*formats.mnist(self.folder), classes=10)
 
 
-DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist, *BY_KIND]
+class Arrays(Record):
+    """Samples of the user's own, as they are: an .npz file with train_x, train_y, test_x and test_y.
+
+    x [N, ...]: real numbers become float32; whole ones int64, which is what a model that embeds words takes. y [N]:
+    labels, whole numbers from 0. Nothing is standardised.
+    """
+
+    kind: Literal["arrays"] = "arrays"
+    file: Folder
+
+    def load(self) -> Data:
+        train_x, train_y, test_x, test_y = formats.arrays(self.file)
+        return Data(train_x, train_y, test_x, test_y, classes=1 + int(max(train_y.max(), test_y.max())))
+
+
+DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist | Arrays, *BY_KIND]

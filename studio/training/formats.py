@@ -1,4 +1,4 @@
-"""Published image sets as they lie on disk: CIFAR's python and binary versions, and MNIST's idx files.
+"""Data sets as they lie on disk: CIFAR's python and binary versions, MNIST's idx files, and arrays of the user's own.
 
 CIFAR's python version is a set of pickles, and a pickle may run any code. Here it may only rebuild numpy arrays.
 """
@@ -7,6 +7,8 @@ import gzip
 import io
 import math
 import pickle
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -123,3 +125,38 @@ def _idx_array(path: Path, axes: int) -> np.ndarray:
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) != start + math.prod(lengths):
         raise RunError(f"{path}: is not a whole idx file of {axes} axes of bytes; it is truncated or of another kind")
     return np.frombuffer(content, np.uint8, offset=start).reshape(lengths)
+
+
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+
+
+def arrays(path: Path) -> list[np.ndarray]:
+    """The four arrays of an .npz file: x [N, ...] float32 or int64, y [N] int64. Raises RunError if they do not fit."""
+    found = _npz(path)
+    if missing := [name for name in ARRAYS if name not in found]:
+        raise RunError(f"{path}: {', '.join(missing)} missing; expected {', '.join(ARRAYS)}, found {', '.join(found)}")
+    if wrong := [what for part in ("train", "test") for what in _misfits(part, found[f"{part}_x"], found[f"{part}_y"])]:
+        raise RunError(f"{path}: {'; '.join(wrong)}")
+    read = [found[name].astype(np.float32 if found[name].dtype.kind == "f" else np.int64) for name in ARRAYS]
+    train, test = (f"{x.dtype} {list(x.shape[1:])}" for x in (read[0], read[2]))
+    if train != test:
+        raise RunError(f"{path}: a sample of train_x is {train}, and one of test_x {test}")
+    return read
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file}
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path}: cannot be read as an .npz file of plain arrays (numpy.savez): {error}") from error
+
+
+def _misfits(part: str, x: np.ndarray, y: np.ndarray) -> list[str]:
+    """What is wrong with samples x and labels y, if anything."""
+    if x.dtype.kind not in "fiu" or x.ndim < 2:
+        return [f"{part}_x is {x.dtype} {list(x.shape)}, expected numbers [N, ...]"]
+    if y.dtype.kind not in "iu" or y.shape != x.shape[:1] or not len(y) or y.min() < 0:
+        return [f"{part}_y is {y.dtype} {list(y.shape)}, expected whole numbers from 0, one for each of "
+                f"the {len(x)} of {part}_x"]
+    return [] if np.isfinite(x).all() else [f"{part}_x holds inf or NaN"]

@@ -1,20 +1,25 @@
-"""The models a run can train, as records; the torch modules they build are in `nets`.
+"""The models a run can train, as records; the torch modules they build are in `nets`, or the user's own.
 
-Every model takes images [N, C, H, W] and returns one logit per class [N, classes]. `build` draws the initial weights
-from its own seed and leaves torch's global generator as it was.
+Every model takes samples [N, ...], as a rule images [N, C, H, W], and returns one logit per class [N, classes].
+`build` draws the initial weights from its own seed and leaves torch's global generator as it was.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import contextlib
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from ..spec import BY_KIND, Record
+from ..errors import RunError, SceneError
+from ..functions import FORM, Function
+from ..spec import BY_KIND, Record, Table
 
 if TYPE_CHECKING:
     from torch import nn
 
 Norm = Literal["batch", "none"]
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
+"""Of one sample."""
 Width = Annotated[int, Field(ge=1)]
 
 
@@ -54,8 +59,8 @@ class Resnet(Record):
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
-        blocks = (self.depth - 2) // 6
-        make = lambda: nets.Resnet(shape[0], classes, blocks, self.width, self.skip, self.norm == "batch")  # noqa: E731
+        channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
+        make = lambda: nets.Resnet(channels, classes, blocks, self.width, self.skip, self.norm == "batch")  # noqa: E731
         return nets.initialised(make, seed)
 
 
@@ -71,7 +76,64 @@ class Vgg(Record):
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
-        return nets.initialised(lambda: nets.vgg(shape, classes, self.widths, self.norm == "batch"), seed)
+        images = _images("vgg", shape)
+        return nets.initialised(lambda: nets.vgg(images, classes, self.widths, self.norm == "batch"), seed)
 
 
-Model = Annotated[Mlp | Resnet | Vgg, *BY_KIND]
+def _arguments(given: dict[str, Any]) -> Table:
+    """Text that is a number, true or false becomes that; lists become tuples, so that the record can be hashed."""
+    return Table((name, _argument(value)) for name, value in given.items())
+
+
+def _argument(given: Any) -> Any:
+    if isinstance(given, dict):
+        return _arguments(given)
+    if isinstance(given, (list, tuple)):
+        return tuple(_argument(value) for value in given)
+    return {"true": True, "false": False}.get(given, _number(given)) if isinstance(given, str) else given
+
+
+def _number(text: str) -> int | float | str:
+    kinds = () if text.lstrip("+-").isalpha() else (int, float)      # float would read nan and infinity: words, here
+    for kind in kinds:
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+class Python(Record):
+    """A model of the user's own: the torch module that a function of theirs returns.
+
+    make: the function, looked for beside the scene first. arguments: what it is called with, by name; numbers, true and
+    false are what they look like, all else is text. It is called with torch's global generator at the recipe's seed.
+    """
+
+    kind: Literal["python"] = "python"
+    make: Function
+    arguments: Annotated[dict[str, Any], AfterValidator(_arguments)] = Table()
+
+    def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
+        from torch.nn import Module
+
+        from . import nets
+        make = self.make.load()
+        try:
+            inspect.signature(make).bind(**self.arguments)
+        except TypeError as error:
+            raise SceneError(f"recipe.model.arguments: {self.make}{inspect.signature(make)}: {error}") from error
+        model = nets.initialised(lambda: make(**self.arguments), seed)
+        if not isinstance(model, Module):
+            raise SceneError(f"recipe.model.make: {self.make} returns {type(model).__name__}, expected torch.nn.Module")
+        return model
+
+
+def _images(kind: str, shape: Shape) -> Shape:
+    """The shape, if it is an image's. Raises RunError."""
+    if len(shape) != 3:
+        sizes = "x".join(map(str, shape))
+        raise RunError(f"recipe.model: a {kind} takes images of channels, height and width; a sample here is {sizes}. "
+                       f"Choose mlp, or a model of your own: {{kind: python, make: {FORM}}}")
+    return shape
+
+
+Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND]

@@ -5,6 +5,7 @@ rectified layers: var(w) = 2 / fan. The last layer keeps torch's smaller uniform
 log(classes).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -20,10 +21,9 @@ def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
         return make()
 
 
-def mlp(shape: tuple[int, int, int], classes: int, depth: int, width: int) -> nn.Module:
-    """`depth` hidden layers of `width`, then one linear layer."""
-    channels, height, breadth = shape
-    sizes = [channels * height * breadth, *[width] * depth]
+def mlp(shape: tuple[int, ...], classes: int, depth: int, width: int) -> nn.Module:
+    """`depth` hidden layers of `width` on the flattened sample, then one linear layer."""
+    sizes = [math.prod(shape), *[width] * depth]
     hidden = [layer for a, b in pairwise(sizes) for layer in (_he(nn.Linear(a, b)), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
 

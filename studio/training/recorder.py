@@ -4,6 +4,7 @@ theta <- optimizer(theta, gradient of the mean cross-entropy of a batch). Whatev
 seed and the epoch, so a run that was killed at any instant goes on from its last pause to the very same bytes.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None
     x, y, *test = tensors(data)
     batches = math.ceil(len(y) / recipe.batch)
     instants, total = _instants(recipe, batches), recipe.epochs * batches
-    model = recipe.model.build(data.shape, data.classes, recipe.seed).to(x.device, memory_format=torch.channels_last)
+    model = _placed(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)
     optimizer = recipe.optimizer.build(model.parameters())
 
     def keep(step):
@@ -60,10 +61,17 @@ def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None
         keep(0)
     for step, chosen in enumerate(_batches(recipe, len(y), start), start):
         _set_rate(optimizer, recipe.optimizer.rate(step / total))
-        loss = _step(model, optimizer, x[chosen], y[chosen])
+        with _drawing(recipe.seed, step, x.device):
+            loss = _step(model, optimizer, x[chosen], y[chosen])
         _check(loss, step / batches, recipe)
         keep(step + 1)
         progress(step + 1, total, f"loss {loss:.3f}")
+
+
+def _placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model there, its images' channels last in memory; torch has no such layout for a model of volumes."""
+    volumes = any(tensor.dim() == 5 for tensor in model.state_dict().values())
+    return model.to(device) if volumes else model.to(device, memory_format=torch.channels_last)
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
@@ -73,6 +81,18 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tens
     loss.backward()
     optimizer.step()
     return loss.item()
+
+
+@contextlib.contextmanager
+def _drawing(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's random numbers, such as dropout's, follow from seed and step alone; afterwards they go on."""
+    state = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(state)     # not torch.manual_seed: that would reseed every GPU
+        if on_gpu:
+            torch.cuda.manual_seed(state)
+        yield
 
 
 def _check(loss: float, epoch: float, recipe: Recipe) -> None:
@@ -115,7 +135,7 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
     with repeatable():
         x, y, *_ = tensors(data)
         model = recipe.model.build(data.shape, data.classes, recipe.seed)
-        optimizer = recipe.optimizer.build(model.to(x.device, memory_format=torch.channels_last).parameters())
+        optimizer = recipe.optimizer.build(_placed(model, x.device).parameters())
         taken = []
         for _ in range(steps):
             began = time.perf_counter()
@@ -138,7 +158,8 @@ def _pause(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer/{number}/{name}": value for name, value in values.items() if value is not None}
     with atomic(path) as beside:
-        save_file({name: value.contiguous() for name, value in state.items()}, beside)
+        # clones: a tied weight has two names, and no file holds one tensor twice
+        save_file({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}, beside)
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:

@@ -1,0 +1,284 @@
+"""Models and samples of the user's own: whatever torch can train, named in the scene."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from studio.errors import RunError, SceneError
+from studio.spec import Record, digest, parse
+from studio.training import checkpoints
+from studio.training.adopt import adopt
+from studio.training.data import Arrays, DataSet
+from studio.training.models import Mlp, Model, Python, Resnet, Vgg
+from studio.training.recipe import Recipe, Run
+from studio.training.recorder import train
+
+MODULE = """
+import torch
+from torch import nn
+
+
+class Reader(nn.Module):
+    '''Words [N, T] through an LSTM to logits [N, classes], with the embedding's weights used a second time.'''
+
+    def __init__(self, words, width, classes):
+        super().__init__()
+        self.embed = nn.Embedding(words, width)
+        self.read = nn.LSTM(width, width, batch_first=True)
+        self.again = nn.Linear(width, words, bias=False)
+        self.again.weight = self.embed.weight
+        self.drop = nn.Dropout(0.1)
+        self.classify = nn.Linear(words, classes)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += 1
+        return self.classify(self.again(self.drop(self.read(self.embed(x))[0][:, -1])))
+
+
+def reader(words=7, width=4, classes=3):
+    return Reader(words, width, classes)
+
+
+class Turning(nn.Module):
+    '''Takes another way for each batch, with attention, a norm, and a layer that does not learn.'''
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+        self.look = nn.MultiheadAttention(4, 2, dropout=0.1, batch_first=True)
+        self.norm = nn.BatchNorm1d(4)
+        self.still, self.classify = nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.embed(x)
+        h = self.norm(self.look(h, h, h)[0].mean(1))
+        return self.classify(self.still(h) if h.sum() > 0 else h)
+
+
+class Volume(nn.Module):
+    '''Words as a volume of 1 x 1 x 5 numbers, through a convolution in space.'''
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv3d(1, 3, (1, 1, 3)), nn.BatchNorm3d(3), nn.Flatten(), nn.Linear(9, 3))
+
+    def forward(self, x):
+        return self.layers(x.float()[:, None, None, None])
+
+
+def told(**arguments):
+    model = nn.Linear(1, 1)
+    model.told = arguments
+    return model
+
+
+def nothing():
+    return 3
+"""
+
+
+class Made(Record):
+    model: Model
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A scene's folder with a module of the user's, which is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
+    (tmp_path / "own_nets.py").write_text(MODULE, encoding="utf-8")
+    yield tmp_path
+    sys.modules.pop("own_nets", None)
+
+
+def model(folder, text: str) -> Python:
+    return parse(f"model: {{kind: python, make: own_nets:{text}}}", Made, folder=folder).model
+
+
+def words(count, seed):
+    random = np.random.default_rng(seed)
+    x = random.integers(0, 7, (count, 5))
+    return {"x": x, "y": x[:, -1] % 3}
+
+
+@pytest.fixture
+def sentences(folder):
+    path = folder / "data.npz"
+    parts = {"train": words(40, 0), "test": words(12, 1)}
+    np.savez(path, **{f"{part}_{name}": array for part, found in parts.items() for name, array in found.items()})
+    return path
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_are_the_numbers_words_and_lists_they_look_like(folder):
+    made = model(folder, "told, arguments: {width: 64, rate: 5e-4, bias: true, act: no, sizes: [3, x], inner: {a: -1}}")
+    assert made.build((1,), 2).told == {
+        "width": 64, "rate": 5e-4, "bias": True, "act": "no", "sizes": (3, "x"), "inner": {"a": -1}}
+    assert isinstance(made.arguments["width"], int) and hash(made)
+
+
+def test_a_word_that_python_reads_as_a_number_stays_a_word(folder):
+    assert model(folder, "told, arguments: {a: nan, b: inf, c: Infinity}").arguments == {
+        "a": "nan", "b": "inf", "c": "Infinity"}
+
+
+def test_the_seed_decides_the_weights_and_the_global_generator_is_untouched(folder):
+    before = torch.get_rng_state()
+    made = model(folder, "reader")
+    first, again, other = (made.build((5,), 3, seed).classify.weight for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_another_text_of_the_function_is_another_model(folder):
+    before = digest(model(folder, "reader"))
+    (folder / "own_nets.py").write_text(MODULE + "\n# wider\n", encoding="utf-8")
+    assert digest(model(folder, "reader")) != before
+
+
+def test_arguments_that_the_function_does_not_take_are_named(folder):
+    with pytest.raises(SceneError, match=r"recipe.model.arguments: own_nets:reader\(words=7.*unexpected.*'depth'"):
+        model(folder, "reader, arguments: {depth: 3}").build((5,), 3)
+
+
+def test_what_is_no_module_is_refused(folder):
+    with pytest.raises(SceneError, match="recipe.model.make: own_nets:nothing returns int, expected torch.nn.Module"):
+        model(folder, "nothing").build((5,), 3)
+
+
+def test_a_missing_function_is_a_mistake_with_its_place(folder):
+    with pytest.raises(SceneError, match="^scene:1:29: model.make: no module 'elsewhere' beside the scene"):
+        parse("model: {kind: python, make: elsewhere:net}", Made, folder=folder)
+
+
+def test_images_are_asked_for_where_a_model_needs_them():
+    assert Mlp(width=4).build((6,), 3)(torch.zeros(2, 6)).shape == (2, 3)
+    for convolutional in (Resnet(), Vgg()):
+        with pytest.raises(RunError, match="takes images of channels, height and width; a sample here is 6"):
+            convolutional.build((6,), 3)
+
+
+# --- training and adopting -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", ["reader", "Turning", "Volume"])
+def test_a_model_and_samples_of_ones_own_are_trained_killed_and_resumed_to_the_same_bytes(folder, sentences, make):
+    recipe = Recipe(model=model(folder, make), data=Arrays(file=sentences), epochs=2, batch=16)
+    train(recipe, folder / "whole")
+    assert checkpoints.epochs(folder / "whole") == (0.0, 1.0, 2.0)
+    loss = checkpoints.metrics(folder / "whole")["train_loss"]
+    assert loss[-1] != loss[0]
+
+    def stop(done, total, text):
+        if done == 4:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder / "twice", stop)
+    train(recipe, folder / "twice")
+    for epoch in (1.0, 2.0):
+        one, other = (checkpoints.load(folder / name, epoch).weights for name in ("whole", "twice"))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_checkpoints_of_a_model_of_ones_own_are_adopted(folder, sentences):
+    own = model(folder, "reader")
+    (folder / "given").mkdir()
+    trained = own.build((5,), 3, seed=8)
+    torch.save(trained.state_dict(), folder / "given" / "epoch-3.pt")
+    run = Run(recipe=Recipe(model=own, data=Arrays(file=sentences)), checkpoints=folder / "given")
+    adopt(run, folder / "kept")
+    weights = checkpoints.load(folder / "kept", 3.0).weights
+    assert torch.equal(weights["classify.weight"], trained.classify.weight)
+    assert "again.weight" not in weights                        # tied: it is the embedding's own
+
+
+def test_a_run_is_named_by_the_text_of_its_model(folder, sentences):
+    data = Arrays(file=sentences)
+    before = checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
+    assert before == checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
+    (folder / "own_nets.py").write_text(MODULE.replace("width=4", "width=5"), encoding="utf-8")
+    assert before != checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------------
+
+
+def arrays(**changes):
+    """A whole set of 4 and 2 samples of 3 numbers each, with some arrays replaced; None leaves one out."""
+    whole = {"train_x": np.ones((4, 3)), "train_y": np.array([0, 1, 2, 1]),
+             "test_x": np.ones((2, 3)), "test_y": np.array([4, 0])} | changes
+    return {name: array for name, array in whole.items() if array is not None}
+
+
+def test_arrays_are_taken_as_they_are(tmp_path):
+    x = np.random.default_rng(0).normal(size=(4, 2, 3)) * 100
+    np.savez_compressed(tmp_path / "d.npz", **arrays(train_x=x, test_x=x[:2]))
+    data = TypeAdapter(DataSet).validate_python({"kind": "arrays", "file": tmp_path / "d.npz"}).load()
+    assert np.array_equal(data.train_x, x.astype(np.float32)) and data.train_x.dtype == np.float32
+    assert (data.shape, data.classes) == ((2, 3), 5)
+    assert data.train_y.dtype == np.int64 and data.test_y.tolist() == [4, 0]
+
+
+def test_whole_numbers_stay_whole(sentences):
+    data = Arrays(file=sentences).load()
+    assert data.train_x.dtype == np.int64 and data.train_x.max() == 6
+
+
+def test_a_file_of_arrays_is_relative_to_the_scene(folder, sentences):
+    class Of(Record):
+        data: DataSet
+    assert parse("data: {kind: arrays, file: data.npz}", Of, folder=folder).data.load().classes == 3
+
+
+@pytest.mark.parametrize("changes, expected", [
+    ({"test_y": None, "more": np.ones(1)}, "test_y missing; expected train_x.*found train_x, train_y, test_x, more"),
+    ({"train_x": np.ones(4)}, r"train_x is float64 \[4\], expected numbers \[N, ...\]"),
+    ({"train_x": np.full((4, 3), "a")}, "train_x is <U1"),
+    ({"train_x": np.full((4, 3), np.nan)}, "train_x holds inf or NaN"),
+    ({"train_y": np.ones(4)}, r"train_y is float64 \[4\], expected whole numbers from 0"),
+    ({"train_y": np.array([0, 1])}, r"train_y is int64 \[2\], expected .* one for each of the 4 of train_x"),
+    ({"train_y": np.array([0, 1, -1, 1])}, "train_y is int64"),
+    ({"train_x": np.ones((0, 3)), "train_y": np.ones(0, int)}, "train_y is int64"),
+    ({"test_x": np.ones((2, 4))}, r"a sample of train_x is float32 \[3\], and one of test_x float32 \[4\]"),
+    ({"test_x": np.ones((2, 3), int)}, r".*one of test_x int64 \[3\]"),
+], ids=str)
+def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, expected):
+    np.savez(tmp_path / "d.npz", **arrays(**changes))
+    with pytest.raises(RunError, match=f"d.npz: {expected}"):
+        Arrays(file=tmp_path / "d.npz").load()
+
+
+class Malice:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return open, (str(self.mark), "w")
+
+
+def test_code_in_an_array_is_refused_and_not_run(tmp_path):
+    np.savez(tmp_path / "d.npz", **arrays(train_x=np.array([Malice(tmp_path / "ran")], object)))
+    with pytest.raises(RunError, match="cannot be read as an .npz file of plain arrays"):
+        Arrays(file=tmp_path / "d.npz").load()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.unlink(),
+    lambda path: path.write_bytes(path.read_bytes()[:200]),
+    lambda path: path.write_bytes(b""),
+    lambda path: path.write_text("train_x: 1"),
+    lambda path: (np.save(path.with_suffix(".npy"), np.ones(3)), path.with_suffix(".npy").rename(path)),
+], ids=["missing", "truncated", "empty", "text", "npy"])
+def test_a_file_that_holds_no_arrays_is_refused(tmp_path, damage):
+    path = tmp_path / "d.npz"
+    np.savez(path, **arrays())
+    damage(path)
+    with pytest.raises(RunError, match="d.npz: cannot be read as an .npz file"):
+        Arrays(file=path).load()
