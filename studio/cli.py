@@ -59,18 +59,50 @@ def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
 
 
 @app.command
+def tune(
+    scene: Path,
+    *,
+    workers: Workers = None,
+    dry_run: Annotated[bool, Parameter(negative="", help="only print the table")] = False,
+) -> None:
+    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `path` under `loss`."""
+    from .tune import table, times, write
+
+    count = _count(workers)
+    found = times(loaded := _scene(scene, False), count)
+    for line in table(found, loaded, count):
+        print(line)
+    if not dry_run:
+        write(scene, found[0].path)
+        print(f"{scene}: loss: {{path: {found[0].path}}}")
+
+
+@app.command
 def train(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False) -> None:
     """Train the run of SCENE, or take in its checkpoints."""
     print(_studio(scene, draft, None, shelf).train())
 
 
 @app.command
-def compute(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None) -> None:
-    """Measure the surfaces of SCENE; trains first if need be."""
-    from .report import measured
+def compute(
+    scene: Path, *, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None, check_subset: bool = False
+) -> None:
+    """Measure the surfaces of SCENE; trains first if need be.
+
+    Parameters
+    ----------
+    check_subset: only compare the loss over the subset with that over all training images, at nine points.
+    """
+    from . import report
 
     studio = _studio(scene, draft, workers, shelf)
-    print(measured(studio.compute()))
+    if check_subset:
+        for line in report.subset_errors(studio.subset_errors()):
+            print(line)
+        return
+    print(report.measured(studio.compute()))
+    for line in report.curvature(studio.curvature()):
+        print(line)
     print("last slice: " + ", ".join(f"{name} {value}" for name, value in studio.facts().items()))
 
 
@@ -124,10 +156,13 @@ def still(
 @app.command
 def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
-    from .report import table
+    from . import report
 
     studio = _studio(scene, draft, None, shelf)
-    print(table(studio.status(out or studio.out)))
+    print(report.table(studio.status(out or studio.out)))
+    if studio.trained:
+        for line in report.curvature(studio.curvature()):
+            print(line)
 
 
 @app.command

@@ -25,7 +25,7 @@ from .spec import LARGEST, Size, Time, digest
 from .store import Shelf
 from .training import checkpoints
 
-_FACTS = ("parameters", "samples", "path", "cosine")
+_INPUTS = ("scene", "what", "version", "model", "data", "epoch", "weights", "directions", "loss", "grid", "device")
 
 
 class Progress(Protocol):
@@ -108,20 +108,24 @@ class Studio:
 
     @property
     def slices(self) -> dict[tuple[str, float], slices.Slice]:
-        """What is measured, by (what, epoch): the loss grid at every key, the convexity grid at its keys."""
+        """What is measured, by (what, epoch): the loss grid at every key, the curvature's at its own."""
         scene, curved = self.scene, self.scene.convexity
-        found = {("loss", epoch): self._slice(epoch, scene.grid, scene.loss) for epoch in scene.keys()}
-        if curved:
-            found |= {
-                ("convexity", epoch): self._slice(epoch, curved.grid(scene.grid), curved.loss(scene.loss))
-                for epoch in scene.convexity_keys()
-            }
+        found = {}
+        for what in tasks.kinds(scene):
+            if what == "loss":
+                found |= {(what, epoch): self._slice(epoch, scene.grid, scene.loss) for epoch in scene.keys()}
+            else:
+                # what else is counted from the loss's outputs, and how, is nothing to its Hessian
+                plain = {"fields": (), "keep_samples": False, "sampling": "exact", "path": None}
+                grid, loss = curved.grid(scene.grid), curved.loss(scene.loss).model_copy(update=plain)
+                found |= {(what, epoch): self._slice(epoch, grid, loss) for epoch in scene.convexity_keys()}
         return found
 
     def _slice(self, epoch: float, grid: Grid, loss: Loss) -> slices.Slice:
         return slices.Slice(
             run=self.scene.run,
             folder=str(self.run_folder),
+            prepared=str(self.shelf.root),
             epoch=epoch,
             directions=self.scene.directions,
             loss=loss,
@@ -131,12 +135,10 @@ class Studio:
     @cached_property
     def slice_keys(self) -> dict[tuple[str, float], str]:
         """The shelf's key of each slice; needs the trained run."""
-        how = {
-            "loss": ("loss",),
-            "convexity": ("convexity", self.scene.convexity and (self.scene.convexity.tol, self.scene.convexity.seed)),
-        }
+        curved = self.scene.convexity
         return {
-            (what, epoch): digest(*how[what], slices.identity(slice_)) for (what, epoch), slice_ in self.slices.items()
+            (what, epoch): digest(what, slices.identity(slice_), slices.how(what, curved))
+            for (what, epoch), slice_ in self.slices.items()
         }
 
     def compute(self) -> Surfaces:
@@ -147,51 +149,77 @@ class Studio:
     def measure(self) -> None:
         """Puts on the shelf all that the scene measures; trains first if need be."""
         self.train()
-        keys = self.slice_keys
-        self._remember(**self._by_kind(keys))
+        keys, prepared = self.slice_keys, self.slices.values()
+        vectors, images = ({of(slice_) for slice_ in prepared} for of in (slices.plane_key, slices.samples_key))
+        self._remember(planes=sorted(vectors), samples=sorted(images), **self._by_kind(keys))
         if not all(self.shelf.slice(key).whole for key in keys.values()):
-            with self._owning(f"compute-{self.run_key}"), workers.pool(self.workers) as run:
-                for what in ("loss", "convexity"):
+            with self._owning(f"compute-{self.run_key}"), workers.pool(self.workers, workers.gpus()) as run:
+                for what in tasks.kinds(self.scene):
                     self._measure(what, run)
 
-    def dataset(self, what: Literal["loss", "convexity"] = "loss"):
-        """What was measured, raw, as an xarray.Dataset over (key, beta, alpha), with the run's metrics over key."""
+    def dataset(self, what: Literal["loss", "convexity", "spectrum"] = "loss"):
+        """What was measured, raw, as an xarray.Dataset over (key, beta, alpha), with the run's metrics over key.
+
+        A spectrum is over (key, probe, step).
+        """
         run = self.compute()
         keys = {epoch: key for (kind, epoch), key in self.slice_keys.items() if kind == what}
         if not keys:
             raise SceneError(f"{self.path}: nothing measures the {what}")
         at = [run.epochs.index(epoch) for epoch in keys]
         metrics = {name: ("key", [values[i] for i in at]) for name, values in run.metrics.items()}
-        return self.shelf.together(keys, tasks.FIELDS[what]).assign(metrics)
+        return self.shelf.together(keys).assign(metrics)
 
     def facts(self) -> dict[str, str]:
         """What is known of the last slice beside its values: parameters, samples, path, the directions' cosine."""
         last = [key for (what, _), key in self.slice_keys.items() if what == "loss"][-1]
         attributes = self.shelf.slice(last).read().attrs
-        return {name: attributes[name] for name in attributes if name in _FACTS or name.startswith("explained")}
+        return {name: attributes[name] for name in attributes if name not in _INPUTS}
+
+    def curvature(self) -> dict[float, dict[str, Any]]:
+        """What the measured curvature says of the picture, by epoch; only of slices that are whole.
+
+        `centre`: minimum, saddle, maximum or not stationary. `rank_correlation`: between the plane's share of negative
+        curvature and the space's. `hidden_share`: of points convex in the picture and not in the space.
+        `interlacing_share`: of points where the plane's curvatures lie between the space's, as they must. `trace` of
+        the Hessian and its standard error, where a spectrum was measured.
+        """
+        found = {}
+        for (what, epoch), key in self.slice_keys.items():
+            if what != "loss" and self.shelf.slice(key).whole:
+                found.setdefault(epoch, {}).update(tasks.said(what, self.shelf.slice(key), self.scene.convexity))
+        return found
+
+    def subset_errors(self) -> list[tuple[float, float, float, float]]:
+        """(alpha, beta, loss over the subset, loss over all images) at nine points of the last key's grid."""
+        self.train()
+        last = [slice_ for (what, _), slice_ in self.slices.items() if what == "loss"][-1]
+        return slices.subset_errors(last)
 
     def _measure(self, what: str, run: Callable) -> None:
         chosen = {epoch: slice_ for (kind, epoch), slice_ in self.slices.items() if kind == what}
         stores = {epoch: self.shelf.slice(self.slice_keys[what, epoch]) for epoch in chosen}
         fresh = [epoch for epoch, store in stores.items() if not store.path.is_dir()]
-        for index, facts in run([(slices.facts, (chosen[epoch],)) for epoch in fresh]):
+        curved = self.scene.convexity
+        for index, facts in run([(slices.facts, (what, chosen[epoch], curved)) for epoch in fresh]):
             slice_, said = chosen[fresh[index]], {"scene": self.scene.title, "what": what}
-            stores[fresh[index]].create(slice_.grid, tasks.FIELDS[what], said | slices.identity(slice_) | facts)
-        work, places = [], []
-        for epoch, store in stores.items():
-            for row in store.missing():
-                work.append((tasks.ROWS[what], (chosen[epoch], row, self.scene.convexity)))
-                places.append((store, row))
+            stores[fresh[index]].create(
+                tasks.axes(what, slice_, curved), tasks.fields(what, slice_), said | slices.identity(slice_) | facts
+            )
+        work = [
+            (store, stretch)
+            for epoch, store in stores.items()
+            for stretch in tasks.stretches(what, chosen[epoch], curved, store.missing())
+        ]
         if not work:
             return
-        per_row = self.scene.grid.points if what == "loss" else self.scene.convexity.points
-        with self.progress(
-            "measure the loss" if what == "loss" else "measure the convexity", per_row * len(work)
-        ) as advance:
-            for done, (index, values) in enumerate(run(work), start=1):
-                store, row = places[index]
-                store.write(row, values)
-                advance(done * per_row)
+        with self.progress(f"measure the {what}", sum(stretch.points for _, stretch in work)) as advance:
+            done = 0
+            for index, values in run([stretch.task for _, stretch in work]):
+                store, stretch = work[index]
+                store.write(stretch.first, values)
+                done += stretch.points
+                advance(done)
 
     # --- filming
 
@@ -298,7 +326,7 @@ class Studio:
             ("train", self._state("run", found, len(epochs), [self.run_key]), f"{found} of {len(epochs)} checkpoints")
         ]
         keys = self._by_kind({} if found < len(epochs) else self.slice_keys)
-        for what in ("loss", "convexity"):
+        for what in tasks.kinds(self.scene):
             total = sum(kind == what for kind, _ in self.slices)
             whole = sum(self.shelf.slice(key).whole for key in keys[what])
             if total:
@@ -352,7 +380,8 @@ class Studio:
     @staticmethod
     def _by_kind(keys: dict[tuple[str, float], str]) -> dict[str, list[str]]:
         """Keys of slices by what is measured on them."""
-        return {what: [key for (kind, _), key in keys.items() if kind == what] for what in ("loss", "convexity")}
+        kinds = ("loss", "convexity", "spectrum")
+        return {what: [key for (kind, _), key in keys.items() if kind == what] for what in kinds}
 
 
 def _make_run(run, folder: Path, advance: Callable) -> None:

@@ -13,29 +13,38 @@ from .film.frame import Frame, View
 from .report import bytes_
 from .scene import Scene
 
-PRODUCTS = 18  # Hessian products a point takes, typically: 14 at least, seldom more than 25
+PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
 BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
 
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines that say what each stage counts and, roughly, takes."""
+    from .landscape.preview import most
     from .landscape.probe import probe
     from .training.recorder import seconds_per_step
 
-    recipe, found = scene.run.recipe, probe(scene.run, scene.loss, scene.convexity)
+    recipe, found = scene.run.recipe, probe(scene.run, scene.directions, scene.loss, scene.convexity)
     total = 0.0
     if scene.run.checkpoints is None:
         steps = recipe.epochs * math.ceil(found.images / recipe.batch)
         total += (took := steps * seconds_per_step(recipe))
         yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(took)}"
-    values = len(scene.keys()) * scene.grid.size
+    preview = scene.loss.sampling == "preview"
+    values = len(scene.keys()) * (most(scene.grid) if preview else scene.grid.size)
     total += (took := values * found.value / workers)
-    yield f"loss       {values} values of {found.samples} images, {1e3 * found.value:.1f} ms each, {_duration(took)}"
+    count = "at most " if preview else ""
+    each = f"{1e3 * found.value:.1f} ms each"
+    yield f"loss       {count}{values} values of {found.samples} images, {each}, {_duration(took)}"
+    yield f"           computed the {found.path} way: {found.why}"
     if scene.convexity:
         points = len(scene.convexity_keys()) * scene.convexity.points**2
         total += (took := points * PRODUCTS * found.product / workers)
         products, each = points * PRODUCTS, f"{1e3 * found.product:.0f} ms each"
         yield f"convexity  {points} points, about {products} products, {each}, {_duration(took)}"
+        if probes := scene.convexity.spectrum:
+            products = len(scene.convexity_keys()) * probes.probes * probes.steps
+            total += (took := products * found.product / workers)
+            yield f"spectrum   {products} products, {_duration(took)}"
     frames, size = scene.cut.length, scene.film.size
     try:
         total += (took := frames * _seconds_per_frame(scene) / workers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from .field import Surfaces
 from .film.terrain import undrawn
@@ -39,6 +41,33 @@ def measured(surfaces: Surfaces) -> str:
         ends = f"{field.finite.min():.4g} to {field.finite.max():.4g}" if field.finite.size else "none finite"
         lines.append(f"{name}: {len(field.coordinates)} keys, {field.grid.points}x{field.grid.points}, {ends}")
     return "\n".join([*lines, *undrawn(surfaces)])
+
+
+def curvature(found: Mapping[float, Mapping[str, Any]]) -> Iterator[str]:
+    """A line a key on what the Hessian says of the picture."""
+    for epoch, said in found.items():
+        words = [f"curvature at epoch {epoch:g}: the centre is {_A.get(said['centre'], said['centre'])}"]
+        words.append(f"convex in the picture but not in the space at {100 * said['hidden_share']:.0f} % of points")
+        words.append(f"rank correlation of plane and space {said['rank_correlation']:.2f}")
+        if said["interlacing_share"] < 1:
+            out = 1 - said["interlacing_share"]
+            words.append(f"the plane's curvatures lie outside the space's at {out:.1%} of points")
+        if "trace" in said:
+            words.append(f"trace {said['trace']:.4g} +- {said['trace_error']:.2g}")
+        yield "; ".join(words)
+
+
+_A = {"minimum": "a minimum", "saddle": "a saddle", "maximum": "a maximum"}
+
+
+def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator[str]:
+    """A line a point, and the largest relative difference."""
+    largest = 0.0
+    for alpha, beta, part, whole in rows:
+        error = abs(part - whole) / abs(whole) if whole else math.inf
+        largest = max(largest, error)
+        yield f"alpha {alpha:6.2f}  beta {beta:6.2f}  subset {part:12.6g}  all {whole:12.6g}  {error:7.2%}"
+    yield f"the subset's loss is within {largest:.2%} of that of all training images at these points"
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:

@@ -37,6 +37,18 @@ DRAFT = {
 }
 
 
+CURVATURE_FIELDS = (
+    "convexity",
+    "lambda_min",
+    "lambda_max",
+    "plane-convexity",
+    "kappa_min",
+    "kappa_max",
+    "hidden",
+)
+"""What `convexity` measures, as a look names it."""
+
+
 class Scene(Record):
     """A film: what is measured (run to convexity), what is made of it (look to type), and what is handed over."""
 
@@ -91,12 +103,24 @@ class Scene(Record):
                     f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
                 )
         for where, paint in self._paints():
-            if paint.field == "convexity" and self.convexity is None:
-                yield (*where, "field"), "nothing measures the convexity; add `convexity: {points: 11}` to the scene"
+            if what := self._unmeasured(paint.field):
+                yield (*where, "field"), what
         try:
             yield from self._mistaken_epochs()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
+
+    def _unmeasured(self, field: str) -> str | None:
+        """Why a field cannot be shown, and what to add; None if it is measured."""
+        if field in CURVATURE_FIELDS:
+            return (
+                None if self.convexity else f"nothing measures {field}; add `convexity: {{points: 11}}` to the scene"
+            )
+        if field not in ("loss", "accuracy", *map(str, self.loss.fields)):
+            return f"nothing measures {field}; add `fields: [{field}]` to `loss`"
+        if field != "loss" and self.loss.sampling == "preview":
+            return f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
+        return None
 
     def _paints(self) -> Iterator[tuple[tuple, Any]]:
         yield ("look", "colour"), self.look.colour
@@ -129,23 +153,27 @@ class Scene(Record):
 
     def notes(self) -> dict[str, str]:
         """What the picture says of itself in small type, by the field of its colour."""
+        loss, keys = self.loss, len(self.keys())
+        points = f"{self.grid.points}\u00d7{self.grid.points} points at {keys} epochs"
         slice_ = " \u00b7 ".join(
             [
-                f"{self.loss.mode} mode",
-                f"{self.loss.subset} training images",
+                f"{loss.mode} mode",
+                *([loss.precision] if loss.precision != "float32" else []),
+                f"{loss.subset} training images",
                 self.directions.words,
                 f"range \u00b1{self.grid.range[1]:g}",
-                f"{self.grid.points}\u00d7{self.grid.points} points at {len(self.keys())} epochs",
+                f"preview of {points}" if loss.sampling == "preview" else points,
                 f"height {height_words(self.look.height)}",
             ]
         )
-        said = {"loss": slice_, "accuracy": slice_}
+        said = dict.fromkeys(("loss", "accuracy", *map(str, loss.fields)), slice_)
         if self.convexity:
             n = self.convexity.points
-            said["convexity"] = (
+            curved = (
                 f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
-                f"{self.convexity.loss(self.loss).subset} images, interpolated between"
+                f"{self.convexity.loss(loss).subset} images, interpolated between"
             )
+            said |= dict.fromkeys(CURVATURE_FIELDS, curved)
         return said
 
     def draft(self) -> Scene:

@@ -235,7 +235,7 @@ def read(path: str | Path, kind: type[R]) -> R:
 
 def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path()) -> R:
     """The record that YAML text describes. name: what complaints call it. folder: that relative paths start from."""
-    node = _compose(text, name)
+    node = compose(text, name)
     mistakes: list[Mistake] = []
     data = _data(node, mistakes)
     if not isinstance(data, dict):
@@ -254,13 +254,13 @@ def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path(
 def plain(text: str, *, name: str) -> Any:
     """YAML text as dicts, lists and text scalars, for files whose record is built elsewhere. Raises SceneError."""
     mistakes: list[Mistake] = []
-    data = _data(_compose(text, name), mistakes)
+    data = _data(compose(text, name), mistakes)
     if mistakes:
         raise SceneError(*_placed(mistakes, name))
     return data
 
 
-def _compose(text: str, name: str) -> yaml.Node | None:
+def compose(text: str, name: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -1,7 +1,8 @@
 """The shelf: what was computed, by the digest of what it was computed from.
 
     runs/<digest>/              a training run (see studio.training.checkpoints)
-    slices/<digest>.zarr        measured values over (beta, alpha) of one slice; row by row, with a mask `done`
+    planes/<digest>/            theta, delta and eta of a slice; samples/<digest>/ the images of a loss
+    slices/<digest>.zarr        measured values of one slice, over (beta, alpha); row by row, with a mask `done`
     pieces/<digest>.<suffix>    encoded pieces of film
     scenes/<name>.json          what a scene last used, so that `clean` and `status` know
     locks/                      one owner at a time for each digest that is being written
@@ -24,8 +25,9 @@ import xarray as xr
 import zarr
 
 from .errors import MachineError
-from .field import Grid
 from .files import atomic, read_json, write_json, writing
+
+ROOMS = ("runs", "planes", "samples", "slices", "pieces")
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ class Shelf:
         path = self.root / "scenes" / f"{name}.json"
         return read_json(path) if path.is_file() else {}
 
-    def together(self, keys: Mapping[float, str], fields: Iterable[str]) -> xr.Dataset:
-        """Fields of several slices of one grid, over (key, beta, alpha). keys: {coordinate of the sweep: key}."""
-        found = [self.slice(key).read()[list(fields)] for key in keys.values()]
+    def together(self, keys: Mapping[float, str]) -> xr.Dataset:
+        """Several slices of one kind, with a further axis `key`. keys: {coordinate of the sweep: key}."""
+        found = [self.slice(key).read().drop_vars("done") for key in keys.values()]
         return xr.concat(
             found,
             xr.Variable("key", list(keys)),
@@ -100,7 +102,7 @@ class Shelf:
             if isinstance(keys, list)
         ]
         used = {key for keys in lists for key in keys}
-        things = [path for room in ("runs", "slices", "pieces") for path in (self.root / room).glob("[!.]*")]
+        things = [path for room in ROOMS for path in (self.root / room).glob("[!.]*")]
         unused = [path for path in things if path.name.partition(".")[0] not in used]
         left = () if self.busy() else _half_written(self.root)
         return unused + [path for path in left if set(unused).isdisjoint(path.parents)]
@@ -143,33 +145,42 @@ def _half_written(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Slice:
-    """The measured values of one slice, a zarr group that xarray opens: fields over (beta, alpha), `done` over beta."""
+    """What was measured on one slice, a zarr group that xarray opens: fields over axes, `done` over the first."""
 
     path: Path
 
-    def create(self, grid: Grid, fields: Iterable[str], provenance: Mapping[str, Any]) -> None:
-        """An empty slice, unless it is there already. Values that are not measured yet are NaN; only `done` tells."""
+    def create(
+        self, axes: Mapping[str, np.ndarray], fields: Mapping[str, tuple[str, ...]], provenance: Mapping[str, Any]
+    ) -> None:
+        """An empty slice, unless it is there already. Values that are not measured yet are NaN; only `done` tells.
+
+        axes: coordinates by name; along the first, values come row by row. fields: the axes of each.
+        """
         if self.path.is_dir():
             return
-        n = grid.points
+        rows = next(iter(axes))
+        sizes = {name: [len(axes[axis]) for axis in over] for name, over in fields.items()}
         empty = xr.Dataset(
-            {name: (("beta", "alpha"), np.full((n, n), np.nan)) for name in fields}
-            | {"done": ("beta", np.zeros(n, bool))},
-            coords={"alpha": grid.axis, "beta": grid.axis},
+            {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
+            | {"done": (rows, np.zeros(len(axes[rows]), bool))},
+            coords=dict(axes),
             attrs={key: str(value) for key, value in provenance.items()},
         )
-        chunks = {name: {"chunks": (1, n)} for name in fields} | {"done": {"chunks": (n,)}}
+        chunks = {name: {"chunks": (1, *size[1:])} for name, size in sizes.items()}
         # an unmeasured row and a row of NaN must differ on disk too
         with atomic(self.path) as beside:
-            empty.to_zarr(beside, encoding=chunks, consolidated=False, zarr_format=3, write_empty_chunks=True)
+            encoding = chunks | {"done": {"chunks": (len(axes[rows]),)}}
+            empty.to_zarr(beside, encoding=encoding, consolidated=False, zarr_format=3, write_empty_chunks=True)
 
-    def write(self, row: int, values: Mapping[str, np.ndarray]) -> None:
-        """The measured values of one row of beta, then its mark. Only the owner of the slice may write."""
+    def write(self, first: int, values: Mapping[str, np.ndarray]) -> None:
+        """The measured values of rows from the first on, then their mark. Only the owner of the slice may write."""
         with writing(self.path):
             group = zarr.open_group(self.path, mode="r+")
+            count = 0
             for name, measured in values.items():
-                group[name][row] = measured
-            group["done"][row] = True
+                count = len(measured)
+                group[name][first : first + count] = measured
+            group["done"][first : first + count] = True
 
     def missing(self) -> list[int]:
         """Rows that are not measured yet. Raises MachineError if the shelf's file is broken."""

@@ -18,45 +18,106 @@ from .film.frame import Reel
 from .film.terrain import SCALES, undrawn
 from .landscape import slices
 from .landscape.hessian import Convexity
+from .landscape.planar import centre, compared
+from .landscape.spectrum import trace
 from .scene import Scene
 from .spec import digest
-from .store import Shelf
+from .store import Shelf, Slice
 from .training import checkpoints
+from .workers import Task
 
 VERSION = 1  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
 
 
-def loss_row(slice_: slices.Slice, row: int, convexity: Convexity | None) -> dict[str, np.ndarray]:
-    """Loss and accuracy [points] on one row of beta."""
-    return {name: values[0] for name, values in slices.loss_rows(slice_, (row, row + 1)).items()}
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a slice that one task measures: the first of them, how many points they take, and the task."""
+
+    first: int
+    points: int
+    task: Task
 
 
-def convexity_row(slice_: slices.Slice, row: int, convexity: Convexity) -> dict[str, np.ndarray]:
-    """Both ends of the Hessian's spectrum [points] on one row of beta."""
+def kinds(scene: Scene) -> tuple[str, ...]:
+    """What a scene measures on its slices, in order."""
+    if scene.convexity is None:
+        return ("loss",)
+    return ("loss", "convexity", "spectrum") if scene.convexity.spectrum else ("loss", "convexity")
+
+
+def axes(what: str, slice_: slices.Slice, convexity: Convexity | None) -> dict[str, np.ndarray]:
+    """Coordinates of what is measured on a slice; values come row by row along the first."""
+    if what == "spectrum":
+        return {"probe": np.arange(convexity.spectrum.probes), "step": np.arange(convexity.spectrum.steps)}
+    plane = {"beta": slice_.grid.axis, "alpha": slice_.grid.axis}
+    kept = what == "loss" and slice_.loss.keep_samples
+    return plane | ({"sample": np.arange(len(slices.samples(slice_).arrays["y"]))} if kept else {})
+
+
+def fields(what: str, slice_: slices.Slice) -> dict[str, tuple[str, ...]]:
+    """What is measured on a slice, each over some of its axes."""
+    if what == "spectrum":
+        return dict.fromkeys(("ritz", "weight"), ("probe", "step"))
+    if what == "convexity":
+        return dict.fromkeys(slices.CURVATURE, ("beta", "alpha"))
+    loss = slice_.loss
+    names = ("loss", "measured") if loss.sampling == "preview" else loss.field_names
+    each = {"losses": ("beta", "alpha", "sample")} if loss.keep_samples else {}
+    return dict.fromkeys(names, ("beta", "alpha")) | each
+
+
+def stretches(what: str, slice_: slices.Slice, convexity: Convexity | None, missing: list[int]) -> Iterator[Stretch]:
+    """The tasks that measure the missing rows; a preview is one task, for its points follow from each other."""
     n = slice_.grid.points
-    return slices.extremes_points(slice_, convexity.tol, convexity.seed, (row * n, (row + 1) * n))
-
-
-ROWS = {"loss": loss_row, "convexity": convexity_row}
-FIELDS = {"loss": ("loss", "accuracy"), "convexity": ("lambda_min", "lambda_max", "converged", "products")}
+    if what == "loss" and slice_.loss.sampling == "preview":
+        if missing:
+            yield Stretch(0, slice_.grid.size, (slices.preview_rows, (slice_,)))
+        return
+    for row in missing:
+        span = (row, row + 1)
+        if what == "loss":
+            yield Stretch(row, n, (slices.loss_rows, (slice_, span)))
+        elif what == "convexity":
+            yield Stretch(row, n, (slices.curvature_rows, (slice_, convexity, span)))
+        else:
+            yield Stretch(row, 1, (slices.spectrum_probes, (slice_, convexity, span)))
 
 
 def surfaces(shelf: Shelf, run_folder: Path, keys: dict[tuple[str, float], str], scene: Scene) -> Surfaces:
-    """The surfaces on the shelf. A Hessian point that did not converge is NaN."""
-    fields = {}
-    for what, names in FIELDS.items():
+    """The surfaces on the shelf, by the names that a look gives them. A Hessian point that did not converge is NaN."""
+    found: dict[str, Field] = {}
+    own = dict(zip(scene.loss.field_names[2:], map(str, scene.loss.fields), strict=True))
+    for what in ("loss", "convexity"):
         epochs = tuple(epoch for kind, epoch in keys if kind == what)
         if not epochs:
             continue
-        found = [shelf.slice(keys[what, epoch]).read() for epoch in epochs]
-        grid = scene.grid.model_copy(update={"points": found[0].sizes["alpha"]})
-        for name in filter(SCALES.__contains__, names):
-            values = np.stack([data[name].values for data in found])
-            if what == "convexity":
-                values = np.where(np.stack([data["converged"].values for data in found]) > 0, values, np.nan)
-            fields[name] = Field(epochs, grid, values, SCALES[name])
-    return Surfaces(fields, checkpoints.epochs(run_folder), checkpoints.metrics(run_folder))
+        measured = [shelf.slice(keys[what, epoch]).read() for epoch in epochs]
+        grid = scene.grid.model_copy(update={"points": measured[0].sizes["alpha"]})
+        for name in measured[0]:
+            if name not in SCALES and name not in own and name != "measured":
+                continue
+            values = np.stack([data[name].values for data in measured])
+            if name in ("lambda_min", "lambda_max"):
+                values = np.where(np.stack([data["converged"].values for data in measured]) > 0, values, np.nan)
+            found[own.get(name, name)] = Field(epochs, grid, values, SCALES.get(name, "linear"))
+    return Surfaces(found, checkpoints.epochs(run_folder), checkpoints.metrics(run_folder))
+
+
+def said(what: str, stored: Slice, convexity: Convexity) -> dict[str, float | str]:
+    """What the measured curvature at one key says of the picture; see `Studio.curvature`."""
+    data = stored.read()
+    if what == "spectrum":
+        total, error = trace(data["ritz"].values, data["weight"].values, int(data.attrs["parameters"]))
+        return {"trace": total, "trace_error": error}
+    known = data.where(data["converged"] > 0)
+    ends = [known[name].values for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max")]
+    middle = tuple(n // 2 for n in ends[0].shape)
+    facts = float(data.attrs["gradient_norm"]), float(data.attrs["centre_loss"])
+    return {
+        "centre": centre(*facts, ends[0][middle], ends[1][middle], convexity.tol),
+        **compared(*ends, convexity.tol),
+    }
 
 
 def reel_of_scene(scene: Scene, measured: Surfaces, draft: bool) -> Reel:

@@ -180,7 +180,7 @@ def here(monkeypatch) -> None:
     """Lets tasks run in this process, one after the other, which has long imported what they need."""
 
     @contextmanager
-    def pool(count):
+    def pool(count, devices=()):
         yield lambda tasks: ((index, function(*arguments)) for index, (function, arguments) in enumerate(tasks))
 
     monkeypatch.setattr(workers, "pool", pool)

@@ -15,7 +15,7 @@ from studio.spec import Size, plain, read
 REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
-COMMANDS = ("new", "check", "plan", "train", "compute", "film", "still", "status", "clean", "doctor", "schema")
+COMMANDS = ("new", "check", "plan", "tune", "train", "compute", "film", "still", "status", "clean", "doctor", "schema")
 
 
 def imported(said) -> set[str]:
@@ -161,16 +161,35 @@ def test_train_and_compute_say_what_they_have(say, measured):
 
 
 def test_status_names_every_stage(say, copy):
-    assert say("status", "tiny.yaml")[:2] == (
-        0,
-        (
-            "train      done     5 of 5 checkpoints\n"
-            "loss       done     3 of 3 slices\n"
-            "convexity  done     2 of 2 slices\n"
-            "deliver    done     out/tiny/tiny.mp4\n"
-            "deliver    done     out/tiny/tiny-frames\n"
-        ),
-    )
+    said = say("status", "tiny.yaml")
+    lines = said.out.splitlines()
+    assert said.status == 0 and lines[:5] == [
+        "train      done     5 of 5 checkpoints",
+        "loss       done     3 of 3 slices",
+        "convexity  done     2 of 2 slices",
+        "deliver    done     out/tiny/tiny.mp4",
+        "deliver    done     out/tiny/tiny-frames",
+    ]
+    assert [line.split(":")[0] for line in lines[5:]] == ["curvature at epoch 0", "curvature at epoch 2"]
+    assert all("convex in the picture but not in the space at" in line for line in lines[5:])
+
+
+def test_the_subset_is_checked_on_demand(say, copy):
+    said = say("compute", "tiny.yaml", "--check-subset")
+    lines = said.out.splitlines()
+    assert said.status == 0 and len(lines) == 10 and lines[-1].startswith("the subset's loss is within ")
+
+
+def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tiny):
+    before = tiny.read_text()
+    dry = say("tune", "tiny.yaml", "--dry-run")
+    assert dry.status == 0 and tiny.read_text() == before
+    said = say("tune", "tiny.yaml")
+    found = [line.split()[0].rstrip("*") for line in said.out.splitlines()]
+    assert said.status == 0 and {"plain", "shared"} <= set(found)
+    best = found[1]
+    assert tiny.read_text() == before.replace("mode: eval}", f"mode: eval, path: {best}}}")
+    assert say("check", "tiny.yaml").status == 0
 
 
 def test_plan_counts_exactly_and_makes_nothing(say, tiny, tmp_path):
@@ -213,7 +232,7 @@ def test_doctor_finds_everything_a_film_needs(say):
     [
         (
             "nope",
-            'Unknown command "nope". Available commands: new, check, plan, train, compute, film, still, status, ...',
+            'Unknown command "nope". Available commands: new, check, plan, tune, train, compute, film, still, ...',
         ),
         ("film", 'Command "film" parameter --scene requires an argument.'),
         ("film tiny.yaml --nope", "Unknown option: --nope."),

@@ -353,3 +353,68 @@ def test_a_scene_without_convexity_has_no_dataset_of_it(measured):
     measured.scene.write_text(text)
     with pytest.raises(SceneError, match="nothing measures the convexity"):
         Studio.open(measured.scene).dataset("convexity")
+
+
+# --- more to measure -------------------------------------------------------------------------------------------------
+
+
+def test_more_fields_and_every_samples_loss_come_from_the_same_passes(measured, monkeypatch):
+    (measured.scene.parent / "mine.py").write_text(
+        "def margin(outputs, y):\n    top = outputs.double().topk(2).values\n    return top[:, 0] - top[:, 1]\n"
+    )
+    before = Studio.open(measured.scene)
+    plain, curvature = before.dataset(), {key for (what, _), key in before.slice_keys.items() if what != "loss"}
+    after = edited(measured, ("subset: 32", "subset: 32, fields: [entropy, mine:margin], keep_samples: true"))
+    data = after.dataset()
+    assert np.array_equal(data["loss"].values, plain["loss"].values)
+    assert dict(data["losses"].sizes) == {"key": 3, "beta": 9, "alpha": 9, "sample": 32}
+    # the mean is of float64 numbers, in another order
+    assert np.allclose(data["losses"].mean("sample"), data["loss"], rtol=1e-12)
+    # ten classes: the entropy of a guess among all is ln 10, and a margin is never negative
+    assert ((data["entropy"] > 0) & (data["entropy"] < np.log(10) + 1e-9)).all() and (data["margin"] > 0).all()
+    # Hessians are of the loss alone, whatever else is counted
+    assert {key for (what, _), key in after.slice_keys.items() if what != "loss"} == curvature
+    assert "mine:margin" in after.compute().fields
+
+
+def test_another_text_of_a_function_is_another_slice(measured):
+    mine = measured.scene.parent / "mine.py"
+    mine.write_text("def margin(outputs, y):\n    return outputs[:, 0]\n")
+    change = ("subset: 32", "subset: 32, fields: [mine:margin]")
+    before = edited(measured, change).slice_keys
+    mine.write_text("def margin(outputs, y):\n    return outputs[:, 1]\n")
+    after = Studio.open(measured.scene).slice_keys
+    assert all((before[one] != key) == (one[0] == "loss") for one, key in after.items())
+
+
+def test_a_preview_is_said_to_be_one_and_never_mixed_with_exact_values(measured):
+    exact = Studio.open(measured.scene)
+    studio = edited(measured, ("subset: 32", "subset: 32, sampling: preview"), ("points: 9", "points: 31"))
+    assert "preview of 31\u00d731 points" in studio.scene.notes()["loss"]
+    data = studio.dataset()
+    share = float(data["measured"].mean())
+    assert 0 < share < 0.5 and any("are interpolated" in line for line in studio.reel().notes["loss"].splitlines())
+    assert not {key for (what, _), key in studio.slice_keys.items() if what == "loss"} & set(exact.slice_keys.values())
+
+
+def test_the_curvature_says_what_it_makes_of_the_picture(measured):
+    studio = edited(measured, ("tol: 1e-1", "tol: 1e-1, spectrum: {probes: 3, steps: 5}"))
+    studio.measure()
+    found = studio.curvature()
+    assert list(found) == [0, 2]
+    for said in found.values():
+        assert said["centre"] in ("minimum", "saddle", "maximum", "not stationary")
+        assert said["interlacing_share"] == 1 and 0 <= said["hidden_share"] <= 1
+        assert np.isfinite(said["trace"]) and said["trace_error"] >= 0
+    assert dict(studio.dataset("spectrum")["ritz"].sizes) == {"key": 2, "probe": 3, "step": 5}
+
+
+def test_the_subset_is_compared_with_all_images_at_nine_points(measured):
+    studio = Studio.open(measured.scene)
+    rows = studio.subset_errors()
+    assert [row[:2] for row in rows][::4] == [(-1.0, -1.0), (0.0, 0.0), (1.0, 1.0)] and len(rows) == 9
+    data = studio.dataset().isel(key=-1)
+    at_centre = next(row for row in rows if row[:2] == (0.0, 0.0))
+    # float32 sums over all images, in other batches
+    assert at_centre[2] == pytest.approx(float(data["loss"].sel(alpha=0, beta=0)), rel=1e-6)
+    assert at_centre[3] == pytest.approx(float(data["train_loss"]), rel=1e-5)

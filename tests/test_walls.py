@@ -15,7 +15,7 @@ ROOT = Path(studio.__file__).parent
 ORDER = [
     {"errors"},
     {"spec", "files"},
-    {"field"},
+    {"field", "functions"},
     {"training", "film"},
     {"landscape", "render", "deliver"},
     {"scene"},
@@ -23,7 +23,7 @@ ORDER = [
     {"doctor", "tasks"},
     {"pipeline"},
     {"progress", "report", "starter"},
-    {"plan"},
+    {"plan", "tune"},
     {"cli"},
 ]
 APART = [("film", "training"), ("render", "training"), ("deliver", "training"), ("landscape", "film")]
@@ -40,6 +40,8 @@ HOMES = {
     "av": {"deliver"},
     "imageio": {"deliver"},
     "PIL": {"render", "deliver"},
+    "tifffile": {"deliver"},
+    "OpenEXR": {"deliver"},
     "matplotlib": {"film"},
     "cmcrameri": {"film"},
     "cmocean": {"film"},
@@ -47,7 +49,7 @@ HOMES = {
     "yaml": {"spec"},
     "xarray": {"store"},
     "zarr": {"store"},
-    "filelock": {"store"},
+    "filelock": {"store", "landscape"},
     "rich": {"progress", "report", "cli"},
     "cyclopts": {"cli"},
 }

@@ -1,7 +1,8 @@
 """How the plane of the picture lies in weight space: two directions, delta and eta, at every centre theta.
 
 Each kind turns the run's weights into a Plane. All is computed on the CPU, in one thread, from generators of its own:
-the same scene gives the same directions on every device.
+the same scene gives the same directions on every device. Only directions of curvature are found where the loss is
+measured, and to that device's rounding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +17,23 @@ from ..spec import BY_KIND, Record
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .network import Objective
+
     Weights = Mapping[str, Tensor]
 
 Ignore = Literal["bias-and-norm", "nothing"]
 TINY = 1e-10
+VECTORS = 1e-6
+"""Tolerance of the eigenvalues whose vectors are taken: those are then right to about a thousandth of their length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trail:
-    """What directions may look at: the epochs a run has, ascending, and the weights at each."""
+    """What directions may look at: the epochs a run has, ascending, the weights at each, and the loss around them."""
 
     epochs: Sequence[float]
     weights: "Callable[[float], Weights]" = field(repr=False)
+    objective: "Callable[[float], Objective] | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +181,48 @@ class Checkpoints(Record):
         return Plane(first, eta, {"cosine_between_checkpoints": cosine})
 
 
+class Hessian(Record):
+    """The plane of the extreme curvatures: delta along the largest eigenvalue of the Hessian, eta along the smallest.
+
+    at: of the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film. scale: both as
+    long as the weights that may move at that epoch (`theta`), or of length 1 (`unit`). An eigenvector's sign is
+    arbitrary; here its largest component is positive.
+    """
+
+    kind: Literal["hessian"] = "hessian"
+    at: Literal["each", "last"] = "each"
+    ignore: Ignore = "bias-and-norm"
+    scale: Literal["theta", "unit"] = "theta"
+
+    @property
+    def words(self) -> str:
+        return "directions of extreme curvature"
+
+    def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
+        """The epoch whose Hessian it is."""
+        return (epoch if self.at == "each" else epochs[-1],)
+
+    def plane(self, trail: Trail, epoch: float) -> Plane:
+        import torch
+
+        from .hessian import lockstep
+        from .products import Derivatives
+        at, = self.uses(trail.epochs, epoch)
+        objective, weights = trail.objective(at), trail.weights(at)
+        derivatives, theta = Derivatives(objective, self.ignore), objective.flat(weights)
+        found, = lockstep(lambda rows: derivatives.products(theta[None]), 1, derivatives.size, seed=0, tol=VECTORS,
+                          device=objective.device, vectors=True)
+        if not found.converged:
+            raise RunError(f"directions: the extreme curvatures at epoch {at:g} were not found in {found.products} "
+                           f"products; take another epoch, or random directions")
+        length = float(derivatives.restricted(theta).double().norm()) if self.scale == "theta" else 1.0
+        axes = derivatives.embedded(torch.stack([_signed(axis) * length for axis in found.vectors]))
+        eta, delta = ({**{name: torch.zeros_like(w) for name, w in weights.items()},
+                       **{name: part.to(weights[name]) for name, part in objective.split(axis).items()}}
+                      for axis in axes)
+        return Plane(delta, eta, {"lambda_min": found.lambda_min, "lambda_max": found.lambda_max})
+
+
 def gaussian(weights: "Weights", seed: int, stream: int) -> "dict[str, Tensor]":
     """Independent normal numbers, float32, in the shapes of the weights; each stream of a seed is another draw.
 
@@ -223,4 +271,4 @@ def _named(vector: "Tensor", like: "Weights") -> "Weights":
     return {name: part.view_as(like[name]).to(like[name]) for name, part in zip(names, parts, strict=True)}
 
 
-Directions = Annotated[Random | Pca | Checkpoints, *BY_KIND]
+Directions = Annotated[Random | Pca | Checkpoints | Hessian, *BY_KIND]

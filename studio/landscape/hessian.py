@@ -4,9 +4,9 @@ One Lanczos run gives both ends. After k products v -> H v the tridiagonal matri
 estimate whose residual is r lies within min(r, r^2 / gap) of an eigenvalue.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -14,14 +14,26 @@ from pydantic import Field, field_validator
 from ..field import Grid
 from ..spec import Record
 from .objective import Loss, Subset
+from .spectrum import Spectrum
 from .sweeps import Keys
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .lanczos import Krylov
+
+    Product = Callable[[Tensor], Tensor]
+
 FEWEST = 14
 """Products before an estimate may count: a residual proves an eigenvalue, not that it is the extreme one."""
 MOST = 300
+NEIGHBOUR = 1e-3
+"""A start may be nearly blind to an end and show its neighbour first, whose residual then stays as large as the distance
+between the two: residuals must be smaller than this share of the end, however loosely the gap would let them pass."""
+RARELY = 12
+"""Estimates are looked at every step, from twice as many steps every other, from three times as many every third."""
+LEFT = 3 / 4
+"""With no more than this share of the operators unfinished, the finished ones are left out of the products."""
 FLOOR = 1e-3
 """An end smaller than this share of the larger one is measured relative to that share: nothing is relative to 0."""
 
@@ -31,7 +43,8 @@ class Convexity(Record):
 
     subset: how many of the loss's images the Hessian is taken over, the first of them; all if not given, which is the
     Hessian of the very loss that is drawn. tol: relative accuracy of each end. seed: of the random vector every point
-    starts from.
+    starts from. ignore: with `bias-and-norm` only tensors of two and more dimensions count as weights, as in Li et al.
+    (2018). spectrum: how the whole spectrum at each centre is probed, if it is wanted.
     """
 
     points: int = 11
@@ -39,6 +52,8 @@ class Convexity(Record):
     subset: Subset | None = None
     tol: float = Field(1e-3, gt=0, lt=1)
     seed: int = Field(0, ge=0)
+    ignore: Literal["bias-and-norm", "nothing"] = "nothing"
+    spectrum: Spectrum | None = None
 
     @field_validator("points")
     @classmethod
@@ -58,52 +73,69 @@ class Convexity(Record):
 class Extremes:
     """Both ends of a spectrum, after how many products, and whether both are within the tolerance.
 
-    NaN where a product was not finite.
+    NaN where a product was not finite. vectors: the unit eigenvectors of lambda_min and lambda_max [2, size], if asked.
     """
 
     lambda_min: float
     lambda_max: float
     products: int
     converged: bool
+    vectors: "Tensor | None" = field(default=None, repr=False, compare=False)
 
 
-def extremes(product: "Callable[[Tensor], Tensor]", size: int, seed: int, tol: float, device: str = "cpu") -> Extremes:
+def extremes(product: "Product", size: int, seed: int, tol: float, device: str = "cpu",
+             vectors: bool = False) -> Extremes:
     """Smallest and largest eigenvalue of a symmetric operator v [size] -> H v [size].
 
     v is float64; a product in float32 is enough. Same seed, same bytes. What has not converged after `MOST` products is
-    marked, not guessed. Paige (1972); two passes of Gram-Schmidt as in Parlett (1998), section 6.9.
+    marked, not guessed.
+    """
+    return lockstep(lambda rows: lambda v: product(v[0])[None], 1, size, seed, tol, device, vectors)[0]
+
+
+def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: int, seed: int, tol: float,
+             device: str = "cpu", vectors: bool = False) -> list[Extremes]:
+    """The same for `count` operators at once; each stops by its own rule.
+
+    products: the numbers of b operators -> V [b, size] -> H V [b, size]. It is asked again for those that are left when
+    a quarter has finished, since a finished one costs as much as another.
     """
     import torch
-    v = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
-    v /= v.norm()
-    basis = v.new_empty(min(size, 32), size)
-    alphas: list[float] = []
-    betas: list[float] = []
-    for k in range(1, min(size, MOST) + 1):
-        basis = basis if k <= len(basis) else torch.cat([basis, torch.empty_like(basis)])
-        basis[k - 1] = v
-        w = product(v).to(v)
-        alphas.append(float(v @ w))
-        w = _orthogonal(_orthogonal(w, basis[:k]), basis[:k])
-        betas.append(float(w.norm()))
-        if not np.isfinite(alphas[-1] + betas[-1]):
-            return Extremes(np.nan, np.nan, k, False)
-        exhausted = k == size or betas[-1] <= 1e-14 * max(map(abs, alphas + betas))
-        if exhausted or k >= FEWEST:
-            low, high, close = _ends(np.array(alphas), np.array(betas), tol)
-            if exhausted or close:
-                return Extremes(low, high, k, True)
-        v = w / betas[-1]
-    return Extremes(low, high, k, False)
+
+    from .lanczos import Krylov
+    start = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
+    krylov, rows, found = Krylov(start.expand(count, size)), list(range(count)), {}
+    product = products(rows)
+    while True:
+        krylov.grow(product(krylov.v))
+        for place, row in enumerate(rows):
+            if row not in found and (end := _ended(krylov, place, tol, vectors)):
+                found[row] = end
+        if len(found) == count:
+            return [found[row] for row in range(count)]
+        left = [place for place, row in enumerate(rows) if row not in found]
+        if len(left) <= LEFT * len(rows):
+            krylov.only(left)
+            rows = [rows[place] for place in left]
+            product = products(rows)
 
 
-def _orthogonal(w: "Tensor", basis: "Tensor") -> "Tensor":
-    """w [size] without its parts along the rows of the basis [k, size]."""
-    return w.addmv(basis.T, basis @ w, alpha=-1)
+def _ended(krylov: "Krylov", place: int, tol: float, vectors: bool) -> Extremes | None:
+    """The result of one run if it is over, else None."""
+    alphas, betas, steps = krylov.alphas[place], krylov.betas[place], krylov.steps
+    if not np.isfinite(alphas[-1] + betas[-1]):
+        return Extremes(np.nan, np.nan, steps, False)
+    whole, due = bool(krylov.whole[place]), steps >= FEWEST and steps % max(1, steps // RARELY) == 0
+    if not (whole or due or steps == MOST):
+        return None
+    low, high, close, coefficients = _ends(alphas, betas, tol)
+    if not (close or whole or steps == MOST):
+        return None
+    return Extremes(low, high, steps, close or whole, krylov.combined(place, coefficients) if vectors else None)
 
 
-def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float) -> tuple[float, float, bool]:
-    """The two ends as k products estimate them, and whether both lie within `tol` of an eigenvalue."""
+def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float) -> tuple[float, float, bool, np.ndarray]:
+    """Both ends as k products estimate them, whether they lie within `tol` of eigenvalues, and their vectors [2, k]."""
     from scipy.linalg import eigh_tridiagonal
     values, vectors = eigh_tridiagonal(alphas, betas[:-1])
     residuals = betas[-1] * np.abs(vectors[-1, [0, -1]])
@@ -112,4 +144,5 @@ def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float) -> tuple[float, flo
     ends = values[[0, -1]]
     sizes = np.maximum(np.abs(ends), FLOOR * np.abs(ends).max())
     # a third: the gap is itself an estimate
-    return float(ends[0]), float(ends[1]), bool((errors <= tol / 3 * sizes).all())
+    close = (errors <= tol / 3 * sizes) & (residuals <= max(tol, NEIGHBOUR) / 2 * sizes)
+    return float(ends[0]), float(ends[1]), bool(close.all()), vectors[:, [0, -1]].T

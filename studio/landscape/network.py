@@ -1,131 +1,361 @@
 """The loss of one network on one fixed set of samples, as a function of its weights alone.
 
-    L(theta) = 1/N sum over samples of cross-entropy(network(x; theta), y)
+    L(theta) = 1/N sum over samples of criterion(network(x; theta), y)
 
 The network is a private copy: the caller's keeps its weights, buffers, mode and gradients, and torch's random numbers
 stand afterwards where they stood. Weights pass through here as one flat vector [P], the trainable tensors in the
-model's own order; frozen ones keep their values.
+model's own order; frozen ones keep their values. A buffer that the network writes in passing is put back before the
+next pass, so that every point of a landscape meets the same network.
 """
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from .folded import fold
+from ..errors import SceneError
+from .fused import Fused
 
-CHUNK = {"cpu": 128, "cuda": 4096}
-"""Samples that pass through the network together in eval mode; in train mode all do, for their statistics."""
-KEPT = 1024
-"""Up to so many samples the graph of the gradient is kept in memory from one Hessian product to the next."""
+PIXELS = {"cpu": 2**17, "cuda": 2**22}
+"""Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
+TOGETHER = {"cpu": 256, "cuda": 65536}
+"""Samples that pass through another network together."""
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""
+NONE: Mapping[str, Criterion] = MappingProxyType({})
+
+
+class Network:
+    """A module, owned, in a mode of the objective's; its trainable tensors are views of one vector that `put` writes.
+
+    run: computes what the module does, from the same tensors; the module itself if not given.
+    """
+
+    def __init__(self, module: nn.Module, device: str, mode: str, run: Callable[[Tensor], Tensor] | None = None):
+        self.module, self.run, self._kind = module, run or module, torch.device(device).type
+        self._statistics = moded(module, mode)
+        self._recalibrated = mode == "recalibrated"
+        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self._flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
+        for name, place in self.split(self._flat).items():
+            self.parameters[name].data = place
+        self._written = _written(module)
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self._flat.numel()
+
+    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
+        """The trainable tensors [..., *shape] of `named` as vectors [..., P], on the device, in the network's type."""
+        parts = [named[name].flatten(named[name].dim() - p.dim()) if p.dim() else named[name].unsqueeze(-1)
+                 for name, p in self.parameters.items()]
+        return torch.cat(parts, -1).to(self._flat)
+
+    def split(self, flat: Tensor) -> dict[str, Tensor]:
+        """Vectors [..., P] as views [..., *shape] by name."""
+        parts = flat.split([p.numel() for p in self.parameters.values()], dim=-1)
+        return {name: part.view(*part.shape[:-1], *p.shape)
+                for part, (name, p) in zip(parts, self.parameters.items(), strict=True)}
+
+    def put(self, weights: Tensor) -> None:
+        """Places weights [P] in the module."""
+        self._flat.copy_(weights)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs at the weights last `put`. What the module wrote into its buffers is put back."""
+        _reseed(self._kind)
+        found = self.run(x)
+        for module, name, tensor, value in self._written.values():
+            module._buffers[name] = tensor.copy_(value)
+        return found
+
+    def at(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Outputs with the tensors `named`, differentiable in them; the module's own are not touched."""
+        _reseed(self._kind)
+        fresh = {name: value.clone() for name, (*_, value) in self._written.items()}
+        return functional_call(self.module, {**fresh, **named}, (x,))
+
+    def calibrate(self, run: Callable[[], object]) -> None:
+        """In recalibrated mode: takes the batch statistics of the train-mode pass that `run` makes."""
+        if not self._recalibrated:
+            return
+        self._statistics.clear()
+        self.module.train()
+        try:
+            run()
+        finally:
+            self.module.eval()
 
 
 class Objective:
-    """Loss, accuracy and Hessian products of a classifier on samples x [N, ...] with labels y [N].
+    """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
 
-    buffers: put in place of the model's own, by name. mode: "train" takes batch statistics over all N samples as one
-    batch and leaves running ones alone; dropout draws the same mask at every point. path: "plain" or "folded", which
-    agree to rounding.
+    buffers: put in place of the model's own tensors, frozen parameters too, by name. mode: "eval"; "train", which takes
+    batch statistics over all N samples as one batch and leaves running ones alone; or "recalibrated", which runs the
+    network in eval mode with the batch statistics of `calibration` [M, ...] at these very weights (x itself if None).
+    Samples pass in chunks by a fixed rule; in train mode all at once. Dropout draws the same mask at every point.
+    fields: more numbers to take from the same outputs, by name; accuracy is always among them. precision: of the
+    arithmetic; "float32" leaves the model's own. `again(precision=...)` is the same objective in another precision.
     """
 
     def __init__(self, model: nn.Module, buffers: Mapping[str, Tensor], x: Tensor, y: Tensor,
-                 mode: Literal["eval", "train"] = "eval", device: str = "cpu", path: str = "plain"):
-        self._model = copy.deepcopy(model).to(device).train(mode == "train")
-        own = dict(self._model.named_buffers())
-        with torch.no_grad():
-            for name, tensor in buffers.items():
-                own[name].copy_(tensor)
-        _forget_running_statistics(self._model)
-        if path == "folded":
-            fold(self._model)
-        self.device, self.samples = device, len(y)
-        pieces = len(y) if mode == "train" else CHUNK[device]
-        self._chunks = list(zip(x.to(device).split(pieces), y.to(device).split(pieces), strict=True))
-        self._parameters = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
-        self._flat = torch.cat([p.detach().reshape(-1) for p in self._parameters.values()])
-        for parameter, place in zip(self._parameters.values(), self._split(self._flat), strict=True):
-            parameter.data = place
+                 mode: Literal["eval", "train", "recalibrated"] = "eval", device: str = "cpu", *,
+                 criterion: Criterion | None = None, fields: Mapping[str, Criterion] = NONE,
+                 precision: str = "float32", calibration: Tensor | None = None):
+        self.mode, self.device, self.samples = mode, str(device), len(y)
+        # a CPU has no tf32: float32 is what it computes then, and what is said
+        self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
+        self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
+        self.again = partial(Objective, model, buffers, x, y, mode, device, criterion=criterion, fields=fields,
+                               calibration=calibration)
+        private = _private(model, buffers, device, precision)
+        # before its batch norms are told to note their statistics, which no copy would do for itself
+        self._pattern = copy.deepcopy(private).train(mode == "train")
+        self.network = Network(private, device, mode)
+        self.calibration = self.placed(x if calibration is None else calibration)
+        self.inputs, self.targets = self.placed(x), y.to(device)
+        self.chunk = len(y) if mode == "train" else self._even(self._most())
+
+    @property
+    def model(self) -> nn.Module:
+        """The private network."""
+        return self.network.module
+
+    @property
+    def kind(self) -> str:
+        """"cpu" or "cuda"."""
+        return torch.device(self.device).type
+
+    @property
+    def chunks(self) -> list[tuple[Tensor, Tensor]]:
+        """Samples and targets that pass through the network together, in order; the last may be shorter."""
+        return list(zip(self.inputs.split(self.chunk), self.targets.split(self.chunk), strict=True))
+
+    def _most(self) -> int:
+        """How many samples may pass together in eval mode."""
+        if _has_convolutions(self.model):
+            return max(1, PIXELS[self.kind] // self.inputs[0, 0].numel())
+        return TOGETHER[self.kind]
+
+    def _even(self, most: int) -> int:
+        """Samples in a chunk, at most so many, such that the last is hardly shorter than the others."""
+        return math.ceil(self.samples / math.ceil(self.samples / most))
+
+    def placed(self, x: Tensor) -> Tensor:
+        """Samples on the objective's device, in its type."""
+        return x.to(self.device, torch.float64 if self.precision == "float64" and x.is_floating_point() else x.dtype)
+
+    # --- weights -----------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Of the trainable tensors, in the model's own order."""
+        return list(self.network.parameters)
 
     @property
     def size(self) -> int:
         """P, how many trainable weights there are."""
-        return self._flat.numel()
+        return self.network.size
 
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The trainable tensors of `weights` as one vector [P] on the objective's device."""
-        return torch.cat([weights[name].reshape(-1) for name in self._parameters]).to(self.device)
+        """The trainable tensors of `weights` as one vector [P], on the objective's device and in its precision."""
+        return self.network.flat({name: weights[name].to(self.device) for name in self.names})
 
-    def _split(self, flat: Tensor) -> list[Tensor]:
-        parts = flat.split([p.numel() for p in self._parameters.values()])
-        return [part.view(p.shape) for part, p in zip(parts, self._parameters.values(), strict=True)]
+    def split(self, flat: Tensor) -> dict[str, Tensor]:
+        """Vectors [..., P] as views [..., *shape] by name."""
+        return self.network.split(flat)
 
-    @torch.inference_mode()
-    def measure(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and accuracy in percent at weights [P]: two scalars, left on the device."""
-        self._flat.copy_(weights)
-        loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        hits = torch.zeros((), dtype=torch.float64, device=self.device)
-        for x, y in self._chunks:
-            with fixed_masks(self.device):
-                logits = self._model(x)
-            loss += _total(logits, y)
-            hits += (logits.argmax(1) == y).sum()
-        return loss / self.samples, 100 * hits / self.samples
+    # --- values ------------------------------------------------------------------------------------------------------
 
-    def product(self, weights: Tensor) -> Callable[[Tensor], Tensor]:
-        """The function v [P] -> H v [P], with the Hessian H at weights [P].
+    def copied(self) -> nn.Module:
+        """One more private network, in the objective's precision and in eval or train mode."""
+        return copy.deepcopy(self._pattern)
 
-        The gradient's graph is built once and kept, so that a product is one pass back through it (Pearlmutter 1994).
+    def outputs(self, named: Mapping[str, Tensor], x: Tensor, folded: bool = False) -> Tensor:
+        """What the network returns for samples x with the trainable tensors `named`: differentiable in them.
+
+        folded: in eval mode, with its batch norms folded into the layers before them: the same function of the same
+        weights, with fewer operations.
         """
-        leaves = [part.detach().clone().requires_grad_() for part in self._split(weights)]
-        kept = [self._gradient(leaves, *chunk) for chunk in self._chunks] if self.samples <= KEPT else None
+        with self.setting():
+            if folded and self.mode == "eval":
+                return self._folded.at(self.fused.weights(named), x)
+            self.network.calibrate(lambda: self.network.at(named, self.calibration))
+            return self.network.at(named, x)
 
-        def times(v: Tensor) -> Tensor:
-            total = torch.zeros_like(weights)
-            parts = self._split(v.to(weights))
-            for gradient in kept or (self._gradient(leaves, *chunk) for chunk in self._chunks):
-                total += _pulled(gradient, leaves, parts)
-            return total
-        return times
+    def passed(self, weights: Tensor) -> Tensor:
+        """What the network returns for all samples [N, ...] at weights [P], by the plain loop over the chunks."""
+        with torch.inference_mode(), self.setting():
+            self.network.put(weights)
+            self.network.calibrate(lambda: self.network(self.calibration))
+            return torch.cat([self.network(x) for x, _ in self.chunks])
 
-    def _gradient(self, leaves: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(self._parameters, leaves, strict=True))
-        with torch.enable_grad(), fixed_masks(self.device):
-            loss = _total(torch.func.functional_call(self._model, named, (x,)), y) / self.samples
-            return torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The criterion for each sample, float64 [N]. Raises SceneError if the user's gives another shape."""
+        return _each("criterion", self.criterion, outputs, y)
+
+    def numbers(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Per-sample numbers, float64 [N], by name: `loss`, `accuracy`, the other fields. Raises as `losses` does."""
+        return {"loss": self.losses(outputs, y),
+                **{name: _each("fields", function, outputs, y) for name, function in self.fields.items()}}
+
+    @cached_property
+    def fused(self) -> Fused:
+        """The network with its batch norms folded: only in eval mode."""
+        return Fused(self.network.module, self.inputs[:2])
+
+    @cached_property
+    def _folded(self) -> Network:
+        return Network(self.fused.model, self.device, "eval")
+
+    # --- settings ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def setting(self) -> Iterator[None]:
+        """Inside, the network computes in the objective's precision, with one fixed stream of random numbers."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(fixed_masks(self.device))
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))     # the others have no second derivative
+            if self.precision == "bf16":
+                stack.enter_context(torch.autocast(self.kind, torch.bfloat16))
+            if self.precision == "tf32":
+                stack.enter_context(_tf32())
+            yield
 
 
-def _total(logits: Tensor, y: Tensor) -> Tensor:
-    # float64: the sum then rounds no more than the network did, and a loss beyond float32's exp stays finite
-    return F.cross_entropy(logits.double(), y, reduction="sum")
+# --- per-sample numbers ----------------------------------------------------------------------------------------------
+
+def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """-log of the probability of the right class [N]; with more dimensions [N, C, ...], their mean for each sample."""
+    # float64: a loss beyond float32's exp stays finite, and the sum rounds no more than the network did
+    each = F.cross_entropy(outputs.double(), y.double() if y.is_floating_point() else y, reduction="none")
+    return each.flatten(1).mean(1) if each.dim() > 1 else each
 
 
-def _pulled(gradient: tuple[Tensor, ...], leaves: list[Tensor], v: list[Tensor]) -> Tensor:
-    """sum over i of v_i d(gradient_i) / d(leaves), flat; a gradient that depends on no weight adds nothing."""
-    live = [(g, part) for g, part in zip(gradient, v, strict=True) if g.requires_grad]
-    if not live:
-        return torch.cat([torch.zeros_like(leaf).reshape(-1) for leaf in leaves])
-    outputs, cotangents = zip(*live, strict=True)
-    columns = torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True, materialize_grads=True)
-    return torch.cat([column.reshape(-1) for column in columns])
+def entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """The entropy, in nats, of the probabilities that the network gives to the classes [N]."""
+    p = F.softmax(outputs.double(), 1)
+    each = -torch.xlogy(p, p).sum(1)
+    return each.flatten(1).mean(1) if each.dim() > 1 else each
 
 
-def _forget_running_statistics(model: nn.Module) -> None:
-    """In train mode running statistics are neither used nor updated."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase) and module.training:
-            module.track_running_stats = False
+def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
+    """100 for each sample whose class is the right one, else 0 [N]; NaN where the targets are no classes."""
+    if y.is_floating_point() or outputs.dim() < 2 or outputs.shape[:1] + outputs.shape[2:] != y.shape:
+        return outputs.new_full((len(y),), torch.nan, dtype=torch.float64)
+    each = 100 * (outputs.argmax(1) == y).double()
+    return each.flatten(1).mean(1) if each.dim() > 1 else each
 
+
+BUILT_IN: Mapping[str, Criterion] = MappingProxyType(
+    {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy})
+"""What has a name in a scene. In each of them a sample's number depends on that sample alone."""
+
+
+def _each(key: str, function: Criterion, outputs: Tensor, y: Tensor) -> Tensor:
+    found = function(outputs, y)
+    if not isinstance(found, Tensor) or found.shape != (len(y),):
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise SceneError(f"loss.{key}: {getattr(function, '__name__', function)} returned {shape} for {len(y)} "
+                         f"samples; it must return a tensor of one number for each, [{len(y)}]")
+    return found.double()
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def fixed_masks(device: str) -> Iterator[None]:
     """Inside, torch's random numbers start from the same place every time; afterwards they go on as if unused."""
     with torch.random.fork_rng(devices=[torch.device(device)] if device != "cpu" else [], device_type="cuda"):
-        torch.default_generator.manual_seed(0)
-        if device != "cpu":
-            torch.cuda.manual_seed(0)
+        _reseed(torch.device(device).type)
         yield
+
+
+def _reseed(kind: str) -> None:
+    torch.default_generator.manual_seed(0)
+    if kind == "cuda":
+        torch.cuda.manual_seed(0)
+
+
+@contextlib.contextmanager
+def _tf32() -> Iterator[None]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = True
+    try:
+        with cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=True):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch's, or Python's own, says that memory ran out."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        phrase in words for phrase in ("allocate memory", "out of memory", "bad_alloc"))
+
+
+# --- the private network ---------------------------------------------------------------------------------------------
+
+def _private(model: nn.Module, buffers: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
+    """A copy on the device, with the given tensors in place of its own."""
+    private = copy.deepcopy(model).to(device)
+    own = dict(private.named_buffers()) | dict(private.named_parameters())
+    with torch.no_grad():
+        for name, tensor in buffers.items():
+            own[name].copy_(tensor)
+    return private.double() if precision == "float64" else private
+
+
+def moded(module: nn.Module, mode: str) -> dict[nn.Module, list[tuple[Tensor, Tensor]]]:
+    """Puts the module in a mode; returns where its batch norms note their statistics in recalibrated mode."""
+    statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+    module.train(mode == "train")
+    for part in module.modules():
+        if mode == "train" and isinstance(part, _NormBase):
+            part.track_running_stats = False            # running statistics are neither used nor updated
+        if mode == "recalibrated" and isinstance(part, _BatchNorm):
+            part.forward = partial(_recalibrated, part, statistics)
+    return statistics
+
+
+def _has_convolutions(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.conv._ConvNd) for part in module.modules())
+
+
+def _written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor]]:
+    """By full name, every buffer that a pass might write: its owner, name, tensor and value. Batch norms write none."""
+    return {f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
+            for prefix, part in module.named_modules() if not isinstance(part, _BatchNorm)
+            for name, tensor in part.named_buffers(recurse=False)}
+
+
+def _recalibrated(norm: _BatchNorm, statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]], x: Tensor) -> Tensor:
+    """Batch norm that notes its batch's statistics in train mode, and uses what it noted in eval mode."""
+    if norm.training:
+        var, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
+        statistics.setdefault(norm, []).append((mean, var))
+    elif norm in statistics:
+        # a norm that is passed more than once has one pair of running statistics: the mean of its passes
+        mean, var = (torch.stack(parts).mean(0) for parts in zip(*statistics[norm], strict=True))
+    else:
+        mean, var = norm.running_mean, norm.running_var
+    # written out: torch's own batch norm does not differentiate by the statistics it is given
+    scale = (var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+    shape = (1, -1, *(1,) * (x.dim() - 2))
+    return x * scale.view(shape) + shift.view(shape)

@@ -1,16 +1,25 @@
-"""Which loss the landscape shows: of how many training images, and how the network is run on them."""
+"""Which loss the landscape shows: of what, over how many training images, how the network is run, and by which path.
 
-from typing import TYPE_CHECKING, Annotated, Literal
+A path is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
+so that the same scene gives the same bytes on a busy machine; a scene may name another.
+"""
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ..errors import RunError
+from ..functions import Function, word_or_function
 from ..spec import Record
+from ..training.models import Mlp, Model
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor, nn
 
     from ..training.data import Data
+    from .network import Objective
 
 
 def _subset(given: int | str) -> int | str:
@@ -29,25 +38,110 @@ def _subset(given: int | str) -> int | str:
 
 Subset = Annotated[int | str, BeforeValidator(_subset), WithJsonSchema(
     {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]})]
+Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
+Extra = Annotated[str | Function, *word_or_function("entropy")]
+Path = Literal["plain", "fused", "wide", "shared", "vmap", "compiled"]
+PATHS: tuple[str, ...] = get_args(Path)
+MEASURED = ("loss", "accuracy", "losses")
+"""The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
 
 
 class Loss(Record):
-    """The mean cross-entropy over a fixed subset of the training images.
+    """The mean of a criterion over a fixed subset of the training images, and other means from the same passes.
 
     subset: a count or a share of the images, the first of a shuffle by `seed`. mode: `eval` normalises by the run's
-    own running statistics; `train` by those of the whole subset as one batch, with one fixed dropout mask.
+    own running statistics; `train` by those of the whole subset as one batch, with one fixed dropout mask;
+    `recalibrated` is eval mode with the statistics of these very weights, taken anew at every point on `calibration`
+    images of the same shuffle (the subset's own if not given). criterion: cross-entropy, or a function of the user's,
+    (outputs [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose
+    mean is kept. keep_samples: each sample's loss is kept too. precision: of the arithmetic. path: how the values are
+    computed; by the rule of `choose` if not given. sampling: `preview` measures few points and interpolates the rest.
     """
 
     subset: Subset = "100%"
     seed: int = Field(0, ge=0)
-    mode: Literal["eval", "train"] = "eval"
+    mode: Literal["eval", "train", "recalibrated"] = "eval"
+    calibration: Subset | None = None
+    criterion: Criterion = "cross-entropy"
+    fields: tuple[Extra, ...] = ()
+    keep_samples: bool = False
+    precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
+    path: Path | None = None
+    sampling: Literal["exact", "preview"] = "exact"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "Loss":
+        if self.calibration is not None and self.mode != "recalibrated":
+            raise ValueError(f"calibration images are for mode: recalibrated, not {self.mode}; "
+                             f"take the key out or change the mode")
+        if self.path == "fused" and self.mode != "eval":
+            raise ValueError(f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
+                             f"leave the path out, or write path: wide")
+        if self.keep_samples and self.sampling == "preview":
+            raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
+        names = [*MEASURED, *map(_name, self.fields)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two fields would be called '{twice}'; rename the function or take one out")
+        return self
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Of all means that are measured: loss, accuracy, then `fields`, a function by its own name."""
+        return ("loss", "accuracy", *map(_name, self.fields))
 
     def samples(self, data: "Data") -> "np.ndarray":
         """Indices of the images that are used. Raises RunError if the data holds fewer."""
+        return self._first(self.subset, "subset", data)
+
+    def calibrating(self, data: "Data") -> "np.ndarray":
+        """Indices of the images that statistics are taken on. Raises RunError if the data holds fewer."""
+        return self.samples(data) if self.calibration is None else self._first(self.calibration, "calibration", data)
+
+    def _first(self, subset: int | str, key: str, data: "Data") -> "np.ndarray":
         import numpy as np
         total = len(data.train_y)
-        share = isinstance(self.subset, str)
-        count = max(1, round(float(self.subset[:-1]) / 100 * total)) if share else self.subset
+        share = isinstance(subset, str)
+        count = max(1, round(float(subset[:-1]) / 100 * total)) if share else subset
         if count > total:
-            raise RunError(f"loss.subset: {count} images are asked for, the training set holds {total}")
+            raise RunError(f"loss.{key}: {count} images are asked for, the training set holds {total}")
         return np.random.default_rng(self.seed).permutation(total)[:count]
+
+    def objective(self, model: "nn.Module", buffers: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor",
+                  device: str = "cpu", calibration: "Tensor | None" = None) -> "Objective":
+        """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
+
+        buffers: of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
+        """
+        from .network import BUILT_IN, Objective
+        take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
+        return Objective(model, buffers, x, y, self.mode, device, precision=self.precision, calibration=calibration,
+                         criterion=take(self.criterion), fields={_name(f): take(f) for f in self.fields})
+
+
+def _name(field: str | Function) -> str:
+    return field if isinstance(field, str) else field.name.rpartition(":")[2].rpartition(".")[2]
+
+
+def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+    """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
+    chain = isinstance(model, Mlp)
+    names = {"fused": loss.mode == "eval" and not chain, "wide": device == "cpu" and not chain, "shared": chain,
+             "vmap": chain or device == "cuda"}
+    return ("plain", *(name for name, fits in names.items() if fits))
+
+
+def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
+    """The path that computes this loss, and why. The same for the same records on the same kind of device.
+
+    moves_norms: whether the directions move the weights of batch norms.
+    """
+    if loss.path is not None:
+        return loss.path, "named by the scene"
+    if isinstance(model, Mlp):
+        return "shared", "the first layer is linear in the weights and is passed once for all points"
+    if loss.mode == "eval":
+        where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"
+        return "fused", f"eval mode: batch norms are folded into the layers before them, {where}"
+    if device == "cpu":
+        return "wide", "batch statistics change from point to point; kernels for small pictures, channels last"
+    return "plain", "batch statistics change from point to point; a GPU's own kernels"

@@ -1,4 +1,4 @@
-"""A slice named by records alone, and the two pieces of work on it: rows of the loss grid, points of the Hessian's.
+"""A slice named by records alone, and the pieces of work on it: rows of the loss and of the curvature, probes.
 
     f(alpha, beta) = L(theta + alpha delta + beta eta)
 
@@ -13,44 +13,45 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MachineError
 from ..field import Grid
 from ..files import read_json
-from ..spec import Record
+from ..spec import Record, digest
 from ..training import checkpoints
-from ..training.models import Mlp, Model
+from ..training.models import Model
 from ..training.recipe import Run
-from .directions import Directions, Plane, Trail
-from .hessian import extremes
-from .objective import Loss
+from .directions import Directions, Trail
+from .hessian import Convexity, lockstep
+from .objective import Loss, choose
+from .planar import planar
+from .prepared import Kept, kept
+from .spectrum import probed
 from .sweeps import existing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .evaluator import Evaluator
     from .network import Objective
+    from .products import Derivatives
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the numbers change for the same inputs."""
 
 
 class Slice(Record):
     """One centre with its plane and the way its loss is measured.
 
-    folder: where the run's checkpoints lie. grid: the points; for eigenvalues their own, coarser one.
+    folder: where the run's checkpoints lie. prepared: where vectors and samples are kept between processes. grid: the
+    points; for eigenvalues their own, coarser one.
     """
 
     run: Run
     folder: str
+    prepared: str
     epoch: float
     directions: Directions
     loss: Loss
     grid: Grid
-
-
-def path(model: Model, device: str) -> str:
-    """The way loss values are computed, by a fixed rule, never by a timing: it is part of what names them."""
-    return "folded" if device == "cpu" and not isinstance(model, Mlp) else "plain"
 
 
 def device_kind() -> str:
@@ -61,111 +62,260 @@ def device_kind() -> str:
     return device().type
 
 
+# --- what the numbers depend on --------------------------------------------------------------------------------------
+
 def identity(slice: Slice) -> dict[str, Any]:
     """The resolved inputs of all numbers on this slice, for a shelf's key. Raises SceneError if an epoch is missing."""
+    path, _ = _path(slice)
+    return {"version": VERSION, **_plane_identity(slice), **_samples_identity(slice), **_loss_identity(slice.loss),
+            "grid": slice.grid.model_dump(mode="json"), "path": path}
+
+
+def how(what: str, convexity: Convexity | None) -> dict[str, Any]:
+    """What the numbers of one kind depend on beside their slice."""
+    kept = {"loss": set(), "convexity": {"tol", "seed", "ignore"}, "spectrum": {"ignore", "spectrum"}}[what]
+    return convexity.model_dump(mode="json", include=kept) if kept else {}
+
+
+def chosen_path(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
+    """The name of the way loss values are computed, and why it was taken: a fixed rule, or the scene's own wish."""
+    moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
+    return choose(model, loss, moves_norms, device_kind())
+
+
+def _path(slice: Slice) -> tuple[str, str]:
+    return chosen_path(slice.run.recipe.model, slice.directions, slice.loss)
+
+
+def _plane_identity(slice: Slice) -> dict[str, Any]:
     index = checkpoints.index(Path(slice.folder))
     epoch = existing(slice.epoch, tuple(index))
     used = sorted({epoch, *(existing(e, tuple(index)) for e in slice.directions.uses(tuple(index), epoch))})
-    device = device_kind()
-    return {
-        "version": VERSION,
-        "model": slice.run.recipe.model.model_dump(mode="json"),
-        "data": read_json(Path(slice.folder) / "run.json")["data"],
-        "epoch": epoch,
-        "weights": {f"{e:g}": index[e]["weights"] for e in used},
-        "directions": slice.directions.model_dump(mode="json"),
-        "loss": slice.loss.model_dump(mode="json"),
-        "grid": slice.grid.model_dump(mode="json"),
-        "device": device,
-        "path": path(slice.run.recipe.model, device),
-    }
+    return {"model": slice.run.recipe.model.model_dump(mode="json"), "epoch": epoch,
+            "weights": {f"{e:g}": index[e]["weights"] for e in used},
+            "directions": slice.directions.model_dump(mode="json")}
 
 
-def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Loss and accuracy in percent, float64 [rows, points], on rows first to (not including) last of the grid.
+def _samples_identity(slice: Slice) -> dict[str, Any]:
+    wanted = slice.loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
+    return {"data": read_json(Path(slice.folder) / "run.json")["data"], "samples": wanted}
 
-    A row is one beta, ascending; its values go by alpha. inf and NaN stay as measured.
-    """
+
+def _loss_identity(loss: Loss) -> dict[str, Any]:
+    device, how = device_kind(), loss.model_dump(mode="json", exclude={"path", "subset", "seed", "calibration"})
+    return {"loss": how, "device": device}
+
+
+def plane_key(slice: Slice) -> str:
+    """What names the slice's three vectors."""
+    # directions of curvature depend on the loss too, and on the device that found them
+    more = (_samples_identity(slice), _loss_identity(slice.loss)) if slice.directions.kind == "hessian" else ()
+    return digest("plane", VERSION, _plane_identity(slice), *more)
+
+
+def samples_key(slice: Slice) -> str:
+    """What names the images and labels of the slice's loss."""
+    return digest("samples", VERSION, _samples_identity(slice))
+
+
+# --- what a slice needs in memory ------------------------------------------------------------------------------------
+
+def plane(slice: Slice) -> Kept:
+    """theta, delta and eta [P], float32, with the plane's facts."""
+    return kept(Path(slice.prepared) / "planes" / plane_key(slice), lambda: _made_plane(slice))
+
+
+def samples(slice: Slice) -> Kept:
+    """x [N, ...] and y [N] of the loss, and `calibration` [M, ...] if its mode has them."""
+    return kept(Path(slice.prepared) / "samples" / samples_key(slice), lambda: _made_samples(slice))
+
+
+def _made_plane(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from ..training.evaluate import repeatable
+    folder = Path(slice.folder)
+    trail = Trail(checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights,
+                  lambda epoch: objective(slice, epoch))
+    with repeatable():
+        found = slice.directions.plane(trail, slice.epoch)
+        order = objective(slice)
+        vectors = {"theta": trail.weights(slice.epoch), "delta": found.delta, "eta": found.eta}
+        arrays = {name: order.flat(part).float().cpu().numpy() for name, part in vectors.items()}
+    return arrays, {"cosine": found.cosine, **found.facts}
+
+
+def _made_samples(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    data = slice.run.recipe.data.load()
+    chosen = slice.loss.samples(data)
+    arrays = {"x": data.train_x[chosen], "y": data.train_y[chosen]}
+    if slice.loss.calibration is not None:
+        arrays["calibration"] = data.train_x[slice.loss.calibrating(data)]
+    return arrays, {"shape": data.shape, "classes": data.classes}
+
+
+def objective(slice: Slice, epoch: float | None = None) -> "Objective":
+    """The loss as a function of flat weights, with the buffers of the slice's epoch, or of another."""
     import torch
-
-    from ..training.evaluate import repeatable
-    made, axis = _prepared(slice), slice.grid.axis
-    with repeatable():
-        measured = [made.objective.measure(made.at(alpha, axis[row])) for row in range(*rows) for alpha in axis]
-        values = torch.stack([torch.stack(pair) for pair in measured]).cpu().numpy()
-    loss, accuracy = values.T.reshape(2, -1, slice.grid.points).copy()
-    return {"loss": loss, "accuracy": accuracy}
-
-
-def extremes_points(slice: Slice, tol: float, seed: int, points: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Both ends of the Hessian's spectrum at points first to (not including) last of the grid, counted row by row.
-
-    `lambda_min`, `lambda_max` float64; `converged` bool; `products` int: how many each point took.
-    """
-    from ..training.evaluate import repeatable
-    made, axis = _prepared(slice), slice.grid.axis
-    with repeatable():
-        found = [extremes(made.objective.product(made.at(axis[i % len(axis)], axis[i // len(axis)])),
-                          made.objective.size, seed, tol, made.objective.device) for i in range(*points)]
-    return {name: np.array([getattr(one, name) for one in found])
-            for name in ("lambda_min", "lambda_max", "converged", "products")}
-
-
-def facts(slice: Slice) -> dict[str, float | int | str]:
-    """What a report may say of the slice: parameters, samples, path, cosine and the directions' own facts."""
-    made = _prepared(slice)
-    return {"parameters": made.objective.size, "samples": made.objective.samples,
-            "path": path(slice.run.recipe.model, made.objective.device), "cosine": made.plane.cosine,
-            **made.plane.facts}
+    found = samples(slice)
+    tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
+    model = slice.run.recipe.model.build(tuple(found.facts["shape"]), found.facts["classes"])
+    folder = Path(slice.folder)
+    centre = checkpoints.load(folder, existing(slice.epoch if epoch is None else epoch, checkpoints.epochs(folder)))
+    return slice.loss.objective(model, centre.buffers, tensors["x"], tensors["y"], device_kind(),
+                                tensors.get("calibration"))
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A slice in memory: the objective, and theta, delta, eta as flat vectors on its device."""
+class _Vectors:
+    """theta, delta and eta [P] on the objective's device and in its precision."""
 
-    objective: "Objective"
-    plane: Plane
     theta: "Tensor"
     delta: "Tensor"
     eta: "Tensor"
 
     def at(self, alpha: float, beta: float) -> "Tensor":
-        return self.theta.add(self.delta, alpha=float(alpha)).add_(self.eta, alpha=float(beta))
+        return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
+
+
+@dataclass(frozen=True, eq=False)
+class _Curvature:
+    """What Hessians of a slice are measured with."""
+
+    objective: "Objective"
+    derivatives: "Derivatives"
+    vectors: _Vectors
+
+
+def _vectors(slice: Slice, like: "Objective") -> _Vectors:
+    import torch
+    arrays = plane(slice).arrays
+    return _Vectors(*(like.placed(torch.from_numpy(arrays[name])) for name in ("theta", "delta", "eta")))
 
 
 @lru_cache(maxsize=4)
-def _prepared(slice: Slice) -> _Prepared:
-    from ..training.evaluate import repeatable
-    folder = Path(slice.folder)
-    trail = Trail(checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights)
-    theta = checkpoints.load(folder, existing(slice.epoch, trail.epochs))
-    with repeatable():
-        plane = slice.directions.plane(trail, slice.epoch)
-        plain, chosen = _objectives(slice, theta)
-        made = _Prepared(chosen, plane, *(chosen.flat(part) for part in (theta.weights, plane.delta, plane.eta)))
-        for alpha, beta in ((0, 0), (1, 0), (0, 1)) if chosen is not plain else ():
-            _agree(*(float(objective.measure(made.at(alpha, beta))[0]) for objective in (plain, chosen)))
-    return made
+def _evaluator(slice: Slice) -> "Evaluator":
+    from .evaluator import Evaluator
+    made = objective(slice)
+    vectors = _vectors(slice, made)
+    return Evaluator(made, vectors.theta, vectors.delta, vectors.eta, _path(slice)[0], slice.loss.keep_samples)
 
 
-def _objectives(slice: Slice, checkpoint: checkpoints.Checkpoint) -> "tuple[Objective, Objective]":
-    """The objective on the plain path and on the chosen one; the same object if that is plain too."""
+@lru_cache(maxsize=4)
+def _curvature(slice: Slice, ignore: str) -> _Curvature:
+    from .products import Derivatives
+    made = objective(slice)
+    return _Curvature(made, Derivatives(made, ignore), _vectors(slice, made))
+
+
+# --- pieces of work --------------------------------------------------------------------------------------------------
+
+def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Each field of the loss, float64 [rows, points], on rows first to (not including) last of the grid.
+
+    A row is one beta, ascending; its values go by alpha. inf and NaN stay as measured. `losses` is
+    [rows, points, samples] if the loss keeps its samples.
+    """
     import torch
 
-    from .network import Objective
-    recipe, device = slice.run.recipe, device_kind()
-    data = recipe.data.load()
-    samples = slice.loss.samples(data)
-    x, y = (torch.from_numpy(part[samples]) for part in (data.train_x, data.train_y))
-    model = recipe.model.build(data.shape, data.classes)
-    name = path(recipe.model, device)
-    plain, *rest = (Objective(model, checkpoint.buffers, x, y, slice.loss.mode, device, which)
-                    for which in dict.fromkeys(("plain", name)))
-    return plain, *(rest or [plain])
+    from ..training.evaluate import repeatable
+    evaluator, axis = _evaluator(slice), slice.grid.axis
+    with repeatable():
+        found = [evaluator.row(axis, float(axis[row])) for row in range(*rows)]
+        return {name: torch.stack([one[name] for one in found]).double().cpu().numpy() for name in found[0]}
 
 
-def _agree(plain: float, chosen: float) -> None:
-    """Raises MachineError unless two paths give the same loss, to far more than their rounding."""
-    if not np.isclose(plain, chosen, rtol=1e-3, equal_nan=True):
-        raise MachineError(f"two ways to compute the same loss give {plain:g} and {chosen:g}: "
-                           f"a kernel of the installed torch is wrong; try another version of it")
+def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
+    """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
+    from ..training.evaluate import repeatable
+    from .preview import preview
+    evaluator = _evaluator(slice)
+
+    def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        return np.array([float(evaluator.row([alpha], beta)["loss"][0])
+                         for alpha, beta in zip(alphas.tolist(), betas.tolist(), strict=True)])
+    with repeatable():
+        values, measured = preview(measure, slice.grid)
+    return {"loss": values, "measured": measured.astype(np.float64)}
+
+
+CURVATURE = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "kappa_max")
+"""What is measured at a point of the Hessian's grid: both ends of its spectrum, and of the plane's own 2 x 2."""
+
+
+def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Each of `CURVATURE`, float64 [rows, points], on rows first to (not including) last of the grid."""
+    import torch
+
+    from ..training.evaluate import repeatable
+    made, axis = _curvature(slice, convexity.ignore), slice.grid.axis
+    points = [(float(alpha), float(axis[row])) for row in range(*rows) for alpha in axis]
+    groups = [points[i:i + made.derivatives.together] for i in range(0, len(points), made.derivatives.together)]
+    with repeatable():
+        found = [_group(made, torch.stack([made.vectors.at(*point) for point in group]), convexity)
+                 for group in groups]
+    values = np.concatenate(found).reshape(-1, len(axis), len(CURVATURE))
+    return {name: values[..., i] for i, name in enumerate(CURVATURE)}
+
+
+def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.ndarray:
+    """`CURVATURE` at points [B, P] that are differentiated together: [B, 6]."""
+    whole = made.derivatives.products(points)
+
+    def products(some):
+        return whole if len(some) == len(points) else made.derivatives.products(points[list(some)])
+    found = lockstep(products, len(points), made.derivatives.size, convexity.seed, convexity.tol,
+                     str(points.device))
+    delta, eta = (made.derivatives.restricted(part) for part in (made.vectors.delta, made.vectors.eta))
+    kappas = planar(whole, delta, eta, len(points))
+    return np.array([[one.lambda_min, one.lambda_max, one.converged, one.products, *kappa]
+                     for one, kappa in zip(found, kappas, strict=True)])
+
+
+def spectrum_probes(slice: Slice, convexity: Convexity, probes: tuple[int, int]) -> dict[str, np.ndarray]:
+    """`ritz` and `weight` [probes, steps] of the Hessian at the centre, by probes first to (not including) last."""
+    from ..training.evaluate import repeatable
+    made = _curvature(slice, convexity.ignore)
+    with repeatable():
+        product = made.derivatives.products(made.vectors.theta[None])
+        return probed(product, made.derivatives.size, convexity.spectrum, str(made.vectors.theta.device),
+                      range(*probes))
+
+
+def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, float | int | str]:
+    """What a report may say of a slice: parameters, samples, path and why, the error of another precision than
+    float32, the gradient's norm at the centre, cosine and the directions' own facts.
+    """
+    from ..training.evaluate import repeatable
+    known = dict(plane(slice).facts)
+    with repeatable():
+        if what == "loss":
+            evaluator = _evaluator(slice)
+            path, why = _path(slice)
+            return known | {"parameters": evaluator.objective.size, "samples": evaluator.objective.samples,
+                            "path": path, "why": why, **_precision(evaluator, slice)}
+        made = _curvature(slice, convexity.ignore)
+        theta, derivatives = made.vectors.theta, made.derivatives
+        gradient = derivatives.gradients(theta[None])
+        losses = made.objective.losses(made.objective.passed(theta), made.objective.targets)
+        return known | {"parameters": derivatives.size, "samples": made.objective.samples,
+                        "gradient_norm": float(gradient.double().norm()), "centre_loss": float(losses.mean())}
+
+
+def _precision(evaluator: "Evaluator", slice: Slice) -> dict[str, float | str]:
+    """What a scene that does not compute in float32 pays for it, at the centre and at two edges of the grid."""
+    if slice.loss.precision == "float32":
+        return {}
+    edge = slice.grid.range[1]
+    return {"precision": evaluator.objective.precision,
+            "precision_error": evaluator.precision_error(((0.0, 0.0), (edge, 0.0), (0.0, edge)))}
+
+
+def subset_errors(slice: Slice) -> list[tuple[float, float, float, float]]:
+    """(alpha, beta, loss over the subset, loss over all training images) at corners, edges and centre of the grid."""
+    from ..training.evaluate import repeatable
+    whole = slice.model_copy(update={"loss": slice.loss.model_copy(update={"subset": "100%", "keep_samples": False})})
+    few = [float(slice.grid.axis[i]) for i in (0, slice.grid.points // 2, -1)]
+    with repeatable():
+        part, full = (np.stack([_evaluator(one).row(few, beta)["loss"].cpu().numpy() for beta in few])
+                      for one in (slice, whole))
+    return [(alpha, beta, float(part[i, j]), float(full[i, j]))
+            for i, beta in enumerate(few) for j, alpha in enumerate(few)]

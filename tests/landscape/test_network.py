@@ -1,5 +1,6 @@
 import copy
 import math
+import sys
 from itertools import pairwise
 
 import pytest
@@ -7,10 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from studio.errors import SceneError
 from studio.landscape import network
-from studio.landscape.network import Objective
+from studio.landscape.network import Objective, accuracy, cross_entropy, entropy
 
 N, CLASSES = 7, 3
+DOUBLE = dict(dtype=torch.float64)
 
 
 class Tied(nn.Module):
@@ -37,6 +40,53 @@ class Careless(nn.Module):
         return self.used(F.dropout(x.flatten(1), 0.5, self.training))
 
 
+class Writing(nn.Module):
+    """Counts its passes in a buffer that it uses, and follows its inputs in another that it replaces."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, CLASSES)
+        self.register_buffer("passes", torch.zeros(1))
+        self.register_buffer("middle", torch.zeros(8), persistent=False)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        self.passes.add_(1)
+        self.middle = 0.9 * self.middle + 0.1 * x.detach().mean(0)
+        return self.layer(x - self.middle) * self.passes
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.leave = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, CLASSES)
+
+    def forward(self, x):
+        return self.leave(self.memory(x.flatten(2))[0][:, -1])
+
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.leave = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        x = x.flatten(2)
+        return self.leave(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+class Deciding(nn.Module):
+    """Takes its path by its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(8, CLASSES), nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.one(x) if float(self.one(x).sum()) > 0 else self.other(x)
+
+
 def convolutional() -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(),
                          nn.Linear(12, CLASSES))
@@ -51,14 +101,21 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
 
 
+def frozen() -> nn.Module:
+    model = convolutional()
+    model[0].requires_grad_(False)
+    return model
+
+
 NETS = {"convolution and batch norm": convolutional, "layer norm and dropout": layered, "tied weights": Tied,
-        "unused layer": Careless}
+        "unused layer": Careless, "written buffers": Writing, "LSTM": Recurrent, "attention": Attentive,
+        "a path by the data": Deciding, "frozen layer": frozen}
 
 
 @pytest.fixture
 def samples():
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(N, 2, 2, 2, dtype=torch.float64, generator=generator)
+    x = torch.randn(N, 2, 2, 2, generator=generator, **DOUBLE)
     return x, torch.randint(CLASSES, (N,), generator=generator)
 
 
@@ -72,124 +129,215 @@ def theta(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
 
 
-def dense(objective: Objective, model: nn.Module, x, y) -> torch.Tensor:
-    """The Hessian by torch's own dense differentiation of the loss written out once more."""
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
+def loss(objective: Objective, weights: torch.Tensor) -> float:
+    return float(objective.losses(objective.passed(weights), objective.targets).mean())
 
-    def loss(vector):
-        parts = vector.split([p.numel() for p in named.values()])
-        weights = {name: part.view(p.shape) for part, (name, p) in zip(parts, named.items(), strict=True)}
-        with network.fixed_masks("cpu"):
-            return F.cross_entropy(torch.func.functional_call(model, {**buffers, **weights}, (x,)), y)
-    return torch.autograd.functional.hessian(loss, theta(model))
+
+def by_hand(model: nn.Module, weights: torch.Tensor, x, y, mode: str) -> torch.Tensor:
+    """Losses of a copy of the model, its weights set one by one, in one batch."""
+    model = copy.deepcopy(model).train(mode == "train")
+    nn.utils.vector_to_parameters(weights, [p for p in model.parameters() if p.requires_grad])
+    with torch.no_grad(), network.fixed_masks("cpu"):
+        return F.cross_entropy(model(x), y, reduction="none")
+
+
+def in_pieces(objective: Objective, of: int) -> Objective:
+    objective.chunk = of
+    return objective
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_products_are_those_of_the_dense_hessian(make, mode, samples):
+def test_values_are_those_of_the_model_itself(make, mode, samples):
     model = net(make)
     objective = Objective(model, {}, *samples, mode)
-    product = objective.product(theta(model))
-    columns = torch.stack([product(v) for v in torch.eye(objective.size, dtype=torch.float64)])
-    # float64 on both sides: differences are rounding
-    torch.testing.assert_close(columns, dense(objective, model.train(mode == "train"), *samples), rtol=1e-9, atol=1e-11)
+    for weights in (theta(model), theta(model) + 0.1):
+        wanted = by_hand(model, weights, *samples, mode)
+        found = objective.losses(objective.passed(weights), objective.targets)
+        named = objective.losses(objective.outputs(objective.split(weights), samples[0]), samples[1])
+        # float64 on all sides: only the order of the sums may differ
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(named.detach(), wanted, rtol=1e-12, atol=1e-13)
 
 
-def test_softmax_regression_has_its_closed_form(samples):
-    x, y = samples
-    model = net(linear)
-    objective = Objective(model, {}, x, y)
-    p = F.softmax(model(x), 1).detach()
-    blocks = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-    wanted = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
-    product = objective.product(theta(model))
-    found = torch.stack([product(v) for v in torch.eye(24, dtype=torch.float64)])
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples):
+    model = net(make).train(mode == "eval")
+    state = {name: b.clone() for name, b in [*model.named_buffers(), *model.named_parameters()]}
+    flags, random = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
+    objective = Objective(model, {}, *samples, mode)
+    weights = theta(model) + 1
+    first = loss(objective, weights)
+    named = {name: part.clone().requires_grad_() for name, part in objective.split(weights).items()}
+    objective.losses(objective.outputs(named, samples[0]), samples[1]).sum().backward()
+    assert loss(objective, weights) == first                   # nothing is left over from point to point
+    assert all(torch.equal(tensor, state[name]) for name, tensor in [*model.named_buffers(), *model.named_parameters()])
+    assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+@pytest.mark.parametrize("make", [convolutional, layered, Tied, Recurrent, Attentive], ids=lambda make: make.__name__)
+def test_outputs_differentiate_as_differences_say(make, mode, samples):
+    model = net(make)
+    objective = Objective(model, {}, *samples, mode)
+    leaf = theta(model).requires_grad_()
+    objective.losses(objective.outputs(objective.split(leaf), samples[0]), samples[1]).mean().backward()
+    v = torch.randn(objective.size, generator=torch.Generator().manual_seed(1), **DOUBLE)
+    step = 1e-6
+    slope = (loss(objective, theta(model) + step * v) - loss(objective, theta(model) - step * v)) / (2 * step)
+    # central differences: error step^2 times the third derivative, and 1e-16 / step
+    assert slope == pytest.approx(float(leaf.grad @ v), rel=1e-6, abs=1e-8)
 
 
 def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
     objective = Objective(net(linear), {}, *samples)
-    loss, accuracy = objective.measure(torch.zeros(objective.size, dtype=torch.float64))
-    assert float(loss) == pytest.approx(math.log(CLASSES), rel=1e-12)
-    assert float(accuracy) == pytest.approx(100 * float((samples[1] == 0).double().mean()))      # a tie goes to class 0
+    outputs = objective.passed(torch.zeros(objective.size, **DOUBLE))
+    numbers = {name: float(each.mean()) for name, each in objective.numbers(outputs, samples[1]).items()}
+    assert numbers["loss"] == pytest.approx(math.log(CLASSES), rel=1e-12)
+    assert numbers["accuracy"] == pytest.approx(100 * float((samples[1] == 0).double().mean()))  # a tie goes to class 0
 
 
 def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
-    monkeypatch.setitem(network.CHUNK, "cpu", 3)
+    monkeypatch.setitem(network.PIXELS, "cpu", 12)
     model = net(convolutional)
-    loss, _ = Objective(model, {}, *samples, "train").measure(theta(model))
-    wanted = float(F.cross_entropy(model.train()(samples[0]), samples[1]).detach())
-    assert float(loss) == pytest.approx(wanted, rel=1e-12)
+    assert Objective(model, {}, *samples, "eval").chunk == 3        # 3 + 3 + 1 of 4 pixels each
+    wanted = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
+    assert loss(Objective(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_running_statistics_count_in_eval_mode_only(samples):
     model = net(convolutional)
     moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
     def losses(mode):
-        return [float(Objective(model, buffers, *samples, mode).measure(theta(model))[0]) for buffers in ({}, moved)]
-    assert losses("train")[0] == losses("train")[1]
+        return [loss(Objective(model, buffers, *samples, mode), theta(model)) for buffers in ({}, moved)]
+    for mode in ("train", "recalibrated"):
+        assert losses(mode)[0] == losses(mode)[1]
     assert losses("eval")[0] != losses("eval")[1]
 
 
-def test_short_last_batches_weigh_by_their_samples(samples, monkeypatch):
+def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples):
     model = net(convolutional)
-    whole = Objective(model, {}, *samples)
-    monkeypatch.setitem(network.CHUNK, "cpu", 3)          # 3 + 3 + 1
-    pieces = Objective(model, {}, *samples)
-    v = torch.ones(whole.size, dtype=torch.float64)
-    torch.testing.assert_close(pieces.measure(theta(model)), whole.measure(theta(model)), rtol=1e-12, atol=0)
-    torch.testing.assert_close(pieces.product(theta(model))(v), whole.product(theta(model))(v), rtol=1e-10, atol=1e-12)
+    x, y = samples
+    parts = [loss(Objective(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
+    whole = loss(Objective(model, {}, *samples), theta(model))
+    assert whole == pytest.approx((2 * parts[0] + 5 * parts[1]) / N, rel=1e-12)
+    assert loss(in_pieces(Objective(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
 
 
-def test_keeping_the_graphs_or_not_gives_the_same_bytes(samples, monkeypatch):
-    monkeypatch.setitem(network.CHUNK, "cpu", 3)
+def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples):
+    model = net(convolutional)
+    values = [loss(Objective(model, {}, *samples, mode), theta(model)) for mode in ("recalibrated", "train")]
+    assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_recalibrated_statistics_are_those_of_the_calibration_images(samples):
+    model = net(convolutional)
+    x, y = samples
+    others = torch.randn(11, 2, 2, 2, generator=torch.Generator().manual_seed(5), **DOUBLE) * 3
+    with torch.no_grad():
+        features = model[0](others)
+        running = {"1.running_mean": features.mean((0, 2, 3)), "1.running_var": features.var((0, 2, 3), correction=0)}
+    wanted = loss(Objective(model, running, x, y, "eval"), theta(model))
+    found = in_pieces(Objective(model, {}, x, y, "recalibrated", calibration=others), 3)
+    assert loss(found, theta(model)) == pytest.approx(wanted, rel=1e-12)
+    named = found.outputs(found.split(theta(model)), x)
+    assert float(found.losses(named, y).mean()) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples):
+    model = net(frozen)
+    assert "0.weight" not in Objective(model, {}, *samples).names
+    stored = {"0.weight": torch.zeros_like(model[0].weight)}
+    assert loss(Objective(model, stored, *samples), theta(model)) != loss(Objective(model, {}, *samples), theta(model))
+
+
+def test_flat_and_split_are_inverse_in_the_models_own_order(samples):
     model = net(convolutional)
     objective = Objective(model, {}, *samples)
-    v = torch.ones(objective.size, dtype=torch.float64)
-    kept = objective.product(theta(model))(v)
-    monkeypatch.setattr(network, "KEPT", 0)
-    assert torch.equal(objective.product(theta(model))(v), kept)
+    flat = objective.flat(dict(model.named_parameters())).detach()
+    assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
+    many = torch.stack([flat, 2 * flat])
+    assert all(torch.equal(part[1], 2 * p) for part, p in zip(objective.split(many).values(), model.parameters(),
+                                                              strict=True))
+    assert torch.equal(objective.network.flat(objective.split(many)), many)
 
 
-@pytest.mark.parametrize("path", ["plain", "folded"])
-@pytest.mark.parametrize("mode", ["eval", "train"])
-def test_the_model_and_the_random_numbers_stay_as_they_were(mode, path, samples):
-    model = net(convolutional)
-    model[0].bias.requires_grad_(False)
-    model.train(mode == "eval")
-    state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
-    random = torch.get_rng_state()
-    objective = Objective(model, {"1.running_mean": torch.ones(3)}, *samples, mode, path=path)
-    objective.measure(theta(model) + 1)
-    objective.product(theta(model) + 1)(torch.ones(objective.size))
-    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
-    assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
-    assert all(p.grad is None for p in model.parameters())
-    assert torch.equal(torch.get_rng_state(), random)
-
-
-def test_a_frozen_tensor_is_no_coordinate(samples):
-    model = net(convolutional)
-    total = theta(model).numel()
-    model[0].weight.requires_grad_(False)
-    objective = Objective(model, {}, *samples)
-    assert objective.size == total - model[0].weight.numel()
-    assert objective.product(theta(model))(torch.ones(objective.size)).shape == (objective.size,)
-
-
-def test_dropout_draws_one_mask_for_all_points(samples):
+@pytest.mark.parametrize("mode", ["train", "recalibrated"])
+def test_dropout_draws_one_mask_for_all_points(mode, samples):
     model = net(layered)
-    objective = Objective(model, {}, *samples, "train")
-    first = float(objective.measure(theta(model))[0])
+    objective = Objective(model, {}, *samples, mode)
+    first = loss(objective, theta(model))
     torch.rand(5)
-    assert float(objective.measure(theta(model))[0]) == first
-    assert float(Objective(model, {}, *samples, "eval").measure(theta(model))[0]) != first
+    assert loss(objective, theta(model)) == first
+    dropped = first != loss(Objective(model, {}, *samples, "eval"), theta(model))
+    assert dropped == (mode == "train")
 
 
 def test_an_exploding_loss_stays_as_measured(samples):
     objective = Objective(net(linear).float(), {}, samples[0].float(), samples[1])
-    assert not math.isfinite(float(objective.measure(torch.full((24,), 3e38))[0]))
+    assert not math.isfinite(loss(objective, torch.full((24,), 3e38)))
     # beyond what float32 could take the exponential of, the loss is a plain number in float64
-    large = float(objective.measure(torch.cat([torch.full((8,), 1e6), torch.zeros(16)]))[0])
-    assert 1e4 < large < math.inf
+    for size in (1e6, 1e36):
+        large = loss(objective, torch.cat([torch.full((8,), size), torch.zeros(16)]))
+        assert 0.01 * size < large < math.inf
+
+
+# --- precision and the numbers of a sample ---------------------------------------------------------------------------
+
+def test_a_cpu_has_no_tf32_and_says_so(samples):
+    model = net(layered).float()
+    x, y = samples[0].float(), samples[1]
+    assert Objective(model, {}, x, y, precision="tf32").precision == "float32"
+    values = {kind: loss(Objective(model, {}, x, y, precision=kind), theta(model))
+              for kind in ("float32", "tf32", "bf16", "float64")}
+    assert values["tf32"] == values["float32"]
+    assert values["float32"] == pytest.approx(values["float64"], rel=1e-6)
+    # bf16 has 8 bits
+    assert values["bf16"] == pytest.approx(values["float64"], rel=2e-2) and values["bf16"] != values["float32"]
+
+
+def test_the_same_objective_in_another_precision(samples):
+    model = net(convolutional).float()
+    single = Objective(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
+    double = single.again(precision="float64")
+    flat = double.flat(single.split(theta(model)))
+    assert flat.dtype == torch.float64 and loss(double, flat) == pytest.approx(loss(single, theta(model)), rel=1e-6)
+
+
+def test_entropy_is_largest_for_a_guess_and_nothing_for_certainty():
+    outputs = torch.tensor([[0.0, 0.0], [1e4, 0.0]])
+    assert entropy(outputs, torch.tensor([0, 0])).tolist() == pytest.approx([math.log(2), 0.0])
+
+
+def test_sequences_count_by_their_mean():
+    outputs = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(3, (4, 5), generator=torch.Generator().manual_seed(1))
+    wanted = torch.stack([F.cross_entropy(o.T.double(), t) for o, t in zip(outputs, y, strict=True)])
+    torch.testing.assert_close(cross_entropy(outputs, y), wanted)
+    assert accuracy(outputs, y).shape == entropy(outputs, y).shape == (4,)
+
+
+def test_there_is_no_accuracy_without_classes():
+    assert accuracy(torch.zeros(3, 1), torch.zeros(3, 1)).isnan().all()
+
+
+def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples):
+    x, y = samples
+    squares = lambda outputs, y: outputs.square().sum(1)  # noqa: E731
+    objective = Objective(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
+    weights = theta(net(linear))
+    numbers = objective.numbers(objective.passed(weights), y)
+    torch.testing.assert_close(numbers["loss"], (x.flatten(1) @ weights.view(CLASSES, 8).T).square().sum(1))
+    assert list(numbers) == ["loss", "accuracy", "size"]
+    for wrong in (lambda outputs, y: outputs.mean(), lambda outputs, y: 1.0):
+        with pytest.raises(SceneError, match=r"loss.criterion: <lambda> returned .*one number for each, \[7\]"):
+            loss(Objective(net(linear), {}, x, y, criterion=wrong), weights)
+
+
+def test_records_of_losses_load_no_torch():
+    import subprocess
+    code = "import sys, studio.landscape.objective; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studio.errors import MachineError, SceneError
+from studio.errors import SceneError
 from studio.field import Grid
 from studio.landscape import slices
 from studio.landscape.directions import Checkpoints, Pca, Random
+from studio.landscape.hessian import Convexity
 from studio.landscape.objective import Loss
-from studio.landscape.slices import Slice, extremes_points, facts, identity, loss_rows
+from studio.landscape.slices import Slice, curvature_rows, facts, identity, loss_rows, preview_rows, spectrum_probes
+from studio.landscape.spectrum import Spectrum
 from studio.training import checkpoints
 from studio.training.models import Mlp, Resnet
 from studio.training.recipe import Recipe, Run
@@ -24,8 +26,8 @@ GRID = Grid(range=(-1.5, 1.5), points=5)
 def trained(folder, model) -> Slice:
     recipe = Recipe(model=model, epochs=2)
     train(recipe, folder)
-    return Slice(run=Run(recipe=recipe), folder=str(folder), epoch=2.0, directions=Random(seed=3),
-                 loss=Loss(subset=48, mode="train"), grid=GRID)
+    return Slice(run=Run(recipe=recipe), folder=str(folder), prepared=str(folder / "prepared"), epoch=2.0,
+                 directions=Random(seed=3), loss=Loss(subset=48, mode="train"), grid=GRID)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,12 @@ def conv(tmp_path_factory) -> Slice:
 @pytest.fixture(scope="module")
 def mlp(tmp_path_factory) -> Slice:
     return trained(tmp_path_factory.mktemp("mlp"), Mlp(depth=1, width=6))
+
+
+def forget() -> None:
+    """What this process holds of slices."""
+    slices._evaluator.cache_clear()
+    slices._curvature.cache_clear()
 
 
 def by_hand(slice: Slice, alpha: float, beta: float) -> float:
@@ -75,7 +83,7 @@ def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
 
 def test_pieces_make_the_whole_whatever_their_order(conv):
     whole = loss_rows(conv, (0, 5))
-    slices._prepared.cache_clear()
+    forget()
     parts = {rows: loss_rows(conv, rows) for rows in ((4, 5), (0, 3), (3, 4))}
     for name, values in whole.items():
         again = np.concatenate([parts[rows][name] for rows in sorted(parts)])
@@ -83,29 +91,69 @@ def test_pieces_make_the_whole_whatever_their_order(conv):
 
 
 def test_threads_change_nothing(conv):
-    slices._prepared.cache_clear()
+    forget()
     before = torch.get_num_threads()
     one = loss_rows(conv, (1, 2))["loss"]
     try:
         torch.set_num_threads(2)
-        slices._prepared.cache_clear()
+        forget()
         assert loss_rows(conv, (1, 2))["loss"].tobytes() == one.tobytes()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_points_count_row_by_row(mlp):
-    found = extremes_points(mlp, tol=1e-3, seed=0, points=(0, 7))
-    for i in (1, 5, 6):
-        alone = extremes_points(mlp, tol=1e-3, seed=0, points=(i, i + 1))
-        assert all(alone[name][0] == values[i] for name, values in found.items())
-    made = slices._prepared(mlp)
-    product = made.objective.product(made.at(GRID.axis[1], GRID.axis[1]))       # point 6 of 5 a row
-    dense = np.linalg.eigvalsh(torch.stack([product(v) for v in torch.eye(made.objective.size)]).double().numpy())
-    assert found["converged"].all() and found["products"].dtype.kind == "i"
-    # the asked tolerance: 1e-3 at each end
-    assert (found["lambda_min"][6], found["lambda_max"][6]) == pytest.approx((dense[0], dense[-1]), rel=1e-3)
+def dense(slice: Slice, alpha: float, beta: float) -> np.ndarray:
+    """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
+    exact = slice.model_copy(update={"loss": slice.loss.model_copy(update={"precision": "float64"})})
+    objective, vectors = slices.objective(exact), slices.plane(slice).arrays
+    theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
+
+    def loss(weights):
+        return sum(objective.losses(objective.outputs(objective.split(weights), x), y).sum()
+                   for x, y in objective.chunks) / objective.samples
+    return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
+
+
+def test_curvature_is_that_of_the_dense_hessian_row_by_row(mlp):
+    convexity, axis = Convexity(points=5, tol=1e-3), GRID.axis
+    found = curvature_rows(mlp, convexity, (1, 3))
+    assert all(values.shape == (2, 5) and values.dtype == np.float64 for values in found.values())
+    assert found["converged"].all() and (found["products"] >= 14).all()
+    for row, column in ((0, 1), (1, 4)):
+        values = dense(mlp, axis[column], axis[row + 1])
+        # the asked tolerance: 1e-3 at each end
+        assert (found["lambda_min"][row, column], found["lambda_max"][row, column]) == pytest.approx(
+            (values[0], values[-1]), rel=1e-3)
+        assert values[0] <= found["kappa_min"][row, column] <= found["kappa_max"][row, column] <= values[-1]
+
+
+def test_rows_of_curvature_are_the_same_alone_and_together(conv):
+    convexity = Convexity(points=5, tol=1e-1)
+    together, alone = curvature_rows(conv, convexity, (1, 3)), curvature_rows(conv, convexity, (2, 3))
+    assert all(values[1:].tobytes() == alone[name].tobytes() for name, values in together.items())
+
+
+def test_a_spectrum_adds_up_to_the_trace_and_its_probes_stand_alone(mlp):
+    convexity = Convexity(points=5, spectrum=Spectrum(probes=6, steps=10))
+    whole, last = spectrum_probes(mlp, convexity, (0, 6)), spectrum_probes(mlp, convexity, (5, 6))
+    assert all(values[5:].tobytes() == last[name].tobytes() for name, values in whole.items())
+    # every probe's weights are squares of a unit vector's parts
+    assert whole["weight"].sum(1) == pytest.approx(np.ones(6), abs=1e-9)
+    values = dense(mlp, 0.0, 0.0)
+    traces = len(values) * (whole["ritz"] * whole["weight"]).sum(1)
+    spread = traces.std(ddof=1) / 6**0.5
+    assert abs(traces.mean() - values.sum()) < 4 * spread + 1e-3 * abs(values.sum())
+
+
+def test_a_preview_measures_few_points_as_they_are_and_fills_in_the_rest(mlp):
+    preview = mlp.model_copy(update={"loss": Loss(sampling="preview"), "grid": Grid(points=31)})
+    found, exact = preview_rows(preview), loss_rows(preview.model_copy(update={"loss": Loss()}), (0, 31))["loss"]
+    measured = found["measured"] == 1
+    assert 0 < measured.sum() < 0.5 * measured.size and measured[15, 15]
+    # single points and whole rows may round differently
+    assert found["loss"][measured] == pytest.approx(exact[measured], rel=1e-5)
+    assert found["loss"].min() >= found["loss"][measured].min()
 
 
 def test_a_slice_travels_and_is_the_same_key(conv):
@@ -113,7 +161,7 @@ def test_a_slice_travels_and_is_the_same_key(conv):
 
 
 def test_the_global_generator_is_left_alone(conv):
-    slices._prepared.cache_clear()
+    forget()
     before = torch.get_rng_state()
     loss_rows(conv, (0, 1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -121,7 +169,8 @@ def test_the_global_generator_is_left_alone(conv):
 
 def test_the_identity_names_what_the_numbers_depend_on(conv):
     first = identity(conv)
-    assert list(first["weights"]) == ["2"] and first["path"] in ("folded", "plain")
+    path, _ = slices.chosen_path(conv.run.recipe.model, conv.directions, conv.loss)
+    assert list(first["weights"]) == ["2"] and first["path"] == path
     for directions in (Pca(), Checkpoints(epochs=(0, 1))):
         assert set(identity(conv.model_copy(update={"directions": directions}))["weights"]) == {"0", "1", "2"}
     for change in ({"epoch": 1.0}, {"loss": Loss(subset=48)}, {"grid": Grid(points=7)}, {"directions": Random(seed=4)}):
@@ -136,24 +185,19 @@ def test_where_the_run_lies_is_no_part_of_the_identity(conv, tmp_path):
 
 def test_a_missing_epoch_is_said_with_its_neighbours(conv):
     slice = conv.model_copy(update={"epoch": 1.4})
-    for ask in (identity, facts):
+    for ask in (identity, lambda slice: facts("loss", slice, None)):
         with pytest.raises(SceneError, match="epoch 1.4: .* 1, 2"):
             ask(slice)
 
 
 def test_facts_are_those_of_the_picture(conv):
-    said = facts(conv)
+    said = facts("loss", conv, None)
     assert said["samples"] == 48 and abs(said["cosine"]) < 0.2
     weights = checkpoints.load(conv.folder, 2.0).weights
     assert said["parameters"] == sum(w.numel() for w in weights.values())
-    assert 0 < facts(conv.model_copy(update={"directions": Pca()}))["explained_variance_delta"] <= 1
-
-
-def test_paths_that_disagree_are_a_fault_of_the_machine():
-    slices._agree(1.0, 1.0 + 1e-6)
-    slices._agree(np.nan, np.nan)
-    with pytest.raises(MachineError, match="another version"):
-        slices._agree(1.0, 1.01)
+    assert 0 < facts("loss", conv.model_copy(update={"directions": Pca()}), None)["explained_variance_delta"] <= 1
+    curved = facts("convexity", conv, Convexity(points=5))
+    assert curved["gradient_norm"] > 0 and curved["centre_loss"] == pytest.approx(by_hand(conv, 0, 0), rel=1e-4)
 
 
 def test_naming_slices_needs_no_torch():

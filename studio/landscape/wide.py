@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .graph import channels_last
+
 WIDEST, MOST_CHANNELS = 8, 32
 """Larger pictures and more channels are left to the library's own kernels, which are quicker there."""
 FEWEST_NUMBERS, MOST_NUMBERS = 20480, 2**18
@@ -23,7 +25,7 @@ picture leaves the cache."""
 ONE = (1, 1)
 
 
-def fold(model: nn.Module) -> None:
+def widen(model: nn.Module) -> None:
     """Makes every plain 2-D convolution, batch norm and max pooling compute the folded way; the same to rounding."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
@@ -45,7 +47,7 @@ def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
             return _tiny(x, conv.weight, conv.bias)
         if x.shape[3] <= WIDEST and FEWEST_NUMBERS < x.numel() <= MOST_NUMBERS:
             return _wide(x, conv.weight, conv.bias, *settings[1:])
-    return F.conv2d(x.contiguous(memory_format=torch.channels_last), conv.weight, conv.bias, *settings)
+    return F.conv2d(channels_last(x), conv.weight, conv.bias, *settings)
 
 
 def _folded(x: Tensor) -> Tensor:
@@ -81,13 +83,39 @@ def _taps(h: int, w: int) -> Tensor:
 # --- batch norm ------------------------------------------------------------------------------------------------------
 
 def _batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    if torch.is_grad_enabled() or x.shape[-1] > WIDEST or not norm.training:
+    if torch.is_grad_enabled() or not norm.training:
         return type(norm).forward(norm, x)
-    n, c, h, w = x.shape
-    y = F.batch_norm(_folded(x).view(-1, c), None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
-    return y.view(h, w, n, c).permute(2, 3, 0, 1)
+    small = x.shape[-1] <= WIDEST
+    rows = x.permute(2, 3, 0, 1) if small else x.permute(0, 2, 3, 1)
+    rows = rows.contiguous()
+    mean, var = statistics(rows.view(-1, x.shape[1]))
+    if not small:
+        return F.batch_norm(channels_last(x), mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
+    y = F.batch_norm(rows.view(-1, x.shape[1]), mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
+    return y.view(rows.shape).permute(2, 3, 0, 1)
+
+
+def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [C] over rows [R, C].
+
+    torch's own kernel for this layout adds up all rows one after the other, and in float32 200,000 rows then carry an
+    error of 1e-4. Here rows are dealt out to groups, whose means and variances are put together: as quick, and exact to
+    1e-7. Chan, Golub & LeVeque (1983).
+    """
+    count, channels = rows.shape
+    groups = _groups(count)
+    mean, var = torch.batch_norm_update_stats(rows.view(count // groups, groups * channels), None, None, 0.0)
+    mean, var = mean.view(groups, channels), var.view(groups, channels)
+    middle = mean.mean(0)
+    return middle, (var + (mean - middle).square_()).mean(0)
+
+
+@cache
+def _groups(count: int) -> int:
+    """The largest number of equal groups, up to 64, that so many rows can be dealt out to."""
+    return next(groups for groups in range(64, 0, -1) if count % groups == 0)
 
 
 def _max_pool(pool: nn.MaxPool2d, x: Tensor) -> Tensor:
     # the samples go back outside: torch pools only its own layouts quickly
-    return nn.MaxPool2d.forward(pool, x if torch.is_grad_enabled() else x.contiguous(memory_format=torch.channels_last))
+    return nn.MaxPool2d.forward(pool, x if torch.is_grad_enabled() else channels_last(x))

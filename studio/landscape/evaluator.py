@@ -1,0 +1,283 @@
+"""Values of the loss on a plane, by the quickest way that gives the same numbers.
+
+    f(alpha, beta) = L(theta + alpha delta + beta eta)
+
+A slice is prepared once; then its points are measured row by row, and nothing waits for the device before a row is
+done. A path says how: each prepares what does not change from point to point, and returns the network's outputs for
+every point of a row. What is counted from the outputs is the same for all paths: every sample's numbers, in float64,
+summed in one order.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MachineError, SceneError
+from .chain import Chain
+from .fused import Fused
+from .graph import channels_last, tightened
+from .network import BUILT_IN, Network, Objective, is_out_of_memory
+from .wide import widen
+
+POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+"""Where a path is checked against the plain loop: (alpha, beta)."""
+CLOSE = {"float32": 1e-5, "float64": 1e-11, "tf32": 1e-2, "bf16": 1e-1}
+"""How far from the plain loop a path may be, relative to the largest loss of a sample."""
+ROUNDING = 10
+"""And if it is farther: how many times as far from the float64 value as the plain loop is."""
+NUMBERS = {"cpu": 2**17, "cuda": 2**26}
+"""In the features of all points that pass together on the vmap and shared paths: on a CPU they stay in the cache."""
+
+Outputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]
+"""(alphas, beta, samples in a chunk) -> outputs [points, N, ...] of the points in order, some at a time."""
+
+
+class Evaluator:
+    """Values on the plane through theta along delta and eta, flat vectors [P] of the objective, by a path.
+
+    keep_samples: rows carry each sample's loss too. Raises MachineError if the path does not agree with the plain loop
+    at three points, SceneError if the network is not of the kind that the path is for.
+    """
+
+    def __init__(self, objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor, path: str = "plain",
+                 keep_samples: bool = False):
+        self.objective, self.path, self.chunk = objective, path, objective.chunk
+        self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
+        self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
+        if path != "plain":
+            self._check()
+
+    @torch.inference_mode()
+    def row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
+        """`loss`, `accuracy` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
+
+        `losses` [points, N] if samples are kept. inf and NaN stay as measured. If memory runs out, the samples pass in
+        chunks of half the size from then on; the sums are the same. Raises MachineError if that does not help.
+        """
+        alphas = [float(alpha) for alpha in alphas]
+        while True:
+            try:
+                with self.objective.setting():
+                    return self._row(alphas, float(beta))
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(error)
+
+    def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
+        """The largest difference of a loss in this precision from its float32 value, relative to it, over the points.
+
+        NaN and inf where both have them are no difference.
+        """
+        exact = self.objective.again(precision="float32")
+        differences = [_relative(float(self.row([alpha], beta)["loss"]), _mean(exact, self._named(alpha, beta)))
+                       for alpha, beta in points]
+        return max(differences)
+
+    # --- a row -------------------------------------------------------------------------------------------------------
+
+    def _row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
+        found = [self._numbers(outputs) for outputs in self._outputs(alphas, beta, self.chunk)]
+        each = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        means = {name: numbers.sum(1) / self.objective.samples for name, numbers in each.items()}
+        return means | ({"losses": each["loss"]} if self._keep else {})
+
+    def _numbers(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Per-sample numbers [points, N] by name."""
+        objective, points = self.objective, len(outputs)
+        functions = (objective.criterion, *objective.fields.values())
+        if points > 1 and all(function in BUILT_IN.values() for function in functions):
+            targets = objective.targets.repeat(points, *(1,) * (objective.targets.dim() - 1))
+            found = objective.numbers(outputs.flatten(0, 1), targets)
+            return {name: numbers.view(points, -1) for name, numbers in found.items()}
+        found = [objective.numbers(one, objective.targets) for one in outputs]    # a user's may look at its batch
+        return {name: torch.stack([one[name] for one in found]) for name in found[0]}
+
+    def _halve(self, error: BaseException) -> None:
+        if self.objective.mode == "train":
+            raise MachineError(
+                f"there is not enough memory for {self.objective.samples} images in one batch, which loss.mode: train "
+                f"needs; take a smaller loss.subset, or fewer workers, or loss.mode: eval") from error
+        if self.chunk == 1:
+            raise MachineError("there is not enough memory to pass a single image through the network; "
+                               "use fewer workers") from error
+        self.chunk = math.ceil(self.chunk / 2)
+
+    # --- against the plain loop --------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        close = CLOSE[self.objective.precision]
+        for alpha, beta in POINTS:
+            named = self._named(alpha, beta)
+            ours, plain = self._losses(alpha, beta), _losses(self.objective, named)
+            if _near(ours, plain, close):
+                continue
+            # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
+            truth = _losses(self.objective.again(precision="float64"), named)
+            off = (plain - truth).abs().max() / truth.abs().max()
+            if not _near(ours, truth, max(close, ROUNDING * float(off))):
+                raise MachineError(
+                    f"two ways to compute the same loss give {float(plain.mean()):g} (plain) and "
+                    f"{float(ours.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
+                    f"try another version of it, or write path: plain under loss")
+
+    def _losses(self, alpha: float, beta: float) -> Tensor:
+        keep, self._keep = self._keep, True
+        try:
+            return self.row([alpha], beta)["losses"][0]
+        finally:
+            self._keep = keep
+
+    def _named(self, alpha: float, beta: float) -> dict[str, Tensor]:
+        return self.objective.split(self._theta + beta * self._eta + alpha * self._delta)
+
+
+@torch.inference_mode()
+def _losses(objective: Objective, named: dict[str, Tensor]) -> Tensor:
+    return objective.losses(objective.passed(objective.flat(named)), objective.targets)
+
+
+def _mean(objective: Objective, named: dict[str, Tensor]) -> float:
+    return float(_losses(objective, named).sum() / objective.samples)
+
+
+def _near(a: Tensor, b: Tensor, close: float) -> bool:
+    """Whether the losses of all samples are alike, relative to the largest finite one; inf and NaN must be the same."""
+    largest = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_zeros(())
+    return torch.allclose(a, b, rtol=0, atol=close * float(largest), equal_nan=True)
+
+
+def _relative(a: float, b: float) -> float:
+    return 0.0 if a == b or math.isnan(a) and math.isnan(b) else abs(a - b) / abs(b)
+
+
+# --- paths: point by point -------------------------------------------------------------------------------------------
+
+def _plain(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """The loop that every tool has: put the weights, pass the samples."""
+    return _loop(objective, objective.network, lambda x: x, *_line(theta, delta, eta))
+
+
+def _wide(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
+    return _loop(objective, _widened(objective.copied(), objective), channels_last, *_line(theta, delta, eta))
+
+
+def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
+           quicken: "Callable[[nn.Module, Objective], Network] | None" = None) -> Outputs:
+    """As wide, with batch norms folded into theta, delta and eta at once, or into each point if their weights move."""
+    fused = Fused(objective.copied(), objective.inputs[:2])
+    network = (quicken or _widened)(fused.model, objective)
+    theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
+    lines = [fused.direction(theta_, part) for part in (delta_, eta_)]
+    if all(line is not None for line in lines):
+        return _loop(objective, network, channels_last,
+                     *_line(*map(network.flat, (fused.weights(theta_), *lines))))
+    start, step = _line(theta, delta, eta)
+
+    def folded(base: Tensor, alpha: float) -> Tensor:
+        return network.flat(fused.weights(objective.split(step(base, alpha))))
+    return _loop(objective, network, channels_last, start, folded)
+
+
+def _compiled(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """As fused in eval mode, else as plain, through torch's compiler: minutes to prepare, which a large grid repays."""
+    if objective.mode == "eval":
+        return _fused(objective, theta, delta, eta, _compile)
+    return _loop(objective, _compile(objective.copied(), objective), channels_last, *_line(theta, delta, eta))
+
+
+def _line(theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
+    """beta -> where a row begins, and (that, alpha) -> a point of it."""
+    return (lambda beta: theta.add(eta, alpha=beta)), (lambda base, alpha: base.add(delta, alpha=alpha))
+
+
+def _loop(objective: Objective, network: Network, layout: Callable[[Tensor], Tensor],
+          start: Callable[[float], Tensor], step: Callable[[Tensor, float], Tensor]) -> Outputs:
+    """Outputs point by point: `step` gives the network's weights at an alpha on the row that `start` gives for beta."""
+    pieces = _pieces(objective.inputs, layout)
+    calibration = layout(objective.calibration) if objective.mode == "recalibrated" else None
+
+    def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+        base = start(beta)
+        for alpha in alphas:
+            network.put(step(base, alpha))
+            network.calibrate(lambda: network(calibration))
+            yield torch.cat([network(x) for x in pieces(chunk)])[None]
+    return outputs
+
+
+def _pieces(x: Tensor, layout: Callable[[Tensor], Tensor]) -> Callable[[int], list[Tensor]]:
+    """chunk -> the samples in pieces of so many; made once for each size."""
+    made: dict[int, list[Tensor]] = {}
+
+    def pieces(chunk: int) -> list[Tensor]:
+        if chunk not in made:
+            made.clear()
+            made[chunk] = [layout(piece) for piece in x.split(chunk)]
+        return made[chunk]
+    return pieces
+
+
+def _widened(module: nn.Module, objective: Objective) -> Network:
+    # the graph of a recalibrated network would be that of one of its two modes
+    run = module if objective.mode == "recalibrated" else tightened(module)
+    if objective.kind == "cpu":
+        widen(module)
+    return Network(module, objective.device, objective.mode, run)
+
+
+def _compile(module: nn.Module, objective: Objective) -> Network:
+    return Network(module, objective.device, objective.mode, torch.compile(module))
+
+
+# --- paths: many points together -------------------------------------------------------------------------------------
+
+def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """All points that fit as one batch of networks: for small ones on a GPU, which a single point does not fill."""
+    network = objective.network
+    start, _ = _line(theta, delta, eta)
+    points = max(1, NUMBERS[objective.kind] // (objective.size + objective.inputs[:objective.chunk].numel()))
+
+    def one(weights: Tensor, x: Tensor) -> Tensor:
+        named = objective.split(weights)
+        network.calibrate(lambda: network.at(named, objective.calibration))
+        return network.at(named, x)
+    many = torch.func.vmap(one, (0, None), randomness="same")
+
+    def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+        base = start(beta)
+        for group in _groups(alphas, points):
+            weights = base + torch.tensor(group, dtype=base.dtype, device=base.device)[:, None] * delta
+            yield torch.cat([many(weights, x) for x in objective.inputs.split(chunk)], 1)
+    return outputs
+
+
+def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """For chains of linear layers: the first is linear in the weights, so it is passed three times for all points."""
+    chain = Chain.of(objective.model)
+    if chain is None:
+        raise SceneError("loss.path: shared is for networks that are a chain of linear layers; leave the path out")
+    theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
+    first = [chain.first(named, objective.inputs) for named in (theta_, delta_, eta_)]
+    points = max(1, NUMBERS[objective.kind] // (chain.widest * objective.chunk))
+    start, _ = _line(theta, delta, eta)
+
+    def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+        base, at_row = start(beta), first[0].add(first[2], alpha=beta)
+        for group in _groups(alphas, points):
+            steps = torch.tensor(group, dtype=base.dtype, device=base.device)[:, None]
+            named = objective.split(base + steps * delta)
+            parts = zip(at_row.split(chunk), first[1].split(chunk), strict=True)
+            yield torch.cat([chain.rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
+    return outputs
+
+
+def _groups(alphas: Sequence[float], points: int) -> Iterator[Sequence[float]]:
+    return (alphas[i:i + points] for i in range(0, len(alphas), points))
+
+
+PATHS: dict[str, Callable[[Objective, Tensor, Tensor, Tensor], Outputs]] = {
+    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "vmap": _vmap, "compiled": _compiled}

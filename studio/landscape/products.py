@@ -1,0 +1,178 @@
+"""Gradients of a loss and products with its Hessian, at many points at once.
+
+    v -> H v = d/dtheta (gradient(theta) . v)
+
+The graph of the gradient is built once and kept, so that a product is one pass back through it (Pearlmutter 1994).
+In eval mode batch norms are folded into the layers before them within the loss: the same function of the same weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MachineError
+from .convolution import quick_convolutions
+from .network import Objective
+
+KEPT = 1024
+"""Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""
+TOGETHER = {"cpu": 16, "cuda": 256}
+"""Points of a small network that are differentiated together, as one operation on stacked weights."""
+LARGEST = 2**15
+"""Weights of a network that still counts as small."""
+STACKABLE = (nn.Sequential, nn.Flatten, nn.Linear, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU,
+             nn.Tanh, nn.Sigmoid, nn.Softplus, nn.LayerNorm)
+"""A network of these alone is the same sequence of operations whatever its weights."""
+
+Product = Callable[[Tensor], Tensor]
+"""V [B, M] -> H V [B, M], one Hessian for each row."""
+Slopes = tuple[Tensor, ...]
+"""A gradient, tensor by tensor [B, *shape], as part of a graph."""
+
+
+class Derivatives:
+    """First and second derivatives of an objective by those of its weights that may move, M of the P.
+
+    ignore: `bias-and-norm` holds tensors of one dimension or none still. keep: whether graphs are kept from product to
+    product; by default up to `KEPT` samples. Keeping or not changes no bit of a product.
+    """
+
+    def __init__(self, objective: Objective, ignore: Literal["bias-and-norm", "nothing"] = "nothing",
+                 keep: bool | None = None):
+        self._objective = objective
+        self._shapes = {name: part.shape for name, part in
+                        objective.split(torch.empty(objective.size, device="meta")).items()
+                        if ignore == "nothing" or part.dim() > 1}
+        self._keep = objective.samples <= KEPT if keep is None else keep
+        self._chunks = objective.chunks
+        if objective.mode == "recalibrated":
+            # every pass estimates its own statistics: one pass for all samples
+            self._chunks = [tuple(torch.cat(parts) for parts in zip(*objective.chunks, strict=True))]
+
+    @property
+    def size(self) -> int:
+        """M, how many weights may move."""
+        return sum(shape.numel() for shape in self._shapes.values())
+
+    @property
+    def together(self) -> int:
+        """How many points are best differentiated at once: a fixed rule by network and device."""
+        objective = self._objective
+        small = objective.size <= LARGEST
+        stackable = all(type(module) in STACKABLE for module in objective.network.module.modules())
+        return TOGETHER[objective.kind] if small and stackable else 1
+
+    def restricted(self, flat: Tensor) -> Tensor:
+        """Of vectors [..., P] the coordinates that may move [..., M]."""
+        parts = self._objective.split(flat)
+        return torch.cat([parts[name].reshape(*flat.shape[:-1], -1) for name in self._shapes], -1)
+
+    def embedded(self, moving: Tensor) -> Tensor:
+        """Vectors [..., M] with zeros for what stays still [..., P]."""
+        whole = moving.new_zeros(*moving.shape[:-1], self._objective.size)
+        parts = self._objective.split(whole)
+        for name, part in self._split(moving).items():
+            parts[name].copy_(part)
+        return whole
+
+    def gradients(self, points: Tensor) -> Tensor:
+        """The loss's gradients at points [B, P]: [B, M]."""
+        return torch.cat([self._gradient(some) for some in points.split(self.together)])
+
+    def products(self, points: Tensor) -> Product:
+        """The Hessians at points [B, P], as V [B, M] -> H V [B, M].
+
+        Raises MachineError if the graph of a single chunk of samples does not fit into memory.
+        """
+        first, *others = (self._product(some) for some in points.split(self.together))
+        if not others:
+            return first
+        return lambda v: torch.cat([product(piece) for product, piece in
+                                    zip((first, *others), v.split(self.together), strict=True)])
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _gradient(self, points: Tensor) -> Tensor:
+        named, leaves = self._placed(points)
+        return self._fresh(named, leaves, lambda slopes: _joined(slopes).detach())
+
+    def _product(self, points: Tensor) -> Product:
+        named, leaves = self._placed(points)
+        graphs = _fitting(lambda: list(self._graphs(named, leaves))) if self._keep else None
+
+        def times(v: Tensor) -> Tensor:
+            nonlocal graphs
+            cotangents = list(self._split(v.to(points)).values())
+            if graphs is not None:
+                found = _fitting(lambda: sum(_pulled(slopes, leaves, cotangents, keep=True) for slopes in graphs))
+                if found is not None:
+                    return found
+                graphs = None
+            return self._fresh(named, leaves, lambda slopes: _pulled(slopes, leaves, cotangents))
+        return times
+
+    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor], use: Callable[[Slopes], Tensor]) -> Tensor:
+        """The sum of what is made of every graph, one graph at a time."""
+        found = _fitting(lambda: sum(use(slopes) for slopes in self._graphs(named, leaves)))
+        if found is None:
+            raise MachineError(f"the second derivative over {len(self._chunks[0][0])} samples does not fit into "
+                               f"memory; measure the curvature on fewer: convexity: {{subset: ...}}")
+        return found
+
+    def _graphs(self, named: dict[str, Tensor], leaves: list[Tensor]) -> Iterator[Slopes]:
+        """The gradient of each chunk of samples, with the graph that it came from."""
+        for x, y in self._chunks:
+            yield torch.autograd.grad(self._total(named, x, y), leaves, create_graph=True, materialize_grads=True)
+
+    def _placed(self, points: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """The tensors [B, *shape] at points [B, P], and those of them that may move: leaves of graphs to come."""
+        named = {name: part.detach().clone().requires_grad_(name in self._shapes)
+                 for name, part in self._objective.split(points).items()}
+        return named, [named[name] for name in self._shapes]
+
+    def _total(self, named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """The part of the loss that these samples have, added up over the points."""
+        objective, count = self._objective, len(next(iter(named.values())))
+        with torch.enable_grad(), quick_convolutions():
+            if count == 1:
+                outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
+            else:
+                outputs = torch.func.vmap(lambda one: objective.outputs(one, x, folded=True))(named).flatten(0, 1)
+                y = y.repeat(count, *[1] * (y.dim() - 1))
+            return objective.losses(outputs, y).sum() / objective.samples
+
+    def _split(self, moving: Tensor) -> dict[str, Tensor]:
+        """Vectors [B, M] as tensors [B, *shape]."""
+        parts = moving.split([shape.numel() for shape in self._shapes.values()], dim=-1)
+        return {name: part.reshape(*moving.shape[:-1], *shape)
+                for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+
+
+def _pulled(slopes: Slopes, leaves: list[Tensor], v: list[Tensor], keep: bool = False) -> Tensor:
+    """sum over i of v_i d(slope_i) / d(leaves) [B, M]; a slope that depends on no weight adds nothing."""
+    live = [(slope, part) for slope, part in zip(slopes, v, strict=True) if slope.requires_grad]
+    if not live:
+        return _joined([torch.zeros_like(leaf) for leaf in leaves])
+    outputs, cotangents = zip(*live, strict=True)
+    return _joined(torch.autograd.grad(outputs, leaves, cotangents, retain_graph=keep, materialize_grads=True))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.reshape(len(part), -1) for part in parts], 1)
+
+
+def _fitting(work: Callable[[], object]) -> object | None:
+    """What the work returns, or None if there is not enough memory for it."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
+        return None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in words or "out of memory" in words

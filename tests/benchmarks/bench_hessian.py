@@ -1,0 +1,168 @@
+"""How quick and how right both ends of the Hessian's spectrum are, against the usual way.
+
+The usual way is two calls of `scipy.sparse.linalg.eigsh`, one for each end, on products by a double backward that is
+built anew every time, with vectors going to numpy's float64 and back. Its tolerance is tightened, for each end by
+itself, until its true error is no larger than the 1e-3 that is promised here. Costs are CPU seconds on one thread. Run
+as a script, it prints `figures()`.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from nets import MODELS, Net, net
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+from torch.nn import functional as F
+
+from studio.landscape.hessian import FLOOR, lockstep
+from studio.landscape.network import Objective
+from studio.landscape.products import Derivatives
+from studio.training.evaluate import repeatable
+
+SAMPLES, TOL = 128, 1e-3
+POINTS = {"mlp": 16, "cnn": 2, "resnet20": 1}
+"""Where the speed is measured: the centre, then points of the plane. All of one network are measured together."""
+CASES = {"mlp": (100, 128), "cnn": (30, 16), "resnet20": (10, 8)}
+"""How many random points are checked against float64, over how many samples."""
+LADDER = 10.0 ** -np.arange(1, 10)
+ROUNDS = {"mlp": 25, "cnn": 5, "resnet20": 3}
+
+
+def figures() -> dict[str, float]:
+    """`hessian.<net>.speedup` and `.products_per_point`, `hessian.cnn.forwards_per_product`, `hessian.coverage`."""
+    found: dict[str, float] = {}
+    with repeatable():
+        for name in MODELS:
+            found |= {f"hessian.{name}.{what}": value for what, value in _speed(name).items()}
+        within = {name: _coverage(name) for name in MODELS}
+    found |= {f"hessian.{name}.coverage": float(np.mean(shares)) for name, shares in within.items()}
+    found["hessian.coverage"] = float(np.mean(np.concatenate(list(within.values()))))
+    return found
+
+
+# --- speed -----------------------------------------------------------------------------------------------------------
+
+def _speed(name: str) -> dict[str, float]:
+    trained = net(name)
+    objective = Objective(trained.model, {}, *trained.samples(SAMPLES))
+    derivatives, points = Derivatives(objective), _points(trained, objective, POINTS[name], seed=0)
+    products = [derivatives.products(point[None]) for point in points]
+    truths = [_ends(product, derivatives.size, 1e-6, seed=1) for product in products]
+    counts = [_usual_count(product, derivatives.size, truth) for product, truth in zip(products, truths, strict=True)]
+
+    v = torch.randn(derivatives.size, generator=torch.Generator().manual_seed(0))
+    ours, product, fresh, forward = _in_turns(
+        ROUNDS[name],
+        lambda: _extremes(derivatives, points), lambda: products[0](v[None]),
+        lambda: _usual_product(trained, v.double().numpy()), lambda: _forward(trained))
+    ends = _extremes(derivatives, points)
+    for end, truth in zip(ends, truths, strict=True):
+        assert _error((end.lambda_min, end.lambda_max), truth) <= TOL, f"{name}: {end} is not {truth}"
+    return {
+        "speedup": fresh * statistics.mean(counts) * len(points) / ours,
+        "products_per_point": statistics.mean(end.products for end in ends),
+        "usual_products_per_point": statistics.mean(counts),
+        "forwards_per_product": product / forward,
+    }
+
+
+def _points(trained: Net, objective: Objective, count: int, seed: int) -> Tensor:
+    """The centre and random points of a random plane, weights [count, P]."""
+    plane = trained.plane(seed)
+    theta, delta, eta = (objective.flat(part) for part in (trained.weights, plane.delta, plane.eta))
+    steps = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (count, 2))).to(theta)
+    steps[0] = 0
+    return theta + steps @ torch.stack([delta, eta])
+
+
+def _extremes(derivatives: Derivatives, points: Tensor) -> list:
+    """Ours, graphs included, as the engine does it: points together or one by one, by its own rule."""
+    found = []
+    for some in points.split(derivatives.together):
+        found += lockstep(lambda rows, some=some: derivatives.products(some[rows]), len(some), derivatives.size, 0, TOL)
+    return found
+
+
+def _ends(product: Callable[[Tensor], Tensor], size: int, tol: float, seed: int) -> tuple[float, float]:
+    end, = lockstep(lambda rows: product, 1, size, seed, tol)
+    assert end.converged
+    return end.lambda_min, end.lambda_max
+
+
+def _error(found: tuple[float, float], true: tuple[float, float]) -> float:
+    """The larger of both ends' errors, relative to the end or to a thousandth of the larger one."""
+    sizes = np.maximum(np.abs(true), FLOOR * np.abs(true).max())
+    return float((np.abs(np.subtract(found, true)) / sizes).max())
+
+
+def _usual_count(product: Callable[[Tensor], Tensor], size: int, truth: tuple[float, float]) -> int:
+    """Products that both calls of `eigsh` take, at the loosest tolerances whose true errors are at most `TOL`."""
+    return sum(_count(product, size, which, truth) for which in ("SA", "LA"))
+
+
+def _count(product: Callable[[Tensor], Tensor], size: int, which: str, truth: tuple[float, float]) -> int:
+    start = np.random.default_rng(0).standard_normal(size)
+    for tol in LADDER:
+        calls = []
+        operator = LinearOperator((size, size), dtype=np.float64, matvec=lambda v, calls=calls: (
+            calls.append(1), product(torch.from_numpy(v).reshape(1, -1).float())[0].double().numpy())[1])
+        try:
+            found = float(eigsh(operator, k=1, which=which, tol=tol, v0=start, return_eigenvectors=False)[0])
+        except ArpackNoConvergence:
+            continue
+        ends = (found, truth[1]) if which == "SA" else (truth[0], found)
+        if _error(ends, truth) <= TOL:
+            return len(calls)
+    raise AssertionError(f"eigsh reaches {TOL:g} at no tolerance")
+
+
+def _usual_product(trained: Net, v: np.ndarray) -> np.ndarray:
+    x, y = trained.x[:SAMPLES], trained.y[:SAMPLES]
+    weights = list(trained.model.parameters())
+    gradient = torch.autograd.grad(F.cross_entropy(trained.model(x), y), weights, create_graph=True)
+    flat = torch.cat([part.reshape(-1) for part in gradient])
+    product = torch.autograd.grad(flat @ torch.from_numpy(v).float(), weights)
+    return torch.cat([part.reshape(-1) for part in product]).double().numpy()
+
+
+@torch.no_grad()
+def _forward(trained: Net) -> None:
+    trained.model(trained.x[:SAMPLES])
+
+
+def _in_turns(rounds: int, *work: Callable[[], object]) -> list[float]:
+    """Median CPU seconds of each, measured in turns so that a busy moment falls on all of them alike."""
+    taken = [[] for _ in work]
+    for _ in range(rounds):
+        for one, times in zip(work, taken, strict=True):
+            began = time.process_time()
+            one()
+            times.append(time.process_time() - began)
+    return [statistics.median(times) for times in taken]
+
+
+# --- rightness -------------------------------------------------------------------------------------------------------
+
+def _coverage(name: str) -> list[bool]:
+    """Whether both ends are within `TOL` of a float64 run to 1e-9, at random points, planes, starts and modes."""
+    count, samples = CASES[name]
+    trained, within = net(name), []
+    for case in range(count):
+        mode = ("eval", "train")[case % 2]
+        single, double = (Objective(trained.model, {}, *trained.samples(samples), mode, precision=precision)
+                          for precision in ("float32", "float64"))
+        point = _points(trained, single, 2, seed=case)[1:]
+        product, exact = (Derivatives(objective).products(point.to(objective.placed(point)))
+                          for objective in (single, double))
+        end, = lockstep(lambda rows, product=product: product, 1, single.size, case, TOL)
+        truth = _ends(exact, single.size, 1e-9, seed=count + case)
+        within.append(end.converged and _error((end.lambda_min, end.lambda_max), truth) <= TOL)
+    return within
+
+
+if __name__ == "__main__":
+    for name, value in figures().items():
+        print(f"{name:40} {value:10.3f}")

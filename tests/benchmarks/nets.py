@@ -1,0 +1,84 @@
+"""The networks that every benchmark measures, trained a little, with their images and a plane through their weights.
+
+A perceptron of 9k parameters on 8 x 8 digits; a convolutional net with batch norm of 57k and a ResNet-20 of 270k on
+28 x 28 pictures: MNIST's if the package that carries 5000 of them is installed, else the same digits enlarged.
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from scipy.ndimage import zoom
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from studio.errors import RunError
+from studio.landscape.directions import Plane, Random, Trail
+from studio.training.data import Data, Digits, Mnist5k
+from studio.training.evaluate import repeatable
+from studio.training.models import Mlp, Model, Resnet, Vgg
+
+MODELS: dict[str, Model] = {
+    "mlp": Mlp(depth=2, width=64), "cnn": Vgg(widths=(32, 64, 64)), "resnet20": Resnet(depth=20, width=16),
+}
+STEPS = {"mlp": 300, "cnn": 100, "resnet20": 60}
+"""Of gradient descent on 64 images each: enough to leave the start behind, few enough to be done in seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A trained network in eval mode with the images it learned from, x [N, C, H, W] and labels y [N]."""
+
+    record: Model
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` images with their labels."""
+        return self.x[:count].clone(), self.y[:count].clone()
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
+    def plane(self, seed: int = 0) -> Plane:
+        """Random directions, normalised filter by filter; biases and norms stay put."""
+        return Random(seed=seed).plane(Trail((0.0,), lambda epoch: self.weights), 0.0)
+
+
+@cache
+def net(name: str) -> Net:
+    """The network of `MODELS`, trained once per process on one thread; the same bytes every time."""
+    data, record = _data(name), MODELS[name]
+    x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
+    model = record.build(data.shape, data.classes)
+    with repeatable():
+        _train(model, x, y, STEPS[name])
+    return Net(record, model.eval(), x, y)
+
+
+@cache
+def _data(name: str) -> Data:
+    if name == "mlp":
+        return Digits().load()
+    try:
+        return Mnist5k().load()
+    except RunError:
+        return _enlarged(Digits().load())
+
+
+def _enlarged(digits: Data) -> Data:
+    """The digits, 8 x 8, as pictures of 28 x 28."""
+    larger = partial(zoom, zoom=(1, 1, 3.5, 3.5), order=1)
+    return Data(larger(digits.train_x), digits.train_y, larger(digits.test_x), digits.test_y, digits.classes)
+
+
+def _train(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        chosen = torch.randint(len(y), (64,), generator=generator)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[chosen]), y[chosen]).backward()
+        optimizer.step()
