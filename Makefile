@@ -20,6 +20,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/installed
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python tests/benchmarks/run.py
 
 lint: $(VENV)/installed

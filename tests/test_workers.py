@@ -103,3 +103,22 @@ def _lives(pid: int) -> bool:
 
 def test_there_is_a_worker_for_every_core_this_process_may_use():
     assert workers.default_count() == len(os.sched_getaffinity(0))
+
+
+def test_the_gpus_are_those_the_environment_shows(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5ebe")
+    assert workers.gpus() == ("2", "GPU-5ebe")
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert workers.gpus() == ()
+
+
+def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    asked = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
+    with workers.pool(5, devices=("3",)) as run:
+        found = dict(run([*asked, *[(os.getpid, ())] * 20]))
+    assert {found[n] for n in range(20)} == {"3"} and len({found[n] for n in range(20, 40)}) == 1
+    with workers.pool(5, devices=("3", "7")) as run:
+        assert set(dict(run(asked)).values()) <= {"3", "7"}
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
