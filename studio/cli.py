@@ -66,15 +66,15 @@ def tune(
     dry_run: Annotated[bool, Parameter(negative="", help="only print the table")] = False,
 ) -> None:
     """Time every way to compute SCENE's loss values, and write the quickest into the scene as `path` under `loss`."""
-    from .tune import table, times, write
+    from .tune import best, table, times, write
 
     count = _count(workers)
     found = times(loaded := _scene(scene, False), count)
     for line in table(found, loaded, count):
         print(line)
     if not dry_run:
-        write(scene, found[0].path)
-        print(f"{scene}: loss: {{path: {found[0].path}}}")
+        write(scene, chosen := best(found, loaded, count))
+        print(f"{scene} now says loss: {{path: {chosen}}}")
 
 
 @app.command

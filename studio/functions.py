@@ -5,8 +5,10 @@ imported until the function is wanted. Wherever a record is digested, a function
 source, so that what was computed by another text of it is another thing on the shelf.
 """
 
+import ast
 import hashlib
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from .spec import nearest
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
 _loaded: dict[str, str] = {}
-"""The identity of each file that a function was taken from in this process, to notice that it was edited since."""
+"""SHA-256 of each file that a function was taken from in this process, to notice that it was edited since."""
 
 
 @dataclass(frozen=True)
@@ -50,43 +52,58 @@ class Function:
     def module(self) -> str:
         return self.name.partition(":")[0]
 
+    @property
+    def attribute(self) -> str:
+        """Its name in the module."""
+        return self.name.partition(":")[2]
+
     def load(self) -> Callable:
         """The function itself. Its folder is importable from then on; a file edited since the last load is read again.
 
         Raises SceneError if the module is missing or fails, or has nothing callable of that name.
         """
-        module = self._imported(self.identity())
+        module = self._imported()
         try:
             found = pkgutil.resolve_name(self.name)
         except AttributeError as error:
             known = [name for name in vars(module) if not name.startswith("_")]
-            raise SceneError(f"{self}: {error}{nearest(self.name.partition(':')[2], known)}") from error
+            raise SceneError(f"{self}: {error}{nearest(self.attribute, known)}") from error
         if not callable(found):
             raise SceneError(f"{self}: cannot be called; it is of type {type(found).__name__}")
         return found
 
     def identity(self) -> str:
-        """SHA-256, in hex, over the source of its module; of a package, over all sources in it.
+        """SHA-256, in hex, over the lines of its module that it depends on; of a package, over all sources in it.
 
         What the module imports in its turn is not looked into. Raises SceneError if there is no source.
         """
+        spec = self._spec()
+        if spec.submodule_search_locations is not None or not spec.origin.endswith(".py"):
+            return _sha256(spec)
+        try:
+            text = importlib.util.decode_source(Path(spec.origin).read_bytes())
+            lines = leading_to(self.attribute.partition(".")[0], text)
+        except (SyntaxError, ValueError):       # no Python: `load` says so
+            return _sha256(spec)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def _spec(self) -> ModuleSpec:
+        """Where its module lies. Raises SceneError if there is none, or no file of it."""
         spec = _found(self.module, self.folder)
         if spec is None:
             raise SceneError(f"{self}: {_missing(self)}")
         if not spec.has_location:
             raise SceneError(f"{self}: '{self.module}' has no source file; name a function in a file of your own, "
                              f"which calls it")
-        total = hashlib.sha256()
-        for file in _sources(spec):
-            total.update(file.name.encode() + b"\0" + file.read_bytes())
-        return total.hexdigest()
+        return spec
 
-    def _imported(self, identity: str) -> ModuleType:
+    def _imported(self) -> ModuleType:
         """The module, as its source now is. Raises SceneError if it fails, or Python holds another of that name."""
-        place = _found(self.module, self.folder).origin
+        spec = self._spec()
+        place, now = spec.origin, _sha256(spec)
         if (folder := str(self.folder.resolve())) not in sys.path:
             sys.path.insert(0, folder)          # as Python does with the folder of a script
-        if _loaded.setdefault(place, identity) != identity:
+        if _loaded.setdefault(place, now) != now:
             _forget(self.module)
         try:
             module = importlib.import_module(self.module)
@@ -95,7 +112,7 @@ class Function:
         if Path(module.__file__ or "").resolve() != Path(place).resolve():
             raise SceneError(f"{self}: Python already holds another '{self.module}', from {module.__file__}; "
                              f"rename {place}")
-        _loaded[place] = identity
+        _loaded[place] = now
         return module
 
     @classmethod
@@ -134,6 +151,35 @@ def word_or_function(*words: str) -> tuple:
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
 
 
+def leading_to(name: str, text: str) -> str:
+    """The lines of a module's text that a function in it may depend on: a text that changes when its results may.
+
+    All are but functions and classes without decorators whose names are nowhere in the others, nor in it. So another
+    number that is measured by the same file does not make its model another one.
+    """
+    body = ast.parse(text).body
+    apart = {node.name: node for node in body
+             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list}
+    kept = [node for node in body if node not in apart.values()]
+    names = {name}.union(*map(_names, kept))
+    while reached := names & apart.keys():
+        nodes = [apart.pop(one) for one in sorted(reached)]
+        kept, names = kept + nodes, names.union(*map(_names, nodes))
+    lines = text.split("\n")
+    return "\n".join("\n".join(lines[_first(node) - 1 : node.end_lineno]) for node in sorted(kept, key=_first))
+
+
+def _first(node: ast.stmt) -> int:
+    """The line a statement begins on, with what decorates it."""
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Every word in the code that may name something: names, attributes and texts."""
+    found = ((getattr(inner, field, None) for field in ("id", "attr", "value")) for inner in ast.walk(node))
+    return {word for words in found for word in words if isinstance(word, str)}
+
+
 def _found(module: str, folder: Path) -> ModuleSpec | None:
     """Where a module lies, without importing it or the packages around it; None if there is none."""
     path, spec = [str(folder.resolve()), *sys.path], None
@@ -152,10 +198,15 @@ def _forget(module: str) -> None:
         del sys.modules[name]
 
 
-def _sources(spec: ModuleSpec) -> list[Path]:
-    if spec.submodule_search_locations is None:
-        return [Path(spec.origin)]
-    return sorted(file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py"))
+def _sha256(spec: ModuleSpec) -> str:
+    """Over a module's file, or over all sources of a package."""
+    files = [Path(spec.origin)]
+    if (folders := spec.submodule_search_locations) is not None:
+        files = sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()
 
 
 def _missing(function: Function) -> str:

@@ -23,6 +23,7 @@ from .landscape.objective import Loss
 from .scene import Scene, named
 from .spec import LARGEST, Size, Time, digest
 from .store import Shelf
+from .store import Slice as Stored
 from .training import checkpoints
 
 _INPUTS = ("scene", "what", "version", "model", "data", "epoch", "weights", "directions", "loss", "grid", "device")
@@ -199,17 +200,11 @@ class Studio:
     def _measure(self, what: str, run: Callable) -> None:
         chosen = {epoch: slice_ for (kind, epoch), slice_ in self.slices.items() if kind == what}
         stores = {epoch: self.shelf.slice(self.slice_keys[what, epoch]) for epoch in chosen}
-        fresh = [epoch for epoch, store in stores.items() if not store.path.is_dir()]
-        curved = self.scene.convexity
-        for index, facts in run([(slices.facts, (what, chosen[epoch], curved)) for epoch in fresh]):
-            slice_, said = chosen[fresh[index]], {"scene": self.scene.title, "what": what}
-            stores[fresh[index]].create(
-                tasks.axes(what, slice_, curved), tasks.fields(what, slice_), said | slices.identity(slice_) | facts
-            )
+        self._prepare(what, {epoch: store for epoch, store in stores.items() if not store.path.is_dir()}, run)
         work = [
             (store, stretch)
             for epoch, store in stores.items()
-            for stretch in tasks.stretches(what, chosen[epoch], curved, store.missing())
+            for stretch in tasks.stretches(what, chosen[epoch], self.scene.convexity, store.missing())
         ]
         if not work:
             return
@@ -219,6 +214,20 @@ class Studio:
                 store, stretch = work[index]
                 store.write(stretch.first, values)
                 done += stretch.points
+                advance(done)
+
+    def _prepare(self, what: str, fresh: dict[float, Stored], run: Callable) -> None:
+        """Finds the planes of slices that are not begun, and makes the places of their values."""
+        if not fresh:
+            return
+        curved, chosen = self.scene.convexity, [self.slices[what, epoch] for epoch in fresh]
+        with self.progress(f"prepare the {what}", len(fresh)) as advance:
+            work = run([(slices.facts, (what, slice_, curved)) for slice_ in chosen])
+            for done, (index, facts) in enumerate(work, start=1):
+                slice_, said = chosen[index], {"scene": self.scene.title, "what": what}
+                list(fresh.values())[index].create(
+                    tasks.axes(what, slice_, curved), tasks.fields(what, slice_), said | slices.identity(slice_) | facts
+                )
                 advance(done)
 
     # --- filming

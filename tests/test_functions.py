@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from studio.errors import SceneError
-from studio.functions import Function, word_or_function
+from studio.functions import Function, leading_to, word_or_function
 from studio.spec import Record, digest, parse
 
 
@@ -79,6 +79,69 @@ def test_a_function_that_was_edited_is_another_one(folder):
     write(path, "def f():\n    return 2\n")
     assert function.identity() != first and digest(Measured(by=function)) != before
     assert function.load()() == 2
+
+
+FILE = """\
+import math
+SCALE = 2
+
+def model():
+    return helper() * SCALE
+
+def helper():
+    return One.value
+
+class One:
+    value = 1
+
+def metric(x):
+    return other(x)
+
+def other(x):
+    return x
+
+@print
+def registered():
+    pass
+"""
+
+
+@pytest.mark.parametrize("old, new, same", [
+    ("return other(x)", "return other(x) + 1", True),
+    ("return x", "return 2 * x", True),
+    ("def metric", "# said of the metric\ndef metric", True),
+    ("SCALE = 2", "SCALE = 3", False),
+    ("return helper() * SCALE", "return helper() * SCALE + 1", False),
+    ("return One.value", "return One.value + 1", False),
+    ("value = 1", "value = 2", False),
+    ("import math", "import cmath as math", False),
+    ("    pass", "    return 1", False),            # what a decorator does with it nobody knows
+    ("@print", "@len", False),
+])
+def test_a_function_is_what_it_leads_to_in_its_file(old, new, same):
+    assert old in FILE
+    assert (leading_to("model", FILE.replace(old, new)) == leading_to("model", FILE)) == same
+
+
+def test_what_is_only_named_in_a_text_counts_too():
+    by_text = FILE.replace("return helper() * SCALE", "return globals()['metric'](1)")
+    changed = by_text.replace("return x", "return 2 * x")
+    assert leading_to("model", by_text) != leading_to("model", changed)
+
+
+def test_a_name_defined_twice_counts_with_both():
+    twice = FILE + "\ndef other(x):\n    return 3 * x\n"
+    assert leading_to("model", twice) != leading_to("model", FILE)
+    assert "3 * x" in leading_to("metric", twice) and "return x" in leading_to("metric", twice)
+
+
+def test_a_function_beside_one_that_was_edited_is_loaded_anew_too(folder):
+    path = write(folder / "pair.py", "def f():\n    return 1\n\ndef g():\n    return 1\n")
+    f, g = Function("pair:f", folder), Function("pair:g", folder)
+    same = f.identity()
+    assert f.load()() == 1
+    write(path, "def f():\n    return 1\n\ndef g():\n    return 2\n")
+    assert g.load()() == 2 and f.identity() == same
 
 
 def test_any_file_of_a_named_package_counts_as_its_source(folder):
@@ -158,11 +221,15 @@ def test_a_missing_name_is_answered_with_the_nearest(folder):
     ("import not_installed_at_all\n", "No module named 'not_installed_at_all'"),
     ("1 / 0\n", "ZeroDivisionError"),
     ("def f(:\n", "SyntaxError"),
+    ("# coding: nonsense\n", "SyntaxError"),
+    ("\0", "SyntaxError"),
 ])
 def test_a_module_that_fails_says_why(folder, text, expected):
     write(folder / "failing.py", text)
+    function = Function("failing:f", folder)
+    assert len(function.identity()) == 64           # a digest needs no module that works
     with pytest.raises(SceneError, match=f"failing:f: its module cannot be imported: .*{expected}"):
-        Function("failing:f", folder).load()
+        function.load()
 
 
 def test_what_is_no_function_is_refused(folder):

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
     from .network import Objective
 
-ROWS = 5
-"""Of the grid, on which the paths take turns, so that a busy moment falls on all of them alike."""
-
+ROWS, POINTS = 9, 25
+"""Rows on which the paths take turns, so that a busy moment falls on all of them alike; points in each, at most."""
 
 Clocked = tuple[Any, float]
 """What some work returned, and how many seconds it took."""
@@ -53,12 +52,13 @@ def timed(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[Time
     names = paths(run.recipe.model, loss, device)
     with repeatable():
         objective, *line = untrained(run, directions, loss, device)
-        began = {name: _begun(objective, line, name, grid) for name in names}
+        alphas = np.linspace(*grid.range, min(grid.points, POINTS))
+        began = {name: _begun(objective, line, name, alphas) for name in names}
         ready = {name: found for name, found in began.items() if not isinstance(found, Timed)}
         rows = {name: [] for name in ready}
         for beta in np.linspace(*grid.range, ROWS):
             for name, (evaluator, _) in ready.items():
-                rows[name].append(_clocked(lambda e=evaluator, b=beta: _row(e, grid, b)))
+                rows[name].append(_clocked(lambda e=evaluator, b=beta: _row(e, alphas, b)))
     return [_timed(name, rows[name], ready[name][1], rows["plain"]) if name in ready else began[name]
             for name in names]
 
@@ -85,13 +85,14 @@ def untrained(run: Run, directions: Directions, loss: Loss, device: str) -> "tup
     return objective, *(objective.flat(part) for part in (weights, plane.delta, plane.eta))
 
 
-def _begun(objective: "Objective", line: "list[Tensor]", name: str, grid: Grid) -> "tuple[Evaluator, float] | Timed":
+def _begun(objective: "Objective", line: "list[Tensor]", name: str,
+           alphas: np.ndarray) -> "tuple[Evaluator, float] | Timed":
     """The path's evaluator and the seconds until its first row was there; or, why there is none."""
     from .evaluator import Evaluator
 
     def begin() -> Evaluator:
         evaluator = Evaluator(objective, *line, name)
-        _row(evaluator, grid, 0.0)
+        _row(evaluator, alphas, 0.0)
         return evaluator
     try:
         return _clocked(begin)
@@ -101,8 +102,8 @@ def _begun(objective: "Objective", line: "list[Tensor]", name: str, grid: Grid) 
         return Timed(name, failure=str(error).partition("\n")[0] or type(error).__name__)
 
 
-def _row(evaluator: "Evaluator", grid: Grid, beta: float) -> np.ndarray:
-    return evaluator.row(grid.axis, beta)["loss"].cpu().numpy()
+def _row(evaluator: "Evaluator", alphas: np.ndarray, beta: float) -> np.ndarray:
+    return evaluator.row(alphas, beta)["loss"].cpu().numpy()
 
 
 def _clocked(work: Callable[[], Any]) -> Clocked:

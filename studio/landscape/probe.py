@@ -33,33 +33,23 @@ ROW = 5
 
 def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
     """Costs from a few repetitions; they change from day to day, the results that are computed do not."""
-    import torch
-
     from ..training.evaluate import repeatable
     from . import slices
+    from .candidates import untrained
     from .evaluator import Evaluator
     from .products import Derivatives
 
-    recipe, device = run.recipe, slices.device_kind()
-    data = recipe.data.load()
-    model = recipe.model.build(data.shape, data.classes, recipe.seed)
-
-    def objective(of: Loss):
-        x, y = (torch.from_numpy(part[of.samples(data)]) for part in (data.train_x, data.train_y))
-        calibration = None if of.calibration is None else torch.from_numpy(data.train_x[of.calibrating(data)])
-        return of.objective(model, dict(model.named_buffers()), x, y, device, calibration)
-
+    device, path = slices.device_kind(), slices.chosen_path(run.recipe.model, directions, loss)
     with repeatable():
-        drawn, curved = objective(loss), objective(convexity.loss(loss) if convexity else loss)
-        theta = drawn.flat(dict(model.named_parameters()))
-        path, why = slices.chosen_path(recipe.model, directions, loss)
-        evaluator = Evaluator(drawn, theta, torch.zeros_like(theta), torch.zeros_like(theta), path)
+        drawn, *line = untrained(run, directions, loss, device)
+        curved = untrained(run, directions, convexity.loss(loss), device)[0] if convexity else drawn
+        evaluator = Evaluator(drawn, *line, path[0])
         derivatives = Derivatives(curved, convexity.ignore if convexity else "nothing")
-        points = theta.expand(derivatives.together, -1)
+        points = line[0].expand(derivatives.together, -1)
         product, v = derivatives.products(points), derivatives.restricted(points)
         return Cost(_median(lambda: evaluator.row([0.0] * ROW, 0.0)["loss"].sum().item()) / ROW,
                     _median(lambda: product(v).sum().item()) / len(points),
-                    len(data.train_y), drawn.samples, drawn.size, path, why)
+                    len(run.recipe.data.load().train_y), drawn.samples, drawn.size, *path)
 
 
 def _median(work: Callable[[], object], times: int = 5) -> float:

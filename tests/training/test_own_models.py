@@ -14,7 +14,7 @@ from studio.training.adopt import adopt
 from studio.training.data import Arrays, DataSet
 from studio.training.models import Mlp, Model, Python, Resnet, Vgg
 from studio.training.recipe import Recipe, Run
-from studio.training.recorder import train
+from studio.training.recorder import seconds_per_step, train
 
 MODULE = """
 import torch
@@ -138,8 +138,10 @@ def test_the_seed_decides_the_weights_and_the_global_generator_is_untouched(fold
 
 def test_another_text_of_the_function_is_another_model(folder):
     before = digest(model(folder, "reader"))
-    (folder / "own_nets.py").write_text(MODULE + "\n# wider\n", encoding="utf-8")
+    (folder / "own_nets.py").write_text(MODULE.replace("Dropout(0.1)", "Dropout(0.2)"), encoding="utf-8")
     assert digest(model(folder, "reader")) != before
+    (folder / "own_nets.py").write_text(MODULE.replace("return 3", "return 4"), encoding="utf-8")
+    assert digest(model(folder, "reader")) == before          # another function's text
 
 
 def test_arguments_that_the_function_does_not_take_are_named(folder):
@@ -184,6 +186,14 @@ def test_a_model_and_samples_of_ones_own_are_trained_killed_and_resumed_to_the_s
     for epoch in (1.0, 2.0):
         one, other = (checkpoints.load(folder / name, epoch).weights for name in ("whole", "twice"))
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_dropout_draws_nothing_from_the_global_generator(folder, sentences):
+    recipe = Recipe(model=model(folder, "reader"), data=Arrays(file=sentences), epochs=1, batch=16)
+    before = torch.get_rng_state()
+    seconds_per_step(recipe, steps=1)
+    train(recipe, folder / "run")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_checkpoints_of_a_model_of_ones_own_are_adopted(folder, sentences):

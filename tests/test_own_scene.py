@@ -1,0 +1,103 @@
+"""A scene whose model, samples, criterion and numbers are the user's own, measured as any other; and a preview."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from studio.pipeline import Studio
+
+MODULE = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Reader(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.embed, self.read = nn.Embedding(7, width), nn.LSTM(width, width, batch_first=True)
+        self.classify = nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.classify(self.read(self.embed(x))[0][:, -1])
+
+
+def doubled(outputs, targets):
+    return 2 * F.cross_entropy(outputs, targets, reduction="none")
+
+
+def surest(outputs, targets):
+    return outputs.softmax(1).max(1).values
+"""
+SCENE = """\
+title: Own
+run:
+  recipe:
+    model: {kind: python, make: own_scene:Reader, arguments: {width: 5}}
+    data: {kind: arrays, file: words.npz}
+    epochs: 1
+    batch: 32
+sweep: {kind: epochs, keys: [1]}
+grid: {range: [-1, 1], points: 9}
+loss: {subset: 48, fields: [entropy, own_scene:surest]}
+convexity: {points: 3, tol: 1e-1}
+shots: [{shot: only, duration: 1s, along: {0s: 1}}]
+"""
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch, here):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_scene", raising=False)
+    random = np.random.default_rng(0)
+    train, test = (random.integers(0, 7, (count, 4)) for count in (64, 16))
+    np.savez(tmp_path / "words.npz", train_x=train, train_y=train[:, -1] % 3, test_x=test, test_y=test[:, -1] % 3)
+    (tmp_path / "own_scene.py").write_text(MODULE, encoding="utf-8")
+    path = tmp_path / "own.yaml"
+    path.write_text(SCENE, encoding="utf-8")
+    yield path
+    sys.modules.pop("own_scene", None)
+
+
+def measured(scene, *changes):
+    text = SCENE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    scene.write_text(text, encoding="utf-8")
+    return {name: field.values[0] for name, field in Studio.open(scene).compute().fields.items()}
+
+
+def test_the_users_model_samples_criterion_and_numbers_are_measured_like_any_other(scene):
+    plain = measured(scene)
+    assert {"loss", "accuracy", "entropy", "own_scene:surest", "lambda_min", "lambda_max"} <= set(plain)
+    assert 1 / 3 <= plain["own_scene:surest"].min() <= plain["own_scene:surest"].max() <= 1
+    doubled = measured(scene, ("subset: 48,", "subset: 48, criterion: own_scene:doubled,"))
+    # twice the loss has twice the Hessian; tol 1e-1 is the eigenvalues' own
+    np.testing.assert_allclose(doubled["loss"], 2 * plain["loss"], rtol=1e-6)
+    np.testing.assert_allclose(doubled["lambda_max"], 2 * plain["lambda_max"], rtol=0.2)
+    assert np.array_equal(doubled["entropy"], plain["entropy"])
+
+
+def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained_again(scene):
+    before = Studio.open(scene)
+    before.train()
+    assert Studio.open(scene).slice_keys == before.slice_keys
+    own = scene.with_name("own_scene.py")
+    own.write_text(MODULE.replace("max(1).values", "max(1).values ** 2"), encoding="utf-8")
+    after = Studio.open(scene)
+    assert after.run_key == before.run_key and after.trained
+    assert after.slice_keys.keys() == before.slice_keys.keys()
+    assert after.slice_keys["loss", 1.0] != before.slice_keys["loss", 1.0]
+    own.write_text(MODULE.replace("nn.LSTM", "nn.GRU"), encoding="utf-8")
+    assert Studio.open(scene).run_key != before.run_key
+
+
+def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):
+    exact, quick = (
+        measured(scene, ("fields: [entropy, own_scene:surest]", f"sampling: {way}"), ("points: 9", "points: 33"),
+                 ("convexity", "# convexity")) for way in ("exact", "preview"))
+    loss, truth = np.log(quick["loss"]), np.log(exact["loss"])
+    assert np.abs(loss - truth).max() <= 0.01 * np.ptp(truth)
+    assert (quick["loss"] == exact["loss"]).mean() < 0.4          # 350 of 1089 points at most are measured
