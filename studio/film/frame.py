@@ -6,7 +6,7 @@ can be made alone, in any order, in any process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Annotated
 
@@ -17,8 +17,9 @@ from ..field import Instant, Surfaces
 from ..spec import LARGEST, FrameRate, PixelSize, Record, Size
 from . import overlays
 from .camera import Pose
+from .labels import labels
 from .look import Grade, Look, Paint
-from .terrain import Ranges, colours, heights, ranges
+from .terrain import Ranges, colours, heights, parts, ranges, source
 from .timeline import Cut, Part, Shot
 
 
@@ -42,7 +43,8 @@ class Format(Record):
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN where there is a hole; paint [N, N, 3] linear RGB.
 
-    azimuth: of the camera, which the lamps follow. weight: in the frame.
+    azimuth: of the camera, which the lamps follow. weight: in the frame. ends: what the height scale reads at height 0
+    and at the exaggeration. nodes: how many measured points the height has along a side.
     """
 
     height: np.ndarray
@@ -51,6 +53,8 @@ class View:
     azimuth: float
     look: Look
     weight: float = 1.0
+    ends: tuple[float, float] = (0.0, 1.0)
+    nodes: int = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Reel:
-    """A cut with its surfaces, look and type. notes: what is said of a paint's field, by field."""
+    """A cut with its surfaces, look and type. notes: what is said of a colour's field, by the grid it stands on."""
 
     cut: Cut
     surfaces: Surfaces
@@ -91,39 +95,54 @@ class Reel:
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
-        parts = self.cut.at(number)
+        shown = self.cut.at(number)
         seconds = float(number / self.cut.fps)
-        leading = max(parts, key=lambda part: part.weight)
-        type_ = overlays.title(self.type, seconds, self.type.title_for.seconds(self.cut.fps))
-        type_ += overlays.live(self.type, self._instant(leading))
-        views = []
+        leading = max(shown, key=lambda part: part.weight)
+        kind, aspect = self.type.inked(self.look), self.size.width / self.size.height
+        views = tuple(self._view(part) for part in shown)
+        type_ = [
+            label
+            for view in views
+            for label in labels(view.height, view.look, view.ends, view.pose, aspect, view.weight)
+        ]
+        type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
+        type_ += overlays.live(kind, self._instant(leading))
         shares: dict[Paint, float] = {}  # two shots that say the same do not dip in their dissolve
-        for part in parts:
+        for part in shown:
             paint = part.shot.colour or self.look.colour
-            views.append(self._view(part, paint))
             shares[paint] = shares.get(paint, 0.0) + part.weight
         for paint, share in shares.items():
-            type_ += overlays.captions(
-                self.type,
-                self.look,
-                paint,
-                self.ranges,
-                self.notes[paint.field],
-                self.size.width / self.size.height,
-                share,
-            )
-        return Frame(number, tuple(views), tuple(type_), self.look.grade)
+            notes = self.notes[source(paint.field)]
+            type_ += overlays.captions(kind, self.look, paint, self.ranges, notes, aspect, share)
+        if halo := self.look.halo:
+            type_ = [replace(o, halo=o.halo or halo) if isinstance(o, overlays.Text) else o for o in type_]
+        return Frame(number, views, tuple(type_), self.look.grade)
+
+    def dressed(self, look: Look) -> Reel:
+        """The same film in another look, whose colours also replace those of single shots.
+
+        Raises ValueError if the look draws what was not measured.
+        """
+        shots = tuple(shot.model_copy(update={"colour": None}) for shot in self.cut.shots)
+        cut = replace(self.cut, shots=shots)
+        return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
     def _instant(self, part: Part) -> Instant:
         return self.surfaces.at(part.shot.coordinate(part.seconds, self.cut.fps))
 
-    def _view(self, part: Part, paint: Paint) -> View:
-        instant = self._instant(part)
-        height = heights(instant, self.look, self.ranges)
+    def _view(self, part: Part) -> View:
+        instant, look = self._instant(part), self.look
+        height = heights(instant, look, self.ranges)
         orbit = part.shot.camera.at(part.seconds, self.cut.fps)
-        pose = orbit.pose(self._focus(part.shot.camera.look_at, height))
         return View(
-            height, colours(instant, self.look, paint, self.ranges), pose, orbit.azimuth, self.look, part.weight
+            height,
+            colours(instant, look, part.shot.colour or look.colour, self.ranges),
+            orbit.pose(self._focus(part.shot.camera.look_at, height)),
+            orbit.azimuth,
+            look,
+            part.weight,
+            self.ranges.height,
+            instant.grids[parts(look.height.field)[0]].points,
         )
 
     def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field
 
 from ..field import Instant
 from ..spec import Colour, Duration, Record, Time, nearest
+from .colour import table
 from .easing import in_out_sine
-from .look import Height, Look, Paint, table
+from .look import FIELDS, Height, Look, Paint
 from .terrain import Ranges
 
 MARGIN = 0.06
@@ -36,7 +37,8 @@ def _live(text: str) -> str:
 class Type(Record):
     """title: shown at the start, for title_for. live: a line with numbers in braces, formatted as in Python.
 
-    notes: the small line that says how the slice was measured. legend: the colour scale. size: of the live line.
+    notes: the small line that says how the slice was measured. legend: the colour scale. colour: the look's ink if not
+    given. size: of the live line.
     """
 
     title: str | None = None
@@ -44,13 +46,20 @@ class Type(Record):
     live: Annotated[str, AfterValidator(_live)] | None = "epoch {epoch:.1f}    loss {loss:.3f}"
     notes: bool = True
     legend: bool = True
-    colour: Colour = "#e8e6f0"
+    colour: Colour | None = None
     size: Annotated[float, Field(gt=0, le=0.2)] = 0.03
+
+    def inked(self, look: Look) -> Type:
+        """The same in the look's ink, unless it has a colour of its own."""
+        return self if self.colour else self.model_copy(update={"colour": look.ink})
 
 
 @dataclass(frozen=True)
 class Text:
-    """A line of type whose baseline starts, or with align="right" ends, at (x, y) from the top left."""
+    """A line of type whose baseline starts, or with align="right" ends, at (x, y) from the top left.
+
+    With align="middle" it is centred there, turned by `angle` degrees against the clock. halo: a colour around it.
+    """
 
     text: str
     x: float
@@ -58,8 +67,10 @@ class Text:
     size: float
     opacity: float
     weight: str = "Regular"
-    align: Literal["left", "right"] = "left"
+    align: Literal["left", "right", "middle"] = "left"
     colour: str = "#ffffff"
+    angle: float = 0.0
+    halo: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,9 +131,9 @@ def captions(
             Text(line, MARGIN, low_line - 1.6 * size * n, opacity=0.55 * opacity, **small)
             for n, line in enumerate(lines)
         ]
-    if kind.legend:
-        low, high = (f"{_unscaled(end, paint, look):.2g}" for end in ranges.of(paint))
-        name = "share of negative curvature" if paint.field == "convexity" else paint.field
+    if kind.legend and np.ptp(table(paint.map), axis=0).any():  # one colour for all tells nothing
+        low, high = _told(paint, look, ranges)
+        name = name_of(paint.field)
         width, right = 0.24, aspect - MARGIN
         found += [
             Bar(table(paint.map), right - width, low_line - 1.8 * size, width, 0.4 * size, 0.9 * opacity),
@@ -133,13 +144,28 @@ def captions(
     return found
 
 
-def _unscaled(value: float, paint: Paint, look: Look) -> float:
+def _told(paint: Paint, look: Look, ranges: Ranges) -> tuple[str, str]:
+    """What stands at both ends of the colour scale."""
+    if paint.field == "hidden":
+        return "no", "yes"
     scale = paint.scale
     if scale == "height":
         scale = look.height.scale if paint.field == look.height.field else "linear"
-    return {"log": np.exp, "sqrt": np.square, "linear": float}[scale](value)
+    low, high = (f"{unscaled(end, scale):.2g}" for end in ranges.of(paint))
+    return low, high
+
+
+def unscaled(value: np.ndarray | float, scale: str) -> np.ndarray | float:
+    """Values of a field from those on a scale of heights."""
+    return {"log": np.exp, "sqrt": np.square, "linear": np.positive, "signed-log": np.sinh}[scale](value)
+
+
+def name_of(field: str) -> str:
+    """What a field is called on the picture; a metric of the user's by its function."""
+    return FIELDS.get(field) or field.rpartition(":")[2]
 
 
 def height_words(height: Height) -> str:
     """How the picture's notes name the height."""
-    return {"log": "log {}", "sqrt": "\u221a{}", "linear": "{}"}[height.scale].format(height.field)
+    words = {"log": "log {}", "sqrt": "\u221a{}", "linear": "{}", "signed-log": "signed log {}"}
+    return words[height.scale].format(name_of(height.field))

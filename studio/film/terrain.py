@@ -6,17 +6,23 @@ log-loss, eigenvalues on a signed-log scale; the look's own scales are applied a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from ..field import Instant, Scale, Surfaces, backward, forward
-from .look import Height, Look, Paint, table
+from .colour import table
+from .look import SIGNED, Height, Look, Paint
 
-SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "lambda_min": "signed-log", "lambda_max": "signed-log"}
+SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "entropy": "linear"} | dict.fromkeys(
+    SIGNED, "signed-log"
+)
+"""On which scale a measured field is refined and blended; a metric of the user's is taken as it is."""
 UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)
 """Linear grey of what was not measured or did not converge."""
 
@@ -34,29 +40,57 @@ class Ranges:
 
 
 def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
-    """Film-wide ranges over the measured values inside the drawn disc. Raises ValueError if none of them is finite."""
-    drawn = _drawn(surfaces, look.height.field, look.fade.end)
+    """Film-wide ranges over the measured values inside the drawn disc.
+
+    Raises ValueError if a field was not measured, or not one of its values is finite.
+    """
+    drawn = _inside(surfaces, look.height.field, look.fade.end)
+    if not drawn.size:
+        raise ValueError(f"not one finite value of '{look.height.field}' was measured, so there is nothing to draw")
     cap = min(drawn.max(), look.height.cap or np.inf)
     height = _ends(look.height.of(np.minimum(drawn[drawn > 0] if look.height.scale == "log" else drawn, cap)))
-    found = []
-    for paint in dict.fromkeys(paints):
-        if paint.range is not None:
-            found.append((paint, _ends(_scaled(np.array(paint.range), paint, look.height))))
-        elif paint.field == "convexity":
-            both = [_drawn(surfaces, name, look.fade.end, broken=True) for name in ("lambda_min", "lambda_max")]
-            share = convexity(*both)
-            found.append((paint, _ends(_scaled(np.append(share[np.isfinite(share)], 0.0), paint, look.height))))
-        else:
-            own = _drawn(surfaces, paint.field, look.fade.end)
-            found.append(
-                (
-                    paint,
-                    _ends(
-                        _scaled(np.minimum(own, cap) if paint.field == look.height.field else own, paint, look.height)
-                    ),
-                )
-            )
+    found = ((paint, _painted(surfaces, look, paint, cap)) for paint in dict.fromkeys(paints))
     return Ranges(height, tuple(found), float(cap))
+
+
+def _painted(surfaces: Surfaces, look: Look, paint: Paint, cap: float) -> tuple[float, float]:
+    """Both ends of a paint, on its own scale."""
+    values = _inside(surfaces, paint.field, look.fade.end)
+    if paint.range is not None:
+        return _ends(_scaled(np.array(paint.range), paint, look.height))
+    if paint.field in _MADE:  # a share: its scale begins at 0, and a yes or no has both
+        values = np.append(values, [0.0, 1.0] if paint.field == "hidden" else 0.0)
+    if not values.size:
+        raise ValueError(f"not one finite value of '{paint.field}' was measured, so there is nothing to colour by")
+    if paint.field == look.height.field:
+        values = np.minimum(values, cap)
+    low, high = _ends(_scaled(values, paint, look.height))
+    if paint.centre is None:
+        return low, high
+    centre = float(_scaled(np.array(paint.centre), paint, look.height))
+    reach = max(centre - low, high - centre)
+    return centre - reach, centre + reach
+
+
+def missing(field: str, measured: Container[str]) -> str | None:
+    """What to add to a scene so that a field can be drawn, in words; None if all that it takes is measured."""
+    if all(part in measured for part in parts(field)):
+        return None
+    if field == "accuracy":
+        return "a preview measures no accuracy; take `sampling: exact` in the scene's loss"
+    if source(field) == "convexity":
+        return f"nothing measures the {field}; add `convexity: {{points: 11}}` to the scene"
+    return f"nothing measures the {field}; add `fields: [{field}]` to the scene's loss"
+
+
+def parts(field: str) -> tuple[str, ...]:
+    """The measured fields that a drawn one is made of."""
+    return _MADE[field][0] if field in _MADE else (field,)
+
+
+def source(field: str) -> Literal["loss", "convexity"]:
+    """Which of the scene's grids a drawn field stands on."""
+    return "convexity" if field in (*SIGNED, *_MADE) else "loss"
 
 
 def undrawn(surfaces: Surfaces) -> list[str]:
@@ -73,19 +107,24 @@ _UNDRAWN = (
     ("loss", np.isinf, "the loss is infinite at {}, drawn as high as the highest"),
     ("loss", np.isnan, "the loss is not a number at {}, drawn as holes"),
     ("lambda_min", np.isnan, "the curvature is unknown at {}, drawn grey"),
+    ("measured", np.logical_not, "preview: {} are interpolated, not measured"),
 )
 
 
-def _drawn(surfaces: Surfaces, name: str, radius: float, *, broken: bool = False) -> np.ndarray:
-    """Measured values of a field inside the drawn disc, over all keys, flat; finite ones only unless `broken`."""
-    field = surfaces.fields[name]
-    axis = field.grid.axis / field.grid.range[1]
-    inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2
-    values = np.asarray(field.values, np.float64)[:, inside].ravel()
-    kept = values if broken else values[np.isfinite(values)]
-    if not kept.size or not np.isfinite(kept).any():
-        raise ValueError(f"not one finite value of '{name}' was measured, so there is nothing to draw")
-    return kept
+def _inside(surfaces: Surfaces, name: str, radius: float) -> np.ndarray:
+    """The finite values of a field inside the drawn disc, over all keys, flat. Raises ValueError if it is missing."""
+    if what := missing(name, surfaces.fields):
+        raise ValueError(what)
+    values = _made(name, [np.asarray(surfaces.fields[part].values, np.float64) for part in parts(name)])
+    grid = surfaces.fields[parts(name)[0]].grid
+    axis = grid.axis / grid.range[1]
+    inside = values[:, axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2].ravel()
+    return inside[np.isfinite(inside)]
+
+
+def _made(name: str, values: Sequence[np.ndarray]) -> np.ndarray:
+    """A drawn field from the measured ones it is made of."""
+    return _MADE[name][1](*values) if name in _MADE else values[0]
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -107,9 +146,29 @@ def convexity(lambda_min: np.ndarray, lambda_max: np.ndarray) -> np.ndarray:
         return np.where(largest > 0, np.maximum(0.0, -lambda_min) / largest, np.nan)
 
 
+def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray) -> np.ndarray:
+    """1 where the plane is convex and the space is not, kappa_min > 0 > lambda_min, else 0; NaN where unknown.
+
+    What is within a thousandth of the larger end of zero counts as zero: curvatures are not measured better.
+    """
+    ends = (kappa_min, kappa_max), (lambda_min, lambda_max)
+    plane, space = (1e-3 * np.maximum(np.abs(low), np.abs(high)) for low, high in ends)
+    with np.errstate(invalid="ignore"):
+        found = ((kappa_min > plane) & (lambda_min < -space)).astype(np.float64)
+    return np.where(np.isfinite(plane + space), found, np.nan)
+
+
+_MADE: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
+    "convexity": (("lambda_min", "lambda_max"), convexity),
+    "plane-convexity": (("kappa_min", "kappa_max"), convexity),
+    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden),
+}
+"""Fields that are not measured but made of measured ones, after these were blended in time and refined in space."""
+
+
 def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN where there is a hole."""
-    values = np.minimum(_refined(instant, look.height.field, look.mesh, ranges.cap), ranges.cap)
+    values = np.minimum(_fine(instant, look.height.field, look.mesh, ranges.cap), ranges.cap)
     low, high = ranges.height
     scaled = np.clip(look.height.of(values), low, high)  # a loss of exactly 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
@@ -117,10 +176,7 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
 
 def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.ndarray:
     """Linear RGB [mesh, mesh, 3], float32, of a paint at one instant; grey where nothing is known."""
-    if paint.field == "convexity":
-        values = convexity(*(_refined(instant, name, look.mesh, np.inf) for name in ("lambda_min", "lambda_max")))
-    else:
-        values = _refined(instant, paint.field, look.mesh, ranges.cap if paint.field == look.height.field else np.inf)
+    values = _fine(instant, paint.field, look.mesh, ranges.cap if paint.field == look.height.field else np.inf)
     low, high = ranges.of(paint)
     share = (_scaled(values, paint, look.height) - low) / (high - low)
     known = np.isfinite(share)
@@ -129,9 +185,15 @@ def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.nd
     return painted if known.all() else np.where(known[..., None], painted, UNKNOWN)
 
 
-def _refined(instant: Instant, name: str, side: int, cap: float) -> np.ndarray:
-    scale = SCALES[name]
-    return backward(refine(forward(np.minimum(instant.values[name], cap), scale), side), scale)
+def _fine(instant: Instant, name: str, side: int, cap: float) -> np.ndarray:
+    """A drawn field [side, side] from its measured nodes; no node counts for more than the cap."""
+    if name in _MADE:
+        cap = np.inf  # it is in the units of the field, not of its parts
+    return _made(name, [_refined(instant.values[part], SCALES.get(part, "linear"), side, cap) for part in parts(name)])
+
+
+def _refined(nodes: np.ndarray, scale: Scale, side: int, cap: float) -> np.ndarray:
+    return backward(refine(forward(np.minimum(nodes, cap), scale), side), scale)
 
 
 def refine(nodes: np.ndarray, side: int) -> np.ndarray:

@@ -3,13 +3,15 @@
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
-from ..film.look import Grade, encode
+from ..film.colour import LUMA, cube, encode
+from ..film.look import Grade, Lut
 
 _CODES = 4096
 _BRIGHTEST = 4.0  # the shoulder's table ends here; it is flat long before
+_MIDDLE = 0.18  # the grey that contrast turns around
 
 
 def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
@@ -18,16 +20,17 @@ def graded(light: np.ndarray, grade: Grade, number: int) -> np.ndarray:
     picture = light + grade.bloom * _bloom(light, grade.threshold) if grade.bloom else light.copy()
     picture *= _vignette(height, width, grade.vignette)
     if grade.saturation != 1:
-        grey = (picture @ np.array([0.2126, 0.7152, 0.0722], np.float32))[..., None]
+        grey = (picture @ LUMA.astype(np.float32))[..., None]
         picture -= grey
         picture *= np.float32(grade.saturation)
         picture += grey
         np.maximum(picture, 0, out=picture)
     np.sqrt(picture, out=picture)
     picture *= np.float32((_CODES - 1) / np.sqrt(_BRIGHTEST))
-    codes = _shoulder().take(picture.astype(np.uint16), mode="clip")
+    codes = _shoulder(grade.contrast, grade.shoulder).take(picture.astype(np.uint16), mode="clip")
     codes += _grain(height, width, number, 255 * grade.grain)[..., None]
-    return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+    finished = np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+    return np.asarray(Image.fromarray(finished).filter(_filter(grade.lut))) if grade.lut else finished
 
 
 def _bloom(light: np.ndarray, threshold: float) -> np.ndarray:
@@ -59,12 +62,21 @@ def _vignette(height: int, width: int, strength: float) -> np.ndarray:
     return (1 - np.float32(strength) * np.minimum((x * x + y * y) / 2, 1))[..., None]
 
 
-@lru_cache(maxsize=1)
-def _shoulder() -> np.ndarray:
-    """sRGB code in 0..255, plus a half, of light by its square root; straight below 0.6, then a soft approach to 1."""
+@lru_cache(maxsize=2)
+def _shoulder(contrast: float, start: float) -> np.ndarray:
+    """sRGB code in 0..255, plus a half, of light by its square root; straight up to `start`, then softly towards 1."""
     light = _BRIGHTEST * (np.arange(_CODES) / (_CODES - 1)) ** 2
-    shown = np.where(light < 0.6, light, 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4)))
+    if contrast != 1:
+        light = _MIDDLE * (light / _MIDDLE) ** contrast
+    left = 1 - start
+    shown = np.where(light < start, light, start + left * (1 - np.exp(-np.maximum(light - start, 0) / left)))
     return (255 * encode(shown) + 0.5).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _filter(lut: Lut) -> ImageFilter.Color3DLUT:
+    entries = cube(lut.file)
+    return ImageFilter.Color3DLUT(len(entries), entries.reshape(-1, 3))
 
 
 def _grain(height: int, width: int, number: int, strength: float) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""The surface's shading, as GLSL laid into VTK's polygon shader.
+"""The surface's shading, as GLSL laid into VTK's polygon shader: what every look needs, and what this one adds.
 
 All light is analytic: lamps and sky are smooth lobes, so reflections need no environment texture, cost little on a
 software GL, and are the same for every tile. Light is linear; the shader ends with the square root of it over
 `HALF_RANGE`, plus less than one code of ordered noise, so that eight bits carry the range without bands.
 """
+
+from ..film.look import Look
 
 _SKY = """
 vec3 skyToward(vec3 d) {
@@ -40,9 +42,12 @@ VERTEX = """//VTK::PositionVC::Impl
   vec3 light = ambient * open * skyToward(n);
   light += keyLight * (ground.w * max((dot(n, keyToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
   light += rimLight * (max((dot(n, rimToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
-  matt = paint * (1.0 - metallic) * light;
+ADDED  matt = paint * (1.0 - metallic) * light;
   mirror = mix(vec3(0.04), paint, metallic);
 }
+"""
+
+_FILL = """  light += fillLight * (max((dot(n, fillToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
 """
 
 FRAGMENT_DECLARE = f"""//VTK::PositionVC::Dec
@@ -78,22 +83,120 @@ FRAGMENT = """//VTK::Light::Impl
   float near = 1.0 / (1.0 + dot(away, away));
   light += glow * (near * near);
 
-  if (contourOpacity > 0.0) {
-    float level = place.z / contourEvery;
-    float width = fwidth(level) * contourWidth;
-    float from = abs(fract(level - 0.5) - 0.5);
-    float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
-    light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
-  }
-
+ON_SURFACE  light *= exposure;
   vec3 behind = mix(bottom, top, gl_FragCoord.y / pictureHeight);
-  light = mix(light * exposure, behind, smoothstep(fadeStart, fadeEnd, length(place.xy)));
-  gl_FragData[0] = encoded(light);
+IN_PICTURE  gl_FragData[0] = encoded(light);
 }
 """
+
+_CONTOURS = """  {
+    float level = LEVEL;
+    float width = fwidth(level) * contourWidth * WIDER;
+    float from = abs(fract(level - 0.5) - 0.5);
+    float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
+    if (dot(groundOut.xy, groundOut.xy) > 1e6) line = 0.0;   // the wall of a cast
+    light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
+  }
+"""
+# the height's field in its own units, from the drawn height
+_VALUES = {"linear": "scaled", "sqrt": "scaled * scaled", "log": "exp(scaled)", "signed-log": "sinh(scaled)"}
+
+_WIRE = """  {
+    vec2 line = vec2(dot(place.xy, wireAxis.xy), dot(place.xy, vec2(-wireAxis.y, wireAxis.x))) / wireEvery;
+    vec2 width = fwidth(line) * wireWidth + 1e-6;   // on the wall of a cast one of them may be 0
+    vec2 from = abs(fract(line - 0.5) - 0.5);
+    vec2 on = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
+    light = mix(light, wireColour * (0.35 + 0.65 * open), max(on.x * wireAlong.x, on.y * wireAlong.y) * wireOpacity);
+  }
+"""
+
+# strokes as wide as the picture would be dark; where they are finer than a sample, their mean
+_ENGRAVING = """  {
+    float tone = pow(clamp(dot(light, vec3(0.2126, 0.7152, 0.0722)), 0.0, 1.0), strokeGamma / 2.2);
+    float ink = 0.0;
+    for (int set = 0; set < 2; set++) {
+      float across = dot(place.xy, set == 0 ? strokeAcross.xy : vec2(-strokeAcross.y, strokeAcross.x));
+      float soft = fwidth(across);
+      float dark = set == 0 ? 0.92 - tone : 0.8 * (0.30 - tone);
+      float from = 2.0 * abs(fract(across) - 0.5);
+      float stroke = 1.0 - smoothstep(dark - soft, dark + soft, from);
+      ink = max(ink, mix(stroke, dark, clamp(2.0 * soft - 0.5, 0.0, 1.0)) * step(0.0, dark));
+    }
+    light = mix(strokePaper, strokeInk, ink);
+  }
+"""
+
+_FOG = """  light = mix(light, fogColour, 1.0 - exp(-max(length(eye - place) - fogStart, 0.0) / fogReach));
+"""
+
+# round in the picture, whatever the slope: the place is taken back to pixels
+_NODES = """  {
+    vec2 off = (fract(place.xy / nodeEvery + 0.5) - 0.5) * nodeEvery;
+    vec2 pixels = inverse(mat2(dFdx(place.xy), dFdy(place.xy))) * off / nodeWidth;
+    float far = length(pixels);
+    light = mix(light, vec3(0.0), 0.8 * (1.0 - smoothstep(1.5, 2.1, far)));
+    light = mix(light, vec3(0.9), 1.0 - smoothstep(0.8, 1.2, far));
+  }
+"""
+
+# a cast ends at its wall, whose own fragments lie on the circle
+_CUT = """  if (dot(groundOut.xy, groundOut.xy) < 1e6 && length(place.xy) > fadeEnd) discard;
+"""
+
+_FADE = """  light = mix(light, behind, smoothstep(fadeStart, fadeEnd, length(place.xy)));
+"""
+
+
+def vertex(look: Look) -> str:
+    """The vertex shader's part for a look."""
+    return VERTEX.replace("ADDED", _FILL if look.light.fill else "")
+
+
+def fragment(look: Look) -> str:
+    """The fragment shader's part for a look: only what it draws, for a software GL pays for every line."""
+    on_surface = (_contours(look) if look.contours else "") + (_WIRE if look.wire else "")
+    in_picture = "".join(
+        chunk
+        for chunk, wanted in (
+            (_ENGRAVING, look.engraving),
+            (_NODES, look.nodes),
+            (_FOG, look.fog),
+            (_CUT if look.plinth else _FADE, True),
+        )
+        if wanted
+    )
+    return FRAGMENT.replace("ON_SURFACE", on_surface).replace("IN_PICTURE", in_picture)
+
+
+def _contours(look: Look) -> str:
+    level, wider = "place.z / contourEvery", "1.0"
+    if look.contours.step:
+        level = f"({_VALUES[look.height.scale].replace('scaled', '(valueLow + place.z * valueSlope)')}) / contourStep"
+    if look.contours.index:
+        wider = "(mod(floor(level + 0.5), contourIndex) < 0.5 ? 2.0 : 1.0)"
+    return _CONTOURS.replace("LEVEL", level).replace("WIDER", wider)
+
 
 MARKER_DECLARE = f"//VTK::PositionVC::Dec\n{_ENCODED}"
 
 MARKER = """//VTK::Light::Impl
 gl_FragData[0] = encoded(markerLight);
+"""
+
+# The ground a block stands on: the background itself, but for the shadow that falls on it.
+GROUND_VERTEX_DECLARE = """//VTK::PositionVC::Dec
+in float shade;
+out float shadeOut;
+"""
+
+GROUND_VERTEX = """//VTK::PositionVC::Impl
+shadeOut = shade;
+"""
+
+GROUND_DECLARE = f"""//VTK::PositionVC::Dec
+in float shadeOut;
+{_ENCODED}"""
+
+GROUND = """//VTK::Light::Impl
+gl_FragData[0] = encoded(mix(bottom, top, gl_FragCoord.y / pictureHeight) * shadeOut);
 """

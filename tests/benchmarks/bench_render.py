@@ -17,8 +17,9 @@ import numpy as np
 from studio import workers
 from studio.deliver.movie import Movie
 from studio.film.camera import Orbit
+from studio.film.colour import table
 from studio.film.frame import Frame, View
-from studio.film.look import Look, table
+from studio.film.look import Look
 from studio.spec import Size
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")

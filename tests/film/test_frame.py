@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.frame import Format, Frame, Reel
-from studio.film.look import Lamp, Light, Look, Paint
+from studio.film.look import Contours, Height, Lamp, Light, Look, Paint
 from studio.film.overlays import Bar, Text, Type
 from studio.film.timeline import Shot, Transition
 from studio.spec import Size, Time
@@ -189,3 +189,43 @@ def test_a_picture_larger_than_gl_can_draw_is_refused_before_it_comes_out_black(
     assert Format(size="15360x8640", samples=1).size == Size(15360, 8640)
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         Format(samples=0)
+
+
+def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
+    other = LOOK.model_copy(update={"colour": Paint(map="viridis"), "height": Height(scale="linear")})
+    film = reel().dressed(other)
+    assert film.ranges == reel(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).ranges
+    for n in (3, 27):
+        frame = film.frame(n)
+        assert all(view.look == other for view in frame.views)
+        assert same(frame, reel(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).frame(n))
+
+
+def test_a_look_that_draws_what_was_not_measured_cannot_be_put_on():
+    with pytest.raises(ValueError, match="nothing measures the entropy"):
+        reel().dressed(LOOK.model_copy(update={"colour": Paint(field="entropy")}))
+
+
+def test_a_view_knows_what_its_heights_stand_for_and_how_many_points_were_measured():
+    film = reel()
+    view = film.frame(3).views[0]
+    assert view.ends == film.ranges.height and view.nodes == GRID.points
+
+
+def test_a_curvature_is_told_with_the_notes_of_the_convexity():
+    film = reel((SHOTS[0], SHOTS[1].model_copy(update={"colour": Paint(field="lambda_min", scale="signed-log")})))
+    assert notes(film.frame(27)) == {"what the convexity is": 0.55}
+
+
+def test_the_lines_of_a_map_are_labelled_in_the_film():
+    lines = LOOK.model_copy(update={"contours": Contours(step=0.5, index=1, labels=True), "mesh": 129})
+    shown = [o for o in reel(look=lines).frame(11).overlays if isinstance(o, Text) and o.align == "middle"]
+    assert shown and all(float(o.text) in np.arange(0.5, 6.0, 0.5) for o in shown)
+
+
+def test_a_looks_halo_lies_around_all_type_but_what_has_its_own():
+    lines = LOOK.model_copy(update={"contours": Contours(step=0.5, index=1, labels=True), "halo": "#123456"})
+    texts = [o for o in reel(look=lines.model_copy(update={"mesh": 129})).frame(11).overlays if isinstance(o, Text)]
+    assert {o.halo for o in texts if o.align == "middle"} == {LOOK.background.top}
+    assert {o.halo for o in texts if o.align != "middle"} == {"#123456"}
+    assert all(o.halo is None for o in reel().frame(11).overlays if isinstance(o, Text))

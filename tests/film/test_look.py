@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from studio.errors import SceneError
-from studio.film import look
-from studio.film.look import Height, Look, Paint, assets, decode, linear, looks, table
+from studio.film.look import Height, Look, Paint, assets, looks
 from studio.spec import Record, digest, parse
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}
@@ -77,44 +76,6 @@ def test_a_loss_of_zero_has_a_height_on_every_scale():
     assert all(np.isfinite(Height(scale=scale).of(np.zeros(1))).all() for scale in ("log", "sqrt", "linear"))
 
 
-def test_colours_are_written_in_srgb_and_used_in_linear_light():
-    assert linear("#ffffff").tolist() == [1, 1, 1] and linear("#000000").tolist() == [0, 0, 0]
-    # IEC 61966-2-1: the code 188 is half the light, to the nearest code; 10 is on the straight foot of the curve
-    assert linear("#bcbcbc") == pytest.approx([0.5] * 3, abs=0.005)
-    assert linear("#0a0a0a") == pytest.approx([10 / 255 / 12.92] * 3)
-    assert (np.diff(decode(np.linspace(0, 1, 1000))) > 0).all()
-
-
-def test_stops_are_met_exactly_and_mixed_in_srgb_between():
-    stops = table(((0.0, "#000000"), (0.5, "#804020"), (1.0, "#ffffff")))
-    assert stops.shape == (1024, 3) and stops.dtype == np.float32
-    assert stops[0].tolist() == [0, 0, 0] and stops[-1].tolist() == [1, 1, 1]
-    # the middle is between two of the 1024 entries: half a step of 1/512 of the way to a neighbour
-    assert stops[511] == pytest.approx(linear("#804020"), abs=1e-3)
-    quarter = 255.75 / 1023 / 0.5 * np.array([0x80, 0x40, 0x20]) / 255
-    assert (stops[255] + stops[256]) / 2 == pytest.approx(decode(quarter), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    "name", ["inferno", "viridis", "lajolla", "cmc.lajolla", "thermal", "cmo.thermal", "fire", "cet_fire", "lajolla_r"]
-)
-def test_the_colormaps_of_four_libraries_go_by_their_own_names(name):
-    assert Paint(map=name).map == name
-    assert table(name).shape == (1024, 3) and 0 <= table(name).min() < table(name).max() <= 1
-
-
-def test_a_prefix_is_not_needed_and_r_turns_a_map_round():
-    assert np.array_equal(table("thermal"), table("cmo.thermal"))
-    assert np.array_equal(table("lajolla_r"), table("lajolla")[::-1])
-
-
-def test_matplotlibs_own_map_comes_first_where_two_share_a_name():
-    from matplotlib import colormaps
-
-    assert look._colormap("gray") is look._colormaps()["gray"]
-    assert np.array_equal(look._colormap("gray")(0.3), colormaps["gray"](0.3))
-
-
 def test_a_look_has_a_digest_that_any_of_its_numbers_changes():
     base = Look.model_validate({"light": LIGHT})
     others = [{"mesh": 65}, {"grade": base.grade.model_copy(update={"grain": 0.006})}, {"colour": Paint(map="viridis")}]
@@ -123,3 +84,93 @@ def test_a_look_has_a_digest_that_any_of_its_numbers_changes():
 
 def test_the_assets_are_found_beside_the_package_or_inside_it():
     assert (assets() / "fonts").is_dir() and (assets() / "looks" / "ember.yaml").is_file()
+
+
+# --- bases of one's own
+
+
+def test_a_base_may_be_a_file_beside_the_scene_which_has_a_base_of_its_own(tmp_path):
+    (tmp_path / "looks").mkdir()
+    (tmp_path / "looks" / "dim.yaml").write_text("{base: ember, grade: {exposure: 0.5}, mesh: 65}")
+    (tmp_path / "looks" / "dimmer.yaml").write_text("{base: ./dim.yaml, grade: {bloom: 0}}")
+    found = parse("look: {base: looks/dimmer.yaml, mesh: 97}", Scene, folder=tmp_path).look
+    ember = Look.model_validate({"base": "ember"})
+    grade = ember.grade.model_copy(update={"exposure": 0.5, "bloom": 0.0})
+    assert found == ember.model_copy(update={"base": "looks/dimmer.yaml", "grade": grade, "mesh": 97})
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (None, "no look in .*mine.yaml: No such file"),
+        ("{base: ./mine.yaml}", "mine.yaml is a base of itself"),
+        ("[1, 2]", "mine.yaml holds no keys and values, so it is no look"),
+        ("{base: embr}", "no look 'embr'; did you mean 'ember'"),
+        ("{base: ember, base: ember}", "mine.yaml:1:15: 'base' stands here for the second time"),
+    ],
+)
+def test_a_base_of_ones_own_that_cannot_be_used_says_why(text, told, tmp_path):
+    if text is not None:
+        (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SceneError, match=told):
+        parse("look: {base: mine.yaml}", Scene, folder=tmp_path)
+
+
+# --- lamps, lines and tables
+
+
+def test_a_lamp_may_be_as_warm_as_so_many_kelvin():
+    lamp = parse("look: {base: ember, light: {key: {colour: 3200K}}}", Scene).look.light.key
+    assert lamp == parse(f"look: {{base: ember, light: {{key: {{colour: '{lamp.colour}'}}}}}}", Scene).look.light.key
+    red, green, blue = (int(lamp.colour[i : i + 2], 16) for i in (1, 3, 5))
+    assert red == 255 > green > blue
+
+
+@pytest.mark.parametrize(
+    "part, told",
+    [
+        ("light: {key: {colour: warmK}}", "'warmK' is no colour temperature"),
+        ("light: {key: {colour: 90K}}", "90K is no colour temperature; expected 1667K"),
+        ("contours: {labels: true}", "labels need round numbers to tell"),
+        ("wire: {along: gamma}", "no along 'gamma'"),
+        ("colour: {field: lambda_min, scale: log}", "lambda_min may be negative, which has no log"),
+        ("height: {field: kappa_max, scale: sqrt}", "kappa_max may be negative, which has no sqrt"),
+        ("colour: {field: convexty}", "no field 'convexty'; did you mean 'convexity'"),
+        ("height: {field: hidden}", "no field 'hidden'"),
+        ("colour: {range: [0, 1], centre: 0}", "range and centre are two ways"),
+        ("grade: {lut: none.cube}", "none.cube cannot be read: No such file"),
+    ],
+)
+def test_a_part_that_cannot_be_is_one_mistake(part, told):
+    with pytest.raises(SceneError, match=told) as caught:
+        parse(f"look: {{base: ember, {part}}}", Scene)
+    assert len(caught.value.mistakes) == 1
+
+
+def test_a_metric_of_the_users_may_be_height_and_colour():
+    both = "{field: 'my.metrics:margin', scale: linear}"
+    found = parse(f"look: {{base: ember, height: {both}, colour: {both}}}", Scene).look
+    assert found.height.field == found.colour.field == "my.metrics:margin"
+
+
+def test_a_signed_logarithm_is_odd_and_near_0_the_value_itself():
+    drawn = Height(field="lambda_min", scale="signed-log").of(np.array([-1e6, -1e-3, 0.0, 1e-3, 1e6]))
+    # arcsinh x = x - x^3/6: 2e-10 at a thousandth
+    assert drawn[:2] == pytest.approx(-drawn[:2:-1]) and drawn[3] == pytest.approx(1e-3, abs=2e-10) and drawn[2] == 0
+    assert drawn[4] == pytest.approx(np.log(2e6))
+
+
+def test_a_table_of_other_contents_is_another_look(tmp_path):
+    (tmp_path / "a.cube").write_text("LUT_3D_SIZE 2\n" + "0 0 0\n" * 8)
+    one = parse("look: {base: ember, grade: {lut: a.cube}}", Scene, folder=tmp_path).look
+    (tmp_path / "a.cube").write_text("LUT_3D_SIZE 2\n" + "0 0 1\n" * 8)
+    other = parse("look: {base: ember, grade: {lut: a.cube}}", Scene, folder=tmp_path).look
+    assert one.grade.lut.file == other.grade.lut.file and digest(one) != digest(other)
+
+
+def test_a_table_named_in_a_base_lies_beside_the_base(tmp_path):
+    (tmp_path / "looks").mkdir()
+    (tmp_path / "looks" / "a.cube").write_text("LUT_3D_SIZE 2\n" + "0 0 0\n" * 8)
+    (tmp_path / "looks" / "mine.yaml").write_text("{base: ember, grade: {lut: a.cube}}")
+    found = parse("look: {base: looks/mine.yaml}", Scene, folder=tmp_path).look
+    assert found.grade.lut.file == tmp_path / "looks" / "a.cube"

@@ -3,7 +3,8 @@ import pytest
 
 from studio.errors import SceneError
 from studio.field import Grid, Instant
-from studio.film.look import Height, Lamp, Light, Look, Paint, table
+from studio.film.colour import table
+from studio.film.look import FIELDS, Height, Lamp, Light, Look, Paint
 from studio.film.overlays import MARGIN, Bar, Text, Type, captions, height_words, live, title
 from studio.film.terrain import Ranges
 from studio.spec import Time, parse
@@ -99,3 +100,36 @@ def test_notes_and_legend_can_be_left_out_and_all_of_it_fades_together():
 )
 def test_the_height_is_named_as_it_is_drawn(height, words):
     assert height_words(height) == words
+
+
+def test_type_is_in_the_looks_ink_unless_it_has_a_colour_of_its_own():
+    dark = LOOK.model_copy(update={"ink": "#102030"})
+    assert Type().inked(dark).colour == "#102030" and Type(colour="#ffffff").inked(dark).colour == "#ffffff"
+
+
+def test_a_map_of_one_colour_has_no_legend():
+    assert [o.text for o in said(Paint(map=((0.0, "#806040"), (1.0, "#806040"))), (0.0, 1.0))] == ["the notes"]
+
+
+def test_yes_and_no_stand_at_the_ends_of_what_is_one_or_the_other():
+    name, high, low = said(Paint(field="hidden", map="gray"), (0.0, 1.0))[2:]
+    assert (name.text, low.text, high.text) == ("convex in the picture only", "no", "yes")
+
+
+def test_a_signed_scale_is_told_in_the_units_of_the_field():
+    ends = (-np.arcsinh(20.0), np.arcsinh(50.0))
+    name, high, low = said(Paint(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]
+    assert (name.text, low.text, high.text) == ("smallest Hessian eigenvalue", "-20", "50")
+
+
+def test_a_metric_of_the_users_goes_by_its_functions_name():
+    assert said(Paint(field="my.metrics:margin", scale="linear"), (0.0, 1.0))[2].text == "margin"
+    assert height_words(Height(field="my.metrics:margin", scale="sqrt")) == "\u221amargin"
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_fields_name_is_no_longer_than_its_bar_or_it_would_run_into_the_notes(field):
+    from studio.render.type import _font
+
+    size = 0.5 * PLAIN.size
+    assert _font("Regular", 100).getlength(FIELDS[field]) / 100 * size <= 0.24

@@ -3,8 +3,9 @@ import pytest
 
 from studio.field import Field, Grid, Surfaces
 from studio.film import terrain
-from studio.film.look import Height, Lamp, Light, Look, Paint, decode, table
-from studio.film.terrain import UNKNOWN, colours, convexity, heights, ranges, refine
+from studio.film.colour import decode, table
+from studio.film.look import Height, Lamp, Light, Look, Paint
+from studio.film.terrain import UNKNOWN, colours, convexity, heights, hidden, missing, ranges, refine, source
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
@@ -19,7 +20,9 @@ def look(mesh: int = 41, **parts) -> Look:
 def surfaces(*losses: np.ndarray, **others: np.ndarray) -> Surfaces:
     """Surfaces with the loss at keys 0, 1, ... and other fields at key 0."""
     fields = {"loss": Field(tuple(float(k) for k in range(len(losses))), GRID, np.stack(losses), "log")}
-    fields |= {name: Field((0.0,), GRID, values[None], terrain.SCALES[name]) for name, values in others.items()}
+    fields |= {
+        name: Field((0.0,), GRID, values[None], terrain.SCALES.get(name, "linear")) for name, values in others.items()
+    }
     return Surfaces(fields)
 
 
@@ -214,3 +217,93 @@ def test_each_paint_keeps_a_range_of_its_own():
     one, other = Paint(), Paint(field="accuracy", scale="linear", range=(0.0, 100.0))
     fixed = ranges(film, look(), (one, other, one))
     assert len(fixed.paints) == 2 and fixed.of(other) == (0.0, 100.0) and fixed.of(one) == fixed.height
+
+
+# --- what is made of both curvatures
+
+
+CURVED = {
+    "lambda_min": np.full((N, N), -1.0),
+    "lambda_max": np.full((N, N), 4.0),
+    "kappa_min": np.linspace(-0.5, 2.0, N * N).reshape(N, N),
+    "kappa_max": np.full((N, N), 2.0),
+}
+
+
+@pytest.mark.parametrize(
+    "ends, found",
+    [
+        ((-1.0, 4.0, 0.5, 2.0), 1.0),  # convex in the plane, not in the space
+        ((1.0, 4.0, 1.5, 2.0), 0.0),  # convex in both
+        ((-1.0, 4.0, -0.5, 2.0), 0.0),  # in neither
+        ((-1e-4, 4.0, 0.5, 2.0), 0.0),  # the space's is 0 to what is measured
+        ((-1.0, 4.0, 1e-4, 2.0), 0.0),  # and so is the plane's
+        ((np.nan, 4.0, 0.5, 2.0), np.nan),
+        ((-1.0, 4.0, 0.5, np.nan), np.nan),
+    ],
+)
+def test_hidden_is_what_the_plane_shows_convex_and_the_space_is_not(ends, found):
+    assert hidden(*(np.array([end]) for end in ends)) == pytest.approx(np.array([found]), nan_ok=True)
+
+
+def test_the_planes_convexity_is_the_share_in_its_own_curvatures_and_hidden_is_yes_or_no():
+    film = surfaces(bowl(), **CURVED)
+    for field, shown in (("plane-convexity", 0.25 / 2.0), ("hidden", 0.0)):
+        paint = Paint(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
+        painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
+        # node (1, 1): the 13th of 121 from -0.5 to 2 is -0.25; half an entry of 1023 in the table
+        assert painted[4, 4, 0] == pytest.approx(decode(np.float64(shown)), abs=1e-3)
+        assert painted[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
+    paint = Paint(field="hidden", map=GREY)
+    nowhere = surfaces(bowl(), **CURVED | {"kappa_min": CURVED["lambda_min"]})
+    assert ranges(nowhere, look(), (paint,)).of(paint) == (0, 1)
+
+
+@pytest.mark.parametrize("field", ["lambda_min", "lambda_max", "kappa_min", "kappa_max"])
+def test_a_curvature_is_a_colour_on_a_signed_scale_and_may_be_centred_on_0(field):
+    film = surfaces(bowl(), **{field: np.linspace(-3.0, 5.0, N * N).reshape(N, N)})
+    free, centred = (Paint(field=field, map=GREY, scale="signed-log", centre=centre) for centre in (None, 0.0))
+    fixed = ranges(film, look(), (free, centred))
+    low, high = fixed.of(centred)
+    # the drawn disc leaves the corners out
+    assert -high == low < fixed.of(free)[0] < 0 and np.arcsinh(4.0) < high == fixed.of(free)[1] < np.arcsinh(5.0)
+
+
+def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown():
+    lambda_min = np.linspace(-2.0, 0.0, N * N).reshape(N, N)
+    lambda_min[5, 8] = np.nan
+    film = surfaces(bowl(), lambda_min=lambda_min, lambda_max=CURVED["lambda_max"])
+    kind = look(height=Height(field="convexity", scale="linear", exaggeration=1.0), fade={"start": 0.1, "end": 1.0})
+    drawn = heights(film.at(0.0), kind, ranges(film, kind, (Paint(field="convexity"),)))
+    assert np.isnan(drawn[20, 32]) and drawn[0, 20] > drawn[20, 20] > drawn[40, 20]
+
+
+def test_a_metric_of_the_users_is_drawn_as_it_is():
+    film = surfaces(bowl(), **{"my.metrics:margin": GRID.axis[None] + np.zeros((N, 1))})
+    kind = look(height=Height(field="my.metrics:margin", scale="linear", exaggeration=2.0))
+    drawn = heights(film.at(0.0), kind, ranges(film, kind, (Paint(),)))
+    # at the nodes inside the disc, whose values run from -0.8 to 0.8 of the range
+    assert drawn[20, 4:40:4] == pytest.approx(np.linspace(0.0, 2.0, 9), abs=1e-6)  # float32
+
+
+@pytest.mark.parametrize(
+    "field, told",
+    [
+        ("entropy", r"nothing measures the entropy; add `fields: \[entropy\]` to the scene's loss"),
+        ("my.metrics:margin", r"add `fields: \[my.metrics:margin\]`"),
+        ("accuracy", "a preview measures no accuracy; take `sampling: exact`"),
+        ("hidden", "nothing measures the hidden; add `convexity: {points: 11}`"),
+        ("kappa_min", "add `convexity: {points: 11}`"),
+        ("convexity", "add `convexity: {points: 11}`"),
+    ],
+)
+def test_what_was_not_measured_is_told_with_what_to_add(field, told):
+    film = surfaces(bowl(), **({"lambda_min": CURVED["lambda_min"]} if field == "hidden" else {}))
+    with pytest.raises(ValueError, match=told):
+        ranges(film, look(), (Paint(field=field),))
+    assert missing("loss", film.fields) is None and missing(field, {field, *CURVED, "entropy"}) is None
+
+
+def test_every_field_stands_on_one_of_the_scenes_two_grids():
+    assert {source(field) for field in ("loss", "accuracy", "entropy", "my.metrics:margin")} == {"loss"}
+    assert {source(field) for field in (*CURVED, "convexity", "plane-convexity", "hidden")} == {"convexity"}

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from studio.film.look import Grade, decode
+from studio.film.colour import decode
+from studio.film.look import Grade, Lut
 from studio.render.grade import _bloom, graded
 
 PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
@@ -138,3 +139,36 @@ def test_the_light_it_was_given_is_left_alone():
     graded(light, Grade(saturation=0.5, grain=0.1), 3)
     graded(light, PLAIN, 3)
     assert np.array_equal(light, before)
+
+
+def test_contrast_turns_around_middle_grey():
+    flat, steep = (Grade(bloom=0.0, vignette=0.0, grain=0.0, contrast=contrast) for contrast in (1.0, 1.5))
+    assert shown(0.18, steep) == pytest.approx(shown(0.18, flat), abs=0.2)  # a step of the table
+    assert shown(0.02, steep) == pytest.approx(codes_of(0.18 * (0.02 / 0.18) ** 1.5), abs=0.2)
+    assert shown(0.5, steep) > shown(0.5, flat) and shown(0.02, steep) < shown(0.02, flat)
+
+
+@pytest.mark.parametrize("start", [0.3, 0.6, 0.9])
+def test_the_shoulder_begins_where_it_is_asked_to(start):
+    bent = PLAIN.model_copy(update={"shoulder": start})
+    for light in (0.1, 0.95 * start):
+        assert shown(light, bent) == pytest.approx(codes_of(light), abs=0.2)
+    expected = start + (1 - start) * (1 - np.exp(-(1 - start) / (1 - start)))
+    assert shown(1.0, bent) == pytest.approx(codes_of(expected), abs=0.2)
+
+
+def table_of(tmp_path, rule) -> Lut:
+    """A look-up table on disk that does `rule` to (r, g, b)."""
+    steps = np.linspace(0, 1, 9)
+    rows = [rule(np.array([r, g, b])) for b in steps for g in steps for r in steps]
+    (tmp_path / "a.cube").write_text("LUT_3D_SIZE 9\n" + "\n".join("{} {} {}".format(*row) for row in rows))
+    return Lut.model_validate(str(tmp_path / "a.cube"))
+
+
+def test_a_table_that_changes_nothing_changes_nothing_and_one_that_swaps_swaps(tmp_path):
+    light = np.random.default_rng(0).random((40, 60, 3), dtype=np.float32)
+    plain = graded(light, PLAIN, 0)
+    same = graded(light, PLAIN.model_copy(update={"lut": table_of(tmp_path, lambda rgb: rgb)}), 0)
+    assert np.abs(same.astype(int) - plain).max() <= 1  # rounding of the interpolation
+    swapped = graded(light, PLAIN.model_copy(update={"lut": table_of(tmp_path, lambda rgb: rgb[::-1])}), 0)
+    assert np.abs(swapped.astype(int) - plain[..., ::-1]).max() <= 1

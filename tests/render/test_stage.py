@@ -13,8 +13,25 @@ import pytest
 
 from studio.errors import MachineError
 from studio.film.camera import Orbit
+from studio.film.colour import linear
 from studio.film.frame import Frame, View
-from studio.film.look import HALF_RANGE, Background, Contours, Fade, Grade, Lamp, Light, Look, Marker, Material, linear
+from studio.film.look import (
+    HALF_RANGE,
+    Background,
+    Contours,
+    Engraving,
+    Fade,
+    Fog,
+    Grade,
+    Height,
+    Lamp,
+    Light,
+    Look,
+    Marker,
+    Material,
+    Plinth,
+    Wire,
+)
 from studio.film.overlays import Text
 from studio.render.stage import Stage
 from studio.spec import Size
@@ -338,6 +355,180 @@ def test_shadow_and_occlusion_darken_and_only_as_much_as_asked(stage):
         light = LOOK.light.model_copy(update={"shadow": share, "occlusion": share})
         means.append(float(stage.light(view(look=LOOK.model_copy(update={"light": light}))).mean()))
     assert means[0] > means[1] > means[2] > 0
+
+
+# --- what a look may add
+
+
+def look(**parts) -> Look:
+    return LOOK.model_copy(update=parts)
+
+
+def matt(colour: str = "#808080", **parts) -> Look:
+    """A look lit evenly from everywhere, without glints, fading or a marker to speak of."""
+    lamp = Lamp(azimuth=0.0, elevation=90.0, intensity=0.0, glint=0.0)
+    even = {"sky": "#ffffff", "horizon": "#ffffff", "ground": "#ffffff", "occlusion": 0.0, "shadow": 0.0}
+    return look(
+        light=Light(key=lamp, rim=lamp, ambient=1.0, **even),
+        material=Material(metallic=0.0, roughness=1.0),
+        marker=Marker(radius=0.001, glow=0.0),
+        grade=LOOK.grade.model_copy(update={"exposure": 1.0}),
+        **parts,
+    )
+
+
+FLAT = np.zeros_like(CRATER)
+ABOVE = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
+
+
+def above(kind: Look, height: np.ndarray = FLAT, **more) -> View:
+    return View(height, np.full_like(PAINT, 0.2), ABOVE, 0.0, kind, **more)
+
+
+@pytest.fixture(scope="module")
+def large():
+    with Stage(Size(256, 144), MESH) as open_stage:
+        yield open_stage
+
+
+def pixel(light: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """The light at a place of the plane, seen from straight above with +alpha below and +beta to the right."""
+    scale = 72 / (2.4 * math.tan(math.atan(12 / 30)))
+    return light[int(72 + scale * alpha), int(128 + scale * beta)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"contours": Contours(step=0.2, index=5)},
+        {"wire": Wire()},
+        {"engraving": Engraving()},
+        {"fog": Fog()},
+        {"plinth": Plinth()},
+        {"nodes": True},
+        {"light": LOOK.light.model_copy(update={"fill": Lamp(azimuth=0.0, elevation=60.0)})},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_a_part_is_seen_and_gone_without_a_trace_when_the_look_changes_back(part, stage, drawn):
+    # the same window wears one look after another
+    assert not alike(stage.draw(frame(view(look=look(**part), nodes=11))), drawn["crater"])
+    assert np.array_equal(stage.draw(FRAMES["crater"]), drawn["crater"])
+
+
+def test_lines_of_a_wire_lie_where_they_run_and_nowhere_else(large):
+    for along, on, off in (("alpha", (0.1, 0.25), (0.25, 0.1)), ("beta", (0.25, 0.1), (0.1, 0.25))):
+        light = large.light(above(matt(wire=Wire(along=along, every=0.25, width=8.0, colour="#ffffff"))))
+        assert pixel(light, *on).min() > 0.9 and pixel(light, *off).max() < 0.4
+
+
+def test_profiles_turn_with_the_camera(large):
+    wire = matt(wire=Wire(along="view", every=0.25, width=8.0, colour="#ffffff"))
+    light = large.light(above(wire))
+    turned = large.light(replace(above(wire), azimuth=90.0))
+    # from azimuth 0 they run along beta; the camera's place is left as it was
+    assert pixel(light, 0.25, 0.1).min() > 0.9 > 0.4 > pixel(light, 0.1, 0.25).max()
+    assert pixel(turned, 0.1, 0.25).min() > 0.9 > 0.4 > pixel(turned, 0.25, 0.1).max()
+
+
+@pytest.mark.parametrize("scale, of", [("linear", float), ("sqrt", math.sqrt), ("log", math.log)])
+def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, large):
+    # a cone whose height scale runs from 1 at the middle to 9 at radius 1
+    low, high = of(1.0), of(9.0)
+    cone = (0.5 * np.hypot(X, Y)).astype(np.float32)
+    lines = Contours(step=2.0, width=8.0, opacity=1.0, colour="#ffffff")
+    kind = matt(contours=lines, height=Height(scale=scale, exaggeration=0.5))
+    light = large.light(above(kind, cone, ends=(low, high)))
+    seen = light[:, :, 0] > 0.3
+
+    def at(loss: float) -> bool:
+        """On the screen: the cone comes nearer to the eye as it rises."""
+        radius = (of(loss) - low) / (high - low)
+        scale_ = 72 / ((2.4 - 0.5 * radius) * math.tan(math.atan(12 / 30)))
+        return bool(seen[72, int(128 + scale_ * radius)])
+
+    assert [at(loss) for loss in (2.0, 4.0, 6.0)] == [True] * 3
+    assert [at(loss) for loss in (3.0, 5.0)] == [False] * 2
+
+
+def test_every_so_manieth_contour_is_twice_as_wide(large):
+    ramp = (0.25 * (X + 1)).astype(np.float32)
+    lines = Contours(every=0.08, width=16.0, opacity=1.0, colour="#ffffff", index=2)
+    row = large.light(above(matt(contours=lines), ramp))[:, 128, 0] > 0.5
+    lengths = [len(run) for run in "".join("x" if on else " " for on in row).split() if run]
+    inner = lengths[1:-1]
+    assert len(inner) >= 3
+    for one, other in zip(inner, inner[1:], strict=False):
+        assert 1.4 < max(one, other) / min(one, other) < 2.7  # widths of few pixels
+
+
+def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large):
+    kind = Engraving(every=0.2, ink="#000000", paper="#ffffff")
+    dark, bright = (
+        large.light(replace(above(matt(engraving=kind)), paint=np.full_like(PAINT, tone))) for tone in (0.05, 0.5)
+    )
+    middle = slice(52, 92), slice(108, 148)
+    assert 0.1 < dark[middle].mean() < bright[middle].mean() < 0.95
+    for light in (dark, bright):
+        # pixels that are all ink and all paper; the code of black is off by half a code of dither
+        assert (light[middle] < 0.02).mean() > 0.02 and light[middle].max() > 0.97
+
+
+def test_fog_takes_the_light_of_what_is_far_and_leaves_what_is_near(large):
+    fog = Fog(start=2.0, reach=0.5, colour="#0000ff")
+    light = large.light(above(matt(fog=fog), height=np.where(X > 0, 0.8, 0.0).astype(np.float32)))
+    near, far = pixel(light, 0.3, 0.0), pixel(light, -0.3, 0.0)
+    # 1.6 away there is none; at 2.42, the slant of 2.4, its share is 1 - exp(-0.42 / 0.5)
+    assert near[0] == pytest.approx(near[2], abs=0.02)
+    share = 1 - math.exp(-(math.hypot(2.4, 0.3) - 2.0) / 0.5)
+    assert far[2] - far[0] == pytest.approx(share, abs=0.05)
+
+
+def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
+    for height in (FLAT, (0.4 * X).astype(np.float32)):
+        light = large.light(above(matt(nodes=True), height, nodes=11))
+        bare = large.light(above(matt(), height))
+        changed = np.abs(light - bare).max(axis=-1) > 0.03
+        x, y = projected((0.2, 0.4, float(0.4 * 0.2) if height.any() else 0.0), ABOVE)
+        row, column = int(4 * y), int(4 * x)
+        near = changed[row - 6 : row + 7, column - 6 : column + 7]
+        rows, columns = np.nonzero(near)
+        # a dot of two pixels, counted in whole ones
+        expected = 4 * y - row - 0.5, 4 * x - column - 0.5
+        assert (rows.mean() - 6, columns.mean() - 6) == pytest.approx(expected, abs=0.8)
+        assert abs(np.ptp(rows) - np.ptp(columns)) <= 1 and 1 <= np.ptp(rows) <= 4
+
+
+def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp(large):
+    light = LOOK.light.model_copy(update={"follow": False})
+    kind = look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
+    drawn = large.light(View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind))
+    ground = linear("#808080")[0]
+    away = np.radians(LOOK.light.key.azimuth + 180)
+    shadow, free = (pixel(drawn, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
+    assert shadow.max() < 0.8 * ground and free == pytest.approx([ground] * 3, abs=0.02)
+
+
+def test_a_cast_hides_no_hole_and_its_wall_stands_where_the_disc_ends(stage):
+    kind = look(plinth=Plinth(depth=0.2, colour="#ffffff"))
+    side = stage.light(view(elevation=8.0, distance=2.6, look=kind, height=0 * CRATER + 0.2))
+    without = stage.light(view(elevation=8.0, distance=2.6, height=0 * CRATER + 0.2))
+    assert np.abs(side - without).max(axis=-1)[20:26, 26:38].min() > 0.01  # the wall covers the middle below the rim
+    hole = stage.light(view(look=kind, height=holed(slice(20, 40), slice(30, 60))))
+    assert not np.array_equal(hole, stage.light(view(look=kind)))
+
+
+def test_a_line_is_as_wide_on_a_poster_as_on_its_proof_but_never_thinner_than_half_a_pixel():
+    wire = matt(wire=Wire(along="alpha", every=0.5, width=30.0, colour="#ffffff"))
+    shares = []
+    for size in (Size(128, 72), Size(256, 144)):
+        with Stage(size, MESH) as fresh:
+            light = fresh.light(above(wire))
+            shares.append(float((light[..., 0] > 0.5).mean()))
+    assert shares[0] == pytest.approx(shares[1], rel=0.1)  # the edges of lines four pixels wide
+    with Stage(Size(128, 72), MESH) as fresh:
+        hair = fresh.light(above(matt(wire=Wire(along="alpha", every=0.5, width=0.01, colour="#ffffff"))))
+    assert hair[..., 0].max() > 0.3
 
 
 def test_a_stage_larger_than_gl_can_draw_says_so_instead_of_drawing_black():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio.film.look import decode
+from studio.film.colour import decode
 from studio.film.overlays import Bar, Text
 from studio.render.type import fonts, set_type
 
@@ -96,3 +96,36 @@ def test_type_outside_the_picture_does_no_harm():
     assert not set_type(
         BLACK, (text(x=5.0), text(y=-3.0), Bar(np.ones((2, 3), np.float32), 9.0, 0.0, 0.1, 0.1, 1.0))
     ).any()
+
+
+def middle(words: str = "HHH", **more) -> Text:
+    return text(words, **{"x": 0.9, "align": "middle"} | more)
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, -45.0, 89.0])
+def test_a_turned_text_stays_around_its_point(angle):
+    left, top, right, bottom = box(set_type(BLACK, (middle(angle=angle),)))
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((0.9 * H, 0.5 * H), abs=1.5)
+
+
+def test_a_text_is_turned_against_the_clock():
+    picture = set_type(BLACK, (middle(angle=45.0),)).sum(axis=2)
+    left, top, right, bottom = box(picture[..., None])
+    half = (left + right) // 2
+    rows = np.arange(H)[:, None]
+    halves = picture[:, :half], picture[:, half:]
+    first, last = ((half * rows).sum() / half.sum() for half in halves)
+    assert last < first - 20  # it rises to the right
+
+
+def test_a_turned_text_moves_by_less_than_a_pixel_if_it_is_asked_to():
+    one, other = (set_type(BLACK, (middle(x=0.9 + step / H, angle=20.0),)).astype(float) for step in (0.0, 0.5))
+    columns = np.arange(W)[None, :, None]
+    assert (other * columns).sum() / other.sum() - (one * columns).sum() / one.sum() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_halo_lies_under_the_text_and_around_it():
+    grey = np.full((H, W, 3), 128, np.uint8)
+    bare, around = (set_type(grey, (middle(colour="#000000", halo=halo),)) for halo in (None, "#ffffff"))
+    assert bare.max() <= 129 and around.max() == 255  # resampling may ring by a code
+    assert np.abs(bare[bare[..., 0] < 40].astype(int) - around[bare[..., 0] < 40]).max() < 40
