@@ -154,6 +154,30 @@ def still(
 
 
 @app.command
+def looks(
+    scene: Path,
+    *,
+    at: str,
+    shelf: ShelfAt = None,
+    out: Out = None,
+    draft: Draft = False,
+    workers: Workers = None,
+    folder: Path | None = None,
+) -> None:
+    """One frame of SCENE in every look, on a sheet.
+
+    Parameters
+    ----------
+    at: film time, such as 6s or 144f.
+    folder: of looks of your own, shown first.
+    """
+    if folder is not None and not folder.is_dir():
+        raise SceneError(f"--folder {folder}: no such folder")
+    studio = _studio(scene, draft, workers, shelf)
+    print(studio.looks(out or studio.out, _still(at, None)[0], folder))
+
+
+@app.command
 def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from . import report

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
 from . import doctor, tasks, workers
@@ -18,6 +19,7 @@ from .deliver.still import Still
 from .errors import SceneError
 from .field import Grid, Surfaces
 from .film.frame import Reel
+from .film.gallery import gallery
 from .landscape import slices
 from .landscape.objective import Loss
 from .scene import Scene, named
@@ -289,6 +291,27 @@ class Studio:
         [path] = replace(self, scene=picture)._deliver(
             out, (0, picture.cut.length), f"-{size}" if size else "", whole=False
         )
+        return path
+
+    def looks(self, out: Path, at: Time, folder: Path | None = None) -> Path:
+        """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
+
+        folder: of looks of one's own, shown first.
+        """
+        renderer, fps, number = self._renderer(), self.scene.film.fps, at.frames(self.scene.film.fps)
+        if number >= self.scene.cut.length:
+            raise SceneError(f"{self.path}: {at} is after the end of the film")
+        found = tuple(gallery(folder).items())
+        self.measure()
+        with self.progress("draw the looks", len(found)) as advance, workers.pool(1) as run:
+            [(_, picture)] = run([(tasks.sheet, (self._order(), number, found))])
+            advance(len(found))
+        height, width, _ = picture.shape
+        path, still = out / f"{self.name}-looks.png", Still(at=at)
+        with TemporaryDirectory() as beside:
+            piece = Path(beside) / "sheet.png"
+            still.segment([picture], piece, Size(width, height), fps)
+            still.join([piece], path, size=Size(width, height), fps=fps, provenance=self.provenance(renderer))
         return path
 
     def _renderer(self) -> str:

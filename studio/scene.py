@@ -14,8 +14,9 @@ from .deliver.movie import Movie
 from .errors import RunError, SceneError
 from .field import Grid
 from .film.frame import Format
-from .film.look import Look
+from .film.look import SIGNED, Look
 from .film.overlays import Type, height_words
+from .film.terrain import missing
 from .film.timeline import Cut, Shot
 from .landscape.directions import Directions, Random
 from .landscape.hessian import Convexity
@@ -35,18 +36,6 @@ DRAFT = {
     "height": 360,
     "fps": 12,
 }
-
-
-CURVATURE_FIELDS = (
-    "convexity",
-    "lambda_min",
-    "lambda_max",
-    "plane-convexity",
-    "kappa_min",
-    "kappa_max",
-    "hidden",
-)
-"""What `convexity` measures, as a look names it."""
 
 
 class Scene(Record):
@@ -102,8 +91,8 @@ class Scene(Record):
                     ("deliver", index, "at"),
                     f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
                 )
-        for where, paint in self._paints():
-            if what := self._unmeasured(paint.field):
+        for where, field in self._drawn():
+            if what := self._unmeasured(field):
                 yield (*where, "field"), what
         try:
             yield from self._mistaken_epochs()
@@ -112,21 +101,17 @@ class Scene(Record):
 
     def _unmeasured(self, field: str) -> str | None:
         """Why a field cannot be shown, and what to add; None if it is measured."""
-        if field in CURVATURE_FIELDS:
-            return (
-                None if self.convexity else f"nothing measures {field}; add `convexity: {{points: 11}}` to the scene"
-            )
-        if field not in ("loss", "accuracy", *map(str, self.loss.fields)):
-            return f"nothing measures {field}; add `fields: [{field}]` to `loss`"
-        if field != "loss" and self.loss.sampling == "preview":
+        counted = {"accuracy", *map(str, self.loss.fields)}
+        if field in counted and self.loss.sampling == "preview":
             return f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
-        return None
+        return missing(field, {"loss"} | counted | (set(SIGNED) if self.convexity else set()))
 
-    def _paints(self) -> Iterator[tuple[tuple, Any]]:
-        yield ("look", "colour"), self.look.colour
+    def _drawn(self) -> Iterator[tuple[tuple, str]]:
+        yield ("look", "height"), self.look.height.field
+        yield ("look", "colour"), self.look.colour.field
         for index, shot in enumerate(self.shots):
             if shot.colour:
-                yield ("shots", index, "colour"), shot.colour
+                yield ("shots", index, "colour"), shot.colour.field
 
     def _mistaken_epochs(self) -> Iterator[tuple[tuple, str]]:
         existing = self.epochs()
@@ -152,7 +137,7 @@ class Scene(Record):
                     )
 
     def notes(self) -> dict[str, str]:
-        """What the picture says of itself in small type, by the field of its colour."""
+        """What the picture says of itself in small type, by the grid that its colour stands on."""
         loss, keys = self.loss, len(self.keys())
         points = f"{self.grid.points}\u00d7{self.grid.points} points at {keys} epochs"
         slice_ = " \u00b7 ".join(
@@ -166,14 +151,13 @@ class Scene(Record):
                 f"height {height_words(self.look.height)}",
             ]
         )
-        said = dict.fromkeys(("loss", "accuracy", *map(str, loss.fields)), slice_)
+        said = {"loss": slice_}
         if self.convexity:
             n = self.convexity.points
-            curved = (
+            said["convexity"] = (
                 f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
                 f"{self.convexity.loss(loss).subset} images, interpolated between"
             )
-            said |= dict.fromkeys(CURVATURE_FIELDS, curved)
         return said
 
     def draft(self) -> Scene:

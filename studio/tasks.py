@@ -15,6 +15,7 @@ import numpy as np
 from .errors import SceneError
 from .field import Field, Surfaces
 from .film.frame import Reel
+from .film.look import Look
 from .film.terrain import SCALES, undrawn
 from .landscape import slices
 from .landscape.hessian import Convexity
@@ -214,3 +215,10 @@ def draw(order: Order, pieces: tuple[Piece, ...]) -> None:
         pictures = list(pictures)
     for piece in pieces:
         scene.deliver[piece.deliverable].segment(pictures, piece.path, reel.size, reel.cut.fps, start)
+
+
+def sheet(order: Order, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:
+    """One frame in each of several looks, side by side [H, W, 3], uint8."""
+    from .render.sheet import sheet as drawn
+
+    return drawn(order.reel, number, dict(looks), columns=2)

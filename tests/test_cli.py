@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from studio.deliver.probe import probe
+from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
 from studio.scene import Scene
 from studio.spec import Size, plain, read
@@ -15,7 +16,10 @@ from studio.spec import Size, plain, read
 REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
-COMMANDS = ("new", "check", "plan", "tune", "train", "compute", "film", "still", "status", "clean", "doctor", "schema")
+COMMANDS = (
+    *("new", "check", "plan", "tune", "train", "compute", "film", "still", "looks"),
+    *("status", "clean", "doctor", "schema"),
+)
 
 
 def imported(said) -> set[str]:
@@ -214,6 +218,19 @@ def test_clean_says_how_large_the_shelf_is_and_needs_one(say, copy, tmp_path):
         "",
         f"{tmp_path}/nowhere: no shelf here; name the scene it stands beside, or --shelf FOLDER\n",
     )
+
+
+def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(say, copy, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").write_text("base: plaster\n")
+    said = say("looks", "tiny.yaml", "--at", "1s", "--folder", "own")
+    assert (said.status, said.out) == (0, "out/tiny/tiny-looks.png\n")
+    sheet = iio.imread(tmp_path / "out" / "tiny" / "tiny-looks.png")
+    cells = len(gallery(tmp_path / "own"))
+    # two columns of cells 640 wide; a row of 360 lines with its words, for every two looks
+    assert sheet.shape[1] > 1280 and sheet.shape[0] > 360 * -(-cells // 2)
+    assert say("looks", "tiny.yaml", "--at", "9s")[::2] == (2, "tiny.yaml: 9s is after the end of the film\n")
+    assert say("looks", "tiny.yaml", "--at", "1s", "--folder", "none")[::2] == (2, "--folder none: no such folder\n")
 
 
 def test_doctor_finds_everything_a_film_needs(say):
