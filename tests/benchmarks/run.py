@@ -5,7 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_compute import figures as compute
+from bench_grid import figures as grid
+from bench_hessian import figures as hessian
+from bench_preview import figures as preview
 from bench_render import figures as render
 
 from studio.files import write_json
@@ -13,10 +15,10 @@ from studio.files import write_json
 
 def main() -> None:
     found = {}
-    for bench in (compute, render):
+    for bench in (grid, preview, hessian, render):
         for name, value in bench().items():
-            found[name] = round(value, 3)
-            print(f"{name:40} {value:12.2f}", flush=True)
+            found[name] = float(f"{value:.4g}")
+            print(f"{name:40} {value:12.4g}", flush=True)
     write_json("out/bench.json", found)
 
 

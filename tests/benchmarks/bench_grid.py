@@ -1,0 +1,195 @@
+"""How quick a loss grid is on one core of this machine, beside the loop that every tool runs, and how exact.
+
+The loop: for every point set the parameters, pass the whole subset, read the loss. Ours: a row of the evaluator by the
+path that the rule chooses. Nets of `nets.py`, 256 images. They take turns, A B A B, and the medians are compared, in
+seconds of this process's own CPU time, so that what else runs on the machine weighs as little as it can. The floor is
+what the same number of samples take in plain forwards of one large batch. The peer, loss-landscapes, measures part of a
+51 x 51 grid of the CNN as its users call it, with torch's own threads, and is scaled to the whole; ours is measured
+whole, by two processes, preparation included, in seconds on the clock.
+
+Run as a script, it prints `figures()`.
+"""
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from nets import net
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from studio import workers
+from studio.field import Grid
+from studio.landscape.evaluator import Evaluator
+from studio.landscape.objective import Loss, choose
+from studio.training.evaluate import repeatable
+
+SAMPLES = 256
+POINTS = {"mlp": 51, "cnn": 7, "resnet20": 3}
+"""Of one row, measured in one turn."""
+ROUNDS = {"mlp": 15, "cnn": 7, "resnet20": 5}
+BETA = 0.3
+LARGE = 2048
+"""Samples in the floor's batch."""
+WHOLE, PART = Grid(points=51), 9
+"""The grid that is compared with the peer's, and the points along a side of the part that the peer measures."""
+
+
+def figures() -> dict[str, float]:
+    """`grid.<net>.speedup` and the rest, as named in the issue; `grid.cnn.vs_loss_landscapes` if the peer is there."""
+    found = {}
+    with repeatable():
+        for name in POINTS:
+            found |= _eval(name)
+        for name in ("cnn", "resnet20"):
+            loop, ours = _turns(name, [_loop(name, "train"), _ours(name, "train")])
+            found[f"grid.{name}.train_speedup"] = loop / ours
+        found["grid.agreement"] = max(_disagreement(name, mode) for name in POINTS for mode in ("eval", "train"))
+    return found | _peer()
+
+
+def _eval(name: str) -> dict[str, float]:
+    loop, ours, floor = _turns(name, [_loop(name, "eval"), _ours(name, "eval"), _floor(name)])
+    found = {f"grid.{name}.points_per_s": POINTS[name] / ours, f"grid.{name}.speedup": loop / ours}
+    return found if name == "mlp" else found | {f"grid.{name}.floor_share": floor / ours}
+
+
+def _turns(name: str, works: list[Callable[[], object]]) -> list[float]:
+    """Median CPU seconds of each work; they take turns."""
+    taken = [[] for _ in works]
+    for turn in range(ROUNDS[name] + 1):
+        for times, work in zip(taken, works, strict=True):
+            began = time.process_time()
+            work()
+            if turn > 0:
+                times.append(time.process_time() - began)
+    return [statistics.median(times) for times in taken]
+
+
+def _alphas(name: str) -> list[float]:
+    return torch.linspace(-1, 1, POINTS[name]).tolist()
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+def _ours(name: str, mode: str) -> Callable[[], Tensor]:
+    evaluator, alphas = _evaluator(name, mode), _alphas(name)
+    return lambda: evaluator.row(alphas, BETA)["loss"]
+
+
+def _evaluator(name: str, mode: str, **options) -> Evaluator:
+    made, loss = net(name), Loss(mode=mode, **options)
+    objective = loss.objective(made.model, {}, *made.samples(SAMPLES))
+    plane = made.plane()
+    path, _ = choose(made.record, loss, False, "cpu")
+    return Evaluator(objective, *map(objective.flat, (made.weights, plane.delta, plane.eta)), path)
+
+
+def _loop(name: str, mode: str) -> Callable[[], list[float]]:
+    made = net(name)
+    model, (x, y), plane = copy.deepcopy(made.model).train(mode == "train"), made.samples(SAMPLES), made.plane()
+    moves = [(p, made.weights[key], plane.delta[key], plane.eta[key]) for key, p in model.named_parameters()]
+
+    @torch.no_grad()
+    def measure() -> list[float]:
+        losses = []
+        for alpha in _alphas(name):
+            for p, theta, delta, eta in moves:
+                p.copy_(theta + alpha * delta + BETA * eta)
+            losses.append(F.cross_entropy(model(x), y).item())
+        return losses
+    return measure
+
+
+def _floor(name: str) -> Callable[[], None]:
+    """As many samples as a turn passes through the network, in large batches."""
+    made = net(name)
+    whole = made.samples(SAMPLES)[0].repeat(POINTS[name], *(1,) * (made.x.dim() - 1))
+
+    @torch.no_grad()
+    def forward() -> None:
+        for x in whole.split(LARGE):
+            made.model(x)
+    return forward
+
+
+def _disagreement(name: str, mode: str) -> float:
+    """The largest difference from a loop in float64, relative to its value, over three points."""
+    made, alphas = net(name), _alphas(name)[::POINTS[name] // 2]
+    model, plane = copy.deepcopy(made.model).double().train(mode == "train"), made.plane()
+    x, y = made.samples(SAMPLES)
+    exact = []
+    with torch.no_grad():
+        for alpha in alphas:
+            for key, p in model.named_parameters():
+                parts = made.weights[key], plane.delta[key], plane.eta[key]
+                theta, delta, eta = (part.double() for part in parts)
+                p.copy_(theta + alpha * delta + BETA * eta)
+            exact.append(float(F.cross_entropy(model(x.double()), y)))
+    exact = torch.tensor(exact, dtype=torch.float64)
+    return float(((_evaluator(name, mode).row(alphas, BETA)["loss"] - exact) / exact).abs().max())
+
+
+# --- beside loss-landscapes ------------------------------------------------------------------------------------------
+
+def _peer() -> dict[str, float]:
+    """How much longer the peer takes for the whole grid; nothing if it is not installed."""
+    try:
+        import loss_landscapes
+        from loss_landscapes.metrics import Loss as Metric
+    except ImportError:
+        print("loss-landscapes is not installed: pip install 'landscape-studio[bench]'")
+        return {}
+    made = net("cnn")
+    metric = Metric(nn.CrossEntropyLoss(), *made.samples(SAMPLES))
+
+    def theirs() -> None:
+        loss_landscapes.random_plane(made.model, metric, 1, PART, normalization="filter", deepcopy_model=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(workers.default_count())
+    try:
+        part = [_clock(theirs)]
+        whole = _clock(_whole)
+        part.append(_clock(theirs))
+    finally:
+        torch.set_num_threads(threads)
+    return {"grid.cnn.vs_loss_landscapes": statistics.mean(part) * WHOLE.size / PART**2 / whole}
+
+
+def _whole() -> None:
+    """The CNN's whole grid, by a process on each core."""
+    with tempfile.TemporaryDirectory() as folder:
+        made, plane = net("cnn"), net("cnn").plane()
+        path = Path(folder) / "slice.pt"
+        torch.save((made.model, made.samples(SAMPLES), made.weights, plane.delta, plane.eta), path)
+        with workers.pool(workers.default_count()) as run:
+            for _ in run([(_row, (path, beta)) for beta in WHOLE.axis.tolist()]):
+                pass
+
+
+def _row(path: Path, beta: float) -> Tensor:
+    with repeatable():
+        return _read(path).row(WHOLE.axis, beta)["loss"]
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path) -> Evaluator:
+    model, (x, y), *vectors = torch.load(path, weights_only=False)
+    objective = Loss().objective(model, {}, x, y)
+    return Evaluator(objective, *map(objective.flat, vectors), "fused")
+
+
+def _clock(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    for name, value in figures().items():
+        print(f"{name:40} {value:12.3g}")
