@@ -118,9 +118,7 @@ class Studio:
             if what == "loss":
                 found |= {(what, epoch): self._slice(epoch, scene.grid, scene.loss) for epoch in scene.keys()}
             else:
-                # what else is counted from the loss's outputs, and how, is nothing to its Hessian
-                plain = {"fields": (), "keep_samples": False, "sampling": "exact", "path": None}
-                grid, loss = curved.grid(scene.grid), curved.loss(scene.loss).model_copy(update=plain)
+                grid, loss = curved.grid(scene.grid), curved.loss(scene.loss).alone
                 found |= {(what, epoch): self._slice(epoch, grid, loss) for epoch in scene.convexity_keys()}
         return found
 
@@ -133,6 +131,7 @@ class Studio:
             directions=self.scene.directions,
             loss=loss,
             grid=grid,
+            drawn=self.scene.loss,
         )
 
     @cached_property

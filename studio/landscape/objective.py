@@ -89,6 +89,11 @@ class Loss(Record):
         """Of all means that are measured: loss, accuracy, then `fields`, a function by its own name."""
         return ("loss", "accuracy", *map(_name, self.fields))
 
+    @property
+    def alone(self) -> "Loss":
+        """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on."""
+        return self.model_copy(update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None})
+
     def samples(self, data: "Data") -> "np.ndarray":
         """Indices of the images that are used. Raises RunError if the data holds fewer."""
         return self._first(self.subset, "subset", data)

@@ -42,7 +42,8 @@ class Slice(Record):
     """One centre with its plane and the way its loss is measured.
 
     folder: where the run's checkpoints lie. prepared: where vectors and samples are kept between processes. grid: the
-    points; for eigenvalues their own, coarser one.
+    points; for eigenvalues their own, coarser one. drawn: the loss of the film's surfaces, by which directions of
+    curvature are found; the slice's own if not given.
     """
 
     run: Run
@@ -52,6 +53,7 @@ class Slice(Record):
     directions: Directions
     loss: Loss
     grid: Grid
+    drawn: Loss | None = None
 
 
 def device_kind() -> str:
@@ -91,9 +93,17 @@ def _plane_identity(slice: Slice) -> dict[str, Any]:
     index = checkpoints.index(Path(slice.folder))
     epoch = existing(slice.epoch, tuple(index))
     used = sorted({epoch, *(existing(e, tuple(index)) for e in slice.directions.uses(tuple(index), epoch))})
+    drawn = _as_drawn(slice)
+    # directions of curvature depend on the loss too, and on the device that finds them
+    found_by = {**_samples_identity(drawn), **_loss_identity(drawn.loss)} if slice.directions.kind == "hessian" else {}
     return {"model": slice.run.recipe.model.model_dump(mode="json"), "epoch": epoch,
             "weights": {f"{e:g}": index[e]["weights"] for e in used},
-            "directions": slice.directions.model_dump(mode="json")}
+            "directions": slice.directions.model_dump(mode="json"), **({"found_by": found_by} if found_by else {})}
+
+
+def _as_drawn(slice: Slice) -> Slice:
+    """The slice with the loss that its directions may ask for."""
+    return slice.model_copy(update={"loss": (slice.drawn or slice.loss).alone})
 
 
 def _samples_identity(slice: Slice) -> dict[str, Any]:
@@ -108,9 +118,7 @@ def _loss_identity(loss: Loss) -> dict[str, Any]:
 
 def plane_key(slice: Slice) -> str:
     """What names the slice's three vectors."""
-    # directions of curvature depend on the loss too, and on the device that found them
-    more = (_samples_identity(slice), _loss_identity(slice.loss)) if slice.directions.kind == "hessian" else ()
-    return digest("plane", VERSION, _plane_identity(slice), *more)
+    return digest("plane", VERSION, _plane_identity(slice))
 
 
 def samples_key(slice: Slice) -> str:
@@ -134,7 +142,7 @@ def _made_plane(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from ..training.evaluate import repeatable
     folder = Path(slice.folder)
     trail = Trail(checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights,
-                  lambda epoch: objective(slice, epoch))
+                  lambda epoch: objective(_as_drawn(slice), epoch))
     with repeatable():
         found = slice.directions.plane(trail, slice.epoch)
         order = objective(slice)

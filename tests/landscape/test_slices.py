@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from studio.errors import SceneError
 from studio.field import Grid
 from studio.landscape import slices
-from studio.landscape.directions import Checkpoints, Pca, Random
+from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
 from studio.landscape.hessian import Convexity
 from studio.landscape.objective import Loss
 from studio.landscape.slices import Slice, curvature_rows, facts, identity, loss_rows, preview_rows, spectrum_probes
@@ -154,6 +154,24 @@ def test_a_preview_measures_few_points_as_they_are_and_fills_in_the_rest(mlp):
     # single points and whole rows may round differently
     assert found["loss"][measured] == pytest.approx(exact[measured], rel=1e-5)
     assert found["loss"].min() >= found["loss"][measured].min()
+
+
+def test_directions_of_curvature_are_those_of_the_drawn_loss_on_every_slice(mlp):
+    drawn = mlp.model_copy(update={"directions": Hessian(ignore="nothing")})
+    curved = drawn.model_copy(update={"loss": Loss(subset=16, mode="train"), "drawn": drawn.loss})
+    other = drawn.model_copy(update={"loss": Loss(subset=16, mode="train")})
+    assert slices.plane_key(curved) == slices.plane_key(drawn) != slices.plane_key(other)
+    vectors = slices.plane(drawn).arrays
+    theta, delta, eta = (vectors[name].astype(np.float64) for name in ("theta", "delta", "eta"))
+    # both are as long as the weights, and float32
+    assert np.linalg.norm(delta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)
+    assert np.linalg.norm(eta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)
+    assert abs(delta @ eta) < 1e-3 * (theta @ theta)
+    facts_, values = slices.plane(drawn).facts, dense(drawn, 0.0, 0.0)
+    assert (facts_["lambda_min"], facts_["lambda_max"]) == pytest.approx((values[0], values[-1]), rel=1e-3)
+    # in its own plane, the picture's curvatures at the centre are the space's
+    centre = curvature_rows(drawn.model_copy(update={"drawn": drawn.loss}), Convexity(points=5), (2, 3))
+    assert centre["kappa_max"][0, 2] == pytest.approx(values[-1], rel=1e-2)
 
 
 def test_a_slice_travels_and_is_the_same_key(conv):
