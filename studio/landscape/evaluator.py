@@ -9,7 +9,7 @@ summed in one order.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,15 @@ POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
 """Where a path is checked against the plain loop: (alpha, beta)."""
 CLOSE = {"float32": 1e-5, "float64": 1e-11, "tf32": 1e-2, "bf16": 1e-1}
 """How far from the plain loop a path may be, relative to the largest loss of a sample."""
+NOTHING = 1e-6
+"""Losses are not compared to more digits than those of one so small: near a perfect fit nothing but rounding is left."""
 ROUNDING = 10
 """And if it is farther: how many times as far from the float64 value as the plain loop is."""
 NUMBERS = {"cpu": 2**17, "cuda": 2**26}
 """In the features of all points that pass together on the vmap and shared paths: on a CPU they stay in the cache."""
+
+COUNTED = 2**20
+"""Numbers of outputs that are counted together."""
 
 Outputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]
 """(alphas, beta, samples in a chunk) -> outputs [points, N, ...] of the points in order, some at a time."""
@@ -37,8 +42,9 @@ Outputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]
 class Evaluator:
     """Values on the plane through theta along delta and eta, flat vectors [P] of the objective, by a path.
 
-    keep_samples: rows carry each sample's loss too. Raises MachineError if the path does not agree with the plain loop
-    at three points, SceneError if the network is not of the kind that the path is for.
+    keep_samples: rows carry each sample's loss too. agreement: how far the path is from the plain loop at three points:
+    the largest difference of a sample's loss, relative to the largest loss. Raises MachineError if that is more than
+    rounding, SceneError if the network is not of the kind that the path is for.
     """
 
     def __init__(self, objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor, path: str = "plain",
@@ -46,6 +52,7 @@ class Evaluator:
         self.objective, self.path, self.chunk = objective, path, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
         self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
+        self.agreement = 0.0
         if path != "plain":
             self._check()
 
@@ -71,15 +78,14 @@ class Evaluator:
 
         NaN and inf where both have them are no difference.
         """
-        exact = self.objective.again(precision="float32")
-        differences = [_relative(float(self.row([alpha], beta)["loss"]), _mean(exact, self._named(alpha, beta)))
-                       for alpha, beta in points]
-        return max(differences)
+        exact = self._plain("float32")
+        return max(_relative(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))
+                   for alpha, beta in points)
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
     def _row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
-        found = [self._numbers(outputs) for outputs in self._outputs(alphas, beta, self.chunk)]
+        found = [self._numbers(outputs) for outputs in _gathered(self._outputs(alphas, beta, self.chunk))]
         each = {name: torch.cat([part[name] for part in found]) for name in found[0]}
         means = {name: numbers.sum(1) / self.objective.samples for name, numbers in each.items()}
         return means | ({"losses": each["loss"]} if self._keep else {})
@@ -101,56 +107,68 @@ class Evaluator:
                 f"there is not enough memory for {self.objective.samples} images in one batch, which loss.mode: train "
                 f"needs; take a smaller loss.subset, or fewer workers, or loss.mode: eval") from error
         if self.chunk == 1:
-            raise MachineError("there is not enough memory to pass a single image through the network; "
-                               "use fewer workers") from error
+            many = "the loss.calibration images" if self.objective.mode == "recalibrated" else "a single image"
+            raise MachineError(f"there is not enough memory to pass {many} through the network; "
+                               f"take fewer workers, or a smaller network or subset") from error
         self.chunk = math.ceil(self.chunk / 2)
 
     # --- against the plain loop --------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        close = CLOSE[self.objective.precision]
+        plain, close = self._plain(self.objective.precision), CLOSE[self.objective.precision]
         for alpha, beta in POINTS:
-            named = self._named(alpha, beta)
-            ours, plain = self._losses(alpha, beta), _losses(self.objective, named)
-            if _near(ours, plain, close):
+            mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
+            self.agreement = max(self.agreement, _off(mine, theirs))
+            if _off(mine, theirs) <= close:
                 continue
             # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
-            truth = _losses(self.objective.again(precision="float64"), named)
-            off = (plain - truth).abs().max() / truth.abs().max()
-            if not _near(ours, truth, max(close, ROUNDING * float(off))):
+            truth = self._plain("float64")._losses(alpha, beta)
+            if _off(mine, truth) > max(close, ROUNDING * _off(theirs, truth)):
                 raise MachineError(
-                    f"two ways to compute the same loss give {float(plain.mean()):g} (plain) and "
-                    f"{float(ours.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
+                    f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
+                    f"{float(mine.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
                     f"try another version of it, or write path: plain under loss")
 
+    def _plain(self, precision: str) -> "Evaluator":
+        """The plain loop on the same plane."""
+        objective = self.objective.again(precision=precision)
+        vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
+        return Evaluator(objective, *vectors)
+
     def _losses(self, alpha: float, beta: float) -> Tensor:
+        """Each sample's loss [N] at a point."""
         keep, self._keep = self._keep, True
         try:
             return self.row([alpha], beta)["losses"][0]
         finally:
             self._keep = keep
 
-    def _named(self, alpha: float, beta: float) -> dict[str, Tensor]:
-        return self.objective.split(self._theta + beta * self._eta + alpha * self._delta)
+
+def _gathered(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The same outputs [points, ...], more points at a time: what is counted is small, and each count has its price."""
+    held = []
+    for part in outputs:
+        held.append(part)
+        if sum(one.numel() for one in held) >= COUNTED:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)
 
 
-@torch.inference_mode()
-def _losses(objective: Objective, named: dict[str, Tensor]) -> Tensor:
-    return objective.losses(objective.passed(objective.flat(named)), objective.targets)
-
-
-def _mean(objective: Objective, named: dict[str, Tensor]) -> float:
-    return float(_losses(objective, named).sum() / objective.samples)
-
-
-def _near(a: Tensor, b: Tensor, close: float) -> bool:
-    """Whether the losses of all samples are alike, relative to the largest finite one; inf and NaN must be the same."""
-    largest = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_zeros(())
-    return torch.allclose(a, b, rtol=0, atol=close * float(largest), equal_nan=True)
+def _off(a: Tensor, b: Tensor) -> float:
+    """The largest difference of the losses of samples, relative to the largest; inf if others of them are finite."""
+    finite = b.isfinite()
+    if not torch.equal(finite, a.isfinite()):
+        return math.inf
+    largest = float((a - b)[finite].abs().max()) if finite.any() else 0.0
+    return largest and largest / max(float(b[finite].abs().max()), NOTHING)
 
 
 def _relative(a: float, b: float) -> float:
-    return 0.0 if a == b or math.isnan(a) and math.isnan(b) else abs(a - b) / abs(b)
+    if a == b or math.isnan(a) and math.isnan(b):
+        return 0.0
+    return abs(a - b) / abs(b) if b and math.isfinite(a) and math.isfinite(b) else math.inf
 
 
 # --- paths: point by point -------------------------------------------------------------------------------------------
@@ -162,31 +180,31 @@ def _plain(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> O
 
 def _wide(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
-    return _loop(objective, _widened(objective.copied(), objective), channels_last, *_line(theta, delta, eta))
+    return _loop(objective, _widened(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
 
 
 def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
-           quicken: "Callable[[nn.Module, Objective], Network] | None" = None) -> Outputs:
+           quicken: Callable[[nn.Module, Objective], Network] | None = None) -> Outputs:
     """As wide, with batch norms folded into theta, delta and eta at once, or into each point if their weights move."""
     fused = Fused(objective.copied(), objective.inputs[:2])
     network = (quicken or _widened)(fused.model, objective)
     theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
     lines = [fused.direction(theta_, part) for part in (delta_, eta_)]
     if all(line is not None for line in lines):
-        return _loop(objective, network, channels_last,
+        return _loop(objective, network, _layout(objective),
                      *_line(*map(network.flat, (fused.weights(theta_), *lines))))
     start, step = _line(theta, delta, eta)
 
     def folded(base: Tensor, alpha: float) -> Tensor:
         return network.flat(fused.weights(objective.split(step(base, alpha))))
-    return _loop(objective, network, channels_last, start, folded)
+    return _loop(objective, network, _layout(objective), start, folded)
 
 
 def _compiled(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """As fused in eval mode, else as plain, through torch's compiler: minutes to prepare, which a large grid repays."""
     if objective.mode == "eval":
         return _fused(objective, theta, delta, eta, _compile)
-    return _loop(objective, _compile(objective.copied(), objective), channels_last, *_line(theta, delta, eta))
+    return _loop(objective, _compile(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
 
 
 def _line(theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
@@ -221,16 +239,29 @@ def _pieces(x: Tensor, layout: Callable[[Tensor], Tensor]) -> Callable[[int], li
     return pieces
 
 
+def _layout(objective: Objective) -> Callable[[Tensor], Tensor]:
+    """How samples lie in memory: channels last, unless a mask would be another there."""
+    return (lambda x: x) if objective.draws else channels_last
+
+
 def _widened(module: nn.Module, objective: Objective) -> Network:
     # the graph of a recalibrated network would be that of one of its two modes
     run = module if objective.mode == "recalibrated" else tightened(module)
-    if objective.kind == "cpu":
+    if objective.kind == "cpu" and not objective.draws:
         widen(module)
     return Network(module, objective.device, objective.mode, run)
 
 
 def _compile(module: nn.Module, objective: Objective) -> Network:
-    return Network(module, objective.device, objective.mode, torch.compile(module))
+    compiled = torch.compile(module)
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            return compiled(x)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise MachineError(f"loss.path: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
+                               f"compiler (on Debian: apt-get install g++); or leave the path out") from error
+    return Network(module, objective.device, objective.mode, run)
 
 
 # --- paths: many points together -------------------------------------------------------------------------------------

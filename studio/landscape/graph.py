@@ -1,7 +1,7 @@
 """A network as a graph of operations, and the same network with fewer passes over memory.
 
 On a CPU a convolution of few channels takes hardly longer than its output takes to be read once more, so a rectifier
-works in place wherever nobody else uses what it rectifies.
+works in place wherever nobody else uses what it rectifies, and so does a sum.
 """
 
 import copy
@@ -31,7 +31,7 @@ def bare(module: nn.Module) -> bool:
 
 
 def tightened(model: nn.Module) -> nn.Module:
-    """A module that runs the very layers of `model`, in its present mode, with rectifiers in place: for values only.
+    """A module that runs the very layers of `model`, in its present mode, with fewer new tensors: for values only.
 
     A network that has no graph is returned itself.
     """
@@ -43,11 +43,17 @@ def tightened(model: nn.Module) -> nn.Module:
         if node.op == "call_module" and type(made.get_submodule(node.target)) is nn.Identity:
             _replace(made, node, node.args[0])
     for node in list(graph.nodes):
-        if _rectifies(made, node) and len(node.args[0].users) == 1 and _new(made, node.args[0]):
+        here = torch.relu_ if _rectifies(made, node) else add_ if _adds(node) else None
+        if here and len(node.args[0].users) == 1 and _new(made, node.args[0]):
             with graph.inserting_before(node):
-                _replace(made, node, graph.call_function(torch.relu_, (node.args[0],)))
+                _replace(made, node, graph.call_function(here, node.args))
     made.recompile()
     return made
+
+
+def add_(a: Tensor, b: Tensor) -> Tensor:
+    """a + b, in the place of a if the sum has its shape and type."""
+    return a.add_(b) if a.shape == b.shape and a.dtype == b.dtype else a + b
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -69,12 +75,17 @@ def _rectifies(made: fx.GraphModule, node: fx.Node) -> bool:
         node.op == "call_function" and node.target in RECTIFIERS)
 
 
+def _adds(node: fx.Node) -> bool:
+    return node.op == "call_function" and node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs and all(
+        isinstance(part, fx.Node) for part in node.args)
+
+
 def _new(made: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the node's tensor shares no memory with another's, so that it may be written."""
     if node.op == "call_module":
         module = made.get_submodule(node.target)
         return type(module) in NEW and bare(module)
-    return node.op == "call_function" and node.target in ADDITIONS
+    return node.op == "call_function" and node.target in (*ADDITIONS, add_)
 
 
 def _replace(made: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:

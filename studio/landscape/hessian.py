@@ -28,8 +28,8 @@ FEWEST = 14
 """Products before an estimate may count: a residual proves an eigenvalue, not that it is the extreme one."""
 MOST = 300
 NEIGHBOUR = 1e-3
-"""A start may be nearly blind to an end and show its neighbour first, whose residual then stays as large as the distance
-between the two: residuals must be smaller than this share of the end, however loosely the gap would let them pass."""
+"""A start that is nearly blind to an end shows its neighbour first, with a residual that tells of the end only when it
+is small: at least below half this share of the end, however loosely the gap would let it pass."""
 RARELY = 12
 """Estimates are looked at every step, from twice as many steps every other, from three times as many every third."""
 LEFT = 3 / 4

@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from ..errors import SceneError
+from . import wide
 from .fused import Fused
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
@@ -43,7 +44,7 @@ class Network:
     """
 
     def __init__(self, module: nn.Module, device: str, mode: str, run: Callable[[Tensor], Tensor] | None = None):
-        self.module, self.run, self._kind = module, run or module, torch.device(device).type
+        self.module, self.run, self._kind = module, module if run is None else run, torch.device(device).type
         self._statistics = moded(module, mode)
         self._recalibrated = mode == "recalibrated"
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -66,7 +67,7 @@ class Network:
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """Vectors [..., P] as views [..., *shape] by name."""
         parts = flat.split([p.numel() for p in self.parameters.values()], dim=-1)
-        return {name: part.view(*part.shape[:-1], *p.shape)
+        return {name: part.view((*part.shape[:-1], *p.shape))
                 for part, (name, p) in zip(parts, self.parameters.items(), strict=True)}
 
     def put(self, weights: Tensor) -> None:
@@ -119,7 +120,7 @@ class Objective:
         self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
         self.again = partial(Objective, model, buffers, x, y, mode, device, criterion=criterion, fields=fields,
-                               calibration=calibration)
+                             calibration=calibration)
         private = _private(model, buffers, device, precision)
         # before its batch norms are told to note their statistics, which no copy would do for itself
         self._pattern = copy.deepcopy(private).train(mode == "train")
@@ -212,6 +213,20 @@ class Objective:
                 **{name: _each("fields", function, outputs, y) for name, function in self.fields.items()}}
 
     @cached_property
+    def draws(self) -> bool:
+        """Whether the network draws random numbers in its mode: its masks then depend on how tensors lie in memory."""
+        drawn = []
+
+        def watch(x: Tensor) -> None:
+            self.network(x)
+            drawn.append(not torch.equal(_generator(self.kind).get_state(), seeded))
+        with torch.inference_mode(), self.setting():
+            seeded = _generator(self.kind).get_state()
+            self.network.calibrate(lambda: watch(self.calibration))
+            watch(self.inputs[:self.chunk])
+        return any(drawn)
+
+    @cached_property
     def fused(self) -> Fused:
         """The network with its batch norms folded: only in eval mode."""
         return Fused(self.network.module, self.inputs[:2])
@@ -289,6 +304,10 @@ def _reseed(kind: str) -> None:
         torch.cuda.manual_seed(0)
 
 
+def _generator(kind: str) -> torch.Generator:
+    return torch.default_generator if kind == "cpu" else torch.cuda.default_generators[torch.cuda.current_device()]
+
+
 @contextlib.contextmanager
 def _tf32() -> Iterator[None]:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
@@ -343,16 +362,27 @@ def _written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tenso
             for name, tensor in part.named_buffers(recurse=False)}
 
 
+def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [C] of x [N, C, ...]."""
+    rows = x.movedim(1, -1)
+    if rows.is_contiguous() and not torch.is_grad_enabled():
+        return wide.statistics(rows.flatten(0, -2))
+    var, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
+    return mean, var
+
+
 def _recalibrated(norm: _BatchNorm, statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]], x: Tensor) -> Tensor:
     """Batch norm that notes its batch's statistics in train mode, and uses what it noted in eval mode."""
     if norm.training:
-        var, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
-        statistics.setdefault(norm, []).append((mean, var))
+        statistics.setdefault(norm, []).append(_batch_statistics(x))
+        mean, var = statistics[norm][-1]
     elif norm in statistics:
         # a norm that is passed more than once has one pair of running statistics: the mean of its passes
         mean, var = (torch.stack(parts).mean(0) for parts in zip(*statistics[norm], strict=True))
     else:
         mean, var = norm.running_mean, norm.running_var
+    if not torch.is_grad_enabled():
+        return F.batch_norm(x, mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
     # written out: torch's own batch norm does not differentiate by the statistics it is given
     scale = (var + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight

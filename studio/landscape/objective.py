@@ -91,8 +91,13 @@ class Loss(Record):
 
     @property
     def alone(self) -> "Loss":
-        """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on."""
-        return self.model_copy(update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None})
+        """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on.
+
+        They are taken in float32 at least: in fewer digits a Hessian means little.
+        """
+        precision = "float64" if self.precision == "float64" else "float32"
+        return self.model_copy(update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None,
+                                       "precision": precision})
 
     def samples(self, data: "Data") -> "np.ndarray":
         """Indices of the images that are used. Raises RunError if the data holds fewer."""

@@ -10,21 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import MachineError
+from .chain import Chain
 from .convolution import quick_convolutions
-from .network import Objective
+from .graph import channels_last
+from .network import Objective, is_out_of_memory
 
 KEPT = 1024
 """Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""
 TOGETHER = {"cpu": 16, "cuda": 256}
-"""Points of a small network that are differentiated together, as one operation on stacked weights."""
+"""Points of a small chain of linear layers that are differentiated together, as one operation on stacked weights."""
 LARGEST = 2**15
-"""Weights of a network that still counts as small."""
-STACKABLE = (nn.Sequential, nn.Flatten, nn.Linear, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU,
-             nn.Tanh, nn.Sigmoid, nn.Softplus, nn.LayerNorm)
-"""A network of these alone is the same sequence of operations whatever its weights."""
+"""Weights of a chain that still counts as small."""
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
@@ -46,10 +45,10 @@ class Derivatives:
                         objective.split(torch.empty(objective.size, device="meta")).items()
                         if ignore == "nothing" or part.dim() > 1}
         self._keep = objective.samples <= KEPT if keep is None else keep
-        self._chunks = objective.chunks
-        if objective.mode == "recalibrated":
-            # every pass estimates its own statistics: one pass for all samples
-            self._chunks = [tuple(torch.cat(parts) for parts in zip(*objective.chunks, strict=True))]
+        self._chain = Chain.of(objective.network.module) if objective.size <= LARGEST else None
+        # a recalibrated pass estimates its own statistics first: one pass then, for all samples
+        chunks = objective.chunks if objective.mode != "recalibrated" else [(objective.inputs, objective.targets)]
+        self._chunks = [(channels_last(x), y) for x, y in chunks]
 
     @property
     def size(self) -> int:
@@ -59,10 +58,7 @@ class Derivatives:
     @property
     def together(self) -> int:
         """How many points are best differentiated at once: a fixed rule by network and device."""
-        objective = self._objective
-        small = objective.size <= LARGEST
-        stackable = all(type(module) in STACKABLE for module in objective.network.module.modules())
-        return TOGETHER[objective.kind] if small and stackable else 1
+        return TOGETHER[self._objective.kind] if self._chain else 1
 
     def restricted(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates that may move [..., M]."""
@@ -135,12 +131,14 @@ class Derivatives:
     def _total(self, named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """The part of the loss that these samples have, added up over the points."""
         objective, count = self._objective, len(next(iter(named.values())))
-        with torch.enable_grad(), quick_convolutions():
-            if count == 1:
-                outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
-            else:
-                outputs = torch.func.vmap(lambda one: objective.outputs(one, x, folded=True))(named).flatten(0, 1)
+        with torch.enable_grad():
+            if count > 1:
+                with objective.setting():
+                    outputs = _stacked(self._chain, named, x).flatten(0, 1)
                 y = y.repeat(count, *[1] * (y.dim() - 1))
+            else:
+                with quick_convolutions():
+                    outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
             return objective.losses(outputs, y).sum() / objective.samples
 
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
@@ -148,6 +146,14 @@ class Derivatives:
         parts = moving.split([shape.numel() for shape in self._shapes.values()], dim=-1)
         return {name: part.reshape(*moving.shape[:-1], *shape)
                 for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+
+
+def _stacked(chain: Chain, named: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Outputs [B, N, classes] of a chain at stacked weights [B, ...] for samples x [N, ...]."""
+    _, name = chain.layers[0]
+    weight, bias = named[f"{name}weight"], named.get(f"{name}bias")
+    h = x.flatten(1) @ weight.mT
+    return chain.rest(named, h if bias is None else h + bias[:, None])
 
 
 def _pulled(slopes: Slopes, leaves: list[Tensor], v: list[Tensor], keep: bool = False) -> Tensor:
@@ -168,11 +174,6 @@ def _fitting(work: Callable[[], object]) -> object | None:
     try:
         return work()
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return None
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in words or "out of memory" in words

@@ -1,12 +1,13 @@
-"""The same network, quicker on small pictures: the batch is folded into the picture's width.
+"""The same network, quicker on small pictures: the samples of a batch stand side by side in one wide picture.
 
 A library convolution of 128 pictures of 8 x 8 spends its time on borders. With the samples side by side in one row, x
 [H, W, N, C], the same sum is one convolution of one wide picture [H, W N] whose taps stand N columns apart,
 
     y[h, (w, n)] = sum over k, l of weight[k, l] x[h + k, (w, n) + l N],
 
-on pictures of 2 x 2 it is one matrix product, and a batch norm is one pass over a matrix [H W N, C]. This is for loss
-values only: where a gradient is wanted the library's own kernels run, whose backward passes are quicker.
+on pictures of 2 x 2 it is one matrix product, and a batch norm is one pass over a matrix [H W N, C]. Larger pictures go
+to the library's kernels with their channels last. This is for loss values only: where a gradient is wanted the
+library's own kernels run, whose backward passes are quicker.
 """
 
 from functools import cache, partial
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .graph import channels_last
+from .graph import bare, channels_last
 
 WIDEST, MOST_CHANNELS = 8, 32
 """Larger pictures and more channels are left to the library's own kernels, which are quicker there."""
@@ -26,8 +27,8 @@ ONE = (1, 1)
 
 
 def widen(model: nn.Module) -> None:
-    """Makes every plain 2-D convolution, batch norm and max pooling compute the folded way; the same to rounding."""
-    for module in model.modules():
+    """Makes every plain 2-D convolution, batch norm and max pooling compute the wide way; the same to rounding."""
+    for module in filter(bare, model.modules()):
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.forward = partial(_convolution, module)
         elif type(module) is nn.BatchNorm2d:
@@ -42,7 +43,7 @@ def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
     settings = conv.stride, conv.padding, conv.dilation, conv.groups
     if torch.is_grad_enabled():
         return F.conv2d(x, conv.weight, conv.bias, *settings)
-    if conv.stride == ONE and x.shape[1] <= MOST_CHANNELS:
+    if x.dim() == 4 and conv.stride == ONE and x.shape[1] <= MOST_CHANNELS:
         if max(x.shape[2:]) <= 2 and conv.kernel_size == (3, 3) and settings == (ONE, ONE, ONE, 1):
             return _tiny(x, conv.weight, conv.bias)
         if x.shape[3] <= WIDEST and FEWEST_NUMBERS < x.numel() <= MOST_NUMBERS:
@@ -50,14 +51,14 @@ def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(channels_last(x), conv.weight, conv.bias, *settings)
 
 
-def _folded(x: Tensor) -> Tensor:
+def _side_by_side(x: Tensor) -> Tensor:
     """x [N, C, H, W] as [H, W, N, C], contiguous."""
     return x.permute(2, 3, 0, 1).contiguous()
 
 
 def _wide(x: Tensor, weight: Tensor, bias: Tensor | None, padding, dilation, groups) -> Tensor:
     n, c, h, w = x.shape
-    row = _folded(x).view(1, h, w * n, c).permute(0, 3, 1, 2)
+    row = _side_by_side(x).view(1, h, w * n, c).permute(0, 3, 1, 2)
     y = F.conv2d(row, weight, bias, 1, (padding[0], padding[1] * n), (dilation[0], dilation[1] * n), groups)
     return y.unflatten(3, (-1, n))[0].permute(3, 0, 1, 2)
 
@@ -104,6 +105,7 @@ def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     """
     count, channels = rows.shape
     groups = _groups(count)
+    rows = rows.float() if rows.dtype == torch.bfloat16 else rows
     mean, var = torch.batch_norm_update_stats(rows.view(count // groups, groups * channels), None, None, 0.0)
     mean, var = mean.view(groups, channels), var.view(groups, channels)
     middle = mean.mean(0)

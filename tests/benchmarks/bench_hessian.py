@@ -147,7 +147,11 @@ def _in_turns(rounds: int, *work: Callable[[], object]) -> list[float]:
 # --- rightness -------------------------------------------------------------------------------------------------------
 
 def _coverage(name: str) -> list[bool]:
-    """Whether both ends are within `TOL` of a float64 run to 1e-9, at random points, planes, starts and modes."""
+    """Whether both ends are within `TOL` of a float64 run to 1e-9, at random points, planes, starts and modes.
+
+    A rectified network's Hessian jumps where a unit is about to switch: there float32 may stand on another side of the
+    jump than float64 does, and that counts as a miss.
+    """
     count, samples = CASES[name]
     trained, within = net(name), []
     for case in range(count):

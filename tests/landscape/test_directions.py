@@ -4,7 +4,20 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from studio.errors import RunError
-from studio.landscape.directions import Checkpoints, Directions, Pca, Random, Trail, dot, flat, gaussian, norm
+from studio.landscape.directions import (
+    Checkpoints,
+    Directions,
+    Hessian,
+    Pca,
+    Random,
+    Trail,
+    dot,
+    flat,
+    gaussian,
+    norm,
+)
+from studio.landscape.network import Objective
+from studio.training.models import Vgg
 
 EPOCHS = (0.0, 1.0, 2.0, 3.0)
 
@@ -146,6 +159,62 @@ def test_a_centre_that_is_one_of_the_two_spans_no_plane():
             Checkpoints(epochs=(1, 3)).plane(TRAIL, epoch)
     with pytest.raises(ValidationError, match="two different"):
         Checkpoints(epochs=(2, 2))
+
+
+@pytest.fixture(scope="module")
+def curved() -> Trail:
+    """Two epochs of a small convolutional network, untrained, and its loss on eight random pictures."""
+    networks = {epoch: Vgg(widths=(3, 4)).build((1, 6, 6), 3, seed=int(epoch)) for epoch in (0.0, 1.0)}
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, 1, 6, 6, generator=generator), torch.randint(3, (8,), generator=generator)
+
+    def parameters(epoch):
+        return {name: p.detach() for name, p in networks[epoch].named_parameters()}
+    return Trail((0.0, 1.0), parameters, lambda epoch: Objective(networks[epoch], {}, x, y))
+
+
+def rayleigh(trail: Trail, epoch: float, direction) -> float:
+    """The curvature of the loss along a direction of length 1, by differences of its gradient in float64."""
+    objective = trail.objective(epoch).again(precision="float64")
+    theta, d = (objective.flat(part) for part in (trail.weights(epoch), direction))
+    d = d / d.norm()
+
+    def slope(t):
+        weights = (theta + t * d).requires_grad_()
+        x, y = objective.chunks[0]
+        loss = objective.losses(objective.outputs(objective.split(weights), x), y).mean()
+        return float(torch.autograd.grad(loss, weights)[0] @ d)
+    return (slope(1e-5) - slope(-1e-5)) / 2e-5
+
+
+def test_curvature_along_the_directions_of_the_hessian_is_its_extreme_eigenvalues(curved):
+    plane = Hessian().plane(curved, 0.0)
+    assert plane.facts["lambda_min"] < plane.facts["lambda_max"]
+    for direction, name in ((plane.delta, "lambda_max"), (plane.eta, "lambda_min")):
+        # eigenvalues to 1e-6, vectors to 1e-3, whose square is the error here; differences of a smooth loss
+        assert rayleigh(curved, 0.0, direction) == pytest.approx(plane.facts[name], rel=1e-4)
+        assert not direction["1.bias"].any() and not direction["1.weight"].any()
+    assert plane.cosine == pytest.approx(0, abs=1e-6)
+
+
+def test_they_are_as_long_as_the_weights_that_may_move_or_of_length_1(curved):
+    moving = {name: w * (w.dim() > 1) for name, w in curved.weights(0.0).items()}
+    plane = Hessian().plane(curved, 0.0)
+    assert norm(plane.delta) == pytest.approx(norm(moving), rel=1e-6) == pytest.approx(norm(plane.eta), rel=1e-6)
+    assert norm(Hessian(scale="unit").plane(curved, 0.0).delta) == pytest.approx(1, rel=1e-6)
+
+
+def test_their_largest_component_is_positive_and_the_same_comes_out_every_time(curved):
+    one, other = (Hessian(ignore="nothing").plane(curved, 1.0) for _ in range(2))
+    for first, second in ((one.delta, other.delta), (one.eta, other.eta)):
+        assert flat(first)[flat(first).abs().argmax()] > 0 and torch.equal(flat(first), flat(second))
+    assert one.delta["1.bias"].any()
+
+
+def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
+    early, late = (Hessian(at="last").plane(curved, epoch) for epoch in (0.0, 1.0))
+    assert torch.equal(flat(early.delta), flat(late.delta))
+    assert Hessian(at="last").uses((0.0, 1.0), 0.0) == (1.0,) and Hessian().uses((0.0, 1.0), 0.0) == (0.0,)
 
 
 @pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(epochs=(1, 3))], ids=lambda d: d.kind)

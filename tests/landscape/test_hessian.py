@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from pytest import approx
 
 from studio.field import Grid
-from studio.landscape.hessian import FEWEST, MOST, Convexity, extremes
+from studio.landscape.hessian import FEWEST, MOST, Convexity, extremes, lockstep
+from studio.landscape.spectrum import Spectrum
 
 
 def diagonal(values) -> tuple:
@@ -78,6 +79,69 @@ def test_the_same_seed_gives_the_same_bytes():
     random = torch.get_rng_state()
     assert extremes(*operator, seed=4, tol=1e-3) == extremes(*operator, seed=4, tol=1e-3)
     assert torch.equal(torch.get_rng_state(), random)
+
+
+SPECTRA = [np.append(np.linspace(-1, 3, 298), [-2.0, 5.0]), np.append(np.linspace(-0.1, 0.1, 299), 40.0),
+           np.geomspace(1e-2, 1, 300), np.full(300, 3.0), -np.geomspace(1e-1, 10, 300)]
+"""A saddle, a flat floor with one steep direction, a bowl, a sphere, a hill."""
+
+
+def many(spectra):
+    """Diagonal operators, by number, and what was asked for."""
+    matrix, asked = torch.from_numpy(np.stack(spectra)), []
+
+    def products(rows):
+        asked.append(list(rows))
+        return lambda v: matrix[list(rows)] * v
+    return products, asked
+
+
+def test_operators_in_lockstep_find_what_each_finds_alone():
+    found = lockstep(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
+    for values, end in zip(SPECTRA, found, strict=True):
+        alone = extremes(*diagonal(values), seed=0, tol=1e-4)
+        # batched sums may round in another order
+        assert (end.lambda_min, end.lambda_max) == approx((alone.lambda_min, alone.lambda_max), rel=1e-9)
+        assert (end.products, end.converged) == (alone.products, True)
+
+
+def test_the_finished_are_left_out_of_the_products():
+    products, asked = many(SPECTRA)
+    found = lockstep(products, len(SPECTRA), 300, seed=0, tol=1e-4)
+    order = sorted(range(len(SPECTRA)), key=lambda i: found[i].products)
+    assert asked[0] == [0, 1, 2, 3, 4] and len(asked) > 1
+    for rows in asked[1:]:
+        assert set(rows) == set(order[-len(rows):])         # those that take longest
+
+
+def test_one_broken_operator_leaves_the_others_alone():
+    broken = [SPECTRA[0], np.full(300, np.nan), SPECTRA[2]]
+    found = lockstep(many(broken)[0], 3, 300, seed=0, tol=1e-3)
+    assert [end.converged for end in found] == [True, False, True] and math.isnan(found[1].lambda_min)
+    assert found[0].lambda_max == approx(5, rel=1e-3) and found[2].lambda_max == approx(1, rel=1e-3)
+
+
+def test_eigenvectors_are_those_of_the_two_ends():
+    values = np.append(np.linspace(-1, 1, 299), [7.0])
+    values[17] = -3
+    found = extremes(*diagonal(values), seed=0, tol=1e-6, vectors=True)
+    wanted = np.eye(300)[[17, 299]]
+    # at a tolerance of 1e-6 a vector is right to about 1e-3
+    np.testing.assert_allclose(np.abs(found.vectors.numpy()), wanted, atol=1e-3)
+    assert extremes(*diagonal(values), seed=0, tol=1e-6).vectors is None
+
+
+@pytest.mark.parametrize(("end", "bulk"), [(-1.02, 0.85), (-1.005, 0.6)])
+def test_an_end_is_not_taken_for_its_neighbour(end, bulk):
+    # of these 60 starts two are so blind to the end that its neighbour's gap alone would let the neighbour pass
+    values = np.concatenate([[end, -1.0], np.linspace(-bulk, bulk, 498), [3.0]])
+    found = np.array([extremes(*diagonal(values), seed=seed, tol=1e-3).lambda_min for seed in range(60)])
+    assert np.mean(np.abs(found - end) <= 1e-3 * abs(end)) >= 0.99
+
+
+def test_a_spectrum_is_asked_for_by_its_keys():
+    asked = Convexity(spectrum={"probes": 4}, ignore="bias-and-norm")
+    assert asked.spectrum == Spectrum(probes=4) and Convexity().spectrum is None
 
 
 def test_the_points_of_the_curvature_span_the_range_of_the_loss():

@@ -56,6 +56,17 @@ class Writing(nn.Module):
         return self.layer(x - self.middle) * self.passes
 
 
+class Scaled(nn.Module):
+    """Owns a parameter of a single number, without dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * self.scale
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
@@ -84,7 +95,7 @@ class Deciding(nn.Module):
 
     def forward(self, x):
         x = x.flatten(1)
-        return self.one(x) if float(self.one(x).sum()) > 0 else self.other(x)
+        return self.one(x) if float(self.one(x).detach().sum()) > 0 else self.other(x)
 
 
 def convolutional() -> nn.Module:
@@ -109,7 +120,7 @@ def frozen() -> nn.Module:
 
 NETS = {"convolution and batch norm": convolutional, "layer norm and dropout": layered, "tied weights": Tied,
         "unused layer": Careless, "written buffers": Writing, "LSTM": Recurrent, "attention": Attentive,
-        "a path by the data": Deciding, "frozen layer": frozen}
+        "a path by the data": Deciding, "frozen layer": frozen, "a number": Scaled}
 
 
 @pytest.fixture
@@ -254,8 +265,9 @@ def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples)
     assert loss(Objective(model, stored, *samples), theta(model)) != loss(Objective(model, {}, *samples), theta(model))
 
 
-def test_flat_and_split_are_inverse_in_the_models_own_order(samples):
-    model = net(convolutional)
+@pytest.mark.parametrize("make", [convolutional, Scaled, Tied], ids=lambda make: make.__name__)
+def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
+    model = net(make)
     objective = Objective(model, {}, *samples)
     flat = objective.flat(dict(model.named_parameters())).detach()
     assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
