@@ -28,7 +28,10 @@ from .store import Shelf
 from .store import Slice as Stored
 from .training import checkpoints
 
-_INPUTS = ("scene", "what", "version", "model", "data", "epoch", "weights", "directions", "loss", "grid", "device")
+_INPUTS = (
+    *("scene", "what", "version", "model", "data", "samples_used", "epoch", "weights", "directions"),
+    *("found_by", "loss", "grid", "device"),
+)
 
 
 class Progress(Protocol):

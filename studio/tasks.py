@@ -95,9 +95,7 @@ def surfaces(shelf: Shelf, run_folder: Path, keys: dict[tuple[str, float], str],
             continue
         measured = [shelf.slice(keys[what, epoch]).read() for epoch in epochs]
         grid = scene.grid.model_copy(update={"points": measured[0].sizes["alpha"]})
-        for name in measured[0]:
-            if name not in SCALES and name not in own and name != "measured":
-                continue
+        for name in filter(measured[0].__contains__, (*SCALES, *own, "measured")):
             values = np.stack([data[name].values for data in measured])
             if name in ("lambda_min", "lambda_max"):
                 values = np.where(np.stack([data["converged"].values for data in measured]) > 0, values, np.nan)

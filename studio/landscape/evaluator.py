@@ -25,13 +25,12 @@ POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
 """Where a path is checked against the plain loop: (alpha, beta)."""
 CLOSE = {"float32": 1e-5, "float64": 1e-11, "tf32": 1e-2, "bf16": 1e-1}
 """How far from the plain loop a path may be, relative to the largest loss of a sample."""
-NOTHING = 1e-6
-"""Losses are not compared to more digits than those of one so small: near a perfect fit nothing but rounding is left."""
 ROUNDING = 10
 """And if it is farther: how many times as far from the float64 value as the plain loop is."""
+NOTHING = 1e-6
+"""Losses are compared relative to one of this size at least: of a perfect fit nothing but rounding is left."""
 NUMBERS = {"cpu": 2**17, "cuda": 2**26}
 """In the features of all points that pass together on the vmap and shared paths: on a CPU they stay in the cache."""
-
 COUNTED = 2**20
 """Numbers of outputs that are counted together."""
 

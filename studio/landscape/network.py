@@ -374,7 +374,8 @@ def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 def _recalibrated(norm: _BatchNorm, statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]], x: Tensor) -> Tensor:
     """Batch norm that notes its batch's statistics in train mode, and uses what it noted in eval mode."""
     if norm.training:
-        statistics.setdefault(norm, []).append(_batch_statistics(x))
+        # under autocast x may be in bf16; its statistics are not, as in torch's own batch norm
+        statistics.setdefault(norm, []).append(_batch_statistics(x.float() if x.dtype == torch.bfloat16 else x))
         mean, var = statistics[norm][-1]
     elif norm in statistics:
         # a norm that is passed more than once has one pair of running statistics: the mean of its passes

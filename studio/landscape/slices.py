@@ -108,7 +108,7 @@ def _as_drawn(slice: Slice) -> Slice:
 
 def _samples_identity(slice: Slice) -> dict[str, Any]:
     wanted = slice.loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
-    return {"data": read_json(Path(slice.folder) / "run.json")["data"], "samples": wanted}
+    return {"data": read_json(Path(slice.folder) / "run.json")["data"], "samples_used": wanted}
 
 
 def _loss_identity(loss: Loss) -> dict[str, Any]:
@@ -289,8 +289,8 @@ def spectrum_probes(slice: Slice, convexity: Convexity, probes: tuple[int, int])
 
 
 def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, float | int | str]:
-    """What a report may say of a slice: parameters, samples, path and why, the error of another precision than
-    float32, the gradient's norm at the centre, cosine and the directions' own facts.
+    """What a report may say of a slice: parameters, samples; path, why, how far from the plain loop, samples that pass
+    together; the error of another precision than float32; the gradient's norm at the centre; the directions' facts.
     """
     from ..training.evaluate import repeatable
     known = dict(plane(slice).facts)
@@ -299,7 +299,8 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
             evaluator = _evaluator(slice)
             path, why = _path(slice)
             return known | {"parameters": evaluator.objective.size, "samples": evaluator.objective.samples,
-                            "path": path, "why": why, **_precision(evaluator, slice)}
+                            "path": path, "why": why, "agreement": evaluator.agreement, "chunk": evaluator.chunk,
+                            **_precision(evaluator, slice)}
         made = _curvature(slice, convexity.ignore)
         theta, derivatives = made.vectors.theta, made.derivatives
         gradient = derivatives.gradients(theta[None])

@@ -284,8 +284,9 @@ def test_a_cheaper_precision_states_its_error():
     cheap, exact = (Objective(model, {}, *images(), precision=kind) for kind in ("bf16", "float32"))
     assert Evaluator(exact, *plane(exact, model)).precision_error() == 0
     assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "fused").precision_error() < 0.1
-    wide = Objective(model, {}, *images(), "train", precision="bf16")
-    assert Evaluator(wide, *plane(wide, model), "wide").precision_error() < 0.1
+    for mode in ("train", "recalibrated"):
+        wide = Objective(model, {}, *images(), mode, precision="bf16")
+        assert 1e-5 < Evaluator(wide, *plane(wide, model), "wide").precision_error() < 0.1
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
