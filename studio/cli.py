@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -141,6 +141,9 @@ def still(
     draft: Draft = False,
     workers: Workers = None,
     size: str | None = None,
+    format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png",
+    profile: Literal["srgb", "display-p3", "adobe-rgb"] = "srgb",
+    dpi: int | None = None,
 ) -> None:
     """One picture of SCENE.
 
@@ -148,9 +151,17 @@ def still(
     ----------
     at: film time, such as 6s or 144f.
     size: in pixels, such as 3840x2160; the film's if not given.
+    format: of the file.
+    profile: the colours it is converted to and tagged with.
+    dpi: pixels to an inch of paper, written into the file.
     """
+    from .deliver.still import Still
+
+    time, pixels = _still(at, size)
+    if dpi is not None and not 1 <= dpi <= 65535:
+        raise SceneError(f"--dpi {dpi}: expected 1 to 65535")
     studio = _studio(scene, draft, workers, shelf)
-    print(studio.still(out or studio.out, *_still(at, size)))
+    print(studio.still(out or studio.out, Still(at=time, format=format, profile=profile, dpi=dpi), pixels))
 
 
 @app.command

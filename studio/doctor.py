@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,13 +56,14 @@ def _gpu() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def encoder() -> str:
-    """The ffmpeg that makes movies. Raises MachineError if there is none, or it cannot encode H.264."""
+def encoder(needed: Iterable[str] = ("libx264",)) -> str:
+    """The ffmpeg that makes movies. Raises MachineError if there is none, or it lacks an encoder that is needed."""
     from .deliver.encoder import encoders, program, version
 
-    if "libx264" not in encoders():
-        raise MachineError(f"{program()} has no libx264; unset STUDIO_FFMPEG, or name an ffmpeg that has it")
-    return f"ffmpeg {version()} with libx264 ({program()})"
+    if missing := sorted(set(needed) - encoders()):
+        lacks = ", ".join(missing)
+        raise MachineError(f"{program()} has no {lacks}; unset STUDIO_FFMPEG, or name an ffmpeg that has it")
+    return f"ffmpeg {version()} with {', '.join(sorted(needed))} ({program()})"
 
 
 def _fonts() -> str:

@@ -263,6 +263,8 @@ class Studio:
                 self._draw([p for p in missing.values() if not p.path.exists()], order, run)
         made = {}
         for index, deliverable in enumerate(self.scene.deliver):
+            if not whole and isinstance(deliverable, Movie):
+                deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
             path = out / deliverable.file(self.name + part)
             count = sum(p.stop - p.start for p in pieces[index])
             if count:
@@ -282,12 +284,12 @@ class Studio:
         )
         return list(made.values())
 
-    def still(self, out: Path, at: Time, size: Size | None = None) -> Path:
-        """One picture at a film time, as a PNG in the folder `out`. size: in pixels, the film's if None."""
+    def still(self, out: Path, still: Still, size: Size | None = None) -> Path:
+        """One picture of the film in the folder `out`. size: in pixels, the film's if None."""
         size_ = size or self.scene.film.size
         samples = max(1, min(self.scene.film.samples, LARGEST // max(size_)))  # what GL can draw at once
         form = self.scene.film.model_copy(update={"size": size_, "samples": samples})
-        picture = self.scene.model_copy(update={"film": form, "deliver": (Still(at=at),)})
+        picture = self.scene.model_copy(update={"film": form, "deliver": (still,)})
         if mistakes := [what for path, what in picture.mistakes() if path[0] == "deliver"]:
             raise SceneError(*(f"{self.path}: {what}" for what in mistakes))
         [path] = replace(self, scene=picture)._deliver(
@@ -318,8 +320,9 @@ class Studio:
 
     def _renderer(self) -> str:
         """The GL renderer. Asked, like the encoder, before hours are spent; raises MachineError if there is none."""
-        if any(isinstance(deliverable, Movie) for deliverable in self.scene.deliver):
-            doctor.encoder()
+        movies = [deliverable for deliverable in self.scene.deliver if isinstance(deliverable, Movie)]
+        if movies:
+            doctor.encoder(frozenset().union(*(movie.encoders for movie in movies)))
         return gl_renderer()
 
     def _draw(self, missing: list[tasks.Piece], order: tasks.Order, run: Callable) -> None:

@@ -83,8 +83,11 @@ class Scene(Record):
         """(path of keys, what is wrong) for what no single record can tell."""
         for path, what in self.cut.mistakes():
             yield ("shots", *path), what
+        files = [deliverable.file(self.title) for deliverable in self.deliver]
         for index, deliverable in enumerate(self.deliver):
-            if what := deliverable.mistake(self.film.size):
+            if files[index] in files[:index]:
+                yield ("deliver", index), f"the same file as deliver[{files.index(files[index])}]; take one of them out"
+            if what := deliverable.mistake(self.film.size, self.film.fps):
                 yield ("film", "size"), f"deliver[{index}]: {what}"
             if (at := getattr(deliverable, "at", None)) and at.frames(self.film.fps) >= self.cut.length:
                 yield (

@@ -151,7 +151,9 @@ class Order:
             number = at.frames(reel.cut.fps)
             start, stop = (number, number + 1) if start <= number < stop else (0, 0)
         length = max(1, round(PIECE * reel.cut.fps))
-        edges = sorted({start, stop, *range(-(-start // length) * length, stop, length)})
+        cuts = range(-(-start // length) * length, stop, length)
+        # a lone frame has a movie's delay of its own, which does not join with others'
+        edges = sorted({start, stop, *(cut for cut in cuts if start + 1 < cut < stop - 1)})
         for first, last in zip(edges, edges[1:], strict=False):
             shown = [(n, reel.cut.at(n)) for n in range(first, last)]
             paints = dict.fromkeys(part.shot.colour or reel.look.colour for _, parts in shown for part in parts)

@@ -7,6 +7,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from studio.deliver.pictures import Finish, verified
 from studio.deliver.probe import probe
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
@@ -218,6 +219,15 @@ def test_clean_says_how_large_the_shelf_is_and_needs_one(say, copy, tmp_path):
         "",
         f"{tmp_path}/nowhere: no shelf here; name the scene it stands beside, or --shelf FOLDER\n",
     )
+
+
+def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, tmp_path):
+    said = say("still", "tiny.yaml", "--at", "1s", "--format", "tiff16", "--profile", "display-p3", "--dpi", "300")
+    assert (said.status, said.out) == (0, "out/tiny/tiny-at-1s-display-p3.tif\n")
+    path, wanted = tmp_path / "out" / "tiny" / "tiny-at-1s-display-p3.tif", Finish("tiff16", "display-p3", 300)
+    found = verified(path, wanted, Size(64, 36))
+    assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
+    assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (2, "--dpi 0: expected 1 to 65535\n")
 
 
 def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(say, copy, tmp_path):

@@ -418,3 +418,32 @@ def test_the_subset_is_compared_with_all_images_at_nine_points(measured):
     # float32 sums over all images, in other batches
     assert at_centre[2] == pytest.approx(float(data["loss"].sel(alpha=0, beta=0)), rel=1e-6)
     assert at_centre[3] == pytest.approx(float(data["train_loss"]), rel=1e-5)
+
+
+# --- what is handed over ---------------------------------------------------------------------------------------------
+
+
+def test_no_movie_begins_or_ends_with_a_piece_of_one_frame(measured):
+    order = Studio.open(measured.scene)._order()
+    for span in ((15, 24), (1, 17), (0, 24)):
+        pieces = list(order.pieces(0, span, gl_renderer()))
+        assert (pieces[0].start, pieces[-1].stop) == span
+        assert all(piece.stop - piece.start > 1 for piece in pieces)
+
+
+def test_several_deliverables_come_from_one_drawing_and_each_is_what_it_says(copy):
+    more = "  - {kind: movie, preset: prores-422hq}\n  - {kind: sequence, format: tiff16}\n"
+    studio = edited(copy, ("  - {kind: sequence}\n", more))
+    made = studio.film(copy.out)
+    assert [path.name for path in made] == ["tiny.mp4", "tiny-prores-422hq.mov", made[2].name]
+    media = probe(made[1])
+    assert (media.codec, media.pixel_format, media.frames) == ("prores", "yuv422p10le", 24)
+    assert len(list(made[2].glob("*.tif"))) == 24
+
+
+def test_a_part_of_a_film_that_loops_need_not_loop(copy):
+    studio = edited(copy, ("preset: h264-web}", "preset: h264-web, loop: true}"))
+    [movie, _] = studio.film(copy.out, frames=(0, 5))
+    assert probe(movie).frames == 5
+    with pytest.raises(SceneError, match="loop"):
+        studio.film(copy.out)

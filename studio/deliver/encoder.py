@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -26,8 +26,10 @@ def program() -> str:
     if chosen:
         found = shutil.which(chosen)
         if found is None:
-            raise MachineError(f"STUDIO_FFMPEG is '{chosen}', which is no program; correct it, or unset it to use "
-                               "the ffmpeg that comes with imageio-ffmpeg")
+            raise MachineError(
+                f"STUDIO_FFMPEG is '{chosen}', which is no program; correct it, or unset it to use "
+                "the ffmpeg that comes with imageio-ffmpeg"
+            )
         return found
     import imageio_ffmpeg
 
@@ -56,8 +58,15 @@ def _version(path: str) -> str:
 
 def _asked(path: str, question: str) -> str:
     try:
-        return subprocess.run([path, "-hide_banner", question], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True, errors="replace", check=False).stdout
+        return subprocess.run(
+            [path, "-hide_banner", question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=False,
+        ).stdout
     except OSError as error:
         raise _unstarted(path, error) from error
 
@@ -78,12 +87,26 @@ def run(output: Any, chunks: Iterable[Any]) -> None:
             raise _failure(command[0], status, _said(words))
 
 
+def joined() -> Any:
+    """The input of ffmpeg-python that reads files one after the other; `listed` is what `run` must feed it."""
+    import ffmpeg
+
+    return ffmpeg.input("pipe:0", format="concat", safe=0, protocol_whitelist="file,pipe,fd")
+
+
+def listed(files: Sequence[Path]) -> bytes:
+    """The files as a list for ffmpeg's concat demuxer, in which a quote ends the quotation."""
+    paths = (str(Path(file).resolve()).replace("'", r"'\''") for file in files)
+    return "".join(f"file 'file:{path}'\n" for path in paths).encode()
+
+
 @contextlib.contextmanager
 def _started(command: list[str], words: IO[bytes]) -> Iterator[subprocess.Popen]:
     """A running program that does not outlive the block. Ctrl-C at the terminal reaches us, not it."""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True
+        )
     except OSError as error:
         raise _unstarted(command[0], error) from error
     try:
@@ -125,8 +148,8 @@ def _unstarted(path: str, error: OSError) -> MachineError:
 
 def _failure(path: str, status: int, said: str) -> Exception:
     if os.strerror(errno.ENOSPC) in said:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))        # files.atomic knows which file that was
-    if "Unknown encoder" in said:
-        return MachineError(f"{path}: {said}; unset STUDIO_FFMPEG, or name in it an ffmpeg that has this encoder")
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # files.atomic knows which file that was
+    if "Unknown encoder" in said or "No such filter" in said:
+        return MachineError(f"{path}: {said}; unset STUDIO_FFMPEG, or name in it an ffmpeg that has it")
     end = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"stopped with status {status}"
     return MachineError(f"{Path(path).name} {end}{': ' + said if said else ' without a word'}")

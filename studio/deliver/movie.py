@@ -1,63 +1,89 @@
 """Movies: frames go to ffmpeg in bounded pieces, and the finished pieces are joined without encoding again.
 
-    8-bit sRGB frames  ->  BT.709 YUV, limited range  ->  H.264 pieces, each of closed GOPs  ->  one mp4
+    sRGB frames  ->  what the preset encodes  ->  pieces, each of closed GOPs  ->  one file
 
 A piece is a function of its frames alone: one encoding thread, no rate control across pieces.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import MachineError
+from ..errors import MachineError, SceneError
 from ..files import atomic
 from ..spec import Record, Size
-from . import encoder
+from . import animation, colour, encoder
+from .loop import unclosed
 from .pictures import checked
-from .probe import Media, probe
+from .presets import PRESETS, Preset, Word
+from .probe import Animation, Media, differences, ends, probe
 
-VERSION = 1                     # raise it when the same frames are to be encoded differently
-_LARGEST = 139_264              # blocks of 16x16 pixels in a frame at H.264's last level, 6.2
-
-# The input is named full-range RGB and the output BT.709 inside the filter graph: flags on the output alone leave the
-# file untagged and the conversion BT.601, which turns pure red into (255, 25, 0). Chroma is sited left, as in H.264;
-# the filter's own default is between the pixels.
-_COLOUR = ",".join([
-    "setparams=range=pc:color_primaries=bt709:color_trc=bt709:colorspace=gbr",
-    "scale=out_color_matrix=bt709:out_range=tv:out_h_chr_pos=0:out_v_chr_pos=128:flags=bicubic+accurate_rnd+full_chroma_int",
-    "format=yuv420p",
-    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
-])
+VERSION = 2  # raise it when the same frames are to be encoded differently
+_LAYOUTS = {(8, False): "rgb24", (8, True): "rgba", (16, False): "rgb48le", (16, True): "rgba64le"}
 
 
 class Movie(Record):
-    """An mp4 that every browser and player shows.
+    """A movie, by the name of its preset.
 
-    h264-web: H.264 8 bit 4:2:0, near-transparent (crf 15), a key frame at least every two seconds, index in front. The
-    numbers of the frames are sRGB, under BT.709 tags: the convention of the web, not of cinema projection (BT.1886).
+    h264-web: H.264 in 8 bits, hardly to be told from the frames; every browser and player shows it.
+    h264-archive: the same, not to be told from the frames, and four times as large.
+    hevc-10, av1-10: 10 bits, so that dark slopes show no bands.
+    prores-422hq, dnxhr: for editing rooms: 10 bits, every frame a key frame, beginning at 01:00:00:00.
+    prores-4444: the same with alpha and all of its colour. ffv1: exactly the frames, RGB in 16 bits, for the vault.
+    vp9-alpha: with alpha, for web pages. gif, webp: animated pictures that loop without end; webp with alpha.
+    loop: the last frame must lead into the first one; a movie whose last frame does not is refused.
     """
 
     kind: Literal["movie"] = "movie"
-    preset: Literal["h264-web"] = "h264-web"
+    preset: Word = "h264-web"
+    loop: bool = False
 
-    piece: ClassVar[str] = ".mp4"
+    @property
+    def piece(self) -> str:
+        """Suffix of a piece."""
+        return self._preset.piece or self._preset.suffix
+
+    @property
+    def bits(self) -> int:
+        """Of a channel of the frames it can make use of: 8 or 16."""
+        return 8 if self._preset.bits == 8 else 16
+
+    @property
+    def alpha(self) -> bool:
+        """Whether it keeps the alpha of its frames."""
+        return self._preset.alpha
+
+    @property
+    def encoders(self) -> frozenset[str]:
+        """Names of the ffmpeg encoders it needs."""
+        return frozenset({self._preset.encoder, *animation.ENCODERS.get(self.preset, ())})
+
+    @property
+    def _preset(self) -> Preset:
+        return PRESETS[self.preset]
 
     def file(self, stem: str) -> str:
         """Name of the finished movie of a scene."""
-        return f"{stem}.mp4"
+        suffix = self._preset.suffix
+        return stem + suffix if self.preset in ("h264-web", suffix[1:]) else f"{stem}-{self.preset}{suffix}"
 
-    def mistake(self, size: Size) -> str | None:
-        """What is wrong with this picture size, and the way out; None if nothing is."""
-        if size.width % 2 or size.height % 2:
-            even = Size(size.width + size.width % 2, size.height + size.height % 2)
-            return f"{size}: {self.preset} halves the size of colour, so both sides must be even; the nearest is {even}"
-        if -(-size.width // 16) * -(-size.height // 16) > _LARGEST:
-            return f"{size}: {self.preset} ends at 8192x4352; deliver a sequence or stills at this size"
+    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+        """What is wrong with this picture size, or rate, and the way out; None if nothing is."""
+        preset, (across, down) = self._preset, self._preset.steps
+        if size.width % across or size.height % down:
+            even = Size(size.width + size.width % across, size.height + size.height % down)
+            both = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
+            return f"{size}: {self.preset} halves {both} must be even; the nearest is {even}"
+        if preset.largest and _blocks(size) > _blocks(preset.largest):
+            return f"{size}: {self.preset} ends at {preset.largest}; deliver a sequence or stills at this size"
+        if size.width < preset.smallest.width or size.height < preset.smallest.height:
+            return f"{size}: {self.preset} begins at {preset.smallest}; make the film larger, or choose another preset"
+        if fps is not None and preset.fastest and fps > preset.fastest:
+            return f"{float(fps):g} frames a second: {self.preset} ends at {preset.fastest}; lower `film: {{fps: ...}}`"
         return None
 
     def identity(self) -> dict[str, Any]:
@@ -65,65 +91,86 @@ class Movie(Record):
         return {"kind": self.kind, "preset": self.preset, "version": VERSION, "ffmpeg": encoder.version()}
 
     def segment(self, frames: Iterable[np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0) -> int:
-        """Encodes frames, uint8 sRGB [height, width, 3], as one piece of the movie; returns their number.
+        """Encodes frames, sRGB in uint8 or uint16 [height, width, 3 or 4], as one piece; returns their number.
 
-        first: number of the first one in the film; a piece of movie is the same wherever it stands.
-        Raises MachineError in ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
+        Where the movie has no alpha they stand before black. first: number of the first one in the film; a piece of
+        movie is the same wherever it stands. Raises MachineError in ffmpeg's own words; an exception from `frames`
+        passes through. Neither leaves a file.
         """
         import ffmpeg
 
         count = 0
 
-        def pixels():
+        def pixels() -> Iterator[memoryview]:
             nonlocal count
             for frame in checked(frames, size):
-                yield frame.data
+                yield self._reduced(frame).data
                 count += 1
 
         with atomic(path) as beside:
-            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=str(size), framerate=str(fps))
-            encoder.run(source.output(str(beside), **_h264_web(fps)), pixels())
+            layout = _LAYOUTS[self.bits, self.alpha]
+            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
+            encoder.run(source.output(str(beside), **self._preset.arguments(fps)), pixels())
             if count == 0:
                 raise ValueError(f"{path}: a piece of no frames")
         return count
 
-    def join(self, pieces: Sequence[Path], path: Path, *, frames: int, size: Size, fps: Fraction,
-             provenance: Mapping[str, Any]) -> Media:
+    def _reduced(self, frame: np.ndarray) -> np.ndarray:
+        """The frame with the channels and bits that this movie makes use of."""
+        held = colour.eight(frame) if self.bits == 8 else colour.sixteen(frame)
+        return np.ascontiguousarray(colour.alphaed(held) if self.alpha else colour.opaque(held))
+
+    def join(
+        self,
+        pieces: Sequence[Path],
+        path: Path,
+        *,
+        frames: int,
+        size: Size,
+        fps: Fraction,
+        provenance: Mapping[str, Any],
+    ) -> Media | Animation:
         """Makes the movie of its pieces, in order, with its provenance as JSON in the comment.
 
-        frames: how many it must have. Raises MachineError, and keeps no file, if what was written is something else.
+        frames: how many it must have. Raises MachineError, and keeps no file, if what was written is something else;
+        SceneError if it should loop and does not.
         """
-        import ffmpeg
-
         comment = json.dumps(provenance, sort_keys=True, default=str)
+        if self.loop and (gap := unclosed(*ends(pieces))):
+            raise SceneError(f"{path}: does not loop, so not kept: {gap}")
         with atomic(path) as beside:
-            source = ffmpeg.input("pipe:0", format="concat", safe=0, protocol_whitelist="file,pipe,fd")
-            encoder.run(source.output(str(beside), format="mp4", c="copy", movflags="+faststart",
-                                      metadata=f"comment={comment}"), [_listed(pieces)])
-            media = probe(beside)
-            wanted = Media(frames, fps, size, "h264", "yuv420p", "bt709", "bt709", "bt709", "tv",
-                           faststart=True, steady=True, comment=comment)
-            if media != wanted:
-                raise MachineError(f"{path}: not whole, so not kept: {_difference(media, wanted)}")
-        return media
+            if self.preset in animation.ENCODERS:
+                found, wrong = animation.write(self.preset, pieces, beside, frames, size, fps, comment)
+            else:
+                found, wrong = self._copied(pieces, beside, frames, size, fps, comment)
+            if wrong:
+                raise MachineError(f"{path}: not whole, so not kept: {wrong}")
+        return found
+
+    def _copied(
+        self, pieces: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
+    ) -> tuple[Media, str]:
+        """Copies the pieces into one file: what it holds, and what is wrong with that."""
+        preset = self._preset
+        copied = encoder.joined().output(str(path), metadata=f"comment={comment}", **preset.copying(fps))
+        encoder.run(copied, [encoder.listed(pieces)])
+        media = probe(path)
+        pixels = preset.read if media.pixel_format == preset.read else preset.pixels
+        wanted = Media(
+            frames,
+            fps,
+            size,
+            preset.codec,
+            pixels,
+            preset.alpha,
+            *preset.tags,
+            faststart=preset.suffix in (".mp4", ".mov"),
+            steady=True,
+            comment=comment,
+        )
+        return media, differences(media, wanted)
 
 
-def _h264_web(fps: Fraction) -> dict[str, Any]:
-    return {
-        # veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain
-        # up to two thirds more bits, for a higher SSIM.
-        "format": "mp4", "vf": _COLOUR, "vcodec": "libx264", "preset": "veryfast", "crf": 15, "profile:v": "high",
-        "g": round(2 * fps), "threads": 1,
-        "x264-params": "open-gop=0",
-    }
-
-
-def _listed(pieces: Sequence[Path]) -> bytes:
-    """The pieces as a list for ffmpeg's concat demuxer, in which a quote ends the quotation."""
-    paths = (str(Path(piece).resolve()).replace("'", r"'\''") for piece in pieces)
-    return "".join(f"file 'file:{path}'\n" for path in paths).encode()
-
-
-def _difference(found: Media, wanted: Media) -> str:
-    pairs = ((name, value, asdict(wanted)[name]) for name, value in asdict(found).items())
-    return ", ".join(f"{name} is {value}, not {right}" for name, value, right in pairs if value != right)
+def _blocks(size: Size) -> int:
+    """Blocks of 16x16 pixels: what the levels of H.264 and its heirs count."""
+    return -(-size.width // 16) * -(-size.height // 16)

@@ -1,80 +1,128 @@
-"""Image sequences: a folder of numbered PNG files, exactly the frames that were drawn."""
+"""Image sequences: a folder of numbered pictures, exactly the frames that were drawn."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Listed
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from ..errors import MachineError
 from ..files import atomic
 from ..spec import Record, Size
-from .pictures import checked, inscribed, measured, png
+from .colour import Profile
+from .pictures import FORMATS, Finish, checked, inscribe, verified, write
 
-VERSION = 1
+VERSION = 2
+CINEMA = {
+    size: rates
+    for rates, sizes in {
+        (24, 48): (Size(1998, 1080), Size(2048, 858), Size(2048, 1080)),
+        (24,): (Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)),
+    }.items()
+    for size in sizes
+}
+"""Frames a second, by size: 2K and 4K, each flat, scope and full (SMPTE 428-1, 429-2)."""
 
 
 class Sequence(Record):
-    """A folder of `frame-000000.png`, 8 bit sRGB, numbered as the film's frames; for grading and editing elsewhere."""
+    """A folder of `frame-000000.png`, numbered as the film's frames; for grading, editing and projection elsewhere.
+
+    format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats; dcp-source, X'Y'Z' in TIFF files of
+    16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to and tagged with. dpi:
+    pixels to an inch of paper.
+    """
 
     kind: Literal["sequence"] = "sequence"
+    format: Literal["png", "png16", "tiff16", "exr", "dcp-source"] = "png"
+    profile: Profile = "srgb"
+    dpi: Annotated[int, Field(ge=1, le=65535)] | None = None
 
     piece: ClassVar[str] = ".frames"
 
+    @model_validator(mode="after")
+    def _one_space(self):
+        if self.format == "dcp-source" and self.profile != "srgb":
+            raise ValueError(f"dcp-source is in X'Y'Z', and not in {self.profile}; leave out `profile`")
+        return self
+
+    @property
+    def finish(self) -> Finish:
+        return Finish(self.format, self.profile, self.dpi)
+
+    @property
+    def bits(self) -> int:
+        """Of a channel of the frames it can make use of: 8 or 16."""
+        return FORMATS[self.format].bits
+
+    @property
+    def alpha(self) -> bool:
+        """Whether it keeps the alpha of its frames."""
+        return FORMATS[self.format].alpha
+
     def file(self, stem: str) -> str:
         """Name of the finished folder of a scene."""
-        return f"{stem}-frames"
+        words = ["frames" if self.format == "png" else self.format, *([] if self.profile == "srgb" else [self.profile])]
+        return "-".join([stem, *words])
 
-    def mistake(self, size: Size) -> str | None:
-        """None: pictures may have any size."""
+    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+        """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
+        if self.format != "dcp-source":
+            return None
+        if size not in CINEMA:
+            return f"{size}: no cinema projects that; dcp-source is one of {', '.join(map(str, CINEMA))}"
+        if fps is not None and fps not in CINEMA[size]:
+            return f"{float(fps):g} frames a second: a DCP of {size} has {' or '.join(map(str, CINEMA[size]))}"
         return None
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of a piece depend on besides its frames: for its key."""
-        return {"kind": self.kind, "version": VERSION}
+        return {"kind": self.kind, "version": VERSION, **self.finish._asdict()}
 
     def segment(self, frames: Iterable[np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0) -> int:
-        """Writes frames, uint8 sRGB [height, width, 3], as a folder that is one piece; returns their number.
+        """Writes frames as a folder that is one piece; returns their number.
 
+        frames: sRGB in uint8 or uint16 [height, width, 3 or 4]; for exr also linear light in float16.
         first: number of the first one in the film. An exception from `frames` passes through and leaves no folder.
         """
         count = 0
         with atomic(path) as beside:
             beside.mkdir()
-            for count, frame in enumerate(checked(frames, size), start=1):
-                (beside / _name(first + count - 1)).write_bytes(png(frame))
+            for count, frame in enumerate(checked(frames, size, half=self.format == "exr"), start=1):
+                write(beside / self._name(first + count - 1), frame, self.finish)
             if count == 0:
                 raise ValueError(f"{path}: a piece of no frames")
         return count
 
-    def join(self, pieces: Listed[Path], path: Path, *, frames: int, size: Size, fps: Fraction,
-             provenance: Mapping[str, Any]) -> None:
-        """Gathers the pieces' pictures in one folder, each with the provenance in a text chunk.
+    def join(
+        self, pieces: Listed[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
+    ) -> None:
+        """Gathers the pieces' pictures in one folder, each with the provenance in it.
 
-        Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones of this size.
+        Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all alike.
         """
-        found = sorted((picture for piece in pieces for picture in Path(piece).glob("*.png")), key=lambda p: p.name)
-        _whole(path, [picture.name for picture in found], frames)
+        found = sorted((picture for piece in pieces for picture in Path(piece).iterdir()), key=lambda p: p.name)
+        self._consecutive(path, [picture.name for picture in found], frames)
         with atomic(path) as beside:
             beside.mkdir()
-            for picture in found:
-                (beside / picture.name).write_bytes(inscribed(_read(picture, size), provenance))
+            kinds = {self._gathered(picture, beside / picture.name, size, provenance) for picture in found}
+            if len(kinds) != 1:
+                raise MachineError(f"{path}: not kept: some of its pictures have alpha, and some have none")
 
+    def _gathered(self, picture: Path, target: Path, size: Size, provenance: Mapping[str, Any]) -> int:
+        """Copies a picture, with the provenance; the number of its channels."""
+        channels = verified(picture, self.finish, size).channels
+        shutil.copyfile(picture, target)
+        inscribe(target, self.finish, provenance)
+        return channels
 
-def _name(number: int) -> str:
-    return f"frame-{number:06d}.png"
+    def _name(self, number: int) -> str:
+        return f"frame-{number:06d}{FORMATS[self.format].suffix}"
 
-
-def _whole(path: Path, names: list[str], frames: int) -> None:
-    first = int(names[0][6:-4]) if names else 0
-    if names != [_name(first + i) for i in range(frames)]:
-        raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")
-
-
-def _read(picture: Path, size: Size) -> bytes:
-    data = picture.read_bytes()
-    if measured(data) != size:
-        raise MachineError(f"{picture}: is no whole picture of {size}; remove it and run again")
-    return data
+    def _consecutive(self, path: Path, names: list[str], frames: int) -> None:
+        first = int(names[0][6:].partition(".")[0]) if names else 0
+        if names != [self._name(first + i) for i in range(frames)]:
+            raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")

@@ -300,8 +300,9 @@ def test_an_ffmpeg_that_talks_a_lot_does_not_stall(tmp_path, fake):
         MOVIE.segment(frames(0, 5), tmp_path / "piece.mp4", SIZE, FPS)
 
 
-def test_an_ffmpeg_without_the_encoder_is_an_error_with_a_way_out(tmp_path, fake):
-    fake("echo \"Unknown encoder 'libx264'\" >&2; exit 8")
+@pytest.mark.parametrize("lack", ["Unknown encoder 'libx264'", "No such filter: 'zscale'"])
+def test_an_ffmpeg_without_the_encoder_or_a_filter_is_an_error_with_a_way_out(tmp_path, fake, lack):
+    fake(f"echo \"{lack}\" >&2; exit 8")
     with pytest.raises(MachineError, match="STUDIO_FFMPEG"):
         MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 

@@ -1,56 +1,126 @@
-"""PNG sequences and stills: exactly the frames that were drawn, with their provenance, or nothing."""
+"""Sequences and stills: exactly the frames that were drawn, tagged with their colours, or nothing."""
 
 import errno
+import io
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from studio.deliver import colour, pictures
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
-from studio.deliver.sequence import Sequence
+from studio.deliver.sequence import CINEMA, Sequence
 from studio.deliver.still import Still
 from studio.errors import MachineError
 from studio.spec import Size, Time
 
-SIZE = Size(31, 17)                 # odd on purpose: pictures may be
+SIZE = Size(31, 17)  # odd on purpose: pictures may be
 FPS = Fraction(24)
 STILL = Still(at=Time(6.0))
+FORMATS = ["png", "png16", "tiff16", "jpg", "exr"]
+SEQUENCES = ["png", "png16", "tiff16", "exr"]
+EXACT = ["png16", "tiff16"]
 
 
-def picture(n: int) -> np.ndarray:
-    return np.random.default_rng(n).integers(0, 256, (SIZE.height, SIZE.width, 3), np.uint8)
+def picture(n: int, dtype=np.uint8, channels: int = 3) -> np.ndarray:
+    most = np.iinfo(dtype).max
+    return np.random.default_rng(n).integers(0, most, (SIZE.height, SIZE.width, channels), dtype, endpoint=True)
 
 
-def pictures(start: int, stop: int):
+def frames(start: int, stop: int):
     return (picture(n) for n in range(start, stop))
 
 
-def pieces(folder: Path, *cuts: int) -> list[Path]:
+def pieces(folder: Path, *cuts: int, sequence: Sequence = Sequence()) -> list[Path]:  # noqa: B008 - it is frozen
     made = []
     for start, stop in zip(cuts, cuts[1:], strict=False):
         made.append(folder / f"{start}{Sequence.piece}")
-        assert Sequence().segment(pictures(start, stop), made[-1], SIZE, FPS, first=start) == stop - start
+        assert sequence.segment(frames(start, stop), made[-1], SIZE, FPS, first=start) == stop - start
     return made
 
 
-def join(made, path, frames):
-    Sequence().join(made, path, frames=frames, size=SIZE, fps=FPS, provenance={"seed": 3, "by": "É"})
+def join(made, path, frames, sequence: Sequence = Sequence()):  # noqa: B008 - it is frozen
+    sequence.join(made, path, frames=frames, size=SIZE, fps=FPS, provenance={"seed": 3, "by": "\u00c9"})
 
 
-def test_a_sequence_holds_exactly_the_frames_under_their_numbers(tmp_path):
-    join(pieces(tmp_path, 8, 10, 13), tmp_path / "film", 5)
-    assert sorted(p.name for p in (tmp_path / "film").iterdir()) == [f"frame-{n:06d}.png" for n in range(8, 13)]
-    for n in range(8, 13):
-        with Image.open(tmp_path / "film" / f"frame-{n:06d}.png") as image:
-            image.load()
-            assert np.array_equal(np.asarray(image), picture(n))
-            assert json.loads(image.text["provenance"]) == {"seed": 3, "by": "É"}
-            assert image.info["srgb"] == 0
+def still(folder: Path, frame: np.ndarray, provenance=None, **options) -> Path:
+    """The finished still of a frame."""
+    record, size = Still(at=Time(6.0), **options), Size(*frame.shape[1::-1])
+    record.segment([frame], folder / f"piece{record.piece}", size, FPS, first=144)
+    path = folder / record.file("film")
+    record.join([folder / f"piece{record.piece}"], path, size=size, fps=FPS, provenance=provenance or {"frame": 144})
+    return path
+
+
+def png16(path: Path) -> np.ndarray:
+    """The pixels of a PNG of 16 bits, undone by the standard's own loop over bytes: another program than ours."""
+    with tifffile.FileHandle(path) as file:
+        data = file.read()
+    chunks = list(pictures._chunks(data))
+    packed = b"".join(content for name, content in chunks if name == b"IDAT")
+    header = dict(chunks)[b"IHDR"]
+    width, height, step = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), {2: 6, 6: 8}[header[9]]
+    rows, above, stride = [], bytes(width * step), width * step + 1
+    flat = pictures.zlib.decompress(packed)
+    for top in range(0, height * stride, stride):
+        kind, row = flat[top], bytearray(flat[top + 1 : top + stride])
+        for i in range(len(row)):
+            row[i] = (row[i] + (above[i] if kind == 2 else row[i - step] if i >= step else 0)) % 256
+        rows.append(row)
+        above = row
+    return np.frombuffer(b"".join(rows), ">u2").reshape(height, width, step // 2)
+
+
+def read(path: Path) -> np.ndarray:
+    """The pixels of a picture file, as they are stored."""
+    if path.suffix == ".tif":
+        return tifffile.imread(path)
+    if path.suffix == ".exr":
+        import OpenEXR
+
+        with OpenEXR.File(str(path)) as file:
+            [channel] = file.channels().values()
+            return channel.pixels
+    if path.suffix == ".png" and path.read_bytes()[24] == 16:
+        return png16(path)
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def said(path: Path) -> dict:
+    """The provenance in a picture file, by a program that is not ours."""
+    if path.suffix == ".tif":
+        return json.loads(tifffile.tiffcomment(path))
+    if path.suffix == ".exr":
+        import OpenEXR
+
+        with OpenEXR.File(str(path)) as file:
+            return json.loads(file.header()["comments"])
+    with Image.open(path) as image:
+        return json.loads(image.info["comment"] if path.suffix == ".jpg" else image.text["provenance"])
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", SEQUENCES)
+def test_a_sequence_holds_exactly_the_frames_under_their_numbers(tmp_path, word):
+    sequence = Sequence(format=word)
+    join(pieces(tmp_path, 8, 10, 13, sequence=sequence), tmp_path / "film", 5, sequence)
+    suffix = pictures.FORMATS[word].suffix
+    made = sorted((tmp_path / "film").iterdir())
+    assert [p.name for p in made] == [f"frame-{n:06d}{suffix}" for n in range(8, 13)]
+    wanted = {"png": np.array, "exr": colour.shone}.get(word, colour.sixteen)
+    for n, path in zip(range(8, 13), made, strict=True):
+        assert np.array_equal(read(path), wanted(picture(n)))
+        assert said(path) == {"seed": 3, "by": "\u00c9"}
 
 
 def test_a_sequence_with_a_gap_is_not_kept(tmp_path):
@@ -62,13 +132,22 @@ def test_a_sequence_with_a_gap_is_not_kept(tmp_path):
     assert not (tmp_path / "film").exists()
 
 
-def test_a_truncated_picture_is_not_joined(tmp_path):
-    made = pieces(tmp_path, 0, 3)
-    broken = made[0] / "frame-000001.png"
+@pytest.mark.parametrize("word", SEQUENCES)
+def test_a_truncated_picture_is_not_joined(tmp_path, word):
+    sequence = Sequence(format=word)
+    made = pieces(tmp_path, 0, 3, sequence=sequence)
+    [broken] = made[0].glob("frame-000001.*")
     broken.write_bytes(broken.read_bytes()[:-20])
-    with pytest.raises(MachineError, match="frame-000001.png: is no whole picture"):
-        join(made, tmp_path / "film", 3)
+    with pytest.raises(MachineError, match=f"{broken.name}: is no whole picture"):
+        join(made, tmp_path / "film", 3, sequence)
     assert [path.name for path in tmp_path.iterdir()] == [made[0].name]
+
+
+def test_pictures_with_and_without_alpha_are_no_sequence(tmp_path):
+    for first, channels in ((0, 3), (1, 4)):
+        Sequence().segment([picture(first, channels=channels)], tmp_path / f"{first}.frames", SIZE, FPS, first)
+    with pytest.raises(MachineError, match="some have none"):
+        join([tmp_path / "0.frames", tmp_path / "1.frames"], tmp_path / "film", 2)
 
 
 def test_a_new_sequence_replaces_the_old_one_whole(tmp_path):
@@ -81,7 +160,7 @@ def test_a_new_sequence_replaces_the_old_one_whole(tmp_path):
 @pytest.mark.parametrize("blow", [KeyboardInterrupt, RuntimeError])
 def test_an_exception_while_drawing_leaves_no_pictures(tmp_path, blow):
     def interrupted():
-        yield from pictures(0, 2)
+        yield from frames(0, 2)
         raise blow
 
     with pytest.raises(blow):
@@ -89,65 +168,219 @@ def test_an_exception_while_drawing_leaves_no_pictures(tmp_path, blow):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("deliverable", [Sequence(), STILL])
-def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deliverable):
-    def full(path, data):
-        path.touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(MachineError, match="the disk is full"):
-        deliverable.segment(pictures(0, 1), tmp_path / "piece.png", SIZE, FPS)
-    assert list(tmp_path.iterdir()) == []
+# --- cinema ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("deliverable", [Sequence(), STILL])
-def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable):
-    with pytest.raises(ValueError, match="expected uint8"):
-        deliverable.segment([picture(0).astype(np.float32)], tmp_path / "piece.png", SIZE, FPS)
-    assert list(tmp_path.iterdir()) == []
+def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path):
+    sequence = Sequence(format="dcp-source")
+    join(pieces(tmp_path, 0, 2, sequence=sequence), tmp_path / "film", 2, sequence)
+    for n, path in enumerate(sorted((tmp_path / "film").iterdir())):
+        assert np.array_equal(read(path), colour.projected(picture(n)))
+        with tifffile.TiffFile(path) as file:
+            assert file.pages[0].iccprofile is None and file.pages[0].compression == 1
+
+
+@pytest.mark.parametrize("size", CINEMA)
+def test_every_size_of_a_cinema_is_right_at_its_rates_only(size):
+    sequence = Sequence(format="dcp-source")
+    assert sequence.mistake(size, Fraction(24)) is None
+    assert "24" in sequence.mistake(size, Fraction(25))
+    assert (sequence.mistake(size, Fraction(48)) is None) == (size.width <= 2048)
+
+
+def test_another_size_is_a_mistake_that_names_the_right_ones():
+    assert "1998x1080, 2048x858" in Sequence(format="dcp-source").mistake(Size(1920, 1080), FPS)
+    assert Sequence().mistake(Size(1920, 1080), FPS) is None
+
+
+def test_a_dcp_source_has_no_other_colours():
+    with pytest.raises(ValidationError, match="leave out `profile`"):
+        Sequence(format="dcp-source", profile="display-p3")
+
+
+# --- stills ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_still_is_exactly_the_frame_with_its_provenance(tmp_path):
-    assert STILL.segment([picture(5)], tmp_path / "piece.png", SIZE, FPS, first=144) == 1
-    STILL.join([tmp_path / "piece.png"], tmp_path / "still.png", size=SIZE, fps=FPS, provenance={"frame": 144})
-    with Image.open(tmp_path / "still.png") as image:
-        image.load()
-        assert np.array_equal(np.asarray(image), picture(5))
-        assert json.loads(image.text["provenance"]) == {"frame": 144}
+    path = still(tmp_path, picture(5))
+    assert np.array_equal(read(path), picture(5)) and said(path) == {"frame": 144}
 
 
-def test_a_still_of_another_size_is_not_handed_over(tmp_path):
-    STILL.segment([picture(5)], tmp_path / "piece.png", SIZE, FPS)
-    with pytest.raises(MachineError, match="no whole picture of 32x17"):
-        STILL.join([tmp_path / "piece.png"], tmp_path / "still.png", size=Size(32, 17), fps=FPS, provenance={})
-    assert not (tmp_path / "still.png").exists()
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("word", EXACT)
+def test_sixteen_bits_come_back_exactly(tmp_path, word, channels):
+    frame = picture(5, np.uint16, channels)
+    assert np.array_equal(read(still(tmp_path, frame, format=word)), frame)
+
+
+def test_a_png_of_sixteen_bits_is_what_pillow_sees_of_it(tmp_path):
+    tall = np.random.default_rng(0).integers(0, 65536, (300, 40, 3), np.uint16)  # two bands of rows
+    tall[100:200] = np.arange(100)[:, None, None] * 300  # both filters in use
+    path = still(tmp_path, tall, format="png16")
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), tall >> 8)  # Pillow keeps the upper bytes
+
+
+def test_a_jpeg_keeps_its_colours_within_three_codes(tmp_path):
+    flat = np.repeat(np.repeat(np.array([[(255, 0, 0), (0, 0, 255), (255, 138, 43)]], np.uint8), 32, 0), 32, 1)
+    assert np.abs(read(still(tmp_path, flat, format="jpg")).astype(int) - flat).max() <= 3  # quality 95, 4:4:4
+
+
+@pytest.mark.parametrize("profile", colour.SPACES)
+@pytest.mark.parametrize("word", FORMATS)
+def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, profile):
+    flat = np.full((32, 48, 3), (65535, 30000, 9000), np.uint16)
+    path = still(tmp_path, flat, format=word, profile=profile, dpi=300)
+    if word == "exr":
+        wanted, slack = colour.relit(colour.shone(flat), profile), 0
+    else:
+        eighths = word in ("png", "jpg")
+        wanted, slack = colour.converted(flat, profile) / (257 if eighths else 1), {"png": 1, "jpg": 3}.get(word, 0)
+        assert profile_of(path) == colour.icc(profile)
+    assert np.abs(read(path).astype(float) - wanted).max() <= slack
+    finish = pictures.Finish(word, profile, 300)
+    assert pictures.verified(path, finish, Size(48, 32)).profile == profile
+
+
+def profile_of(path: Path) -> bytes:
+    if path.suffix == ".tif":
+        with tifffile.TiffFile(path) as file:
+            return file.pages[0].iccprofile
+    with Image.open(path) as image:
+        return image.info["icc_profile"]
+
+
+@pytest.mark.parametrize("word", FORMATS)
+def test_dots_per_inch_are_read_by_others(tmp_path, word):
+    path = still(tmp_path, picture(5), format=word, dpi=300)
+    if word == "exr":
+        import OpenEXR
+
+        with OpenEXR.File(str(path), header_only=True) as file:
+            assert file.header()["xDensity"] == 300
+    else:
+        with Image.open(path) as image:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)  # a PNG counts whole pixels to the metre
+
+
+def test_light_beyond_white_survives_in_an_exr(tmp_path):
+    light = (picture(5, np.uint16) / 8192).astype(np.float16)
+    path = still(tmp_path, light, format="exr")
+    assert np.array_equal(read(path), light) and read(path).dtype == np.float16 and light.max() > 7
+
+
+def test_an_exr_of_a_transparent_frame_has_four_channels_and_its_colours_multiplied(tmp_path):
+    frame = picture(5, np.uint16, channels=4)
+    assert np.array_equal(read(still(tmp_path, frame, format="exr")), colour.shone(frame))
+
+
+def test_a_jpeg_of_a_transparent_frame_stands_before_black(tmp_path):
+    frame = np.full((16, 16, 4), (255, 255, 255, 51), np.uint8)
+    assert np.abs(read(still(tmp_path, frame, format="jpg")).astype(int) - 51).max() <= 1
+
+
+@pytest.mark.parametrize("word", FORMATS)
+def test_a_long_provenance_comes_back_and_changes_no_pixel(tmp_path, word):
+    provenance = {"slices": ["\u00c9" * 50] * 100}
+    (tmp_path / "short").mkdir()
+    one, two = still(tmp_path, picture(5), provenance, format=word), still(tmp_path / "short", picture(5), format=word)
+    assert said(one) == provenance and np.array_equal(read(one), read(two))
+
+
+def test_a_provenance_too_long_for_one_comment_of_a_jpeg_goes_into_several(tmp_path):
+    path = still(tmp_path, picture(5), {"slices": "x" * 150_000}, format="jpg")
+    comments = [data for marker, data in pictures._segments(path.read_bytes()) if marker == 0xFE]
+    assert len(comments) == 3 and json.loads(b"".join(comments)) == {"slices": "x" * 150_000}
+    assert np.asarray(Image.open(io.BytesIO(path.read_bytes()))).shape == (SIZE.height, SIZE.width, 3)
+
+
+@pytest.mark.parametrize("word", FORMATS)
+def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, word):
+    path = still(tmp_path, picture(5), format=word, profile="display-p3", dpi=300)
+    piece = tmp_path / f"again{path.suffix}"
+    shutil.copyfile(path, piece)
+    out, given = tmp_path / f"out{path.suffix}", {"format": word, "profile": "display-p3", "dpi": 300}
+    for change, size, what in (
+        ({}, Size(32, 17), "32x17"),
+        ({"dpi": 72}, SIZE, "dpi is 300, not 72"),
+        ({"profile": "adobe-rgb"}, SIZE, "not adobe-rgb"),
+    ):
+        with pytest.raises(MachineError, match=what):
+            Still(at=Time(6.0), **given | change).join([piece], out, size=size, fps=FPS, provenance={})
+    assert not out.exists()
+
+
+def test_a_png_of_eight_bits_is_no_png_of_sixteen(tmp_path):
+    path = still(tmp_path, picture(5))
+    with pytest.raises(MachineError, match="bits is 8, not 16"):
+        Still(at=Time(6.0), format="png16").join([path], tmp_path / "out.png", size=SIZE, fps=FPS, provenance={})
 
 
 def test_a_picture_upside_down_in_memory_is_written_as_it_is_seen(tmp_path):
-    STILL.segment([picture(5)[::-1]], tmp_path / "piece.png", SIZE, FPS)      # renderers hand over flipped views
-    with Image.open(tmp_path / "piece.png") as image:
-        assert np.array_equal(np.asarray(image), picture(5)[::-1])
+    STILL.segment([picture(5)[::-1]], tmp_path / "piece.png", SIZE, FPS)  # renderers hand over flipped views
+    assert np.array_equal(read(tmp_path / "piece.png"), picture(5)[::-1])
 
 
-def test_the_same_frame_gives_the_same_bytes(tmp_path):
-    for name in ("a.png", "b.png"):
-        STILL.segment([picture(5)], tmp_path / name, SIZE, FPS)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+@pytest.mark.parametrize("word", FORMATS)
+def test_the_same_frame_gives_the_same_bytes(tmp_path, word):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, two = (still(tmp_path / name, picture(5, np.uint16), format=word, profile="adobe-rgb") for name in ("a", "b"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deliverable", [Sequence(), Sequence(format="exr"), STILL, Still(at=Time(6), format="png16")])
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deliverable):
+    def full(path, frame, finish):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for module in ("sequence", "still"):
+        monkeypatch.setattr(f"studio.deliver.{module}.write", full)
+    with pytest.raises(MachineError, match="the disk is full"):
+        deliverable.segment(frames(0, 1), tmp_path / "piece.png", SIZE, FPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("deliverable", [Sequence(), STILL, Movie()])
+@pytest.mark.parametrize("frame", [picture(0).astype(np.float32), picture(0)[..., 0], picture(0).astype(np.float16)])
+def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable, frame):
+    with pytest.raises(ValueError, match="expected uint8 or uint16"):
+        deliverable.segment([frame], tmp_path / "piece.png", SIZE, FPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the records -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given, expected", [
-    ("movie", Movie()), ({"kind": "movie", "preset": "h264-web"}, Movie()), ("sequence", Sequence()),
+    ("movie", Movie()), ({"kind": "movie", "preset": "prores-4444"}, Movie(preset="prores-4444")),
+    ("sequence", Sequence()), ({"kind": "sequence", "format": "exr", "dpi": "300"}, Sequence(format="exr", dpi=300)),
     ({"kind": "still", "at": "6s"}, STILL),
-])
+    ({"kind": "still", "at": "6s", "format": "jpg", "profile": "display-p3"},
+     Still(at=Time(6.0), format="jpg", profile="display-p3")),
+])  # fmt: skip
 def test_a_scene_names_its_deliverables_by_kind(given, expected):
     assert TypeAdapter(Deliverable).validate_python(given) == expected
 
 
 def test_deliverables_of_one_scene_have_different_names():
-    files = [deliverable.file("film") for deliverable in (Movie(), Sequence(), STILL, Still(at=Time(6, "f")))]
-    assert files == ["film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png"]
+    kept = [*(Sequence(format=word) for word in (*SEQUENCES, "dcp-source")), Sequence(profile="display-p3"),
+            *(Still(at=Time(6), format=word) for word in FORMATS), Still(at=Time(6, "f")),
+            Still(at=Time(6), profile="adobe-rgb"), Movie()]  # fmt: skip
+    names = [deliverable.file("film") for deliverable in kept]
+    assert len(set(names)) == len(names)
+    assert {"film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png", "film-at-6s.tif", "film-exr"} <= set(names)
 
 
 def test_a_still_is_the_same_piece_whatever_time_chose_it():
     assert STILL.identity() == Still(at=Time(144, "f")).identity()
+    assert STILL.identity() != Still(at=Time(6.0), dpi=300).identity()
+
+
+def test_deliverables_say_which_frames_they_can_make_use_of():
+    assert {word for word in FORMATS if Still(at=Time(6), format=word).bits == 16} == {"png16", "tiff16", "exr"}
+    assert not Still(at=Time(6), format="jpg").alpha and not Sequence(format="dcp-source").alpha

@@ -1,0 +1,245 @@
+"""The colour spaces pictures are handed over in, and the ICC profiles that name them.
+
+    code --curve--> light --matrix--> light of the other space --curve--> code
+
+Frames come as sRGB codes. A profile is made here, not shipped: a matrix of primaries and one curve, as ICC.1:2010 lays
+them out, so that its bytes are a function of this file.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from ..film.colour import decode, encode
+
+Profile = Literal["srgb", "display-p3", "adobe-rgb"]
+
+D65 = (0.3127, 0.3290)
+_D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BAND = 256  # rows converted at once: a 16K picture in float32 would fill the memory several times over
+
+PEAK = 48 / 52.37  # cd/m2 of projected white over the code range of SMPTE 428-1
+
+
+@dataclass(frozen=True)
+class Space:
+    """Colours of red, green and blue as CIE (x, y); the white is D65. gamma: of the curve, None for that of sRGB."""
+
+    name: str
+    primaries: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+    gamma: float | None = None
+
+    @property
+    def to_xyz(self) -> np.ndarray:
+        """Light [r, g, b] to CIE XYZ [3, 3], white at Y = 1."""
+        columns = np.stack([_xyz(xy) for xy in self.primaries], axis=1)
+        return columns * np.linalg.solve(columns, _xyz(D65))
+
+    def codes(self, light: np.ndarray) -> np.ndarray:
+        """Linear light in 0..1 to codes in 0..1."""
+        return encode(light) if self.gamma is None else light ** (1 / self.gamma)
+
+
+SPACES: dict[Profile, Space] = {
+    "srgb": Space("sRGB", ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))),
+    "display-p3": Space("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
+    "adobe-rgb": Space("compatible with Adobe RGB (1998)", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), 563 / 256),
+}
+
+
+def _xyz(xy: tuple[float, float]) -> np.ndarray:
+    x, y = xy
+    return np.array([x / y, 1, (1 - x - y) / y])
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def sixteen(frame: np.ndarray) -> np.ndarray:
+    """The same picture in 16 bits: 255 becomes 65535, and nothing is lost."""
+    return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
+
+
+def eight(frame: np.ndarray) -> np.ndarray:
+    """The same picture in 8 bits. From 16 bits it is dithered, so that a slope has no steps."""
+    if frame.dtype == np.uint8:
+        return frame
+    out = np.empty(frame.shape, np.uint8)
+    for rows in _bands(frame):
+        out[rows] = _dithered(frame[rows] / np.float32(257))
+    return out
+
+
+def opaque(frame: np.ndarray) -> np.ndarray:
+    """The picture without alpha [height, width, 3]: before black, as it is seen in a cinema."""
+    if frame.shape[2] == 3:
+        return frame
+    out, most = np.empty((*frame.shape[:2], 3), frame.dtype), np.iinfo(frame.dtype).max
+    for rows in _bands(frame):
+        seen = frame[rows, :, :3] * (frame[rows, :, 3:] / np.float32(most))
+        out[rows] = np.rint(seen)
+    return out
+
+
+def alphaed(frame: np.ndarray) -> np.ndarray:
+    """The picture with alpha [height, width, 4]: opaque if it had none."""
+    if frame.shape[2] == 4:
+        return frame
+    full = np.full((*frame.shape[:2], 1), np.iinfo(frame.dtype).max, frame.dtype)
+    return np.concatenate([frame, full], axis=2)
+
+
+def light(frame: np.ndarray) -> np.ndarray:
+    """sRGB codes as linear light in 0..1, float32. Alpha is a share, not a light: leave it out."""
+    return _decoded(frame.dtype.itemsize)[frame]
+
+
+def converted(frame: np.ndarray, profile: Profile) -> np.ndarray:
+    """sRGB codes as codes of another space, in 16 bits; alpha as it is. Each space here holds all of sRGB."""
+    if profile == "srgb":
+        return frame
+    out, matrix = sixteen(frame).copy(), _between(profile)
+    for rows in _bands(frame):
+        seen = np.clip(light(out[rows, :, :3]) @ matrix.T, 0, 1)
+        out[rows, :, :3] = np.rint(SPACES[profile].codes(seen) * np.float32(65535))
+    return out
+
+
+def shone(frame: np.ndarray) -> np.ndarray:
+    """sRGB codes as linear light, float16, with alpha multiplied in."""
+    out = np.empty(frame.shape, np.float16)
+    for rows in _bands(frame):
+        out[rows, :, :3] = light(frame[rows, :, :3])
+        if frame.shape[2] == 4:
+            out[rows, :, 3] = frame[rows, :, 3] / np.float32(np.iinfo(frame.dtype).max)
+            out[rows, :, :3] *= out[rows, :, 3:]
+    return out
+
+
+def relit(linear: np.ndarray, profile: Profile) -> np.ndarray:
+    """Linear light, float16, in sRGB's primaries as that in another space's; alpha as it is."""
+    if profile == "srgb":
+        return linear
+    out, matrix = linear.copy(), _between(profile)
+    for rows in _bands(linear):
+        out[rows, :, :3] = linear[rows, :, :3].astype(np.float32) @ matrix.T
+    return out
+
+
+def projected(frame: np.ndarray) -> np.ndarray:
+    """sRGB codes as X'Y'Z' of SMPTE 428-1, uint16: 12 bits in the upper end, the lowest four are 0.
+
+    X' = 4095 (48 X / 52.37)^(1/2.6). White stays D65: it is not bent to the projector's own.
+    """
+    out = np.empty(frame.shape, np.uint16)
+    matrix = (SPACES["srgb"].to_xyz * PEAK).astype(np.float32)
+    for rows in _bands(frame):
+        codes = np.rint(4095 * np.clip(light(frame[rows]) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
+        out[rows] = codes.astype(np.uint16) << 4
+    return out
+
+
+def _bands(frame: np.ndarray) -> Iterator[slice]:
+    return (slice(top, top + _BAND) for top in range(0, frame.shape[0], _BAND))
+
+
+def _between(profile: Profile) -> np.ndarray:
+    """sRGB's light to that of another space [3, 3], float32."""
+    return np.linalg.solve(SPACES[profile].to_xyz, SPACES["srgb"].to_xyz).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _decoded(size: int) -> np.ndarray:
+    """Linear light, float32, of every sRGB code of that many bytes."""
+    count = 256**size
+    return decode(np.arange(count) / (count - 1)).astype(np.float32)
+
+
+def _dithered(codes: np.ndarray) -> np.ndarray:
+    """Codes [rows, width, channels] in 0..255 as uint8, with noise of one code that keeps every mean."""
+    rows, width = codes.shape[:2]
+    return np.clip(codes + _noise(width)[:rows], 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _noise(width: int) -> np.ndarray:
+    """In 0..1 [_BAND, width, 1], float32; the same in every picture, so that a held shot stays still."""
+    return np.random.Generator(np.random.SFC64(1)).random((_BAND, width, 1), dtype=np.float32)
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=len(SPACES))
+def icc(profile: Profile) -> bytes:
+    """The profile of a space as an ICC v4 file."""
+    space = SPACES[profile]
+    adapted = _adaptation()
+    columns = (adapted @ space.to_xyz).T
+    curve = _curve(space)
+    tags = {
+        b"desc": _words(space.name),
+        b"cprt": _words("CC0: no rights reserved"),
+        b"wtpt": _numbers(b"XYZ ", _D50),
+        b"chad": _numbers(b"sf32", adapted.ravel()),
+        **{name: _numbers(b"XYZ ", column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)},
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    return _assembled(tags)
+
+
+def icc_name(data: bytes | None) -> Profile | None:
+    """Which of ours a profile is; None for none, or one of others."""
+    return next((name for name in SPACES if icc(name) == data), None)
+
+
+def _adaptation() -> np.ndarray:
+    """XYZ under D65 to XYZ under D50 [3, 3], by Bradford's cones, as ICC.1:2010 annex E."""
+    gains = (_BRADFORD @ _D50) / (_BRADFORD @ _xyz(D65))
+    return np.linalg.solve(_BRADFORD, gains[:, None] * _BRADFORD)
+
+
+def _assembled(tags: dict[bytes, bytes]) -> bytes:
+    """Header, table and data; equal data is stored once. The identity is the MD5 of the rest."""
+    table, data, places = b"", b"", {}
+    start = 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        if content not in places:
+            places[content] = start + len(data)
+            data += content + bytes(-len(content) % 4)
+        table += struct.pack(">4sII", name, places[content], len(content))
+    body = struct.pack(">I", len(tags)) + table + data
+    head = struct.pack(
+        ">I4xI4s4s4s6H4s", 128 + len(body), 0x04300000, b"mntr", b"RGB ", b"XYZ ", 2026, 1, 1, 0, 0, 0, b"acsp"
+    )
+    head += bytes(68 - len(head)) + _fixed(_D50)
+    unnamed = head + bytes(128 - len(head)) + body
+    return unnamed[:84] + hashlib.md5(unnamed, usedforsecurity=False).digest() + unnamed[100:]
+
+
+def _words(text: str) -> bytes:
+    spelled = text.encode("utf-16-be")
+    return struct.pack(">4s4xII4sII", b"mluc", 1, 12, b"enUS", len(spelled), 28) + spelled
+
+
+def _numbers(kind: bytes, values: np.ndarray) -> bytes:
+    return kind + bytes(4) + _fixed(values)
+
+
+def _fixed(values: np.ndarray) -> bytes:
+    """Numbers as ICC's s15Fixed16."""
+    return np.rint(np.asarray(values) * 65536).astype(">i4").tobytes()
+
+
+def _curve(space: Space) -> bytes:
+    """The space's curve, code to light, as a parametric one: a power, or sRGB's power with its straight foot."""
+    if space.gamma is not None:
+        return struct.pack(">4s4xHxx", b"para", 0) + _fixed(np.array([space.gamma]))
+    foot = np.array([2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])
+    return struct.pack(">4s4xHxx", b"para", 3) + _fixed(foot)
