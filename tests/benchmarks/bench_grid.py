@@ -41,7 +41,7 @@ WHOLE, PART = Grid(points=51), 9
 
 
 def figures() -> dict[str, float]:
-    """`grid.<net>.speedup` and the rest, as named in the issue; `grid.cnn.vs_loss_landscapes` if the peer is there."""
+    """Points a second, speedups, floor shares and agreement; `grid.cnn.vs_loss_landscapes` if the peer is there."""
     found = {}
     with repeatable():
         for name in POINTS:
