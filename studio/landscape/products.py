@@ -7,6 +7,7 @@ In eval mode batch norms are folded into the layers before them within the loss:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from .chain import Chain
 from .convolution import quick_convolutions
 from .graph import channels_last
 from .network import Objective, is_out_of_memory
+from .wide import WIDEST
 
 KEPT = 1024
 """Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""
@@ -48,7 +50,9 @@ class Derivatives:
         self._chain = Chain.of(objective.network.module) if objective.size <= LARGEST else None
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples
         chunks = objective.chunks if objective.mode != "recalibrated" else [(objective.inputs, objective.targets)]
-        self._chunks = [(channels_last(x), y) for x, y in chunks]
+        # on small pictures torch's own layout and second derivative are quicker
+        self._large = objective.inputs.dim() == 4 and max(objective.inputs.shape[2:]) > WIDEST
+        self._chunks = [(channels_last(x) if self._large else x, y) for x, y in chunks]
 
     @property
     def size(self) -> int:
@@ -137,7 +141,7 @@ class Derivatives:
                     outputs = _stacked(self._chain, named, x).flatten(0, 1)
                 y = y.repeat(count, *[1] * (y.dim() - 1))
             else:
-                with quick_convolutions():
+                with quick_convolutions() if self._large else nullcontext():
                     outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
             return objective.losses(outputs, y).sum() / objective.samples
 
