@@ -8,6 +8,7 @@ In eval mode batch norms are folded into the layers before them within the loss:
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -26,6 +27,9 @@ TOGETHER = {"cpu": 16, "cuda": 256}
 """Points of a small chain of linear layers that are differentiated together, as one operation on stacked weights."""
 LARGEST = 2**15
 """Weights of a chain that still counts as small."""
+STACKED = 6
+"""Points of a network on small pictures that are differentiated together on a CPU: its many short operations take less
+time to do than to begin."""
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
@@ -59,10 +63,35 @@ class Derivatives:
         """M, how many weights may move."""
         return sum(shape.numel() for shape in self._shapes.values())
 
-    @property
+    @cached_property
     def together(self) -> int:
         """How many points are best differentiated at once: a fixed rule by network and device."""
-        return TOGETHER[self._objective.kind] if self._chain else 1
+        if self._chain:
+            return TOGETHER[self._objective.kind]
+        return STACKED if self._small and self._stacks() else 1
+
+    @property
+    def _small(self) -> bool:
+        objective = self._objective
+        pictures = objective.kind == "cpu" and objective.inputs.dim() == 4 and not self._large
+        return pictures and objective.mode != "recalibrated" and not objective.draws
+
+    def _stacks(self) -> bool:
+        """Whether the network can be run with stacked weights: not if what it does depends on its data."""
+        objective = self._objective
+        with torch.no_grad():
+            try:
+                self._many(objective.split(objective.inputs.new_zeros(2, objective.size)), objective.inputs[:2])
+            except RuntimeError:
+                return False
+        return True
+
+    def _many(self, named: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Outputs [B, N, classes] at stacked weights [B, ...] for samples x [N, ...]."""
+        if self._chain:
+            with self._objective.setting():
+                return _stacked(self._chain, named, x)
+        return torch.func.vmap(lambda one: self._objective.outputs(one, x, folded=True))(named)
 
     def restricted(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates that may move [..., M]."""
@@ -137,8 +166,7 @@ class Derivatives:
         objective, count = self._objective, len(next(iter(named.values())))
         with torch.enable_grad():
             if count > 1:
-                with objective.setting():
-                    outputs = _stacked(self._chain, named, x).flatten(0, 1)
+                outputs = self._many(named, x).flatten(0, 1)
                 y = y.repeat(count, *[1] * (y.dim() - 1))
             else:
                 with quick_convolutions() if self._large else nullcontext():

@@ -255,8 +255,10 @@ def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) ->
 
     from ..training.evaluate import repeatable
     made, axis = _curvature(slice, convexity.ignore), slice.grid.axis
-    points = [(float(alpha), float(axis[row])) for row in range(*rows) for alpha in axis]
-    groups = [points[i:i + made.derivatives.together] for i in range(0, len(points), made.derivatives.together)]
+    size = made.derivatives.together
+    # groups end where a row does: its numbers are the same whatever rows it is measured with
+    groups = [[(float(alpha), float(axis[row])) for alpha in axis[first:first + size]]
+              for row in range(*rows) for first in range(0, len(axis), size)]
     with repeatable():
         found = [_group(made, torch.stack([made.vectors.at(*point) for point in group]), convexity)
                  for group in groups]
