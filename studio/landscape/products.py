@@ -78,10 +78,12 @@ class Derivatives:
 
     def _stacks(self) -> bool:
         """Whether the network can be run with stacked weights: not if what it does depends on its data."""
-        objective = self._objective
+        objective, few = self._objective, self._objective.inputs[:2]
+        weights = few.new_zeros(2, objective.size)
         with torch.no_grad():
+            objective.outputs(objective.split(weights[0]), few, folded=True)    # what it makes once is made here
             try:
-                self._many(objective.split(objective.inputs.new_zeros(2, objective.size)), objective.inputs[:2])
+                self._many(objective.split(weights), few)
             except RuntimeError:
                 return False
         return True

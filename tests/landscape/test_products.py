@@ -11,6 +11,7 @@ from studio.errors import MachineError
 from studio.landscape import products
 from studio.landscape.network import Objective, fixed_masks
 from studio.landscape.products import Derivatives
+from studio.training.models import Resnet
 
 N, CLASSES = 7, 3
 
@@ -164,16 +165,43 @@ def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, s
                                rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("make", [convolutional, chain], ids=["one by one", "together"])
+@pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
 def test_many_points_have_the_products_they_have_alone(make, samples):
     model = net(make)
     derivatives, points = Derivatives(Objective(model, {}, *samples)), near(net(make), 20)
     v = torch.randn_like(points)
-    assert (derivatives.together > 1) == (make is chain)
+    assert derivatives.together > 1
     alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
     torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-10, atol=1e-12)
     slopes = torch.cat([derivatives.gradients(point[None]) for point in points])
     torch.testing.assert_close(derivatives.gradients(points), slopes, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_networks_on_small_pictures_are_stacked_and_change_nothing(mode):
+    generator = torch.Generator().manual_seed(5)
+    model = Resnet(depth=8, width=2).build((1, 8, 8), 3).double()
+    x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
+    derivatives, points = Derivatives(Objective(model, {}, x, y, mode)), near(model, 5)
+    v = torch.randn(points.shape, generator=generator, dtype=torch.float64)
+    assert derivatives.together >= len(points)
+    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    # float64 on both sides, in another order
+    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-8, atol=1e-10)
+
+
+def test_a_network_whose_steps_depend_on_its_data_is_never_stacked():
+    class Choosing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, x):
+            h = self.layer(x.flatten(1))
+            return h if h.sum() > 0 else -h
+
+    x, y = torch.ones(4, 1, 4, 4), torch.arange(4) % 3
+    assert Derivatives(Objective(Choosing(), {}, x, y)).together == 1
 
 
 def test_statistics_of_the_samples_themselves_make_recalibrated_and_train_mode_one(samples):
