@@ -71,6 +71,16 @@ def backward(values: np.ndarray, scale: Scale) -> np.ndarray:
     return np.sinh(values) if scale == "signed-log" else values
 
 
+def negative_share(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Share of negative curvature between the ends of a spectrum, 0 (convex) to 1 (concave); NaN where flat or unknown.
+
+    max(0, -low) / max(|low|, |high|)
+    """
+    largest = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(largest > 0, np.maximum(0.0, -low) / largest, np.nan)
+
+
 @dataclass(frozen=True)
 class Field:
     """One measured quantity over (key, beta, alpha) [K, points, points]; inf and NaN stay as measured.

@@ -191,8 +191,11 @@ class Studio:
         """
         found = {}
         for (what, epoch), key in self.slice_keys.items():
-            if what != "loss" and self.shelf.slice(key).whole:
-                found.setdefault(epoch, {}).update(tasks.said(what, self.shelf.slice(key), self.scene.convexity))
+            # a spectrum may be kept while the convexity beside it is to be measured anew: then there is nothing to say
+            if what == "convexity" or epoch in found:
+                stored = self.shelf.slice(key)
+                if stored.whole:
+                    found.setdefault(epoch, {}).update(tasks.said(what, stored, self.scene.convexity))
         return found
 
     def subset_errors(self) -> list[tuple[float, float, float, float]]:

@@ -407,6 +407,8 @@ def test_the_curvature_says_what_it_makes_of_the_picture(measured):
         assert said["interlacing_share"] == 1 and 0 <= said["hidden_share"] <= 1
         assert np.isfinite(said["trace"]) and said["trace_error"] >= 0
     assert dict(studio.dataset("spectrum")["ritz"].sizes) == {"key": 2, "probe": 3, "step": 5}
+    # at another accuracy the spectrum still stands, and the convexity does not: nothing is said of either
+    assert edited(measured, ("tol: 1e-1", "tol: 1e-2")).curvature() == {}
 
 
 def test_the_subset_is_compared_with_all_images_at_nine_points(measured):

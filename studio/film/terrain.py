@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import distance_transform_edt, minimum_filter
 
-from ..field import Instant, Scale, Surfaces, backward, forward
+from ..field import Instant, Scale, Surfaces, backward, forward, negative_share
 from .colour import table
 from .look import SIGNED, Height, Look, Paint
 
@@ -139,13 +139,6 @@ def _scaled(values: np.ndarray, paint: Paint, height: Height) -> np.ndarray:
     return Height(scale=paint.scale).of(values)
 
 
-def convexity(lambda_min: np.ndarray, lambda_max: np.ndarray) -> np.ndarray:
-    """Share of negative curvature, max(0, -lambda_min) / max(|lambda_min|, |lambda_max|), in 0..1; NaN where flat."""
-    largest = np.maximum(np.abs(lambda_min), np.abs(lambda_max))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(largest > 0, np.maximum(0.0, -lambda_min) / largest, np.nan)
-
-
 def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray) -> np.ndarray:
     """1 where the plane is convex and the space is not, kappa_min > 0 > lambda_min, else 0; NaN where unknown.
 
@@ -159,8 +152,8 @@ def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray
 
 
 _MADE: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
-    "convexity": (("lambda_min", "lambda_max"), convexity),
-    "plane-convexity": (("kappa_min", "kappa_max"), convexity),
+    "convexity": (("lambda_min", "lambda_max"), negative_share),
+    "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
     "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden),
 }
 """Fields that are not measured but made of measured ones, after these were blended in time and refined in space."""

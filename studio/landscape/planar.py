@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..field import negative_share
 from .hessian import FLOOR
 
 if TYPE_CHECKING:
@@ -35,16 +36,6 @@ def planar(product: "Callable[[Tensor], Tensor]", delta: "Tensor", eta: "Tensor"
     # the closed form of a 2 x 2 matrix, symmetric but for rounding: it lets NaN through
     reach = np.hypot((a - d) / 2, (b + c) / 2)
     return np.stack([(a + d) / 2 - reach, (a + d) / 2 + reach], 1)
-
-
-def negative_share(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Share of negative curvature between the ends of a spectrum, 0 (convex) to 1 (concave); NaN where flat or unknown.
-
-    max(0, -low) / max(|low|, |high|)
-    """
-    largest = np.maximum(np.abs(low), np.abs(high))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(largest > 0, np.maximum(0.0, -low) / largest, np.nan)
 
 
 def interlaces(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray,

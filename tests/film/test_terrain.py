@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Surfaces
+from studio.field import Field, Grid, Surfaces, negative_share
 from studio.film import terrain
 from studio.film.colour import decode, table
 from studio.film.look import Height, Lamp, Light, Look, Paint
-from studio.film.terrain import UNKNOWN, colours, convexity, heights, hidden, missing, ranges, refine, source
+from studio.film.terrain import UNKNOWN, colours, heights, hidden, missing, ranges, refine, source
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
@@ -168,11 +168,11 @@ def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
     [(1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0)],
 )
 def test_convexity_is_the_share_of_negative_curvature(low, high, share):
-    assert convexity(np.array([low]), np.array([high]))[0] == share
+    assert negative_share(np.array([low]), np.array([high]))[0] == share
 
 
 def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
-    assert np.isnan(convexity(np.array([0.0, np.nan, -1.0]), np.array([0.0, 1.0, np.nan]))).all()
+    assert np.isnan(negative_share(np.array([0.0, np.nan, -1.0]), np.array([0.0, 1.0, np.nan]))).all()
 
 
 def test_a_colour_is_the_maps_at_the_values_share_of_the_range():

@@ -7,7 +7,8 @@ import pytest
 import torch
 from pytest import approx
 
-from studio.landscape.planar import centre, compared, hidden, interlaces, negative_share, planar, rank_correlation
+from studio.field import negative_share
+from studio.landscape.planar import centre, compared, hidden, interlaces, planar, rank_correlation
 
 
 def symmetric(size: int, seed: int) -> torch.Tensor:
