@@ -1,17 +1,20 @@
 """Where tasks run: in single-threaded worker processes on this machine. Nothing else in studio knows.
 
 A task is a function and plain arguments, all picklable; it names its inputs by records and shelf keys. Results come as
-they are ready. A worker dies with its parent, however that died.
+they are ready. A worker that dies is replaced, and what it was doing is done again; a worker dies with its parent,
+however that died.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
+import reprlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,9 @@ from .errors import MachineError
 
 # One thread each: on shared cores two threads in one process are slower than one. LP: the software GL's own threads.
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
+
+TRIES = 3
+"""How often a task is begun: one that ends every worker it is given to would do so for ever."""
 
 Task = tuple[Callable[..., Any], tuple]
 
@@ -42,52 +48,102 @@ def default_count() -> int:
 def pool(count: int, devices: Sequence[str] = ()) -> Iterator[Callable[[Iterable[Task]], Iterator[tuple[int, Any]]]]:
     """A function that runs tasks and yields (index, result) as each is ready. Workers end with the block.
 
-    devices: GPUs, each for one worker alone; then there are as many workers as GPUs.
+    devices: GPUs, each for one worker alone; then there are as many workers as GPUs. A task whose worker dies is begun
+    again by another, up to `TRIES` times in all; then MachineError, after what else is ready.
     """
-    count = len(devices) or count
+    workers = [_Worker(device) for device in devices or [None] * count]
     before = {name: os.environ.get(name) for name in _ALONE}
     os.environ.update(_ALONE)
-    context = multiprocessing.get_context("spawn")
-    free = context.SimpleQueue()
-    for device in devices:
-        free.put(device)
-    executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(free if devices else None,))
+    free: queue.LifoQueue[_Worker] = queue.LifoQueue()  # last in: one that has begun comes before one that has not
+    for worker in workers:
+        free.put(worker)
+
+    def attempt(function: Callable, arguments: tuple) -> Any:
+        worker = free.get()
+        try:
+            return worker.run(function, arguments)
+        finally:
+            free.put(worker)
+
+    threads = ThreadPoolExecutor(len(workers))  # one waits on each worker
     try:
-        yield lambda tasks: _run(executor, count, tasks)
+        yield lambda tasks: _run(threads, attempt, 2 * len(workers), tasks)
     except BaseException:
-        for worker in list((executor._processes or {}).values()):
+        for worker in workers:
             worker.kill()
-        executor.shutdown(wait=False, cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
         raise
     finally:
-        executor.shutdown()
+        threads.shutdown()
+        for worker in workers:
+            worker.end()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _run(executor: ProcessPoolExecutor, count: int, tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-    """Keeps two tasks a worker in flight, so that memory stays bounded however many there are."""
-    waiting: dict = {}
-    queue = enumerate(tasks)
-    try:
-        while True:
-            while len(waiting) < 2 * count and (item := next(queue, None)) is not None:
-                index, (function, arguments) = item
-                waiting[executor.submit(function, *arguments)] = index
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
-    except BrokenProcessPool as error:
+def _run(threads: ThreadPoolExecutor, attempt: Callable, most: int, tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+    """Keeps so many tasks in flight, so that memory stays bounded however many there are."""
+    waiting: dict[Future, int] = {}
+    left = enumerate(tasks)
+    while True:
+        while len(waiting) < most and (item := next(left, None)) is not None:
+            index, task = item
+            waiting[threads.submit(attempt, *task)] = index
+        if not waiting:
+            return
+        ready = wait(waiting, return_when=FIRST_COMPLETED).done
+        for future in sorted(ready, key=lambda one: one.exception() is not None):
+            yield waiting.pop(future), future.result()
+
+
+class _Worker:
+    """One process, begun when it is first needed, and again when it has died."""
+
+    def __init__(self, device: str | None):
+        self._device, self._lock, self._process, self._killed = device, threading.Lock(), None, False
+
+    def run(self, function: Callable, arguments: tuple) -> Any:
+        """What the function returns or raises in the process. Raises MachineError if that dies at every try."""
+        for _ in range(TRIES):
+            try:
+                return self._submit(function, arguments).result()
+            except BrokenProcessPool as error:
+                died = error
+                self.end()
+        name = f"{function.__name__}{reprlib.repr(arguments)}"
         raise MachineError(
-            "a worker died (out of memory, or killed); what it had finished is kept, run again"
-        ) from error
+            f"a worker died (out of memory, or killed) each of the {TRIES} times it was given {name}; what was "
+            f"finished is kept; take fewer workers, or run again"
+        ) from died
+
+    def _submit(self, function: Callable, arguments: tuple) -> Future:
+        with self._lock:
+            if self._killed:
+                raise MachineError("the workers were stopped")
+            if self._process is None:
+                context = multiprocessing.get_context("spawn")
+                self._process = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._device,))
+            return self._process.submit(function, *arguments)
+
+    def end(self) -> None:
+        """Ends the process when it has done what it is doing; the next task has a new one."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process:
+            process.shutdown()
+
+    def kill(self) -> None:
+        """Ends the process now, for good."""
+        with self._lock:
+            self._killed = True
+            for process in list((self._process._processes or {}).values()) if self._process else []:
+                process.kill()
 
 
-def _begin(devices: Any) -> None:
+def _begin(device: str | None) -> None:
     """In each worker: a GPU of its own, Ctrl-C is the parent's to handle, and a dead parent's worker stops."""
-    if devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -1,3 +1,4 @@
+import importlib
 import math
 import os
 import signal
@@ -49,12 +50,72 @@ def test_a_tasks_own_error_arrives_as_it_was():
         list(run([(math.sqrt, (-1.0,))]))
 
 
-def test_a_dead_worker_is_the_machines_fault_and_what_it_had_finished_has_arrived():
-    arrived = []
-    with pytest.raises(MachineError, match="a worker died"), workers.pool(1) as run:
-        for index, value in run([(abs, (-3,)), (time.sleep, (0.5,)), (os._exit, (1,)), (abs, (-4,))]):
+DYING = """
+import os, pathlib, time
+
+def sleep_at_first(mark, value):
+    if not mark.exists():
+        mark.with_suffix(".new").write_text(str(os.getpid()))
+        mark.with_suffix(".new").rename(mark)
+        time.sleep(600)
+    return value, os.getpid()
+
+def die(count):
+    with count.open("a") as lines:
+        lines.write("begun\\n")
+    os._exit(1)
+"""
+
+
+@pytest.fixture
+def dying(tmp_path, monkeypatch):
+    """A module that a worker can import, and whose tasks do not live long."""
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("dying")
+    sys.modules.pop("dying")
+
+
+def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole(dying, tmp_path):
+    mark, arrived, killed = tmp_path / "mark", [], None
+    with workers.pool(2) as run:
+        for index, value in run([(dying.sleep_at_first, (mark, 7)), *[(time.sleep, (0.1,))] * 3, (os.getpid, ())]):
+            arrived.append(index)
+            if index == 0:
+                assert value[0] == 7 and value[1] != killed
+            if index == 4:
+                other = value
+            if killed is None:
+                killed = _written(mark)
+                os.kill(killed, signal.SIGKILL)
+    assert sorted(arrived) == [0, 1, 2, 3, 4] and arrived[0] != 0 and other != killed  # the other one lived on
+
+
+def _written(mark) -> int:
+    deadline = time.monotonic() + 20
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return int(mark.read_text())
+
+
+def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_finished_has_arrived(dying, tmp_path):
+    arrived, count = [], tmp_path / "count"
+    with (
+        pytest.raises(MachineError, match=r"a worker died .* 3 times it was given die\(.*count"),
+        workers.pool(1) as run,
+    ):
+        for index, value in run([(abs, (-3,)), (dying.die, (count,)), (abs, (-4,)), (abs, (-5,))]):
             arrived.append((index, value))
-    assert arrived[0] == (0, 3)
+    assert arrived[0] == (0, 3) and count.read_text() == "begun\n" * 3
+
+
+def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
+    mark = tmp_path / "mark"
+    with workers.pool(1, devices=("3",)) as run:
+        work = run([(os.getpid, ()), (dying.sleep_at_first, (mark, 7)), (os.getenv, ("CUDA_VISIBLE_DEVICES",))])
+        next(work)
+        os.kill(_written(mark), signal.SIGKILL)
+        assert dict(work)[2] == "3"
 
 
 def test_an_interrupted_parent_does_not_wait_for_long_tasks():
