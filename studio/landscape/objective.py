@@ -4,7 +4,7 @@ A path is a way to compute the same values sooner. Which one is taken follows fr
 so that the same scene gives the same bytes on a busy machine; a scene may name another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -40,7 +40,7 @@ Subset = Annotated[int | str, BeforeValidator(_subset), WithJsonSchema(
     {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]})]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
 Extra = Annotated[str | Function, *word_or_function("entropy")]
-Path = Literal["plain", "fused", "wide", "shared", "vmap", "compiled"]
+Path = Literal["plain", "fused", "wide", "shared", "vmap", "compiled", "graphed"]
 PATHS: tuple[str, ...] = get_args(Path)
 MEASURED = ("loss", "accuracy", "losses")
 """The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
@@ -77,6 +77,9 @@ class Loss(Record):
         if self.path == "fused" and self.mode != "eval":
             raise ValueError(f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
                              f"leave the path out, or write path: wide")
+        if self.path == "graphed" and self.mode == "recalibrated":
+            raise ValueError("path: graphed plays the same operations back at every point, and mode: recalibrated has "
+                             "two kinds of passes; leave the path out")
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
         names = [*MEASURED, *map(_name, self.fields)]
@@ -99,21 +102,26 @@ class Loss(Record):
         return self.model_copy(update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None,
                                        "precision": precision})
 
+    def excess(self, available: int) -> Iterator[tuple[str, str]]:
+        """(key, what is wrong) for what asks for more images than there are to train on."""
+        for key, subset in (("subset", self.subset), ("calibration", self.calibration)):
+            if isinstance(subset, int) and subset > available:
+                yield key, f"{subset} images are asked for, the training set holds {available}"
+
     def samples(self, data: "Data") -> "np.ndarray":
         """Indices of the images that are used. Raises RunError if the data holds fewer."""
-        return self._first(self.subset, "subset", data)
+        return self._first(self.subset, data)
 
     def calibrating(self, data: "Data") -> "np.ndarray":
         """Indices of the images that statistics are taken on. Raises RunError if the data holds fewer."""
-        return self.samples(data) if self.calibration is None else self._first(self.calibration, "calibration", data)
+        return self.samples(data) if self.calibration is None else self._first(self.calibration, data)
 
-    def _first(self, subset: int | str, key: str, data: "Data") -> "np.ndarray":
+    def _first(self, subset: int | str, data: "Data") -> "np.ndarray":
         import numpy as np
         total = len(data.train_y)
-        share = isinstance(subset, str)
-        count = max(1, round(float(subset[:-1]) / 100 * total)) if share else subset
-        if count > total:
-            raise RunError(f"loss.{key}: {count} images are asked for, the training set holds {total}")
+        if wrong := next(self.excess(total), None):
+            raise RunError("loss.{}: {}".format(*wrong))
+        count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
         return np.random.default_rng(self.seed).permutation(total)[:count]
 
     def objective(self, model: "nn.Module", buffers: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor",
@@ -136,7 +144,8 @@ def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
     """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
     chain = isinstance(model, Mlp)
     names = {"fused": loss.mode == "eval" and not chain, "wide": device == "cpu" and not chain, "shared": chain,
-             "vmap": chain or device == "cuda"}
+             "vmap": chain or device == "cuda",
+             "graphed": device == "cuda" and not chain and loss.mode != "recalibrated"}
     return ("plain", *(name for name, fits in names.items() if fits))
 
 

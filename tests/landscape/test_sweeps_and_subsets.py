@@ -67,3 +67,10 @@ def test_a_subset_that_cannot_be_is_a_mistake(text):
 def test_more_images_than_there_are_is_a_mistake():
     with pytest.raises(RunError, match="300 images are asked for, the training set holds 200"):
         Loss(subset=300).samples(data(200))
+
+
+def test_what_asks_for_more_images_than_there_are_is_named_before_any_is_read():
+    loss = Loss(subset=300, mode="recalibrated", calibration=201)
+    assert list(loss.excess(300)) == []
+    assert [key for key, _ in loss.excess(200)] == ["subset", "calibration"]
+    assert list(Loss(subset="100%").excess(1)) == []

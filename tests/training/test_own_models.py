@@ -237,6 +237,7 @@ def test_arrays_are_taken_as_they_are(tmp_path):
 
 def test_whole_numbers_stay_whole(sentences):
     data = Arrays(file=sentences).load()
+    assert Arrays(file=sentences).count() == len(data.train_y) == 40
     assert data.train_x.dtype == np.int64 and data.train_x.max() == 6
 
 
