@@ -17,6 +17,8 @@ from .spec import Record
 
 Scale = Literal["linear", "log", "signed-log"]
 _TINY = np.finfo(np.float64).tiny
+FLOOR = 1e-3
+"""An end of a spectrum is found relative to its own size, or to this share of the larger end if that is more."""
 
 
 class Grid(Record):
@@ -81,6 +83,18 @@ def negative_share(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return np.where(largest > 0, np.maximum(0.0, -low) / largest, np.nan)
 
 
+def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray) -> np.ndarray:
+    """1 where the loss is convex in its plane but not in the space, kappa_min > 0 > lambda_min, else 0; NaN: unknown.
+
+    An end within `FLOOR` of the larger one beside it counts as zero: with any tolerance its sign may be chance.
+    """
+    ends = (kappa_min, kappa_max), (lambda_min, lambda_max)
+    plane, space = (FLOOR * np.maximum(np.abs(low), np.abs(high)) for low, high in ends)
+    with np.errstate(invalid="ignore"):
+        found = (kappa_min > plane) & (lambda_min < -space)
+    return np.where(np.isfinite(plane + space), found, np.nan)
+
+
 @dataclass(frozen=True)
 class Field:
     """One measured quantity over (key, beta, alpha) [K, points, points]; inf and NaN stay as measured.
@@ -135,13 +149,37 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Way:
+    """Where the run's checkpoints lie in the plane of each key: (alpha, beta) places [K, K, 2], by key and checkpoint.
+
+    kept: the share of the distances between them that lies in the planes.
+    """
+
+    coordinates: tuple[float, ...]
+    places: np.ndarray = field(repr=False, hash=False)
+    kept: float
+
+    def at(self, coordinate: float) -> np.ndarray:
+        """The way so far [n, 2], from the first checkpoint to the centre, as the plane at a coordinate shows it.
+
+        Straight between the planes of two keys.
+        """
+        keys = np.array(self.coordinates)
+        where = float(np.interp(coordinate, keys, np.arange(len(keys))))
+        k = min(int(where), len(keys) - 2) if len(keys) > 1 else 0
+        shown = self.places[k] + (where - k) * (self.places[min(k + 1, len(keys) - 1)] - self.places[k])
+        return np.concatenate([shown[keys < coordinate], np.zeros((1, 2))])
+
+
+@dataclass(frozen=True)
 class Instant:
-    """All fields and metrics at one coordinate of the sweep."""
+    """All fields and metrics at one coordinate of the sweep, and the way [n, 2] that led there, if it is known."""
 
     coordinate: float
     grids: Mapping[str, Grid]
     values: Mapping[str, np.ndarray]
     metrics: Mapping[str, float]
+    way: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +189,7 @@ class Surfaces:
     fields: Mapping[str, Field]
     epochs: tuple[float, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    way: Way | None = None
 
     def at(self, coordinate: float) -> Instant:
         """Every field and metric at one coordinate. Metrics are interpolated linearly."""
@@ -159,4 +198,5 @@ class Surfaces:
             {name: f.grid for name, f in self.fields.items()},
             {name: f.at(coordinate) for name, f in self.fields.items()},
             {name: float(np.interp(coordinate, self.epochs, values)) for name, values in self.metrics.items()},
+            self.way.at(coordinate) if self.way else None,
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from studio.field import Field, Grid, Surfaces, backward, forward
+from studio.field import Field, Grid, Surfaces, Way, backward, forward, hidden
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -141,3 +141,45 @@ def test_surfaces_go_to_another_process_unchanged():
     surfaces = Surfaces({"loss": field(2.0, 4.0, scale="log")}, (0.0, 1.0), {"x": (0.0, 1.0)})
     before = surfaces.at(0.3).values["loss"]
     assert np.array_equal(pickle.loads(pickle.dumps(surfaces)).at(0.3).values["loss"], before)
+
+
+# --- the way of the weights
+
+
+WAY = Way((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0)
+
+
+@pytest.mark.parametrize(
+    "coordinate, places",
+    [
+        (0.0, [[0, 0]]),
+        (1.0, [[-1, -2], [0, 0]]),
+        (2.0, [[-1.5, -3], [-0.5, -1], [0, 0]]),
+        (3.0, [[-2, -4], [-1, -2], [0, 0]]),
+    ],
+)
+def test_the_way_so_far_ends_at_the_centre_and_moves_evenly_from_plane_to_plane(coordinate, places):
+    np.testing.assert_allclose(Surfaces({}, way=WAY).at(coordinate).way, places, atol=1e-12)
+
+
+def test_a_run_of_one_checkpoint_has_come_no_way():
+    assert Way((2.0,), np.zeros((1, 1, 2)), 1.0).at(2.0).tolist() == [[0, 0]] and Surfaces({}).at(0.0).way is None
+
+
+# --- what is made of both curvatures
+
+
+@pytest.mark.parametrize(
+    "ends, found",
+    [
+        ((-1.0, 4.0, 0.5, 2.0), 1.0),  # convex in the plane, not in the space
+        ((1.0, 4.0, 1.5, 2.0), 0.0),  # convex in both
+        ((-1.0, 4.0, -0.5, 2.0), 0.0),  # in neither
+        ((-1e-4, 4.0, 0.5, 2.0), 0.0),  # the space's is 0 to what is measured
+        ((-1.0, 4.0, 1e-4, 2.0), 0.0),  # and so is the plane's
+        ((np.nan, 4.0, 0.5, 2.0), np.nan),
+        ((-1.0, 4.0, 0.5, np.nan), np.nan),
+    ],
+)
+def test_hidden_is_what_the_plane_shows_convex_and_the_space_is_not(ends, found):
+    assert hidden(*(np.array([end]) for end in ends)) == pytest.approx(np.array([found]), nan_ok=True)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..field import negative_share
-from .hessian import FLOOR
+from ..field import FLOOR, hidden, negative_share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +27,7 @@ def planar(product: "Callable[[Tensor], Tensor]", delta: "Tensor", eta: "Tensor"
     NaN if delta and eta [M] span no plane, or where a product is not finite.
     """
     import torch
+
     basis, r = torch.linalg.qr(torch.stack([delta, eta], 1).double())
     if float(r.diagonal().abs().min()) <= 1e-9 * float(r.abs().max()):
         return np.full((count, 2), np.nan)
@@ -38,26 +38,18 @@ def planar(product: "Callable[[Tensor], Tensor]", delta: "Tensor", eta: "Tensor"
     return np.stack([(a + d) / 2 - reach, (a + d) / 2 + reach], 1)
 
 
-def interlaces(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray,
-               tol: float) -> np.ndarray:
+def interlaces(
+    lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray, tol: float
+) -> np.ndarray:
     """Where the plane's curvatures lie between the space's, as they must; bool. True where one of them is unknown.
 
     tol: that the lambdas were found with.
     """
     largest = np.maximum(np.abs(lambda_min), np.abs(lambda_max))
-    below, above = (tol * np.maximum(np.abs(end), FLOOR * largest) + ROUNDING * largest
-                    for end in (lambda_min, lambda_max))
+    below, above = (
+        tol * np.maximum(np.abs(end), FLOOR * largest) + ROUNDING * largest for end in (lambda_min, lambda_max)
+    )
     return ~((kappa_min < lambda_min - below) | (kappa_max > lambda_max + above))
-
-
-def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, tol: float) -> np.ndarray:
-    """1 where the loss is convex in the picture but not in the space, kappa_min > 0 > lambda_min, else 0; NaN: unknown.
-
-    Both beyond what `tol` leaves open about the sign of an end.
-    """
-    zero = tol * FLOOR * np.maximum(np.abs(lambda_min), np.abs(lambda_max))
-    found = (kappa_min > zero) & (lambda_min < -zero)
-    return np.where(np.isfinite(lambda_min + kappa_min), found, np.nan)
 
 
 def rank_correlation(plane: np.ndarray, space: np.ndarray) -> float:
@@ -66,6 +58,7 @@ def rank_correlation(plane: np.ndarray, space: np.ndarray) -> float:
     NaN for fewer than 3 points, or if one of the two is the same everywhere.
     """
     from scipy.stats import spearmanr
+
     known = np.isfinite(plane) & np.isfinite(space)
     plane, space = plane[known], space[known]
     if len(plane) < 3 or np.ptp(plane) == 0 or np.ptp(space) == 0:
@@ -73,8 +66,9 @@ def rank_correlation(plane: np.ndarray, space: np.ndarray) -> float:
     return float(spearmanr(plane, space).statistic)
 
 
-def compared(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray,
-             tol: float) -> dict[str, float]:
+def compared(
+    lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray, tol: float
+) -> dict[str, float]:
     """What a key's points say of its picture: `rank_correlation`, `hidden_share` and `interlacing_share`.
 
     Over the points that are known; NaN if none is.
@@ -84,7 +78,7 @@ def compared(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarr
     shares = [negative_share(*pair) for pair in (ends[2:], ends[:2])]
     return {
         "rank_correlation": rank_correlation(*shares),
-        "hidden_share": _mean(hidden(*ends[:3], tol)),
+        "hidden_share": _mean(hidden(*ends)),
         "interlacing_share": _mean(interlaces(*ends, tol)),
     }
 

@@ -8,7 +8,7 @@ import torch
 from pytest import approx
 
 from studio.field import negative_share
-from studio.landscape.planar import centre, compared, hidden, interlaces, planar, rank_correlation
+from studio.landscape.planar import centre, compared, interlaces, planar, rank_correlation
 
 
 def symmetric(size: int, seed: int) -> torch.Tensor:
@@ -69,12 +69,6 @@ def test_a_curvature_outside_the_spaces_is_found_out():
     assert not interlaces(*ends, np.array([-1.01]), np.array([9.0]), tol=1e-3)
     assert not interlaces(*ends, np.array([0.0]), np.array([10.1]), tol=1e-3)
     assert interlaces(*ends, np.array([np.nan]), np.array([np.nan]), tol=1e-3)
-
-
-def test_hidden_is_what_the_picture_shows_convex_and_the_space_is_not():
-    lambda_min, kappa_min = np.array([-1.0, -1.0, 0.1, -1e-9, np.nan]), np.array([0.5, -0.5, 0.5, 0.5, 0.5])
-    # the fourth is negative by less than the tolerance tells from zero
-    np.testing.assert_array_equal(hidden(lambda_min, np.full(5, 10.0), kappa_min, 1e-3), [1, 0, 0, 0, np.nan])
 
 
 def test_ranks_agree_whatever_the_scale_and_need_something_to_rank():
