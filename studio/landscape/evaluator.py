@@ -199,11 +199,13 @@ def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
     return _loop(objective, network, _layout(objective), start, folded)
 
 
-def _compiled(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
-    """As fused in eval mode, else as plain, through torch's compiler: minutes to prepare, which a large grid repays."""
-    if objective.mode == "eval":
-        return _fused(objective, theta, delta, eta, _compile)
-    return _loop(objective, _compile(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
+def _by(quicken: Callable[[nn.Module, Objective], Network]) -> Callable[[Objective, Tensor, Tensor, Tensor], Outputs]:
+    """As fused in eval mode, else as plain, with a network that is quickened."""
+    def outputs(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+        if objective.mode == "eval":
+            return _fused(objective, theta, delta, eta, quicken)
+        return _loop(objective, quicken(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
+    return outputs
 
 
 def _line(theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
@@ -252,6 +254,7 @@ def _widened(module: nn.Module, objective: Objective) -> Network:
 
 
 def _compile(module: nn.Module, objective: Objective) -> Network:
+    """Through torch's compiler: minutes to prepare, which a large grid repays."""
     compiled = torch.compile(module)
 
     def run(x: Tensor) -> Tensor:
@@ -261,6 +264,47 @@ def _compile(module: nn.Module, objective: Objective) -> Network:
             raise MachineError(f"loss.path: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
                                f"compiler (on Debian: apt-get install g++); or leave the path out") from error
     return Network(module, objective.device, objective.mode, run)
+
+
+def _graph(module: nn.Module, objective: Objective) -> Network:
+    """What a GPU does in one pass is recorded once for each piece of the samples, and played back at every point: for
+    small networks, whose operations take longer to begin than to do.
+    """
+    if objective.kind != "cuda":
+        raise MachineError("loss.path: graphed plays back what a GPU did, and there is none here; leave the path out")
+    if objective.mode == "recalibrated" or objective.draws:
+        raise SceneError("loss.path: graphed is for networks that do the same at every point; this one draws random "
+                         "numbers, or its mode is recalibrated; leave the path out")
+    recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def run(x: Tensor) -> Tensor:
+        if x.data_ptr() not in recorded:
+            recorded[x.data_ptr()] = (*_recorded(module, x), x)      # held, so that no other has its address
+        graph, y, _ = recorded[x.data_ptr()]
+        graph.replay()
+        return y.clone()
+    return Network(module, objective.device, objective.mode, run)
+
+
+def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+    """A pass of x, and where its outputs will lie; the weights are read where they lie. Buffers are as before."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):                              # libraries take their workspaces and choose kernels first
+            module(x)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            y = module(x)
+    except RuntimeError as error:
+        raise SceneError(f"loss.path: graphed: the network waits for the GPU, or its path depends on the data: "
+                         f"{str(error).splitlines()[0]}; leave the path out") from error
+    for buffer, value in before:
+        buffer.copy_(value)
+    return graph, y
 
 
 # --- paths: many points together -------------------------------------------------------------------------------------
@@ -310,4 +354,5 @@ def _groups(alphas: Sequence[float], points: int) -> Iterator[Sequence[float]]:
 
 
 PATHS: dict[str, Callable[[Objective, Tensor, Tensor, Tensor], Outputs]] = {
-    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "vmap": _vmap, "compiled": _compiled}
+    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "vmap": _vmap, "compiled": _by(_compile),
+    "graphed": _by(_graph)}

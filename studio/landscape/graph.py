@@ -1,7 +1,8 @@
 """A network as a graph of operations, and the same network with fewer passes over memory.
 
 On a CPU a convolution of few channels takes hardly longer than its output takes to be read once more, so a rectifier
-works in place wherever nobody else uses what it rectifies, and so does a sum.
+works in place wherever nobody else uses what it rectifies, and so does a sum; and before a max pooling it waits until
+there is less to rectify.
 """
 
 import copy
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 RECTIFIERS = (F.relu, torch.relu)
 ADDITIONS = (operator.add, torch.add)
-NEW = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NEW = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.MaxPool2d)
 """Layers whose result is theirs to give away: it shares no memory with anything."""
 
 
@@ -30,10 +31,11 @@ def bare(module: nn.Module) -> bool:
     return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
-def tightened(model: nn.Module) -> nn.Module:
-    """A module that runs the very layers of `model`, in its present mode, with fewer new tensors: for values only.
+def reordered(model: nn.Module) -> nn.Module:
+    """A module that runs the very layers of `model`, in its present mode, rectifying after max pooling and not before.
 
-    A network that has no graph is returned itself.
+    The same function: the largest of rectified numbers is the largest, rectified. A network that has no graph is
+    returned itself.
     """
     graph = traced(model)
     if graph is None:
@@ -43,10 +45,22 @@ def tightened(model: nn.Module) -> nn.Module:
         if node.op == "call_module" and type(made.get_submodule(node.target)) is nn.Identity:
             _replace(made, node, node.args[0])
     for node in list(graph.nodes):
+        if _pools(made, node) and _rectifies(made, node.args[0]) and len(node.args[0].users) == 1:
+            _swap(graph, node.args[0], node)
+    made.recompile()
+    return made
+
+
+def tightened(model: nn.Module) -> nn.Module:
+    """As `reordered`, with fewer new tensors: for values only."""
+    made = reordered(model)
+    if made is model:
+        return model
+    for node in list(made.graph.nodes):
         here = torch.relu_ if _rectifies(made, node) else add_ if _adds(node) else None
         if here and len(node.args[0].users) == 1 and _new(made, node.args[0]):
-            with graph.inserting_before(node):
-                _replace(made, node, graph.call_function(here, node.args))
+            with made.graph.inserting_before(node):
+                _replace(made, node, made.graph.call_function(here, node.args))
     made.recompile()
     return made
 
@@ -73,6 +87,22 @@ def _rectifies(made: fx.GraphModule, node: fx.Node) -> bool:
         return type(module) is nn.ReLU and bare(module)
     return (node.op, node.target) == ("call_method", "relu") or (
         node.op == "call_function" and node.target in RECTIFIERS)
+
+
+def _pools(made: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op != "call_module" or not isinstance(node.args[0], fx.Node):
+        return False
+    module = made.get_submodule(node.target)
+    return type(module) is nn.MaxPool2d and bare(module) and not module.return_indices
+
+
+def _swap(graph: fx.Graph, first: fx.Node, second: fx.Node) -> None:
+    """second(first(x)) as first(second(x))."""
+    with graph.inserting_after(second):
+        last = graph.node_copy(first, lambda _: second)
+    second.replace_all_uses_with(last, delete_user_cb=lambda user: user is not last)
+    second.replace_input_with(first, first.args[0])
+    graph.erase_node(first)
 
 
 def _adds(node: fx.Node) -> bool:

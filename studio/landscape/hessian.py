@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from ..field import Grid
+from ..field import FLOOR, Grid
 from ..spec import Record
 from .objective import Loss, Subset
 from .spectrum import Spectrum
@@ -34,8 +34,6 @@ RARELY = 12
 """Estimates are looked at every step, from twice as many steps every other, from three times as many every third."""
 LEFT = 3 / 4
 """With no more than this share of the operators unfinished, the finished ones are left out of the products."""
-FLOOR = 1e-3
-"""An end smaller than this share of the larger one is measured relative to that share: nothing is relative to 0."""
 
 
 class Convexity(Record):
@@ -108,9 +106,11 @@ def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: i
     product = products(rows)
     while True:
         krylov.grow(product(krylov.v))
-        for place, row in enumerate(rows):
-            if row not in found and (end := _ended(krylov, place, tol, vectors)):
-                found[row] = end
+        steps, whole = krylov.steps, krylov.whole
+        due = steps >= FEWEST and steps % max(1, steps // RARELY) == 0 or steps == MOST
+        for place in np.flatnonzero(due | whole | ~np.isfinite(krylov.alphas[:, -1] + krylov.betas[:, -1])):
+            if rows[place] not in found and (end := _ended(krylov, place, bool(whole[place]), tol, vectors)):
+                found[rows[place]] = end
         if len(found) == count:
             return [found[row] for row in range(count)]
         left = [place for place, row in enumerate(rows) if row not in found]
@@ -120,14 +120,11 @@ def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: i
             product = products(rows)
 
 
-def _ended(krylov: "Krylov", place: int, tol: float, vectors: bool) -> Extremes | None:
-    """The result of one run if it is over, else None."""
+def _ended(krylov: "Krylov", place: int, whole: bool, tol: float, vectors: bool) -> Extremes | None:
+    """The result of one run if it is over, else None. whole: whether its space is closed."""
     alphas, betas, steps = krylov.alphas[place], krylov.betas[place], krylov.steps
     if not np.isfinite(alphas[-1] + betas[-1]):
         return Extremes(np.nan, np.nan, steps, False)
-    whole, due = bool(krylov.whole[place]), steps >= FEWEST and steps % max(1, steps // RARELY) == 0
-    if not (whole or due or steps == MOST):
-        return None
     low, high, close, coefficients = _ends(alphas, betas, tol)
     if not (close or whole or steps == MOST):
         return None

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from ..errors import SceneError
 from . import wide
 from .fused import Fused
+from .graph import reordered
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
@@ -233,7 +234,10 @@ class Objective:
 
     @cached_property
     def _folded(self) -> Network:
-        return Network(self.fused.model, self.device, "eval")
+        model, made = self.fused.model, reordered(self.fused.model)
+        # weights that the network never uses are no part of its graph, and would be missed
+        names, there = (dict(one.named_parameters(remove_duplicate=False)).keys() for one in (model, made))
+        return Network(made if names <= there else model, self.device, "eval")
 
     # --- settings ----------------------------------------------------------------------------------------------------
 

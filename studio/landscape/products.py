@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..errors import MachineError
 from .chain import Chain
-from .convolution import quick_convolutions
 from .graph import channels_last
+from .layers import quick_layers
 from .network import Objective, is_out_of_memory
 from .wide import WIDEST
 
@@ -171,7 +171,7 @@ class Derivatives:
                 outputs = self._many(named, x).flatten(0, 1)
                 y = y.repeat(count, *[1] * (y.dim() - 1))
             else:
-                with quick_convolutions() if self._large else nullcontext():
+                with quick_layers() if self._large else nullcontext():
                     outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
             return objective.losses(outputs, y).sum() / objective.samples
 

@@ -17,7 +17,7 @@ from ..field import Grid
 from ..files import read_json
 from ..spec import Record, digest
 from ..training import checkpoints
-from ..training.models import Model
+from ..training.models import Mlp, Model
 from ..training.recipe import Run
 from .directions import Directions, Trail
 from .hessian import Convexity, lockstep
@@ -249,16 +249,34 @@ CURVATURE = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "
 """What is measured at a point of the Hessian's grid: both ends of its spectrum, and of the plane's own 2 x 2."""
 
 
+FILLS = 256
+"""Points of a perceptron's Hessian grid that a GPU measures together, as whole rows: one row does not fill it."""
+
+
+def bands(slice: Slice) -> list[tuple[int, int]]:
+    """The rows of a Hessian's grid that are measured together, each first to (not including) last: a fixed rule, since
+    what is differentiated together rounds together.
+    """
+    n = slice.grid.points
+    together = device_kind() == "cuda" and isinstance(slice.run.recipe.model, Mlp)
+    rows = max(1, FILLS // n) if together else 1
+    return [(first, min(first + rows, n)) for first in range(0, n, rows)]
+
+
 def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Each of `CURVATURE`, float64 [rows, points], on rows first to (not including) last of the grid."""
+    """Each of `CURVATURE`, float64 [rows, points], on rows first to (not including) last of the grid.
+
+    Its numbers are the same whatever rows it is measured with, if these are whole `bands`.
+    """
     import torch
 
     from ..training.evaluate import repeatable
     made, axis = _curvature(slice, convexity.ignore), slice.grid.axis
-    size = made.derivatives.together
-    # groups end where a row does: its numbers are the same whatever rows it is measured with
-    groups = [[(float(alpha), float(axis[row])) for alpha in axis[first:first + size]]
-              for row in range(*rows) for first in range(0, len(axis), size)]
+    size, groups = made.derivatives.together, []
+    for first, last in bands(slice):
+        points = [(float(alpha), float(axis[row])) for row in range(max(first, rows[0]), min(last, rows[1]))
+                  for alpha in axis]
+        groups += [points[i:i + size] for i in range(0, len(points), size)]
     with repeatable():
         found = [_group(made, torch.stack([made.vectors.at(*point) for point in group]), convexity)
                  for group in groups]

@@ -125,6 +125,20 @@ def test_a_compiler_that_fails_is_a_fault_of_the_machine(monkeypatch):
         evaluators(NETS["cnn"], "compiled")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_what_a_gpu_plays_back_is_a_float64_loop_to_float32s_rounding(name, mode):
+    ours, exact = evaluators(NETS[name], "graphed", mode=mode, device="cuda")
+    for beta in (0.0, -0.7):
+        torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
+
+
+def test_a_machine_without_a_gpu_has_nothing_to_play_back():
+    with pytest.raises(MachineError, match="graphed plays back what a GPU did.*leave the path out"):
+        evaluators(NETS["cnn"], "graphed")
+
+
 @pytest.mark.parametrize("moves_norms", [False, True])
 @pytest.mark.parametrize("name", ["cnn", "resnet", "dropout"])
 def test_norms_fold_once_or_at_every_point(name, moves_norms):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from studio.landscape.graph import channels_last, tightened, traced
+from studio.landscape.graph import channels_last, reordered, tightened, traced
 from studio.training.models import Resnet, Vgg
 
 
@@ -42,6 +42,34 @@ def test_a_tightened_network_is_the_same_function_of_the_same_tensors(model, tra
 def test_rectifiers_work_in_place_where_nobody_else_looks():
     assert rectified_in_place(Resnet(depth=8, width=4).build((1, 8, 8), 3)) == 7      # one a convolution
     assert rectified_in_place(Vgg(widths=(4, 5)).build((1, 8, 8), 3)) == 2
+
+
+def test_a_rectifier_waits_for_the_pooling_after_it():
+    model = Vgg(widths=(4, 5)).build((1, 8, 8), 3).eval()
+    kinds = [type(model.get_submodule(node.target)).__name__ for node in reordered(model).graph.nodes
+             if node.op == "call_module"]
+    assert kinds[:8] == ["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU"] * 2
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(reordered(model)(x), model(x))
+
+
+class Pooling(nn.Module):
+    """Uses what it pools, or where the largest were, once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.pool, self.where = nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x):
+        y = self.relu(x)
+        largest, where = self.where(self.relu(-x))
+        return self.pool(y) + y[:, :, ::2, ::2] + largest * where
+
+
+def test_a_rectifier_whose_result_is_used_twice_or_told_apart_stays_where_it_is():
+    model, x = Pooling(), torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    targets = [node.target for node in reordered(model).graph.nodes if node.op == "call_module"]
+    assert targets == ["relu", "relu", "where", "pool"] and torch.equal(reordered(model)(x), model(x))
 
 
 def test_what_is_used_twice_or_shares_its_memory_is_not_written():

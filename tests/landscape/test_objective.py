@@ -20,6 +20,7 @@ def data(count: int) -> Data:
     ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
     ("{mode: train, path: fused}", "path: wide"),
     ("{mode: recalibrated, path: fused}", "path: wide"),
+    ("{mode: recalibrated, path: graphed}", "path: graphed plays the same operations back"),
     ("{keep_samples: true, sampling: preview}", "sampling: exact"),
     ("{fields: [entropy, entropy]}", "rename the function"),
     ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),

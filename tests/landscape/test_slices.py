@@ -134,6 +134,24 @@ def test_rows_of_curvature_are_the_same_alone_and_together(conv):
     assert all(values[1:].tobytes() == alone[name].tobytes() for name, values in together.items())
 
 
+def test_a_gpu_measures_several_rows_of_a_perceptrons_curvature_together(mlp, conv, monkeypatch):
+    fine = mlp.model_copy(update={"grid": Grid(points=101)})
+    assert slices.bands(fine) == [(row, row + 1) for row in range(101)]
+    monkeypatch.setattr(slices, "device_kind", lambda: "cuda")
+    assert slices.bands(mlp) == [(0, 5)] and slices.bands(conv) == [(row, row + 1) for row in range(5)]
+    assert slices.bands(fine)[:2] == [(0, 2), (2, 4)] and slices.bands(fine)[-1] == (100, 101)
+
+
+def test_rows_that_are_measured_together_have_their_own_numbers(mlp, monkeypatch):
+    convexity = Convexity(points=5, tol=1e-3)
+    alone = curvature_rows(mlp, convexity, (0, 3))
+    monkeypatch.setattr(slices, "bands", lambda slice: [(0, 3), (3, 5)])
+    together = curvature_rows(mlp, convexity, (0, 3))
+    for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max"):
+        # one start for all points, so nothing but rounding differs; eigenvalues are of the size of the largest
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-5 * alone["lambda_max"].max())
+
+
 def test_a_spectrum_adds_up_to_the_trace_and_its_probes_stand_alone(mlp):
     convexity = Convexity(points=5, spectrum=Spectrum(probes=6, steps=10))
     whole, last = spectrum_probes(mlp, convexity, (0, 6)), spectrum_probes(mlp, convexity, (5, 6))

@@ -3,7 +3,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from studio.landscape.convolution import _Convolution, quick_convolutions
+from studio.landscape.layers import _Convolution, quick_layers
 
 SETTINGS = [
     {"padding": 1}, {"stride": 2, "padding": (0, 1)}, {"dilation": 2, "padding": 2}, {"groups": 2, "stride": (1, 2)}]
@@ -16,7 +16,7 @@ def tensors(groups: int = 1, **_) -> list[torch.Tensor]:
 
 
 def quick(*given, **settings):
-    with quick_convolutions():
+    with quick_layers():
         return F.conv2d(*given, **settings)
 
 
@@ -47,3 +47,43 @@ def test_paddings_by_name_and_single_pictures_are_left_to_the_library():
     x, weight, bias = tensors()
     torch.testing.assert_close(quick(x, weight, bias, padding="same"), F.conv2d(x, weight, bias, padding=1))
     torch.testing.assert_close(quick(x[0], weight, bias), F.conv2d(x[0], weight, bias))
+
+
+def picture() -> torch.Tensor:
+    """Numbers whose differences are larger than a gradient check's steps: no maximum and no sign is in doubt."""
+    order = torch.randperm(2 * 3 * 36, generator=torch.Generator().manual_seed(1)).double()
+    return (order - 100.5).div(20).view(2, 3, 6, 6).requires_grad_()
+
+
+PICKING = {"relu": F.relu, "method": lambda x: x.relu(), "module": torch.nn.ReLU(), "in place": torch.nn.ReLU(True),
+           "pooling": lambda x: F.max_pool2d(x, 2), "overlapping": torch.nn.MaxPool2d(3, 2, 1),
+           "where": torch.nn.MaxPool2d(2, return_indices=True)}
+
+
+@pytest.mark.parametrize("name", PICKING)
+def test_what_picks_numbers_out_has_the_librarys_values_and_derivatives(name):
+    def one(x):
+        y = PICKING[name](2 * x)
+        return y[0] if isinstance(y, tuple) else y
+
+    def ours(x):
+        with quick_layers():
+            return one(x)
+    x = picture()
+    assert torch.equal(ours(x), one(x))
+    assert gradcheck(ours, x) and gradgradcheck(ours, x)
+    # channels last, as networks pass them; of a cube the second derivative lives in what is picked
+    v, found = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(2)), []
+    for run in (ours, one):
+        given = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        slope, = torch.autograd.grad((run(given) ** 3).sum(), given, create_graph=True)
+        found.append(torch.autograd.grad(slope, given, v)[0])
+    assert torch.equal(*found) and found[0].any()
+
+
+def test_no_zeros_go_back_through_what_picks_numbers_out():
+    x = picture()
+    with quick_layers():
+        y = F.max_pool2d(F.relu(x), 2)
+    slope, = torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert slope.any() and not slope.requires_grad      # the library's own does, and its second derivative is zeros
