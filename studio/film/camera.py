@@ -7,10 +7,12 @@ positions of an orbit would dive towards its middle. The ease of a move describe
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+import numpy as np
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from ..spec import Angle, Duration, Focal, Record
 from .easing import Curve, Ease
@@ -18,27 +20,72 @@ from .easing import Curve, Ease
 Positive = Annotated[float, Field(gt=0)]
 Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]
+UNIT = 100.0
+"""Millimetres of a scene unit, as a lens sees them: the drawn square is 200 mm wide, a model on a table."""
+
+
+def _stop(given):
+    if not isinstance(given, str):
+        return given
+    try:
+        return float(re.fullmatch(r"f/([\d.]+)", given.strip())[1])
+    except (TypeError, ValueError):
+        raise ValueError(f"'{given}' is no aperture; write it like f/2.8") from None
+
+
+Aperture = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(_stop),
+    PlainSerializer(lambda number: f"f/{number:.12g}"),
+    WithJsonSchema({"type": "string", "pattern": r"^f/[\d.]+$"}),
+]
+"""The focal length over the width of the lens, written `f/2.8`."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """The camera at one instant, in VTK's words; view_angle is vertical, in degrees."""
+    """The camera at one instant, in VTK's words; view_angle is vertical, in degrees.
+
+    lens: its radius in scene units, 0 for a pinhole. focus: how far along the line of sight it is sharp, scene units.
+    """
 
     position: Point
     focal_point: Point
     view_angle: float
     view_up: Point
+    lens: float = 0.0
+    focus: float = 1.0
+
+    @property
+    def axes(self) -> np.ndarray:
+        """To the right, up and ahead of the camera [3, 3], of length 1."""
+        ahead = np.subtract(self.focal_point, self.position)
+        ahead /= np.linalg.norm(ahead)
+        right = np.cross(ahead, self.view_up)
+        right /= np.linalg.norm(right)
+        return np.stack([right, np.cross(right, ahead), ahead])
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """Where the camera stands around its focal point: degrees, degrees, scene units; and its focal length in mm."""
+    """Where the camera stands around its focal point: degrees, degrees, scene units; and its focal length in mm.
+
+    opening: one over the f-number, 0 for a pinhole. focus: how far away it is sharp; None at the focal point.
+    """
 
     azimuth: float
     elevation: float
     distance: float
     lens: float
     pan: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    opening: float = 0.0
+    focus: float | None = None
+
+    @property
+    def sharp(self) -> float:
+        """How far away it is sharp, scene units."""
+        return self.distance if self.focus is None else self.focus
 
     @property
     def height(self) -> float:
@@ -54,7 +101,8 @@ class Orbit:
         position = (x + self.reach * math.cos(turn), y + self.reach * math.sin(turn), z + self.height)
         # not simply z, which is no up at all for a camera straight above
         up = (-math.sin(tilt) * math.cos(turn), -math.sin(tilt) * math.sin(turn), math.cos(tilt))
-        return Pose(position, (x, y, z), math.degrees(2 * math.atan(12.0 / self.lens)), up)
+        angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / UNIT
+        return Pose(position, (x, y, z), angle, up, radius, self.sharp)
 
     def toward(self, other: Orbit, u: float) -> Orbit:
         """The orbit a share u of the way to another."""
@@ -62,25 +110,37 @@ class Orbit:
         def mix(a, b):
             return a + (b - a) * u
 
+        def far(a, b):
+            return math.exp(mix(math.log(a), math.log(b)))
+
         return Orbit(
             mix(self.azimuth, other.azimuth),
             mix(self.elevation, other.elevation),
-            math.exp(mix(math.log(self.distance), math.log(other.distance))),
+            far(self.distance, other.distance),
             mix(self.lens, other.lens),
             tuple(mix(a, b) for a, b in zip(self.pan, other.pan, strict=True)),
+            mix(self.opening, other.opening),
+            None if self.focus is None and other.focus is None else far(self.sharp, other.sharp),
         )
 
 
 class Start(Record):
-    """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate."""
+    """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate.
+
+    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames.
+    focus: how far away it is sharp, scene units; what it looks at if not given.
+    """
 
     azimuth: Angle = -60.0
     elevation: Angle = 35.0
     distance: Positive = 2.0
     lens: Lens = 30.0
+    aperture: Aperture | None = None
+    focus: Positive | None = None
 
     def orbit(self) -> Orbit:
-        return Orbit(self.azimuth, self.elevation, self.distance, self.lens)
+        opening = 1 / self.aperture if self.aperture else 0.0
+        return Orbit(self.azimuth, self.elevation, self.distance, self.lens, opening=opening, focus=self.focus)
 
 
 class Key(Record):
@@ -91,15 +151,17 @@ class Key(Record):
     elevation: Angle | None = None
     distance: Positive | None = None
     lens: Lens | None = None
+    aperture: Aperture | None = None
+    focus: Positive | None = None
     ease: Ease = Curve("in-out")
 
     def orbit(self, before: Orbit) -> Orbit:
         given = {
             name: value
-            for name in ("azimuth", "elevation", "distance", "lens")
+            for name in ("azimuth", "elevation", "distance", "lens", "focus")
             if (value := getattr(self, name)) is not None
         }
-        return replace(before, **given)
+        return replace(before, **given, **({"opening": 1 / self.aperture} if self.aperture else {}))
 
 
 class Move(Record):

@@ -116,18 +116,27 @@ def cube(path: Path) -> np.ndarray:
     Raises ValueError if it holds none, or one over another domain than 0 to 1.
     """
     size, rows = 0, []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         word, *rest = line.split() or ["#"]
-        if word == "LUT_3D_SIZE":
-            size = int(rest[0])
-        elif word in ("DOMAIN_MIN", "DOMAIN_MAX"):
-            if any(float(end) != (word == "DOMAIN_MAX") for end in rest):
-                raise ValueError(f"{path} is a table over another domain than 0 to 1, which is not read")
-        elif word[0] in "-+.0123456789":
-            rows.append([float(number) for number in (word, *rest)])
-    if not 2 <= size <= 65 or len(rows) != size**3 or any(len(row) != 3 for row in rows):
-        raise ValueError(f"{path} is no 3D look-up table: LUT_3D_SIZE {size} and {len(rows)} rows")
+        try:
+            if word == "LUT_1D_SIZE":
+                raise ValueError("is a 1D table; one with LUT_3D_SIZE is read")
+            if word == "LUT_3D_SIZE":
+                size = int(rest[0])
+            elif word in _DOMAINS and any(float(end) != unit for end, unit in zip(rest, _DOMAINS[word], strict=True)):
+                raise ValueError("is a table over another domain than 0 to 1, which is not read")
+            elif word[0] in "-+.0123456789":
+                red, green, blue = map(float, (word, *rest))
+                rows.append((red, green, blue))
+        except (ValueError, IndexError) as error:
+            said = str(error) if str(error).startswith("is ") else "is not understood"
+            raise ValueError(f"{path}:{number}: '{line.strip()[:40]}' {said}") from error
+    if not 2 <= size <= 65 or len(rows) != size**3 or not np.isfinite(rows).all():
+        raise ValueError(f"{path} is no 3D look-up table: LUT_3D_SIZE {size} and {len(rows)} rows of numbers")
     return np.array(rows, np.float32).reshape(size, size, size, 3)
+
+
+_DOMAINS = {"DOMAIN_MIN": (0, 0, 0), "DOMAIN_MAX": (1, 1, 1), "LUT_3D_INPUT_RANGE": (0, 1)}
 
 
 # --- who can tell colours apart --------------------------------------------------------------------------------------
@@ -146,6 +155,12 @@ def lab(light: np.ndarray) -> np.ndarray:
     root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = np.moveaxis(root, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def diverging(colormap: str | Stops) -> bool:
+    """Whether a map is lighter in the middle than at both of its ends, or darker, by 20 in L* or more."""
+    first, middle, last = lab(table(colormap)[[0, 512, -1]])[:, 0]
+    return min(abs(middle - first), abs(middle - last)) >= 20 and (middle > first) == (middle > last)
 
 
 def ordered(colormap: str | Stops) -> float:

@@ -6,7 +6,8 @@ can be made alone, in any order, in any process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Annotated
 
@@ -14,29 +15,51 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ..field import Instant, Surfaces
-from ..spec import LARGEST, FrameRate, PixelSize, Record, Size
+from ..spec import Angle, FrameRate, PixelSize, Record, Size
 from . import overlays
 from .camera import Pose
 from .labels import labels
-from .look import Grade, Look, Paint
-from .terrain import Ranges, colours, heights, parts, ranges, source
+from .look import Background, Grade, Look, Paint
+from .quality import WORDS, Named, Quality, subframes
+from .terrain import Ranges, colours, heights, parts, ranges, source, trodden, values
 from .timeline import Cut, Part, Shot
+
+_KEPT = 4  # sheets; a dissolve shows two
 
 
 class Format(Record):
-    """The picture: its size in pixels, its rate, and how many samples a pixel has along each side."""
+    """The picture: its size in pixels, its rate, and how well it is drawn.
+
+    shutter: how long it is open; 360deg is as long as a frame is shown, whose time is its middle.
+    """
 
     size: PixelSize = Size(1920, 1080)
     fps: FrameRate = Fraction(24)
-    samples: Annotated[int, Field(ge=1, le=8)] = 2
+    quality: Named = WORDS["final"]
+    shutter: Annotated[Angle, Field(ge=0, le=360)] = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Along each side of a pixel, in every sub-frame."""
+        return self.quality.samples
 
     @model_validator(mode="after")
-    def _can_be_drawn(self):
-        if max(self.size) * self.samples > LARGEST:
+    def _can_be_blurred(self):
+        if self.shutter and self.quality.subframes == 1:
             raise ValueError(
-                f"{self.size} with {self.samples} samples along a side is more than {LARGEST}; take fewer samples"
+                "a shutter that stays open takes sub-frames: write `quality: master` or "
+                "`quality: {samples: 2, subframes: 8}`, or leave the shutter out"
             )
         return self
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a part of a picture lies in the whole of it: its left and its top edge, in pixels from the top left."""
+
+    left: int
+    top: int
+    whole: Size
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,11 @@ class View:
     """One camera on one surface. height [N, N] in scene units, NaN where there is a hole; paint [N, N, 3] linear RGB.
 
     azimuth: of the camera, which the lamps follow. weight: in the frame. ends: what the height scale reads at height 0
-    and at the exaggeration. nodes: how many measured points the height has along a side.
+    and at the exaggeration. nodes: how many measured points the height has along a side. jitter, lens: as a Subframe
+    has them, the first in shares of a sample, the second in shares of the pose's own lens. way: the places [n, 2] that
+    the weights came by, scene units, where the look draws them.
+
+    Two views whose arrays are the same objects show the same; nothing may change them.
     """
 
     height: np.ndarray
@@ -55,21 +82,31 @@ class View:
     weight: float = 1.0
     ends: tuple[float, float] = (0.0, 1.0)
     nodes: int = 3
+    jitter: tuple[float, float] = (0.0, 0.0)
+    lens: tuple[float, float] = (0.0, 0.0)
+    way: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: views to be mixed in linear light, the type over them, and the grade."""
+    """One picture: views to be mixed in linear light, what is behind and over them, and the grade.
+
+    The views of one surface follow one another; the first of all is what layers are made of.
+    """
 
     number: int
     views: tuple[View, ...]
     overlays: tuple[overlays.Overlay, ...]
     grade: Grade
+    background: Background
 
 
 @dataclass(frozen=True)
 class Reel:
-    """A cut with its surfaces, look and type. notes: what is said of a colour's field, by the grid it stands on."""
+    """A cut with its surfaces, look and type. notes: what is said of a colour's field, by the grid it stands on.
+
+    shutter: seconds for which it is open.
+    """
 
     cut: Cut
     surfaces: Surfaces
@@ -78,6 +115,11 @@ class Reel:
     size: Size
     notes: dict[str, str]
     ranges: Ranges
+    quality: Quality = WORDS["draft"]
+    shutter: float = 0.0
+    _sheets: dict[tuple, tuple[np.ndarray, np.ndarray]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     @classmethod
     def of(
@@ -91,32 +133,49 @@ class Reel:
     ) -> Reel:
         """The reel of some shots. Raises ValueError if nothing finite was measured."""
         paints = tuple(shot.colour or look.colour for shot in shots)
-        return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, ranges(surfaces, look, paints))
+        found, shutter = ranges(surfaces, look, paints), form.shutter / 360 / float(form.fps)
+        return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, found, form.quality, shutter)
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
         shown = self.cut.at(number)
         seconds = float(number / self.cut.fps)
         leading = max(shown, key=lambda part: part.weight)
-        kind, aspect = self.type.inked(self.look), self.size.width / self.size.height
-        views = tuple(self._view(part) for part in shown)
+        kind = self.type.inked(self.look)
+        said = ((paint, self.notes[source(paint.field)]) for paint, _ in self.ranges.paints)
+        page = overlays.Page.of(self.size, kind, said)
+        steady = tuple(self._view(part) for part in shown)
+        views = tuple(view for part, one in zip(shown, steady, strict=True) for view in self._subframes(part, one))
         type_ = [
             label
-            for view in views
-            for label in labels(view.height, view.look, view.ends, view.pose, aspect, view.weight)
+            for view in steady
+            for label in labels(view.height, view.look, view.ends, view.pose, page, view.weight)
         ]
         type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
-        type_ += overlays.live(kind, self._instant(leading))
+        type_ += overlays.live(kind, self._instant(leading), page)
         shares: dict[Paint, float] = {}  # two shots that say the same do not dip in their dissolve
         for part in shown:
             paint = part.shot.colour or self.look.colour
             shares[paint] = shares.get(paint, 0.0) + part.weight
         for paint, share in shares.items():
             notes = self.notes[source(paint.field)]
-            type_ += overlays.captions(kind, self.look, paint, self.ranges, notes, aspect, share)
+            type_ += overlays.captions(kind, self.look, paint, self.ranges, notes, page, share)
         if halo := self.look.halo:
             type_ = [replace(o, halo=o.halo or halo) if isinstance(o, overlays.Text) else o for o in type_]
-        return Frame(number, views, tuple(type_), self.look.grade)
+        return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
+
+    def plain(self, number: int) -> Frame:
+        """What layers are made of: the view that weighs most, at the frame's own instant, and nothing laid over it."""
+        view = self._view(self._leading(number))
+        return Frame(number, (view,), (), self.look.grade, self.look.background)
+
+    def fields(self, number: int, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Fields as they were measured, under the plain frame, at every vertex of its view [N, N]."""
+        instant = self._instant(self._leading(number))
+        return {name: values(instant, self.look, name) for name in names}
+
+    def _leading(self, number: int) -> Part:
+        return max(self.cut.at(number), key=lambda part: part.weight)
 
     def dressed(self, look: Look) -> Reel:
         """The same film in another look, whose colours also replace those of single shots.
@@ -132,18 +191,40 @@ class Reel:
 
     def _view(self, part: Part) -> View:
         instant, look = self._instant(part), self.look
-        height = heights(instant, look, self.ranges)
+        height, paint = self._sheet(instant, part.shot.colour or look.colour)
         orbit = part.shot.camera.at(part.seconds, self.cut.fps)
         return View(
             height,
-            colours(instant, look, part.shot.colour or look.colour, self.ranges),
+            paint,
             orbit.pose(self._focus(part.shot.camera.look_at, height)),
             orbit.azimuth,
             look,
             part.weight,
             self.ranges.height,
             instant.grids[parts(look.height.field)[0]].points,
+            way=trodden(instant, look),
         )
+
+    def _subframes(self, part: Part, steady: View) -> Iterator[View]:
+        """The views that are averaged where a single steady one would be; the lamps stand still in all of them."""
+        count = self.quality.subframes
+        for place in subframes(count):
+            view, seconds = steady, max(0.0, part.seconds + self.shutter * (place.time - 0.5))
+            if self.shutter:
+                view = replace(self._view(part._replace(seconds=seconds)), azimuth=steady.azimuth)
+            yield replace(view, weight=part.weight / count, jitter=place.jitter, lens=place.lens)
+
+    def _sheet(self, instant: Instant, paint: Paint) -> tuple[np.ndarray, np.ndarray]:
+        """Heights and colours at an instant; the same arrays for the same one, as in a hold, and not to be changed."""
+        key = instant.coordinate, paint
+        if key not in self._sheets:
+            made = heights(instant, self.look, self.ranges), colours(instant, self.look, paint, self.ranges)
+            for array in made:
+                array.flags.writeable = False
+            while len(self._sheets) >= _KEPT:
+                del self._sheets[next(iter(self._sheets))]
+            self._sheets[key] = made
+        return self._sheets[key]
 
     def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:
         if not isinstance(look_at, str):

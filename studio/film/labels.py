@@ -14,43 +14,41 @@ from scipy.ndimage import map_coordinates
 
 from .camera import Pose
 from .look import Height, Look
-from .overlays import Text, unscaled
+from .overlays import Page, Text, unscaled
 
 RAYS = (35.0, 150.0, 265.0)
 """Degrees from the direction of alpha."""
 SIZE = 0.019
-"""Of the figures, as a share of the picture's height."""
-LOWEST = 0.88
-"""Below, in shares of the picture's height from the top, stand the captions."""
+"""Of the figures, as a share of the picture's height, unless all small type is larger."""
 
 
 def labels(
-    height: np.ndarray, look: Look, ends: tuple[float, float], pose: Pose, aspect: float, opacity: float = 1.0
+    height: np.ndarray, look: Look, ends: tuple[float, float], pose: Pose, page: Page, opacity: float = 1.0
 ) -> list[Text]:
     """The labels of a sheet [N, N] in scene units, whose heights 0 and `exaggeration` stand for `ends`.
 
-    aspect: width over height of the picture; no label touches its edge.
+    page: no label touches its edge or its captions.
     """
     if not (look.contours and look.contours.labels):
         return []
     land = np.nan_to_num(height)
-    found: list[Text] = []
+    size, found = max(SIZE, page.small), []
     for value, point in _crossings(height, look, ends):
         level, gradient = f"{value:.6g}", _gradient(land, point[:2])
         along = np.array([-gradient[1], gradient[0], 0.0]) / max(np.hypot(*gradient), 1e-9)
-        (x, y), (x2, y2) = seen(np.stack([point, point + 1e-3 * along]), pose, aspect)
+        (x, y), (x2, y2) = seen(np.stack([point, point + 1e-3 * along]), pose, page.aspect)
         angle = (math.degrees(math.atan2(y - y2, x2 - x)) + 90) % 180 - 90  # never upside down
         clear = _soft((90 - abs(angle)) / 12)  # a line that stands upright is where the figures turn over
         clear *= _soft((np.hypot(*gradient) - 0.08) / 0.12)
-        clear *= _soft(min(x, aspect - x, y, LOWEST - y) / (2 * SIZE) - 1)
+        clear *= _soft(min(x, page.aspect - x, y, page.live - y) / (2 * size) - 1)
         clear *= _soft(_clearance(land, point, pose) / 0.01)
         for other in found:
             # one that is about to vanish gives its place away bit by bit, or the next would leap out
-            near = 1 - _soft((math.hypot(other.x - x, other.y - y) / SIZE - 2.0) / 1.5)
+            near = 1 - _soft((math.hypot(other.x - x, other.y - y) / size - 2.0) / 1.5)
             clear *= 1 - near * min(1.0, 8 * other.opacity)
         if clear > 0:
             ink, paper = look.contours.colour, look.background.top
-            found.append(Text(level, float(x), float(y), SIZE, clear, "Regular", "middle", ink, angle, paper))
+            found.append(Text(level, float(x), float(y), size, clear, "Regular", "middle", ink, angle, paper))
     return [replace(text, opacity=text.opacity * opacity) for text in found if text.opacity > 0.05]
 
 

@@ -69,16 +69,24 @@ def _has_a_scale(field: str, scale: str) -> None:
         raise ValueError(f"{field} may be negative, which has no {scale}; take `scale: signed-log` or `linear`")
 
 
+def _lies_on(scale: str, name: str, *values: float) -> None:
+    for value in values:
+        if value < 0 and scale in ("log", "sqrt") or value == 0 and scale == "log":
+            raise ValueError(f"{name} {value:g} has no {scale}; write one above 0, or take another scale")
+
+
 class Height(Record):
     """Which field is the height, and on what scale; `signed-log` is arcsinh.
 
     cap: values above it are drawn at it (in the field's units). exaggeration: drawn height of the film's full range.
+    smoothing: of the sheet between the measured points, none of which it moves; 0 is straight from one to the next.
     """
 
     field: Annotated[str, *_drawable(*(name for name in FIELDS if name != "hidden"))] = "loss"
     scale: Literal["log", "sqrt", "linear", "signed-log"] = "log"
     cap: Positive | None = None
     exaggeration: Positive = 0.56
+    smoothing: Share = 1.0
 
     @model_validator(mode="after")
     def _makes_sense(self):
@@ -103,7 +111,8 @@ class Paint(Record):
 
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` turns it round), or stops [[0, "#..."], ...].
     scale: `height` follows the drawn height; the others are as for height. range: in the field's units. centre: the
-    value in the middle of the map, which then reaches as far down as up; for maps that diverge.
+    value in the middle of the map, which then reaches as far down as up; 0 if not given, where a map that diverges
+    shows what may be negative.
     """
 
     field: Annotated[str, *_drawable(*FIELDS)] = "loss"
@@ -115,6 +124,8 @@ class Paint(Record):
     @model_validator(mode="after")
     def _makes_sense(self):
         _has_a_scale(self.field, self.scale)
+        _lies_on(self.scale, "range", *(self.range or ()))
+        _lies_on(self.scale, "centre", *(() if self.centre is None else (self.centre,)))
         if self.range is not None and self.centre is not None:
             raise ValueError("range and centre are two ways to say where the map ends; give one of them")
         if self.range is not None and not self.range[0] < self.range[1]:
@@ -153,6 +164,9 @@ LampColour = Annotated[
 """A colour, or a temperature such as `3200K`."""
 
 
+Elevation = Annotated[Angle, Field(ge=-90, le=90)]
+
+
 class Lamp(Record):
     """A soft lamp far away. azimuth: from the camera's own, 0deg behind the camera, 180deg opposite.
 
@@ -161,17 +175,31 @@ class Lamp(Record):
 
     model_config = _ON_A_BASE
     azimuth: Angle
-    elevation: Angle
+    elevation: Elevation
     colour: LampColour = "#ffffff"
     intensity: NonNegative = 1.0
     glint: NonNegative = 1.0
-    size: Angle = 12.0
+    size: Annotated[Angle, Field(gt=0, le=90)] = 12.0
+
+
+class Panel(Record):
+    """A lit rectangle that is mirrored in the land, as a softbox in a car. azimuth: as a lamp's. glint: its strength.
+
+    width, height: angles, as seen from the land.
+    """
+
+    azimuth: Angle
+    elevation: Elevation
+    width: Annotated[Angle, Field(gt=0, le=160)] = 40.0
+    height: Annotated[Angle, Field(gt=0, le=160)] = 14.0
+    colour: LampColour = "#ffffff"
+    glint: NonNegative = 1.0
 
 
 class Light(Record):
     """key: the lamp that casts the baked shadow. follow: lamps turn with the camera, else with the scene's azimuth 0.
 
-    fill: a third lamp, which opens the shadows and is never reflected.
+    fill: a third lamp, which opens the shadows and is never reflected. environment: panels that are only reflected.
     sky, horizon, ground: colours of the light from everywhere. occlusion, shadow: strength of what is baked.
     """
 
@@ -179,6 +207,7 @@ class Light(Record):
     key: Lamp
     rim: Lamp
     fill: Lamp | None = None
+    environment: Annotated[tuple[Panel, ...], Field(max_length=6)] = ()
     sky: Colour = "#1a2450"
     horizon: Colour = "#38406a"
     ground: Colour = "#0a0608"
@@ -197,6 +226,17 @@ class Marker(Record):
     glow: NonNegative = 0.8
     spread: Positive = 0.07
     halo: Colour = "#ffc070"
+
+
+class Trail(Record):
+    """The way of the weights up to the shown epoch, a lit thread on the surface, as near as the plane comes to it.
+
+    width: scene units. light: how much brighter than its colour.
+    """
+
+    width: Positive = 0.008
+    light: NonNegative = 1.6
+    colour: Colour = "#fff2cc"
 
 
 class Contours(Record):
@@ -338,6 +378,7 @@ class Look(Record):
     material: Material = Material()
     light: Light
     marker: Marker = Marker()
+    path: Trail | None = None
     contours: Contours | None = None
     wire: Wire | None = None
     engraving: Engraving | None = None
@@ -350,6 +391,13 @@ class Look(Record):
     halo: Colour | None = None
     grade: Grade = Grade()
     mesh: Annotated[int, Field(ge=33, le=2001), AfterValidator(_odd)] = 401
+
+    @model_validator(mode="after")
+    def _ends_lie_on_the_heights_scale(self):
+        if self.colour.scale == "height" and self.colour.field == self.height.field:
+            ends = self.colour.range or (() if self.colour.centre is None else (self.colour.centre,))
+            _lies_on(self.height.scale, "the colour's end", *ends)
+        return self
 
     @model_validator(mode="before")
     @classmethod

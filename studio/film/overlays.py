@@ -6,6 +6,8 @@ The picture always says what it shows: the live line (epoch and loss), and one s
 from __future__ import annotations
 
 import string
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,13 +15,18 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from ..field import Instant
-from ..spec import Colour, Duration, Record, Time, nearest
+from ..spec import Colour, Duration, Record, Size, Time, nearest
 from .colour import table
 from .easing import in_out_sine
 from .look import FIELDS, Height, Look, Paint
 from .terrain import Ranges
 
 MARGIN = 0.06
+SMALLEST = 9
+"""Pixels of the smallest type; in less, letters run together. But none is made larger than the live line."""
+_BAR = 0.24
+_LETTER = 0.54
+"""How wide a letter is in the mean, of the size of type."""
 WORDS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
@@ -88,7 +95,48 @@ class Bar:
 Overlay = Text | Bar
 
 
-def live(kind: Type, instant: Instant) -> list[Overlay]:
+@dataclass(frozen=True)
+class Page:
+    """Where type stands in a picture.
+
+    aspect: its width. small: the size of notes and legend. room: the width of the notes. live, low, legend: the
+    baselines of the live line, of the last of the notes, and of the legend.
+    """
+
+    aspect: float
+    small: float
+    room: float
+    live: float
+    low: float
+    legend: float
+
+    @classmethod
+    def of(cls, size: Size, kind: Type, said: Iterable[tuple[Paint, str]]) -> Page:
+        """The page of a film that says, of each of its paints, some notes; so that no line moves when they change."""
+        aspect, small = size.width / size.height, min(max(0.5 * kind.size, SMALLEST / size.height), kind.size)
+        said = tuple(said)
+        longest = max((len(name_of(paint.field)) for paint, _ in said), default=0)
+        right = max(_BAR, _LETTER * small * longest) + 2 * small if kind.legend else 0.0
+        whole, low = aspect - 2 * MARGIN, 1 - MARGIN + 0.35 * kind.size
+        room = whole - right if whole - right > whole / 2 else whole  # in a tall picture the legend stands above
+        rows = max((len(_rows(notes, room, small)) for _, notes in said if kind.notes), default=1)
+        live = min(1 - MARGIN - 2 * kind.size, low - 1.6 * small * (rows - 1) - small - 0.6 * kind.size)
+        return cls(aspect, small, room, live, low, live - 1.6 * kind.size if room == whole else low)
+
+
+def _rows(notes: str, room: float, size: float) -> list[str]:
+    """The lines of notes, broken at their dots where they are wider than the room."""
+    whole = notes.replace(" ", "\u00a0").replace("\u00a0\u00b7\u00a0", "\u00a0\u00b7 ")
+    letters = max(1, int(room / (_LETTER * size)))
+    rows = [
+        row
+        for line in whole.splitlines()
+        for row in textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
+    ]
+    return [row.replace("\u00a0", " ") for row in rows]
+
+
+def live(kind: Type, instant: Instant, page: Page) -> list[Overlay]:
     """The line with the numbers of this instant."""
     if not kind.live:
         return []
@@ -96,7 +144,7 @@ def live(kind: Type, instant: Instant) -> list[Overlay]:
         Text(
             kind.live.format(**_numbers(instant)),
             MARGIN,
-            1 - MARGIN - 2 * kind.size,
+            page.live,
             kind.size,
             0.92,
             colour=kind.colour,
@@ -119,27 +167,26 @@ def _numbers(instant: Instant) -> dict[str, float]:
 
 
 def captions(
-    kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, aspect: float, opacity: float
+    kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, page: Page, opacity: float
 ) -> list[Overlay]:
-    """What a view says of itself: the notes, of one line or two, and the colour scale. aspect: width over height."""
-    size, low_line = 0.5 * kind.size, 1 - MARGIN + 0.35 * kind.size
+    """What a view says of itself: the notes, and the colour scale."""
+    size, low = page.small, page.legend
     small = {"size": size, "colour": kind.colour}
     found: list[Overlay] = []
     if kind.notes:
-        lines = reversed(notes.splitlines())
+        seen = 0.9 if look.halo else 0.55  # what needs a halo has lines behind it
         found += [
-            Text(line, MARGIN, low_line - 1.6 * size * n, opacity=0.55 * opacity, **small)
-            for n, line in enumerate(lines)
+            Text(row, MARGIN, page.low - 1.6 * size * n, opacity=seen * opacity, **small)
+            for n, row in enumerate(reversed(_rows(notes, page.room, size)))
         ]
     if kind.legend and np.ptp(table(paint.map), axis=0).any():  # one colour for all tells nothing
-        low, high = _told(paint, look, ranges)
-        name = name_of(paint.field)
-        width, right = 0.24, aspect - MARGIN
+        first, last = _told(paint, look, ranges)
+        right, small["opacity"] = page.aspect - MARGIN, (0.9 if look.halo else 0.7) * opacity
         found += [
-            Bar(table(paint.map), right - width, low_line - 1.8 * size, width, 0.4 * size, 0.9 * opacity),
-            Text(name, right, low_line - 2.3 * size, opacity=0.7 * opacity, align="right", **small),
-            Text(high, right, low_line, opacity=0.7 * opacity, align="right", **small),
-            Text(low, right - width, low_line, opacity=0.7 * opacity, **small),
+            Bar(table(paint.map), right - _BAR, low - 1.8 * size, _BAR, 0.4 * size, 0.9 * opacity),
+            Text(name_of(paint.field), right, low - 2.3 * size, align="right", **small),
+            Text(last, right, low, align="right", **small),
+            Text(first, right - _BAR, low, **small),
         ]
     return found
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt, minimum_filter
 
-from ..field import Instant, Scale, Surfaces, backward, forward, negative_share
-from .colour import table
+from ..field import Instant, Scale, Surfaces, backward, forward, hidden, negative_share
+from .colour import diverging, table
 from .look import SIGNED, Height, Look, Paint
 
 SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "entropy": "linear"} | dict.fromkeys(
@@ -65,9 +65,10 @@ def _painted(surfaces: Surfaces, look: Look, paint: Paint, cap: float) -> tuple[
     if paint.field == look.height.field:
         values = np.minimum(values, cap)
     low, high = _ends(_scaled(values, paint, look.height))
-    if paint.centre is None:
+    middle = 0.0 if paint.centre is None and paint.field in SIGNED and diverging(paint.map) else paint.centre
+    if middle is None:
         return low, high
-    centre = float(_scaled(np.array(paint.centre), paint, look.height))
+    centre = float(_scaled(np.array(middle), paint, look.height))
     reach = max(centre - low, high - centre)
     return centre - reach, centre + reach
 
@@ -100,6 +101,8 @@ def undrawn(surfaces: Surfaces) -> list[str]:
         values = surfaces.fields[name].values if name in surfaces.fields else np.empty(0)
         if count := int(test(values).sum()):
             said.append(words.format(f"{count} of {values.size} points"))
+    if surfaces.way:
+        said.append(f"path: {surfaces.way.kept:.0%} of the way lies in the plane, the rest is not seen")
     return said
 
 
@@ -139,18 +142,6 @@ def _scaled(values: np.ndarray, paint: Paint, height: Height) -> np.ndarray:
     return Height(scale=paint.scale).of(values)
 
 
-def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray) -> np.ndarray:
-    """1 where the plane is convex and the space is not, kappa_min > 0 > lambda_min, else 0; NaN where unknown.
-
-    What is within a thousandth of the larger end of zero counts as zero: curvatures are not measured better.
-    """
-    ends = (kappa_min, kappa_max), (lambda_min, lambda_max)
-    plane, space = (1e-3 * np.maximum(np.abs(low), np.abs(high)) for low, high in ends)
-    with np.errstate(invalid="ignore"):
-        found = ((kappa_min > plane) & (lambda_min < -space)).astype(np.float64)
-    return np.where(np.isfinite(plane + space), found, np.nan)
-
-
 _MADE: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
@@ -161,7 +152,8 @@ _MADE: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
 
 def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN where there is a hole."""
-    values = np.minimum(_fine(instant, look.height.field, look.mesh, ranges.cap), ranges.cap)
+    fine = _fine(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing)
+    values = np.minimum(fine, ranges.cap)
     low, high = ranges.height
     scaled = np.clip(look.height.of(values), low, high)  # a loss of exactly 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
@@ -169,7 +161,8 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
 
 def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.ndarray:
     """Linear RGB [mesh, mesh, 3], float32, of a paint at one instant; grey where nothing is known."""
-    values = _fine(instant, paint.field, look.mesh, ranges.cap if paint.field == look.height.field else np.inf)
+    cap, smoothing = (ranges.cap, look.height.smoothing) if paint.field == look.height.field else (np.inf, 1.0)
+    values = _fine(instant, paint.field, look.mesh, cap, smoothing)
     low, high = ranges.of(paint)
     share = (_scaled(values, paint, look.height) - low) / (high - low)
     known = np.isfinite(share)
@@ -178,21 +171,28 @@ def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.nd
     return painted if known.all() else np.where(known[..., None], painted, UNKNOWN)
 
 
-def _fine(instant: Instant, name: str, side: int, cap: float) -> np.ndarray:
+def values(instant: Instant, look: Look, field: str) -> np.ndarray:
+    """A field as it was measured, at every vertex [mesh, mesh], in its own units; NaN where nothing is known."""
+    return _fine(instant, field, look.mesh, np.inf, look.height.smoothing)
+
+
+def _fine(instant: Instant, name: str, side: int, cap: float, smoothing: float) -> np.ndarray:
     """A drawn field [side, side] from its measured nodes; no node counts for more than the cap."""
     if name in _MADE:
         cap = np.inf  # it is in the units of the field, not of its parts
-    return _made(name, [_refined(instant.values[part], SCALES.get(part, "linear"), side, cap) for part in parts(name)])
+    refined = [_refined(instant.values[part], SCALES.get(part, "linear"), side, cap, smoothing) for part in parts(name)]
+    return _made(name, refined)
 
 
-def _refined(nodes: np.ndarray, scale: Scale, side: int, cap: float) -> np.ndarray:
-    return backward(refine(forward(np.minimum(nodes, cap), scale), side), scale)
+def _refined(nodes: np.ndarray, scale: Scale, side: int, cap: float, smoothing: float) -> np.ndarray:
+    return backward(refine(forward(np.minimum(nodes, cap), scale), side, smoothing), scale)
 
 
-def refine(nodes: np.ndarray, side: int) -> np.ndarray:
-    """A bicubic spline through nodes [n, n], at [side, side] points from edge to edge.
+def refine(nodes: np.ndarray, side: int, smoothing: float = 1.0) -> np.ndarray:
+    """A sheet through nodes [n, n], at [side, side] points from edge to edge: from straight pieces to a bicubic spline.
 
-    It never dips below the lowest of the nodes around; cells that touch a node which is not finite are NaN.
+    smoothing: from the one, 0, to the other, 1. The sheet never dips below the lowest of the nodes around; cells that
+    touch a node which is not finite are NaN.
     """
     known = np.isfinite(nodes)
     if not known.any():
@@ -200,9 +200,25 @@ def refine(nodes: np.ndarray, side: int) -> np.ndarray:
     whole = filled(nodes, known)
     cubic, line = _spline(len(nodes), side, min(3, len(nodes) - 1)), _spline(len(nodes), side, 1)
     fine = np.maximum(cubic @ whole @ cubic.T, line @ minimum_filter(whole, 3, mode="nearest") @ line.T)
+    if smoothing < 1:
+        straight = line @ whole @ line.T
+        fine = straight + smoothing * (fine - straight)  # of the same number at a node, so that it stays to the bit
     if known.all():
         return fine
     return np.where(line @ (~known).astype(float) @ line.T > 1e-9, np.nan, fine)
+
+
+def trodden(instant: Instant, look: Look) -> np.ndarray | None:
+    """The way that led to an instant [n, 2] in scene units, smooth through its checkpoints; None if it is not drawn.
+
+    Its last stretch that lies on the land, and ends at the minimiser.
+    """
+    if look.path is None or instant.way is None or len(instant.way) < 2 or not np.isfinite(instant.way).all():
+        return None
+    places = instant.way / instant.grids[parts(look.height.field)[0]].range[1]
+    fine = PchipInterpolator(np.arange(len(places)), places)(np.linspace(0, len(places) - 1, 24 * len(places)))
+    off = np.flatnonzero(~(np.hypot(*fine.T) <= look.fade.start))
+    return fine[off[-1] + 1 :] if off.size else fine
 
 
 def filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -176,6 +176,36 @@ def test_moves_follow_one_another_and_after_the_last_the_camera_holds():
     assert [CAMERA.at(t, FPS).distance for t in (0.0, 2.5, 3.0, 5.0, 99.0)] == pytest.approx([3, 3, 3, 2, 2])
 
 
+def test_an_aperture_is_the_focal_length_over_the_width_of_the_lens_where_the_square_is_200_mm_wide():
+    start = Start(lens="50mm", aperture="f/2", distance=2.5)
+    pose = start.orbit().pose((0.0, 0.0, 0.0))
+    assert start.aperture == 2.0 and pose.lens == pytest.approx(0.125)  # 25 mm wide, of which 100 are a unit
+    assert Start(lens="50mm").orbit().pose((0.0, 0.0, 0.0)).lens == 0
+
+
+def test_it_is_sharp_at_what_it_looks_at_unless_a_distance_is_given():
+    assert Start(distance=2.5).orbit().pose((0.3, 0.0, 0.0)).focus == 2.5
+    assert Start(distance=2.5, focus=1.5).orbit().pose((0.3, 0.0, 0.0)).focus == 1.5
+    dollied = Move(dolly=1.0, over=seconds(1)).end(Start(distance=2.5).orbit())
+    assert dollied.pose((0.0, 0.0, 0.0)).focus == pytest.approx(1.5)
+
+
+def test_the_focus_is_racked_by_equal_ratios_and_the_aperture_opens_evenly():
+    start = Start(distance=4.0, aperture="f/8").orbit()
+    move = Move(keys=(Key(at=seconds(1), focus=1.0, aperture="f/2", ease="linear"),))
+    half, end = move.at(start, 0.5, FPS), move.at(start, 1.0, FPS)
+    assert half.sharp == pytest.approx(2.0) and half.opening == pytest.approx((1 / 8 + 1 / 2) / 2)
+    assert (end.sharp, end.opening) == (1.0, 0.5) and move.end(start).distance == 4.0
+    nearer = Move(keys=(Key(at=seconds(1), distance=1.0),)).at(start, 0.5, FPS)
+    assert nearer.focus is None  # it stays at the focal point
+
+
+@pytest.mark.parametrize("wrong", ["2.8", "f/0", "f/-2", "f2.8", "f/1.2.3", "f/"])
+def test_what_is_no_aperture_is_refused(wrong):
+    with pytest.raises(ValidationError, match="write it like f/2.8|greater than 0"):
+        Start(aperture=wrong)
+
+
 def test_a_camera_never_jumps():
     times = np.arange(0, 6, 1e-3)
     steps = np.linalg.norm(np.diff([position(CAMERA.at(t, FPS)) for t in times], axis=0), axis=1)

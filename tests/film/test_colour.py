@@ -74,23 +74,28 @@ def test_a_warmer_lamp_is_redder_and_every_lamp_is_as_bright_as_can_be():
 def test_a_table_is_read_with_red_running_fastest(tmp_path):
     path = tmp_path / "a.cube"
     rows = [(r, g, b) for b in (0, 1) for g in (0, 1) for r in (0, 1)]
-    head = "TITLE \"x\"\n# said\nLUT_3D_SIZE 2\nDOMAIN_MAX 1 1 1\n\n"
+    head = 'TITLE "x"\n# said\nLUT_3D_SIZE 2\nDOMAIN_MAX 1 1 1\n\n'
     path.write_text(head + "\n".join("{} {} {}".format(*row) for row in rows))
     assert cube(path)[1, 0, 0].tolist() == [0, 0, 1] and cube(path)[0, 0, 1].tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
-    "text",
+    "text, told",
     [
-        "",
-        "LUT_3D_SIZE 2\n0 0 0\n",
-        "LUT_3D_SIZE 2\nDOMAIN_MAX 2 2 2\n" + "0 0 0\n" * 8,
-        "LUT_3D_SIZE 2\n" + "0 0\n" * 8,
+        ("", "a.cube is no 3D look-up table: LUT_3D_SIZE 0 and 0 rows"),
+        ("LUT_3D_SIZE 2\n0 0 0\n", "LUT_3D_SIZE 2 and 1 rows"),
+        ("LUT_3D_SIZE 2\n" + "0 0 nan\n" * 8, "a.cube is no 3D look-up table"),
+        ("LUT_3D_SIZE 2\nDOMAIN_MAX 2 2 2\n" + "0 0 0\n" * 8, "a.cube:2: 'DOMAIN_MAX 2 2 2' is a table over another"),
+        ("LUT_3D_INPUT_RANGE 0 4\nLUT_3D_SIZE 2\n" + "0 0 0\n" * 8, "is a table over another domain"),
+        ("LUT_3D_SIZE 2\n" + "0 0\n" * 8, "a.cube:2: '0 0' is not understood"),
+        ("LUT_3D_SIZE 2\n0 0 0x\n", "a.cube:2: '0 0 0x' is not understood"),
+        ("LUT_3D_SIZE\n", "a.cube:1: 'LUT_3D_SIZE' is not understood"),
+        ("LUT_1D_SIZE 2\n0 0 0\n1 1 1\n", "a.cube:1: 'LUT_1D_SIZE 2' is a 1D table"),
     ],
 )
-def test_what_is_no_table_is_refused(text, tmp_path):
+def test_what_is_no_table_is_refused_at_its_line(text, told, tmp_path):
     (tmp_path / "a.cube").write_text(text)
-    with pytest.raises(ValueError, match="a.cube is "):
+    with pytest.raises(ValueError, match=told):
         cube(tmp_path / "a.cube")
 
 
@@ -106,6 +111,14 @@ def test_lightness_is_100_for_white_0_for_black_and_the_cube_root_between():
 def test_dichromats_see_greys_as_they_are():
     for eye in map(np.array, colour._SEEN_BY.values()):
         assert eye.sum(axis=1) == pytest.approx(1.0, abs=1e-5)  # printed to six places
+
+
+@pytest.mark.parametrize(
+    "name, diverges",
+    [("vik", True), ("cmo.balance", True), ("coolwarm", True), ("berlin", True), ("inferno", False), ("gray", False)],
+)
+def test_a_map_diverges_if_its_lightness_turns_in_the_middle(name, diverges):
+    assert colour.diverging(name) == diverges
 
 
 def test_red_to_green_of_one_lightness_is_no_order_and_dark_to_light_is():

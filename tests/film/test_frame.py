@@ -11,6 +11,7 @@ from studio.film.camera import Camera, Move, Start
 from studio.film.frame import Format, Frame, Reel
 from studio.film.look import Contours, Height, Lamp, Light, Look, Paint
 from studio.film.overlays import Bar, Text, Type
+from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition
 from studio.spec import Size, Time
 
@@ -183,12 +184,65 @@ def test_the_title_comes_and_goes_and_the_number_is_the_frames_own():
     assert shown == [True, True, True, False, False] and film.frame(7).number == 7
 
 
-def test_a_picture_larger_than_gl_can_draw_is_refused_before_it_comes_out_black():
-    with pytest.raises(ValidationError, match="15360x8640 with 2 samples .* take fewer samples"):
-        Format(size="15360x8640")
-    assert Format(size="15360x8640", samples=1).size == Size(15360, 8640)
-    with pytest.raises(ValidationError, match="greater than or equal to 1"):
-        Format(samples=0)
+def test_an_open_shutter_without_subframes_is_refused_with_the_way_out():
+    with pytest.raises(ValidationError, match="takes sub-frames: write `quality: master`"):
+        Format(shutter="180deg")
+    assert Format(shutter="180deg", quality="master").shutter == 180.0
+    with pytest.raises(ValidationError, match="less than or equal to 360"):
+        Format(shutter="361deg", quality="master")
+
+
+def accumulated(shutter: float, shots=SHOTS, count: int = 8) -> Reel:
+    quality = Quality(samples=1, subframes=count)
+    return reel(shots, form=FORM.model_copy(update={"quality": quality, "shutter": shutter}))
+
+
+def test_subframes_are_views_of_equal_weight_and_of_the_same_arrays_while_the_shutter_is_an_instant():
+    for number in (4, 13, 27):
+        steady, frame = reel().frame(number), accumulated(0.0).frame(number)
+        assert frame.overlays == steady.overlays and len(frame.views) == 8 * len(steady.views)
+        for one, eight in zip(steady.views, (frame.views[:8], frame.views[8:]), strict=False):
+            assert {view.weight for view in eight} == {one.weight / 8}
+            assert all(view.height is eight[0].height and view.paint is eight[0].paint for view in eight)
+            assert len({view.jitter for view in eight}) == len({view.lens for view in eight}) == 8
+            plain = [replace(view, weight=one.weight, jitter=(0.0, 0.0), lens=(0.0, 0.0)) for view in eight]
+            assert all(bits(view) == bits(one) for view in plain)
+
+
+def test_an_open_shutter_spreads_surface_and_camera_evenly_around_the_frames_time():
+    turning = SHOTS[0].model_copy(update={"camera": Camera(moves=(Move(orbit=80.0, over=Time(2.0), ease="linear"),))})
+    still, open_ = (accumulated(shutter, (turning, SHOTS[1])).frame(8) for shutter in (0.0, 180.0))
+
+    def turns(frame: Frame) -> np.ndarray:
+        return np.sort([np.degrees(np.arctan2(v.pose.position[1], v.pose.position[0])) for v in frame.views])
+
+    # 80 degrees in 16 frames, half of one while it is open, divided into eight
+    assert turns(open_) - turns(still) == pytest.approx(2.5 * (np.arange(8) - 3.5) / 8)
+    assert len({view.height.tobytes() for view in open_.views}) == 8
+    mean = np.mean([view.height for view in open_.views], axis=0)
+    # the surface bends over a sixteenth of a second, as PCHIP has it
+    assert mean == pytest.approx(still.views[0].height, abs=1e-3)
+    assert {view.azimuth for view in open_.views} == {still.views[0].azimuth}  # the lamps stand still
+
+
+def test_a_shutter_neither_opens_before_the_shot_nor_blurs_what_stands_still():
+    film = accumulated(360.0)
+    first, held = film.frame(0).views, film.frame(26).views
+    assert min(view.height[16, 16] for view in first) >= reel().frame(1).views[0].height[16, 16]
+    assert all(view.height is held[0].height for view in held)
+
+
+def test_the_arrays_of_a_hold_are_the_same_objects_in_every_frame_and_nothing_can_change_them():
+    film = reel()
+    one, other = film.frame(20).views[0], film.frame(24).views[0]
+    assert one.height is other.height and one.paint is other.paint and one.pose != other.pose
+    assert film.frame(4).views[0].height is not one.height
+    with pytest.raises(ValueError, match="read-only"):
+        one.height[0, 0] = 1.0
+
+
+def test_a_frame_knows_what_is_behind_it():
+    assert reel().frame(3).background == LOOK.background
 
 
 def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
@@ -229,3 +283,24 @@ def test_a_looks_halo_lies_around_all_type_but_what_has_its_own():
     assert {o.halo for o in texts if o.align == "middle"} == {LOOK.background.top}
     assert {o.halo for o in texts if o.align != "middle"} == {"#123456"}
     assert all(o.halo is None for o in reel().frame(11).overlays if isinstance(o, Text))
+
+
+# --- what layers are made of -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number, leading", [(13, 0), (15, 1)])  # of the dissolve from 12 to 16
+def test_the_plain_frame_is_the_view_that_weighs_most_alone(number, leading):
+    many = reel(form=Format(size=Size(160, 90), fps=Fraction(8), quality={"samples": 1, "subframes": 4}, shutter=180.0))
+    [view] = many.plain(number).views
+    assert bits(view) == bits(reel().frame(number).views[leading])
+    assert many.plain(number).overlays == ()
+
+
+def test_fields_are_the_measured_numbers_at_the_nodes_and_know_no_cap():
+    capped = reel(look=LOOK.model_copy(update={"height": Height(cap=1.5)}))
+    found = capped.fields(0, ["loss", "convexity"])
+    assert found["loss"].shape == (33, 33) and np.allclose(found["loss"][::4, ::4], LOSS.values[0])
+    low, high = SQUARED - 1, SQUARED + 1
+    share = np.maximum(0, -low) / np.maximum(np.abs(low), np.abs(high))
+    assert np.allclose(found["convexity"][::4, ::4], share)
+    assert capped.fields(0, ["loss"])["loss"].max() > 1.5

@@ -6,6 +6,8 @@ import pytest
 from studio.film.camera import Orbit
 from studio.film.labels import RAYS, labels, seen
 from studio.film.look import Contours, Height, Lamp, Light, Look
+from studio.film.overlays import Page, Type
+from studio.spec import Size
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)
@@ -19,6 +21,7 @@ LOOK = Look(
 CONE = (0.5 * R).astype(np.float32)
 """Drawn for a loss of 5 times the radius."""
 ENDS = (0.0, 5.0)
+PAGE = Page.of(Size(1920, 1080), Type(), ())
 
 
 def pose(azimuth=40.0, elevation=60.0, distance=3.0):
@@ -27,24 +30,22 @@ def pose(azimuth=40.0, elevation=60.0, distance=3.0):
 
 def test_without_a_wish_for_labels_there_are_none():
     for lines in (None, Contours(), Contours(step=0.5, index=2)):
-        assert labels(CONE, LOOK.model_copy(update={"contours": lines}), ENDS, pose(), 16 / 9) == []
+        assert labels(CONE, LOOK.model_copy(update={"contours": lines}), ENDS, pose(), PAGE) == []
 
 
 def test_every_index_line_of_a_cone_is_labelled_on_each_ray_where_it_lies():
-    found = labels(CONE, LOOK, ENDS, pose(elevation=88.0), 16 / 9)
+    found = labels(CONE, LOOK, ENDS, pose(elevation=88.0), PAGE)
     assert {text.text for text in found} <= {"1", "2", "3"} and len(found) >= 6
     for text in found:
         radius = float(text.text) / 5.0
-        places = [
-            (radius * math.cos(turn), radius * math.sin(turn), 0.5 * radius) for turn in np.radians(RAYS)
-        ]
+        places = [(radius * math.cos(turn), radius * math.sin(turn), 0.5 * radius) for turn in np.radians(RAYS)]
         near = min(math.hypot(*(at - (text.x, text.y))) for at in seen(np.array(places), pose(elevation=88.0), 16 / 9))
         assert near < 1e-3  # a mesh of chords instead of circles
 
 
 def test_a_label_stands_along_its_line_and_never_on_its_head():
     for azimuth in range(0, 360, 15):
-        for text in labels(CONE, LOOK, ENDS, pose(azimuth, 89.0), 16 / 9):
+        for text in labels(CONE, LOOK, ENDS, pose(azimuth, 89.0), PAGE):
             assert -90 < text.angle <= 90
             across = math.atan2(0.5 - text.y, text.x - 16 / 9 / 2)  # seen from above, from the middle outwards
             assert math.sin(across) * math.sin(math.radians(text.angle)) + math.cos(across) * math.cos(
@@ -54,7 +55,7 @@ def test_a_label_stands_along_its_line_and_never_on_its_head():
 
 def test_a_label_tells_the_value_on_the_heights_own_scale():
     sqrt = LOOK.model_copy(update={"height": Height(scale="sqrt", exaggeration=0.5)})
-    found = labels(CONE, sqrt, (0.0, 2.0), pose(elevation=88.0), 16 / 9)  # the loss is 4 r^2 there
+    found = labels(CONE, sqrt, (0.0, 2.0), pose(elevation=88.0), PAGE)  # the loss is 4 r^2 there
     for text in found:
         radius = math.sqrt(float(text.text) / 4)
         places = np.array([(radius * math.cos(t), radius * math.sin(t), 0.5 * radius) for t in np.radians(RAYS)])
@@ -65,19 +66,19 @@ def test_a_label_tells_the_value_on_the_heights_own_scale():
 def test_what_lies_behind_a_ridge_is_not_labelled():
     wall = CONE + np.where(np.abs(AXIS[None] - 0.8) < 0.05, 0.6, 0.0).astype(np.float32)
     low = pose(azimuth=0.0, elevation=12.0)
-    free, hidden = labels(CONE, LOOK, ENDS, low, 16 / 9), labels(wall, LOOK, ENDS, low, 16 / 9)
+    free, hidden = labels(CONE, LOOK, ENDS, low, PAGE), labels(wall, LOOK, ENDS, low, PAGE)
     # the ray at 35 degrees lies between the eye and the middle, behind the wall
     assert sum(text.opacity for text in hidden) < 0.5 * sum(text.opacity for text in free)
 
 
 def test_a_hole_and_flat_ground_have_no_labels():
-    assert labels(np.full_like(CONE, np.nan), LOOK, ENDS, pose(), 16 / 9) == []
-    assert labels(np.full_like(CONE, 0.1), LOOK, ENDS, pose(), 16 / 9) == []
+    assert labels(np.full_like(CONE, np.nan), LOOK, ENDS, pose(), PAGE) == []
+    assert labels(np.full_like(CONE, 0.1), LOOK, ENDS, pose(), PAGE) == []
 
 
 def test_labels_do_not_stand_on_each_other():
     steep = LOOK.model_copy(update={"contours": Contours(step=0.05, index=1, labels=True)})
-    found = labels(CONE, steep, ENDS, pose(elevation=35.0), 16 / 9)
+    found = labels(CONE, steep, ENDS, pose(elevation=35.0), PAGE)
     at = np.array([(text.x, text.y) for text in found if text.opacity > 0.1])
     apart = np.linalg.norm(at[:, None] - at[None], axis=-1) + np.eye(len(at))
     assert len(at) > 3 and apart.min() > 2 * found[0].size
@@ -85,7 +86,7 @@ def test_labels_do_not_stand_on_each_other():
 
 def test_labels_come_and_go_softly_as_the_camera_turns():
     def weights(azimuth: float) -> dict:
-        found = labels(CONE, LOOK, ENDS, pose(azimuth, 35.0), 16 / 9)
+        found = labels(CONE, LOOK, ENDS, pose(azimuth, 35.0), PAGE)
         return {(text.text, round(_ray(text, azimuth))): text.opacity for text in found}
 
     def _ray(text, azimuth) -> int:
@@ -102,5 +103,5 @@ def test_labels_come_and_go_softly_as_the_camera_turns():
 
 
 def test_in_a_dissolve_labels_are_as_strong_as_their_view():
-    whole, half = (labels(CONE, LOOK, ENDS, pose(), 16 / 9, opacity) for opacity in (1.0, 0.5))
+    whole, half = (labels(CONE, LOOK, ENDS, pose(), PAGE, opacity) for opacity in (1.0, 0.5))
     assert [text.opacity / 2 for text in whole] == [text.opacity for text in half]

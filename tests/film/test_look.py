@@ -138,6 +138,13 @@ def test_a_lamp_may_be_as_warm_as_so_many_kelvin():
         ("colour: {field: convexty}", "no field 'convexty'; did you mean 'convexity'"),
         ("height: {field: hidden}", "no field 'hidden'"),
         ("colour: {range: [0, 1], centre: 0}", "range and centre are two ways"),
+        ("colour: {range: [0, 1], scale: log}", "range 0 has no log; write one above 0"),
+        ("colour: {centre: -1, scale: sqrt}", "centre -1 has no sqrt"),
+        ("colour: {centre: -1}", "the colour's end -1 has no sqrt"),  # ember's heights are roots
+        ("light: {key: {size: 0deg}}", "greater than 0"),
+        ("light: {rim: {elevation: 100deg}}", "less than or equal to 90"),
+        ("light: {environment: [{azimuth: 0deg, elevation: 9deg, width: 170deg}]}", "less than or equal to 160"),
+        ("height: {smoothing: 2}", "less than or equal to 1"),
         ("grade: {lut: none.cube}", "none.cube cannot be read: No such file"),
     ],
 )

@@ -5,9 +5,9 @@ from studio.errors import SceneError
 from studio.field import Grid, Instant
 from studio.film.colour import table
 from studio.film.look import FIELDS, Height, Lamp, Light, Look, Paint
-from studio.film.overlays import MARGIN, Bar, Text, Type, captions, height_words, live, title
+from studio.film.overlays import MARGIN, SMALLEST, Bar, Page, Text, Type, captions, height_words, live, title
 from studio.film.terrain import Ranges
-from studio.spec import Time, parse
+from studio.spec import Size, Time, parse
 
 LOOK = Look(
     light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),
@@ -17,18 +17,22 @@ INSTANT = Instant(3.5, {"loss": Grid(points=3)}, {"loss": np.arange(9.0).reshape
 
 
 PLAIN = Type()
+HD = Size(1920, 1080)
+PAGE = Page.of(HD, PLAIN, [(Paint(), "the notes")])
 
 
 def said(paint: Paint, ends: tuple[float, float], kind: Type = PLAIN, opacity: float = 1.0) -> list:
-    return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", 16 / 9, opacity)
+    return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", PAGE, opacity)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
     (line,) = live(
-        Type(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"), INSTANT
+        Type(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"),
+        INSTANT,
+        PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
-    assert live(Type(live=None), INSTANT) == []
+    assert live(Type(live=None), INSTANT, PAGE) == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
 
 
 def test_all_type_stands_inside_the_margins():
-    for overlay in (*said(Paint(), (0.5, 3.0)), *live(Type(), INSTANT), *title(Type(title="x"), 1.0, 4.0)):
+    for overlay in (*said(Paint(), (0.5, 3.0)), *live(Type(), INSTANT, PAGE), *title(Type(title="x"), 1.0, 4.0)):
         right = overlay.x + overlay.width if isinstance(overlay, Bar) else overlay.x
         assert MARGIN <= overlay.x and right <= 16 / 9 - MARGIN + 1e-12 and 0 < overlay.y < 1
 
@@ -88,6 +92,39 @@ def test_notes_and_legend_can_be_left_out_and_all_of_it_fades_together():
     assert [o.opacity / 2 for o in whole] == [o.opacity for o in half] and all(
         isinstance(o, (Text, Bar)) for o in whole
     )
+
+
+NOTES = " \u00b7 ".join(
+    ["train mode", "128 training images", "filter-normalised random directions", "range \u00b11.8"] * 2
+)
+
+
+@pytest.mark.parametrize(
+    "size", [HD, Size(3840, 2160), Size(640, 360), Size(480, 270), Size(1080, 1080), Size(1080, 1920)]
+)
+def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of_any_shape(size):
+    from studio.render.type import _font
+
+    paint, kind = Paint(), Type(live="epoch")
+    page = Page.of(size, kind, [(paint, f"{NOTES}\n{NOTES}")])
+    found = captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, (0.5, 3.0)),), 9.0), f"{NOTES}\n{NOTES}", page, 1.0)
+    lines = [text for text in (*live(kind, INSTANT, page), *found) if isinstance(text, Text)]
+    boxes = []
+    for text in lines:
+        assert text.size * size.height >= min(SMALLEST, kind.size * size.height) - 1e-9
+        wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
+        left = text.x if text.align == "left" else text.x - wide
+        assert MARGIN - 1e-9 <= left and left + wide <= page.aspect - MARGIN + 1e-9
+        # a capital is 0.73 of the size high; a line lies on its baseline
+        boxes.append((left, text.y - 0.73 * text.size, left + wide, text.y))
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+    assert " ".join(text.text for text in reversed(lines[1:-3])) == f"{NOTES} {NOTES}"
+
+
+def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read():
+    assert Page.of(Size(7680, 4320), PLAIN, [(Paint(), NOTES)]) == Page.of(HD, PLAIN, [(Paint(), NOTES)])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Surfaces, negative_share
+from studio.field import Field, Grid, Surfaces, Way, negative_share
 from studio.film import terrain
 from studio.film.colour import decode, table
-from studio.film.look import Height, Lamp, Light, Look, Paint
-from studio.film.terrain import UNKNOWN, colours, heights, hidden, missing, ranges, refine, source
+from studio.film.look import Height, Lamp, Light, Look, Paint, Trail
+from studio.film.terrain import UNKNOWN, colours, heights, missing, ranges, refine, source, trodden, undrawn
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
@@ -55,6 +55,27 @@ def test_a_plain_cubic_would_have_dipped_below():
     cubic = terrain._spline(9, 81, 3)
     assert (cubic @ nodes @ cubic.T).min() < -0.05
     assert refine(nodes, 81).min() == 0.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.7])
+def test_less_smoothing_is_straighter_between_the_nodes_and_moves_none_of_them(smoothing):
+    nodes = np.random.default_rng(5).standard_normal((9, 9))
+    fine = refine(nodes, 33, smoothing)
+    assert np.array_equal(fine[::4, ::4], nodes)
+    middle = (nodes[:-1, :-1] + nodes[1:, :-1] + nodes[:-1, 1:] + nodes[1:, 1:]) / 4
+    off = refine(nodes, 33)[2::4, 2::4] - middle
+    assert fine[2::4, 2::4] - middle == pytest.approx(smoothing * off, abs=1e-12)  # rounding; off is about 0.3
+
+
+def test_a_look_without_smoothing_draws_height_and_its_colour_straight_between_the_nodes():
+    film, paint = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), Paint(map=GREY)
+    kind = look(height=Height(scale="log", smoothing=0.0), colour=paint)
+    fixed = ranges(film, kind, (paint,))
+    drawn, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
+    inside = drawn[20, 8:33]  # the film's range is of the disc's nodes, and beyond its edge heights are cut to it
+    assert np.abs(np.diff(inside, 2)[np.arange(23) % 4 != 3]).max() < 1e-6 < 1e-2 < np.abs(np.diff(inside, 2)).max()
+    expected = table(GREY)[np.round(drawn / kind.height.exaggeration * 1023).astype(int)]
+    assert np.abs(painted - expected).max() < 2 * np.diff(table(GREY), axis=0).max()  # float32 may round to the next
 
 
 def test_the_sheet_reproduces_a_cubic_between_its_nodes():
@@ -230,22 +251,6 @@ CURVED = {
 }
 
 
-@pytest.mark.parametrize(
-    "ends, found",
-    [
-        ((-1.0, 4.0, 0.5, 2.0), 1.0),  # convex in the plane, not in the space
-        ((1.0, 4.0, 1.5, 2.0), 0.0),  # convex in both
-        ((-1.0, 4.0, -0.5, 2.0), 0.0),  # in neither
-        ((-1e-4, 4.0, 0.5, 2.0), 0.0),  # the space's is 0 to what is measured
-        ((-1.0, 4.0, 1e-4, 2.0), 0.0),  # and so is the plane's
-        ((np.nan, 4.0, 0.5, 2.0), np.nan),
-        ((-1.0, 4.0, 0.5, np.nan), np.nan),
-    ],
-)
-def test_hidden_is_what_the_plane_shows_convex_and_the_space_is_not(ends, found):
-    assert hidden(*(np.array([end]) for end in ends)) == pytest.approx(np.array([found]), nan_ok=True)
-
-
 def test_the_planes_convexity_is_the_share_in_its_own_curvatures_and_hidden_is_yes_or_no():
     film = surfaces(bowl(), **CURVED)
     for field, shown in (("plane-convexity", 0.25 / 2.0), ("hidden", 0.0)):
@@ -267,6 +272,19 @@ def test_a_curvature_is_a_colour_on_a_signed_scale_and_may_be_centred_on_0(field
     low, high = fixed.of(centred)
     # the drawn disc leaves the corners out
     assert -high == low < fixed.of(free)[0] < 0 and np.arcsinh(4.0) < high == fixed.of(free)[1] < np.arcsinh(5.0)
+
+
+def test_a_map_that_diverges_has_its_middle_at_0_where_values_may_be_negative():
+    film = surfaces(bowl(), lambda_min=np.linspace(-3.0, 5.0, N * N).reshape(N, N))
+
+    def ends(field: str, name: str, **more) -> tuple[float, float]:
+        paint = Paint(field=field, map=name, scale="linear", **more)
+        return ranges(film, look(), (paint,)).of(paint)
+
+    low, high = ends("lambda_min", "vik")
+    assert low == -high and high == ends("lambda_min", "inferno")[1]
+    assert ends("lambda_min", "vik", centre=1.0)[0] == pytest.approx(2.0 - high)  # one's own centre goes first
+    assert ends("loss", "vik") == ends("loss", "inferno")
 
 
 def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown():
@@ -307,3 +325,38 @@ def test_what_was_not_measured_is_told_with_what_to_add(field, told):
 def test_every_field_stands_on_one_of_the_scenes_two_grids():
     assert {source(field) for field in ("loss", "accuracy", "entropy", "my.metrics:margin")} == {"loss"}
     assert {source(field) for field in (*CURVED, "convexity", "plane-convexity", "hidden")} == {"convexity"}
+
+
+# --- the way of the weights
+
+PLACES = np.array([[-0.8, 0.4], [-0.2, 0.6], [0.0, 0.0]])  # of a grid that reaches to 2
+
+
+def trail(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
+    count = len(places)
+    film = Surfaces(surfaces(bowl()).fields, way=Way(tuple(map(float, range(count))), np.stack([places] * count), 0.4))
+    return trodden(film.at(count - 1.0), look(**{"path": Trail()} | parts))
+
+
+def test_a_trail_goes_through_every_checkpoint_and_ends_at_the_minimiser():
+    found = trail()
+    for place in PLACES / 2:
+        # 24 steps from one to the next, of half a unit at most
+        assert np.hypot(*(found - place).T).min() < 0.5 / 24
+    assert np.array_equal(found[0], PLACES[0] / 2) and np.array_equal(found[-1], [0.0, 0.0])
+
+
+def test_only_the_last_stretch_of_a_trail_that_lies_on_the_land_is_drawn():
+    found = trail(np.array([[0.5, 0.0], [3.0, 0.0], [0.8, 0.0], [0.0, 0.0]]))
+    # to the fade's start at 0.78, in steps of a 24th of 1.1
+    assert 0.78 - 1.1 / 24 < np.abs(found).max() <= 0.78 and (np.diff(found[:, 0]) < 0).all()
+
+
+def test_no_trail_is_drawn_unless_it_is_asked_for_known_and_longer_than_a_point():
+    assert trail(path=None) is None and trail(PLACES[2:]) is None and trail(np.full((2, 2), np.nan)) is None
+    assert trodden(surfaces(bowl()).at(0.0), look(path=Trail())) is None
+
+
+def test_how_much_of_the_way_is_seen_is_said():
+    film = Surfaces(surfaces(bowl()).fields, way=Way((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
+    assert undrawn(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]

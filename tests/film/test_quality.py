@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from studio.film.quality import WORDS, Named, Quality, subframes
+
+READ = TypeAdapter(Named)
+
+
+def test_a_quality_is_a_word_or_two_numbers():
+    assert READ.validate_python("final") == WORDS["final"]
+    assert READ.validate_python({"samples": "3", "subframes": "16"}) == Quality(samples=3, subframes=16)
+    assert READ.validate_python({"samples": "2"}) == WORDS["final"]  # so it is the same picture, and the same key
+
+
+def test_the_words_rise_in_what_a_pixel_is_made_of():
+    counts = [quality.samples**2 * quality.subframes for quality in WORDS.values()]
+    assert list(WORDS) == ["draft", "preview", "final", "master"] and sorted(set(counts)) == counts
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ("finall", "did you mean 'final'"),
+        ({"samples": "9"}, "less than or equal to 8"),
+        ({"samples": "0"}, "greater than or equal to 1"),
+        ({"subframes": "0"}, "greater than or equal to 1"),
+    ],
+    ids=str,
+)
+def test_what_is_no_quality_is_refused(wrong, told):
+    with pytest.raises(ValidationError, match=told):
+        READ.validate_python(wrong)
+
+
+def test_a_single_subframe_is_in_the_middle_of_the_pixel_the_lens_and_the_shutter():
+    assert subframes(1) == (((0.0, 0.0), (0.0, 0.0), 0.5),)
+
+
+@pytest.mark.parametrize("count", [2, 5, 16, 64])
+def test_subframes_divide_each_side_of_a_pixel_and_the_shutter_into_equal_steps(count):
+    found = subframes(count)
+    steps = (np.arange(count) + 0.5) / count
+    for values in ([f.jitter[0] + 0.5 for f in found], [f.jitter[1] + 0.5 for f in found], [f.time for f in found]):
+        assert sorted(values) == pytest.approx(steps)
+
+
+@pytest.mark.parametrize("count", [16, 64, 256])
+def test_places_on_the_lens_fill_its_disc_evenly(count):
+    places = np.array([f.lens for f in subframes(count)])
+    radius = np.hypot(*places.T)
+    assert radius.max() < 1
+    # half of the area lies within 1 / sqrt(2), and a quarter in each quarter; one place more or less on each border
+    slack = 2 / np.sqrt(count)
+    assert (radius < 2**-0.5).mean() == pytest.approx(0.5, abs=slack)
+    for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        assert ((places * (x, y)) > 0).all(axis=1).mean() == pytest.approx(0.25, abs=slack)
+
+
+def test_where_a_subframe_lies_in_the_pixel_says_nothing_of_its_time_or_place_on_the_lens():
+    values = np.array([(*f.jitter, *f.lens, f.time) for f in subframes(64)])
+    # independent columns of 64 numbers correlate by 1 / 8 in the mean
+    assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.125

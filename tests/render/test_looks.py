@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from studio.film.camera import Orbit
+from studio.film.colour import linear
+from studio.film.frame import Frame, View
+from studio.film.labels import seen
+from studio.film.look import (
+    Contours,
+    Engraving,
+    Fade,
+    Grade,
+    Lamp,
+    Light,
+    Look,
+    Marker,
+    Material,
+    Panel,
+    Plinth,
+    Trail,
+)
+from studio.render import block
+from studio.render.stage import Stage
+from studio.spec import Size
+
+SIZE, MESH = Size(192, 108), 97
+CODE = 0.02
+"""Between two codes of eight bits of light of about 1, of HALF_RANGE 4: 2 sqrt(4) / 255, and noise of one code."""
+
+
+def dark(**more) -> Light:
+    """No light but what is given."""
+    off = Lamp(azimuth=0.0, elevation=60.0, intensity=0.0, glint=0.0)
+    return Light(**{"key": off, "rim": off, "ambient": 0.0, "occlusion": 0.0, "shadow": 0.0} | more)
+
+
+def lit(intensity: float) -> Light:
+    return dark(key=Lamp(azimuth=0.0, elevation=90.0, intensity=intensity, glint=0.0))
+
+
+def look(light: Light, **more) -> Look:
+    plain = {"material": Material(metallic=0.0, roughness=1.0), "fade": Fade(start=0.8, end=0.98)}
+    marker = Marker(radius=0.001, glow=0.0)
+    return Look(light=light, mesh=MESH, marker=marker, grade=Grade(exposure=1.0), **plain | more)
+
+
+def light(kind: Look, orbit: Orbit, height: float = 0.0, focus=(0.3, 0.2, 0.0), size: Size = SIZE) -> np.ndarray:
+    """Light of a flat white sheet [H, W, 4]."""
+    sheet = np.full((MESH, MESH), height, np.float32)
+    view = View(sheet, np.ones((MESH, MESH, 3), np.float32), orbit.pose(focus), orbit.azimuth, kind)
+    with Stage(size, MESH, 3) as stage:
+        return stage.light(Frame(0, (view,), (), kind.grade, kind.background))
+
+
+def test_a_panel_is_mirrored_where_the_line_of_sight_bounces_into_it_and_nowhere_else():
+    panel = Panel(azimuth=170.0, elevation=45.0, width=14.0, height=6.0, colour="#ff8000", glint=0.8)
+    kind = look(dark(environment=(panel,)), material=Material(metallic=1.0, roughness=0.05))
+    orbit = Orbit(40.0, 42.0, 1.2, 30.0)
+    found = light(kind, orbit)
+    pose = orbit.pose((0.3, 0.2, 0.0))
+    eye, focus, up = map(np.array, (pose.position, pose.focal_point, pose.view_up))
+    ahead = (focus - eye) / np.linalg.norm(focus - eye)
+    right = np.cross(ahead, up) / np.linalg.norm(np.cross(ahead, up))
+    across, down = np.meshgrid(np.arange(SIZE.width) + 0.5, np.arange(SIZE.height) + 0.5)
+    x, y = (across - SIZE.width / 2)[..., None], (SIZE.height / 2 - down)[..., None]
+    sight = ahead + np.tan(np.radians(pose.view_angle / 2)) / (SIZE.height / 2) * (
+        x * right + y * np.cross(right, ahead)
+    )
+    bounced = sight * [1, 1, -1]
+    turn, rise = np.radians([40.0 + 170.0, 45.0])
+    toward = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
+    level = np.array([-np.sin(turn), np.cos(turn), 0.0])
+    away = bounced @ toward
+    off = np.abs([bounced @ level / away, bounced @ np.cross(toward, level) / away])
+    half = np.tan(np.radians([7.0, 3.0]))[:, None, None]
+    land = found[..., 3] > 0.999
+    inside = found[(off < half - 0.03).all(axis=0) & land][:, :3]
+    assert len(inside) > 100 and np.abs(inside - 0.8 * linear("#ff8000")).max() < CODE
+    outside = (off > half + 0.03).any(axis=0) & land
+    assert outside.sum() > 5000 and found[outside][:, :3].max() < 1e-3  # the noise of a code near black
+
+
+def test_the_land_is_dark_from_below_for_no_lamp_stands_there():
+    above, below = (light(look(lit(0.8)), Orbit(0.0, rise, 1.0, 30.0)) for rise in (60.0, -60.0))
+    centre = np.index_exp[40:68, 60:130, :3]
+    assert above[centre] == pytest.approx(0.8, abs=CODE) and below[centre] == pytest.approx(0.2 * 0.8, abs=CODE)
+
+
+@pytest.mark.parametrize("distance", [0.5, 1.0, 1.7, 2.6])
+def test_strokes_keep_their_tone_at_any_distance_and_never_crowd(distance):
+    strokes = Engraving(every=0.01, angle=90.0, ink="#000000", paper="#ffffff")
+    kind = look(lit(0.3), engraving=strokes, fade=Fade(start=0.95, end=0.98))
+    found = light(kind, Orbit(0.0, 90.0, distance, 30.0), focus=(0.0, 0.0, 0.0), size=Size(384, 216))
+    inside = found[60:-60, 110:-110, 0]
+    # the paper that is left between the strokes: 1 - (0.92 - tone), with a root of 2.2 of the light as tone
+    assert inside.mean() == pytest.approx(0.08 + 0.3 ** (1 / 2.2), abs=0.03)  # a stroke more or less at the edges
+    ink = inside[:, 40] < 0.5
+    strokes = np.count_nonzero(ink[1:] & ~ink[:-1])
+    # 3 pixels is the finest; drawn a little wider apart while every second stroke thins out
+    assert 2 < strokes <= len(ink) / 3
+
+
+def test_strokes_taper_off_before_the_land_ends():
+    kind = look(lit(0.1), engraving=Engraving(ink="#000000", paper="#ffffff"), fade=Fade(start=0.7, end=0.9))
+    orbit = Orbit(0.0, 90.0, 3.0, 30.0)
+    found = light(kind, orbit, focus=(0.0, 0.0, 0.0))
+    x, y = np.meshgrid(np.arange(SIZE.width) + 0.5 - 96, np.arange(SIZE.height) + 0.5 - 54)
+    radius = np.hypot(x, y) / 54 * 3.0 * np.tan(np.radians(orbit.pose((0.0, 0.0, 0.0)).view_angle / 2))
+    assert found[radius < 0.45][:, 0].min() < 0.5
+    ring = (radius > 0.73) & (radius < 0.87)
+    assert found[ring][:, 0] == pytest.approx(found[ring][:, 3], abs=CODE)  # white paper, as far as it covers
+
+
+def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height():
+    plain = look(lit(0.5), plinth=Plinth(depth=0.3), fade=Fade(start=0.7, end=0.8))
+    ruled = plain.model_copy(update={"contours": Contours(every=0.1, width=1.5, opacity=1.0, colour="#000000")})
+    orbit, focus = Orbit(0.0, 8.0, 2.6, 30.0), (0.0, 0.0, 0.05)
+    one, other = (light(kind, orbit, 0.36, focus) for kind in (plain, ruled))
+    middle = np.index_exp[:, SIZE.width // 2, 0]
+    changed = np.flatnonzero(other[middle] < 0.7 * one[middle])
+    levels = np.array([[0.8, 0.0, z] for z in (0.3, 0.2, 0.1, 0.0)])
+    rows = seen(levels, orbit.pose(focus), 16 / 9)[:, 1] * SIZE.height - 0.5
+    assert all(np.abs(changed - row).min() < 1 for row in rows)
+    assert all(np.abs(rows - row).min() < 2.5 for row in changed)  # a line is two or three pixels wide
+
+
+def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_its_top():
+    sheet, lamps = np.full((MESH, MESH), 0.3, np.float32), lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0})
+    places, _ = block.ground()
+    shade = block.shade(sheet, 0.9, 0.1, lamps, 0.0)
+    radius = np.hypot(*places.T)
+    at = [shade[(radius > r) & (radius < r + 0.04)].mean() for r in np.arange(0.92, 1.3, 0.04)]
+    assert (np.diff(at) > -1e-3).all() and at[-1] > at[0] + 0.1
+
+
+def test_a_trail_shines_on_the_land_where_the_weights_came_by_and_goes_with_its_view():
+    kind = look(dark(), path=Trail(width=0.06, light=1.5, colour="#ff0000"))
+    pose, sheet = Orbit(30.0, 60.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), np.zeros((MESH, MESH), np.float32)
+    way = np.stack([np.linspace(-0.5, 0.0, 30), np.linspace(0.3, 0.0, 30)], axis=1)
+    plain = View(sheet, np.ones((MESH, MESH, 3), np.float32), pose, 30.0, kind)
+    with Stage(SIZE, MESH, 3) as stage:
+        frames = (Frame(0, (one,), (), kind.grade, kind.background) for one in (replace(plain, way=way), plain))
+        found, without = (stage.light(frame)[..., 0] for frame in frames)
+    at = seen(np.column_stack([way[:-3], np.full(27, 0.03)]), pose, 16 / 9) * SIZE.height
+    across, down = at.astype(int).T
+    assert found[down, across] == pytest.approx(1.5, abs=2 * CODE)  # codes lie wider apart where it is lighter
+    lit_places = np.stack(np.nonzero(found > 0.7), axis=1)[:, ::-1] + 0.5
+    apart = np.hypot(*(lit_places[:, None] - at).T).min(axis=0)
+    # the thread is 4 pixels wide, and goes on beyond the last of these places for as many, to the marker
+    assert apart.max() < 7 and without.max() < 0.7
