@@ -4,6 +4,8 @@ Both march over the height field in numpy. The result depends on heights and lam
 tile, frame order and process.
 """
 
+import math
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -17,18 +19,29 @@ def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
 
     height [N, N] and spacing in the same unit.
     """
-    seen = np.zeros_like(height)
-    steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int)
-    for turn in 2 * np.pi * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS:
-        slope = np.zeros_like(height)
+    seen, rise, upward, backward = (np.zeros_like(height) for _ in range(4))
+    steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int).tolist()
+    for number in range(DIRECTIONS // 2):
+        turn = 2 * math.pi * (number + 0.5) / DIRECTIONS
+        upward.fill(0)
+        backward.fill(0)
         for step in steps:
-            dx, dy = round(np.cos(turn) * step), round(np.sin(turn) * step)
+            dx, dy = round(math.cos(turn) * step), round(math.sin(turn) * step)
             if dx or dy:
                 ahead, here = _shifted(height, dx, dy)
-                rise = (height[ahead] - height[here]) * (1 / (np.hypot(dx, dy) * spacing))
-                np.maximum(slope[here], rise, out=slope[here])
-        seen += 1 - slope / np.sqrt(1 + slope * slope)
-    return gaussian_filter(seen / DIRECTIONS, 0.8)
+                found = rise[here]
+                np.subtract(height[ahead], height[here], out=found)
+                found *= 1 / (math.hypot(dx, dy) * spacing)
+                np.maximum(upward[here], found, out=upward[here])
+                np.minimum(backward[ahead], found, out=backward[ahead])  # what rises one way falls the other way
+        for slope in (upward, backward):
+            np.multiply(slope, slope, out=rise)
+            rise += 1
+            np.sqrt(rise, out=rise)
+            slope /= rise
+        seen -= upward
+        seen += backward
+    return gaussian_filter(seen / DIRECTIONS + 1, 0.8)
 
 
 def sunlight(
@@ -39,19 +52,27 @@ def sunlight(
     azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
     """
     side = len(height)
-    steps = np.geomspace(1.0, 0.6 * side, 56)
+    steps = np.geomspace(1.0, 0.6 * side, 56).tolist()
+    rise = math.tan(elevation)
     margin = int(steps[-1]) + 2
     around = np.pad(height, margin, mode="edge")
-    clearance = np.full_like(height, softness)
+    after = np.diff(around, axis=1)
+    across, ahead = np.empty((side + 1, side), height.dtype), np.empty_like(height)
+    highest = np.full_like(height, -np.inf)  # the steepest way up towards the lamp
     for step in steps:
         # between the points, not at the nearest: a lamp that turns must not make the shadow crawl
-        x, y = margin + np.cos(azimuth) * step, margin + np.sin(azimuth) * step
+        x, y = margin + math.cos(azimuth) * step, margin + math.sin(azimuth) * step
         column, row = int(x), int(y)
-        u, v = np.float32(x - column), np.float32(y - row)
-        rows = around[row : row + side + 1]
-        across = (1 - u) * rows[:, column : column + side] + u * rows[:, column + 1 : column + side + 1]
-        ahead = (1 - v) * across[:-1] + v * across[1:]
-        np.minimum(clearance, np.tan(elevation) - (ahead - height) * (1 / (step * spacing)), out=clearance)
+        here = slice(row, row + side + 1), slice(column, column + side)
+        np.multiply(after[here], x - column, out=across)
+        across += around[here]
+        np.subtract(across[1:], across[:-1], out=ahead)
+        ahead *= y - row
+        ahead += across[:-1]
+        ahead -= height
+        ahead *= 1 / (step * spacing)
+        np.maximum(highest, ahead, out=highest)
+    clearance = rise - highest
     return gaussian_filter(np.clip(clearance / softness * 0.5 + 0.5, 0, 1), 1.4)
 
 

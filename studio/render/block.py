@@ -1,7 +1,7 @@
 """A cast that stands on the ground instead of a disc that fades: the wall under its round edge, and its soft shadow."""
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ..film.look import Light
 from ..film.terrain import filled
@@ -12,6 +12,8 @@ AROUND = 1440
 SOFTNESS = 0.22
 """How soft the edge of the shadow on the ground is, as `bake.sunlight` counts it."""
 _AXIS = np.linspace(-2.6, 2.6, 167, dtype=np.float32)
+REACH = 2.6 * 2**0.5
+"""How far the ground reaches from the middle."""
 
 
 def wall() -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +51,8 @@ def shade(height: np.ndarray, radius: float, depth: float, light: Light, azimuth
     step = float(_AXIS[1] - _AXIS[0])
     lit = bake.sunlight(land, step, azimuth, np.radians(light.key.elevation), SOFTNESS)
     found = (1 - light.shadow * (1 - lit)) * (1 - light.occlusion * (1 - bake.occlusion(land, step)))
-    found = filled(found, ~under)  # what lies under the cast must not shine out at its foot
+    # what lies under the cast must not shine out at its foot, nor its lit top, which the bakes blur over its edge
+    free = np.hypot(x, y) > radius + 3 * step
+    found = np.where(free, found, gaussian_filter(filled(found, free), 2.0))
     far = np.maximum(np.abs(x), np.abs(y)) / _AXIS[-1]
     return (1 - (1 - found) * np.clip((1 - far) / 0.2, 0, 1)).ravel().astype(np.float32)

@@ -2,10 +2,15 @@
 
 All light is analytic: lamps and sky are smooth lobes, so reflections need no environment texture, cost little on a
 software GL, and are the same for every tile. Light is linear; the shader ends with the square root of it over
-`HALF_RANGE`, plus less than one code of ordered noise, so that eight bits carry the range without bands.
+`HALF_RANGE`, times what it covers, and of the cover itself, plus less than one code of ordered noise, so that eight
+bits carry the range without bands. The noise is a function of the place in the whole picture and of the sub-frame.
 """
 
-from ..film.look import Look
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..film.look import HALF_RANGE, Look
 
 _SKY = """
 vec3 skyToward(vec3 d) {
@@ -14,27 +19,44 @@ vec3 skyToward(vec3 d) {
 }
 """
 
-_ENCODED = """
-vec4 encoded(vec3 light) {
-  float noise = fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
-  return vec4(sqrt(clamp(light / range, 0.0, 1.0)) + noise / 255.0, 1.0);
-}
+_ENCODED = f"""
+vec4 encoded(vec3 light, float veil) {{
+  float noise = fract(52.9829189 * fract(dot(gl_FragCoord.xy + corner.xy, vec2(0.06711056, 0.00583715))) + corner.z);
+  noise = noise * (1.0 / 255.0) - (0.5 / 255.0);
+  float cover = veil < 1.0 ? veil + noise : 1.0;   // what is opaque is so without a doubt
+  // VTK drops what has no alpha, and would show what it hides
+  return vec4(min(sqrt(light * {1 / HALF_RANGE}), 1.0) * veil + noise, max(cover, 0.001));
+}}
+"""
+
+# A vertex is put where the rasteriser would put it in the whole picture, to a 256th of a sample, and only then moved
+# into the part that is drawn: so the edges of a tile are those of the whole, to the last sample.
+_PLACED = """
+  {
+    float away = gl_Position.w;
+    vec2 at = 0.5 * whole.xy * (gl_Position.xy / max(away, 1e-3) + 1.0);
+    vec2 inPart = (2.0 * (floor(256.0 * at + 0.5) / 256.0 - corner.xy) / part.xy - 1.0) * away;
+    vec2 behind = (gl_Position.xy * whole.xy + away * (whole.xy - 2.0 * corner.xy - part.xy)) / part.xy;
+    gl_Position.xy = away > 0.01 ? inPart : behind;
+  }
 """
 
 # What varies slowly is worked out at the vertices, which stand two pixels apart: a software GL has twenty times as many
 # fragments. What makes the glints stays with the fragments.
 VERTEX_DECLARE = f"""//VTK::PositionVC::Dec
+CONSTANTS
 in vec3 paint;
 in vec4 ground;
 out vec3 matt;
 out vec3 mirror;
 out vec4 groundOut;
 out vec3 place;
+out float veil;
 {_SKY}
 """
 
 VERTEX = """//VTK::PositionVC::Impl
-{
+PLACED{
   place = vertexMC.xyz;
   groundOut = ground;
   float open = max(ground.z, 0.0);
@@ -42,19 +64,26 @@ VERTEX = """//VTK::PositionVC::Impl
   vec3 light = ambient * open * skyToward(n);
   light += keyLight * (ground.w * max((dot(n, keyToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
   light += rimLight * (max((dot(n, rimToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
-ADDED  matt = paint * (1.0 - metallic) * light;
+ADDED  vec3 away = (place - spot) / spread;
+  float near = 1.0 / (1.0 + dot(away, away));
+  matt = paint * (1.0 - metallic) * light + glow * (near * near);
   mirror = mix(vec3(0.04), paint, metallic);
+  veil = VEIL;
 }
 """
+
+_VEIL = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy)))"
 
 _FILL = """  light += fillLight * (max((dot(n, fillToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
 """
 
 FRAGMENT_DECLARE = f"""//VTK::PositionVC::Dec
+CONSTANTS
 in vec3 matt;
 in vec3 mirror;
 in vec4 groundOut;
 in vec3 place;
+in float veil;
 {_SKY}
 // A bell around a direction: 1 where the cosine is 1, with a long soft foot.
 float lobe(float cosine, float width) {{
@@ -66,61 +95,86 @@ float lobe(float cosine, float width) {{
 FRAGMENT = """//VTK::Light::Impl
 {
   float open = groundOut.z;
-  if (open < -0.5) discard;   // touches a point that was not measured, or is not a number
+  if (open < -0.5 || GONE) discard;   // touches a point that was not measured, or is not a number
   vec3 n = normalize(vec3(-groundOut.xy, 1.0));
   vec3 v = normalize(eye - place);
-  float facing = max(dot(n, v), 0.02);
-  vec3 r = reflect(-v, n);
-  float grazing = 1.0 - facing;
+  float along = dot(n, v);
+  vec3 r = 2.0 * along * n - v;
+  float grazing = 1.0 - max(along, 0.02);
   float graze2 = grazing * grazing;
-  vec3 fresnel = mirror + (max(vec3(1.0 - roughness), mirror) - mirror) * (graze2 * graze2 * grazing);
+  vec3 fresnel = mirror + max(1.0 - roughness - mirror, 0.0) * (graze2 * graze2 * grazing);
 
   vec3 shine = ambient * skyToward(r) + keyGlint * (groundOut.w * lobe(dot(r, keyToward), keyWidth))
     + rimGlint * lobe(dot(r, rimToward), rimWidth);
-  vec3 light = matt + fresnel * shine * open;
+MIRRORED  vec3 light = matt + fresnel * shine * open;
 
-  vec3 away = (place - spot) / spread;
-  float near = 1.0 / (1.0 + dot(away, away));
-  light += glow * (near * near);
+  light *= 1.0 - 0.8 * smoothstep(0.02, 0.2, -along);   // no lamp stands under the land
 
 ON_SURFACE  light *= exposure;
-  vec3 behind = mix(bottom, top, gl_FragCoord.y / pictureHeight);
-IN_PICTURE  gl_FragData[0] = encoded(light);
+IN_PICTURE  gl_FragData[0] = encoded(light, VEIL);
 }
+"""
+
+_PANEL = """  {
+    float ahead = dot(r, panelTowardN);
+    vec2 off = abs(vec2(dot(r, panelRightN), dot(r, panelUpN))) / max(ahead, 1e-3) - panelHalfN.xy;
+    vec2 inside = 1.0 - smoothstep(-panelHalfN.z, panelHalfN.z, off);
+    shine += panelGlintN * (inside.x * inside.y * step(0.0, ahead));
+  }
 """
 
 _CONTOURS = """  {
     float level = LEVEL;
-    float width = fwidth(level) * contourWidth * WIDER;
+    float width = max((abs(toRight.z) + abs(toUp.z)) * abs(STEEP) * contourWidth * WIDER, 1e-7);
     float from = abs(fract(level - 0.5) - 0.5);
     float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
-    if (dot(groundOut.xy, groundOut.xy) > 1e6) line = 0.0;   // the wall of a cast
+    line *= step(2e-7, width);   // level ground is no line
+    if (dot(groundOut.xy, groundOut.xy) > 1e6) line *= step(0.0, place.z);   // a cast's wall is bare below all heights
     light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
   }
 """
-# the height's field in its own units, from the drawn height
-_VALUES = {"linear": "scaled", "sqrt": "scaled * scaled", "log": "exp(scaled)", "signed-log": "sinh(scaled)"}
+# the height's field in its own units, from the drawn height, and how steeply it rises with that
+_VALUES = {
+    "linear": ("scaled", "1.0"),
+    "sqrt": ("scaled * scaled", "2.0 * scaled"),
+    "log": ("exp(scaled)", "exp(scaled)"),
+    "signed-log": ("sinh(scaled)", "cosh(scaled)"),
+}
+
+# How far the place moves on the land from a sample to the next; differences of neighbours would be of few digits, other
+# ones in a tile than in the whole picture.
+_MOVED = """  float facing = along < 0.0 ? min(along, -0.02) : max(along, 0.02);
+  vec3 toRight = (sampleRight - v * (dot(n, sampleRight) / facing)) / gl_FragCoord.w;
+  vec3 toUp = (sampleUp - v * (dot(n, sampleUp) / facing)) / gl_FragCoord.w;
+"""
 
 _WIRE = """  {
-    vec2 line = vec2(dot(place.xy, wireAxis.xy), dot(place.xy, vec2(-wireAxis.y, wireAxis.x))) / wireEvery;
-    vec2 width = fwidth(line) * wireWidth + 1e-6;   // on the wall of a cast one of them may be 0
+    mat2 turned = mat2(wireAxis.x, -wireAxis.y, wireAxis.y, wireAxis.x) / wireEvery;
+    vec2 line = turned * place.xy;
+    vec2 width = (abs(turned * toRight.xy) + abs(turned * toUp.xy)) * wireWidth + 1e-6;   // of one it may be 0
     vec2 from = abs(fract(line - 0.5) - 0.5);
     vec2 on = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
     light = mix(light, wireColour * (0.35 + 0.65 * open), max(on.x * wireAlong.x, on.y * wireAlong.y) * wireOpacity);
   }
 """
 
-# strokes as wide as the picture would be dark; where they are finer than a sample, their mean
+# Strokes as wide as the picture would be dark, which taper off before the edge. Where they would stand closer than
+# strokeFinest, every second one thins out and the others swell: the tone stays, and none blurs into its neighbours.
 _ENGRAVING = """  {
     float tone = pow(clamp(dot(light, vec3(0.2126, 0.7152, 0.0722)), 0.0, 1.0), strokeGamma / 2.2);
+    float inside = 1.0 - smoothstep(2.0 * fadeStart - fadeEnd, fadeStart, length(place.xy));
     float ink = 0.0;
     for (int set = 0; set < 2; set++) {
-      float across = dot(place.xy, set == 0 ? strokeAcross.xy : vec2(-strokeAcross.y, strokeAcross.x));
-      float soft = fwidth(across);
-      float dark = set == 0 ? 0.92 - tone : 0.8 * (0.30 - tone);
-      float from = 2.0 * abs(fract(across) - 0.5);
-      float stroke = 1.0 - smoothstep(dark - soft, dark + soft, from);
-      ink = max(ink, mix(stroke, dark, clamp(2.0 * soft - 0.5, 0.0, 1.0)) * step(0.0, dark));
+      vec2 toward = set == 0 ? strokeAcross.xy : vec2(-strokeAcross.y, strokeAcross.x);
+      float across = dot(place.xy, toward);
+      float moved = abs(dot(toRight.xy, toward)) + abs(dot(toUp.xy, toward));
+      float level = log2(max(moved * strokeFinest, 1.0));
+      float apart = exp2(floor(level)), thinned = fract(level), soft = moved / apart;
+      float dark = max(inside * (set == 0 ? 0.92 - tone : 0.8 * (0.30 - tone)), 0.0);
+      vec2 from = 2.0 * abs(mod(across / apart + vec2(1.0, 0.0), 2.0) - 1.0);   // the nearest even stroke, and odd
+      vec2 wide = dark * vec2(1.0 + thinned, 1.0 - thinned);
+      vec2 stroke = (1.0 - smoothstep(wide - soft, wide + soft, from)) * clamp(wide / soft, 0.0, 1.0);
+      ink = max(ink, max(stroke.x, stroke.y));
     }
     light = mix(strokePaper, strokeInk, ink);
   }
@@ -140,56 +194,74 @@ _NODES = """  {
 """
 
 # a cast ends at its wall, whose own fragments lie on the circle
-_CUT = """  if (dot(groundOut.xy, groundOut.xy) < 1e6 && length(place.xy) > fadeEnd) discard;
-"""
-
-_FADE = """  light = mix(light, behind, smoothstep(fadeStart, fadeEnd, length(place.xy)));
-"""
+_CUT = "dot(groundOut.xy, groundOut.xy) < 1e6 && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
 
 
-def vertex(look: Look) -> str:
-    """The vertex shader's part for a look."""
-    return VERTEX.replace("ADDED", _FILL if look.light.fill else "")
+def constants(values: Mapping[str, float | Sequence[float]]) -> str:
+    """Declarations of numbers and vectors, which the compiler can reckon with ahead of every pixel."""
+
+    def declared(name: str, value: float | Sequence[float]) -> str:
+        if np.ndim(value) == 0:
+            return f"const float {name} = {float(value)!r};\n"
+        return f"const vec3 {name} = vec3({', '.join(repr(float(x)) for x in value)});\n"
+
+    return "".join(declared(name, value) for name, value in values.items())
 
 
-def fragment(look: Look) -> str:
-    """The fragment shader's part for a look: only what it draws, for a software GL pays for every line."""
-    on_surface = (_contours(look) if look.contours else "") + (_WIRE if look.wire else "")
+def vertex(look: Look, fixed: str) -> tuple[str, str]:
+    """Declarations and body of the vertex shader for a look. fixed: the declarations of its constants."""
+    laid = {"PLACED": _PLACED, "ADDED": _FILL if look.light.fill else "", "VEIL": "1.0" if look.plinth else _VEIL}
+    return VERTEX_DECLARE.replace("CONSTANTS", fixed), _laid(VERTEX, laid)
+
+
+def fragment(look: Look, fixed: str) -> tuple[str, str]:
+    """The same of the fragment shader: only what the look draws, for a software GL pays for every line."""
+    on_surface = _MOVED if look.contours or look.wire or look.engraving else ""
+    on_surface += (_contours(look) if look.contours else "") + (_WIRE if look.wire else "")
     in_picture = "".join(
-        chunk
-        for chunk, wanted in (
-            (_ENGRAVING, look.engraving),
-            (_NODES, look.nodes),
-            (_FOG, look.fog),
-            (_CUT if look.plinth else _FADE, True),
-        )
-        if wanted
+        chunk for chunk, wanted in ((_ENGRAVING, look.engraving), (_NODES, look.nodes), (_FOG, look.fog)) if wanted
     )
-    return FRAGMENT.replace("ON_SURFACE", on_surface).replace("IN_PICTURE", in_picture)
+    gone, veil = (_CUT, "1.0") if look.plinth else ("veil <= 0.0", "veil")
+    mirrored = "".join(_PANEL.replace("N", str(number)) for number in range(len(look.light.environment)))
+    laid = {"MIRRORED": mirrored, "ON_SURFACE": on_surface, "IN_PICTURE": in_picture, "GONE": gone, "VEIL": veil}
+    return FRAGMENT_DECLARE.replace("CONSTANTS", fixed), _laid(FRAGMENT, laid)
+
+
+def _laid(shader: str, chunks: dict[str, str]) -> str:
+    """A shader with chunks in place of words."""
+    for word, chunk in chunks.items():
+        shader = shader.replace(word, chunk)
+    return shader
 
 
 def _contours(look: Look) -> str:
-    level, wider = "place.z / contourEvery", "1.0"
+    level, steep, wider = "place.z / contourEvery", "1.0 / contourEvery", "1.0"
     if look.contours.step:
-        level = f"({_VALUES[look.height.scale].replace('scaled', '(valueLow + place.z * valueSlope)')}) / contourStep"
+        value, rise = (v.replace("scaled", "(valueLow + place.z * valueSlope)") for v in _VALUES[look.height.scale])
+        level, steep = f"{value} / contourStep", f"{rise} * valueSlope / contourStep"
     if look.contours.index:
         wider = "(mod(floor(level + 0.5), contourIndex) < 0.5 ? 2.0 : 1.0)"
-    return _CONTOURS.replace("LEVEL", level).replace("WIDER", wider)
+    return _laid(_CONTOURS, {"LEVEL": level, "STEEP": steep, "WIDER": wider})
 
+
+MARKER_VERTEX_DECLARE = "//VTK::PositionVC::Dec\n"
+
+MARKER_VERTEX = f"//VTK::PositionVC::Impl\n{_PLACED}"
 
 MARKER_DECLARE = f"//VTK::PositionVC::Dec\n{_ENCODED}"
 
 MARKER = """//VTK::Light::Impl
-gl_FragData[0] = encoded(markerLight);
+gl_FragData[0] = encoded(markerLight, 1.0);
 """
 
-# The ground a block stands on: the background itself, but for the shadow that falls on it.
+# The ground a block stands on is nothing but the shadow that falls on it.
 GROUND_VERTEX_DECLARE = """//VTK::PositionVC::Dec
 in float shade;
 out float shadeOut;
 """
 
-GROUND_VERTEX = """//VTK::PositionVC::Impl
+GROUND_VERTEX = f"""//VTK::PositionVC::Impl
+{_PLACED}
 shadeOut = shade;
 """
 
@@ -198,5 +270,5 @@ in float shadeOut;
 {_ENCODED}"""
 
 GROUND = """//VTK::Light::Impl
-gl_FragData[0] = encoded(mix(bottom, top, gl_FragCoord.y / pictureHeight) * shadeOut);
+gl_FragData[0] = encoded(vec3(0.0), sqrt(max(1.0 - shadeOut, 0.0)));
 """

@@ -12,6 +12,7 @@ from ..film.frame import Reel
 from ..film.gallery import marks
 from ..film.look import Look
 from ..film.overlays import Text, Type
+from ..film.quality import WORDS
 from ..spec import Size
 from .stage import Stage
 from .type import set_type
@@ -21,14 +22,12 @@ _GROUND, _INK = 24, "#e4e2de"
 _SAID = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
 
-def sheet(
-    reel: Reel, number: int, looks: Mapping[str, Look], *, cell: Size = CELL, columns: int = 3, samples: int = 2
-) -> np.ndarray:
-    """Frame `number` of a reel in every look [H, W, 3], uint8. cell: of each, in pixels. samples: a side of a pixel.
+def sheet(reel: Reel, number: int, looks: Mapping[str, Look], *, cell: Size = CELL, columns: int = 3) -> np.ndarray:
+    """Frame `number` of a reel in every look [H, W, 3], uint8, at final quality. cell: the size of each, in pixels.
 
     A look that draws what was not measured is told in words, in its place.
     """
-    small = replace(reel, size=cell, type=Type(live=None, notes=False, legend=False))
+    small = replace(reel, size=cell, type=Type(live=None, notes=False, legend=False), quality=WORDS["final"])
     gap, strip = cell.height // 24, cell.height // 8
     rows = -(-len(looks) // columns)
     canvas = np.full((rows * (cell.height + strip) + gap, columns * (cell.width + gap) + gap, 3), _GROUND, np.uint8)
@@ -45,7 +44,7 @@ def sheet(
                 said = str(error)
             else:
                 if look.mesh not in stages:
-                    stages[look.mesh] = open_stages.enter_context(Stage(cell, look.mesh, samples))
+                    stages[look.mesh] = open_stages.enter_context(Stage(cell, look.mesh, small.quality.samples))
                 canvas[top : top + cell.height, left : left + cell.width] = stages[look.mesh].draw(frame)
             line, size = (top + cell.height + 0.62 * strip) / tall, 0.4 * strip / tall
             texts += [

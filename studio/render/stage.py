@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
 import pyvista as pv
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
+from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
 from vtkmodules.vtkRenderingCore import vtkActor
 from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from ..errors import MachineError
 from ..film.colour import linear
-from ..film.frame import Frame, View
+from ..film.frame import Frame, View, Window
 from ..film.look import HALF_RANGE, Look
 from ..film.terrain import filled
 from ..spec import LARGEST, Size
-from . import bake, block, shading
-from .grade import graded
-from .told import key_azimuth, told
-from .type import set_type
+from . import bake, block, grade, plate, shading
+from .told import Values, key_azimuth, told
 
 _HOLE = -9.0
+_BAND = 8  # rows of pixels
+_NEAREST = 0.02  # that is drawn, scene units
+_GOLDEN = (math.sqrt(5) - 1) / 2  # steps of noise by it are spread evenly, however many sub-frames there are
+_GL_BLEND = 0x0BE2
 
 
 class Stage:
@@ -46,9 +50,19 @@ class Stage:
         self._surface = _Surface(mesh)
         self._block: _Block | None = None  # made when a look asks for it
         self._marker = _actor(pv.Sphere(radius=1.0, theta_resolution=32, phi_resolution=24))
-        _shade(self._marker, fragment=(shading.MARKER_DECLARE, shading.MARKER))
-        self._add(self._surface.actor, self._marker)
-        self._pixels = vtkUnsignedCharArray()
+        self._way = _actor(pv.PolyData())
+        lit = (
+            (shading.MARKER_VERTEX_DECLARE, shading.MARKER_VERTEX),
+            (shading.MARKER_DECLARE, shading.MARKER),
+        )
+        for actor in (self._marker, self._way):
+            _shade(actor, *lit)
+        self._add(self._surface.actor, self._marker, self._way)
+        self._pixels, self._depths = vtkUnsignedCharArray(), vtkFloatArray()
+        self._plotter.camera.UseExplicitProjectionTransformMatrixOn()
+        state = self._plotter.ren_win.GetState
+        # alpha is how much of a pixel is covered, not how much of what lies behind shines through
+        self._plotter.renderer.AddObserver("StartEvent", lambda *_: state().vtkglDisable(_GL_BLEND))
 
     def __enter__(self):
         return self
@@ -67,33 +81,100 @@ class Stage:
 
     def draw(self, frame: Frame) -> np.ndarray:
         """The finished picture of a frame [H, W, 3], uint8 sRGB, first row on top."""
-        light = sum(np.float32(view.weight) * self.light(view) for view in frame.views)
-        return set_type(graded(light, frame.grade, frame.number), frame.overlays)
+        return grade.picture(plate.coded(self.light(frame)), frame).whole()
 
-    def light(self, view: View) -> np.ndarray:
-        """The view as linear light [H, W, 3], float32, first row on top."""
-        look, width, height = view.look, self.size.width * self.samples, self.size.height * self.samples
-        self._surface.dress(look)
+    def light(self, frame: Frame, window: Window | None = None) -> np.ndarray:
+        """Linear light times the alpha beside it [H, W, 4], float32, first row on top: no background, no grade.
+
+        window: where the stage's picture lies in the frame's; all of it if None.
+        """
+        window = window or Window(0, 0, self.size)
+        pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
+        for number, view in enumerate(frame.views):
+            self._render(view, window, _GOLDEN * number % 1.0)
+            self._add_samples(pixels, view.weight)
+        return pixels
+
+    def depth(self, frame: Frame, window: Window | None = None) -> np.ndarray:
+        """How far from the eye, along its line of sight, lies what is seen at the pixels' centres [H, W], float32.
+
+        Scene units; NaN where nothing is. Of the frame's first view, through a pinhole.
+        """
+        s, (width, height) = self.samples, self.size
+        on_a_sample = 0.0 if s % 2 else 0.5  # an even number of samples has none in the middle
+        view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens=(0.0, 0.0))
+        self._render(view, window or Window(0, 0, self.size), 0.0)
+        self._plotter.ren_win.GetZbufferData(0, 0, width * s - 1, height * s - 1, self._depths)
+        found = vtk_to_numpy(self._depths).reshape(height * s, width * s)[::-1][(s - 1) // 2 :: s, (s - 1) // 2 :: s]
+        near, far = self._clip
+        away = near * far / (far - found.astype(np.float64) * (far - near))
+        return np.where(found < 1, away, np.nan).astype(np.float32)
+
+    def _render(self, view: View, window: Window, phase: float) -> None:
+        """Draws a view. phase: of the noise."""
+        look, s = view.look, self.samples
+        fixed, moving = told(view, window.whole.height, s)
+        self._surface.dress(look, fixed)
         self._surface.show(view)
-        actors = self._surface.actor, *self._standing(view)
-        values = told(view, self.size.height, self.samples)
+        actors = self._surface.actor, *self._standing(view, fixed)
+        place = {
+            "whole": (s * window.whole.width, s * window.whole.height, 0),
+            "part": (s * self.size.width, s * self.size.height, 0),
+            "corner": (s * window.left, s * (window.whole.height - window.top - self.size.height), phase),
+        }
         for actor in actors:
-            _uniforms(actor, values)
+            _uniforms(actor, moving | place)
         centre = float(view.height[view.height.shape[0] // 2, view.height.shape[1] // 2])
         self._marker.SetVisibility(bool(np.isfinite(centre)))
         self._marker.SetScale(look.marker.radius)
         self._marker.SetPosition(0, 0, centre + 0.9 * look.marker.radius if np.isfinite(centre) else 0)
         shining = linear(look.marker.colour) * look.marker.light * look.grade.exposure
-        _uniforms(self._marker, {"range": HALF_RANGE, "markerLight": shining})
-        camera = self._plotter.camera
-        camera.position, camera.focal_point, camera.up = view.pose.position, view.pose.focal_point, view.pose.view_up
-        camera.view_angle, camera.clipping_range = view.pose.view_angle, (0.02, 12.0)
+        _uniforms(self._marker, {"markerLight": shining} | place)
+        self._lay(view, place)
+        self._aim(view, window.whole)
         self._plotter.ren_win.Render()
-        self._plotter.ren_win.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
-        codes = vtk_to_numpy(self._pixels).reshape(height, width, 4)[::-1]
-        return self._resolved(codes, look)
 
-    def _standing(self, view: View) -> tuple[vtkActor, ...]:
+    def _lay(self, view: View, place: dict) -> None:
+        """Lays the way on the land, if the view has one."""
+        self._way.SetVisibility(view.way is not None and len(view.way) > 1)
+        if self._way.GetVisibility():
+            trail, land = view.look.path, _whole(view.height)
+            heights = block.rim(land, view.way) + trail.width / 2
+            thread = pv.lines_from_points(np.column_stack([view.way, heights]).astype(np.float32))
+            self._way.GetMapper().SetInputData(thread.tube(radius=trail.width / 2, n_sides=10, capping=True))
+            shining = linear(trail.colour) * trail.light * view.look.grade.exposure
+            _uniforms(self._way, {"markerLight": shining} | place)
+
+    def _aim(self, view: View, whole: Size) -> None:
+        """Points the camera: from the view's place on the lens, at the whole picture, moved by the view's jitter."""
+        pose, camera = view.pose, self._plotter.camera
+        eye, (right, up, ahead) = np.array(pose.position), pose.axes
+        aside = pose.lens * np.array(view.lens)
+        moved = eye + aside[0] * right + aside[1] * up
+        camera.position, camera.focal_point, camera.up = tuple(moved), tuple(moved + ahead), pose.view_up
+        half = math.tan(math.radians(pose.view_angle / 2))
+        pixel = 2 * half / whole.height
+        left, top = (
+            pixel * (view.jitter[0] / self.samples - whole.width / 2) - aside[0] / pose.focus,
+            pixel * (whole.height / 2 - view.jitter[1] / self.samples) - aside[1] / pose.focus,
+        )
+        corner = math.hypot(1, half, half * whole.width / whole.height)
+        self._clip = self._ends_of_sight(eye, corner, view.look)
+        matrix = _frustum(left, left + pixel * whole.width, top - pixel * whole.height, top, *self._clip)
+        camera.SetExplicitProjectionTransformMatrix(pv.vtkmatrix_from_array(matrix))
+
+    def _ends_of_sight(self, eye: np.ndarray, corner: float, look: Look) -> tuple[float, float]:
+        """Distances along the line of sight between which everything lies: the narrower, the finer is the depth buffer.
+
+        corner: how much longer a ray through the picture's corner is than the line of sight.
+        """
+        low, high = self._surface.low, self._surface.high + 2 * look.marker.radius
+        reach = block.REACH if look.plinth else 1.0
+        low = min(low, -look.plinth.depth) if look.plinth else low
+        outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
+        return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
+
+    def _standing(self, view: View, fixed: Values) -> tuple[vtkActor, ...]:
         """The actors of the wall and the ground, as the view needs them; none, and none seen, without a plinth."""
         if view.look.plinth and self._block is None:
             self._block = _Block()
@@ -104,7 +185,7 @@ class Stage:
             actor.SetVisibility(view.look.plinth is not None)
         if not view.look.plinth:
             return ()
-        self._block.dress(view.look)
+        self._block.dress(view.look, fixed)
         self._block.show(view)
         return self._block.actors
 
@@ -112,35 +193,52 @@ class Stage:
         for actor in actors:
             self._plotter.renderer.AddActor(actor)
 
-    def _resolved(self, codes: np.ndarray, look: Look) -> np.ndarray:
-        """Samples averaged to pixels, in linear light, over the background."""
+    def _add_samples(self, pixels: np.ndarray, weight: float) -> None:
+        """Adds what was rendered, averaged in linear light, to pixels [H, W, 4]."""
         s, (width, height) = self.samples, self.size
-        whole = codes.view(np.uint32)[..., 0]  # a pixel is one number while samples are picked, which is twice as quick
-        pixels = np.zeros((height, width, 4), np.float32)
-        for row, column in np.ndindex(s, s):
-            sample = (
-                np.ascontiguousarray(whole[row::s, column::s]).view(np.uint8).reshape(pixels.shape).astype(np.float32)
-            )
-            sample *= sample  # a code is the square root of its light
-            pixels += sample
-        pixels *= np.float32(1 / (255 * s) ** 2)
-        up = np.linspace(1, 0, 2 * height + 1, dtype=np.float32)[1::2, None, None]
-        behind = linear(look.background.bottom) * (1 - up) + linear(look.background.top) * up
-        return pixels[..., :3] * np.float32(HALF_RANGE) + (1 - pixels[..., 3:]) * behind.astype(np.float32)
+        self._plotter.ren_win.GetRGBACharPixelData(0, 0, width * s - 1, height * s - 1, 0, self._pixels)
+        # a pixel is one number while samples are picked, which is twice as quick
+        codes = vtk_to_numpy(self._pixels).view(np.uint32).reshape(height * s, width * s)[::-1]
+        worth = np.float32([HALF_RANGE, HALF_RANGE, HALF_RANGE, 1.0]) * np.float32(weight / (255 * s) ** 2)
+        worth, rows = np.tile(worth, width), pixels.reshape(height, 4 * width)
+        picked, total, light = (np.empty((_BAND, n * width), t) for n, t in ((1, np.uint32), (4, "f4"), (4, "f4")))
+        for top in range(0, height, _BAND):  # in bands that stay in the processor's cache
+            count = min(_BAND, height - top)
+            total.fill(0)
+            for row, column in np.ndindex(s, s):
+                picked[:count] = codes[top * s + row : (top + count) * s : s, column::s]
+                light[:] = picked.view(np.uint8)
+                light *= light  # a code is the square root of its light
+                total += light
+            total *= worth
+            rows[top : top + count] += total[:count]
+
+
+def _frustum(left: float, right: float, bottom: float, top: float, near: float, far: float) -> np.ndarray:
+    """The projection [4, 4] through a window at distance 1 from the eye."""
+    return np.array(
+        [
+            [2 / (right - left), 0, (right + left) / (right - left), 0],
+            [0, 2 / (top - bottom), (top + bottom) / (top - bottom), 0],
+            [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
+            [0, 0, -1, 0],
+        ]
+    )
 
 
 class _Dressed:
     """An actor with the surface's shader, as a look would have it."""
 
     def __init__(self, mesh: pv.PolyData):
-        self._mesh, self.actor, self._wears = mesh, _actor(mesh, attributes=("paint", "ground")), ""
+        self._mesh, self.actor, self._wears = mesh, _actor(mesh, attributes=("paint", "ground")), None
 
-    def dress(self, look: Look) -> None:
-        """Gives it the shader of a look, if it does not wear it."""
-        vertex, fragment = shading.vertex(look), shading.fragment(look)
-        if self._wears != vertex + fragment:
-            self._wears = vertex + fragment
-            _shade(self.actor, (shading.VERTEX_DECLARE, vertex), (shading.FRAGMENT_DECLARE, fragment))
+    def dress(self, look: Look, fixed: Values) -> None:
+        """Gives it the shader of a look and of what is fixed in it, if it does not wear it."""
+        constants = shading.constants(fixed)
+        wanted = shading.vertex(look, constants), shading.fragment(look, constants)
+        if self._wears != wanted:
+            self._wears = wanted
+            _shade(self.actor, *wanted)
 
 
 class _Surface(_Dressed):
@@ -156,22 +254,38 @@ class _Surface(_Dressed):
         quads = corners[(corners >= 0).all(axis=1)]
         triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
+        self._height = self._paint = self._lit = None  # what it shows: the arrays of a view, its lamps
         super().__init__(_polygons(np.stack([x[inside], y[inside]], axis=1), triangles, paint=3, ground=4))
 
     def show(self, view: View) -> None:
-        light, height = view.look.light, _whole(view.height)
-        slope_y, slope_x = np.gradient(height, self._spacing)
-        coarse, spacing = height[::2, ::2], 2 * self._spacing
-        open_sky = bake.occlusion(coarse, spacing)
-        lit = bake.sunlight(coarse, spacing, key_azimuth(view), np.radians(light.key.elevation))
-        self._mesh.points[:, 2] = height[self._inside]
-        self._mesh["paint"][:] = view.paint[self._inside]
+        """Gives the mesh the heights, the baked light and the paint of a view, as far as it has others."""
+        light, lamp = view.look.light, (key_azimuth(view), np.radians(view.look.light.key.elevation))
+        if view.height is not self._height:
+            self._raise(view.height)
+        if self._lit != (light, lamp):
+            self._lit = light, lamp
+            ground, side = self._mesh["ground"], len(view.height)
+            open_sky = 1 - light.occlusion * (1 - _twice(self._open_sky, side))
+            ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
+            lit = bake.sunlight(self._coarse, 2 * self._spacing, *lamp)
+            ground[:, 3] = (1 - light.shadow * (1 - _twice(lit, side)))[self._inside]
+            _changed(self._mesh, "ground")
+        if view.paint is not self._paint:
+            self._paint = view.paint
+            self._mesh["paint"][:] = view.paint.reshape(-1, 3).take(np.flatnonzero(self._inside), axis=0)
+            _changed(self._mesh, "paint")
+
+    def _raise(self, height: np.ndarray) -> None:
+        """Gives the mesh other heights, and what the light needs of them."""
+        self._height, self._lit, whole = height, None, _whole(height)
+        slope_y, slope_x = np.gradient(whole, self._spacing)
+        self._mesh.points[:, 2] = whole[self._inside]
+        self.low, self.high = float(whole.min()), float(whole.max())
         ground = self._mesh["ground"]
         ground[:, 0], ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
-        open_sky = 1 - light.occlusion * (1 - _twice(open_sky, height.shape[0]))
-        ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
-        ground[:, 3] = (1 - light.shadow * (1 - _twice(lit, height.shape[0])))[self._inside]
-        _changed(self._mesh)
+        self._coarse = np.ascontiguousarray(whole[::2, ::2])
+        self._open_sky = bake.occlusion(self._coarse, 2 * self._spacing)
+        self._mesh.GetPoints().Modified()
 
 
 class _Block(_Dressed):
@@ -187,17 +301,24 @@ class _Block(_Dressed):
         ground = _actor(self._ground, attributes=("shade",))
         _shade(ground, (shading.GROUND_VERTEX_DECLARE, shading.GROUND_VERTEX), (shading.GROUND_DECLARE, shading.GROUND))
         self.actors = self.actor, ground
+        self._height = self._lit = None  # what they show
 
     def show(self, view: View) -> None:
-        depth, radius, height = view.look.plinth.depth, view.look.fade.end, _whole(view.height)
+        """Gives wall and ground the shape, the paint and the shadow of a view, if they have another."""
+        light, azimuth, plinth = view.look.light, key_azimuth(view), view.look.plinth
+        if view.height is self._height and self._lit == (light, azimuth, plinth, view.look.fade):
+            return
+        self._height, self._lit = view.height, (light, azimuth, plinth, view.look.fade)
+        depth, radius, height = plinth.depth, view.look.fade.end, _whole(view.height)
         places = radius * self._outward
         points = self._mesh.points.reshape(2, block.AROUND, 3)
         points[..., :2], points[0, :, 2], points[1, :, 2] = places, block.rim(height, places), -depth
-        self._mesh["paint"][:] = linear(view.look.plinth.colour)
+        self._mesh["paint"][:] = linear(plinth.colour)
         self._ground.points[:, 2] = -depth
-        self._ground["shade"][:] = block.shade(height, radius, depth, view.look.light, key_azimuth(view))
-        _changed(self._mesh)
-        _changed(self._ground)
+        self._ground["shade"][:] = block.shade(height, radius, depth, light, azimuth)
+        for mesh, name in ((self._mesh, "paint"), (self._ground, "shade")):
+            mesh.GetPoints().Modified()
+            _changed(mesh, name)
 
 
 def _whole(height: np.ndarray) -> np.ndarray:
@@ -214,25 +335,21 @@ def _polygons(places: np.ndarray, triangles: np.ndarray, **attributes: int) -> p
     return mesh
 
 
-def _changed(mesh: pv.PolyData) -> None:
-    """Tells VTK that the numbers in a mesh are new."""
-    mesh.GetPoints().Modified()
-    for name in mesh.point_data.keys():
-        mesh.GetPointData().GetArray(name).Modified()
+def _changed(mesh: pv.PolyData, name: str) -> None:
+    """Tells VTK that the numbers of an array in a mesh are new."""
+    mesh.GetPointData().GetArray(name).Modified()
     mesh.Modified()
 
 
-def _shade(actor: vtkActor, vertex: tuple[str, str] | None = None, fragment: tuple[str, str] | None = None) -> None:
+def _shade(actor: vtkActor, vertex: tuple[str, str], fragment: tuple[str, str]) -> None:
     """Lays declarations and a body of ours into an actor's shaders, in place of what we laid there before."""
     shader = actor.GetShaderProperty()
     shader.ClearAllVertexShaderReplacements()
     shader.ClearAllFragmentShaderReplacements()
-    if vertex:
-        shader.AddVertexShaderReplacement("//VTK::PositionVC::Dec", True, vertex[0], False)
-        shader.AddVertexShaderReplacement("//VTK::PositionVC::Impl", True, vertex[1], False)
-    if fragment:
-        shader.AddFragmentShaderReplacement("//VTK::PositionVC::Dec", True, fragment[0], False)
-        shader.AddFragmentShaderReplacement("//VTK::Light::Impl", True, fragment[1], False)
+    shader.AddVertexShaderReplacement("//VTK::PositionVC::Dec", True, vertex[0], False)
+    shader.AddVertexShaderReplacement("//VTK::PositionVC::Impl", True, vertex[1], False)
+    shader.AddFragmentShaderReplacement("//VTK::PositionVC::Dec", True, fragment[0], False)
+    shader.AddFragmentShaderReplacement("//VTK::Light::Impl", True, fragment[1], False)
 
 
 def _twice(coarse: np.ndarray, side: int) -> np.ndarray:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from ..film.colour import linear
 from ..film.frame import View
-from ..film.look import HALF_RANGE, Lamp
+from ..film.look import Lamp, Panel
 
 Values = dict[str, "float | tuple[float, float, float] | np.ndarray"]
 
 
-def told(view: View, lines: int, samples: int) -> Values:
-    """All of it, for a picture of so many lines that is drawn with so many samples along a side of a pixel."""
-    return _lighting(view) | _drawn_on(view, lines, samples) | {"pictureHeight": float(lines * samples)}
+_MOVES = re.compile(r"eye|spot|wireAxis|sampleRight|sampleUp|\w+Toward\d*|panelRight\d+|panelUp\d+")
+
+
+def told(view: View, lines: int, samples: int) -> tuple[Values, Values]:
+    """What is the same all through a film, and what moves with the camera, the lamps and the surface.
+
+    For a picture of so many lines that is drawn with so many samples along a side of a pixel.
+    """
+    fixed = _lighting(view) | _drawn_on(view, lines, samples)
+    moving = {name: fixed.pop(name) for name in list(fixed) if _MOVES.fullmatch(name)}
+    return fixed, moving
 
 
 def key_azimuth(view: View) -> float:
@@ -27,7 +37,6 @@ def _lighting(view: View) -> Values:
     turn = view.azimuth if light.follow else 0.0
     centre = view.height[view.height.shape[0] // 2, view.height.shape[1] // 2]
     values = {
-        "range": HALF_RANGE,
         "eye": view.pose.position,
         "metallic": look.material.metallic,
         "roughness": look.material.roughness,
@@ -39,8 +48,6 @@ def _lighting(view: View) -> Values:
         "glow": look.marker.glow * linear(look.marker.halo),
         "spread": look.marker.spread,
         "exposure": look.grade.exposure,
-        "bottom": linear(look.background.bottom),
-        "top": linear(look.background.top),
         "fadeStart": look.fade.start,
         "fadeEnd": look.fade.end,
     }
@@ -50,10 +57,21 @@ def _lighting(view: View) -> Values:
             values[f"{name}Light"] = linear(lamp.colour) * lamp.intensity
             values[f"{name}Glint"] = linear(lamp.colour) * lamp.glint
             values[f"{name}Width"] = (1 - np.cos(np.radians(lamp.size))) + 0.3 * look.material.roughness**2
+    for number, panel in enumerate(light.environment):
+        toward, around = np.array(_direction(panel, turn)), np.radians(panel.azimuth + turn)
+        right = np.array([-np.sin(around), np.cos(around), 0.0])
+        half = np.tan(np.radians([panel.width / 2, panel.height / 2]))
+        values |= {
+            f"panelToward{number}": toward,
+            f"panelRight{number}": right,
+            f"panelUp{number}": np.cross(toward, right),
+            f"panelHalf{number}": (*half, 0.02 + 1.5 * look.material.roughness**2),
+            f"panelGlint{number}": linear(panel.colour) * panel.glint,
+        }
     return values
 
 
-def _direction(lamp: Lamp, turn: float) -> tuple[float, float, float]:
+def _direction(lamp: Lamp | Panel, turn: float) -> tuple[float, float, float]:
     azimuth, elevation = np.radians(lamp.azimuth + turn), np.radians(lamp.elevation)
     return np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)
 
@@ -87,10 +105,14 @@ def _drawn_on(view: View, lines: int, samples: int) -> Values:
             "wireAlong": (wire.along != "alpha", wire.along in ("alpha", "both"), 0),
             "wireAxis": (np.cos(turn), np.sin(turn), 0),
         }
+    if look.contours or look.wire or look.engraving:
+        right, up, _ = 2 * np.tan(np.radians(view.pose.view_angle / 2)) / (lines * samples) * view.pose.axes
+        values |= {"sampleRight": right, "sampleUp": up}
     if engraving := look.engraving:
         across = np.radians(engraving.angle + 90)
         values |= {
             "strokeAcross": (np.cos(across) / engraving.every, np.sin(across) / engraving.every, 0),
+            "strokeFinest": max(5.0 * lines / 1080, 3.0) * samples,
             "strokeGamma": engraving.gamma,
             "strokeInk": linear(engraving.ink),
             "strokePaper": linear(engraving.paper),

@@ -1,31 +1,68 @@
-"""Type and colour scales, drawn over the graded picture with Pillow from the fonts in `assets`."""
+"""Type and colour scales, drawn with Pillow from the fonts in `assets` as ink that is laid over a picture's sRGB."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from ..film.colour import encode
+from ..film.colour import encode, linear
 from ..film.look import assets
-from ..film.overlays import Bar, Overlay, Text
+from ..film.overlays import Bar, Overlay
 
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
 
 
+@dataclass(frozen=True)
+class Ink:
+    """What an overlay lays down, its upper left corner at (left, top), which may lie outside the picture.
+
+    mask [h, w]: how much it covers, 0..255. opacity: of all of it. colour: sRGB in 0..1 [3], of a bar [3, 1, w].
+    """
+
+    left: int
+    top: int
+    mask: np.ndarray
+    opacity: float
+    colour: np.ndarray
+
+
+def inks(overlays: Iterable[Overlay], height: int) -> tuple[Ink, ...]:
+    """What overlays lay down on a picture of some height, the lowest first."""
+    return tuple(ink for overlay in overlays if overlay.opacity > 0 for ink in _inks(overlay, height))
+
+
+def inked(shares: np.ndarray, cover: np.ndarray | None, laid: Iterable[Ink], top: int = 0) -> None:
+    """Lays ink on the sRGB [3, rows, W] in 0..1 of a band of a picture, its first row `top`, and on its coverage."""
+    rows, width = shares.shape[1:]
+    for ink in laid:
+        tall, wide = ink.mask.shape
+        first, last = max(ink.top, top), min(ink.top + tall, top + rows)
+        left, right = max(ink.left, 0), min(ink.left + wide, width)
+        if first >= last or left >= right:
+            continue
+        part = slice(first - ink.top, last - ink.top), slice(left - ink.left, right - ink.left)
+        place = slice(first - top, last - top), slice(left, right)
+        ink_share = ink.mask[part] * np.float32(ink.opacity / 255)
+        colour = ink.colour[:, None, None] if ink.colour.ndim == 1 else ink.colour[..., part[1]]
+        under = shares[:, *place]
+        if cover is None:
+            under += ink_share * (colour - under)
+            continue
+        whole = ink_share + cover[place] * (1 - ink_share)
+        under += ink_share / np.maximum(whole, np.float32(1e-9)) * (colour - under)
+        cover[place] = whole
+
+
 def set_type(picture: np.ndarray, overlays: tuple[Overlay, ...]) -> np.ndarray:
     """The picture [H, W, 3] uint8 with its overlays on it."""
-    image = Image.fromarray(picture)
-    for overlay in overlays:
-        if isinstance(overlay, Bar):
-            _draw_bar(image, overlay)
-        elif overlay.opacity > 0 and overlay.align == "middle":
-            _draw_turned(image, overlay)
-        elif overlay.opacity > 0:
-            _draw_text(image, overlay)
-    return np.asarray(image)
+    shares = np.moveaxis(picture, -1, 0) * np.float32(1 / 255)
+    inked(shares, None, inks(overlays, len(picture)))
+    return np.rint(np.moveaxis(shares, 0, -1) * 255).astype(np.uint8)
 
 
 def fonts() -> tuple[str, ...]:
@@ -33,53 +70,60 @@ def fonts() -> tuple[str, ...]:
     return tuple(" ".join(_font(weight, 12).getname()) for weight in _FILES)
 
 
-def _draw_text(image: Image.Image, text: Text) -> None:
-    font = _font(text.weight, max(6, round(text.size * image.height)))
-    anchor, fill = "ls" if text.align == "left" else "rs", round(255 * text.opacity)
+def _inks(overlay: Overlay, height: int) -> Iterator[Ink]:
+    if isinstance(overlay, Bar):
+        yield _strip(overlay, height)
+        return
+    place = overlay.x * height, overlay.y * height
+    corner = math.floor(place[0]), math.floor(place[1])
+    # between the pixels, or what moves would jump
+    inside = round(place[0] - corner[0], 4), round(place[1] - corner[1], 4)
+    size = max(6, round(overlay.size * height))
+    halo = [(overlay.halo, max(1, round(0.2 * size)))] if overlay.halo else []
+    for colour, stroke in [*halo, (overlay.colour, 0)]:
+        if overlay.align == "middle":
+            left, top, mask = _turned(overlay.text, overlay.weight, size, overlay.angle, inside, stroke)
+        else:
+            left, top, mask = _line(overlay.text, overlay.weight, size, overlay.align, inside, stroke)
+        ink = encode(linear(colour)).astype(np.float32)
+        yield Ink(corner[0] + left, corner[1] + top, mask, overlay.opacity, ink)
+
+
+@lru_cache(maxsize=16)
+def _line(
+    text: str, weight: str, size: int, align: str, inside: tuple[float, float], stroke: int
+) -> tuple[int, int, np.ndarray]:
+    """A line of type that starts or ends inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
     # tabular figures: a live number must not shift the words beside it
-    tabular = ["tnum"] if features.check("raqm") else None
-    at = (text.x * image.height, text.y * image.height)
-    for colour, stroke in _layers(text, font):
-        ink = Image.new("L", image.size, 0)
-        ImageDraw.Draw(ink).text(
-            at, text.text, fill=fill, font=font, anchor=anchor, features=tabular, stroke_width=stroke, stroke_fill=fill
-        )
-        box = ink.getbbox()
-        if box:
-            image.paste(colour, box, ink.crop(box))
+    how = {"anchor": align[0] + "s", "features": ["tnum"] if features.check("raqm") else None, "stroke_width": stroke}
+    font = _font(weight, size)
+    left, top, right, bottom = (int(end) for end in font.getbbox(text, **how))
+    mask = Image.new("L", (right - left + 3, bottom - top + 3), 0)
+    ImageDraw.Draw(mask).text((inside[0] - left + 1, inside[1] - top + 1), text, fill=255, font=font, **how)
+    return left - 1, top - 1, np.asarray(mask)
 
 
-def _draw_turned(image: Image.Image, text: Text) -> None:
-    """A short text around a point, turned, in its halo; placed between the pixels, or it would jump as it moves."""
-    font = _font(text.weight, max(6, round(text.size * image.height)))
-    side = int(font.getlength(text.text) + 2 * font.size) + 4
-    at = text.x * image.height - side / 2, text.y * image.height - side / 2
-    corner = round(at[0]), round(at[1])
-    turn = math.radians(text.angle)
-    c, s, half = math.cos(turn), math.sin(turn), side / 2
-    x, y = corner[0] - at[0] - half, corner[1] - at[1] - half  # of the corner, from the point
+def _turned(
+    text: str, weight: str, size: int, angle: float, inside: tuple[float, float], stroke: int
+) -> tuple[int, int, np.ndarray]:
+    """A short text around a point inside the pixel (0, 0), turned: left and top of its mask [h, w], and the mask."""
+    font = _font(weight, size)
+    side = int(font.getlength(text) + 2 * size) + 4
+    half, turn = side / 2, math.radians(angle)
+    left, top = round(inside[0] - half), round(inside[1] - half)
+    c, s, x, y = math.cos(turn), math.sin(turn), left - inside[0], top - inside[1]
     affine = (c, -s, half + c * x - s * y, s, c, half + s * x + c * y)
-    fill = round(255 * text.opacity)
-    for colour, stroke in _layers(text, font):
-        ink = Image.new("L", (side, side), 0)
-        ImageDraw.Draw(ink).text(
-            (half, half), text.text, fill=fill, font=font, anchor="mm", stroke_width=stroke, stroke_fill=fill
-        )
-        image.paste(colour, corner, ink.transform(ink.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
+    mask = Image.new("L", (side, side), 0)
+    ImageDraw.Draw(mask).text((half, half), text, fill=255, font=font, anchor="mm", stroke_width=stroke)
+    return left, top, np.asarray(mask.transform(mask.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
 
 
-def _layers(text: Text, font: ImageFont.FreeTypeFont) -> list[tuple[str, int]]:
-    """What is laid down for a text, the lowest first: its colour, and how many pixels it goes beyond the letters."""
-    halo = [(text.halo, max(1, round(0.13 * font.size)))] if text.halo else []
-    return [*halo, (text.colour, 0)]
-
-
-def _draw_bar(image: Image.Image, bar: Bar) -> None:
-    width, height = max(1, round(bar.width * image.height)), max(1, round(bar.height * image.height))
-    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, width).round().astype(int)]
-    strip = Image.fromarray(np.broadcast_to((encode(stops) * 255 + 0.5).astype(np.uint8), (height, width, 3)).copy())
-    at = round(bar.x * image.height), round(bar.y * image.height)
-    image.paste(strip, at, Image.new("L", strip.size, round(255 * bar.opacity)))
+def _strip(bar: Bar, height: int) -> Ink:
+    wide, tall = max(1, round(bar.width * height)), max(1, round(bar.height * height))
+    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, wide).round().astype(int)]
+    colour = encode(stops).T[:, None].astype(np.float32)
+    place = round(bar.x * height), round(bar.y * height)
+    return Ink(*place, np.full((tall, wide), 255, np.uint8), bar.opacity, colour)
 
 
 @lru_cache(maxsize=16)

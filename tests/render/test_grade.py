@@ -1,11 +1,41 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import zarr
 
-from studio.film.colour import decode
-from studio.film.look import Grade, Lut
-from studio.render.grade import _bloom, graded
+from studio.film.bands import Bands
+from studio.film.colour import decode, encode, linear
+from studio.film.frame import Frame
+from studio.film.look import HALF_RANGE, Background, Grade, Lut
+from studio.film.overlays import Bar, Text
+from studio.render import grade, plate
+from studio.render.grade import picture, shone
 
 PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
+BLACK = Background(bottom="#000000", top="#000000")
+
+
+def frame(given: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
+    return Frame(number, (), tuple(overlays), given, background)
+
+
+def developed(light: np.ndarray, alpha=1.0) -> np.ndarray:
+    """The plate of light [H, W, 3], multiplied by its alpha already."""
+    return plate.coded(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
+
+
+def graded(light: np.ndarray, given: Grade, number: int, **how) -> np.ndarray:
+    return picture(developed(light), frame(given, number), **how).whole()
+
+
+def bloom(light: np.ndarray, threshold: float) -> np.ndarray:
+    """What a bloom of strength 1 adds to light [H, W, 3], without the grade."""
+    given = PLAIN.model_copy(update={"bloom": 1.0, "threshold": threshold})
+    kept = developed(light)
+    glow, room = grade._glow(kept, None, given), np.zeros((3, *light.shape[:2]), np.float32)
+    grade._add_glow(room, None, glow, 0, grade._block(len(light)), np.empty_like(room), 1.0)
+    return np.moveaxis(room, 0, -1)
 
 
 def grey(light: float, height: int = 72, width: int = 128) -> np.ndarray:
@@ -73,8 +103,8 @@ def test_grain_has_the_strength_it_was_given_and_no_colour_and_no_mean():
     assert abs(neighbours) < 0.05  # noise, not a pattern: 1/sqrt(9144) = 0.01
 
 
-def test_below_its_threshold_light_does_not_bloom():
-    assert np.array_equal(_bloom(grey(0.69), 0.7), np.zeros((72, 128, 3), np.float32))
+def test_below_its_threshold_light_does_notbloom():
+    assert np.array_equal(bloom(grey(0.69), 0.7), np.zeros((72, 128, 3), np.float32))
 
 
 def spot(height: int = 144, width: int = 256) -> np.ndarray:
@@ -84,20 +114,21 @@ def spot(height: int = 144, width: int = 256) -> np.ndarray:
 
 
 def test_a_bloom_spreads_falls_off_and_keeps_the_colour_of_what_is_above_the_threshold():
-    glow = _bloom(spot(), 0.5)
+    glow = bloom(spot(), 0.5)
     line = glow[72, 128:, 0]
     assert line[0] > 0 and line[24] > 0 and line[60] < 0.1 * line[0] and (np.diff(line) <= 1e-6).all()
-    assert glow[72, 128] / glow[72, 128, 0] == pytest.approx([1, 1.5 / 2.5, 0.5 / 2.5], rel=1e-5)
+    # a step of the plate is 6e-5 of the darkest of the three
+    assert glow[72, 128] / glow[72, 128, 0] == pytest.approx([1, 1.5 / 2.5, 0.5 / 2.5], rel=1e-4)
 
 
 def test_a_bloom_adds_three_times_the_light_above_the_threshold():
     # one for each of its widths; what leaves at the edges is small for a spot in the middle
     above = (spot() - 0.5).clip(0)
-    assert _bloom(spot(), 0.5).sum() == pytest.approx(3 * above.sum(), rel=0.05)
+    assert bloom(spot(), 0.5).sum() == pytest.approx(3 * above.sum(), rel=0.05)
 
 
 def test_a_bloom_is_as_wide_on_a_picture_twice_as_large():
-    small, large = _bloom(spot(), 0.5), _bloom(np.repeat(np.repeat(spot(), 2, 0), 2, 1), 0.5)
+    small, large = bloom(spot(), 0.5), bloom(np.repeat(np.repeat(spot(), 2, 0), 2, 1), 0.5)
     shrunk = large.reshape(144, 2, 256, 2, 3).mean(axis=(1, 3))
     # blocks of eight pixels are half as wide on the large one: coarse near the spot, alike further off
     away = np.hypot(*np.meshgrid(np.arange(256) - 128, np.arange(144) - 72)) > 16
@@ -105,15 +136,15 @@ def test_a_bloom_is_as_wide_on_a_picture_twice_as_large():
 
 
 def test_a_small_light_blooms_as_much_wherever_it_stands():
-    still = _bloom(spot(), 0.5)
+    still = bloom(spot(), 0.5)
     for shift in range(1, 9):
         # it would pulse if the threshold looked at whole blocks of eight pixels; float32 sums of 110,000 numbers
-        assert _bloom(np.roll(spot(), shift, axis=1), 0.5).sum() == pytest.approx(still.sum(), rel=1e-4)
+        assert bloom(np.roll(spot(), shift, axis=1), 0.5).sum() == pytest.approx(still.sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [(36, 64), (37, 65), (1080 // 8, 1), (9, 17)])
 def test_a_bloom_fits_a_picture_of_any_size(size):
-    assert _bloom(grey(2.0, *size), 1.0) == pytest.approx(3.0, rel=1e-4)  # an even light above by 1, three widths
+    assert bloom(grey(2.0, *size), 1.0) == pytest.approx(3.0, rel=1e-4)  # an even light above by 1, three widths
 
 
 def test_a_vignette_darkens_the_corners_by_its_strength_and_leaves_the_centre():
@@ -172,3 +203,178 @@ def test_a_table_that_changes_nothing_changes_nothing_and_one_that_swaps_swaps(t
     assert np.abs(same.astype(int) - plain).max() <= 1  # rounding of the interpolation
     swapped = graded(light, PLAIN.model_copy(update={"lut": table_of(tmp_path, lambda rgb: rgb[::-1])}), 0)
     assert np.abs(swapped.astype(int) - plain[..., ::-1]).max() <= 1
+
+
+# --- sixteen bits, coverage, bands -----------------------------------------------------------------------------------
+
+
+def test_sixteen_bits_follow_the_curve_a_hundred_times_as_closely_and_are_not_dithered():
+    light = np.broadcast_to(np.linspace(0.01, 0.5, 512, dtype=np.float32)[None, :, None], (16, 512, 3))
+    codes = graded(light, PLAIN, 0, bits=16)
+    assert codes.dtype == np.uint16 and (codes == codes[:1]).all()
+    # half a step of the plate, 1.5 codes; half a code; straight lines in a table of 8192, far less
+    assert codes[0, :, 0] == pytest.approx(np.array([257 * codes_of(v) for v in light[0, :, 0]]), abs=2.1)
+
+
+def test_eight_bits_are_the_sixteen_on_average():
+    light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
+    given = Grade(grain=0.0)
+    fine, coarse = (graded(light, given, 0, bits=bits).astype(float) for bits in (16, 8))
+    assert np.abs(coarse - fine / 257).max() <= 1.1  # dither, and the coarser reading of the table
+    assert (coarse - fine / 257).mean() == pytest.approx(0, abs=0.06)  # the same; 18432 numbers are good to 0.003
+
+
+def test_grain_is_the_same_in_eight_bits_and_in_sixteen():
+    given = PLAIN.model_copy(update={"grain": 0.05})
+    fine, coarse = (graded(grey(0.2), given, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
+    assert np.corrcoef(fine, coarse)[0, 1] > 0.99
+
+
+def test_without_grain_a_held_picture_stands_still_and_with_it_only_the_grain_moves():
+    light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
+    assert np.array_equal(graded(light, Grade(grain=0.0), 3), graded(light, Grade(grain=0.0), 4))
+    one, other = (graded(light, Grade(grain=0.004), number).astype(float) for number in (3, 4))
+    # two grains of 1.02 codes, two dithers and two roundings of 1/12 each; white clips some of it
+    assert 0.5 < (one - other).std() < np.sqrt(2 * 1.02**2 + 4 / 12)
+
+
+def test_a_background_shines_through_what_does_not_cover_it():
+    ground = Background(bottom="#ff8000", top="#0080ff")
+    codes = picture(developed(grey(0.05), 0.5), frame(background=ground), bits=16).whole() / 65535
+    up = (1 - (np.arange(72) + 0.5) / 72)[:, None]
+    behind = linear(ground.bottom) * (1 - up) + linear(ground.top) * up
+    # below the shoulder; a step of the alpha and of the light in the plate
+    assert codes[:, 0] == pytest.approx(encode(0.05 + 0.5 * behind), abs=1e-4)
+
+
+def disc() -> tuple[np.ndarray, np.ndarray]:
+    """Light and alpha of a reddish disc with a soft edge on nothing."""
+    y, x = np.mgrid[:72, :128]
+    alpha = np.clip((20 - np.hypot(y - 36, x - 64)) / 6, 0, 1).astype(np.float32)
+    return alpha[..., None] * np.float32([0.3, 0.2, 0.1]), alpha
+
+
+def test_what_covers_all_has_the_colours_of_the_opaque_picture():
+    light = np.random.default_rng(0).random((72, 128, 3), dtype=np.float32)
+    given = frame(Grade(), 5)
+    for bits in (8, 16):
+        opaque, clear = (picture(developed(light), given, bits=bits, alpha=alpha).whole() for alpha in (False, True))
+        assert np.array_equal(clear[..., :3], opaque) and (clear[..., 3] == 2**bits - 1).all()
+
+
+def test_laid_over_black_in_linear_light_what_has_coverage_is_the_opaque_picture_with_its_glow():
+    kept, given = developed(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
+    opaque, clear = (picture(kept, given, bits=16, alpha=alpha).whole() / 65535 for alpha in (False, True))
+    assert 0.001 < clear[36, 64 - 23, 3] < 0.5, "the glow covers what the disc, of 20, does not"
+    # codes of 16 bits, of which one is up to 13 times as much light where it is dark, and the plate's steps
+    assert decode(clear[..., :3]) * clear[..., 3:] == pytest.approx(decode(opaque), abs=2e-4)
+
+
+def test_colours_are_not_multiplied_with_their_coverage_and_nothing_is_black():
+    clear = picture(developed(*disc()), frame(), bits=16, alpha=True).whole() / 65535
+    edge = (clear[..., 3] > 0.1) & (clear[..., 3] < 0.9)
+    assert edge.sum() > 100 and clear[edge][:, :3] == pytest.approx(
+        np.tile(encode(np.array([0.3, 0.2, 0.1])), (edge.sum(), 1)), abs=2e-3
+    )  # steps of the plate, divided by a tenth
+    grainy = picture(developed(*disc()), frame(PLAIN.model_copy(update={"grain": 0.1})), alpha=True).whole()
+    assert not grainy[grainy[..., 3] == 0].any() and (grainy[0] == 0).all()
+
+
+def test_coverage_in_eight_bits_is_dithered_but_not_where_all_or_nothing_is_covered():
+    alpha = np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32), (72, 128))
+    codes = picture(developed(grey(0.0), alpha), frame(), alpha=True).whole()[..., 3].astype(float)
+    assert (codes[:, 0] == 0).all() and (codes[:, -1] == 255).all()
+    # 72 samples of a noise of half a code at most, four of its spread
+    assert codes.mean(axis=0) == pytest.approx(255 * alpha[0], abs=4 * 0.5 / np.sqrt(72))
+
+
+WORDS = (Text("Hxl", 0.1, 0.5, 0.4, 0.7, colour="#ff8040"), Bar(np.ones((4, 3), np.float32), 0.9, 0.2, 0.5, 0.3, 0.5))
+
+
+def test_type_in_sixteen_bits_fades_in_steps_finer_than_eight():
+    def inner(opacity: float) -> int:
+        over = (replace(WORDS[1], opacity=opacity),)
+        return int(picture(developed(grey(0.0)), frame(overlays=over), bits=16).whole()[30, 100, 0])
+
+    assert inner(0.0) == 0 and inner(0.001) == round(65.535) and inner(0.5) == pytest.approx(65535 / 2, abs=1)
+
+
+def test_type_over_nothing_is_its_colour_with_its_own_coverage():
+    clear = picture(developed(grey(0.0), 0.0), frame(overlays=WORDS), bits=16, alpha=True).whole() / 65535
+    letters = clear[:, 8:60]
+    assert letters[..., 3].max() == pytest.approx(0.7, abs=1e-4)
+    assert letters[letters[..., 3] > 0.05][:, :3] == pytest.approx(
+        np.tile([1, 128 / 255, 64 / 255], ((letters[..., 3] > 0.05).sum(), 1)), abs=1e-4
+    )
+    assert clear[30, 100] == pytest.approx([1, 1, 1, 0.5], abs=1e-4)
+
+
+@pytest.mark.parametrize("how", [{}, {"bits": 16}, {"alpha": True}])
+@pytest.mark.parametrize("chunks", [(150, 97, 4), (40, 64, 4), (7, 97, 4), (128, 97, 4)])
+def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(how, chunks):
+    light = 2 * np.random.default_rng(0).random((150, 97, 3), dtype=np.float32) ** 4
+    kept = developed(light, np.random.default_rng(1).random((150, 97), dtype=np.float32))
+    given = frame(Grade(), 9, Background(), WORDS)
+    stored = zarr.create_array({}, shape=kept.shape, chunks=chunks, dtype=kept.dtype)
+    stored[:] = kept
+    assert np.array_equal(picture(stored, given, **how).whole(), picture(kept, given, **how).whole())
+    assert np.array_equal(shone(stored, given).whole(), shone(kept, given).whole())
+
+
+class Endless:
+    """A plate of any height, read from nowhere, that counts the rows that were read of it."""
+
+    chunks = (32, 64, 4)
+
+    def __init__(self, height: int):
+        self.shape, self.read = (height, 64, 4), 0
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, last, _ = rows.indices(self.shape[0])
+        self.read += last - first
+        return np.full((last - first, 64, 4), 30000, np.uint16)
+
+
+def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_plate_twice():
+    import tracemalloc
+
+    most = []
+    for height in (2048, 2048, 16 * 2048):
+        tall = Endless(height)
+        tracemalloc.start()
+        rows = [len(band) for band in picture(tall, frame(Grade(), 1), bits=16)]
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert sum(rows) == height and tall.read == 2 * height
+    # the noise is made once, before; per row remain a line of background, of vignette and two numbers of noise: 32
+    # bytes; a band is 256 rows of the tall one and 64 of the short one
+    assert most[2] - most[1] < 1.5e6 + 64 * 15 * 2048 < 16 * 2048 * 64 * 8 / 4
+
+
+def test_light_comes_out_as_it_was_before_the_grade_and_without_type():
+    light, alpha = disc()
+    kept, given = developed(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
+    clear, opaque = shone(kept, given, alpha=True), shone(kept, given)
+    assert clear.dtype == opaque.dtype == np.float16 and clear.shape == (72, 128, 4) and opaque.shape == (72, 128, 3)
+    # half floats have 11 bits; a plate's step is 4e-5 of the root of such light
+    assert clear.whole() == pytest.approx(np.dstack([light, alpha]), rel=1e-3, abs=1e-4)
+    behind = (1 - alpha[..., None]) * linear("#808080")
+    assert opaque.whole() == pytest.approx(light + behind, rel=1e-3, abs=1e-4)
+
+
+def test_light_brighter_than_white_is_kept():
+    assert shone(developed(grey(3.5)), frame()).whole() == pytest.approx(3.5, rel=1e-3)
+    assert shone(developed(grey(9.0)), frame()).whole() == pytest.approx(HALF_RANGE, rel=1e-3)
+
+
+def test_a_table_in_sixteen_bits_goes_straight_from_entry_to_entry(tmp_path):
+    lut = table_of(tmp_path, lambda rgb: np.where(rgb <= 0.5, rgb / 2, 1.5 * rgb - 0.5))
+    light = np.broadcast_to(np.linspace(0, 0.55, 128, dtype=np.float32)[None, :, None], (4, 128, 3))
+    plain, bent = (graded(light, PLAIN.model_copy(update={"lut": how}), 0, bits=16) / 65535 for how in (None, lut))
+    # nine entries a side, one of them at the bend, written with all their digits: half a code, twice
+    assert bent == pytest.approx(np.where(plain <= 0.5, plain / 2, 1.5 * plain - 0.5), abs=2e-5)
+
+
+def test_a_band_is_no_higher_than_it_need_be():
+    assert [len(band) for band in picture(developed(grey(0.1, 150, 8)), frame())] == [64, 64, 22]
+    assert isinstance(picture(developed(grey(0.1)), frame()), Bands)

@@ -14,7 +14,7 @@ import pytest
 from studio.errors import MachineError
 from studio.film.camera import Orbit
 from studio.film.colour import linear
-from studio.film.frame import Frame, View
+from studio.film.frame import Frame, View, Window
 from studio.film.look import (
     HALF_RANGE,
     Background,
@@ -31,8 +31,11 @@ from studio.film.look import (
     Material,
     Plinth,
     Wire,
+    looks,
 )
 from studio.film.overlays import Text
+from studio.film.quality import subframes
+from studio.render import bake, grade, plate
 from studio.render.stage import Stage
 from studio.spec import Size
 
@@ -84,13 +87,21 @@ def view(azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, f
 
 
 def frame(*views: View, number: int = 0, overlays=()) -> Frame:
-    return Frame(number, views, overlays, views[0].look.grade)
+    return Frame(number, views, overlays, views[0].look.grade, views[0].look.background)
 
 
 def holed(rows: slice, columns: slice) -> np.ndarray:
     height = CRATER.copy()
     height[rows, columns] = np.nan
     return height
+
+
+def through_a_lens(shot: View, radius: float, focus: float, count: int) -> Frame:
+    """What a lens sees, in so many sub-frames."""
+    pose = replace(shot.pose, lens=radius, focus=focus)
+    return frame(
+        *(replace(shot, pose=pose, weight=1 / count, jitter=s.jitter, lens=s.lens) for s in subframes(count)), number=5
+    )
 
 
 FRAMES = {
@@ -104,6 +115,7 @@ FRAMES = {
         number=4,
         overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),),
     ),
+    "lens": through_a_lens(view(azimuth=10.0, elevation=25.0, look=LINES), radius=0.15, focus=1.25, count=16),
 }
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -178,6 +190,7 @@ def relit(**lamp) -> Look:
         frame(view(), overlays=(Text("0.5", 0.1, 0.9, 0.3, 0.9),)),
         frame(view(look=LOOK.model_copy(update={"fade": Fade(start=0.7, end=0.9)}))),
         frame(view(height=holed(slice(66, 76), slice(66, 76)))),
+        through_a_lens(view(), radius=0.2, focus=1.25, count=16),
     ],
     ids=[
         "turned",
@@ -192,6 +205,7 @@ def relit(**lamp) -> Look:
         "type",
         "faded",
         "holed",
+        "blurred",
     ],
 )
 def test_a_wrong_picture_is_caught(wrong, stage):
@@ -220,9 +234,15 @@ def test_two_fresh_processes_draw_the_same_bytes_with_any_number_of_threads(draw
     assert found == [str(names_of(drawn))] * 2
 
 
-def behind(look: Look = LOOK) -> np.ndarray:
-    """The background [36, 3] in linear light, from top to bottom."""
-    up = (35.5 - np.arange(36))[:, None] / 36
+def light_of(stage: Stage, *views: View) -> np.ndarray:
+    """The light of some views [H, W, 3] over their background."""
+    light = stage.light(frame(*views))
+    return light[..., :3] + (1 - light[..., 3:]) * behind(views[0].look, len(light))[:, None]
+
+
+def behind(look: Look = LOOK, lines: int = 36) -> np.ndarray:
+    """The background [lines, 3] in linear light, from top to bottom."""
+    up = (lines - 0.5 - np.arange(lines))[:, None] / lines
     return linear(look.background.bottom) * (1 - up) + linear(look.background.top) * up
 
 
@@ -249,7 +269,7 @@ def projected(point, pose) -> tuple[float, float]:
 def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, distance, focus, depth, stage):
     height = (depth + 0.1 * (X**2 + Y**2)).astype(np.float32)
     shot = view(azimuth, elevation, distance, NIGHT, height, focus)
-    light = stage.light(shot).sum(axis=-1)
+    light = light_of(stage, shot).sum(axis=-1)
     rows, columns = np.indices(light.shape)
     found = (light * (columns + 0.5)).sum() / light.sum(), (light * (rows + 0.5)).sum() / light.sum()
     # a ball a few pixels wide, sampled four times a pixel, its foot under the sheet
@@ -268,8 +288,8 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
         lit = LOOK.model_copy(update={"marker": Marker(radius=0.001, glow=0.0), "background": NIGHT.background})
         flat = np.zeros_like(CRATER)
         shot = View(flat, paint, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), 0.0, lit)
-        dark = stage.light(replace(shot, paint=np.zeros_like(PAINT)))
-        row, column, _ = np.unravel_index(np.argmax(stage.light(shot) - dark), dark.shape)
+        dark = light_of(stage, replace(shot, paint=np.zeros_like(PAINT)))
+        row, column, _ = np.unravel_index(np.argmax(light_of(stage, shot) - dark), dark.shape)
         assert (
             np.sign(column - 31.5) * (abs(column - 31.5) > 4),
             np.sign(row - 17.5) * (abs(row - 17.5) > 4),
@@ -278,23 +298,23 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
 
 def test_a_hole_shows_the_background(stage):
     height = holed(slice(20, 40), slice(30, 60))
-    light = stage.light(view(elevation=80.0, height=height))
+    light = light_of(stage, view(elevation=80.0, height=height))
     x, y = projected((AXIS[45], AXIS[30], 0.1), view(elevation=80.0).pose)
     # only rounding of the blend: nothing is drawn there, not even dither
     assert light[int(y), int(x)] == pytest.approx(behind()[int(y)], abs=1e-6)
-    assert light[int(y), int(x)] != pytest.approx(stage.light(view(elevation=80.0))[int(y), int(x)], abs=0.05)
+    assert light[int(y), int(x)] != pytest.approx(light_of(stage, view(elevation=80.0))[int(y), int(x)], abs=0.05)
 
 
 def test_where_nothing_was_measured_there_is_only_the_background_and_no_marker(stage):
-    light = stage.light(view(height=np.full_like(CRATER, np.nan)))
+    light = light_of(stage, view(height=np.full_like(CRATER, np.nan)))
     assert light == pytest.approx(np.broadcast_to(behind()[:, None], light.shape), abs=1e-6)
 
 
 def test_outside_the_disc_is_the_background_and_its_edge_fades_into_it(stage):
-    light = stage.light(view(elevation=90.0, distance=2.4))
+    light = light_of(stage, view(elevation=90.0, distance=2.4))
     assert light[:, :8] == pytest.approx(np.broadcast_to(behind()[:, None], (36, 8, 3)), abs=1e-6)
-    edge = stage.light(
-        view(elevation=90.0, distance=2.4, look=LOOK.model_copy(update={"fade": Fade(start=0.1, end=0.12)}))
+    edge = light_of(
+        stage, view(elevation=90.0, distance=2.4, look=LOOK.model_copy(update={"fade": Fade(start=0.1, end=0.12)}))
     )
     ring = np.ones((36, 64), bool)
     ring[12:24, 26:38] = False
@@ -313,7 +333,7 @@ def test_light_is_linear_in_the_exposure(stage):
                 "marker": Marker(radius=0.001, glow=0.0),
             }
         )
-        return stage.light(view(look=dark))
+        return light_of(stage, view(look=dark))
 
     one, two = exposed(0.4), exposed(0.8)
     assert 0.1 < one.max() < HALF_RANGE / 2
@@ -322,11 +342,13 @@ def test_light_is_linear_in_the_exposure(stage):
 
 
 def test_a_dissolve_is_a_mixture_of_light_before_the_grade(stage):
-    a, b = view(weight=0.3), view(azimuth=160.0, weight=0.7)
-    from studio.render.grade import graded
-
-    mixed = np.float32(0.3) * stage.light(a) + np.float32(0.7) * stage.light(b)
-    assert np.array_equal(stage.draw(frame(a, b, number=9)), graded(mixed, LOOK.grade, 9))
+    one, other = view(), view(azimuth=160.0)
+    alone = 0.3 * stage.light(frame(one)) + 0.7 * stage.light(frame(other))
+    mixed = stage.light(frame(replace(one, weight=0.3), replace(other, weight=0.7)))
+    # the second one's dither is another; a code of a root is 2 * sqrt(4 * light) / 255 of light, a sample one of four
+    assert (
+        np.abs(mixed - alone)[..., :3] < 0.7 * 2 * np.sqrt(HALF_RANGE * np.maximum(alone[..., :3], 1e-3)) / 255
+    ).all()
 
 
 def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
@@ -337,7 +359,7 @@ def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
         a, b = (
             replace(view(azimuth, look=look, height=hill), paint=np.full_like(PAINT, 0.5)) for azimuth in (40.0, 130.0)
         )
-        return float(np.abs(stage.light(a) - stage.light(b)).mean())
+        return float(np.abs(light_of(stage, a) - light_of(stage, b)).mean())
 
     # a round hill looks the same from all sides; a quarter turn takes the square mesh onto itself
     assert change(LOOK) < 1e-3 and change(still) > 2e-2
@@ -345,7 +367,7 @@ def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
 
 def test_more_samples_change_only_the_edges(stage):
     with Stage(SIZE, MESH, samples=4) as finer:
-        few, many = stage.light(view()), finer.light(view())
+        few, many = light_of(stage, view()), light_of(finer, view())
     assert np.median(np.abs(few - many)) < 0.01 and 1e-4 < np.abs(few - many).mean() < 0.02
 
 
@@ -353,7 +375,7 @@ def test_shadow_and_occlusion_darken_and_only_as_much_as_asked(stage):
     means = []
     for share in (0.0, 0.5, 1.0):
         light = LOOK.light.model_copy(update={"shadow": share, "occlusion": share})
-        means.append(float(stage.light(view(look=LOOK.model_copy(update={"light": light}))).mean()))
+        means.append(float(light_of(stage, view(look=LOOK.model_copy(update={"light": light}))).mean()))
     assert means[0] > means[1] > means[2] > 0
 
 
@@ -418,14 +440,14 @@ def test_a_part_is_seen_and_gone_without_a_trace_when_the_look_changes_back(part
 
 def test_lines_of_a_wire_lie_where_they_run_and_nowhere_else(large):
     for along, on, off in (("alpha", (0.1, 0.25), (0.25, 0.1)), ("beta", (0.25, 0.1), (0.1, 0.25))):
-        light = large.light(above(matt(wire=Wire(along=along, every=0.25, width=8.0, colour="#ffffff"))))
+        light = light_of(large, above(matt(wire=Wire(along=along, every=0.25, width=8.0, colour="#ffffff"))))
         assert pixel(light, *on).min() > 0.9 and pixel(light, *off).max() < 0.4
 
 
 def test_profiles_turn_with_the_camera(large):
     wire = matt(wire=Wire(along="view", every=0.25, width=8.0, colour="#ffffff"))
-    light = large.light(above(wire))
-    turned = large.light(replace(above(wire), azimuth=90.0))
+    light = light_of(large, above(wire))
+    turned = light_of(large, replace(above(wire), azimuth=90.0))
     # from azimuth 0 they run along beta; the camera's place is left as it was
     assert pixel(light, 0.25, 0.1).min() > 0.9 > 0.4 > pixel(light, 0.1, 0.25).max()
     assert pixel(turned, 0.1, 0.25).min() > 0.9 > 0.4 > pixel(turned, 0.25, 0.1).max()
@@ -438,7 +460,7 @@ def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, larg
     cone = (0.5 * np.hypot(X, Y)).astype(np.float32)
     lines = Contours(step=2.0, width=8.0, opacity=1.0, colour="#ffffff")
     kind = matt(contours=lines, height=Height(scale=scale, exaggeration=0.5))
-    light = large.light(above(kind, cone, ends=(low, high)))
+    light = light_of(large, above(kind, cone, ends=(low, high)))
     seen = light[:, :, 0] > 0.3
 
     def at(loss: float) -> bool:
@@ -454,7 +476,7 @@ def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, larg
 def test_every_so_manieth_contour_is_twice_as_wide(large):
     ramp = (0.25 * (X + 1)).astype(np.float32)
     lines = Contours(every=0.08, width=16.0, opacity=1.0, colour="#ffffff", index=2)
-    row = large.light(above(matt(contours=lines), ramp))[:, 128, 0] > 0.5
+    row = light_of(large, above(matt(contours=lines), ramp))[:, 128, 0] > 0.5
     lengths = [len(run) for run in "".join("x" if on else " " for on in row).split() if run]
     inner = lengths[1:-1]
     assert len(inner) >= 3
@@ -465,7 +487,7 @@ def test_every_so_manieth_contour_is_twice_as_wide(large):
 def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large):
     kind = Engraving(every=0.2, ink="#000000", paper="#ffffff")
     dark, bright = (
-        large.light(replace(above(matt(engraving=kind)), paint=np.full_like(PAINT, tone))) for tone in (0.05, 0.5)
+        light_of(large, replace(above(matt(engraving=kind)), paint=np.full_like(PAINT, tone))) for tone in (0.05, 0.5)
     )
     middle = slice(52, 92), slice(108, 148)
     assert 0.1 < dark[middle].mean() < bright[middle].mean() < 0.95
@@ -476,7 +498,7 @@ def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large)
 
 def test_fog_takes_the_light_of_what_is_far_and_leaves_what_is_near(large):
     fog = Fog(start=2.0, reach=0.5, colour="#0000ff")
-    light = large.light(above(matt(fog=fog), height=np.where(X > 0, 0.8, 0.0).astype(np.float32)))
+    light = light_of(large, above(matt(fog=fog), height=np.where(X > 0, 0.8, 0.0).astype(np.float32)))
     near, far = pixel(light, 0.3, 0.0), pixel(light, -0.3, 0.0)
     # 1.6 away there is none; at 2.42, the slant of 2.4, its share is 1 - exp(-0.42 / 0.5)
     assert near[0] == pytest.approx(near[2], abs=0.02)
@@ -486,8 +508,8 @@ def test_fog_takes_the_light_of_what_is_far_and_leaves_what_is_near(large):
 
 def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
     for height in (FLAT, (0.4 * X).astype(np.float32)):
-        light = large.light(above(matt(nodes=True), height, nodes=11))
-        bare = large.light(above(matt(), height))
+        light = light_of(large, above(matt(nodes=True), height, nodes=11))
+        bare = light_of(large, above(matt(), height))
         changed = np.abs(light - bare).max(axis=-1) > 0.03
         x, y = projected((0.2, 0.4, float(0.4 * 0.2) if height.any() else 0.0), ABOVE)
         row, column = int(4 * y), int(4 * x)
@@ -502,7 +524,7 @@ def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
 def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp(large):
     light = LOOK.light.model_copy(update={"follow": False})
     kind = look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
-    drawn = large.light(View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind))
+    drawn = light_of(large, View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind))
     ground = linear("#808080")[0]
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(drawn, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
@@ -511,11 +533,11 @@ def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp
 
 def test_a_cast_hides_no_hole_and_its_wall_stands_where_the_disc_ends(stage):
     kind = look(plinth=Plinth(depth=0.2, colour="#ffffff"))
-    side = stage.light(view(elevation=8.0, distance=2.6, look=kind, height=0 * CRATER + 0.2))
-    without = stage.light(view(elevation=8.0, distance=2.6, height=0 * CRATER + 0.2))
+    side = light_of(stage, view(elevation=8.0, distance=2.6, look=kind, height=0 * CRATER + 0.2))
+    without = light_of(stage, view(elevation=8.0, distance=2.6, height=0 * CRATER + 0.2))
     assert np.abs(side - without).max(axis=-1)[20:26, 26:38].min() > 0.01  # the wall covers the middle below the rim
-    hole = stage.light(view(look=kind, height=holed(slice(20, 40), slice(30, 60))))
-    assert not np.array_equal(hole, stage.light(view(look=kind)))
+    hole = light_of(stage, view(look=kind, height=holed(slice(20, 40), slice(30, 60))))
+    assert not np.array_equal(hole, light_of(stage, view(look=kind)))
 
 
 def test_a_line_is_as_wide_on_a_poster_as_on_its_proof_but_never_thinner_than_half_a_pixel():
@@ -523,11 +545,11 @@ def test_a_line_is_as_wide_on_a_poster_as_on_its_proof_but_never_thinner_than_ha
     shares = []
     for size in (Size(128, 72), Size(256, 144)):
         with Stage(size, MESH) as fresh:
-            light = fresh.light(above(wire))
+            light = light_of(fresh, above(wire))
             shares.append(float((light[..., 0] > 0.5).mean()))
     assert shares[0] == pytest.approx(shares[1], rel=0.1)  # the edges of lines four pixels wide
     with Stage(Size(128, 72), MESH) as fresh:
-        hair = fresh.light(above(matt(wire=Wire(along="alpha", every=0.5, width=0.01, colour="#ffffff"))))
+        hair = light_of(fresh, above(matt(wire=Wire(along="alpha", every=0.5, width=0.01, colour="#ffffff"))))
     assert hair[..., 0].max() > 0.3
 
 
@@ -540,3 +562,166 @@ def test_the_renderer_has_a_name_and_asking_for_it_draws_nothing(capfd):
     with Stage(Size(16, 16), 33, 1) as fresh:
         assert fresh.renderer not in ("", "unknown")
     assert "ERR" not in capfd.readouterr().err  # a shader without its uniforms fills the screen
+
+
+# --- parts of a picture, layers, sub-frames
+
+
+WHOLE, PART = Size(480, 270), Size(160, 90)
+
+
+@pytest.fixture(scope="module")
+def both():
+    with Stage(WHOLE, MESH) as whole, Stage(PART, MESH) as part:
+        yield whole, part
+
+
+def tiled(part: Stage, shot: Frame, drawn=Stage.light) -> np.ndarray:
+    """A frame of nine parts."""
+    rows = [
+        np.concatenate([drawn(part, shot, Window(left, top, WHOLE)) for left in range(0, 480, 160)], axis=1)
+        for top in range(0, 270, 90)
+    ]
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("name", looks())
+def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
+    whole, part = both
+    kind = Look.model_validate({"base": name, "mesh": MESH})
+    shot = frame(
+        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), nodes=11, weight=0.5),
+        view(130.0, 70.0, look=kind, nodes=11, weight=0.5),
+    )
+    shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
+    direct, tiles = (
+        grade.picture(plate.coded(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
+    )
+    assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
+
+
+def test_depth_is_the_distance_along_the_line_of_sight_through_the_middle_of_every_pixel():
+    for samples in (1, 2, 3):
+        with Stage(SIZE, MESH, samples) as fresh:
+            found = fresh.depth(frame(view(80.0, 50.0, look=matt(), height=FLAT, focus=(0.0, 0.0, 0.0))))
+        # the plane z = 0 from 1.8 * sin(50 deg) above it, by rays through the middles of pixels
+        up = (18 - (np.arange(36) + 0.5))[:, None] / 18 * math.tan(math.atan(12 / 30))
+        tilt = math.radians(50.0)
+        expected = 1.8 * math.sin(tilt) / (math.sin(tilt) - up * math.cos(tilt)) * np.ones((1, 64))
+        inside = ~np.isnan(found)
+        assert inside.mean() > 0.3 and found[inside] == pytest.approx(expected[inside], abs=1e-4)  # 24 bits of depth
+
+
+def test_depth_ends_where_the_disc_does_and_tiles_have_the_same(both):
+    whole, part = both
+    shot = frame(view(elevation=30.0, jitter=(0.4, 0.4)))
+    found = whole.depth(shot)
+    assert np.array_equal(np.isnan(found), np.isnan(tiled(part, shot, Stage.depth)))
+    cover = whole.light(shot)[..., 3]
+    # the outermost of the fade covers less than half a code of eight bits
+    assert not np.isnan(found[cover == 1]).any() and np.isnan(found[cover == 0]).mean() > 0.99
+
+
+# --- alpha
+
+
+def test_what_is_drawn_covers_wholly_a_hole_not_at_all_and_the_edge_in_between(stage):
+    light = stage.light(frame(view(elevation=80.0, height=holed(slice(20, 40), slice(30, 60)))))
+    x, y = projected((AXIS[45], AXIS[30], 0.1), view(elevation=80.0).pose)
+    assert (light[int(y), int(x)] == 0).all()
+    x, y = projected((0.3, 0.4, 0.1), view(elevation=80.0).pose)
+    assert light[int(y), int(x), 3] == 1 and light[int(y), int(x), :3].min() > 0  # not even dither
+    edge = light[..., 3][(light[..., 3] > 0.05) & (light[..., 3] < 0.95)]
+    assert len(edge) > 20
+
+
+def test_light_is_multiplied_by_what_it_covers(stage):
+    faded = matt(fade=Fade(start=0.1, end=0.9))
+    light, whole = (stage.light(frame(above(kind))) for kind in (faded, matt(fade=Fade(start=0.95, end=0.99))))
+    inside = whole[..., 3] == 1
+    # codes of eight bits, dithered, four to a pixel: at most 2 * sqrt(0.2 / 4) / 255 * 4 of light
+    assert light[inside][:, :3] == pytest.approx(whole[inside][:, :3] * light[inside][:, 3:], abs=0.01)
+    assert light[inside][:, 3].min() < 0.2
+
+
+def test_the_ground_under_a_cast_is_its_shadow_alone(large):
+    kind = look(plinth=Plinth(depth=0.1), light=LOOK.light.model_copy(update={"follow": False}))
+    light = large.light(frame(View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind)))
+    away = np.radians(LOOK.light.key.azimuth + 180)
+    shadow, free = (pixel(light, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
+    assert 0.2 < shadow[3] < 0.9 and free[3] < 0.05
+    # the dither of black, of which the lower half is cut: at most the light of the first code, 4 / 255 ** 2
+    assert max(shadow[:3].max(), free[:3].max()) < 1e-4
+
+
+# --- sub-frames
+
+
+def centroid(light: np.ndarray) -> np.ndarray:
+    weight = light[..., :3].sum(axis=-1)
+    rows, columns = np.indices(weight.shape) + 0.5
+    return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+
+
+SPARK = NIGHT.model_copy(update={"marker": Marker(radius=0.05, colour="#ffffff", glow=0.0)})
+
+
+def test_a_jitter_moves_the_samples_by_its_share_of_a_sample(large):
+    still = centroid(large.light(frame(view(look=SPARK))))
+    for jitter in ((0.5, 0.0), (0.0, -0.5), (-0.25, 0.25)):
+        moved = centroid(large.light(frame(view(look=SPARK, jitter=jitter))))
+        # samples go one way, so the picture goes the other; there are two a side; the ball is drawn by 300 samples
+        assert moved - still == pytest.approx(-np.array(jitter) / 2, abs=0.05)
+
+
+@pytest.mark.parametrize("focus", [0.9, 1.8, 5.0])
+def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
+    small = SPARK.model_copy(update={"marker": SPARK.marker.model_copy(update={"radius": 0.02})})
+    shot, radius = view(look=small, focus=(0.0, 0.0, 0.0), height=FLAT), 0.03
+    shot = replace(shot, pose=replace(shot.pose, lens=radius, focus=focus))
+    left, right, low, high = (
+        centroid(large.light(frame(replace(shot, lens=place)))) for place in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    )
+    eye = np.array(shot.pose.position)
+    away = -(np.array([0, 0, 0.9 * 0.02]) - eye) @ eye / np.linalg.norm(eye)
+    # a point at `away` is seen from two ends of the lens, 2 * radius apart, on a film that both shift to `focus`
+    spread = 2 * radius * (1 / focus - 1 / away) * 72 / math.tan(math.atan(12 / 30))
+    # a ball that is six pixels wide, of two samples each
+    assert right - left == pytest.approx([spread, 0.0], abs=0.12)
+    assert high - low == pytest.approx([0.0, -spread], abs=0.12)
+
+
+def test_the_first_codes_of_a_dark_picture_average_out_over_subframes(large):
+    kind = matt(background=NIGHT.background)
+    dark = replace(above(kind), paint=np.full_like(PAINT, 0.01))
+
+    def errors(count: int) -> np.ndarray:
+        light = large.light(frame(*[replace(dark, weight=1 / count)] * count))[52:92, 108:148, :3]
+        return light - light.mean()
+
+    # the noise of one is even over a code; steps by the golden ratio leave a few / count of it
+    assert errors(16).std() < errors(1).std() / 5
+
+
+def test_subframes_of_one_sample_come_to_the_picture_of_many_samples():
+    with Stage(SIZE, MESH, samples=1) as single, Stage(SIZE, MESH, samples=8) as many:
+        exact = many.light(frame(view()))
+        errors = []
+        for count in (1, 4, 16):
+            views = (view(weight=1 / count, jitter=place.jitter) for place in subframes(count))
+            errors.append(float(np.sqrt(np.mean((single.light(frame(*views)) - exact) ** 2))))
+    assert errors[0] > 1.8 * errors[1] > 1.8 * 1.8 * errors[2]  # at least as the root of the count
+
+
+def test_what_stays_the_same_is_baked_once(stage, monkeypatch):
+    baked = []
+    for name in ("occlusion", "sunlight"):
+        original = getattr(bake, name)
+        monkeypatch.setattr(bake, name, lambda *a, _n=name, _f=original, **k: baked.append(_n) or _f(*a, **k))
+    height = CRATER.copy()
+    stage.light(frame(*(view(height=height, weight=1 / 4, jitter=place.jitter) for place in subframes(4))))
+    assert baked == ["occlusion", "sunlight"]
+    stage.light(frame(view(azimuth=50.0, height=height)))  # the lamps follow the camera
+    assert baked == ["occlusion", "sunlight", "sunlight"]
+    stage.light(frame(view(azimuth=50.0, height=height.copy())))
+    assert baked[3:] == ["occlusion", "sunlight"]
