@@ -8,7 +8,6 @@ them out, so that its bytes are a function of this file.
 
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -22,7 +21,8 @@ Profile = Literal["srgb", "display-p3", "adobe-rgb"]
 D65 = (0.3127, 0.3290)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-_BAND = 256  # rows converted at once: a 16K picture in float32 would fill the memory several times over
+BAND = 256
+"""Rows that are converted at once: a 16K picture in float32 would fill the memory several times over."""
 
 PEAK = 48 / 52.37  # cd/m2 of projected white over the code range of SMPTE 428-1
 
@@ -61,30 +61,18 @@ def _xyz(xy: tuple[float, float]) -> np.ndarray:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def sixteen(frame: np.ndarray) -> np.ndarray:
-    """The same picture in 16 bits: 255 becomes 65535, and nothing is lost."""
-    return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
-
-
 def eight(frame: np.ndarray) -> np.ndarray:
-    """The same picture in 8 bits. From 16 bits it is dithered, so that a slope has no steps."""
+    """The same picture in 8 bits [up to BAND rows]. From 16 bits it is dithered, so that a slope has no steps."""
     if frame.dtype == np.uint8:
         return frame
-    out = np.empty(frame.shape, np.uint8)
-    for rows in _bands(frame):
-        out[rows] = _dithered(frame[rows] / np.float32(257))
-    return out
+    rows, width = frame.shape[:2]
+    return np.clip(frame / np.float32(257) + _noise(width)[:rows], 0, 255).astype(np.uint8)
 
 
-def opaque(frame: np.ndarray) -> np.ndarray:
-    """The picture without alpha [height, width, 3]: before black, as it is seen in a cinema."""
-    if frame.shape[2] == 3:
-        return frame
-    out, most = np.empty((*frame.shape[:2], 3), frame.dtype), np.iinfo(frame.dtype).max
-    for rows in _bands(frame):
-        seen = frame[rows, :, :3] * (frame[rows, :, 3:] / np.float32(most))
-        out[rows] = np.rint(seen)
-    return out
+@lru_cache(maxsize=2)
+def _noise(width: int) -> np.ndarray:
+    """In 0..1 [BAND, width, 1], float32; the same in every picture, so that a held shot stays still."""
+    return np.random.Generator(np.random.SFC64(1)).random((BAND, width, 1), dtype=np.float32)
 
 
 def alphaed(frame: np.ndarray) -> np.ndarray:
@@ -96,29 +84,22 @@ def alphaed(frame: np.ndarray) -> np.ndarray:
 
 
 def light(frame: np.ndarray) -> np.ndarray:
-    """sRGB codes as linear light in 0..1, float32. Alpha is a share, not a light: leave it out."""
-    return _decoded(frame.dtype.itemsize)[frame]
+    """sRGB codes of 16 bits as linear light in 0..1, float32. Alpha is a share, not a light: leave it out."""
+    return _decoded()[frame]
+
+
+@lru_cache(maxsize=1)
+def _decoded() -> np.ndarray:
+    return decode(np.arange(65536) / 65535).astype(np.float32)
 
 
 def converted(frame: np.ndarray, profile: Profile) -> np.ndarray:
-    """sRGB codes as codes of another space, in 16 bits; alpha as it is. Each space here holds all of sRGB."""
+    """sRGB codes of 16 bits as codes of another space; alpha as it is. Each space here holds all of sRGB."""
     if profile == "srgb":
         return frame
-    out, matrix = sixteen(frame).copy(), _between(profile)
-    for rows in _bands(frame):
-        seen = np.clip(light(out[rows, :, :3]) @ matrix.T, 0, 1)
-        out[rows, :, :3] = np.rint(SPACES[profile].codes(seen) * np.float32(65535))
-    return out
-
-
-def shone(frame: np.ndarray) -> np.ndarray:
-    """sRGB codes as linear light, float16, with alpha multiplied in."""
-    out = np.empty(frame.shape, np.float16)
-    for rows in _bands(frame):
-        out[rows, :, :3] = light(frame[rows, :, :3])
-        if frame.shape[2] == 4:
-            out[rows, :, 3] = frame[rows, :, 3] / np.float32(np.iinfo(frame.dtype).max)
-            out[rows, :, :3] *= out[rows, :, 3:]
+    seen = np.clip(light(frame[..., :3]) @ _between(profile).T, 0, 1)
+    out = frame.copy()
+    out[..., :3] = np.rint(SPACES[profile].codes(seen) * np.float32(65535))
     return out
 
 
@@ -126,51 +107,24 @@ def relit(linear: np.ndarray, profile: Profile) -> np.ndarray:
     """Linear light, float16, in sRGB's primaries as that in another space's; alpha as it is."""
     if profile == "srgb":
         return linear
-    out, matrix = linear.copy(), _between(profile)
-    for rows in _bands(linear):
-        out[rows, :, :3] = linear[rows, :, :3].astype(np.float32) @ matrix.T
+    out = linear.copy()
+    out[..., :3] = linear[..., :3].astype(np.float32) @ _between(profile).T
     return out
 
 
 def projected(frame: np.ndarray) -> np.ndarray:
-    """sRGB codes as X'Y'Z' of SMPTE 428-1, uint16: 12 bits in the upper end, the lowest four are 0.
+    """sRGB codes of 16 bits as X'Y'Z' of SMPTE 428-1: 12 bits in the upper end of 16, the lowest four are 0.
 
     X' = 4095 (48 X / 52.37)^(1/2.6). White stays D65: it is not bent to the projector's own.
     """
-    out = np.empty(frame.shape, np.uint16)
     matrix = (SPACES["srgb"].to_xyz * PEAK).astype(np.float32)
-    for rows in _bands(frame):
-        codes = np.rint(4095 * np.clip(light(frame[rows]) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
-        out[rows] = codes.astype(np.uint16) << 4
-    return out
-
-
-def _bands(frame: np.ndarray) -> Iterator[slice]:
-    return (slice(top, top + _BAND) for top in range(0, frame.shape[0], _BAND))
+    codes = np.rint(4095 * np.clip(light(frame) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
+    return codes.astype(np.uint16) << 4
 
 
 def _between(profile: Profile) -> np.ndarray:
     """sRGB's light to that of another space [3, 3], float32."""
     return np.linalg.solve(SPACES[profile].to_xyz, SPACES["srgb"].to_xyz).astype(np.float32)
-
-
-@lru_cache(maxsize=2)
-def _decoded(size: int) -> np.ndarray:
-    """Linear light, float32, of every sRGB code of that many bytes."""
-    count = 256**size
-    return decode(np.arange(count) / (count - 1)).astype(np.float32)
-
-
-def _dithered(codes: np.ndarray) -> np.ndarray:
-    """Codes [rows, width, channels] in 0..255 as uint8, with noise of one code that keeps every mean."""
-    rows, width = codes.shape[:2]
-    return np.clip(codes + _noise(width)[:rows], 0, 255).astype(np.uint8)
-
-
-@lru_cache(maxsize=2)
-def _noise(width: int) -> np.ndarray:
-    """In 0..1 [_BAND, width, 1], float32; the same in every picture, so that a held shot stays still."""
-    return np.random.Generator(np.random.SFC64(1)).random((_BAND, width, 1), dtype=np.float32)
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------

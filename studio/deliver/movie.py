@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from ..errors import MachineError, SceneError
 from ..files import atomic
+from ..film.bands import Bands
 from ..spec import Record, Size
 from . import animation, colour, encoder
 from .loop import unclosed
-from .pictures import checked
 from .presets import PRESETS, Preset, Word
 from .probe import Animation, Media, differences, ends, probe
+from .wants import Wants
 
-VERSION = 2  # raise it when the same frames are to be encoded differently
+VERSION = 3  # raise it when the same frames are to be encoded differently
+_CLEAR = ("prores-4444", "vp9-alpha")
 _LAYOUTS = {(8, False): "rgb24", (8, True): "rgba", (16, False): "rgb48le", (16, True): "rgba64le"}
 
 
@@ -36,26 +39,32 @@ class Movie(Record):
     prores-4444: the same with alpha and all of its colour. ffv1: exactly the frames, RGB in 16 bits, for the vault.
     vp9-alpha: with alpha, for web pages. gif, webp: animated pictures that loop without end; webp with alpha.
     loop: the last frame must lead into the first one; a movie whose last frame does not is refused.
+    alpha: of prores-4444, vp9-alpha and webp: nothing stands behind the surface. The first two have it unless it is
+    false.
     """
 
     kind: Literal["movie"] = "movie"
     preset: Word = "h264-web"
     loop: bool = False
+    alpha: bool | None = None
 
     @property
     def piece(self) -> str:
         """Suffix of a piece."""
         return self._preset.piece or self._preset.suffix
 
-    @property
-    def bits(self) -> int:
-        """Of a channel of the frames it can make use of: 8 or 16."""
-        return 8 if self._preset.bits == 8 else 16
+    @model_validator(mode="after")
+    def _can_be_clear(self):
+        if self.alpha and not self._preset.alpha:
+            can = ", ".join(word for word, preset in PRESETS.items() if preset.alpha)
+            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {can}")
+        return self
 
     @property
-    def alpha(self) -> bool:
-        """Whether it keeps the alpha of its frames."""
-        return self._preset.alpha
+    def wants(self) -> Wants:
+        """What its pictures are."""
+        clear = self.preset in _CLEAR if self.alpha is None else self.alpha
+        return Wants(8 if self._preset.bits == 8 else 16, clear)
 
     @property
     def encoders(self) -> frozenset[str]:
@@ -88,14 +97,21 @@ class Movie(Record):
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of a piece depend on besides its frames, size and rate: for its key."""
-        return {"kind": self.kind, "preset": self.preset, "version": VERSION, "ffmpeg": encoder.version()}
+        return {
+            "kind": self.kind,
+            "preset": self.preset,
+            "alpha": self.wants.alpha,
+            "version": VERSION,
+            "ffmpeg": encoder.version(),
+        }
 
-    def segment(self, frames: Iterable[np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0) -> int:
-        """Encodes frames, sRGB in uint8 or uint16 [height, width, 3 or 4], as one piece; returns their number.
+    def segment(
+        self, frames: Iterable[Bands | np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0
+    ) -> int:
+        """Encodes pictures of the kind it `wants` as one piece; returns their number.
 
-        Where the movie has no alpha they stand before black. first: number of the first one in the film; a piece of
-        movie is the same wherever it stands. Raises MachineError in ffmpeg's own words; an exception from `frames`
-        passes through. Neither leaves a file.
+        first: number of the first one in the film; a piece of movie is the same wherever it stands. Raises MachineError
+        in ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
         """
         import ffmpeg
 
@@ -103,22 +119,18 @@ class Movie(Record):
 
         def pixels() -> Iterator[memoryview]:
             nonlocal count
-            for frame in checked(frames, size):
-                yield self._reduced(frame).data
+            for frame in self.wants.checked(frames, size):
+                whole = frame.picture.whole()
+                yield np.ascontiguousarray(colour.alphaed(whole) if self._preset.alpha else whole).data
                 count += 1
 
         with atomic(path) as beside:
-            layout = _LAYOUTS[self.bits, self.alpha]
+            layout = _LAYOUTS[self.wants.bits, self._preset.alpha]
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
             encoder.run(source.output(str(beside), **self._preset.arguments(fps)), pixels())
             if count == 0:
                 raise ValueError(f"{path}: a piece of no frames")
         return count
-
-    def _reduced(self, frame: np.ndarray) -> np.ndarray:
-        """The frame with the channels and bits that this movie makes use of."""
-        held = colour.eight(frame) if self.bits == 8 else colour.sixteen(frame)
-        return np.ascontiguousarray(colour.alphaed(held) if self.alpha else colour.opaque(held))
 
     def join(
         self,

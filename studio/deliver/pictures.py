@@ -1,35 +1,74 @@
-"""Picture files: how frames become PNG, TIFF, JPEG and EXR, and what such a file really holds, read back from it.
+"""Picture files: how pictures become PNG, TIFF, JPEG and EXR, and what such a file really holds, read back from it.
 
-A format writes one frame, adds the provenance to a file that is finished otherwise, and examines what was written.
+A format writes one picture, band by band where it can; copies a file with the provenance in it; and examines what was
+written, without reading the pixels into memory.
 """
 
 import json
+import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from ..errors import MachineError
-from ..spec import Size
-from . import colour
+from ..film.bands import Bands
+from ..spec import Record, Size
+from . import colour, png
 from .colour import Profile
 from .probe import differences
+from .wants import Layer, Layered, Wants
 
 Word = Literal["png", "png16", "tiff16", "jpg", "exr", "dcp-source"]
-LEVEL = 4  # of zlib: level 6 takes three times as long for 7 to 16 % fewer bytes
-_INCH = 0.0254  # metres
 
 
-class Finish(NamedTuple):
-    """How pictures are written: as which format, in which colours, for how many pixels to an inch of paper."""
+class Finish(Record):
+    """How pictures are written: what sequences and stills have in common, who say what it means."""
 
-    format: Word
+    format: Word = "png"
     profile: Profile = "srgb"
-    dpi: int | None = None
+    dpi: Annotated[int, Field(ge=1, le=65535)] | None = None
+    alpha: bool = False
+    layers: tuple[Layer, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_written(self):
+        if self.alpha and not FORMATS[self.format].alpha:
+            able = ", ".join(word for word, form in FORMATS.items() if form.alpha)
+            raise ValueError(f"{self.format} has no alpha; take one of {able}")
+        if self.layers and self.format != "exr":
+            raise ValueError(f"{self.format} has no layers; take `format: exr`")
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError("a layer is named twice; name it once")
+        if self.format == "dcp-source" and self.profile != "srgb":
+            raise ValueError(f"dcp-source is in X'Y'Z', and not in {self.profile}; leave out `profile`")
+        return self
+
+    @property
+    def wants(self) -> Wants:
+        """What pictures it is made of. Codes that are converted have 16 bits, for the steps of 8 would show."""
+        bits = FORMATS[self.format].bits if self.profile == "srgb" else 16
+        return Wants(None if self.format == "exr" else bits, self.alpha, self.layers)
+
+    @property
+    def suffix(self) -> str:
+        """Of a file's name."""
+        return FORMATS[self.format].suffix
+
+    @property
+    def words(self) -> list[str]:
+        """What tells it in a file's name from another of the same format."""
+        colours = [] if self.profile == "srgb" else [self.profile]
+        return [*colours, *(["alpha"] if self.alpha else []), *(["layers"] if self.layers else [])]
+
+    def identity(self) -> dict[str, Any]:
+        """What the bytes of a file depend on besides its picture: for its key."""
+        return {name: getattr(self, name) for name in Finish.model_fields}
 
 
 @dataclass(frozen=True)
@@ -41,47 +80,34 @@ class Picture:
     channels: int
     profile: Profile | None
     dpi: int | None
+    layers: tuple[Layer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of picture file. write: (path, frame, finish); inscribe: (path, provenance as ASCII); examine: path.
+    """A kind of picture file.
 
-    bits: what a channel can hold. alpha: whether there can be one. tagged: whether a profile says what the codes mean.
+    write: (path, picture, finish). inscribe: (file, its copy with the provenance, the provenance as ASCII). bits: what
+    a channel can hold. alpha: whether there can be one. tagged: whether a profile says what the codes mean.
     """
 
     suffix: str
     bits: int
     alpha: bool
     tagged: bool
-    write: Callable[[Path, np.ndarray, Finish], None]
-    inscribe: Callable[[Path, str], None]
+    write: Callable[[Path, Layered, Finish], None]
+    inscribe: Callable[[Path, Path, str], None]
     examine: Callable[[Path], Picture]
 
 
-def checked(frames: Iterable[np.ndarray], size: Size, *, half: bool = False) -> Iterator[np.ndarray]:
-    """The same frames, contiguous: uint8 or uint16 [height, width, 3 or 4]; half: or float16 linear light.
-
-    Raises ValueError at another one: it would shear.
-    """
-    kinds = (np.uint8, np.uint16, np.float16) if half else (np.uint8, np.uint16)
-    for frame in frames:
-        if frame.shape not in ((*size[::-1], 3), (*size[::-1], 4)) or frame.dtype not in kinds:
-            raise ValueError(
-                f"a frame of {frame.dtype} {frame.shape}; expected uint8 or uint16 "
-                f"({size.height}, {size.width}, 3 or 4)"
-            )
-        yield np.ascontiguousarray(frame)
+def write(path: Path, picture: Layered, finish: Finish) -> None:
+    """The picture, of what `finish` wants, as a file. Same picture, same bytes."""
+    FORMATS[finish.format].write(path, picture, finish)
 
 
-def write(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    """The frame as a picture file. Same frame, same bytes."""
-    FORMATS[finish.format].write(path, frame, finish)
-
-
-def inscribe(path: Path, finish: Finish, provenance: Mapping[str, Any]) -> None:
-    """Adds the provenance to a picture file, as JSON in the comment of its format; the pixels stay as they are."""
-    FORMATS[finish.format].inscribe(path, json.dumps(provenance, sort_keys=True, default=str))
+def inscribe(source: Path, target: Path, finish: Finish, provenance: Mapping[str, Any]) -> None:
+    """Copies a picture file, with the provenance as JSON in the comment of its format; the pixels stay as they are."""
+    FORMATS[finish.format].inscribe(source, target, json.dumps(provenance, sort_keys=True, default=str))
 
 
 def verified(path: Path, finish: Finish, size: Size) -> Picture:
@@ -89,153 +115,114 @@ def verified(path: Path, finish: Finish, size: Size) -> Picture:
     form = FORMATS[finish.format]
     try:
         found = form.examine(path)
-    except (OSError, ValueError, LookupError, struct.error, zlib.error, RuntimeError) as error:
+    except (OSError, ValueError, LookupError, struct.error, zlib.error) as error:
         raise MachineError(f"{path}: is no whole picture of {size} ({error}); remove it and run again") from error
-    channels = found.channels if form.alpha and found.channels == 4 else 3
-    wanted = Picture(size, form.bits, channels, finish.profile if form.tagged else None, finish.dpi)
+    profile, layers = finish.profile if form.tagged else None, tuple(sorted(finish.layers))
+    wanted = Picture(size, form.bits, 4 if finish.alpha else 3, profile, finish.dpi, layers)
     if wrong := differences(found, wanted):
         raise MachineError(f"{path}: is no whole picture of {size} ({wrong}); remove it and run again")
     return found
 
 
+def _grouped(bands: Bands) -> Iterator[np.ndarray]:
+    """The same rows in arrays of `colour.BAND` each: however a picture comes, it is written as the same bytes."""
+    height, *row = bands.shape
+    top = held = 0
+    group = np.empty((min(colour.BAND, height), *row), bands.dtype)
+    for band in bands:
+        while len(band):
+            part = band[: len(group) - held]
+            group[held : held + len(part)] = part
+            held, band = held + len(part), band[len(part) :]
+            if held == len(group):
+                yield group
+                top, held = top + held, 0
+                group = np.empty((min(colour.BAND, height - top), *row), bands.dtype)
+
+
+def _codes(picture: Bands, finish: Finish) -> Bands:
+    """The picture in the finish's colours and bits."""
+    bits = FORMATS[finish.format].bits
+
+    def make() -> Iterator[np.ndarray]:
+        for band in _grouped(picture):
+            codes = colour.converted(band, finish.profile)
+            yield colour.eight(codes) if bits == 8 else codes
+
+    return Bands(picture.shape, np.dtype(f"u{bits // 8}"), make)
+
+
 # --- PNG -------------------------------------------------------------------------------------------------------------
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER = 33  # the signature and the IHDR chunk, which comes first
 
-
-def _png(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    _pillow(path, colour.eight(colour.converted(frame, finish.profile)), finish, compress_level=LEVEL)
-
-
-def _pillow(path: Path, picture: np.ndarray, finish: Finish, **options: Any) -> None:
-    import imageio.v3 as iio
-
-    if finish.dpi is not None:
-        options["dpi"] = (finish.dpi, finish.dpi)
-    iio.imwrite(path, picture, plugin="pillow", icc_profile=colour.icc(finish.profile), **options)
-
-
-def _png16(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    """By hand, a band of rows at a time: Pillow has no pictures of three channels of 16 bits."""
-    picture = colour.sixteen(colour.converted(frame, finish.profile))
-    height, width, channels = picture.shape
-    packer = zlib.compressobj(LEVEL)
-    with open(path, "wb") as file:
-        file.write(_SIGNATURE)
-        file.write(_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)))
-        file.write(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(colour.icc(finish.profile))))
-        if finish.dpi is not None:
-            file.write(_chunk(b"pHYs", struct.pack(">IIB", *2 * [round(finish.dpi / _INCH)], 1)))
-        for band in _filtered(picture):
-            file.write(_chunk(b"IDAT", packer.compress(band.data)))
-        file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
-
-
-def _filtered(picture: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows as PNG's filter leaves them, in bands of bytes: each less its left neighbours, or less the row above.
-
-    Of the two, a row takes the one whose bytes, read as signed, have the smaller sum: that one packs better.
-    """
-    height, width, channels = picture.shape
-    step, above = 2 * channels, np.zeros((1, 2 * channels * width), np.uint8)
-    for top in range(0, height, 256):
-        rows = picture[top : top + 256].astype(">u2").view(np.uint8).reshape(-1, step * width)
-        left = rows.copy()
-        left[:, step:] -= rows[:, :-step]
-        up = rows - np.concatenate([above, rows[:-1]])
-        above = rows[-1:]
-        choice = (_weight(up) < _weight(left))[:, None]
-        yield np.concatenate([np.where(choice, 2, 1).astype(np.uint8), np.where(choice, up, left)], axis=1)
-
-
-def _weight(rows: np.ndarray) -> np.ndarray:
-    return np.minimum(rows, 0 - rows).sum(axis=1, dtype=np.int64)
-
-
-def _png_inscribe(path: Path, text: str) -> None:
-    picture = path.read_bytes()
-    path.write_bytes(picture[:_HEADER] + _chunk(b"tEXt", b"provenance\0" + text.encode("ascii")) + picture[_HEADER:])
+def _png(path: Path, shown: Layered, finish: Finish) -> None:
+    png.write(path, _codes(shown.picture, finish), colour.icc(finish.profile), finish.dpi)
 
 
 def _png_examine(path: Path) -> Picture:
-    chunks = dict(_chunks(path.read_bytes()))
-    if b"IEND" not in chunks:
-        raise ValueError("cut off")
-    width, height, bits, kind = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    dpi = round(struct.unpack(">I", chunks[b"pHYs"][:4])[0] * _INCH) if b"pHYs" in chunks else None
-    profile = zlib.decompress(chunks[b"iCCP"].partition(b"\0")[2][1:]) if b"iCCP" in chunks else None
-    return Picture(Size(width, height), bits, {2: 3, 6: 4}[kind], colour.icc_name(profile), dpi)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    """Length, name, data, and the CRC-32 of name and data."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def _chunks(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and data of every chunk. Raises ValueError at one whose sum is wrong."""
-    place = len(_SIGNATURE)
-    while place < len(picture):
-        length = int.from_bytes(picture[place : place + 4], "big")
-        whole = picture[place : place + 12 + length]
-        name, data = whole[4:8], whole[8:-4]
-        if whole != _chunk(name, data):
-            raise ValueError("cut off, or changed")
-        yield name, data
-        place += len(whole)
+    width, height, bits, channels, profile, dpi = png.examine(path)
+    return Picture(Size(width, height), bits, channels, colour.icc_name(profile), dpi)
 
 
 # --- JPEG ------------------------------------------------------------------------------------------------------------
 
 
-def _jpg(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    picture = colour.eight(colour.converted(colour.opaque(frame), finish.profile))
-    _pillow(path, picture, finish, quality=95, subsampling=0)
+def _jpg(path: Path, shown: Layered, finish: Finish) -> None:
+    import imageio.v3 as iio
+
+    dpi = {} if finish.dpi is None else {"dpi": (finish.dpi, finish.dpi)}
+    about = {"icc_profile": colour.icc(finish.profile), "quality": 95, "subsampling": 0} | dpi
+    iio.imwrite(path, _codes(shown.picture, finish).whole(), plugin="pillow", **about)
 
 
-def _jpg_inscribe(path: Path, text: str) -> None:
+def _jpg_inscribe(source: Path, target: Path, text: str) -> None:
     """In comment segments after the first one, which is JFIF's own; each holds at most 65533 bytes."""
-    picture, data = path.read_bytes(), text.encode("ascii")
-    place = 4 + int.from_bytes(picture[4:6], "big")
+    data = text.encode("ascii")
     parts = [data[i : i + 65533] for i in range(0, len(data), 65533)]
-    comment = b"".join(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
-    path.write_bytes(picture[:place] + comment + picture[place:])
+    with open(source, "rb") as old, open(target, "wb") as new:
+        head = old.read(6)
+        new.write(head + old.read(int.from_bytes(head[4:6], "big") - 2))
+        new.writelines(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
+        shutil.copyfileobj(old, new, 1 << 20)
 
 
 def _jpg_examine(path: Path) -> Picture:
-    picture = path.read_bytes()
-    if not picture.endswith(b"\xff\xd9"):
-        raise ValueError("cut off")
-    segments = dict(_segments(picture))
+    with open(path, "rb") as file:
+        file.seek(-2, 2)
+        if file.read() != b"\xff\xd9":
+            raise ValueError("cut off")
+        segments = dict(_segments(file))
     bits, height, width, channels = struct.unpack(">BHHB", segments[0xC0][:6])
     unit, density = struct.unpack(">BH", segments[0xE0][7:10])
     profile = colour.icc_name(segments[0xE2].removeprefix(b"ICC_PROFILE\0\1\1"))
     return Picture(Size(width, height), bits, channels, profile, density if unit == 1 else None)
 
 
-def _segments(picture: bytes) -> Iterator[tuple[int, bytes]]:
+def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Marker and data of every segment of a JPEG before its pixels."""
-    place, marker = 2, 0
+    file.seek(2)
+    marker = 0
     while marker != 0xDA:
-        marker, length = struct.unpack(">xBH", picture[place : place + 4])
-        yield marker, picture[place + 4 : place + 2 + length]
-        place += 2 + length
+        marker, length = struct.unpack(">xBH", file.read(4))
+        yield marker, file.read(length - 2)
 
 
 # --- TIFF ------------------------------------------------------------------------------------------------------------
 
-
-def _tiff16(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    picture = colour.sixteen(colour.converted(frame, finish.profile))
-    _tiff(path, picture, finish.dpi, iccprofile=colour.icc(finish.profile))
+_CLASSIC = 2**32 - 2**25  # bytes of pixels; a file of more needs places of 64 bits, as BigTIFF has them
 
 
-def _dcp(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    _tiff(path, colour.projected(colour.opaque(frame)), finish.dpi)
+def _tiff16(path: Path, shown: Layered, finish: Finish) -> None:
+    _tiff(path, _codes(shown.picture, finish), finish.dpi, iccprofile=colour.icc(finish.profile))
 
 
-def _tiff(path: Path, picture: np.ndarray, dpi: int | None, **tags: Any) -> None:
+def _dcp(path: Path, shown: Layered, finish: Finish) -> None:
+    picture = shown.picture
+    projected = Bands(picture.shape, np.dtype(np.uint16), lambda: map(colour.projected, _grouped(picture)))
+    _tiff(path, projected, finish.dpi)
+
+
+def _tiff(path: Path, picture: Bands, dpi: int | None, **tags: Any) -> None:
     """Uncompressed: every grading room, printer and DCP maker reads that, and nothing else is read as fast."""
     import tifffile
 
@@ -243,14 +230,18 @@ def _tiff(path: Path, picture: np.ndarray, dpi: int | None, **tags: Any) -> None
         tags |= {"resolution": (dpi, dpi), "resolutionunit": "inch"}
     if picture.shape[2] == 4:
         tags["extrasamples"] = ["unassalpha"]
-    about = {"description": "no provenance", "software": "studio", "metadata": None}
-    tifffile.imwrite(path, picture, byteorder="<", photometric="rgb", **about, **tags)
+    about = {"description": "no provenance", "software": "studio", "metadata": None, "photometric": "rgb"}
+    big = np.prod(picture.shape, dtype=np.int64) * picture.dtype.itemsize > _CLASSIC
+    with tifffile.TiffWriter(path, byteorder="<", bigtiff=big) as file:
+        strips = (band.astype("<u2", copy=False).tobytes() for band in picture)
+        file.write(strips, shape=picture.shape, dtype=picture.dtype, rowsperstrip=colour.BAND, **about, **tags)
 
 
-def _tiff_inscribe(path: Path, text: str) -> None:
+def _tiff_inscribe(source: Path, target: Path, text: str) -> None:
     import tifffile
 
-    tifffile.tiffcomment(path, text)
+    shutil.copyfile(source, target)
+    tifffile.tiffcomment(target, text)
 
 
 def _tiff_examine(path: Path) -> Picture:
@@ -268,13 +259,21 @@ def _tiff_examine(path: Path) -> Picture:
 # --- EXR -------------------------------------------------------------------------------------------------------------
 
 _MAGIC = 8  # bytes that say it is an EXR, and of which version
+_LETTERS: dict[Layer, str] = {
+    "depth": "Z",
+    "normal": "XYZ",
+    "position": "XYZ",
+    "loss": "Y",
+    "convexity": "Y",
+    "mask": "Y",
+}
+"""Channels of a layer, as in `normal.X`."""
 
 
-def _exr(path: Path, frame: np.ndarray, finish: Finish) -> None:
-    """Linear light in half floats; from codes, decoded, with alpha multiplied in as EXR has it."""
+def _exr(path: Path, shown: Layered, finish: Finish) -> None:
+    """Linear light in half floats, with alpha multiplied in as EXR has it, and the layers in channels of their own."""
     import OpenEXR
 
-    shone = frame if frame.dtype == np.float16 else colour.shone(frame)
     space = colour.SPACES[finish.profile]
     header = {
         "compression": OpenEXR.ZIP_COMPRESSION,
@@ -282,41 +281,85 @@ def _exr(path: Path, frame: np.ndarray, finish: Finish) -> None:
         "chromaticities": (*(number for xy in space.primaries for number in xy), *colour.D65),
         **({} if finish.dpi is None else {"xDensity": float(finish.dpi)}),
     }
-    channels = {"RGBA"[: frame.shape[2]]: colour.relit(shone, finish.profile)}
+    picture = shown.picture
+    lit = Bands(picture.shape, picture.dtype, lambda: (colour.relit(b, finish.profile) for b in _grouped(picture)))
+    channels = {"RGBA"[: picture.shape[2]]: lit.whole()}
+    for name, values in shown.layers.items():
+        for index, letter in enumerate(_LETTERS[name]):
+            channels[f"{name}.{letter}"] = np.ascontiguousarray(values[..., index])  # the library knows no strides
     with OpenEXR.File(header, channels) as file:
         file.write(str(path))
 
 
-def _exr_inscribe(path: Path, text: str) -> None:
+def _exr_inscribe(source: Path, target: Path, text: str) -> None:
     """As the first attribute of the header; the table behind it, of where the pixels are, moves with them."""
-    picture = path.read_bytes()
-    end = _MAGIC
-    while picture[end]:  # name, type, size, value, until an empty name
-        start = picture.index(b"\0", picture.index(b"\0", end) + 1) + 1
-        end = start + 4 + int.from_bytes(picture[start : start + 4], "little")
-    table = end + 1
-    pixels = int.from_bytes(picture[table : table + 8], "little")
     comment = b"comments\0string\0" + struct.pack("<I", len(text)) + text.encode("ascii")
-    places = np.frombuffer(picture[table:pixels], "<u8") + np.uint64(len(comment))
-    path.write_bytes(picture[:_MAGIC] + comment + picture[_MAGIC:table] + places.tobytes() + picture[pixels:])
+    with open(source, "rb") as old, open(target, "wb") as new:
+        _exr_header(old)
+        table, places = old.tell(), _exr_places(old)
+        old.seek(0)
+        new.write(old.read(_MAGIC) + comment + old.read(table - _MAGIC))
+        new.write((places + np.uint64(len(comment))).tobytes())
+        old.seek(places.nbytes, 1)
+        shutil.copyfileobj(old, new, 1 << 20)
+
+
+def _exr_header(file: BinaryIO) -> dict[bytes, bytes]:
+    """Values of the header's attributes; leaves the file at the table behind it."""
+    file.seek(_MAGIC)
+    attributes = {}
+    while name := _word(file):  # name, type, size, value, until an empty name
+        _word(file)
+        attributes[name] = file.read(int.from_bytes(file.read(4), "little"))
+    return attributes
+
+
+def _exr_places(file: BinaryIO) -> np.ndarray:
+    """Reads the table: where in the file its blocks of rows lie, in order. The first begins where the table ends."""
+    table, first = file.tell(), file.read(8)
+    length = int.from_bytes(first, "little") - table
+    return np.frombuffer(first + file.read(length - 8), "<u8")
+
+
+def _word(file: BinaryIO) -> bytes:
+    word = b""
+    while (letter := file.read(1)) != b"\0":
+        if not letter:
+            raise ValueError("cut off")
+        word += letter
+    return word
+
+
+def _exr_channels(data: bytes) -> Iterator[tuple[str, int]]:
+    """Name and bits of every channel: a name, its end, and 16 bytes of which the first says what kind of number."""
+    place = 0
+    while data[place]:
+        end = data.index(b"\0", place)
+        yield data[place:end].decode("ascii"), {1: 16, 2: 32}[data[end + 1]]
+        place = end + 17
 
 
 def _exr_examine(path: Path) -> Picture:
-    import OpenEXR
-
-    with OpenEXR.File(str(path)) as file:
-        [(name, channel)] = file.channels().items()
-        height, width = channel.pixels.shape[:2]
-        header = file.header()
-        stated = np.reshape(header["chromaticities"][:6], (3, 2))
-        profile = next((word for word, space in colour.SPACES.items() if np.allclose(stated, space.primaries)), None)
-        dpi = round(header["xDensity"]) if "xDensity" in header else None
-        return Picture(Size(width, height), 8 * channel.pixels.itemsize, len(name), profile, dpi)
+    with open(path, "rb") as file:
+        header = _exr_header(file)
+        last = int(_exr_places(file)[-1])
+        file.seek(last + 4)
+        if last + 8 + int.from_bytes(file.read(4), "little") != path.stat().st_size:
+            raise ValueError("cut off")
+    channels = dict(_exr_channels(header[b"channels"]))
+    [bits] = {bits for name, bits in channels.items() if "." not in name}
+    left, top, right, bottom = struct.unpack("<4i", header[b"dataWindow"])
+    stated = np.frombuffer(header[b"chromaticities"], "<f4")[:6].reshape(3, 2)
+    profile = next((word for word, space in colour.SPACES.items() if np.allclose(stated, space.primaries)), None)
+    dpi = round(struct.unpack("<f", header[b"xDensity"])[0]) if b"xDensity" in header else None
+    layers = {name.partition(".")[0] for name in channels if "." in name}
+    own = sum("." not in name for name in channels)
+    return Picture(Size(right - left + 1, bottom - top + 1), bits, own, profile, dpi, tuple(sorted(layers)))
 
 
 FORMATS: dict[Word, Format] = {
-    "png": Format(".png", 8, True, True, _png, _png_inscribe, _png_examine),
-    "png16": Format(".png", 16, True, True, _png16, _png_inscribe, _png_examine),
+    "png": Format(".png", 8, True, True, _png, png.inscribe, _png_examine),
+    "png16": Format(".png", 16, True, True, _png, png.inscribe, _png_examine),
     "tiff16": Format(".tif", 16, True, True, _tiff16, _tiff_inscribe, _tiff_examine),
     "jpg": Format(".jpg", 8, False, True, _jpg, _jpg_inscribe, _jpg_examine),
     "exr": Format(".exr", 16, True, True, _exr, _exr_inscribe, _exr_examine),

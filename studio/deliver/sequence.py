@@ -1,22 +1,21 @@
 """Image sequences: a folder of numbered pictures, exactly the frames that were drawn."""
 
-import shutil
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Listed
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from ..errors import MachineError
 from ..files import atomic
-from ..spec import Record, Size
-from .colour import Profile
-from .pictures import FORMATS, Finish, checked, inscribe, verified, write
+from ..film.bands import Bands
+from ..spec import Size
+from .pictures import Finish, inscribe, verified, write
+from .wants import Layered
 
-VERSION = 2
+VERSION = 3
 CINEMA = {
     size: rates
     for rates, sizes in {
@@ -28,45 +27,24 @@ CINEMA = {
 """Frames a second, by size: 2K and 4K, each flat, scope and full (SMPTE 428-1, 429-2)."""
 
 
-class Sequence(Record):
+class Sequence(Finish):
     """A folder of `frame-000000.png`, numbered as the film's frames; for grading, editing and projection elsewhere.
 
-    format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats; dcp-source, X'Y'Z' in TIFF files of
-    16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to and tagged with. dpi:
-    pixels to an inch of paper.
+    format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade; dcp-source,
+    X'Y'Z' in TIFF files of 16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to
+    and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the background. layers: of an exr, for
+    compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the marker, 3 the wall of a
+    plinth and 4 the ground.
     """
 
     kind: Literal["sequence"] = "sequence"
     format: Literal["png", "png16", "tiff16", "exr", "dcp-source"] = "png"
-    profile: Profile = "srgb"
-    dpi: Annotated[int, Field(ge=1, le=65535)] | None = None
 
     piece: ClassVar[str] = ".frames"
 
-    @model_validator(mode="after")
-    def _one_space(self):
-        if self.format == "dcp-source" and self.profile != "srgb":
-            raise ValueError(f"dcp-source is in X'Y'Z', and not in {self.profile}; leave out `profile`")
-        return self
-
-    @property
-    def finish(self) -> Finish:
-        return Finish(self.format, self.profile, self.dpi)
-
-    @property
-    def bits(self) -> int:
-        """Of a channel of the frames it can make use of: 8 or 16."""
-        return FORMATS[self.format].bits
-
-    @property
-    def alpha(self) -> bool:
-        """Whether it keeps the alpha of its frames."""
-        return FORMATS[self.format].alpha
-
     def file(self, stem: str) -> str:
         """Name of the finished folder of a scene."""
-        words = ["frames" if self.format == "png" else self.format, *([] if self.profile == "srgb" else [self.profile])]
-        return "-".join([stem, *words])
+        return "-".join([stem, "frames" if self.format == "png" else self.format, *self.words])
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
@@ -80,19 +58,20 @@ class Sequence(Record):
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of a piece depend on besides its frames: for its key."""
-        return {"kind": self.kind, "version": VERSION, **self.finish._asdict()}
+        return {"kind": self.kind, "version": VERSION, **super().identity()}
 
-    def segment(self, frames: Iterable[np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0) -> int:
-        """Writes frames as a folder that is one piece; returns their number.
+    def segment(
+        self, frames: Iterable[Bands | np.ndarray | Layered], path: Path, size: Size, fps: Fraction, first: int = 0
+    ) -> int:
+        """Writes frames, as the sequence wants them, as a folder that is one piece; returns their number.
 
-        frames: sRGB in uint8 or uint16 [height, width, 3 or 4]; for exr also linear light in float16.
         first: number of the first one in the film. An exception from `frames` passes through and leaves no folder.
         """
         count = 0
         with atomic(path) as beside:
             beside.mkdir()
-            for count, frame in enumerate(checked(frames, size, half=self.format == "exr"), start=1):
-                write(beside / self._name(first + count - 1), frame, self.finish)
+            for count, frame in enumerate(self.wants.checked(frames, size), start=1):
+                write(beside / self._name(first + count - 1), frame, self)
             if count == 0:
                 raise ValueError(f"{path}: a piece of no frames")
         return count
@@ -102,25 +81,18 @@ class Sequence(Record):
     ) -> None:
         """Gathers the pieces' pictures in one folder, each with the provenance in it.
 
-        Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all alike.
+        Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all whole.
         """
         found = sorted((picture for piece in pieces for picture in Path(piece).iterdir()), key=lambda p: p.name)
         self._consecutive(path, [picture.name for picture in found], frames)
         with atomic(path) as beside:
             beside.mkdir()
-            kinds = {self._gathered(picture, beside / picture.name, size, provenance) for picture in found}
-            if len(kinds) != 1:
-                raise MachineError(f"{path}: not kept: some of its pictures have alpha, and some have none")
-
-    def _gathered(self, picture: Path, target: Path, size: Size, provenance: Mapping[str, Any]) -> int:
-        """Copies a picture, with the provenance; the number of its channels."""
-        channels = verified(picture, self.finish, size).channels
-        shutil.copyfile(picture, target)
-        inscribe(target, self.finish, provenance)
-        return channels
+            for picture in found:
+                verified(picture, self, size)
+                inscribe(picture, beside / picture.name, self, provenance)
 
     def _name(self, number: int) -> str:
-        return f"frame-{number:06d}{FORMATS[self.format].suffix}"
+        return f"frame-{number:06d}{self.suffix}"
 
     def _consecutive(self, path: Path, names: list[str], frames: int) -> None:
         first = int(names[0][6:].partition(".")[0]) if names else 0

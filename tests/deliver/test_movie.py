@@ -28,7 +28,7 @@ MOVIE = Movie()
 
 def frames(start: int, stop: int, size: Size = SIZE):
     """A slope that drifts by two pixels a frame, with grain that is a function of the frame's number."""
-    y, x = np.mgrid[0:size.height, 0:size.width]
+    y, x = np.mgrid[0 : size.height, 0 : size.width]
     for n in range(start, stop):
         slope = 60 + 50 * np.sin((x + 2 * n) / 17) * np.cos(y / 23)
         grain = np.random.default_rng(n).normal(0, 3, slope.shape)
@@ -72,15 +72,18 @@ def planes(path: Path):
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """Puts a shell script in ffmpeg's place."""
+
     def place(script: str) -> None:
         path = tmp_path / "fake-ffmpeg"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("STUDIO_FFMPEG", str(path))
+
     return place
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
+
 
 def test_a_movie_says_what_it_is(tmp_path):
     path, _ = made(tmp_path, 10, 24, provenance={"scene": "first light", "seed": 3})
@@ -107,7 +110,7 @@ def test_a_long_provenance_with_quotes_and_line_breaks_comes_back_unchanged(tmp_
 
 
 def test_joined_pieces_decode_to_the_very_pictures_of_the_pieces(tmp_path):
-    path, pieces = made(tmp_path, 9, 10, 31)           # one piece of a single frame
+    path, pieces = made(tmp_path, 9, 10, 31)  # one piece of a single frame
     assert decoded(path) == [picture for piece in pieces for picture in decoded(piece)]
     assert len(set(decoded(path))) == 31
 
@@ -143,8 +146,16 @@ def test_pieces_are_found_in_folders_with_quotes_and_spaces_in_their_name(tmp_pa
 
 # --- the picture -----------------------------------------------------------------------------------------------------
 
-PATCHES = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (20, 14, 30),
-           (255, 138, 43)]
+PATCHES = [
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+    (0, 0, 0),
+    (128, 128, 128),
+    (20, 14, 30),
+    (255, 138, 43),
+]
 
 
 def test_colours_come_back_within_three_codes(tmp_path):
@@ -172,6 +183,7 @@ def test_chroma_stands_on_the_left_pixel_of_each_pair(tmp_path):
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
+
 def test_an_odd_size_is_a_mistake_that_names_the_nearest_even_one():
     assert "1920x1082" in MOVIE.mistake(Size(1919, 1081))
     assert MOVIE.mistake(Size(1920, 1080)) is None
@@ -195,6 +207,7 @@ def test_a_piece_of_no_frames_is_refused(tmp_path):
 
 
 # --- joining what is not whole ---------------------------------------------------------------------------------------
+
 
 def test_a_movie_with_a_frame_too_few_is_not_kept(tmp_path):
     _, pieces = made(tmp_path, 4, 8)
@@ -227,6 +240,7 @@ def test_a_file_that_is_no_movie_cannot_be_probed(tmp_path):
 
 # --- when something dies ---------------------------------------------------------------------------------------------
 
+
 class _Watched:
     """Remembers the processes that were started."""
 
@@ -238,6 +252,7 @@ class _Watched:
             self.processes.append(start(*arguments, **keywords))
             self.keywords = keywords
             return self.processes[-1]
+
         monkeypatch.setattr(encoder.subprocess, "Popen", remember)
 
 
@@ -302,7 +317,7 @@ def test_an_ffmpeg_that_talks_a_lot_does_not_stall(tmp_path, fake):
 
 @pytest.mark.parametrize("lack", ["Unknown encoder 'libx264'", "No such filter: 'zscale'"])
 def test_an_ffmpeg_without_the_encoder_or_a_filter_is_an_error_with_a_way_out(tmp_path, fake, lack):
-    fake(f"echo \"{lack}\" >&2; exit 8")
+    fake(f'echo "{lack}" >&2; exit 8')
     with pytest.raises(MachineError, match="STUDIO_FFMPEG"):
         MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 
@@ -329,6 +344,7 @@ def test_a_disk_that_fills_up_under_ffmpeg_is_an_error_that_names_the_file(tmp_p
 
 
 # --- the program -----------------------------------------------------------------------------------------------------
+
 
 def test_the_bundled_ffmpeg_has_the_encoder_and_a_version():
     assert "libx264" in encoder.encoders()

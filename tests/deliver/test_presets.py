@@ -9,12 +9,14 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from studio.deliver import encoder
 from studio.deliver.movie import Movie
 from studio.deliver.presets import PRESETS
 from studio.deliver.probe import Animation, animation, probe
+from studio.deliver.wants import Wants
 from studio.errors import MachineError
 from studio.spec import Size
 
@@ -22,7 +24,6 @@ SIZE = Size(256, 128)
 FPS = Fraction(24)
 STREAMS = [name for name in PRESETS if name not in ("gif", "webp")]
 YUV = [name for name in STREAMS if name != "ffv1"]
-ALPHA = [name for name in PRESETS if PRESETS[name].alpha]
 
 
 def frames(start: int, stop: int, size: Size = SIZE):
@@ -33,10 +34,21 @@ def frames(start: int, stop: int, size: Size = SIZE):
         yield (65535 * np.stack([slope, 0.7 * slope, 0.5 - 0.5 * slope], axis=-1)).astype(np.uint16)
 
 
-def made(folder: Path, preset: str, pictures, cuts: tuple[int, ...] = (1,), fps: Fraction = FPS, size: Size = SIZE):
+def suited(pictures, wants: Wants):
+    """Pictures of 8 or 16 bits as a movie wants them; opaque where they have no alpha and it has."""
+    for picture in pictures:
+        shares = picture / np.iinfo(picture.dtype).max
+        if wants.alpha and picture.shape[2] == 3:
+            shares = np.dstack([shares, np.ones(picture.shape[:2])])
+        yield np.rint(shares * np.iinfo(wants.dtype).max).astype(wants.dtype)
+
+
+def made(
+    folder: Path, preset: str, pictures, cuts: tuple[int, ...] = (1,), fps: Fraction = FPS, size: Size = SIZE, **options
+):
     """(the movie of the pictures, its pieces, what was found in it). cuts: where the second and later pieces begin."""
-    movie, pictures = Movie(preset=preset), list(pictures)
-    pieces = []
+    movie, pieces = Movie(preset=preset, **options), []
+    pictures = list(suited(pictures, movie.wants))
     for start, stop in zip((0, *cuts), (*cuts, len(pictures)), strict=True):
         pieces.append(folder / f"{start}{movie.piece}")
         movie.segment(pictures[start:stop], pieces[-1], size, fps, start)
@@ -157,13 +169,11 @@ def patches() -> np.ndarray:
     return np.repeat(np.repeat(PATCHES.reshape(2, 4, 3), 64, axis=0), 64, axis=1)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("preset", STREAMS)
-def test_colours_come_back_within_three_codes(tmp_path, preset, dtype):
+def test_colours_come_back_within_three_codes(tmp_path, preset):
     # 8 bit: half a step of V alone is 0.9 codes of red, Y adds 0.6; the codec quantises to within a code of that. 10
     # bits: a quarter of it, which is how the scale filter's gain of 0.35 % into 10 bits, 0.9 codes of white, was found.
-    picture = patches().astype(dtype) * dtype(257 if dtype == np.uint16 else 1)
-    _, pieces, _ = made(tmp_path, preset, [picture] * 2, cuts=())
+    _, pieces, _ = made(tmp_path, preset, [patches()] * 2, cuts=())
     frame = decoded(pieces[0])[-1]
     errors = [np.abs(rgb_at(frame, *place) - wanted).max() for place, wanted in zip(PLACES, PATCHES, strict=True)]
     assert max(errors) <= (0.6 if preset in ("hevc-10", "prores-422hq", "prores-4444", "dnxhr") else 3)
@@ -208,8 +218,8 @@ def test_a_slope_of_ten_bits_has_no_bands(tmp_path, preset, most):
 def test_chroma_of_ten_bits_stands_on_the_left_pixel_of_each_pair(tmp_path, preset):
     # U along a ramp of blue: sited left, sample i is the blue of pixel 2 i; sited between, of pixel 2 i + 0.5, that is
     # 224 / 255 * 0.5 * 1.5 = 0.66 codes more. The mean of 20 samples tells them apart.
-    ramp = np.zeros((64, 80, 3), np.uint8)
-    ramp[..., 2] = 3 * np.arange(80)
+    ramp = np.zeros((64, 80, 3), np.uint16)
+    ramp[..., 2] = 3 * 257 * np.arange(80)
     Movie(preset=preset).segment([ramp], tmp_path / "ramp", Size(80, 64), FPS)
     u = planes(decoded(tmp_path / "ramp")[0])[1][8:24, 10:30].mean(axis=0) * 1023 / 4
     assert abs((u - (128 + 224 / 255 * 0.5 * 3 * 2 * np.arange(10, 30))).mean()) < 0.33
@@ -235,29 +245,29 @@ def test_alpha_comes_back_from_the_joined_movie(tmp_path, preset):
 
 
 def test_alpha_comes_back_from_webp(tmp_path):
-    path, _, _ = made(tmp_path, "webp", [seen_through(), np.roll(seen_through(), 8, axis=1)])
+    path, _, _ = made(tmp_path, "webp", [seen_through(), np.roll(seen_through(), 8, axis=1)], alpha=True)
     with Image.open(path) as image:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
-    assert set(alpha[40:90, 70:180].ravel()) <= {127, 128} and not alpha[:24].any()  # half of 255, dithered
-
-
-@pytest.mark.parametrize("preset", ["h264-web", "prores-422hq", "ffv1"])
-def test_where_there_is_no_alpha_a_picture_stands_before_black(tmp_path, preset):
-    _, pieces, _ = made(tmp_path, preset, [seen_through()], cuts=())
-    frame = decoded(pieces[0])[0]
-    assert np.abs(rgb_at(frame, 64, 128) - (127.5, 0, 0)).max() <= 3 and np.abs(rgb_at(frame, 8, 8)).max() <= 1
+    assert set(alpha[40:90, 70:180].ravel()) <= {127, 128} and not alpha[:24].any()  # half of 255
 
 
 @pytest.mark.parametrize("preset", ["prores-4444", "vp9-alpha"])
-def test_frames_without_alpha_are_opaque_where_there_is_alpha(tmp_path, preset):
-    path, _, _ = made(tmp_path, preset, frames(0, 2))
+def test_a_movie_that_may_have_alpha_and_shall_not_is_opaque(tmp_path, preset):
+    path, _, _ = made(tmp_path, preset, frames(0, 2), alpha=False)
     assert min(planes(frame)[3].min() for frame in decoded(path)) > 0.995
 
 
-def test_presets_say_which_frames_they_can_make_use_of():
-    assert {name for name in PRESETS if Movie(preset=name).alpha} == {"prores-4444", "vp9-alpha", "webp"} == set(ALPHA)
-    assert {name for name in PRESETS if Movie(preset=name).bits == 8} == {
+def test_presets_say_what_pictures_they_are_made_of():
+    assert {name for name in PRESETS if Movie(preset=name).wants.alpha} == {"prores-4444", "vp9-alpha"}
+    assert {name for name in PRESETS if Movie(preset=name).wants.bits == 8} == {
         "h264-web", "h264-archive", "vp9-alpha", "gif", "webp"}  # fmt: skip
+    assert Movie(preset="webp", alpha=True).wants == Wants(8, alpha=True)
+
+
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"prores-4444", "vp9-alpha", "webp"}))
+def test_alpha_where_there_can_be_none_is_a_mistake(preset):
+    with pytest.raises(ValidationError, match="has no alpha.* prores-4444"):
+        Movie(preset=preset, alpha=True)
 
 
 # --- animated pictures -----------------------------------------------------------------------------------------------
@@ -292,7 +302,7 @@ def test_a_palette_is_of_the_whole_film(tmp_path):
 
 def test_an_animation_cut_short_is_not_kept(tmp_path):
     movie = Movie(preset="gif")
-    movie.segment(frames(0, 4), tmp_path / "piece.mkv", SIZE, FPS)
+    movie.segment(suited(frames(0, 4), movie.wants), tmp_path / "piece.mkv", SIZE, FPS)
     with pytest.raises(MachineError, match="seconds is 0.1"):
         movie.join([tmp_path / "piece.mkv"], tmp_path / "film.gif", frames=12, size=SIZE, fps=FPS, provenance={})
     assert not (tmp_path / "film.gif").exists()

@@ -4,6 +4,8 @@ import errno
 import io
 import json
 import shutil
+import tracemalloc
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,12 +15,14 @@ import tifffile
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from studio.deliver import colour, pictures
+from studio.deliver import colour, pictures, png
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.deliver.sequence import CINEMA, Sequence
 from studio.deliver.still import Still
+from studio.deliver.wants import Layered, Wants
 from studio.errors import MachineError
+from studio.film.bands import Bands
 from studio.spec import Size, Time
 
 SIZE = Size(31, 17)  # odd on purpose: pictures may be
@@ -26,23 +30,31 @@ FPS = Fraction(24)
 STILL = Still(at=Time(6.0))
 FORMATS = ["png", "png16", "tiff16", "jpg", "exr"]
 SEQUENCES = ["png", "png16", "tiff16", "exr"]
-EXACT = ["png16", "tiff16"]
+EXACT = ["png", "png16", "tiff16", "exr"]
+CLEAR = ["png", "png16", "tiff16", "exr"]
 
 
-def picture(n: int, dtype=np.uint8, channels: int = 3) -> np.ndarray:
-    most = np.iinfo(dtype).max
-    return np.random.default_rng(n).integers(0, most, (SIZE.height, SIZE.width, channels), dtype, endpoint=True)
+def picture(n: int, wants: Wants = STILL.wants, size: Size = SIZE) -> np.ndarray:
+    """Noise of the kind that is wanted."""
+    shape, codes = (size.height, size.width, 4 if wants.alpha else 3), 256**wants.dtype.itemsize
+    noise = np.random.default_rng(n).integers(0, codes, shape, np.uint16)
+    return noise.astype(wants.dtype) if wants.bits else (noise / 8192).astype(np.float16)
 
 
-def frames(start: int, stop: int):
-    return (picture(n) for n in range(start, stop))
+def banded(frame: np.ndarray, rows: int) -> Bands:
+    """The same picture, some rows at a time."""
+    return Bands(frame.shape, frame.dtype, lambda: (frame[i : i + rows] for i in range(0, len(frame), rows)))
+
+
+def frames(start: int, stop: int, wants: Wants = STILL.wants):
+    return (picture(n, wants) for n in range(start, stop))
 
 
 def pieces(folder: Path, *cuts: int, sequence: Sequence = Sequence()) -> list[Path]:  # noqa: B008 - it is frozen
     made = []
     for start, stop in zip(cuts, cuts[1:], strict=False):
         made.append(folder / f"{start}{Sequence.piece}")
-        assert sequence.segment(frames(start, stop), made[-1], SIZE, FPS, first=start) == stop - start
+        assert sequence.segment(frames(start, stop, sequence.wants), made[-1], SIZE, FPS, first=start) == stop - start
     return made
 
 
@@ -50,25 +62,26 @@ def join(made, path, frames, sequence: Sequence = Sequence()):  # noqa: B008 - i
     sequence.join(made, path, frames=frames, size=SIZE, fps=FPS, provenance={"seed": 3, "by": "\u00c9"})
 
 
-def still(folder: Path, frame: np.ndarray, provenance=None, **options) -> Path:
-    """The finished still of a frame."""
-    record, size = Still(at=Time(6.0), **options), Size(*frame.shape[1::-1])
-    record.segment([frame], folder / f"piece{record.piece}", size, FPS, first=144)
-    path = folder / record.file("film")
-    record.join([folder / f"piece{record.piece}"], path, size=size, fps=FPS, provenance=provenance or {"frame": 144})
+def still(folder: Path, frame: np.ndarray | Bands | Layered | None = None, provenance=None, **options) -> Path:
+    """The finished still of a frame, or of a noise."""
+    record = Still(at=Time(6.0), **options)
+    frame = picture(5, record.wants) if frame is None else frame
+    height, width, _ = frame.picture.shape if isinstance(frame, Layered) else frame.shape
+    record.segment([frame], folder / f"piece{record.piece}", Size(width, height), FPS, first=144)
+    path, given = folder / record.file("film"), provenance or {"frame": 144}
+    record.join([folder / f"piece{record.piece}"], path, size=Size(width, height), fps=FPS, provenance=given)
     return path
 
 
 def png16(path: Path) -> np.ndarray:
     """The pixels of a PNG of 16 bits, undone by the standard's own loop over bytes: another program than ours."""
-    with tifffile.FileHandle(path) as file:
-        data = file.read()
-    chunks = list(pictures._chunks(data))
+    with open(path, "rb") as file:
+        chunks = list(png._chunks(file))
     packed = b"".join(content for name, content in chunks if name == b"IDAT")
     header = dict(chunks)[b"IHDR"]
     width, height, step = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), {2: 6, 6: 8}[header[9]]
     rows, above, stride = [], bytes(width * step), width * step + 1
-    flat = pictures.zlib.decompress(packed)
+    flat = zlib.decompress(packed)
     for top in range(0, height * stride, stride):
         kind, row = flat[top], bytearray(flat[top + 1 : top + stride])
         for i in range(len(row)):
@@ -117,9 +130,8 @@ def test_a_sequence_holds_exactly_the_frames_under_their_numbers(tmp_path, word)
     suffix = pictures.FORMATS[word].suffix
     made = sorted((tmp_path / "film").iterdir())
     assert [p.name for p in made] == [f"frame-{n:06d}{suffix}" for n in range(8, 13)]
-    wanted = {"png": np.array, "exr": colour.shone}.get(word, colour.sixteen)
     for n, path in zip(range(8, 13), made, strict=True):
-        assert np.array_equal(read(path), wanted(picture(n)))
+        assert np.array_equal(read(path), picture(n, sequence.wants))
         assert said(path) == {"seed": 3, "by": "\u00c9"}
 
 
@@ -143,11 +155,10 @@ def test_a_truncated_picture_is_not_joined(tmp_path, word):
     assert [path.name for path in tmp_path.iterdir()] == [made[0].name]
 
 
-def test_pictures_with_and_without_alpha_are_no_sequence(tmp_path):
-    for first, channels in ((0, 3), (1, 4)):
-        Sequence().segment([picture(first, channels=channels)], tmp_path / f"{first}.frames", SIZE, FPS, first)
-    with pytest.raises(MachineError, match="some have none"):
-        join([tmp_path / "0.frames", tmp_path / "1.frames"], tmp_path / "film", 2)
+def test_pictures_without_alpha_are_no_sequence_that_has_it(tmp_path):
+    made = pieces(tmp_path, 0, 2)
+    with pytest.raises(MachineError, match="channels is 3, not 4"):
+        join(made, tmp_path / "film", 2, Sequence(alpha=True))
 
 
 def test_a_new_sequence_replaces_the_old_one_whole(tmp_path):
@@ -175,7 +186,7 @@ def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path):
     sequence = Sequence(format="dcp-source")
     join(pieces(tmp_path, 0, 2, sequence=sequence), tmp_path / "film", 2, sequence)
     for n, path in enumerate(sorted((tmp_path / "film").iterdir())):
-        assert np.array_equal(read(path), colour.projected(picture(n)))
+        assert np.array_equal(read(path), colour.projected(picture(n, sequence.wants)))
         with tifffile.TiffFile(path) as file:
             assert file.pages[0].iccprofile is None and file.pages[0].compression == 1
 
@@ -202,15 +213,55 @@ def test_a_dcp_source_has_no_other_colours():
 
 
 def test_a_still_is_exactly_the_frame_with_its_provenance(tmp_path):
-    path = still(tmp_path, picture(5))
+    path = still(tmp_path)
     assert np.array_equal(read(path), picture(5)) and said(path) == {"frame": 144}
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("word", EXACT)
-def test_sixteen_bits_come_back_exactly(tmp_path, word, channels):
-    frame = picture(5, np.uint16, channels)
-    assert np.array_equal(read(still(tmp_path, frame, format=word)), frame)
+def test_every_bit_comes_back(tmp_path, word, alpha):
+    frame = picture(5, Still(at=Time(6.0), format=word, alpha=alpha).wants)
+    assert np.array_equal(read(still(tmp_path, frame, format=word, alpha=alpha)), frame)
+
+
+@pytest.mark.parametrize("word", FORMATS)
+def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, word):
+    record = Still(at=Time(6.0), format=word, profile="adobe-rgb")
+    tall, found = picture(5, record.wants, Size(9, 600)), set()  # 256 rows are written at once
+    for rows in (64, 100, 512, 600):
+        (tmp_path / str(rows)).mkdir()
+        found.add(still(tmp_path / str(rows), banded(tall, rows), format=word, profile="adobe-rgb").read_bytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("word", ["png", "png16", "tiff16"])
+def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, word):
+    wants, size = Still(at=Time(6.0), format=word).wants, Size(1500, 4000)
+    noise = picture(5, wants, Size(1500, 250))
+    tall = Bands((*size[::-1], 3), wants.dtype, lambda: (noise for _ in range(16)))
+    tracemalloc.start()
+    try:
+        path = still(tmp_path, tall, format=word)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.65 * size.width * size.height * 3 * wants.dtype.itemsize  # of 16 bands, what ten hold
+    if word != "png16":  # which is read here by a loop over bytes
+        assert np.array_equal(read(path)[-250:], noise)
+
+
+def test_a_tiff_of_more_than_four_gigabytes_is_a_big_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_CLASSIC", 0)
+    path = still(tmp_path, format="tiff16")
+    with tifffile.TiffFile(path) as file:
+        assert file.is_bigtiff
+    assert np.array_equal(read(path), picture(5, Wants(16))) and said(path) == {"frame": 144}
+
+
+def test_a_png_of_eight_bits_is_what_pillow_reads_of_it(tmp_path):
+    tall = np.random.default_rng(0).integers(0, 256, (600, 40, 3), np.uint8)  # three bands of rows
+    tall[100:300] = np.arange(200)[:, None, None]  # both filters in use
+    assert np.array_equal(read(still(tmp_path, tall)), tall)
 
 
 def test_a_png_of_sixteen_bits_is_what_pillow_sees_of_it(tmp_path):
@@ -229,16 +280,19 @@ def test_a_jpeg_keeps_its_colours_within_three_codes(tmp_path):
 @pytest.mark.parametrize("profile", colour.SPACES)
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, profile):
-    flat = np.full((32, 48, 3), (65535, 30000, 9000), np.uint16)
+    dtype = Still(at=Time(6.0), format=word, profile=profile).wants.dtype
+    most = {"u": 256**dtype.itemsize - 1, "f": 3.5}[dtype.kind]
+    flat = np.full((32, 48, 3), np.multiply((1, 0.5, 0.125), most).astype(dtype))
     path = still(tmp_path, flat, format=word, profile=profile, dpi=300)
     if word == "exr":
-        wanted, slack = colour.relit(colour.shone(flat), profile), 0
+        wanted, slack = colour.relit(flat, profile), 0
     else:
         eighths = word in ("png", "jpg")
-        wanted, slack = colour.converted(flat, profile) / (257 if eighths else 1), {"png": 1, "jpg": 3}.get(word, 0)
+        wanted = colour.converted(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
+        slack = {"png": 1, "jpg": 3}.get(word, 0)
         assert profile_of(path) == colour.icc(profile)
     assert np.abs(read(path).astype(float) - wanted).max() <= slack
-    finish = pictures.Finish(word, profile, 300)
+    finish = pictures.Finish(format=word, profile=profile, dpi=300)
     assert pictures.verified(path, finish, Size(48, 32)).profile == profile
 
 
@@ -252,7 +306,7 @@ def profile_of(path: Path) -> bytes:
 
 @pytest.mark.parametrize("word", FORMATS)
 def test_dots_per_inch_are_read_by_others(tmp_path, word):
-    path = still(tmp_path, picture(5), format=word, dpi=300)
+    path = still(tmp_path, format=word, dpi=300)
     if word == "exr":
         import OpenEXR
 
@@ -264,39 +318,92 @@ def test_dots_per_inch_are_read_by_others(tmp_path, word):
 
 
 def test_light_beyond_white_survives_in_an_exr(tmp_path):
-    light = (picture(5, np.uint16) / 8192).astype(np.float16)
-    path = still(tmp_path, light, format="exr")
-    assert np.array_equal(read(path), light) and read(path).dtype == np.float16 and light.max() > 7
+    path = still(tmp_path, format="exr")
+    assert read(path).dtype == np.float16 and read(path).max() > 7
 
 
-def test_an_exr_of_a_transparent_frame_has_four_channels_and_its_colours_multiplied(tmp_path):
-    frame = picture(5, np.uint16, channels=4)
-    assert np.array_equal(read(still(tmp_path, frame, format="exr")), colour.shone(frame))
+# --- layers ----------------------------------------------------------------------------------------------------------
+
+CHANNELS = {
+    "depth": ["depth.Z"], "normal": ["normal.X", "normal.Y", "normal.Z"],
+    "position": ["position.X", "position.Y", "position.Z"],
+    "loss": ["loss.Y"], "convexity": ["convexity.Y"], "mask": ["mask.Y"],
+}  # fmt: skip
 
 
-def test_a_jpeg_of_a_transparent_frame_stands_before_black(tmp_path):
-    frame = np.full((16, 16, 4), (255, 255, 255, 51), np.uint8)
-    assert np.abs(read(still(tmp_path, frame, format="jpg")).astype(int) - 51).max() <= 1
+def layered(wants: Wants) -> Layered:
+    """A picture with layers, each of other numbers."""
+    noise = np.random.default_rng(1)
+    made = {name: noise.normal(size=(SIZE.height, SIZE.width, len(CHANNELS[name]))) for name in wants.layers}
+    kinds = {"normal": np.float16, "mask": np.float16}
+    made = {name: values.astype(kinds.get(name, np.float32)) for name, values in made.items()}
+    return Layered(Bands.of(picture(5, wants)), made)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_an_exr_holds_every_layer_in_channels_that_name_it(tmp_path, alpha):
+    import OpenEXR
+
+    given = {"format": "exr", "layers": list(CHANNELS), "alpha": alpha}
+    frame = layered(Still(at=Time(6.0), **given).wants)
+    path = still(tmp_path, frame, **given)
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        found = {name: channel.pixels for name, channel in file.channels().items()}
+    assert set(found) == {*("RGBA" if alpha else "RGB"), *sum(CHANNELS.values(), [])}
+    assert np.array_equal(np.stack([found[c] for c in ("RGBA" if alpha else "RGB")], -1), frame.picture.whole())
+    for name, channels in CHANNELS.items():
+        stored = np.stack([found[channel] for channel in channels], axis=-1)
+        assert stored.dtype == frame.layers[name].dtype and np.array_equal(stored, frame.layers[name])
+    assert said(path) == {"frame": 144}
+
+
+def test_a_sequence_has_layers_in_every_picture(tmp_path):
+    sequence = Sequence(format="exr", layers=("depth",))
+    sequence.segment([layered(sequence.wants)] * 2, tmp_path / "0.frames", SIZE, FPS)
+    join([tmp_path / "0.frames"], tmp_path / "film", 2, sequence)
+    with pytest.raises(MachineError, match="layers is"):
+        join([tmp_path / "0.frames"], tmp_path / "other", 2, Sequence(format="exr"))
+
+
+def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
+    sequence = Sequence(format="exr", layers=("depth", "mask"))
+    for frame in (picture(0, sequence.wants), layered(Sequence(format="exr", layers=("depth",)).wants)):
+        with pytest.raises(ValueError, match="expected float16 .* with depth mask"):
+            sequence.segment([frame], tmp_path / "0.frames", SIZE, FPS)
+
+
+@pytest.mark.parametrize("given, what", [
+    ({"format": "jpg", "alpha": True}, "jpg has no alpha; take one of png, png16, tiff16, exr"),
+    ({"format": "tiff16", "layers": ["depth"]}, "tiff16 has no layers; take `format: exr`"),
+    ({"format": "exr", "layers": ["depth", "depth"]}, "named twice"),
+])  # fmt: skip
+def test_a_still_that_no_file_could_hold_is_a_mistake(given, what):
+    with pytest.raises(ValidationError, match=what):
+        Still(at=Time(6.0), **given)
+
+
+# --- provenance ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_long_provenance_comes_back_and_changes_no_pixel(tmp_path, word):
     provenance = {"slices": ["\u00c9" * 50] * 100}
     (tmp_path / "short").mkdir()
-    one, two = still(tmp_path, picture(5), provenance, format=word), still(tmp_path / "short", picture(5), format=word)
+    one, two = still(tmp_path, None, provenance, format=word), still(tmp_path / "short", format=word)
     assert said(one) == provenance and np.array_equal(read(one), read(two))
 
 
 def test_a_provenance_too_long_for_one_comment_of_a_jpeg_goes_into_several(tmp_path):
-    path = still(tmp_path, picture(5), {"slices": "x" * 150_000}, format="jpg")
-    comments = [data for marker, data in pictures._segments(path.read_bytes()) if marker == 0xFE]
+    path = still(tmp_path, None, {"slices": "x" * 150_000}, format="jpg")
+    with open(path, "rb") as file:
+        comments = [data for marker, data in pictures._segments(file) if marker == 0xFE]
     assert len(comments) == 3 and json.loads(b"".join(comments)) == {"slices": "x" * 150_000}
     assert np.asarray(Image.open(io.BytesIO(path.read_bytes()))).shape == (SIZE.height, SIZE.width, 3)
 
 
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, word):
-    path = still(tmp_path, picture(5), format=word, profile="display-p3", dpi=300)
+    path = still(tmp_path, format=word, profile="display-p3", dpi=300)
     piece = tmp_path / f"again{path.suffix}"
     shutil.copyfile(path, piece)
     out, given = tmp_path / f"out{path.suffix}", {"format": word, "profile": "display-p3", "dpi": 300}
@@ -311,7 +418,7 @@ def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, 
 
 
 def test_a_png_of_eight_bits_is_no_png_of_sixteen(tmp_path):
-    path = still(tmp_path, picture(5))
+    path = still(tmp_path)
     with pytest.raises(MachineError, match="bits is 8, not 16"):
         Still(at=Time(6.0), format="png16").join([path], tmp_path / "out.png", size=SIZE, fps=FPS, provenance={})
 
@@ -325,7 +432,7 @@ def test_a_picture_upside_down_in_memory_is_written_as_it_is_seen(tmp_path):
 def test_the_same_frame_gives_the_same_bytes(tmp_path, word):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    one, two = (still(tmp_path / name, picture(5, np.uint16), format=word, profile="adobe-rgb") for name in ("a", "b"))
+    one, two = (still(tmp_path / name, format=word, profile="adobe-rgb") for name in ("a", "b"))
     assert one.read_bytes() == two.read_bytes()
 
 
@@ -341,14 +448,16 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deli
     for module in ("sequence", "still"):
         monkeypatch.setattr(f"studio.deliver.{module}.write", full)
     with pytest.raises(MachineError, match="the disk is full"):
-        deliverable.segment(frames(0, 1), tmp_path / "piece.png", SIZE, FPS)
+        deliverable.segment(frames(0, 1, deliverable.wants), tmp_path / "piece.png", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("deliverable", [Sequence(), STILL, Movie()])
-@pytest.mark.parametrize("frame", [picture(0).astype(np.float32), picture(0)[..., 0], picture(0).astype(np.float16)])
+@pytest.mark.parametrize(
+    "frame", [picture(0).astype(np.float32), picture(0)[..., 0], picture(0).astype(np.float16), picture(0)[:-1]]
+)
 def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable, frame):
-    with pytest.raises(ValueError, match="expected uint8 or uint16"):
+    with pytest.raises(ValueError, match=r"expected uint8 \(17, 31, 3\)"):
         deliverable.segment([frame], tmp_path / "piece.png", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
@@ -370,7 +479,8 @@ def test_a_scene_names_its_deliverables_by_kind(given, expected):
 def test_deliverables_of_one_scene_have_different_names():
     kept = [*(Sequence(format=word) for word in (*SEQUENCES, "dcp-source")), Sequence(profile="display-p3"),
             *(Still(at=Time(6), format=word) for word in FORMATS), Still(at=Time(6, "f")),
-            Still(at=Time(6), profile="adobe-rgb"), Movie()]  # fmt: skip
+            Still(at=Time(6), profile="adobe-rgb"), Still(at=Time(6), alpha=True), Sequence(alpha=True),
+            Sequence(format="exr", layers=("depth",)), Movie()]  # fmt: skip
     names = [deliverable.file("film") for deliverable in kept]
     assert len(set(names)) == len(names)
     assert {"film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png", "film-at-6s.tif", "film-exr"} <= set(names)
@@ -381,6 +491,17 @@ def test_a_still_is_the_same_piece_whatever_time_chose_it():
     assert STILL.identity() != Still(at=Time(6.0), dpi=300).identity()
 
 
-def test_deliverables_say_which_frames_they_can_make_use_of():
-    assert {word for word in FORMATS if Still(at=Time(6), format=word).bits == 16} == {"png16", "tiff16", "exr"}
-    assert not Still(at=Time(6), format="jpg").alpha and not Sequence(format="dcp-source").alpha
+def test_only_a_jpeg_has_a_largest_size():
+    large = Size(70_000, 40_000)
+    assert "ends at 65535" in Still(at=Time(6), format="jpg").mistake(large)
+    assert [Still(at=Time(6), format=word).mistake(large) for word in ("png", "png16", "tiff16", "exr")] == [None] * 4
+
+
+def test_deliverables_say_what_pictures_they_are_made_of():
+    assert {word: Still(at=Time(6), format=word).wants.bits for word in FORMATS} == {
+        "png": 8, "png16": 16, "tiff16": 16, "jpg": 8, "exr": None,
+    }  # fmt: skip
+    assert Still(at=Time(6), format="jpg", profile="adobe-rgb").wants.bits == 16  # 8 would show its steps
+    assert Sequence(format="dcp-source").wants == Wants(16)
+    given = {"alpha": True, "layers": ("mask",)}
+    assert Sequence(format="exr", **given).wants == Wants(None, **given)

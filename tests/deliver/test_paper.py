@@ -1,0 +1,72 @@
+"""Sheets of paper against the sizes that printers publish, and a bleed that moves nothing inside of it."""
+
+import numpy as np
+import pytest
+
+from studio.deliver.paper import SHEETS, bled, pixels, rim
+from studio.film.camera import Orbit
+from studio.film.frame import Frame, View
+from studio.film.labels import seen
+from studio.film.look import Lamp, Light, Look
+from studio.film.overlays import Bar, Text
+from studio.spec import Size
+
+
+@pytest.mark.parametrize("word, dpi, size", [
+    ("A0", 300, (14043, 9933)), ("A4", 300, (3508, 2480)), ("A4-portrait", 300, (2480, 3508)), ("A6", 72, (420, 298)),
+    ("B2", 300, (8350, 5906)), ("letter", 300, (3300, 2550)), ("tabloid-portrait", 150, (1650, 2550)),
+])  # fmt: skip
+def test_a_sheet_has_the_pixels_that_printers_publish(word, dpi, size):
+    assert pixels(word, dpi) == size
+
+
+def test_every_iso_sheet_is_half_of_the_one_before_it():
+    for name in "AB":
+        sides = [SHEETS[f"{name}{number}"] for number in range(7)]
+        for (long, short), (long_after, short_after) in zip(sides, sides[1:], strict=False):
+            assert (long_after, short_after) == (short, long // 2)
+            assert long / short == pytest.approx(2**0.5, abs=0.008)  # half a millimetre in the 105 of A6
+
+
+@pytest.mark.parametrize("word", ["A7", "a4", "A4-landscape", "foolscap"])
+def test_another_sheet_is_a_mistake_that_names_one(word):
+    with pytest.raises(ValueError, match=f"no paper '{word}'; .*A"):
+        pixels(word, 300)
+
+
+def test_three_millimetres_are_35_pixels_at_300_to_the_inch():
+    assert rim(3, 300) == 35  # 35.43
+
+
+# --- bleed -----------------------------------------------------------------------------------------------------------
+
+SIZE, RIM = Size(600, 400), 25
+WIDE = Size(650, 450)
+POSE = Orbit(-60, 35, 2.0, 30.0).pose((0.1, -0.2, 0.1))
+FLAT = np.zeros((5, 5), np.float32)
+LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)))
+TYPE = (Text("epoch 3", 0.06, 0.9, 0.03, 1.0), Bar(np.ones((4, 3)), 1.1, 0.8, 0.24, 0.01, 0.9))
+FRAME = Frame(7, (View(FLAT, FLAT, POSE, -60.0, LOOK),), TYPE, LOOK.grade, LOOK.background)
+
+
+def test_what_is_trimmed_from_a_bleed_is_the_picture_without_it():
+    points = np.random.default_rng(0).uniform(-0.7, 0.7, (50, 3))
+    [view] = bled(FRAME, SIZE, RIM).views
+    before = seen(points, POSE, SIZE.width / SIZE.height) * SIZE.height
+    after = seen(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
+    assert np.allclose(after - RIM, before, atol=1e-9)  # pixels
+    assert np.ptp(before, axis=0).min() > 100  # they are spread over the picture
+
+
+def test_the_type_keeps_its_place_and_its_size_in_a_bleed():
+    text, bar = bled(FRAME, SIZE, RIM).overlays
+    for old, new in zip(TYPE, (text, bar), strict=True):
+        assert new.x * WIDE.height - RIM == pytest.approx(old.x * SIZE.height)
+        assert new.y * WIDE.height - RIM == pytest.approx(old.y * SIZE.height)
+    assert text.size * WIDE.height == pytest.approx(TYPE[0].size * SIZE.height)
+    assert (bar.width * 450, bar.height * 450) == pytest.approx((TYPE[1].width * 400, TYPE[1].height * 400))
+
+
+def test_without_a_bleed_nothing_changes():
+    assert bled(FRAME, SIZE, 0).views[0].pose.view_angle == pytest.approx(POSE.view_angle, rel=1e-14)
+    assert bled(FRAME, SIZE, 0).overlays == TYPE
