@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -116,6 +117,7 @@ def film(
     workers: Workers = None,
     frames: str | None = None,
     shot: str | None = None,
+    verify: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Make everything SCENE delivers.
 
@@ -123,11 +125,42 @@ def film(
     ----------
     frames: only these, as A:B, from A to before B.
     shot: only the shot of this name.
+    verify: afterwards, draw some frames again in a fresh process and compare them to the bit.
     """
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
     studio = _studio(scene, draft, workers, shelf)
     for path in studio.film(out or studio.out, _span(frames), shot):
+        print(path)
+    if verify:
+        print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
+
+
+@app.command
+def deliver(
+    scene: Path,
+    *,
+    preset: Annotated[list[str] | None, Parameter(negative="")] = None,
+    shelf: ShelfAt = None,
+    out: Out = None,
+    draft: Draft = False,
+    workers: Workers = None,
+) -> None:
+    """Make other files of SCENE from the frames that are kept, without drawing.
+
+    Parameters
+    ----------
+    preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several times.
+        What the scene delivers if not given.
+    """
+    from .deliver.deliverable import by_word
+
+    studio = _studio(scene, draft, workers, shelf)
+    try:
+        chosen = [by_word(word) for word in preset or []]
+    except ValueError as error:
+        raise SceneError(f"--preset: {error}") from error
+    for path in studio.deliver(out or studio.out, chosen or studio.scene.deliver):
         print(path)
 
 
@@ -141,27 +174,52 @@ def still(
     draft: Draft = False,
     workers: Workers = None,
     size: str | None = None,
+    paper: str | None = None,
+    bleed: str | None = None,
     format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png",
     profile: Literal["srgb", "display-p3", "adobe-rgb"] = "srgb",
     dpi: int | None = None,
+    alpha: Annotated[bool, Parameter(negative="")] = False,
+    layers: str | None = None,
+    quality: Literal["draft", "preview", "final", "master"] | None = None,
 ) -> None:
-    """One picture of SCENE.
+    """One picture of SCENE, of any size: what is larger than a window is drawn in tiles.
 
     Parameters
     ----------
     at: film time, such as 6s or 144f.
-    size: in pixels, such as 3840x2160; the film's if not given.
+    size: in pixels, such as 15360x8640; the film's if not given.
+    paper: a sheet instead of a size, such as A0, B2-portrait or tabloid, at --dpi, 300 if not given.
+    bleed: more picture on every side for the cutter, such as 3mm.
     format: of the file.
     profile: the colours it is converted to and tagged with.
     dpi: pixels to an inch of paper, written into the file.
+    alpha: nothing stands behind the surface.
+    layers: of an exr, some of depth,normal,position,loss,convexity,mask.
+    quality: how well it is drawn; as the film if not given.
     """
-    from .deliver.still import Still
+    from pydantic import ValidationError
 
+    from .deliver.still import Still
+    from .film.quality import WORDS
+
+    if size and paper:
+        raise SceneError("--size and --paper are two ways to say how large; give one of them")
+    if dpi is None and (paper or bleed):
+        dpi = 300
     time, pixels = _still(at, size)
-    if dpi is not None and not 1 <= dpi <= 65535:
-        raise SceneError(f"--dpi {dpi}: expected 1 to 65535")
+    try:
+        wanted = Still(
+            at=time, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=layers.split(",") if layers else ()
+        )
+    except ValidationError as error:
+        raise SceneError(*map(_told, error.errors())) from error
     studio = _studio(scene, draft, workers, shelf)
-    print(studio.still(out or studio.out, Still(at=time, format=format, profile=profile, dpi=dpi), pixels))
+    rim = 0
+    if paper or bleed:
+        pixels, rim = _sheet(paper, bleed, dpi, pixels)
+    chosen = WORDS[quality] if quality else None
+    print(studio.still(out or studio.out, wanted, pixels, bleed=rim, quality=chosen))
 
 
 @app.command
@@ -201,15 +259,26 @@ def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft 
 
 
 @app.command
-def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: DryRun = False) -> None:
-    """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs."""
+def clean(
+    scene: Path | None = None,
+    *,
+    shelf: ShelfAt = None,
+    dry_run: DryRun = False,
+    plates: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs.
+
+    Parameters
+    ----------
+    plates: remove all drawn frames too; what was made of them stays, and another grade or format draws them again.
+    """
     from .report import bytes_
     from .store import Shelf
 
     store = Shelf.beside(scene or Path("scene.yaml"), shelf)
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
-    unused = store.unused()
+    unused = sorted({*store.unused(), *(store.plates() if plates else ())})
     print(
         f"{store.root}: {bytes_(store.size())}, "
         f"of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things"
@@ -277,6 +346,28 @@ def _still(at: str, size: str | None):
         return Time.parse(at), Size.parse(size) if size else None
     except ValueError as error:
         raise SceneError(str(error)) from error
+
+
+def _told(mistake: Mapping[str, Any]) -> str:
+    """A mistake in a record's key, as one of the option that gave it."""
+    option = f"--{mistake['loc'][0]}: " if mistake["loc"] else ""
+    return option + mistake["msg"].removeprefix("Value error, ")
+
+
+def _sheet(paper: str | None, bleed: str | None, dpi: int, size):
+    """Pixels of a sheet of paper, or the size itself, and of its bleed."""
+    from .deliver.paper import pixels, rim
+
+    try:
+        millimetres = float((bleed or "0mm").removesuffix("mm"))
+    except ValueError:
+        raise SceneError(f"--bleed {bleed}: write it like 3mm") from None
+    if not 0 <= millimetres <= 100:
+        raise SceneError(f"--bleed {bleed}: expected 0mm to 100mm")
+    try:
+        return pixels(paper, dpi) if paper else size, rim(millimetres, dpi)
+    except ValueError as error:
+        raise SceneError(f"--paper: {error}") from error
 
 
 def main() -> None:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
 from . import doctor, tasks, workers
+from .deliver.deliverable import Deliverable
 from .deliver.movie import Movie
 from .deliver.still import Still
 from .errors import SceneError
 from .field import Grid, Surfaces
 from .film.frame import Reel
 from .film.gallery import gallery
+from .film.quality import Quality
+from .filming import Filming
 from .landscape import slices
 from .landscape.objective import Loss
 from .scene import Scene, named
-from .spec import LARGEST, Size, Time, digest
+from .spec import Size, Time, digest
 from .store import Shelf
 from .store import Slice as Stored
 from .training import checkpoints
 
+_FIRST = "so make the film first: studio film"
 _INPUTS = (
     *("scene", "what", "version", "model", "data", "samples_used", "epoch", "weights", "directions"),
     *("found_by", "loss", "grid", "device"),
@@ -249,69 +252,92 @@ class Studio:
         frames: only from the first to before the second; shot: only the one of that name.
         """
         span, part = self._span(frames, shot)
-        return self._deliver(out, span, part, whole=not part)
+        return self._deliver(out, self._filming(span), part, beside=bool(part))
 
-    def _deliver(self, out: Path, span: tuple[int, int], part: str, whole: bool) -> list[Path]:
-        """Makes the deliverables over a span of frames. part: of the files' names. whole: is it all of the film."""
-        renderer = self._renderer()
-        self.measure()
-        order = self._order()
-        reel = order.reel
-        pieces = {index: list(order.pieces(index, span, renderer)) for index in range(len(self.scene.deliver))}
-        every = {p.key for found in pieces.values() for p in found}
-        self._remember(pieces=sorted(every if whole else every.union(self._remembered("pieces"))))
-        missing = {p.key: p for found in pieces.values() for p in found if not p.path.exists()}
-        if missing:
-            with self._owning(f"film-{digest(sorted(every))}"), workers.pool(self.workers) as run:
-                self._draw([p for p in missing.values() if not p.path.exists()], order, run)
-        made = {}
-        for index, deliverable in enumerate(self.scene.deliver):
-            if not whole and isinstance(deliverable, Movie):
-                deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-            path = out / deliverable.file(self.name + part)
-            count = sum(p.stop - p.start for p in pieces[index])
-            if count:
-                deliverable.join(
-                    [p.path for p in pieces[index]],
-                    path,
-                    frames=count,
-                    size=reel.size,
-                    fps=reel.cut.fps,
-                    provenance=self.provenance(renderer),
-                )
-                made[index] = path
+    def deliver(self, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
+        """Makes other deliverables of the whole film, from the frames that are kept; returns their paths.
+
+        Draws nothing, and needs no GL. Raises SceneError if frames would have to be drawn.
+        """
+        if any(deliverable.wants.layers for deliverable in deliverables):
+            raise SceneError(f"{self.path}: layers are drawn anew, not kept; make them with studio film")
+        filming = self._with(deliver=tuple(deliverables))._kept()
+        if undrawn := filming.undrawn():
+            raise SceneError(f"{self.path}: {len(undrawn)} of the film's frames are not drawn yet, {_FIRST}")
+        return self._deliver(out, filming, beside=True)
+
+    def verify(self) -> list[int]:
+        """The numbers of some frames that were drawn again, in a fresh process, and came out the same to the bit."""
+        return self._kept().verify()
+
+    def _kept(self) -> Filming:
+        """The whole film as it was last drawn. Raises SceneError if it cannot have been."""
+        renderer = self._remembered("renderer")
+        if not (renderer and self.trained and all(self.shelf.slice(key).whole for key in self.slice_keys.values())):
+            raise SceneError(f"{self.path}: nothing is drawn that it could be made from, {_FIRST}")
+        return self._filming((0, self.scene.cut.length), renderer)
+
+    def _deliver(self, out: Path, filming: Filming, part: str = "", *, beside: bool) -> list[Path]:
+        """Makes the deliverables over a span of frames. part: of the files' names; all of the film has none.
+
+        beside: what the scene used before is still needed.
+        """
+        keys, renderer = filming.keys, filming.order.renderer
+        if beside:
+            keys = {room: sorted({*found, *self._remembered(room)}) for room, found in keys.items()}
+        self._remember(renderer=renderer, **keys)
+        made = filming.make(out, self.name + part, self.provenance(renderer), whole=not part)
         before = self._remembered("made") or {}
-        self._remember(
-            made=before
-            | {self._from_shelf(path): digest([p.key for p in pieces[index]]) for index, path in made.items()}
-        )
+        now = {
+            self._from_shelf(path): digest([piece.key for piece in filming.pieces[index]])
+            for index, path in made.items()
+        }
+        self._remember(made=before | now)
         return list(made.values())
 
-    def still(self, out: Path, still: Still, size: Size | None = None) -> Path:
-        """One picture of the film in the folder `out`. size: in pixels, the film's if None."""
-        size_ = size or self.scene.film.size
-        samples = max(1, min(self.scene.film.samples, LARGEST // max(size_)))  # what GL can draw at once
-        form = self.scene.film.model_copy(update={"size": size_, "samples": samples})
-        picture = self.scene.model_copy(update={"film": form, "deliver": (still,)})
-        if mistakes := [what for path, what in picture.mistakes() if path[0] == "deliver"]:
-            raise SceneError(*(f"{self.path}: {what}" for what in mistakes))
-        [path] = replace(self, scene=picture)._deliver(
-            out, (0, picture.cut.length), f"-{size}" if size else "", whole=False
-        )
+    def still(
+        self, out: Path, still: Still, size: Size | None = None, *, bleed: int = 0, quality: Quality | None = None
+    ) -> Path:
+        """One picture of the film in the folder `out`. size, quality: the film's if None; size is in pixels.
+
+        bleed: pixels of more picture on every side of it.
+        """
+        film = self.scene.film
+        form = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
+        picture = self._with(film=form, deliver=(still,))
+        filming = picture._filming((0, picture.scene.cut.length), bleed=bleed)
+        [path] = picture._deliver(out, filming, f"-{size}" if size else "", beside=True)
         return path
+
+    def _with(self, **changes: Any) -> Studio:
+        """The same studio at a changed scene. Raises SceneError if the deliverables do not suit it."""
+        scene = self.scene.model_copy(update=changes)
+        if mistakes := [what for path, what in scene.mistakes() if path[0] in ("deliver", "film")]:
+            raise SceneError(*(f"{self.path}: {what}" for what in mistakes))
+        return replace(self, scene=scene)
+
+    def _filming(self, span: tuple[int, int], renderer: str | None = None, bleed: int = 0) -> Filming:
+        """The film at work. renderer: which GL drew it; None: this machine's, after all is measured."""
+        movies = [deliverable for deliverable in self.scene.deliver if isinstance(deliverable, Movie)]
+        if movies:  # asked before hours are spent, like GL
+            doctor.encoder(frozenset().union(*(movie.encoders for movie in movies)))
+        if renderer is None:
+            renderer = gl_renderer()
+            self.measure()
+        return Filming(replace(self._order(renderer), bleed=bleed), span, self.workers, self.progress, self._owning)
 
     def looks(self, out: Path, at: Time, folder: Path | None = None) -> Path:
         """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
 
         folder: of looks of one's own, shown first.
         """
-        renderer, fps, number = self._renderer(), self.scene.film.fps, at.frames(self.scene.film.fps)
+        renderer, fps, number = gl_renderer(), self.scene.film.fps, at.frames(self.scene.film.fps)
         if number >= self.scene.cut.length:
             raise SceneError(f"{self.path}: {at} is after the end of the film")
         found = tuple(gallery(folder).items())
         self.measure()
         with self.progress("draw the looks", len(found)) as advance, workers.pool(1) as run:
-            [(_, picture)] = run([(tasks.sheet, (self._order(), number, found))])
+            [(_, picture)] = run([(tasks.sheet, (self._order(renderer), number, found))])
             advance(len(found))
         height, width, _ = picture.shape
         path, still = out / f"{self.name}-looks.png", Still(at=at)
@@ -321,24 +347,9 @@ class Studio:
             still.join([piece], path, size=Size(width, height), fps=fps, provenance=self.provenance(renderer))
         return path
 
-    def _renderer(self) -> str:
-        """The GL renderer. Asked, like the encoder, before hours are spent; raises MachineError if there is none."""
-        movies = [deliverable for deliverable in self.scene.deliver if isinstance(deliverable, Movie)]
-        if movies:
-            doctor.encoder(frozenset().union(*(movie.encoders for movie in movies)))
-        return gl_renderer()
-
-    def _draw(self, missing: list[tasks.Piece], order: tasks.Order, run: Callable) -> None:
-        together = [tuple(group) for _, group in groupby(sorted(missing, key=tasks.stretch), key=tasks.stretch)]
-        frames = [group[0].stop - group[0].start for group in together]
-        with self.progress("draw", sum(frames)) as advance:
-            done = 0
-            for index, _ in run([(tasks.draw, (order, group)) for group in together]):
-                done += frames[index]
-                advance(done)
-
-    def _order(self) -> tasks.Order:
-        return tasks.Order(self.scene, self.shelf, str(self.run_folder), tuple(self.slice_keys.items()), self.draft)
+    def _order(self, renderer: str) -> tasks.Order:
+        keys = tuple(self.slice_keys.items())
+        return tasks.Order(self.scene, self.shelf, str(self.run_folder), keys, self.draft, renderer)
 
     def _span(self, frames: tuple[int, int] | None, shot: str | None) -> tuple[tuple[int, int], str]:
         """First frame, one past the last, and what the file's name says of it."""
@@ -385,7 +396,8 @@ class Studio:
 
     def _made(self, index: int) -> str:
         """The digest of what a deliverable would be made of now."""
-        pieces = self._order().pieces(index, (0, self.scene.cut.length), gl_renderer())
+        renderer = self._remembered("renderer") or gl_renderer()
+        pieces = self._order(renderer).pieces(index, (0, self.scene.cut.length))
         return digest([piece.key for piece in pieces])
 
     def provenance(self, renderer: str) -> dict[str, Any]:

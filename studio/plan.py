@@ -12,9 +12,11 @@ from .errors import MachineError
 from .film.frame import Frame, View
 from .report import bytes_
 from .scene import Scene
+from .spec import Size
 
 PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
 BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
+KEPT_PER_PIXEL = 2.0  # of a plate
 
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
@@ -54,25 +56,31 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     disk = (
         len(scene.epochs()) * 4 * found.parameters
         + 16 * values
-        + 2 * frames * size.width * size.height * BYTES_PER_PIXEL
+        + frames * size.width * size.height * (2 * BYTES_PER_PIXEL + KEPT_PER_PIXEL)
     )
     yield f"in all     {_duration(total)} with {workers} worker{'s' * (workers > 1)}, {bytes_(round(disk))} of disk"
 
 
 def _seconds_per_frame(scene: Scene) -> float:
-    """One frame of a bowl, drawn and graded."""
+    """One frame of a bowl, drawn and graded; a picture larger than 1080p takes longer as it has more pixels."""
     from . import doctor
 
     doctor.gl()
     from .render.stage import Stage
 
-    axis = np.linspace(-1, 1, scene.look.mesh, dtype=np.float32)
+    film, look = scene.film, scene.look
+    size = min(film.size, Size(1920, 1080), key=math.prod)
+    axis = np.linspace(-1, 1, look.mesh, dtype=np.float32)
     bowl = 0.3 * (axis[:, None] ** 2 + axis[None] ** 2)
     pose = scene.shots[0].camera.start.orbit().pose((0.0, 0.0, 0.1))
-    view = View(bowl, np.full((*bowl.shape, 3), 0.3, np.float32), pose, 0.0, scene.look)
-    with Stage(scene.film.size, scene.look.mesh, scene.film.samples) as stage:
-        stage.draw(Frame(0, (view,), (), scene.look.grade))
-        return _timed(lambda: stage.draw(Frame(1, (view,), (), scene.look.grade)))
+    view = View(bowl, np.full((*bowl.shape, 3), 0.3, np.float32), pose, 0.0, look, 1 / film.quality.subframes)
+
+    def frame(number: int) -> Frame:
+        return Frame(number, film.quality.subframes * (view,), (), look.grade, look.background)
+
+    with Stage(size, look.mesh, film.samples) as stage:
+        stage.draw(frame(0))
+        return _timed(lambda: stage.draw(frame(1))) * math.prod(film.size) / math.prod(size)
 
 
 def _timed(work: Callable[[], object]) -> float:

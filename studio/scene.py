@@ -13,9 +13,11 @@ from .deliver.deliverable import Deliverable
 from .deliver.movie import Movie
 from .errors import RunError, SceneError
 from .field import Grid
+from .film.camera import Camera
 from .film.frame import Format
-from .film.look import SIGNED, Look
+from .film.look import FIELDS, SIGNED, Look
 from .film.overlays import Type, height_words
+from .film.quality import WORDS as QUALITY
 from .film.terrain import missing
 from .film.timeline import Cut, Shot
 from .landscape.directions import Directions, Random
@@ -94,6 +96,18 @@ class Scene(Record):
                     ("deliver", index, "at"),
                     f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
                 )
+        for index, deliverable in enumerate(self.deliver):
+            for layer in deliverable.wants.layers:
+                if layer in FIELDS and (what := self._unmeasured(layer)):
+                    yield ("deliver", index, "layers"), what
+        yield from self._too_many()
+        for index, shot in enumerate(self.shots):
+            if _blurs(shot.camera) and self.film.quality.subframes == 1:
+                yield (
+                    ("shots", index, "camera", "start", "aperture"),
+                    "an aperture blurs only in sub-frames: write `quality: master` under `film`, or "
+                    "`quality: {samples: 2, subframes: 16}`, or leave the aperture out",
+                )
         for where, field in self._drawn():
             if what := self._unmeasured(field):
                 yield (*where, "field"), what
@@ -101,6 +115,20 @@ class Scene(Record):
             yield from self._mistaken_epochs()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
+
+    def _too_many(self) -> Iterator[tuple[tuple, str]]:
+        """Subsets that are larger than the data."""
+        try:
+            available = self.run.recipe.data.count()
+        except RunError as error:
+            yield ("run", "recipe", "data"), str(error)
+            return
+        for key, what in self.loss.excess(available):
+            yield ("loss", key), what
+        if self.convexity and self.convexity.subset is not None:
+            for key, what in self.convexity.loss(self.loss).excess(available):
+                if key == "subset":
+                    yield ("convexity", key), what
 
     def _unmeasured(self, field: str) -> str | None:
         """Why a field cannot be shown, and what to add; None if it is measured."""
@@ -178,6 +206,8 @@ class Scene(Record):
                 update={
                     "size": _smaller(self.film.size, DRAFT["height"]),
                     "fps": self.film.fps / max(1, round(self.film.fps / DRAFT["fps"])),
+                    "quality": QUALITY["final"],
+                    "shutter": 0.0,
                 }
             ),
         }
@@ -198,6 +228,11 @@ class Scene(Record):
                 }
             )
         return self.model_copy(update=changes)
+
+
+def _blurs(camera: Camera) -> bool:
+    """Whether some of what the camera sees is to be out of focus."""
+    return any(place.aperture for place in (camera.start, *(key for move in camera.moves for key in move.keys)))
 
 
 def named(path: Path, draft: bool) -> str:

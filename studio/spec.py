@@ -150,7 +150,9 @@ class Time:
 
 
 LARGEST = 16384
-"""Pixels along a side; beyond, VTK draws black without a word."""
+"""Pixels along a side that GL draws at once; beyond, VTK draws black without a word."""
+WIDEST = 100_000
+"""Pixels along a side of any picture."""
 
 
 class Size(NamedTuple):
@@ -165,8 +167,8 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Size":
         match = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
-        if not match or not (0 < int(match[1]) <= LARGEST and 0 < int(match[2]) <= LARGEST):
-            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {LARGEST} a side")
+        if not match or not (0 < int(match[1]) <= WIDEST and 0 < int(match[2]) <= WIDEST):
+            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {WIDEST} a side")
         return cls(int(match[1]), int(match[2]))
 
 

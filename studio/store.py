@@ -3,6 +3,7 @@
     runs/<digest>/              a training run (see studio.training.checkpoints)
     planes/<digest>/            theta, delta and eta of a slice; samples/<digest>/ the images of a loss
     slices/<digest>.zarr        measured values of one slice, over (beta, alpha); row by row, with a mask `done`
+    plates/<digest>.zarr        one drawn frame before its grade, tile by tile
     pieces/<digest>.<suffix>    encoded pieces of film
     scenes/<name>.json          what a scene last used, so that `clean` and `status` know
     locks/                      one owner at a time for each digest that is being written
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.errors import ContainsArrayError
 
 from .errors import MachineError
 from .files import atomic, read_json, write_json, writing
+from .spec import Size
 
-ROOMS = ("runs", "planes", "samples", "slices", "pieces")
+ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
+TILE = 2048
+"""Pixels along a side of what is drawn, and kept, at once."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class Shelf:
 
     def slice(self, key: str) -> Slice:
         return Slice(self.root / "slices" / f"{key}.zarr")
+
+    def plate(self, key: str, size: Size) -> Plate:
+        return Plate(self.root / "plates" / f"{key}.zarr", size)
 
     def piece(self, key: str, suffix: str) -> Path:
         return self.root / "pieces" / f"{key}{suffix}"
@@ -106,6 +114,10 @@ class Shelf:
         unused = [path for path in things if path.name.partition(".")[0] not in used]
         left = () if self.busy() else _half_written(self.root)
         return unused + [path for path in left if set(unused).isdisjoint(path.parents)]
+
+    def plates(self) -> list[Path]:
+        """All drawn frames."""
+        return sorted((self.root / "plates").glob("[!.]*"))
 
     def busy(self) -> bool:
         """Whether some process is at work here; then what is half written is its own."""
@@ -202,3 +214,67 @@ class Slice:
             yield
         except Exception as error:
             raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One drawn frame [height, width, 4], uint16, kept by tiles that any process may write; it is used like an array.
+
+    A tile counts once it is there: zarr writes it beside its place and renames it.
+    """
+
+    path: Path
+    size: Size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.size.height, self.size.width, 4
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """Of what is read at once."""
+        return TILE, TILE, 4
+
+    def __len__(self) -> int:
+        return self.size.height
+
+    @property
+    def tiles(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of every tile."""
+        rows, columns = ([slice(at, min(at + TILE, side)) for at in range(0, side, TILE)] for side in self.size[::-1])
+        return [(down, across) for down in rows for across in columns]
+
+    @property
+    def whole(self) -> bool:
+        return not self.missing()
+
+    def missing(self) -> list[tuple[slice, slice]]:
+        """The tiles that are not drawn yet."""
+        return [tile for tile in self.tiles if not self._chunk(*tile).is_file()]
+
+    def __setitem__(self, tile: tuple[slice, slice], codes: np.ndarray) -> None:
+        with writing(self.path):
+            self._array()[:, *tile] = np.moveaxis(codes, -1, 0)
+
+    def __getitem__(self, index: slice | tuple[slice, slice]) -> np.ndarray:
+        rows, columns = index if isinstance(index, tuple) else (index, slice(None))
+        try:
+            return np.moveaxis(zarr.open_array(self.path, mode="r")[:, rows, columns], 0, -1)
+        except Exception as error:
+            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
+
+    def _array(self) -> zarr.Array:
+        """The array, made if it is not there; who makes it first does not matter, for all would make the same."""
+        black = {"write_empty_chunks": True}  # it is drawn too
+        with suppress(ContainsArrayError):
+            zarr.create_array(
+                self.path,
+                shape=(4, *self.size[::-1]),  # channel by channel, which packs smaller
+                chunks=(4, min(TILE, self.size.height), min(TILE, self.size.width)),
+                dtype="uint16",
+                compressors=zarr.codecs.ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
+            )
+        return zarr.open_array(self.path, mode="r+").with_config(black)
+
+    def _chunk(self, rows: slice, columns: slice) -> Path:
+        return self.path / "c" / "0" / str(rows.start // TILE) / str(columns.start // TILE)

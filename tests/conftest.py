@@ -32,7 +32,7 @@ grid: {range: [-1, 1], points: 9}
 loss: {subset: 32, mode: eval}
 convexity: {points: 3, keys: [0, 2], tol: 1e-1}
 look: {base: ember, mesh: 65}
-film: {size: 64x36, fps: 8, samples: 2}
+film: {size: 64x36, fps: 8}
 shots:
   - shot: descent
     duration: 1.5s

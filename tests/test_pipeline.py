@@ -35,11 +35,19 @@ def compute_keys(studio: Studio) -> list[str]:
 
 def piece_keys(studio: Studio, deliverable: int = 0) -> list[str]:
     length = studio.scene.cut.length
-    return [piece.key for piece in studio._order().pieces(deliverable, (0, length), gl_renderer())]
+    return [piece.key for piece in studio._order(gl_renderer()).pieces(deliverable, (0, length))]
 
 
 def states(studio: Studio) -> list[str]:
     return [state for _, state, _ in studio.status(studio.path.parent / "out" / "tiny")]
+
+
+def test_the_way_of_the_weights_is_read_from_the_planes_only_where_a_look_draws_it(copy):
+    plain, drawn = (edited(copy, *change).reel() for change in ((), (("base: ember", "base: ember, path: {}"),)))
+    way, keys = drawn.surfaces.way, plain.surfaces.fields["loss"].coordinates
+    assert plain.surfaces.way is None and way.coordinates == keys and 0 < way.kept < 1
+    assert all((way.places[k, k] == 0).all() for k in range(len(keys)))
+    assert "of the way lies in the plane" in drawn.notes["loss"] and len(drawn.frame(9).views[0].way) > 24
 
 
 # --- what a key depends on -------------------------------------------------------------------------------------------
@@ -123,9 +131,9 @@ def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictu
     studio = edited(copy, ("map: lajolla", "map: viridis"))
     loaded = []
     with pool(1) as run:  # one worker draws both pieces, and is then asked what it has loaded
-        order = studio._order()
+        order = studio._order(gl_renderer())
         for deliverable in (0, 1):
-            for piece in order.pieces(deliverable, (0, 24), gl_renderer()):
+            for piece in order.pieces(deliverable, (0, 24)):
                 list(run([(draw, (order, (piece,)))]))
         loaded += [names for _, names in run([(eval, ("sorted(__import__('sys').modules)",))])]
     assert "torch" not in loaded[0] and "pyvista" in loaded[0]
@@ -256,7 +264,7 @@ def test_clean_removes_exactly_what_is_needed_no_more(copy):
     assert copy.shelf.unused() == []  # it has not been made yet, so all it last used is needed
     studio.film(copy.out)
     gone = {f"{path.parent.name}/{path.name}" for path in copy.shelf.unused()}
-    assert {name.partition("/")[0] for name in gone} == {"slices", "pieces"}
+    assert {name.partition("/")[0] for name in gone} == {"slices", "plates", "pieces"}
     assert f"slices/{dropped[0]}" not in gone and len([name for name in gone if name.startswith("slices")]) == 1
     copy.shelf.remove(copy.shelf.unused())
     assert copy.shelf.unused() == [] and states(studio) == ["done"] * 4
@@ -426,9 +434,9 @@ def test_the_subset_is_compared_with_all_images_at_nine_points(measured):
 
 
 def test_no_movie_begins_or_ends_with_a_piece_of_one_frame(measured):
-    order = Studio.open(measured.scene)._order()
+    order = Studio.open(measured.scene)._order(gl_renderer())
     for span in ((15, 24), (1, 17), (0, 24)):
-        pieces = list(order.pieces(0, span, gl_renderer()))
+        pieces = list(order.pieces(0, span))
         assert (pieces[0].start, pieces[-1].stop) == span
         assert all(piece.stop - piece.start > 1 for piece in pieces)
 

@@ -96,7 +96,7 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
     assert complaints(TWELVE) == [
         "s.yaml:1:7: title: a value is missing; a word that starts with # needs quotes",
         "s.yaml:3:7: pace: expected a number, found 'fast'",
-        "s.yaml:4:7: size: '1920:1080' is not a picture size; write it like 1920x1080, at most 16384 a side",
+        "s.yaml:4:7: size: '1920:1080' is not a picture size; write it like 1920x1080, at most 100000 a side",
         "s.yaml:5:6: fps: '24/0' is not a frame rate; write it like 24, 23.976 or 24000/1001",
         "s.yaml:6:9: camera: unknown kind 'wise'; did you mean 'wide'?",
         "s.yaml:8:10: moves[0].by: '20' is not understood; write it like 120deg",
@@ -138,11 +138,11 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
         ("title: a\ncamera: tal", "s.yaml:2:9: camera: unknown kind 'tal'; did you mean 'tall'?"),
         (
             "title: a\nsize: {w: 1}",
-            "s.yaml:2:7: size: '{'w': '1'}' is not a picture size; write it like 1920x1080, at most 16384 a side",
+            "s.yaml:2:7: size: '{'w': '1'}' is not a picture size; write it like 1920x1080, at most 100000 a side",
         ),
         (
             "title: a\nsize: 0x9",
-            "s.yaml:2:7: size: '0x9' is not a picture size; write it like 1920x1080, at most 16384 a side",
+            "s.yaml:2:7: size: '0x9' is not a picture size; write it like 1920x1080, at most 100000 a side",
         ),
         ("title: a\nfps: 1000", "s.yaml:2:6: fps: 1000 frames per second; expected 1 to 240"),
         ("title: a\ncut: -1s", "s.yaml:2:6: cut: '-1s' is before the start; times are 0s or later"),

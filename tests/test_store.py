@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import studio.store
 from studio.errors import MachineError
 from studio.field import Grid
 from studio.files import write_json
+from studio.spec import Size
 from studio.store import Shelf, Slice
 
 GRID = Grid(range=(-2, 2), points=5)
@@ -172,3 +174,42 @@ def test_a_shelf_that_cannot_be_written_is_the_machines_fault(shelf):
     shelf.root.write_text("a file, not a folder")
     with pytest.raises(MachineError, match="cannot be written"), shelf.owning("key", lambda: None):
         pass
+
+
+# --- plates ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plate(shelf, monkeypatch):
+    """Of 150 x 100 pixels in six tiles, nothing drawn yet."""
+    monkeypatch.setattr(studio.store, "TILE", 64)
+    return shelf.plate("drawn", Size(150, 100))
+
+
+CODES = np.random.default_rng(0).integers(0, 2**16, (100, 150, 4)).astype(np.uint16)
+
+
+def test_a_plate_comes_back_bit_for_bit_by_rows_by_tiles_and_whole(plate):
+    for tile in plate.tiles:
+        plate[tile] = CODES[tile]
+    assert plate.whole and plate.shape == CODES.shape
+    assert np.array_equal(plate[:], CODES) and np.array_equal(plate[60:70], CODES[60:70])
+    assert np.array_equal(plate[60:70, 5:9], CODES[60:70, 5:9])
+
+
+def test_a_plate_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(plate):
+    assert not plate.whole and plate.missing() == plate.tiles
+    for tile in plate.tiles[:-1]:
+        plate[tile] = 0 * CODES[tile]
+    assert plate.missing() == plate.tiles[-1:]
+    plate[plate.tiles[-1]] = CODES[plate.tiles[-1]]
+    assert plate.whole and not plate[:64, :64].any()
+
+
+def test_a_plate_that_does_not_exist_or_is_broken_cannot_be_read(plate):
+    with pytest.raises(MachineError, match="remove it and run again"):
+        plate[:]
+    plate[:, :] = CODES
+    (plate.path / "c" / "0" / "0" / "0").write_bytes(b"cut")
+    with pytest.raises(MachineError, match="remove it and run again"):
+        plate[:]

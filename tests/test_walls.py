@@ -21,6 +21,7 @@ ORDER = [
     {"scene"},
     {"store", "workers"},
     {"doctor", "tasks"},
+    {"filming"},
     {"pipeline"},
     {"progress", "report", "starter"},
     {"plan", "tune"},
