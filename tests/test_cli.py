@@ -228,7 +228,10 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, t
     wanted = Finish(format="tiff16", profile="display-p3", dpi=300)
     found = verified(path, wanted, Size(64, 36))
     assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
-    assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (2, "--dpi: Input should be greater than or equal to 1\n")
+    assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (
+        2,
+        "--dpi: Input should be greater than or equal to 1\n",
+    )
 
 
 def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(say, copy, tmp_path):
