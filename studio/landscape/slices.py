@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """Raised by hand when the numbers change for the same inputs."""
+CURVED = 2
+"""The same, for what only the numbers of curvature depend on."""
 
 
 class Slice(Record):
@@ -76,7 +78,7 @@ def identity(slice: Slice) -> dict[str, Any]:
 def how(what: str, convexity: Convexity | None) -> dict[str, Any]:
     """What the numbers of one kind depend on beside their slice."""
     kept = {"loss": set(), "convexity": {"tol", "seed", "ignore"}, "spectrum": {"ignore", "spectrum"}}[what]
-    return convexity.model_dump(mode="json", include=kept) if kept else {}
+    return {"version": CURVED} | convexity.model_dump(mode="json", include=kept) if kept else {}
 
 
 def chosen_path(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
