@@ -215,9 +215,7 @@ def still(
     except ValidationError as error:
         raise SceneError(*map(_told, error.errors())) from error
     studio = _studio(scene, draft, workers, shelf)
-    rim = 0
-    if paper or bleed:
-        pixels, rim = _sheet(paper, bleed, dpi, pixels)
+    pixels, rim = _sheet(paper, bleed, dpi or 300, pixels)
     chosen = WORDS[quality] if quality else None
     print(studio.still(out or studio.out, wanted, pixels, bleed=rim, quality=chosen))
 

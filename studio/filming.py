@@ -46,8 +46,9 @@ class Filming:
     @property
     def keys(self) -> dict[str, list[str]]:
         """Of all that the shelf keeps for it, by the shelf's rooms."""
-        plates = {self.order.plate(number).path.stem for number in self._frames(sum(self.pieces, []))}
-        return {"plates": sorted(plates), "pieces": sorted({piece.key for found in self.pieces for piece in found})}
+        pieces = sum(self.pieces, [])
+        plates = {plate for piece in pieces for plate in piece.plates}
+        return {"plates": sorted(plates), "pieces": sorted({piece.key for piece in pieces})}
 
     def make(self, out: Path, stem: str, provenance: Mapping[str, Any], *, whole: bool) -> dict[int, Path]:
         """Makes the deliverables in the folder `out`; their paths by their places in the scene.

@@ -206,20 +206,21 @@ class Order:
         edges = sorted({start, stop, *(cut for cut in cuts if start + 1 < cut < stop - 1)})
         laid = reel.look, reel.type, reel.notes, reel.cut.fps
         for first, last in zip(edges, edges[1:], strict=False):
-            plates = [(n, self.plate(n).path.stem) for n in range(first, last)]
-            key = digest("piece", VERSION, plates, laid, deliverable.identity())
-            yield Piece(key, index, first, last, self.shelf.piece(key, deliverable.piece))
+            plates = tuple(self.plate(n).path.stem for n in range(first, last))
+            key = digest("piece", VERSION, list(enumerate(plates, first)), laid, deliverable.identity())
+            yield Piece(key, index, first, last, self.shelf.piece(key, deliverable.piece), plates)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of one deliverable: frames start to before stop, and where it is kept."""
+    """A stretch of one deliverable: frames start to before stop, where it is kept, and the keys of its plates."""
 
     key: str
     deliverable: int
     start: int
     stop: int
     path: Path
+    plates: tuple[str, ...]
 
 
 def stretch(piece: Piece) -> tuple[int, int]:

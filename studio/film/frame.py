@@ -140,7 +140,6 @@ class Reel:
         """Frame `number` of the film, from 0."""
         shown = self.cut.at(number)
         seconds = float(number / self.cut.fps)
-        leading = max(shown, key=lambda part: part.weight)
         kind = self.type.inked(self.look)
         said = ((paint, self.notes[source(paint.field)]) for paint, _ in self.ranges.paints)
         page = overlays.Page.of(self.size, kind, said)
@@ -152,7 +151,7 @@ class Reel:
             for label in labels(view.height, view.look, view.ends, view.pose, page, view.weight)
         ]
         type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
-        type_ += overlays.live(kind, self._instant(leading), page)
+        type_ += overlays.live(kind, self._instant(self._leading(number)), page)
         shares: dict[Paint, float] = {}  # two shots that say the same do not dip in their dissolve
         for part in shown:
             paint = part.shot.colour or self.look.colour
