@@ -1,12 +1,13 @@
 """How convex the loss is at a point: the smallest and the largest eigenvalue of its Hessian, from products alone.
 
 One Lanczos run gives both ends. After k products v -> H v the tridiagonal matrix T = Q' H Q holds their estimates; an
-estimate whose residual is r lies within min(r, r^2 / gap) of an eigenvalue.
+estimate whose residual is r lies within min(r, r^2 / gap) of an eigenvalue. Where a few of the samples tell cheaply
+about where the ends lie, the run starts from there.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -24,16 +25,31 @@ if TYPE_CHECKING:
 
     Product = Callable[[Tensor], Tensor]
 
-FEWEST = 14
-"""Products before an estimate may count: a residual proves an eigenvalue, not that it is the extreme one."""
 MOST = 300
-NEIGHBOUR = 1e-3
-"""A start that is nearly blind to an end shows its neighbour first, with a residual that tells of the end only when it
-is small: at least below half this share of the end, however loosely the gap would let it pass."""
+SKETCH = 12
+"""Products with the Hessian of a few samples, which find a start."""
+RANDOM = 1.0
+"""How much of a random vector is added to such a start, lest it be blind to what the few samples do not show."""
 RARELY = 12
 """Estimates are looked at every step, from twice as many steps every other, from three times as many every third."""
 LEFT = 3 / 4
 """With no more than this share of the operators unfinished, the finished ones are left out of the products."""
+
+
+class Start(NamedTuple):
+    """What a start asks of its run before an estimate may count.
+
+    fewest: products, for a residual proves an eigenvalue, not that it is the extreme one. neighbour: a start that is
+    nearly blind to an end shows its neighbour first, with a residual that tells of the end only when it is small: at
+    least below half this share of the end, however loosely the gap would let it pass.
+    """
+
+    fewest: int
+    neighbour: float
+
+
+BLIND, TOLD = Start(fewest=14, neighbour=1e-3), Start(fewest=8, neighbour=2e-3)
+"""From a random vector, and from one that a sketch has found."""
 
 
 class Convexity(Record):
@@ -92,25 +108,30 @@ def extremes(product: "Product", size: int, seed: int, tol: float, device: str =
 
 
 def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: int, seed: int, tol: float,
-             device: str = "cpu", vectors: bool = False) -> list[Extremes]:
+             device: str = "cpu", vectors: bool = False, sketch: "Product | None" = None) -> list[Extremes]:
     """The same for `count` operators at once; each stops by its own rule.
 
     products: the numbers of b operators -> V [b, size] -> H V [b, size]. It is asked again for those that are left when
-    a quarter has finished, since a finished one costs as much as another.
+    a quarter has finished, since a finished one costs as much as another. sketch: V [count, size] -> images by cheap
+    operators that resemble them, such as Hessians over a few of the samples; only the starts depend on it.
     """
     import torch
 
     from .lanczos import Krylov
-    start = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
-    krylov, rows, found = Krylov(start.expand(count, size)), list(range(count)), {}
+    random = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
+    starts, kinds = random.expand(count, size), [BLIND] * count
+    if sketch is not None:
+        starts, kinds = _told(sketch, starts)
+    krylov, rows, found = Krylov(starts), list(range(count)), {}
     product = products(rows)
     while True:
         krylov.grow(product(krylov.v))
         steps, whole = krylov.steps, krylov.whole
-        due = steps >= FEWEST and steps % max(1, steps // RARELY) == 0 or steps == MOST
+        due = steps % max(1, steps // RARELY) == 0 or steps == MOST
         for place in np.flatnonzero(due | whole | ~np.isfinite(krylov.alphas[:, -1] + krylov.betas[:, -1])):
-            if rows[place] not in found and (end := _ended(krylov, place, bool(whole[place]), tol, vectors)):
-                found[rows[place]] = end
+            row = rows[place]
+            if row not in found and (end := _ended(krylov, place, bool(whole[place]), tol, kinds[row], vectors)):
+                found[row] = end
         if len(found) == count:
             return [found[row] for row in range(count)]
         left = [place for place, row in enumerate(rows) if row not in found]
@@ -120,18 +141,40 @@ def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: i
             product = products(rows)
 
 
-def _ended(krylov: "Krylov", place: int, whole: bool, tol: float, vectors: bool) -> Extremes | None:
+def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
+    """For each operator a start [count, size] between the sketch's two ends, and its kind.
+
+    random [count, size]: what the sketch starts from; it stays where the sketch does not see a spectrum.
+    """
+    from .lanczos import Krylov
+    krylov, closed = Krylov(random), np.zeros(len(random), bool)
+    for _ in range(SKETCH):
+        krylov.grow(sketch(krylov.v))
+        closed |= krylov.whole
+    starts, kinds = random.clone(), [BLIND] * len(random)
+    for row in np.flatnonzero(np.isfinite(krylov.alphas + krylov.betas).all(1) & ~closed):
+        _, _, _, ends = _ends(krylov.alphas[row], krylov.betas[row], np.inf, np.inf)
+        between = krylov.combined(row, ends.sum(0, keepdims=True))[0]
+        starts[row] = between / between.norm() + RANDOM * random[row] / random[row].norm()
+        kinds[row] = TOLD
+    return starts, kinds
+
+
+def _ended(krylov: "Krylov", place: int, whole: bool, tol: float, start: Start, vectors: bool) -> Extremes | None:
     """The result of one run if it is over, else None. whole: whether its space is closed."""
     alphas, betas, steps = krylov.alphas[place], krylov.betas[place], krylov.steps
     if not np.isfinite(alphas[-1] + betas[-1]):
         return Extremes(np.nan, np.nan, steps, False)
-    low, high, close, coefficients = _ends(alphas, betas, tol)
+    if steps < start.fewest and not whole:
+        return None
+    low, high, close, coefficients = _ends(alphas, betas, tol, start.neighbour)
     if not (close or whole or steps == MOST):
         return None
     return Extremes(low, high, steps, close or whole, krylov.combined(place, coefficients) if vectors else None)
 
 
-def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float) -> tuple[float, float, bool, np.ndarray]:
+def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float,
+          neighbour: float) -> tuple[float, float, bool, np.ndarray]:
     """Both ends as k products estimate them, whether they lie within `tol` of eigenvalues, and their vectors [2, k]."""
     from scipy.linalg import eigh_tridiagonal
     values, vectors = eigh_tridiagonal(alphas, betas[:-1])
@@ -141,5 +184,5 @@ def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float) -> tuple[float, flo
     ends = values[[0, -1]]
     sizes = np.maximum(np.abs(ends), FLOOR * np.abs(ends).max())
     # a third: the gap is itself an estimate
-    close = (errors <= tol / 3 * sizes) & (residuals <= max(tol, NEIGHBOUR) / 2 * sizes)
+    close = (errors <= tol / 3 * sizes) & (residuals <= max(tol, neighbour) / 2 * sizes)
     return float(ends[0]), float(ends[1]), bool(close.all()), vectors[:, [0, -1]].T

@@ -120,8 +120,10 @@ class Objective:
         # a CPU has no tf32: float32 is what it computes then, and what is said
         self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
-        self.again = partial(Objective, model, buffers, x, y, mode, device, criterion=criterion, fields=fields,
+        self._over = partial(Objective, model, buffers, mode=mode, device=device, criterion=criterion, fields=fields,
                              calibration=calibration)
+        self.again = partial(self._over, x, y)
+        self._asked = x, y, precision
         private = _private(model, buffers, device, precision)
         # before its batch norms are told to note their statistics, which no copy would do for itself
         self._pattern = copy.deepcopy(private).train(mode == "train")
@@ -129,6 +131,11 @@ class Objective:
         self.calibration = self.placed(x if calibration is None else calibration)
         self.inputs, self.targets = self.placed(x), y.to(device)
         self.chunk = len(y) if mode == "train" else self._even(self._most())
+
+    def first(self, count: int) -> "Objective":
+        """The same objective over the first `count` of the samples alone."""
+        x, y, precision = self._asked
+        return self._over(x[:count], y[:count], precision=precision)
 
     @property
     def model(self) -> nn.Module:

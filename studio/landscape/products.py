@@ -31,6 +31,10 @@ STACKED = 6
 """Points of a network on small pictures that are differentiated together on a CPU: its many short operations take less
 time to do than to begin."""
 
+SKETCHED, SKETCH = 64, 16
+"""With so many samples, a part of them, one in so many but at least eight, are worth a look at where the ends of a
+spectrum lie. Products of a small chain cost too little for that."""
+
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
 Slopes = tuple[Tensor, ...]
@@ -46,7 +50,7 @@ class Derivatives:
 
     def __init__(self, objective: Objective, ignore: Literal["bias-and-norm", "nothing"] = "nothing",
                  keep: bool | None = None):
-        self._objective = objective
+        self._objective, self._ignore = objective, ignore
         self._shapes = {name: part.shape for name, part in
                         objective.split(torch.empty(objective.size, device="meta")).items()
                         if ignore == "nothing" or part.dim() > 1}
@@ -69,6 +73,14 @@ class Derivatives:
         if self._chain:
             return TOGETHER[self._objective.kind]
         return STACKED if self._small and self._stacks() else 1
+
+    @cached_property
+    def sketch(self) -> "Derivatives | None":
+        """Those of the first few samples alone, which resemble these at a fraction of the cost; None if too few are."""
+        samples = self._objective.samples
+        if samples < SKETCHED or self._chain:
+            return None
+        return Derivatives(self._objective.first(max(8, samples // SKETCH)), self._ignore)
 
     @property
     def _small(self) -> bool:

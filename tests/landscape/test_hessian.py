@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pytest import approx
 
 from studio.field import Grid
-from studio.landscape.hessian import FEWEST, MOST, Convexity, extremes, lockstep
+from studio.landscape.hessian import BLIND, MOST, Convexity, extremes, lockstep
 from studio.landscape.spectrum import Spectrum
 
 
@@ -40,7 +40,7 @@ def test_the_tolerance_holds_at_both_ends(tol, seed):
 def test_a_tighter_tolerance_costs_more_products():
     operator = diagonal(np.concatenate([np.linspace(-1, 1, 500), [4.0]]))
     loose, tight = (extremes(*operator, seed=0, tol=tol).products for tol in (1e-2, 1e-6))
-    assert FEWEST <= loose < tight
+    assert BLIND.fewest <= loose < tight
 
 
 def test_products_in_single_precision_are_enough():
@@ -137,6 +137,41 @@ def test_an_end_is_not_taken_for_its_neighbour(end, bulk):
     values = np.concatenate([[end, -1.0], np.linspace(-bulk, bulk, 498), [3.0]])
     found = np.array([extremes(*diagonal(values), seed=seed, tol=1e-3).lambda_min for seed in range(60)])
     assert np.mean(np.abs(found - end) <= 1e-3 * abs(end)) >= 0.99
+
+
+# --- starts ----------------------------------------------------------------------------------------------------------
+
+BULK = np.linspace(-1, 1.5, 2000)
+ENDS = np.concatenate([[-1.6, -1.25], BULK, [1.9, 2.6, 4.0]])
+
+
+def sketched(values: np.ndarray, sketch: np.ndarray, seed: int, tol: float = 1e-3):
+    """Both ends of a diagonal operator, from where another one's lie."""
+    exact, rough = (torch.from_numpy(v) for v in (values, sketch))
+    found, = lockstep(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_start_that_few_samples_have_found_saves_products_and_no_accuracy(seed):
+    rough = ENDS * np.random.default_rng(seed).uniform(0.7, 1.4, len(ENDS))
+    told, blind = sketched(ENDS, rough, seed), extremes(*diagonal(ENDS), seed=seed, tol=1e-3)
+    assert told.converged and (told.lambda_min, told.lambda_max) == approx((-1.6, 4.0), rel=1e-3)
+    assert told.products <= 0.8 * blind.products
+
+
+@pytest.mark.parametrize("missed", [0.0, -1.0, 0.5])
+def test_an_end_that_the_few_samples_do_not_show_is_found_all_the_same(missed):
+    rough = ENDS.copy()
+    rough[[0, -1]] = missed                                  # the sketch's own ends are then the neighbours
+    found = [sketched(ENDS, rough, seed) for seed in range(60)]
+    right = [(one.lambda_min, one.lambda_max) == approx((-1.6, 4.0), rel=1e-3) for one in found]
+    assert np.mean(right) >= 0.99 and all(one.converged for one in found)
+
+
+@pytest.mark.parametrize("sketch", [np.full(len(ENDS), np.nan), np.ones(len(ENDS))], ids=["not finite", "flat"])
+def test_a_sketch_that_shows_nothing_changes_nothing(sketch):
+    assert sketched(ENDS, sketch, seed=0) == extremes(*diagonal(ENDS), seed=0, tol=1e-3)
 
 
 def test_a_spectrum_is_asked_for_by_its_keys():
