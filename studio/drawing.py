@@ -238,3 +238,10 @@ def sheet(order: Order, number: int, looks: tuple[tuple[str, Look], ...]) -> np.
     from .render.sheet import sheet as drawn
 
     return drawn(order.reel, number, dict(looks), columns=2)
+
+
+def storyboard(order: Order) -> np.ndarray:
+    """The first, the middle and the last frame of every shot [H, W, 3], uint8."""
+    from .render.sheet import storyboard as drawn
+
+    return drawn(order.reel, order.scene.title + "   draft" * order.draft)

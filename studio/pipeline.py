@@ -1,9 +1,11 @@
-"""From a scene to a film: train, measure, film, deliver. Each stage keeps what it makes on the shelf and goes on there.
+"""From a scene to a film: train, measure, film, deliver.
 
     train     a run's checkpoints                      training/
     measure   slices                                   measuring.py puts them on the shelf, measured.py reads them
     film      plates, and the pieces made of them      filming.py, whose workers run drawing.py
     deliver   one finished file, or folder, each       deliver/
+
+Each stage keeps what it makes on the shelf, and goes on from what is there.
 """
 
 from __future__ import annotations
@@ -204,6 +206,10 @@ class Studio:
         if number >= self.scene.cut.length:
             raise SceneError(f"{self.path}: {at} is after the end of the film")
         return self._sheet(out, "looks", drawing.sheet, number, tuple(gallery(folder).items()))
+
+    def storyboard(self, out: Path) -> Path:
+        """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`."""
+        return self._sheet(out, "storyboard", drawing.storyboard)
 
     def _sheet(self, out: Path, name: str, task: Callable, *arguments: Any) -> Path:
         """A picture that a worker puts together of several, as a PNG in the folder `out`."""
