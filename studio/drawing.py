@@ -16,8 +16,9 @@ from .deliver.paper import bled
 from .deliver.wants import Layer, Layered, Wants
 from .errors import SceneError
 from .film.bands import Bands
+from .film.fields import FIELDS
 from .film.frame import Frame, Reel, Window
-from .film.look import FIELDS, Look
+from .film.look import Look
 from .film.terrain import undrawn
 from .measured import Measured
 from .scene import Scene

@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 from ..spec import Duration, Record, Table, Time
 from .camera import Camera
 from .easing import Curve, Ease
-from .look import Paint
+from .fields import Paint
 
 
 class Transition(Record):

@@ -7,9 +7,11 @@ import pytest
 
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Start
+from studio.film.fields import Paint
 from studio.film.frame import Format, Reel
 from studio.film.gallery import gallery
-from studio.film.look import Lamp, Light, Look, Paint
+from studio.film.light import Lamp, Light
+from studio.film.look import Look
 from studio.film.overlays import Type
 from studio.film.timeline import Shot, Transition
 from studio.render.sheet import sheet, storyboard
