@@ -245,6 +245,15 @@ def looks(
 
 
 @app.command
+def storyboard(
+    scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None
+) -> None:
+    """The first, the middle and the last frame of every shot of SCENE, on a sheet."""
+    studio = _studio(scene, draft, workers, shelf)
+    print(studio.storyboard(out or studio.out))
+
+
+@app.command
 def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from . import report

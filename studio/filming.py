@@ -7,19 +7,20 @@ A frame whose plate is kept is not drawn again, whatever becomes of its grade, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from . import tasks, workers
+from . import drawing, workers
 from .deliver.movie import Movie
 from .errors import MachineError, SceneError
+from .progress import Progress, telling
 from .spec import digest
-from .workers import Task
+from .store import Plate
 
 SAMPLED = 5
 """Frames that are drawn again to verify a film."""
@@ -27,25 +28,21 @@ SAMPLED = 5
 
 @dataclass(frozen=True)
 class Filming:
-    """An order at work. span: first frame, and one past the last. count: of workers. progress: as in the pipeline.
+    """An order at work. span: first frame, and one past the last. count: of workers."""
 
-    owning: gives sole ownership of a key among all processes.
-    """
-
-    order: tasks.Order
+    order: drawing.Order
     span: tuple[int, int]
     count: int
-    progress: Callable[[str, int], AbstractContextManager[Callable[..., None]]]
-    owning: Callable[[str], AbstractContextManager[None]]
+    progress: Progress
 
     @cached_property
-    def pieces(self) -> list[list[tasks.Piece]]:
+    def pieces(self) -> list[list[drawing.Piece]]:
         """The pieces of every deliverable."""
-        return [list(self.order.pieces(index, self.span)) for index in range(len(self.order.scene.deliver))]
+        return self.order.pieces(self.span)
 
     @property
-    def keys(self) -> dict[str, list[str]]:
-        """Of all that the shelf keeps for it, by the shelf's rooms."""
+    def used(self) -> dict[str, list[str]]:
+        """The keys of all that the shelf keeps for it, by what they name."""
         pieces = sum(self.pieces, [])
         plates = {plate for piece in pieces for plate in piece.plates}
         return {"plates": sorted(plates), "pieces": sorted({piece.key for piece in pieces})}
@@ -56,7 +53,8 @@ class Filming:
         stem: of their names. whole: whether it is all of the film, which may have to loop.
         """
         if self._missing():
-            with self.owning(f"film-{digest(self.keys)}"), workers.pool(self.count) as run:
+            owned = self.order.measured.shelf.owning(f"film-{digest(self.used)}", self.progress)
+            with owned, workers.pool(self.count) as run:
                 self._draw(run)
         made = {}
         for index, deliverable in enumerate(self.order.scene.deliver):
@@ -76,21 +74,21 @@ class Filming:
 
     def undrawn(self) -> list[int]:
         """The frames that would have to be drawn: their plates are missing, and so is a piece that shows them."""
-        return [number for number in self._frames(self._missing()) if not self.order.plate(number).whole]
+        return [number for number, plate in self._plates(self._missing()).items() if not plate.whole]
 
     def verify(self) -> list[int]:
         """Draws a sample of frames again in a fresh process, and returns their numbers if they are the kept ones.
 
         Raises MachineError if one is not, and SceneError if none is kept.
         """
-        kept = [number for number in self._frames(sum(self.pieces, [])) if self.order.plate(number).whole]
+        kept = [number for number, plate in self._plates(sum(self.pieces, [])).items() if plate.whole]
         if not kept:
             raise SceneError("no drawn frames are kept, so there is nothing to verify; make the film first")
         sample = sorted({kept[round(i * (len(kept) - 1) / (SAMPLED - 1))] for i in range(SAMPLED)})
-        with self._telling("verify", len(sample)) as tell, workers.pool(1) as run:
+        with telling(self.progress, "verify", [1] * len(sample)) as told, workers.pool(1) as run:
             wrong = {
                 sample[index]: others
-                for index, others in tell(run([(tasks.redrawn, (self.order, number)) for number in sample]))
+                for index, others in told(run([(drawing.redrawn, (self.order, number)) for number in sample]))
                 if others
             }
         if wrong:
@@ -101,36 +99,26 @@ class Filming:
             )
         return sample
 
-    def _missing(self) -> list[tasks.Piece]:
+    def _missing(self) -> list[drawing.Piece]:
         return list({p.key: p for found in self.pieces for p in found if not p.path.exists()}.values())
 
-    def _frames(self, pieces: Iterable[tasks.Piece]) -> list[int]:
-        """The numbers of the frames that some pieces show, of which there are plates."""
-        return sorted({number for piece in pieces for number in range(*tasks.stretch(piece))})
+    def _plates(self, pieces: Iterable[drawing.Piece]) -> dict[int, Plate]:
+        """The plates of all frames that some pieces show, by the frames' numbers."""
+        keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
+        return {number: self.order.measured.shelf.plate(keys[number], self.order.size) for number in sorted(keys)}
 
     def _draw(self, run: Callable) -> None:
         missing = self._missing()  # asked again: another studio may have been at work
         if self.order.tiled:
-            undrawn = [(n, tile) for n in self.undrawn() for tile in self.order.plate(n).missing()]
-            with self._telling("draw tiles", len(undrawn)) as tell:
-                for _ in tell(run([(tasks.draw_tile, (self.order, *which)) for which in undrawn])):
-                    pass
-        together = [tuple(group) for _, group in groupby(sorted(missing, key=tasks.stretch), key=tasks.stretch)]
-        lengths = [group[0].stop - group[0].start for group in together]
-        work: Sequence[Task] = [(tasks.draw, (self.order, group)) for group in together]
-        with self._telling("draw", sum(lengths)) as tell:
-            for _ in tell(run(work), lengths):
+            tiles = [(number, tile) for number, plate in self._plates(missing).items() for tile in plate.missing()]
+            self._run(run, "draw tiles", drawing.draw_tile, tiles, [1] * len(tiles))
+        span = attrgetter("span")
+        together = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
+        lengths = [len(group[0].plates) for group in together]
+        self._run(run, "draw", drawing.draw, [(group,) for group in together], lengths)
+
+    def _run(self, run: Callable, name: str, task: Callable, each: list[tuple], counts: list[int]) -> None:
+        """Has the workers do a task for each of several arguments, which count so many frames, or tiles."""
+        with telling(self.progress, name, counts) as told:
+            for _ in told(run([(task, (self.order, *arguments)) for arguments in each])):
                 pass
-
-    @contextmanager
-    def _telling(self, name: str, total: int):
-        """Passes results on and tells how many frames, or whatever they are of, are done."""
-        with self.progress(name, total) as advance:
-
-            def tell(results: Iterable[tuple[int, Any]], lengths: Sequence[int] | None = None):
-                done = 0
-                for index, result in results:
-                    yield index, result
-                    advance(done := done + (lengths[index] if lengths else 1))
-
-            yield tell

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from .errors import SceneError
-from .spec import nearest
+from .spec import nearest, scene_folder
 
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
@@ -122,7 +122,7 @@ class Function:
             return given
         if not isinstance(given, str):
             raise ValueError(f"expected a function, written like {FORM}, found '{given}'")
-        function = cls(given.strip(), (info.context or {}).get("folder", Path()))
+        function = cls(given.strip(), scene_folder(info))
         if _found(function.module, function.folder) is None:
             raise ValueError(_missing(function))
         return function

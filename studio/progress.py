@@ -1,13 +1,39 @@
-"""Progress for people: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""How a stage tells how far it is, and how people see it: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
 EVERY = 10.0  # seconds between plain lines
+
+
+class Progress(Protocol):
+    """What a stage calls: `with progress(name, total) as advance: advance(done)`."""
+
+    def __call__(self, name: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
+
+
+def silent(name: str, total: int) -> AbstractContextManager[Callable[..., None]]:
+    """Progress that is not shown."""
+    return nullcontext(lambda *told: None)
+
+
+@contextmanager
+def telling(progress: Progress, name: str, counts: Sequence[int]) -> Iterator[Callable[[Iterable], Iterator]]:
+    """A function that passes the results of tasks on, (index, result), and tells how much of `counts` is done."""
+    with progress(name, sum(counts)) as advance:
+
+        def told(results: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+            done = 0
+            for index, result in results:
+                yield index, result
+                advance(done := done + counts[index])
+
+        yield told
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from .deliver.movie import Movie
 from .errors import RunError, SceneError
 from .field import Grid
 from .film.camera import Camera
+from .film.fields import FIELDS, SIGNED
 from .film.frame import Format
-from .film.look import FIELDS, SIGNED, Look
+from .film.look import Look
 from .film.overlays import Type, height_words
 from .film.quality import WORDS as QUALITY
 from .film.terrain import missing

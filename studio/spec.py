@@ -25,6 +25,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
 
@@ -97,6 +98,10 @@ BY_KIND = (
 
 
 # --- units -----------------------------------------------------------------------------------------------------------
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 def _unit(parse: Callable[[str], Any], schema: dict, **serial) -> tuple:
@@ -207,7 +212,12 @@ Focal = Annotated[float, *_unit(lambda text: _number(text, "mm", "35mm"), {"type
 """Focal length in millimetres over a 24 mm high gate, written `35mm`."""
 
 
-Folder = Annotated[Path, AfterValidator(lambda path, info: (info.context or {}).get("folder", Path()) / path)]
+def scene_folder(info: ValidationInfo) -> Path:
+    """Where relative paths start from: the folder of the scene."""
+    return (info.context or {}).get("folder", Path())
+
+
+Folder = Annotated[Path, AfterValidator(lambda path, info: scene_folder(info) / path)]
 """A folder; relative to the scene's file."""
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ from zarr.errors import ContainsArrayError
 
 from .errors import MachineError
 from .files import atomic, read_json, write_json, writing
-from .spec import Size
+from .progress import Progress
+from .spec import Size, digest
 
 ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
 TILE = 2048
@@ -59,8 +60,8 @@ class Shelf:
         return self.root / "pieces" / f"{key}{suffix}"
 
     @contextmanager
-    def owning(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Sole ownership of a key among all processes; calls `waiting` once if another has it. Death releases it."""
+    def owning(self, key: str, progress: Progress) -> Iterator[None]:
+        """Sole ownership of a key among all processes; tells if it has to wait for another. Death releases it."""
         from filelock import FileLock, Timeout
 
         lock = self.root / "locks" / f"{key}.lock"
@@ -70,21 +71,15 @@ class Shelf:
             try:
                 held.acquire(timeout=0)
             except Timeout:
-                waiting()
-                held.acquire()
+                with progress(f"waiting for another studio at work on {key[:12]}", 0):
+                    held.acquire()
         try:
             yield
         finally:
             held.release()
 
-    def remember(self, name: str, **used: Any) -> None:
-        """Notes what a scene used, over what was noted before."""
-        path = self.root / "scenes" / f"{name}.json"
-        write_json(path, self.remembered(name) | used)
-
-    def remembered(self, name: str) -> dict[str, Any]:
-        path = self.root / "scenes" / f"{name}.json"
-        return read_json(path) if path.is_file() else {}
+    def note(self, scene: Path, name: str) -> Note:
+        return Note(self.root, scene, name)
 
     def together(self, keys: Mapping[float, str]) -> xr.Dataset:
         """Several slices of one kind, with a further axis `key`. keys: {coordinate of the sweep: key}."""
@@ -146,6 +141,33 @@ class Shelf:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a scene last used, so that `clean` and `status` know.
+
+    scene: its file. name: of what is made of it; scenes of one name in two folders have two notes.
+    """
+
+    root: Path
+    scene: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / "scenes" / f"{self.name}-{digest(self.spelt(self.scene))[:8]}.json"
+
+    def read(self) -> dict[str, Any]:
+        return read_json(self.path) if self.path.is_file() else {}
+
+    def add(self, **used: Any) -> None:
+        """Notes what was used, over what was noted before."""
+        write_json(self.path, {**self.read(), "scene": self.spelt(self.scene), **used})
+
+    def spelt(self, path: Path) -> str:
+        """A path as seen from the shelf: both can be moved together."""
+        return os.path.relpath(path.resolve(), self.root)
+
+
 def _half_written(folder: Path) -> Iterator[Path]:
     """Temporaries of ours (see studio.files) and of zarr's."""
     for path in folder.iterdir():
@@ -202,6 +224,11 @@ class Slice:
     @property
     def whole(self) -> bool:
         return self.path.is_dir() and not self.missing()
+
+    def complete(self) -> xr.Dataset | None:
+        """All of it; None if something is still to be measured."""
+        data = self.read() if self.path.is_dir() else None
+        return data if data is not None and data["done"].all() else None
 
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises MachineError if the shelf's file is broken."""
@@ -266,14 +293,15 @@ class Plate:
     def _array(self) -> zarr.Array:
         """The array, made if it is not there; who makes it first does not matter, for all would make the same."""
         black = {"write_empty_chunks": True}  # it is drawn too
-        with suppress(ContainsArrayError):
-            zarr.create_array(
-                self.path,
-                shape=(4, *self.size[::-1]),  # channel by channel, which packs smaller
-                chunks=(4, min(TILE, self.size.height), min(TILE, self.size.width)),
-                dtype="uint16",
-                compressors=zarr.codecs.ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
-            )
+        if not (self.path / "zarr.json").is_file():
+            with suppress(ContainsArrayError):  # another worker may just have made it
+                zarr.create_array(
+                    self.path,
+                    shape=(4, *self.size[::-1]),  # channel by channel, which packs smaller
+                    chunks=(4, min(TILE, self.size.height), min(TILE, self.size.width)),
+                    dtype="uint16",
+                    compressors=zarr.codecs.ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
+                )
         return zarr.open_array(self.path, mode="r+").with_config(black)
 
     def _chunk(self, rows: slice, columns: slice) -> Path:

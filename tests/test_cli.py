@@ -18,8 +18,8 @@ REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
 COMMANDS = (
-    *("new", "check", "plan", "tune", "train", "compute", "film", "still", "looks"),
-    *("status", "clean", "doctor", "schema"),
+    *("new", "check", "plan", "tune", "train", "compute", "film", "deliver", "still", "looks"),
+    *("storyboard", "status", "clean", "doctor", "schema"),
 )
 
 
@@ -103,7 +103,7 @@ def test_a_film_that_is_made_is_only_joined_again_without_torch(run, copy):
     (copy.out / "tiny.mp4").unlink()
     said = run("film", "tiny.yaml", python=("-X", "importtime"))
     assert said.status == 0 and said.out == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
-    assert "torch" not in imported(said) and "draw" not in said.err
+    assert "torch" not in imported(said) and "draw ..." not in said.err
     assert before == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
 
 
@@ -245,6 +245,24 @@ def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(say, c
     assert sheet.shape[1] > 1280 and sheet.shape[0] > 360 * -(-cells // 2)
     assert say("looks", "tiny.yaml", "--at", "9s")[::2] == (2, "tiny.yaml: 9s is after the end of the film\n")
     assert say("looks", "tiny.yaml", "--at", "1s", "--folder", "none")[::2] == (2, "--folder none: no such folder\n")
+
+
+def test_a_storyboard_is_drawn_from_what_is_measured_and_says_where_it_comes_from(say, measured, tmp_path):
+    said = say("storyboard", "tiny.yaml")
+    assert (said.status, said.out) == (0, "out/tiny/tiny-storyboard.png\n")
+    path = tmp_path / "out" / "tiny" / "tiny-storyboard.png"
+    board, provenance = iio.imread(path), json.loads(iio.immeta(path)["provenance"])
+    # three columns of pictures 480 wide; a row 270 high for each of three shots, with its words
+    assert board.shape[1] > 3 * 480 and board.shape[0] > 3 * 270
+    assert provenance["scene"] == "Tiny" and len(provenance["slices"]) == 5
+    assert not (measured.shelf.root / "plates").exists()  # it is not a stage of the film
+
+
+def test_a_storyboard_measures_first_what_is_missing(say, tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("convexity: {", "# {").replace("field: convexity", "field: loss"))
+    said = say("storyboard", "tiny.yaml", "--out", "boards")
+    assert (said.status, said.out) == (0, "boards/tiny-storyboard.png\n")
+    assert say("status", "tiny.yaml").out.startswith("train      done     5 of 5 checkpoints\nloss       done ")
 
 
 def test_doctor_finds_everything_a_film_needs(say):

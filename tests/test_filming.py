@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio import store, tasks
+from studio import drawing, store
 from studio.deliver.deliverable import by_word
 from studio.deliver.probe import probe
 from studio.deliver.still import Still
@@ -20,8 +20,8 @@ def undrawable(monkeypatch):
     def refused(*_):
         raise AssertionError("a frame was drawn")
 
-    monkeypatch.setattr(tasks, "_whole", refused)
-    monkeypatch.setattr(tasks, "_tile", refused)
+    monkeypatch.setattr(drawing, "_whole", refused)
+    monkeypatch.setattr(drawing, "_tile", refused)
 
 
 def edited(made, old: str, new: str) -> Studio:
@@ -127,8 +127,8 @@ def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch, pi
     import imageio.v3 as iio
 
     direct = iio.imread(studio.still(copy.out / "direct", still, size)).astype(int)
-    monkeypatch.setattr(tasks, "DIRECT", 128)
-    for module in (tasks, store):
+    monkeypatch.setattr(drawing, "DIRECT", 128)
+    for module in (drawing, store):
         monkeypatch.setattr(module, "TILE", 128)
     for room in ("plates", "pieces"):
         copy.shelf.remove((copy.shelf.root / room).iterdir())

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from studio.deliver.probe import probe
+from studio.drawing import draw
 from studio.errors import SceneError
 from studio.pipeline import Studio, gl_renderer
-from studio.tasks import draw
+from studio.progress import silent
 from studio.workers import pool
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -35,7 +36,7 @@ def compute_keys(studio: Studio) -> list[str]:
 
 def piece_keys(studio: Studio, deliverable: int = 0) -> list[str]:
     length = studio.scene.cut.length
-    return [piece.key for piece in studio._order(gl_renderer()).pieces(deliverable, (0, length))]
+    return [piece.key for piece in studio._order(gl_renderer()).pieces((0, length))[deliverable]]
 
 
 def states(studio: Studio) -> list[str]:
@@ -132,9 +133,8 @@ def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictu
     loaded = []
     with pool(1) as run:  # one worker draws both pieces, and is then asked what it has loaded
         order = studio._order(gl_renderer())
-        for deliverable in (0, 1):
-            for piece in order.pieces(deliverable, (0, 24)):
-                list(run([(draw, (order, (piece,)))]))
+        for piece in sum(order.pieces((0, 24)), []):
+            list(run([(draw, (order, (piece,)))]))
         loaded += [names for _, names in run([(eval, ("sorted(__import__('sys').modules)",))])]
     assert "torch" not in loaded[0] and "pyvista" in loaded[0]
     drawn = {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
@@ -303,7 +303,7 @@ def test_clean_takes_what_killed_processes_left_and_leaves_what_living_ones_writ
     ]
     for path in left:
         path.mkdir() if path.suffix == ".frames" else path.write_text("half")
-    with copy.shelf.owning("something", lambda: None):
+    with copy.shelf.owning("something", silent):
         assert copy.shelf.unused() == []
     assert sorted(copy.shelf.unused()) == sorted(left)
     copy.shelf.remove(copy.shelf.unused())
@@ -436,7 +436,7 @@ def test_the_subset_is_compared_with_all_images_at_nine_points(measured):
 def test_no_movie_begins_or_ends_with_a_piece_of_one_frame(measured):
     order = Studio.open(measured.scene)._order(gl_renderer())
     for span in ((15, 24), (1, 17), (0, 24)):
-        pieces = list(order.pieces(0, span))
+        pieces = order.pieces(span)[0]
         assert (pieces[0].start, pieces[-1].stop) == span
         assert all(piece.stop - piece.start > 1 for piece in pieces)
 

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import studio.store
 from studio.errors import MachineError
 from studio.field import Grid
 from studio.files import write_json
+from studio.progress import silent
 from studio.spec import Size
 from studio.store import Shelf, Slice
 
@@ -115,10 +115,11 @@ def test_a_broken_slice_is_the_machines_fault_and_the_message_says_what_to_do(sl
 
 
 def test_notes_are_laid_over_what_was_noted_before(shelf):
-    assert shelf.remembered("film") == {}
-    shelf.remember("film", scene="film.yaml", keys=["a"])
-    shelf.remember("film", keys=["b"])
-    assert shelf.remembered("film") == {"scene": "film.yaml", "keys": ["b"]}
+    note = shelf.note(shelf.root.parent / "film.yaml", "film")
+    assert note.read() == {}
+    note.add(keys=["a"], others=["c"])
+    note.add(keys=["b"])
+    assert note.read() == {"scene": "../film.yaml", "keys": ["b"], "others": ["c"]}
 
 
 def test_only_what_no_existing_scene_used_is_unused(shelf, tmp_path):
@@ -131,7 +132,7 @@ def test_only_what_no_existing_scene_used_is_unused(shelf, tmp_path):
     write_json(shelf.piece("p1", ".mkv"), {})
     leftover = shelf.root / "pieces" / ".p2-12ab34cd.mkv"
     leftover.write_text("half")
-    shelf.remember("film", scene=str(scene), keys=["r1", "s1", "p1"])
+    shelf.note(scene, "film").add(keys=["r1", "s1", "p1"])
     assert set(shelf.unused()) == {shelf.run("r2"), shelf.slice("s2").path, leftover}
     size = shelf.size()
     assert size > shelf.size(shelf.unused()) > 0
@@ -144,8 +145,9 @@ def test_only_what_no_existing_scene_used_is_unused(shelf, tmp_path):
 OWNER = """
 import sys, time
 from pathlib import Path
+from studio.progress import silent
 from studio.store import Shelf
-with Shelf(Path(sys.argv[1])).owning("key", lambda: None):
+with Shelf(Path(sys.argv[1])).owning("key", silent):
     print("mine", flush=True)
     time.sleep(60)
 """
@@ -157,13 +159,15 @@ def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
         assert other.stdout.readline() == "mine\n"
         told = []
 
-        def waiting():
-            told.append(time.monotonic())
+        def waiting(name, total):
+            told.append(name)
             other.kill()
+            return silent(name, total)
 
-        with shelf.owning("another key", lambda: pytest.fail("nobody else has this one")):
+        with shelf.owning("another key", waiting):
+            assert told == []  # nobody else has this one
             with shelf.owning("key", waiting):
-                assert len(told) == 1
+                assert told == ["waiting for another studio at work on key"]
     finally:
         other.kill()
         other.communicate()
@@ -172,7 +176,7 @@ def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
 def test_a_shelf_that_cannot_be_written_is_the_machines_fault(shelf):
     shelf.root.parent.mkdir(exist_ok=True)
     shelf.root.write_text("a file, not a folder")
-    with pytest.raises(MachineError, match="cannot be written"), shelf.owning("key", lambda: None):
+    with pytest.raises(MachineError, match="cannot be written"), shelf.owning("key", silent):
         pass
 
 

@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from ..spec import Angle, Duration, Focal, Record
+from ..spec import Angle, Duration, Focal, Positive, Record
 from .easing import Curve, Ease
 
-Positive = Annotated[float, Field(gt=0)]
 Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]
 UNIT = 100.0

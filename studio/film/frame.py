@@ -18,8 +18,10 @@ from ..field import Instant, Surfaces
 from ..spec import Angle, FrameRate, PixelSize, Record, Size
 from . import overlays
 from .camera import Pose
+from .fields import Paint
 from .labels import labels
-from .look import Background, Grade, Look, Paint
+from .light import Background, Grade
+from .look import Look
 from .quality import WORDS, Named, Quality, subframes
 from .terrain import Ranges, colours, heights, parts, ranges, source, trodden, values
 from .timeline import Cut, Part, Shot

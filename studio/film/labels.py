@@ -13,7 +13,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from .camera import Pose
-from .look import Height, Look
+from .fields import Height
+from .look import Look
 from .overlays import Page, Text, unscaled
 
 RAYS = (35.0, 150.0, 265.0)

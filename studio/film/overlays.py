@@ -18,7 +18,8 @@ from ..field import Instant
 from ..spec import Colour, Duration, Record, Size, Time, nearest
 from .colour import table
 from .easing import in_out_sine
-from .look import FIELDS, Height, Look, Paint
+from .fields import FIELDS, Height, Paint
+from .look import Look
 from .terrain import Ranges
 
 MARGIN = 0.06

@@ -17,7 +17,8 @@ from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from ..field import Instant, Scale, Surfaces, backward, forward, hidden, negative_share
 from .colour import diverging, table
-from .look import SIGNED, Height, Look, Paint
+from .fields import SIGNED, Height, Paint
+from .look import Look
 
 SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "entropy": "linear"} | dict.fromkeys(
     SIGNED, "signed-log"

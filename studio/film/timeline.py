@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 from ..spec import Duration, Record, Table, Time
 from .camera import Camera
 from .easing import Curve, Ease
-from .look import Paint
+from .fields import Paint
 
 
 class Transition(Record):
@@ -59,11 +59,11 @@ class Shot(Record):
 
     def coordinate(self, seconds: float, fps: Fraction) -> float:
         """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside."""
-        times = [time.seconds(fps) for time in self.along]
-        values = list(self.along.values())
+        times = tuple(time.seconds(fps) for time in self.along)
+        values = tuple(self.along.values())
         if len(times) == 1:
             return values[0]
-        return float(PchipInterpolator(times, values)(min(max(seconds, times[0]), times[-1])))
+        return float(_through(times, values)(min(max(seconds, times[0]), times[-1])))
 
     def mistakes_at(self, fps: Fraction):
         """(path in the shot, what is wrong) for what only the frame rate can tell."""
@@ -85,6 +85,11 @@ class Shot(Record):
             at = [key.at.seconds(fps) for key in move.keys]
             if any(a >= b for a, b in zip([0.0, *at], at, strict=False)):
                 yield ("camera", "moves", number, "keys"), "the times must rise, from later than 0s"
+
+
+@lru_cache(maxsize=64)  # asked for every frame, and for its plate's key
+def _through(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpolator:
+    return PchipInterpolator(times, values)
 
 
 class Part(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from ..film.look import Light
+from ..film.light import Light
 from ..film.terrain import filled
 from . import bake
 

@@ -18,7 +18,7 @@ from scipy.interpolate import RegularGridInterpolator
 from ..film.bands import Bands
 from ..film.colour import LUMA, cube, encode, linear
 from ..film.frame import Frame
-from ..film.look import HALF_RANGE, Background, Grade, Lut
+from ..film.light import HALF_RANGE, Background, Grade, Lut
 from .plate import FULL, SCALE
 from .plate import light as kept
 from .type import inked, inks

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..film.look import HALF_RANGE, Look
+from ..film.light import HALF_RANGE
+from ..film.look import Look
 
 _SKY = """
 vec3 skyToward(vec3 d) {

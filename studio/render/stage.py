@@ -18,7 +18,8 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 from ..errors import MachineError
 from ..film.colour import linear
 from ..film.frame import Frame, View, Window
-from ..film.look import HALF_RANGE, Look
+from ..film.light import HALF_RANGE
+from ..film.look import Look
 from ..film.terrain import filled
 from ..spec import LARGEST, Size
 from . import bake, block, grade, plate, shading

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..film.colour import linear
 from ..film.frame import View
-from ..film.look import Lamp, Panel
+from ..film.light import Lamp, Panel
 
 Values = dict[str, "float | tuple[float, float, float] | np.ndarray"]
 

@@ -29,7 +29,8 @@ from studio.film.camera import Orbit
 from studio.film.colour import encode, table
 from studio.film.frame import Frame, Reel, View, Window
 from studio.film.gallery import gallery
-from studio.film.look import Background, Grade, Look
+from studio.film.light import Background, Grade
+from studio.film.look import Look
 from studio.film.quality import WORDS, subframes
 from studio.scene import Scene
 from studio.spec import Size

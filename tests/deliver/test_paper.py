@@ -7,7 +7,8 @@ from studio.deliver.paper import SHEETS, bled, pixels, rim
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
 from studio.film.labels import seen
-from studio.film.look import Lamp, Light, Look
+from studio.film.light import Lamp, Light
+from studio.film.look import Look
 from studio.film.overlays import Bar, Text
 from studio.spec import Size
 

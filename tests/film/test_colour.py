@@ -3,7 +3,7 @@ import pytest
 
 from studio.film import colour
 from studio.film.colour import cube, decode, encode, kelvin, lab, linear, ordered, table
-from studio.film.look import Paint
+from studio.film.fields import Paint
 
 
 def test_colours_are_written_in_srgb_and_used_in_linear_light():

@@ -8,8 +8,11 @@ from pydantic import ValidationError
 
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
+from studio.film.fields import Height, Paint
 from studio.film.frame import Format, Frame, Reel
-from studio.film.look import Contours, Height, Lamp, Light, Look, Paint
+from studio.film.light import Lamp, Light
+from studio.film.lines import Contours
+from studio.film.look import Look
 from studio.film.overlays import Bar, Text, Type
 from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition

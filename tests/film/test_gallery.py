@@ -1,7 +1,8 @@
 import pytest
 
+from studio.film.fields import Paint
 from studio.film.gallery import gallery, marks
-from studio.film.look import Look, Paint, looks
+from studio.film.look import Look, looks
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}
 

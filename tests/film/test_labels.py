@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from studio.film.camera import Orbit
+from studio.film.fields import Height
 from studio.film.labels import RAYS, labels, seen
-from studio.film.look import Contours, Height, Lamp, Light, Look
+from studio.film.light import Lamp, Light
+from studio.film.lines import Contours
+from studio.film.look import Look
 from studio.film.overlays import Page, Type
 from studio.spec import Size
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from studio.errors import SceneError
-from studio.film.look import Height, Look, Paint, assets, looks
+from studio.film.fields import Height, Paint
+from studio.film.look import Look, assets, looks
 from studio.spec import Record, digest, parse
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}

@@ -4,7 +4,9 @@ import pytest
 from studio.errors import SceneError
 from studio.field import Grid, Instant
 from studio.film.colour import table
-from studio.film.look import FIELDS, Height, Lamp, Light, Look, Paint
+from studio.film.fields import FIELDS, Height, Paint
+from studio.film.light import Lamp, Light
+from studio.film.look import Look
 from studio.film.overlays import MARGIN, SMALLEST, Bar, Page, Text, Type, captions, height_words, live, title
 from studio.film.terrain import Ranges
 from studio.spec import Size, Time, parse

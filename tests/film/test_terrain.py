@@ -4,7 +4,10 @@ import pytest
 from studio.field import Field, Grid, Surfaces, Way, negative_share
 from studio.film import terrain
 from studio.film.colour import decode, table
-from studio.film.look import Height, Lamp, Light, Look, Paint, Trail
+from studio.film.fields import Height, Paint
+from studio.film.light import Lamp, Light
+from studio.film.lines import Trail
+from studio.film.look import Look
 from studio.film.terrain import UNKNOWN, colours, heights, missing, ranges, refine, source, trodden, undrawn
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))

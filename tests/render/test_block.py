@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from studio.film.look import Lamp, Light
+from studio.film.light import Lamp, Light
 from studio.render import block
 
 N = 101

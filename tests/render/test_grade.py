@@ -7,7 +7,7 @@ import zarr
 from studio.film.bands import Bands
 from studio.film.colour import decode, encode, linear
 from studio.film.frame import Frame
-from studio.film.look import HALF_RANGE, Background, Grade, Lut
+from studio.film.light import HALF_RANGE, Background, Grade, Lut
 from studio.film.overlays import Bar, Text
 from studio.render import grade, plate
 from studio.render.grade import picture, shone

@@ -6,7 +6,9 @@ import pytest
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
 from studio.film.labels import seen
-from studio.film.look import Fade, Lamp, Light, Look, Marker, Plinth
+from studio.film.light import Lamp, Light
+from studio.film.lines import Fade, Marker, Plinth
+from studio.film.look import Look
 from studio.render.layers import FAR, GROUND, MARKER, SURFACE, WALL, layers
 from studio.render.stage import Stage
 from studio.spec import Size

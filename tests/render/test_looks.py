@@ -7,20 +7,9 @@ from studio.film.camera import Orbit
 from studio.film.colour import linear
 from studio.film.frame import Frame, View
 from studio.film.labels import seen
-from studio.film.look import (
-    Contours,
-    Engraving,
-    Fade,
-    Grade,
-    Lamp,
-    Light,
-    Look,
-    Marker,
-    Material,
-    Panel,
-    Plinth,
-    Trail,
-)
+from studio.film.light import Grade, Lamp, Light, Material, Panel
+from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail
+from studio.film.look import Look
 from studio.render import block
 from studio.render.stage import Stage
 from studio.spec import Size

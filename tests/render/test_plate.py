@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio.film.look import HALF_RANGE
+from studio.film.light import HALF_RANGE
 from studio.render import plate
 
 

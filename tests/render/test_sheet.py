@@ -7,12 +7,14 @@ import pytest
 
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Start
+from studio.film.fields import Paint
 from studio.film.frame import Format, Reel
 from studio.film.gallery import gallery
-from studio.film.look import Lamp, Light, Look, Paint
+from studio.film.light import Lamp, Light
+from studio.film.look import Look
 from studio.film.overlays import Type
-from studio.film.timeline import Shot
-from studio.render.sheet import sheet
+from studio.film.timeline import Shot, Transition
+from studio.render.sheet import sheet, storyboard
 from studio.render.stage import Stage
 from studio.spec import Size, Time
 
@@ -72,3 +74,55 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
     for one, other in combinations(pictures, 2):
         # codes; a key lamp moved by ten degrees is one or two
         assert np.abs(pictures[one] - pictures[other]).mean() > 12, (one, other)
+
+
+# --- storyboards -----------------------------------------------------------------------------------------------------
+
+BARE = Type(live=None, notes=False, legend=False)
+FIRST = Shot(shot="first", duration=Time(1.0), along={Time(0.0): 0.0}, colour=Paint(map="gray"))
+THEN = Shot(shot="then", duration=Time(0.5), along={Time(0.0): 0.0}, camera=Camera(start=Start(azimuth=90.0)))
+
+
+def film_of(*shots: Shot, size: Size = CELL) -> Reel:
+    surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
+    return Reel.of(shots, surfaces, LOOK, Type(title="A film"), Format(size=size, fps=Fraction(8)), {"loss": ""})
+
+
+def places(board: np.ndarray, cell: Size) -> list[np.ndarray]:
+    """The pictures on a storyboard, row by row; a row is a picture and the strip for its words under it."""
+    gap, pitch = cell.height // 12, cell.height + cell.height // 6
+    rows = (board.shape[0] - gap) // pitch
+    tops = [board.shape[0] - (rows - row) * pitch for row in range(rows)]
+    lefts = [gap + column * (cell.width + gap) for column in range(3)]
+    return [board[top : top + cell.height, left : left + cell.width] for top in tops for left in lefts]
+
+
+def test_a_row_of_a_storyboard_is_the_first_the_middle_and_the_last_frame_of_a_shot():
+    film, cell = film_of(FIRST, THEN), Size(480, 270)
+    bare = replace(film, type=BARE, size=cell)  # a reel's own quality is draft, as a storyboard's
+    shown = places(storyboard(film, "A film"), cell)
+    with Stage(cell, LOOK.mesh, 1) as stage:
+        # the second shot is the film's frames 8 to 11; grain is by the frame's number, in a shot alone from 0
+        drawn = [stage.draw(replace(bare.frame(n), number=n % 8)) for n in (0, 3, 7, 8, 9, 11)]
+    assert len(shown) == 6 and all(np.array_equal(a, b) for a, b in zip(shown, drawn, strict=True))
+
+
+def test_a_shot_that_dissolves_is_shown_alone():
+    dissolving = FIRST.model_copy(update={"to_next": Transition(dissolve=Time(0.25))})
+    cut, mixed = (places(storyboard(film_of(one, THEN), "A film"), Size(480, 270)) for one in (FIRST, dissolving))
+    assert all(np.array_equal(a, b) for a, b in zip(cut, mixed, strict=True))
+
+
+def test_a_storyboard_says_the_time_and_the_epoch_under_every_picture():
+    at = {Time(0.0): 0.0}, {Time(0.0): 2.0}
+    one, other = (storyboard(film_of(FIRST.model_copy(update={"along": along})), "A film") for along in at)
+    apart = np.argwhere((one != other).any(axis=(1, 2)))
+    # one surface at all epochs, so only the words under the pictures differ
+    assert len(apart) > 0 and apart.min() >= one.shape[0] - 270 // 6
+
+
+def test_pictures_on_a_storyboard_are_shaped_as_the_film_is():
+    wide, tall = (storyboard(film_of(FIRST, size=size), "A film") for size in (Size(858, 360), Size(360, 640)))
+    assert wide.shape[1] > wide.shape[0] and len(places(tall, Size(270, 480))) == 3
+    # the same number of pixels, so that all shapes are equally large to the eye
+    assert places(tall, Size(270, 480))[0].size == pytest.approx(3 * 480 * 270, rel=0.02)

@@ -14,25 +14,11 @@ import pytest
 from studio.errors import MachineError
 from studio.film.camera import Orbit
 from studio.film.colour import linear
+from studio.film.fields import Height
 from studio.film.frame import Frame, View, Window
-from studio.film.look import (
-    HALF_RANGE,
-    Background,
-    Contours,
-    Engraving,
-    Fade,
-    Fog,
-    Grade,
-    Height,
-    Lamp,
-    Light,
-    Look,
-    Marker,
-    Material,
-    Plinth,
-    Wire,
-    looks,
-)
+from studio.film.light import HALF_RANGE, Background, Fog, Grade, Lamp, Light, Material
+from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
+from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
 from studio.render import bake, grade, plate

@@ -1,0 +1,140 @@
+"""All that makes light or changes it: material, lamps and panels, air, background, and the grade."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
+
+from ..spec import Angle, Colour, NonNegative, Positive, Record, Share, scene_folder
+from .colour import cube, kelvin
+
+HALF_RANGE = 4.0
+"""The brightest linear light that leaves the shader; more is cut."""
+
+# an editor must not ask in a scene for what its look's base gives
+ON_A_BASE = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
+
+class Material(Record):
+    metallic: Share = 0.15
+    roughness: Annotated[float, Field(ge=0.05, le=1)] = 0.5
+
+
+def _light_colour(given: Any) -> Any:
+    if not (isinstance(given, str) and given.strip().endswith("K")):
+        return given
+    number = given.strip()[:-1]
+    if not number.isdigit():
+        raise ValueError(f"'{given}' is no colour temperature; write it like 3200K, or a colour like #ff8a2b")
+    return kelvin(float(number))
+
+
+LampColour = Annotated[
+    Colour,
+    BeforeValidator(_light_colour),
+    WithJsonSchema({"type": "string", "pattern": r"^(#[0-9a-fA-F]{6}|\d+K)$"}),
+]
+"""A colour, or a temperature such as `3200K`."""
+
+Elevation = Annotated[Angle, Field(ge=-90, le=90)]
+
+
+class Lamp(Record):
+    """A soft lamp far away. azimuth: from the camera's own, 0deg behind the camera, 180deg opposite.
+
+    intensity: of its light. glint: its strength in reflections. size: half its width, as reflections see it.
+    """
+
+    model_config = ON_A_BASE
+    azimuth: Angle
+    elevation: Elevation
+    colour: LampColour = "#ffffff"
+    intensity: NonNegative = 1.0
+    glint: NonNegative = 1.0
+    size: Annotated[Angle, Field(gt=0, le=90)] = 12.0
+
+
+class Panel(Record):
+    """A lit rectangle that is mirrored in the land, as a softbox in a car. azimuth: as a lamp's. glint: its strength.
+
+    width, height: angles, as seen from the land.
+    """
+
+    azimuth: Angle
+    elevation: Elevation
+    width: Annotated[Angle, Field(gt=0, le=160)] = 40.0
+    height: Annotated[Angle, Field(gt=0, le=160)] = 14.0
+    colour: LampColour = "#ffffff"
+    glint: NonNegative = 1.0
+
+
+class Light(Record):
+    """key: the lamp that casts the baked shadow. follow: lamps turn with the camera, else with the scene's azimuth 0.
+
+    fill: a third lamp, which opens the shadows and is never reflected. environment: panels that are only reflected.
+    sky, horizon, ground: colours of the light from everywhere. occlusion, shadow: strength of what is baked.
+    """
+
+    model_config = ON_A_BASE
+    key: Lamp
+    rim: Lamp
+    fill: Lamp | None = None
+    environment: Annotated[tuple[Panel, ...], Field(max_length=6)] = ()
+    sky: Colour = "#1a2450"
+    horizon: Colour = "#38406a"
+    ground: Colour = "#0a0608"
+    ambient: NonNegative = 1.0
+    occlusion: Share = 0.7
+    shadow: Share = 0.6
+    follow: bool = True
+
+
+class Fog(Record):
+    """Air between the eye and the surface. start, reach: scene units; at start + reach, 63 % of the light is fog."""
+
+    start: NonNegative = 1.5
+    reach: Positive = 2.0
+    colour: Colour = "#20242e"
+
+
+class Background(Record):
+    bottom: Colour = "#03040a"
+    top: Colour = "#0b0f22"
+
+
+class Lut(Record):
+    """A `.cube` file and the SHA-256 of what is in it, so that a changed file is another look."""
+
+    file: Path
+    sha256: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _found(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(given, (str, Path)):
+            return given
+        file = scene_folder(info) / given
+        try:
+            cube(file)
+            return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+
+
+class Grade(Record):
+    """What happens to linear light. bloom: of what is above the threshold. grain: its spread, a share of full scale.
+
+    contrast: above 1, steeper around middle grey. shoulder: the light from which highlights approach white softly; near
+    1, white paper stays white. lut: a 3D look-up table in a `.cube` file, applied last, in sRGB.
+    """
+
+    exposure: Positive = 1.35
+    contrast: Positive = 1.0
+    shoulder: Annotated[float, Field(ge=0.1, le=0.98)] = 0.6
+    bloom: NonNegative = 0.8
+    threshold: NonNegative = 0.7
+    saturation: NonNegative = 1.0
+    vignette: Share = 0.35
+    grain: NonNegative = 0.005
+    lut: Annotated[Lut, WithJsonSchema({"type": "string", "pattern": "cube$"})] | None = None
