@@ -16,6 +16,7 @@ from .deliver.paper import bled
 from .deliver.wants import Layer, Layered, Wants
 from .errors import SceneError
 from .field import Field, Surfaces, Way
+from .film import overlays
 from .film.bands import Bands
 from .film.frame import Frame, Reel, Window
 from .film.look import FIELDS, Look
@@ -204,7 +205,7 @@ class Order:
         cuts = range(-(-start // length) * length, stop, length)
         # a lone frame has a movie's delay of its own, which does not join with others'
         edges = sorted({start, stop, *(cut for cut in cuts if start + 1 < cut < stop - 1)})
-        laid = reel.look, reel.type, reel.notes, reel.cut.fps
+        laid = reel.look, reel.type, reel.notes, reel.cut.fps, overlays.VERSION
         for first, last in zip(edges, edges[1:], strict=False):
             plates = tuple(self.plate(n).path.stem for n in range(first, last))
             key = digest("piece", VERSION, list(enumerate(plates, first)), laid, deliverable.identity())
