@@ -24,6 +24,10 @@ from .colour import Profile
 from .probe import differences
 from .wants import Layer, Layered, Wants
 
+LAYERED = 8e9
+"""Bytes that the layers of one picture may take."""
+_BYTES: dict[Layer, int] = {"depth": 4, "normal": 6, "position": 12, "loss": 4, "convexity": 4, "mask": 2}
+"""Of a layer, to a pixel."""
 Word = Literal["png", "png16", "tiff16", "jpg", "exr", "dcp-source"]
 
 
@@ -59,6 +63,16 @@ class Finish(Record):
     def suffix(self) -> str:
         """Of a file's name."""
         return FORMATS[self.format].suffix
+
+    def heavy(self, size: Size) -> str | None:
+        """What is wrong with the layers of a picture of this size, and the way out; they are kept in memory whole."""
+        taken = sum(_BYTES[layer] for layer in self.layers) * size.width * size.height
+        if taken <= LAYERED:
+            return None
+        return (
+            f"{size}: its layers ({', '.join(self.layers)}) would take {taken / 1e9:.0f} GB of memory, and may take "
+            f"{LAYERED / 1e9:.0f}; take fewer of them in one file, or a smaller size"
+        )
 
     @property
     def words(self) -> list[str]:
