@@ -15,6 +15,7 @@ import numpy as np
 from .deliver.paper import bled
 from .deliver.wants import Layer, Layered, Wants
 from .errors import SceneError
+from .film import overlays
 from .film.bands import Bands
 from .film.fields import FIELDS
 from .film.frame import Frame, Reel, Window
@@ -97,7 +98,7 @@ class Order:
         cuts = range(-(-start // length) * length, stop, length)
         # a lone frame has a movie's delay of its own, which does not join with others'
         edges = sorted({start, stop, *(cut for cut in cuts if start + 1 < cut < stop - 1)})
-        laid = reel.look, reel.type, reel.notes, reel.cut.fps
+        laid = reel.look, reel.type, reel.notes, reel.cut.fps, overlays.VERSION
         for first, last in zip(edges, edges[1:], strict=False):
             own = tuple(plates[number] for number in range(first, last))
             key = digest("piece", VERSION, list(enumerate(own, first)), laid, deliverable.identity())

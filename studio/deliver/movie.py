@@ -24,7 +24,7 @@ from .presets import PRESETS, Preset, Word
 from .probe import Animation, Media, differences, ends, probe
 from .wants import Wants
 
-VERSION = 3  # raise it when the same frames are to be encoded differently
+VERSION = 4  # raise it when the same frames are to be encoded differently
 _CLEAR = ("prores-4444", "vp9-alpha")
 _LAYOUTS = {(8, False): "rgb24", (8, True): "rgba", (16, False): "rgb48le", (16, True): "rgba64le"}
 

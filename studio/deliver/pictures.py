@@ -19,11 +19,15 @@ from pydantic import Field, model_validator
 from ..errors import MachineError
 from ..film.bands import Bands
 from ..spec import Record, Size
-from . import colour, png
+from . import colour, exr, png
 from .colour import Profile
 from .probe import differences
 from .wants import Layer, Layered, Wants
 
+LAYERED = 8e9
+"""Bytes that the layers of one picture may take."""
+_BYTES: dict[Layer, int] = {"depth": 4, "normal": 6, "position": 12, "loss": 4, "convexity": 4, "mask": 2}
+"""Of a layer, to a pixel."""
 Word = Literal["png", "png16", "tiff16", "jpg", "exr", "dcp-source"]
 
 
@@ -59,6 +63,16 @@ class Finish(Record):
     def suffix(self) -> str:
         """Of a file's name."""
         return FORMATS[self.format].suffix
+
+    def heavy(self, size: Size) -> str | None:
+        """What is wrong with the layers of a picture of this size, and the way out; they are kept in memory whole."""
+        taken = sum(_BYTES[layer] for layer in self.layers) * size.width * size.height
+        if taken <= LAYERED:
+            return None
+        return (
+            f"{size}: its layers ({', '.join(self.layers)}) would take {taken / 1e9:.0f} GB of memory, and may take "
+            f"{LAYERED / 1e9:.0f}; take fewer of them in one file, or a smaller size"
+        )
 
     @property
     def words(self) -> list[str]:
@@ -168,11 +182,17 @@ def _png_examine(path: Path) -> Picture:
 
 
 def _jpg(path: Path, shown: Layered, finish: Finish) -> None:
-    import imageio.v3 as iio
+    """Put together in memory, four bytes a pixel, as the library keeps it: no JPEG library takes a picture in bands."""
+    from PIL import Image
 
+    height, width, _ = shown.picture.shape
+    whole, top = np.zeros((height, width, 4), np.uint8), 0
+    for band in _codes(shown.picture, finish):
+        whole[top : top + len(band), :, :3] = band
+        top += len(band)
     dpi = {} if finish.dpi is None else {"dpi": (finish.dpi, finish.dpi)}
     about = {"icc_profile": colour.icc(finish.profile), "quality": 95, "subsampling": 0} | dpi
-    iio.imwrite(path, _codes(shown.picture, finish).whole(), plugin="pillow", **about)
+    Image.frombuffer("RGBX", (width, height), whole, "raw", "RGBX", 0, 1).save(path, "JPEG", **about)
 
 
 def _jpg_inscribe(source: Path, target: Path, text: str) -> None:
@@ -258,7 +278,6 @@ def _tiff_examine(path: Path) -> Picture:
 
 # --- EXR -------------------------------------------------------------------------------------------------------------
 
-_MAGIC = 8  # bytes that say it is an EXR, and of which version
 _LETTERS: dict[Layer, str] = {
     "depth": "Z",
     "normal": "XYZ",
@@ -272,89 +291,24 @@ _LETTERS: dict[Layer, str] = {
 
 def _exr(path: Path, shown: Layered, finish: Finish) -> None:
     """Linear light in half floats, with alpha multiplied in as EXR has it, and the layers in channels of their own."""
-    import OpenEXR
-
-    space = colour.SPACES[finish.profile]
-    header = {
-        "compression": OpenEXR.ZIP_COMPRESSION,
-        "type": OpenEXR.scanlineimage,
-        "chromaticities": (*(number for xy in space.primaries for number in xy), *colour.D65),
-        **({} if finish.dpi is None else {"xDensity": float(finish.dpi)}),
-    }
-    picture = shown.picture
+    picture, space = shown.picture, colour.SPACES[finish.profile]
     lit = Bands(picture.shape, picture.dtype, lambda: (colour.relit(b, finish.profile) for b in _grouped(picture)))
-    channels = {"RGBA"[: picture.shape[2]]: lit.whole()}
-    for name, values in shown.layers.items():
-        for index, letter in enumerate(_LETTERS[name]):
-            channels[f"{name}.{letter}"] = np.ascontiguousarray(values[..., index])  # the library knows no strides
-    with OpenEXR.File(header, channels) as file:
-        file.write(str(path))
-
-
-def _exr_inscribe(source: Path, target: Path, text: str) -> None:
-    """As the first attribute of the header; the table behind it, of where the pixels are, moves with them."""
-    comment = b"comments\0string\0" + struct.pack("<I", len(text)) + text.encode("ascii")
-    with open(source, "rb") as old, open(target, "wb") as new:
-        _exr_header(old)
-        table, places = old.tell(), _exr_places(old)
-        old.seek(0)
-        new.write(old.read(_MAGIC) + comment + old.read(table - _MAGIC))
-        new.write((places + np.uint64(len(comment))).tobytes())
-        old.seek(places.nbytes, 1)
-        shutil.copyfileobj(old, new, 1 << 20)
-
-
-def _exr_header(file: BinaryIO) -> dict[bytes, bytes]:
-    """Values of the header's attributes; leaves the file at the table behind it."""
-    file.seek(_MAGIC)
-    attributes = {}
-    while name := _word(file):  # name, type, size, value, until an empty name
-        _word(file)
-        attributes[name] = file.read(int.from_bytes(file.read(4), "little"))
-    return attributes
-
-
-def _exr_places(file: BinaryIO) -> np.ndarray:
-    """Reads the table: where in the file its blocks of rows lie, in order. The first begins where the table ends."""
-    table, first = file.tell(), file.read(8)
-    length = int.from_bytes(first, "little") - table
-    return np.frombuffer(first + file.read(length - 8), "<u8")
-
-
-def _word(file: BinaryIO) -> bytes:
-    word = b""
-    while (letter := file.read(1)) != b"\0":
-        if not letter:
-            raise ValueError("cut off")
-        word += letter
-    return word
-
-
-def _exr_channels(data: bytes) -> Iterator[tuple[str, int]]:
-    """Name and bits of every channel: a name, its end, and 16 bytes of which the first says what kind of number."""
-    place = 0
-    while data[place]:
-        end = data.index(b"\0", place)
-        yield data[place:end].decode("ascii"), {1: 16, 2: 32}[data[end + 1]]
-        place = end + 17
+    layers = {
+        f"{name}.{letter}": values[..., index]
+        for name, values in shown.layers.items()
+        for index, letter in enumerate(_LETTERS[name])
+    }
+    chromaticities = *(number for xy in space.primaries for number in xy), *colour.D65
+    exr.write(path, lit, layers, chromaticities, finish.dpi)
 
 
 def _exr_examine(path: Path) -> Picture:
-    with open(path, "rb") as file:
-        header = _exr_header(file)
-        last = int(_exr_places(file)[-1])
-        file.seek(last + 4)
-        if last + 8 + int.from_bytes(file.read(4), "little") != path.stat().st_size:
-            raise ValueError("cut off")
-    channels = dict(_exr_channels(header[b"channels"]))
+    width, height, channels, primaries, dpi = exr.examine(path)
     [bits] = {bits for name, bits in channels.items() if "." not in name}
-    left, top, right, bottom = struct.unpack("<4i", header[b"dataWindow"])
-    stated = np.frombuffer(header[b"chromaticities"], "<f4")[:6].reshape(3, 2)
-    profile = next((word for word, space in colour.SPACES.items() if np.allclose(stated, space.primaries)), None)
-    dpi = round(struct.unpack("<f", header[b"xDensity"])[0]) if b"xDensity" in header else None
-    layers = {name.partition(".")[0] for name in channels if "." in name}
+    near = (word for word, space in colour.SPACES.items() if np.allclose(primaries, space.primaries))
+    layers = sorted({name.partition(".")[0] for name in channels if "." in name})
     own = sum("." not in name for name in channels)
-    return Picture(Size(right - left + 1, bottom - top + 1), bits, own, profile, dpi, tuple(sorted(layers)))
+    return Picture(Size(width, height), bits, own, next(near, None), dpi, tuple(layers))
 
 
 FORMATS: dict[Word, Format] = {
@@ -362,6 +316,6 @@ FORMATS: dict[Word, Format] = {
     "png16": Format(".png", 16, True, True, _png, png.inscribe, _png_examine),
     "tiff16": Format(".tif", 16, True, True, _tiff16, _tiff_inscribe, _tiff_examine),
     "jpg": Format(".jpg", 8, False, True, _jpg, _jpg_inscribe, _jpg_examine),
-    "exr": Format(".exr", 16, True, True, _exr, _exr_inscribe, _exr_examine),
+    "exr": Format(".exr", 16, True, True, _exr, exr.inscribe, _exr_examine),
     "dcp-source": Format(".tif", 16, False, False, _dcp, _tiff_inscribe, _tiff_examine),
 }

@@ -120,8 +120,10 @@ PRESETS: dict[Word, Preset] = {
     ),
     "av1-10": Preset(
         ".mp4", "mp4", "libsvtav1", "av1", "yuv420p10le",
-        # enable-tf=0: no filter over time, which takes grain for noise.
-        {"preset": 6, "crf": 8, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0"},
+        # enable-tf=0: no filter over time, which takes grain for noise. enable-variance-boost: more for what is nearly
+        # flat, where bands are seen. With crf 8, and without it, a slope that moves is off by 0.21 of a step of 10
+        # bits, so by 0.17; grained 1080p takes as many bits as hevc-10, in 0.4 of the time.
+        {"preset": 5, "crf": 6, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0:enable-variance-boost=1"},
         bits=10, key=2, smallest=Size(64, 64), largest=_LEVEL_6, joined=_FASTSTART,
     ),
     "prores-422hq": Preset(

@@ -49,7 +49,7 @@ class Sequence(Finish):
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
         if self.format != "dcp-source":
-            return None
+            return self.heavy(size)
         if size not in CINEMA:
             return f"{size}: no cinema projects that; dcp-source is one of {', '.join(map(str, CINEMA))}"
         if fps is not None and fps not in CINEMA[size]:

@@ -14,7 +14,7 @@ from .pictures import Finish, inscribe, verified, write
 from .wants import Layered
 
 VERSION = 3
-_JPEG = 65535
+_JPEG = 65500  # of every library that is made of libjpeg; the format itself could count to 65535
 
 
 class Still(Finish):
@@ -41,10 +41,10 @@ class Still(Finish):
         return "-".join([stem, "at", str(self.at), *words, *self.words]) + self.suffix
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
-        """What is wrong with this picture size, and the way out. Only a JPEG has a largest one."""
+        """What is wrong with this picture size, and the way out. Only a JPEG has a largest one, and layers do."""
         if self.format == "jpg" and max(size) > _JPEG:
-            return f"{size}: a JPEG ends at {_JPEG} pixels a side; take another format"
-        return None
+            return f"{size}: a JPEG ends at {_JPEG} pixels a side; take png, png16 or tiff16, which do not end"
+        return self.heavy(size)
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of the piece depend on besides its frame: for its key. Not `at`: that chose the frame."""

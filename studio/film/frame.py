@@ -150,20 +150,21 @@ class Reel:
         type_ = [
             label
             for view in steady
-            for label in labels(view.height, view.look, view.ends, view.pose, page, view.weight)
+            for label in labels(view.height, view.look, view.ends, view.pose, page, overlays.crossing(view.weight))
         ]
         type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
-        type_ += overlays.live(kind, self._instant(self._leading(number)), page)
-        shares: dict[Paint, float] = {}  # two shots that say the same do not dip in their dissolve
-        for part in shown:
-            paint = part.shot.colour or self.look.colour
-            shares[paint] = shares.get(paint, 0.0) + part.weight
-        for paint, share in shares.items():
-            notes = self.notes[source(paint.field)]
-            type_ += overlays.captions(kind, self.look, paint, self.ranges, notes, page, share)
+        type_ += overlays.crossed((part.weight, self._said(part, kind, page)) for part in shown)
         if halo := self.look.halo:
             type_ = [replace(o, halo=o.halo or halo) if isinstance(o, overlays.Text) else o for o in type_]
         return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
+
+    def _said(self, part: Part, kind: overlays.Type, page: overlays.Page) -> list[overlays.Overlay]:
+        """What a shot says of itself at an instant."""
+        paint = part.shot.colour or self.look.colour
+        notes = self.notes[source(paint.field)]
+        return overlays.live(kind, self._instant(part), page) + overlays.captions(
+            kind, self.look, paint, self.ranges, notes, page
+        )
 
     def plain(self, number: int) -> Frame:
         """What layers are made of: the view that weighs most, at the frame's own instant, and nothing laid over it."""

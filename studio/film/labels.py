@@ -30,7 +30,7 @@ def labels(
 
     page: no label touches its edge or its captions.
     """
-    if not (look.contours and look.contours.labels):
+    if not (look.contours and look.contours.labels and opacity):
         return []
     land = np.nan_to_num(height)
     size, found = max(SIZE, page.small), []

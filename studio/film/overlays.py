@@ -8,7 +8,7 @@ from __future__ import annotations
 import string
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from .fields import FIELDS, Height, Paint
 from .look import Look
 from .terrain import Ranges
 
+VERSION = 2  # raise it when the same reel is to say otherwise what it shows
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest type; in less, letters run together. But none is made larger than the live line."""
@@ -100,15 +101,15 @@ Overlay = Text | Bar
 class Page:
     """Where type stands in a picture.
 
-    aspect: its width. small: the size of notes and legend. room: the width of the notes. live, low, legend: the
-    baselines of the live line, of the last of the notes, and of the legend.
+    aspect: its width. small: the size of notes and legend. room: the width of the notes. live, notes, legend: the
+    baselines of the live line, of the first of the notes, and of the legend.
     """
 
     aspect: float
     small: float
     room: float
     live: float
-    low: float
+    notes: float
     legend: float
 
     @classmethod
@@ -121,8 +122,9 @@ class Page:
         whole, low = aspect - 2 * MARGIN, 1 - MARGIN + 0.35 * kind.size
         room = whole - right if whole - right > whole / 2 else whole  # in a tall picture the legend stands above
         rows = max((len(_rows(notes, room, small)) for _, notes in said if kind.notes), default=1)
-        live = min(1 - MARGIN - 2 * kind.size, low - 1.6 * small * (rows - 1) - small - 0.6 * kind.size)
-        return cls(aspect, small, room, live, low, live - 1.6 * kind.size if room == whole else low)
+        first = low - 1.6 * small * (rows - 1)
+        live = min(1 - MARGIN - 2 * kind.size, first - small - 0.6 * kind.size)
+        return cls(aspect, small, room, live, first, live - 1.6 * kind.size if room == whole else low)
 
 
 def _rows(notes: str, room: float, size: float) -> list[str]:
@@ -167,9 +169,7 @@ def _numbers(instant: Instant) -> dict[str, float]:
     return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
-def captions(
-    kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, page: Page, opacity: float
-) -> list[Overlay]:
+def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, page: Page) -> list[Overlay]:
     """What a view says of itself: the notes, and the colour scale."""
     size, low = page.small, page.legend
     small = {"size": size, "colour": kind.colour}
@@ -177,19 +177,45 @@ def captions(
     if kind.notes:
         seen = 0.9 if look.halo else 0.55  # what needs a halo has lines behind it
         found += [
-            Text(row, MARGIN, page.low - 1.6 * size * n, opacity=seen * opacity, **small)
-            for n, row in enumerate(reversed(_rows(notes, page.room, size)))
+            Text(row, MARGIN, page.notes + 1.6 * size * n, opacity=seen, **small)
+            for n, row in enumerate(_rows(notes, page.room, size))
         ]
     if kind.legend and np.ptp(table(paint.map), axis=0).any():  # one colour for all tells nothing
         first, last = _told(paint, look, ranges)
-        right, small["opacity"] = page.aspect - MARGIN, (0.9 if look.halo else 0.7) * opacity
+        right, small["opacity"] = page.aspect - MARGIN, 0.9 if look.halo else 0.7
         found += [
-            Bar(table(paint.map), right - _BAR, low - 1.8 * size, _BAR, 0.4 * size, 0.9 * opacity),
+            Bar(table(paint.map), right - _BAR, low - 1.8 * size, _BAR, 0.4 * size, 0.9),
             Text(name_of(paint.field), right, low - 2.3 * size, align="right", **small),
             Text(last, right, low, align="right", **small),
             Text(first, right - _BAR, low, **small),
         ]
     return found
+
+
+def crossed(said: Iterable[tuple[float, Iterable[Overlay]]]) -> list[Overlay]:
+    """What shots say in their dissolve, of each its weight and its type: all that differs crosses through nothing.
+
+    What goes has gone before what comes begins to show, so that no two texts are ever read in one place. What shots
+    have in common stands as if there were no dissolve.
+    """
+    shares: dict[tuple, tuple[Overlay, float]] = {}
+    for weight, overlays in said:
+        for overlay in overlays:
+            what = _unfaded(overlay)
+            shares[what] = overlay, shares[what][1] + weight if what in shares else weight
+    shown = ((overlay, overlay.opacity * crossing(share)) for overlay, share in shares.values())
+    return [replace(overlay, opacity=opacity) for overlay, opacity in shown if opacity]
+
+
+def crossing(share: float) -> float:
+    """How far type shows that has a share of the frame: not at all up to half of it."""
+    return in_out_sine(max(0.0, 2 * share - 1))
+
+
+def _unfaded(overlay: Overlay) -> tuple:
+    """What an overlay is but for how far it shows, as something that compares."""
+    values = {field.name: getattr(overlay, field.name) for field in fields(overlay) if field.name != "opacity"}
+    return type(overlay), *(v.tobytes() if isinstance(v, np.ndarray) else v for v in values.values())
 
 
 def _told(paint: Paint, look: Look, ranges: Ranges) -> tuple[str, str]:

@@ -42,6 +42,7 @@ LOOK = Look.model_validate({"base": "ember", "mesh": SIDE})
 STILL = LOOK.grade.model_copy(update={"grain": 0.0})
 FPS = Fraction(24)
 SMALL = Size(640, 360)
+MASTERS = ("hevc-10", "av1-10", "prores-422hq", "prores-4444", "dnxhr", "ffv1")
 SLOW = 0.25
 """Degrees from frame to frame of a slow orbit: a quarter of the way round in fifteen seconds."""
 SCENE = Path(__file__).parents[2] / "scenes/first-light.yaml"
@@ -129,27 +130,37 @@ def tiles() -> dict[str, float]:
 
 
 def banding() -> dict[str, float]:
-    """`banding.hevc10_lsb`: of a dark slope in 10-bit HEVC, the error that is left in blocks of 16x16 pixels, rms."""
+    """`banding.<preset>_lsb`: of a dark slope in a master, the error in blocks of 16x16, rms, in steps of 10 bits."""
     import av
 
     from studio.render.grade import picture
     from studio.render.plate import coded
 
-    size, count = SIZES["720p"], 6
+    size, count, found = SIZES["720p"], 6, {}
     across = np.linspace(0.004, 0.05, size.width)[None] * np.linspace(1, 0.6, size.height)[:, None]
     light = np.ones((size.height, size.width, 4), np.float32)
     light[..., :3] = across[..., None]
-    flat = Grade(bloom=0.0, vignette=0.0, grain=0.0)
-    shown = picture(coded(light), Frame(0, (), (), flat, Background()), bits=16)
-    luma = 64 + 876 * encode(across)  # a grey's, in the 10 bits of BT.709
+    flat = Frame(0, (), (), Grade(bloom=0.0, vignette=0.0, grain=0.0), Background())
+    exact = 64 + 876 * encode(across)  # the luma of a grey, in the 10 bits of BT.709
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "slope.mkv"
-        Movie(preset="hevc-10").segment(count * [shown], path, size, FPS)
-        with av.open(path) as media:
-            planes = [frame.planes[0] for frame in media.decode(video=0)]
-            rows = [np.frombuffer(plane, "<u2").reshape(size.height, -1)[:, : size.width] for plane in planes]
-    error = (np.mean(rows, axis=0) - luma).reshape(size.height // 16, 16, size.width // 16, 16).mean(axis=(1, 3))
-    return {"banding.hevc10_lsb": float(np.sqrt((error**2).mean()))}
+        for preset in MASTERS:
+            movie = Movie(preset=preset)
+            shown = picture(coded(light), flat, bits=16, alpha=movie.wants.alpha)
+            path = Path(folder) / f"{preset}{movie.piece}"
+            movie.segment(count * [shown], path, size, FPS)
+            with av.open(path) as media:
+                rows = [_luma(frame) for frame in media.decode(video=0)]
+            error = (np.mean(rows, axis=0) - exact).reshape(size.height // 16, 16, size.width // 16, 16)
+            found[f"banding.{preset}_lsb"] = float(np.sqrt((error.mean(axis=(1, 3)) ** 2).mean()))
+    return found
+
+
+def _luma(frame) -> np.ndarray:
+    """Of a decoded frame of a grey, in steps of 10 bits."""
+    plane = np.frombuffer(frame.planes[0], "<u2").reshape(frame.height, -1)[:, : frame.width]
+    if frame.format.name.startswith("gbr"):
+        return 64 + 876 * (plane / 65535)
+    return plane / 2 ** (frame.format.components[0].bits - 10)
 
 
 def truth() -> dict[str, float]:

@@ -162,6 +162,7 @@ def test_the_bundled_ffmpeg_has_every_encoder_that_is_needed():
 
 PATCHES = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (20, 14, 30),
                     (255, 138, 43)], np.uint8)  # fmt: skip
+TEN = ["hevc-10", "av1-10", "prores-422hq", "prores-4444", "dnxhr"]
 PLACES = [(32 + 64 * (i // 4), 32 + 64 * (i % 4)) for i in range(8)]
 
 
@@ -176,7 +177,7 @@ def test_colours_come_back_within_three_codes(tmp_path, preset):
     _, pieces, _ = made(tmp_path, preset, [patches()] * 2, cuts=())
     frame = decoded(pieces[0])[-1]
     errors = [np.abs(rgb_at(frame, *place) - wanted).max() for place, wanted in zip(PLACES, PATCHES, strict=True)]
-    assert max(errors) <= (0.6 if preset in ("hevc-10", "prores-422hq", "prores-4444", "dnxhr") else 3)
+    assert max(errors) <= (0.6 if preset in (*TEN, "ffv1") else 3)
 
 
 @pytest.mark.parametrize("preset", ["gif", "webp"])
@@ -196,22 +197,39 @@ def test_ffv1_gives_back_exactly_the_frames_it_was_given(tmp_path):
         assert np.array_equal(np.stack([red, green, blue], axis=-1), wanted)
 
 
-@pytest.mark.parametrize("preset, most", [("hevc-10", 0.2), ("prores-422hq", 0.2), ("dnxhr", 0.2),
-                                          ("prores-4444", 0.2), ("av1-10", 0.4)])  # fmt: skip
-def test_a_slope_of_ten_bits_has_no_bands(tmp_path, preset, most):
+def slope(n: int, size: Size) -> np.ndarray:
+    """A dark glow [height, width, 3] in 0..1 that drifts by a pixel and a bit from frame to frame."""
+    y, x = np.mgrid[0 : size.height, 0 : size.width]
+    away = (x - size.width / 2 - 1.3 * n) ** 2 + (y - size.height / 2 - 0.4 * n) ** 2
+    glow = 0.06 + 0.1 * np.exp(-away / 2 / (size.height / 2.8) ** 2)
+    return np.stack([1.1 * glow, 0.8 * glow, 1.5 * glow], axis=-1)
+
+
+@pytest.mark.parametrize("preset", [*TEN, "ffv1"])
+@pytest.mark.parametrize("drift", [0, 1])
+def test_a_slope_of_a_master_has_no_bands_at_rest_nor_in_motion(tmp_path, preset, drift):
     """Luma after a blur over 8 pixels against that of the exact picture, root mean square in steps of 10 bits.
 
-    0.2 is the aim for masters; plain rounding to 8 bits would give 1.15 before the blur. AV1 is no master.
+    0.2 is the aim for masters; plain rounding to 8 bits would give 1.15 before the blur. Of a small picture, in which
+    there are few blocks to choose from, AV1 would be less exact.
     """
-    y, x = np.mgrid[0 : SIZE.height, 0 : SIZE.width]
-    glow = 0.06 + 0.1 * np.exp(-((x - 128) ** 2 + (y - 64) ** 2) / 2 / 60**2)
-    exact = np.stack([1.1 * glow, 0.8 * glow, 1.5 * glow], axis=-1)
-    _, pieces, _ = made(tmp_path, preset, [np.rint(65535 * exact).astype(np.uint16)] * 4, cuts=())
-    luma = 64 + 876 * exact @ [0.2126, 0.7152, 0.0722]
-    for frame in decoded(pieces[0]):
-        bits = frame.format.components[0].bits
-        found = planes(frame)[0] * (2**bits - 1) / 2 ** (bits - 10)
-        assert np.sqrt(np.mean(gaussian_filter(found - luma, 8) ** 2)) <= most
+    size = Size(640, 360)
+    exact = [slope(drift * n, size) for n in range(12)]
+    given = [np.rint(65535 * picture).astype(np.uint16) for picture in exact]
+    _, pieces, _ = made(tmp_path, preset, given, cuts=(), size=size)
+    errors = []
+    for frame, picture in zip(decoded(pieces[0]), exact, strict=True):
+        wrong = luma(frame) - (64 + 876 * picture @ [0.2126, 0.7152, 0.0722])
+        errors.append(np.mean(gaussian_filter(wrong, 8) ** 2))
+    assert np.sqrt(np.mean(errors)) <= 0.2
+
+
+def luma(frame: av.VideoFrame) -> np.ndarray:
+    """Luma in steps of 10 bits, limited range."""
+    bits, found = frame.format.components[0].bits, planes(frame)
+    if frame.format.name.startswith("gbr"):
+        return 64 + 876 * (0.7152 * found[0] + 0.0722 * found[1] + 0.2126 * found[2])
+    return found[0] * (2**bits - 1) / 2 ** (bits - 10)
 
 
 @pytest.mark.parametrize("preset", ["prores-422hq", "hevc-10"])

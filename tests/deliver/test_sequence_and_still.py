@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from studio.deliver import colour, pictures, png
+from studio.deliver import colour, exr, pictures, png
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.deliver.sequence import CINEMA, Sequence
@@ -234,7 +234,7 @@ def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, word):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("word", ["png", "png16", "tiff16"])
+@pytest.mark.parametrize("word", ["png", "png16", "tiff16", "exr"])
 def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, word):
     wants, size = Still(at=Time(6.0), format=word).wants, Size(1500, 4000)
     noise = picture(5, wants, Size(1500, 250))
@@ -355,6 +355,47 @@ def test_an_exr_holds_every_layer_in_channels_that_name_it(tmp_path, alpha):
         stored = np.stack([found[channel] for channel in channels], axis=-1)
         assert stored.dtype == frame.layers[name].dtype and np.array_equal(stored, frame.layers[name])
     assert said(path) == {"frame": 144}
+
+
+def test_an_exr_of_many_bands_is_one_picture_with_its_layers(tmp_path):
+    import OpenEXR
+
+    options = {"format": "exr", "layers": ["depth", "normal"], "alpha": True}
+    wants, noise = Still(at=Time(6.0), **options).wants, np.random.default_rng(2)
+    tall = picture(5, wants, Size(9, 700))  # in two whole bands of 256 rows, and one that ends in half a block
+    given = {
+        "depth": noise.normal(size=(700, 9, 1)).astype(np.float32),
+        "normal": noise.normal(size=(700, 9, 3)).astype(np.float16),
+    }
+    path = still(tmp_path, Layered(banded(tall, 100), given), **options)
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        found = {name: channel.pixels for name, channel in file.channels().items()}
+        assert [list(end) for end in file.header()["dataWindow"]] == [[0, 0], [8, 699]]
+    assert np.array_equal(np.stack([found[c] for c in "RGBA"], axis=-1), tall)
+    assert np.array_equal(found["depth.Z"], given["depth"][..., 0])
+    assert np.array_equal(np.stack([found[f"normal.{c}"] for c in "XYZ"], axis=-1), given["normal"])
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == []
+
+
+def test_an_exr_whose_blocks_do_not_follow_each_other_is_not_handed_over(tmp_path):
+    path = still(tmp_path, picture(5, Wants(None), Size(9, 700)), format="exr")
+    data = bytearray(path.read_bytes())
+    with open(path, "rb") as file:
+        exr._header(file)
+        middle = int(exr._places(file)[20])
+    data[middle + 4] ^= 1  # the length of one block
+    path.write_bytes(data)
+    with pytest.raises(MachineError, match="cut off, or changed"):
+        pictures.verified(path, pictures.Finish(format="exr"), Size(9, 700))
+
+
+def test_layers_that_would_fill_the_memory_are_a_mistake_with_a_way_out():
+    everything = {"format": "exr", "layers": tuple(CHANNELS)}
+    for record in (Still(at=Time(6.0), **everything), Sequence(**everything)):
+        assert record.mistake(Size(15360, 8640)) is None
+        # 32 bytes a pixel, of 600 million
+        assert "would take 19 GB of memory" in record.mistake(Size(30000, 20000))
+    assert Still(at=Time(6.0), format="exr", layers=("depth", "normal")).mistake(Size(30000, 20000)) is None
 
 
 def test_a_sequence_has_layers_in_every_picture(tmp_path):
@@ -493,8 +534,16 @@ def test_a_still_is_the_same_piece_whatever_time_chose_it():
 
 def test_only_a_jpeg_has_a_largest_size():
     large = Size(70_000, 40_000)
-    assert "ends at 65535" in Still(at=Time(6), format="jpg").mistake(large)
+    assert "ends at 65500" in Still(at=Time(6), format="jpg").mistake(large)
     assert [Still(at=Time(6), format=word).mistake(large) for word in ("png", "png16", "tiff16", "exr")] == [None] * 4
+
+
+def test_the_largest_jpeg_is_one_that_can_be_written(tmp_path):
+    size = Size(65500, 2)
+    record = Still(at=Time(6.0), format="jpg")
+    assert record.mistake(size) is None and record.mistake(Size(65501, 2))
+    path = still(tmp_path, np.zeros((*size[::-1], 3), np.uint8), format="jpg")
+    assert read(path).shape == (2, 65500, 3)
 
 
 def test_deliverables_say_what_pictures_they_are_made_of():

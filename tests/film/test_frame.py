@@ -10,10 +10,11 @@ from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import Height, Paint
 from studio.film.frame import Format, Frame, Reel
+from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.overlays import Bar, Text, Type
+from studio.film.overlays import Bar, Page, Text, Type
 from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition
 from studio.spec import Size, Time
@@ -149,30 +150,59 @@ def test_the_live_line_says_the_numbers_of_the_instant():
     assert line.text == "epoch 0.00 loss 2.000 accuracy 10 rate nan"
 
 
-def test_in_a_dissolve_the_live_line_is_that_of_the_shot_that_weighs_more():
-    film = reel((SHOTS[0], SHOTS[1].model_copy(update={"along": {Time(0.0): 1.0}})))
-    lines = [
-        [o.text for o in film.frame(n).overlays if isinstance(o, Text) and o.text.startswith("epoch")] for n in (12, 15)
-    ]
-    assert (
-        len(lines[0]) == len(lines[1]) == 1
-        and lines[1][0].startswith("epoch 1.0")
-        and not lines[0][0].startswith("epoch 1.0")
-    )
-
-
 def notes(frame: Frame) -> dict[str, float]:
     return {o.text: round(o.opacity, 6) for o in frame.overlays if isinstance(o, Text) and o.text.startswith("what")}
 
 
-def test_what_is_said_of_the_colours_dissolves_with_them():
-    film = reel()
-    assert notes(film.frame(3)) == {"what the loss is": 0.55} and notes(film.frame(27)) == {
-        "what the convexity is": 0.55
-    }
-    assert set(notes(film.frame(13))) == set(NOTES.values()) and sum(notes(film.frame(13)).values()) == pytest.approx(
-        0.55, abs=1e-5
-    )
+def box(text: Text) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a line of type, with what hangs below it."""
+    from studio.render.type import _font
+
+    wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
+    left = text.x if text.align == "left" else text.x - wide
+    return left, text.y - 0.8 * text.size, left + wide, text.y + 0.2 * text.size
+
+
+def test_at_no_instant_of_a_dissolve_do_two_texts_lie_over_each_other():
+    film, seen = reel(form=FORM.model_copy(update={"fps": Fraction(48)})), set()
+    for number in range(66, 102):  # from before the dissolve, 72 to 96, to after it
+        shown = [o for o in film.frame(number).overlays if isinstance(o, Text)]
+        for i, one in enumerate(shown):
+            for other in shown[:i]:
+                (a, b, c, d), (e, f, g, h) = box(one), box(other)
+                assert a >= g or e >= c or b >= h or f >= d, (number, one.text, other.text)
+        seen |= {o.text for o in shown}
+    assert {"loss", "share of negative curvature", *NOTES.values()} <= seen
+
+
+def test_a_shot_says_what_it_shows_until_the_middle_of_its_dissolve_and_the_next_one_from_there():
+    film = reel(form=FORM.model_copy(update={"fps": Fraction(46)}))  # of 23 frames, the 12th is the middle
+    said = [notes(film.frame(69 + n)) for n in range(-1, 24)]
+    assert said[0] == {"what the loss is": 0.55} and said[-1] == {"what the convexity is": 0.55}
+    assert all(set(one) == {"what the loss is"} for one in said[:12]) and said[12] == {}
+    assert all(set(one) == {"what the convexity is"} for one in said[13:])
+    assert len([o for o in film.frame(80).overlays if isinstance(o, Text) and o.text.startswith("epoch")]) == 0
+
+
+def test_the_labels_of_contours_in_a_dissolve_are_those_of_one_shot():
+    contours = LOOK.model_copy(update={"contours": Contours(step=0.2, index=1, labels=True)})
+    seen = set()
+    for number in range(12, 16):
+        frame = reel(look=contours).frame(number)
+        found = {(o.x, o.y) for o in frame.overlays if isinstance(o, Text) and o.align == "middle"}
+        alone = [replace(frame.views[i], weight=1.0) for i in (0, 1)]
+        page = Page.of(FORM.size, TITLED, [(paint, NOTES[paint.field]) for paint in (LOOK.colour, SHOTS[1].colour)])
+        whole = [{(o.x, o.y) for o in labels(v.height, v.look, v.ends, v.pose, page)} for v in alone]
+        leading = int(frame.views[1].weight > 0.5)
+        assert found <= whole[leading]
+        seen |= found
+    assert seen
+
+
+def test_two_shots_at_one_epoch_keep_their_live_line_through_the_dissolve():
+    still = tuple(shot.model_copy(update={"along": {Time(0.0): 1.0}}) for shot in SHOTS)
+    lines = [o for n in range(11, 17) for o in reel(still).frame(n).overlays if getattr(o, "text", "")[:5] == "epoch"]
+    assert len(lines) == 6 and len(set(lines)) == 1
 
 
 def test_two_shots_that_say_the_same_say_it_once_and_as_clearly_in_their_dissolve():

@@ -7,7 +7,20 @@ from studio.film.colour import table
 from studio.film.fields import FIELDS, Height, Paint
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.overlays import MARGIN, SMALLEST, Bar, Page, Text, Type, captions, height_words, live, title
+from studio.film.overlays import (
+    MARGIN,
+    SMALLEST,
+    Bar,
+    Page,
+    Text,
+    Type,
+    captions,
+    crossed,
+    crossing,
+    height_words,
+    live,
+    title,
+)
 from studio.film.terrain import Ranges
 from studio.spec import Size, Time, parse
 
@@ -23,8 +36,8 @@ HD = Size(1920, 1080)
 PAGE = Page.of(HD, PLAIN, [(Paint(), "the notes")])
 
 
-def said(paint: Paint, ends: tuple[float, float], kind: Type = PLAIN, opacity: float = 1.0) -> list:
-    return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", PAGE, opacity)
+def said(paint: Paint, ends: tuple[float, float], kind: Type = PLAIN) -> list:
+    return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", PAGE)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
@@ -87,13 +100,46 @@ def test_the_low_end_is_named_at_the_left_of_the_bar_and_the_high_end_at_its_rig
     assert (low.x, low.align) == (bar.x, "left") and (high.x, high.align) == (pytest.approx(bar.x + bar.width), "right")
 
 
-def test_notes_and_legend_can_be_left_out_and_all_of_it_fades_together():
+def test_notes_and_legend_can_be_left_out():
     assert said(Paint(), (0, 1), Type(notes=False, legend=False)) == []
     assert [o.text for o in said(Paint(), (0, 1), Type(legend=False))] == ["the notes"]
-    whole, half = said(Paint(), (0, 1)), said(Paint(), (0, 1), opacity=0.5)
-    assert [o.opacity / 2 for o in whole] == [o.opacity for o in half] and all(
-        isinstance(o, (Text, Bar)) for o in whole
-    )
+
+
+def line(text: str, y: float = 0.9) -> Text:
+    return Text(text, 0.1, y, 0.02, 0.6)
+
+
+def test_in_a_dissolve_what_goes_has_gone_before_what_comes_begins():
+    for share in np.linspace(0, 1, 41):
+        shown = {o.text: o.opacity for o in crossed([(1 - share, [line("old")]), (share, [line("new")])])}
+        assert len(shown) == (share != 0.5)
+        assert set(shown) <= {"old" if share < 0.5 else "new"}
+    assert crossed([(0.0, [line("old")]), (1.0, [line("new")])]) == [line("new")]
+
+
+def test_what_shots_have_in_common_stands_still_and_as_clear_in_their_dissolve():
+    bar = said(Paint(), (0, 1))[1]
+    for share in np.linspace(0, 1, 41):
+        # of shares that sum to 1 but for the last bit, 1e-16, a cosine near its turning point leaves nothing
+        assert crossed([(1 - share, [line("same"), bar]), (share, [line("same"), bar])]) == [line("same"), bar]
+
+
+def test_the_same_words_in_another_place_and_a_bar_of_other_colours_are_not_the_same():
+    bars = [said(Paint(map=name), (0, 1))[1] for name in ("inferno", "viridis")]
+    assert crossed([(0.5, [line("same"), bars[0]]), (0.5, [line("same", 0.8), bars[1]])]) == []
+
+
+def test_type_in_a_dissolve_has_no_jump():
+    opacity = [crossing(share) for share in np.linspace(0, 1, 1001)]
+    # the steepest of a sine from 0 to 1 in 500 steps; soft at both of its ends
+    assert np.diff(opacity).max() < np.pi / 2 / 500 * 1.001 and max(opacity[:520]) < 0.01 and min(opacity[-20:]) > 0.99
+
+
+def test_notes_with_more_lines_begin_where_shorter_ones_do():
+    page = Page.of(HD, PLAIN, [(Paint(), "one"), (Paint(), "one\ntwo")])
+    how = LOOK, Paint(), Ranges((0.0, 1.0), ((Paint(), (0, 1)),), 9.0)
+    short, long = (captions(PLAIN, *how, notes, page) for notes in ("one", "one\ntwo"))
+    assert short[0] == long[0] and long[1].text == "two" and long[1].y > long[0].y
 
 
 NOTES = " \u00b7 ".join(
@@ -109,7 +155,7 @@ def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
 
     paint, kind = Paint(), Type(live="epoch")
     page = Page.of(size, kind, [(paint, f"{NOTES}\n{NOTES}")])
-    found = captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, (0.5, 3.0)),), 9.0), f"{NOTES}\n{NOTES}", page, 1.0)
+    found = captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, (0.5, 3.0)),), 9.0), f"{NOTES}\n{NOTES}", page)
     lines = [text for text in (*live(kind, INSTANT, page), *found) if isinstance(text, Text)]
     boxes = []
     for text in lines:
@@ -122,7 +168,7 @@ def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
     for i, one in enumerate(boxes):
         for other in boxes[:i]:
             assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
-    assert " ".join(text.text for text in reversed(lines[1:-3])) == f"{NOTES} {NOTES}"
+    assert " ".join(text.text for text in lines[1:-3]) == f"{NOTES} {NOTES}"
 
 
 def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read():
