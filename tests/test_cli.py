@@ -9,10 +9,11 @@ import pytest
 
 from studio.deliver.pictures import Finish, verified
 from studio.deliver.probe import probe
+from studio.draft import drafted
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
 from studio.scene import Scene
-from studio.spec import Size, plain, read
+from studio.spec import Size, plain
 
 REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
@@ -45,6 +46,14 @@ def test_every_command_explains_itself(say, name):
     assert said.status == 0 and f"Usage: studio {name}" in said.out and said.err == ""
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_is_explained(say, name):
+    lines = [line.strip("│* ") for line in say(name, "--help").out.splitlines()]
+    options = [line for line in lines if line.startswith("--")]
+    # an option, the kind of its value in capitals, and words
+    assert [line for line in options if not re.search("[a-z]", re.sub("--[a-z-]+", "", line))] == []
+
+
 def test_version_is_the_one_that_is_installed(say):
     assert say("--version") == (0, version("landscape-studio") + "\n", "")
 
@@ -59,9 +68,9 @@ def test_check_says_what_would_be_made_and_loads_neither_torch_nor_vtk(run, tiny
         "Tiny: 3.0 s, 24 frames of 64x36 at 8 fps",
         "surfaces: 3 keys, epochs 0 to 2, 9x9 points each, 243 loss values",
         "convexity: 2 keys, 3x3 points each, 18 pairs of extreme eigenvalues",
-        "shot descent: from 0.00 s, 1.5s, 1 moves",
+        "shot descent: from 0.00 s, 1.5s, 1 move",
         "shot curvature: from 1.00 s, 1s, 0 moves",
-        "shot closing: from 2.00 s, 1s, 1 moves",
+        "shot closing: from 2.00 s, 1s, 1 move",
         "deliver: tiny.mp4",
         "deliver: tiny-frames",
     ]
@@ -141,7 +150,7 @@ def test_a_draft_is_named_one_and_says_so_on_the_picture(say, measured, finished
 
 
 def test_a_draft_of_a_large_scene_is_small():
-    draft = read(REPOSITORY / "scenes" / "first-light.yaml", Scene).draft()
+    draft = drafted(Scene.load(REPOSITORY / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
     assert len(draft.keys()) <= 8 and draft.grid.points <= 21 and draft.keys()[-1] == 20
 
@@ -230,7 +239,7 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, t
     assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
     assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (
         2,
-        "--dpi: Input should be greater than or equal to 1\n",
+        "--dpi: expected at least 1, found '0'\n",
     )
 
 
@@ -308,10 +317,10 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(say, tiny, line, words)
         ),
         ("film tiny.yaml --shot closng", "tiny.yaml: no shot 'closng'; one of descent, curvature, closing"),
         ("still tiny.yaml --at 3s", "tiny.yaml: 3s is after the end of the film, which lasts 3s"),
-        ("still tiny.yaml --at soon", "'soon' is not understood; write it like 12s, 288f or 1:30"),
+        ("still tiny.yaml --at soon", "--at: 'soon' is not understood; write it like 12s, 288f or 1:30"),
         (
             "still tiny.yaml --at 1s --size big",
-            "'big' is not a picture size; write it like 1920x1080, at most 100000 a side",
+            "--size: 'big' is not a picture size; write it like 1920x1080, at most 100000 a side",
         ),
     ],
 )
