@@ -26,14 +26,14 @@ in vec2 texCoord;
 uniform sampler2D source;
 //VTK::Output::Dec
 void main() {
-  ivec2 first = SAMPLES * ivec2(vec2(texCoord.x, 1.0 - texCoord.y) * vec2(SIZE));   // the first row is the top one
+  vec2 first = vec2(texCoord.x, 1.0 - texCoord.y) - (0.5 - 0.5 / SAMPLES) / SIZE;   // the first row is the top one
   vec4 total = vec4(0.0);
-  for (int row = 0; row < SAMPLES; row++)
-    for (int column = 0; column < SAMPLES; column++) {
-      vec4 root = texelFetch(source, first + ivec2(column, row), 0);
+  for (int row = 0; row < int(SAMPLES); row++)
+    for (int column = 0; column < int(SAMPLES); column++) {
+      vec4 root = texture(source, first + vec2(column, row) / (SAMPLES * SIZE));   // the nearest: it is met in the middle
       total += root * root;
     }
-  gl_FragData[0] = sqrt(total * (1.0 / float(SAMPLES * SAMPLES)));
+  gl_FragData[0] = sqrt(total / (SAMPLES * SAMPLES));
 }
 """
 
@@ -50,7 +50,7 @@ class Canvas:
         depths.SetContext(window)
         depths.AllocateDepth(width, height, vtkTextureObject.Fixed24)
         self._fine, self._coarse = _target(window, self._samples, depths), _target(window, self._pixels)
-        mean = _MEAN.replace("SAMPLES", str(samples)).replace("SIZE", f"{size.width}, {size.height}")
+        mean = _MEAN.replace("SAMPLES", f"{samples}.0").replace("SIZE", f"vec2({size.width}, {size.height})")
         self._quad = vtkOpenGLQuadHelper(window, None, mean, "")
         self._program = window.GetShaderCache().GetLastShaderBound()
         self._read = vtkPixelBufferObject()
@@ -73,10 +73,10 @@ class Canvas:
         renderer.Render()
         _begin(self._coarse)
         self._average()
-        codes = self._downloaded()
+        self._fetch()
         state.PopFramebufferBindings()
         state.Pop()
-        return codes
+        return self._copied()
 
     def _average(self) -> None:
         state = self._window.GetState()
@@ -90,14 +90,17 @@ class Canvas:
         self._quad.Render()
         self._samples.Deactivate()
 
-    def _downloaded(self) -> np.ndarray:
+    def _fetch(self) -> None:
+        """Waits for what GL is asked to draw, and has the pixels laid where they can be copied from."""
         width, height = self._size
-        codes = np.empty((height, width, 4), np.uint16)
         # the static way: the other one makes a new buffer every time, which nobody frees
         vtkOpenGLFramebufferObject.Download(
             [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
         )
-        self._read.Download2D(VTK_UNSIGNED_SHORT, codes, [width, height], 4, [0, 0])
+
+    def _copied(self) -> np.ndarray:
+        codes = np.empty((self._size.height, self._size.width, 4), np.uint16)
+        self._read.Download2D(VTK_UNSIGNED_SHORT, codes, [*self._size], 4, [0, 0])
         return codes
 
 
