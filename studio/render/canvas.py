@@ -7,7 +7,9 @@ are, and only the pixels leave GL.
 """
 
 import numpy as np
+from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_SHORT
+from vtkmodules.vtkCommonCore import vtkUnsignedShortArray
 from vtkmodules.vtkRenderingCore import vtkRenderer
 from vtkmodules.vtkRenderingOpenGL2 import (
     vtkOpenGLFramebufferObject,
@@ -99,8 +101,10 @@ class Canvas:
         )
 
     def _copied(self) -> np.ndarray:
-        codes = np.empty((self._size.height, self._size.width, 4), np.uint16)
-        self._read.Download2D(VTK_UNSIGNED_SHORT, codes, [*self._size], 4, [0, 0])
+        lent = vtkUnsignedShortArray()
+        lent.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
+        codes = vtk_to_numpy(lent).reshape(self._size.height, self._size.width, 4).copy()
+        self._read.UnmapPackedBuffer()
         return codes
 
 

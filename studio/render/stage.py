@@ -264,6 +264,9 @@ class _Surface(_Dressed):
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
         self._height = self._paint = self._lit = None  # what it shows: the arrays of a view, its lamps
         super().__init__(_polygons(np.stack([x[inside], y[inside]], axis=1), triangles, paint=3, ground=4))
+        self._places = np.flatnonzero(inside)
+        # looked up once: PyVista takes its time
+        self._points, self._paints, self._ground = self._mesh.points, self._mesh["paint"], self._mesh["ground"]
 
     def show(self, view: View) -> None:
         """Gives the mesh the heights, the baked light and the paint of a view, as far as it has others."""
@@ -272,7 +275,7 @@ class _Surface(_Dressed):
             self._raise(view.height)
         if self._lit != (light, lamp):
             self._lit = light, lamp
-            ground, side = self._mesh["ground"], len(view.height)
+            ground, side = self._ground, len(view.height)
             open_sky = 1 - light.occlusion * (1 - _twice(self._open_sky, side))
             ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
             lit = bake.sunlight(self._coarse, 2 * self._spacing, *lamp)
@@ -280,17 +283,16 @@ class _Surface(_Dressed):
             _changed(self._mesh, "ground")
         if view.paint is not self._paint:
             self._paint = view.paint
-            self._mesh["paint"][:] = view.paint.reshape(-1, 3).take(np.flatnonzero(self._inside), axis=0)
+            self._paints[:] = view.paint.reshape(-1, 3).take(self._places, axis=0)
             _changed(self._mesh, "paint")
 
     def _raise(self, height: np.ndarray) -> None:
         """Gives the mesh other heights, and what the light needs of them."""
         self._height, self._lit, whole = height, None, _whole(height)
         slope_y, slope_x = np.gradient(whole, self._spacing)
-        self._mesh.points[:, 2] = whole[self._inside]
+        self._points[:, 2] = whole[self._inside]
         self.low, self.high = float(whole.min()), float(whole.max())
-        ground = self._mesh["ground"]
-        ground[:, 0], ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
+        self._ground[:, 0], self._ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
         self._coarse = np.ascontiguousarray(whole[::2, ::2])
         self._open_sky = bake.occlusion(self._coarse, 2 * self._spacing)
         self._mesh.GetPoints().Modified()
