@@ -26,7 +26,7 @@ from .scene import Scene
 from .spec import Size, digest
 from .store import TILE, Plate
 
-VERSION = 2  # raise it when the same reel is to be drawn differently
+VERSION = 3  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
 DIRECT = 8192  # samples along a side that are drawn at once; a larger picture is drawn in tiles
 

@@ -2,8 +2,7 @@
 
 All light is analytic: lamps and sky are smooth lobes, so reflections need no environment texture, cost little on a
 software GL, and are the same for every tile. Light is linear; the shader ends with the square root of it over
-`HALF_RANGE`, times what it covers, and of the cover itself, plus less than one code of ordered noise, so that eight
-bits carry the range without bands. The noise is a function of the place in the whole picture and of the sub-frame.
+`HALF_RANGE`, times what it covers, and of the cover itself, which sixteen bits carry without bands and without noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,8 @@ vec3 skyToward(vec3 d) {
 
 _ENCODED = f"""
 vec4 encoded(vec3 light, float veil) {{
-  float noise = fract(52.9829189 * fract(dot(gl_FragCoord.xy + corner.xy, vec2(0.06711056, 0.00583715))) + corner.z);
-  noise = noise * (1.0 / 255.0) - (0.5 / 255.0);
-  float cover = veil < 1.0 ? veil + noise : 1.0;   // what is opaque is so without a doubt
   // VTK drops what has no alpha, and would show what it hides
-  return vec4(min(sqrt(light * {1 / HALF_RANGE}), 1.0) * veil + noise, max(cover, 0.001));
+  return vec4(min(sqrt(light * {1 / HALF_RANGE}), 1.0) * veil, max(veil, 1e-6));
 }}
 """
 

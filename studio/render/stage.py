@@ -11,24 +11,24 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 import numpy as np
 import pyvista as pv
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
+from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
 from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from ..errors import MachineError
 from ..film.colour import linear
 from ..film.frame import Frame, View, Window
-from ..film.light import HALF_RANGE
 from ..film.look import Look
 from ..film.terrain import filled
 from ..spec import LARGEST, Size
 from . import bake, block, grade, plate, shading
+from .canvas import Canvas
 from .told import Values, key_azimuth, told
 
 _HOLE = -9.0
-_BAND = 8  # rows of pixels
+_ROWS = 16  # of pixels
+_NEAR = 16  # vertices
 _NEAREST = 0.02  # that is drawn, scene units
-_GOLDEN = (math.sqrt(5) - 1) / 2  # steps of noise by it are spread evenly, however many sub-frames there are
 _GL_BLEND = 0x0BE2
 
 
@@ -59,7 +59,8 @@ class Stage:
         for actor in (self._marker, self._way):
             _shade(actor, *lit)
         self._add(self._surface.actor, self._marker, self._way)
-        self._pixels, self._depths = vtkUnsignedCharArray(), vtkFloatArray()
+        self._canvas: Canvas | None = None  # made when it is drawn on
+        self._depths = vtkFloatArray()
         self._plotter.camera.UseExplicitProjectionTransformMatrixOn()
         state = self._plotter.ren_win.GetState
         # alpha is how much of a pixel is covered, not how much of what lies behind shines through
@@ -69,6 +70,8 @@ class Stage:
         return self
 
     def __exit__(self, *exception):
+        if self._canvas:
+            self._canvas.close()
         self._plotter.close()
 
     @property
@@ -82,7 +85,16 @@ class Stage:
 
     def draw(self, frame: Frame) -> np.ndarray:
         """The finished picture of a frame [H, W, 3], uint8 sRGB, first row on top."""
-        return grade.picture(plate.coded(self.light(frame)), frame).whole()
+        return grade.picture(self.plate(frame), frame).whole()
+
+    def plate(self, frame: Frame, window: Window | None = None) -> np.ndarray:
+        """The plate of a frame [H, W, 4], uint16, first row on top: `plate.coded` of its light.
+
+        window: as for the light.
+        """
+        if len(frame.views) > 1:
+            return plate.coded(self.light(frame, window))
+        return self._codes(frame.views[0], window or Window(0, 0, self.size))
 
     def light(self, frame: Frame, window: Window | None = None) -> np.ndarray:
         """Linear light times the alpha beside it [H, W, 4], float32, first row on top: no background, no grade.
@@ -91,9 +103,13 @@ class Stage:
         """
         window = window or Window(0, 0, self.size)
         pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
-        for number, view in enumerate(frame.views):
-            self._render(view, window, _GOLDEN * number % 1.0)
-            self._add_samples(pixels, view.weight)
+        for view in frame.views:
+            codes, worth = self._codes(view, window), np.float32(view.weight) * plate.SCALE
+            for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
+                light = codes[top : top + _ROWS].astype(np.float32)
+                light *= light
+                light *= worth
+                pixels[top : top + _ROWS] += light
         return pixels
 
     def depth(self, frame: Frame, window: Window | None = None) -> np.ndarray:
@@ -104,15 +120,23 @@ class Stage:
         s, (width, height) = self.samples, self.size
         on_a_sample = 0.0 if s % 2 else 0.5  # an even number of samples has none in the middle
         view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens=(0.0, 0.0))
-        self._render(view, window or Window(0, 0, self.size), 0.0)
+        self._show(view, window or Window(0, 0, self.size))
+        self._plotter.ren_win.Render()
         self._plotter.ren_win.GetZbufferData(0, 0, width * s - 1, height * s - 1, self._depths)
         found = vtk_to_numpy(self._depths).reshape(height * s, width * s)[::-1][(s - 1) // 2 :: s, (s - 1) // 2 :: s]
         near, far = self._clip
         away = near * far / (far - found.astype(np.float64) * (far - near))
         return np.where(found < 1, away, np.nan).astype(np.float32)
 
-    def _render(self, view: View, window: Window, phase: float) -> None:
-        """Draws a view. phase: of the noise."""
+    def _codes(self, view: View, window: Window) -> np.ndarray:
+        """Codes of a plate [H, W, 4] of one view."""
+        self._show(view, window)
+        if self._canvas is None:
+            self._canvas = Canvas(self._plotter.ren_win, self.size, self.samples)
+        return self._canvas.codes(self._plotter.renderer)
+
+    def _show(self, view: View, window: Window) -> None:
+        """Makes the stage stand as a view has it."""
         look, s = view.look, self.samples
         fixed, moving = told(view, window.whole.height, s)
         self._surface.dress(look, fixed)
@@ -121,7 +145,7 @@ class Stage:
         place = {
             "whole": (s * window.whole.width, s * window.whole.height, 0),
             "part": (s * self.size.width, s * self.size.height, 0),
-            "corner": (s * window.left, s * (window.whole.height - window.top - self.size.height), phase),
+            "corner": (s * window.left, s * (window.whole.height - window.top - self.size.height), 0),
         }
         for actor in actors:
             _uniforms(actor, moving | place)
@@ -133,7 +157,6 @@ class Stage:
         _uniforms(self._marker, {"markerLight": shining} | place)
         self._lay(view, place)
         self._aim(view, window.whole)
-        self._plotter.ren_win.Render()
 
     def _lay(self, view: View, place: dict) -> None:
         """Lays the way on the land, if the view has one."""
@@ -152,7 +175,10 @@ class Stage:
         eye, (right, up, ahead) = np.array(pose.position), pose.axes
         aside = pose.lens * np.array(view.lens)
         moved = eye + aside[0] * right + aside[1] * up
-        camera.position, camera.focal_point, camera.up = tuple(moved), tuple(moved + ahead), pose.view_up
+        # by VTK's own setters: PyVista's look through the whole mesh for a range of depths, which is given below
+        camera.SetPosition(*moved)
+        camera.SetFocalPoint(*(moved + ahead))
+        camera.SetViewUp(*pose.view_up)
         half = math.tan(math.radians(pose.view_angle / 2))
         pixel = 2 * half / whole.height
         left, top = (
@@ -194,26 +220,6 @@ class Stage:
         for actor in actors:
             self._plotter.renderer.AddActor(actor)
 
-    def _add_samples(self, pixels: np.ndarray, weight: float) -> None:
-        """Adds what was rendered, averaged in linear light, to pixels [H, W, 4]."""
-        s, (width, height) = self.samples, self.size
-        self._plotter.ren_win.GetRGBACharPixelData(0, 0, width * s - 1, height * s - 1, 0, self._pixels)
-        # a pixel is one number while samples are picked, which is twice as quick
-        codes = vtk_to_numpy(self._pixels).view(np.uint32).reshape(height * s, width * s)[::-1]
-        worth = np.float32([HALF_RANGE, HALF_RANGE, HALF_RANGE, 1.0]) * np.float32(weight / (255 * s) ** 2)
-        worth, rows = np.tile(worth, width), pixels.reshape(height, 4 * width)
-        picked, total, light = (np.empty((_BAND, n * width), t) for n, t in ((1, np.uint32), (4, "f4"), (4, "f4")))
-        for top in range(0, height, _BAND):  # in bands that stay in the processor's cache
-            count = min(_BAND, height - top)
-            total.fill(0)
-            for row, column in np.ndindex(s, s):
-                picked[:count] = codes[top * s + row : (top + count) * s : s, column::s]
-                light[:] = picked.view(np.uint8)
-                light *= light  # a code is the square root of its light
-                total += light
-            total *= worth
-            rows[top : top + count] += total[:count]
-
 
 def _frustum(left: float, right: float, bottom: float, top: float, near: float, far: float) -> np.ndarray:
     """The projection [4, 4] through a window at distance 1 from the eye."""
@@ -253,10 +259,14 @@ class _Surface(_Dressed):
         number[inside] = np.arange(inside.sum())
         corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], axis=-1).reshape(-1, 4)
         quads = corners[(corners >= 0).all(axis=1)]
-        triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+        quads = quads[_near_one_another(inside.nonzero(), quads[:, 0])]
+        triangles = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
         self._height = self._paint = self._lit = None  # what it shows: the arrays of a view, its lamps
         super().__init__(_polygons(np.stack([x[inside], y[inside]], axis=1), triangles, paint=3, ground=4))
+        self._places = np.flatnonzero(inside)
+        # looked up once: PyVista takes its time
+        self._points, self._paints, self._ground = self._mesh.points, self._mesh["paint"], self._mesh["ground"]
 
     def show(self, view: View) -> None:
         """Gives the mesh the heights, the baked light and the paint of a view, as far as it has others."""
@@ -265,7 +275,7 @@ class _Surface(_Dressed):
             self._raise(view.height)
         if self._lit != (light, lamp):
             self._lit = light, lamp
-            ground, side = self._mesh["ground"], len(view.height)
+            ground, side = self._ground, len(view.height)
             open_sky = 1 - light.occlusion * (1 - _twice(self._open_sky, side))
             ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
             lit = bake.sunlight(self._coarse, 2 * self._spacing, *lamp)
@@ -273,17 +283,16 @@ class _Surface(_Dressed):
             _changed(self._mesh, "ground")
         if view.paint is not self._paint:
             self._paint = view.paint
-            self._mesh["paint"][:] = view.paint.reshape(-1, 3).take(np.flatnonzero(self._inside), axis=0)
+            self._paints[:] = view.paint.reshape(-1, 3).take(self._places, axis=0)
             _changed(self._mesh, "paint")
 
     def _raise(self, height: np.ndarray) -> None:
         """Gives the mesh other heights, and what the light needs of them."""
         self._height, self._lit, whole = height, None, _whole(height)
         slope_y, slope_x = np.gradient(whole, self._spacing)
-        self._mesh.points[:, 2] = whole[self._inside]
+        self._points[:, 2] = whole[self._inside]
         self.low, self.high = float(whole.min()), float(whole.max())
-        ground = self._mesh["ground"]
-        ground[:, 0], ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
+        self._ground[:, 0], self._ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
         self._coarse = np.ascontiguousarray(whole[::2, ::2])
         self._open_sky = bake.occlusion(self._coarse, 2 * self._spacing)
         self._mesh.GetPoints().Modified()
@@ -320,6 +329,15 @@ class _Block(_Dressed):
         for mesh, name in ((self._mesh, "paint"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _changed(mesh, name)
+
+
+def _near_one_another(places: tuple[np.ndarray, np.ndarray], corners: np.ndarray) -> np.ndarray:
+    """An order of quads, by their first corners, in blocks: a vertex is shaded once while GL still knows it.
+
+    places: row and column of every vertex.
+    """
+    row, column = (place[corners] for place in places)
+    return np.lexsort((column % _NEAR, row % _NEAR, column // _NEAR, row // _NEAR))
 
 
 def _whole(height: np.ndarray) -> np.ndarray:

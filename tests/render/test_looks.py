@@ -15,8 +15,8 @@ from studio.render.stage import Stage
 from studio.spec import Size
 
 SIZE, MESH = Size(192, 108), 97
-CODE = 0.02
-"""Between two codes of eight bits of light of about 1, of HALF_RANGE 4: 2 sqrt(4) / 255, and noise of one code."""
+CODE = 2e-4
+"""Two codes of sixteen bits of light of about 1, of HALF_RANGE 4, which are 2 sqrt(4) / 65535, and the shader's own."""
 
 
 def dark(**more) -> Light:
@@ -68,7 +68,7 @@ def test_a_panel_is_mirrored_where_the_line_of_sight_bounces_into_it_and_nowhere
     inside = found[(off < half - 0.03).all(axis=0) & land][:, :3]
     assert len(inside) > 100 and np.abs(inside - 0.8 * linear("#ff8000")).max() < CODE
     outside = (off > half + 0.03).any(axis=0) & land
-    assert outside.sum() > 5000 and found[outside][:, :3].max() < 1e-3  # the noise of a code near black
+    assert outside.sum() > 5000 and found[outside][:, :3].max() < 1e-6
 
 
 def test_the_land_is_dark_from_below_for_no_lamp_stands_there():
