@@ -64,7 +64,7 @@ def codes(stage: Stage, frame: Frame) -> np.ndarray:
 
 
 CRAWLS = 3.5
-"""Codes that may crawl: four samples a pixel crawl by 2.6 on ridges against the black, as hard as it gets; one by 4.8."""
+"""Codes that may crawl: four samples a pixel crawl by 2.6 on ridges against the black, the hardest; one by 4.8."""
 
 
 def test_a_held_shot_of_a_held_surface_is_the_same_frame_but_for_its_grain():
