@@ -135,6 +135,7 @@ class Reel:
     ) -> Reel:
         """The reel of some shots. Raises ValueError if nothing finite was measured."""
         paints = tuple(shot.colour or look.colour for shot in shots)
+        look = form.quality.meshed(look)
         found, shutter = ranges(surfaces, look, paints), form.shutter / 360 / float(form.fps)
         return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, found, form.quality, shutter)
 
@@ -185,7 +186,7 @@ class Reel:
         Raises ValueError if the look draws what was not measured.
         """
         shots = tuple(shot.model_copy(update={"colour": None}) for shot in self.cut.shots)
-        cut = replace(self.cut, shots=shots)
+        cut, look = replace(self.cut, shots=shots), self.quality.meshed(look)
         return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
     def _instant(self, part: Part) -> Instant:

@@ -1,4 +1,4 @@
-"""Quality: how many samples a pixel is made of, and in how many sub-frames.
+"""Quality: how many samples a pixel is made of, in how many sub-frames, and how fine the mesh is.
 
 Each sub-frame has its own time, place on the lens and offset in the picture, so that averaging them in linear light
 smooths edges, focuses a lens and blurs what moves.
@@ -13,19 +13,32 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from ..spec import Record, nearest
+from .look import Look
+
+_FEWEST = 33  # vertices along a side
 
 
 class Quality(Record):
-    """samples: along each side of a pixel, in every sub-frame. subframes: pictures that are averaged into a frame."""
+    """samples: along each side of a pixel, in every sub-frame. subframes: pictures that are averaged into a frame.
+
+    mesh: share of the vertices along a side that the look asks for.
+    """
 
     samples: Annotated[int, Field(ge=1, le=8)] = 2
     subframes: Annotated[int, Field(ge=1, le=1024)] = 1
+    mesh: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def meshed(self, look: Look) -> Look:
+        """The look with as many vertices as this quality takes, an odd number."""
+        vertices = max(min(look.mesh, _FEWEST), 2 * round(look.mesh * self.mesh / 2 - 0.5) + 1)
+        return look if vertices == look.mesh else look.model_copy(update={"mesh": vertices})
 
 
 Word = Literal["draft", "preview", "final", "master"]
 WORDS: dict[Word, Quality] = {
-    "draft": Quality(samples=1),
-    "preview": Quality(samples=1, subframes=2),
+    # most of a picture of one sample is the work for its triangles
+    "draft": Quality(samples=1, mesh=0.5),
+    "preview": Quality(samples=1, mesh=0.75),
     "final": Quality(samples=2),
     "master": Quality(samples=2, subframes=16),
 }

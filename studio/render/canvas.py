@@ -32,7 +32,7 @@ void main() {
   vec4 total = vec4(0.0);
   for (int row = 0; row < int(SAMPLES); row++)
     for (int column = 0; column < int(SAMPLES); column++) {
-      vec4 root = texture(source, first + vec2(column, row) / (SAMPLES * SIZE));   // the nearest: it is met in the middle
+      vec4 root = texture(source, first + vec2(column, row) / (SAMPLES * SIZE));   // the nearest, met in its middle
       total += root * root;
     }
   gl_FragData[0] = sqrt(total / (SAMPLES * SAMPLES));

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from studio.film.look import Look
 from studio.film.quality import WORDS, Named, Quality, subframes
 
 READ = TypeAdapter(Named)
@@ -13,9 +14,15 @@ def test_a_quality_is_a_word_or_two_numbers():
     assert READ.validate_python({"samples": "2"}) == WORDS["final"]  # so it is the same picture, and the same key
 
 
-def test_the_words_rise_in_what_a_pixel_is_made_of():
-    counts = [quality.samples**2 * quality.subframes for quality in WORDS.values()]
+def test_the_words_rise_in_what_a_frame_is_made_of():
+    counts = [(quality.samples**2 * quality.subframes, quality.mesh) for quality in WORDS.values()]
     assert list(WORDS) == ["draft", "preview", "final", "master"] and sorted(set(counts)) == counts
+
+
+@pytest.mark.parametrize("asked, share, vertices", [(401, 0.5, 201), (401, 0.75, 301), (401, 1.0, 401), (35, 0.1, 33)])
+def test_a_mesh_has_its_share_of_the_vertices_and_one_of_them_in_the_middle(asked, share, vertices):
+    look = Look.model_validate({"base": "ember", "mesh": asked})
+    assert Quality(mesh=share).meshed(look) == look.model_copy(update={"mesh": vertices})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Whether memory stays flat over a long film: ten thousand small frames in one process, on every path of a worker.
+
+Prints the resident memory after so many frames. Looks take turns, with a plinth, a way and strokes among them; surfaces
+move, are held and have holes; there are dissolves and sub-frames; plates are graded and laid over nothing.
+
+    python tests/benchmarks/soak.py [frames]
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from studio.film.camera import Orbit
+from studio.film.colour import table
+from studio.film.frame import Frame, View
+from studio.film.look import Look, Trail
+from studio.film.overlays import Text
+from studio.film.quality import subframes
+from studio.spec import Size
+
+SIZE, MESH = Size(96, 54), 65
+LOOKS = ("ember", "plaster", "engraving", "atlas", "abyss")
+TURN = 25
+"""Frames of a look before the next one has its turn."""
+_AXIS = np.linspace(-1, 1, MESH)
+_WAY = np.stack([np.linspace(-0.5, 0.0, 40), 0.3 * np.sin(np.linspace(-3, 0, 40))], axis=1)
+
+
+def main(frames: int = 10_000) -> None:
+    for number, resident in soaked(frames):
+        print(f"{number:6} frames  {resident / 2**20:8.1f} MiB", flush=True)
+
+
+def soaked(frames: int) -> Iterator[tuple[int, int]]:
+    """Draws so many frames; after 100 and after every 1000, how many there were and the bytes that are resident."""
+    from studio.render import grade
+    from studio.render.stage import Stage
+
+    looks = [Look.model_validate({"base": name, "mesh": MESH, "path": None}) for name in LOOKS]
+    looks[0] = looks[0].model_copy(update={"path": Trail()})
+    with Stage(SIZE, MESH) as stage:
+        for number in range(1, frames + 1):
+            frame = _frame(number, looks[number // TURN % len(looks)])
+            plate = stage.plate(frame)
+            grade.picture(plate, frame).whole()
+            if number % 10 == 0:
+                stage.light(frame)
+                stage.depth(frame)
+                grade.picture(plate, frame, bits=16, alpha=True).whole()
+                grade.shone(plate, frame).whole()
+            if number == 100 or number % 1000 == 0:
+                yield number, resident()
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def _frame(number: int, look: Look) -> Frame:
+    view = _view(number, look, 30.0 + number)
+    if number % 7 == 0:
+        views = (replace(view, weight=0.5), replace(_view(number + 40, look, 200.0), weight=0.5))
+    elif number % 11 == 0:
+        views = tuple(replace(view, weight=1 / 3, jitter=place.jitter, lens=place.lens) for place in subframes(3))
+    else:
+        views = (view,)
+    type_ = (Text(f"epoch {number / 24:.1f}", 0.1, 0.9, 0.1, 0.9),)
+    return Frame(number, views, type_, look.grade, look.background)
+
+
+def _view(number: int, look: Look, azimuth: float) -> View:
+    """Held for three frames out of four; every hundredth surface has a hole."""
+    phase = number // 4
+    r = np.hypot(_AXIS[:, None], _AXIS[None])
+    height = (0.25 * (1 - np.exp(-6 * r**2)) + 0.03 * np.cos(20 * r + 0.2 * phase)).astype(np.float32)
+    if phase % 100 == 0:
+        height[10:14, 20:30] = np.nan
+    paint = table("inferno")[(np.clip(np.nan_to_num(height) / 0.3, 0, 1) * 1023).astype(int)]
+    pose = Orbit(azimuth, 40.0, 1.8, 30.0).pose((0.0, 0.0, 0.1))
+    way = _WAY[: 2 + number % 38] if look.path else None
+    return View(height, paint, pose, azimuth, look, nodes=11, way=way)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
