@@ -543,6 +543,23 @@ class Sum:
     pull_back = pull
 
 
+class Same:
+    """y = x."""
+
+    weights = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def pull(self, g: Tensor, moves: bool) -> Pulled:
+        return Pulled((g,), {})
+
+    def push(self, dx: Tensor) -> Tensor:
+        return dx
+
+    pull_back = pull
+
+
 class Moved:
     """What moves, picks and averages numbers, without weights: linear, so its tangent is itself. torch transposes it.
 
@@ -572,7 +589,7 @@ class Moved:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 SMOOTH = (*POINTWISE, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.LogSigmoid)
-STILL = (nn.Flatten, nn.Unflatten, nn.Identity, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad2d)
+STILL = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad2d)
 
 LAYERS: dict[type, Callable] = {
     nn.Conv2d: convolution,
@@ -581,6 +598,7 @@ LAYERS: dict[type, Callable] = {
     nn.MaxPool2d: lambda layer, x, moves: Largest(layer),
     **dict.fromkeys(SMOOTH, lambda layer, x, moves: Pointwise(layer)),
     **dict.fromkeys(STILL, lambda layer, x, moves: Moved(layer)),
+    nn.Identity: lambda layer, x, moves: Same(),
     nn.ReLU: lambda layer, x, moves: Rectifier(),
 }
 """Of modules: (module, its input, whether that moves) -> the operation."""

@@ -7,6 +7,7 @@ weights is H v. What an operation does in each pass is written in `nodes`.
 Folded weights W(theta), of eval mode, are products of theta's tensors: with G = dL/dW, H v = W' dG + (W' G)' v.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from .nodes import (
     Operation,
     Pointwise,
     Rectifier,
+    Same,
     Sum,
     UnknownOperation,
 )
@@ -100,28 +102,38 @@ class Plan:
             return Rectifier()
         if node.target in CURVES:
             return Pointwise(partial(_called, node, rest, more))
-        if node.target in MOVES and (node.target is not F.pad or len(rest) == 1 and set(more) <= {"pad"}):
-            return Moved(partial(_called, node, rest, more))
+        if node.target in MOVES and (node.target is not F.pad or not any(more.get(key) for key in ("value",))
+                                     and more.get("mode", "constant") == "constant" and len(rest) == 1):
+            return Same() if _changes_nothing(node) else Moved(partial(_called, node, rest, more))
         raise UnknownOperation
 
     def _layer(self, node: fx.Node, module: nn.Module, values: Mapping[fx.Node, Any], moves: bool) -> Operation:
         if not bare(module) or len(node.args) != 1 or node.kwargs:
             raise UnknownOperation
         if type(module) is nn.Dropout and not module.training:
-            return Moved(nn.Identity())
+            return Same()
         if type(module) not in LAYERS:
             raise UnknownOperation
         return LAYERS[type(module)](module, values[node.args[0]], moves)
 
     def _writes(self, node: fx.Node, module: nn.Module | None) -> bool:
-        return getattr(module, "inplace", False) or node.target in WRITES or (
-            node.target is F.relu and (len(node.args) > 1 or "inplace" in node.kwargs))
+        return getattr(module, "inplace", False) or node.target in WRITES or node.kwargs.get("inplace", False) or (
+            node.target is F.relu and len(node.args) > 1)
 
     def _owns(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor, which one other uses: it may be written into."""
         layer = type(self._modules[node.target]) if node.op == "call_module" else None
         return len(node.users) == 1 and (layer in (nn.Conv2d, nn.Linear, nn.BatchNorm2d) or (
             layer is None and node.target in ADDITIONS))
+
+
+def _changes_nothing(node: fx.Node) -> bool:
+    """Whether a shortcut that fits other blocks too leaves things as they are in this one."""
+    if node.target is F.pad:
+        return not any(node.args[1])
+    whole = (slice(None), slice(None, None, 1))
+    return node.target is operator.getitem and isinstance(node.args[1], tuple) and all(
+        each in whole for each in node.args[1])
 
 
 def _called(node: fx.Node, rest: tuple, more: Mapping[str, Any], x: Tensor) -> Tensor:
