@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from .chain import POINTWISE
 
 CONVOLVE, CONVOLVE_BACK = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+BATCH_NORM_BACK = torch.ops.aten.native_batch_norm_backward
 POOL, RECTIFY_BACK = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.threshold_backward
 TINY = 2
 """Pixels a side up to which a 2-D convolution is a product with the matrix from all pixels to all pixels."""
@@ -308,7 +309,8 @@ class Tiny:
 
     def _matrix(self, weight: Tensor) -> Tensor:
         """Weights [B, out, in, k, k] as [B, H' W' out, H W in]."""
-        every = (weight.flatten(3) @ self.taps).unflatten(3, (math.prod(self.sides), -1))
+        every = (weight.flatten(3).flatten(0, 2) @ self.taps).view(
+            *weight.shape[:3], math.prod(self.sides), math.prod(self.ends))
         return every.permute(0, 4, 1, 3, 2).flatten(3, 4).flatten(1, 2)
 
     def _pulled(self, found: Pulled, g: Tensor) -> Pulled:
@@ -317,7 +319,7 @@ class Tiny:
             by_x = by_x.unflatten(2, (*self.sides, -1)).permute(0, 1, 4, 2, 3)
         b, outs, ins = self.shape[:3]
         by_matrix = found.weights["weight"].view(b, math.prod(self.ends), outs, math.prod(self.sides), ins)
-        by_weight = by_matrix.permute(0, 2, 4, 3, 1).flatten(3) @ self.taps.mT
+        by_weight = by_matrix.permute(0, 2, 4, 3, 1).reshape(-1, len(self.taps.mT)) @ self.taps.mT
         return Pulled((by_x,), {"weight": by_weight.view(self.shape)} | ({"bias": g.sum(ROWS)} if self.biased else {}))
 
 
@@ -350,91 +352,125 @@ def _geometry(layer: nn.Conv2d) -> list:
 
 
 class Norm:
-    """y = weight x^ + bias with x^ = (x - mean) r, r = (var + eps)^(-1/2), by the statistics of the batch or fixed ones.
+    """y = weight x^ + bias, with x^ = r (x - mean) and r = (var + eps)^(-1/2) of the batch.
 
-    With p = mean(x^ dx), d x^ = r (dx - mean(dx) - p x^). With m = mean(g), q = mean(g x^) the gradient is
-    g_x = weight r (g - m - q x^), and both factors are differentiated. Fixed statistics are p = m = q = mean(dx) = 0.
+    With P u = u - mean(u) - x^ mean(u x^) the tangent is d x^ = r P dx, and the gradient g_x = weight r P g is the same
+    operator once more, since P is symmetric. It changes with g, with the factor s = weight r, and with x^ in P itself:
+
+        dg_x = s P dg + ds P g - s r (mean(g x^) P dx + x^ mean(g P dx)),    ds = r (dweight - s mean(x^ dx)).
     """
 
     weights = ("weight", "bias")
 
-    def __init__(self, layer: nn.BatchNorm2d):
-        self.batch = layer.training or layer.running_mean is None
-        self.fixed, self.eps = (layer.running_mean, layer.running_var), layer.eps
+    def __init__(self, eps: float):
+        self.eps = eps
 
     def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        if x.dim() != 5:
-            raise UnknownOperation
-        if self.batch:
-            self.count = x[0].numel() // x.shape[2]
-            mean = x.mean(ROWS)
-            centred = x - _by_channel(mean)
-            self.r = (centred.square().mean(ROWS) + self.eps).rsqrt()
-            self.normal = centred.mul_(_by_channel(self.r))
+        self.points, x = len(x), stacked(x)
+        self.count, self.learnt = x[:, 0].numel(), _present(weight, bias)
+        mean = x.mean((0, 2, 3))
+        normal = x - _columns(mean)
+        self.r = (normal.square().mean((0, 2, 3)) + self.eps).rsqrt()
+        self.normal = normal.mul_(_columns(self.r))
+        self.scale = self.r if weight is None else self.r * weight.flatten()
+        self.still = torch.zeros_like(mean), torch.ones_like(mean)
+        return spread(self._line(self.normal, None if weight is None else weight.flatten(), bias), self.points)
+
+    def pull(self, g: Tensor, moves: bool) -> Pulled:
+        self.g, self.q, sums = self._project(stacked(g), None)
+        return self._pulled(self.g * _columns(self.scale) if moves else None, self.q, sums)
+
+    def push(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        self.dx, self.turn, y = None, torch.zeros_like(self.r), None
+        if weight is not None:
+            self.turn = self.r * weight.flatten()
+        if dx is not None:
+            self.dx, self.p, _ = self._project(stacked(dx), None)
+            self.turn = self.turn - self.r * self.scale * self.p / self.count
+            y = self._line(self.dx, self.scale, bias)
+            if weight is not None:
+                y.addcmul_(self.normal, _columns(weight.flatten()))
         else:
-            mean, var = (each[None] for each in self.fixed)
-            self.r = (var + self.eps).rsqrt()
-            self.normal = (x - _by_channel(mean)).mul_(_by_channel(self.r))
+            y = self._line(self.normal, torch.zeros_like(self.r) if weight is None else weight.flatten(), bias)
+        return spread(y, self.points)
+
+    def pull_back(self, dg: Tensor, moves: bool) -> Pulled:
+        by_x, by_weight, sums = self._project(stacked(dg), self.scale)
+        if moves:
+            by_x.addcmul_(self.g, _columns(self.turn))
+        if self.dx is not None:
+            # P g is kept, not g; x^ has a variance of 1 - eps r^2, and what P leaves of it is no part of their product
+            shared = (self.g * self.dx).sum((0, 2, 3)) + self.q * self.p * (self.eps / self.count * self.r.square())
+            bend = self.scale * self.r / -self.count
+            if moves:
+                by_x.addcmul_(self.dx, _columns(bend * self.q)).addcmul_(self.normal, _columns(bend * shared))
+            by_weight = by_weight + self.r * shared
+        return self._pulled(by_x if moves else None, by_weight, sums)
+
+    def _project(self, u: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """scale P u, and the sums of u x^ and u, in two passes: what the library has for its own gradient."""
+        return BATCH_NORM_BACK(u, self.normal, scale, None, None, *self.still, True, 0.0, [True, True, True])
+
+    def _line(self, x: Tensor, slope: Tensor | None, shift: Tensor | None) -> Tensor:
+        if slope is None:
+            return x.clone() if shift is None else x + _columns(shift.flatten())
+        return x * _columns(slope) if shift is None else torch.addcmul(_columns(shift.flatten()), x, _columns(slope))
+
+    def _pulled(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Pulled:
+        both = {"weight": by_weight, "bias": by_bias}
+        return Pulled((None if by_x is None else spread(by_x, self.points),),
+                      {name: both[name].view(self.points, -1) for name in self.learnt})
+
+
+class FixedNorm:
+    """y = weight x^ + bias, with x^ = r (x - mean) by statistics that stay."""
+
+    weights = ("weight", "bias")
+
+    def __init__(self, layer: nn.BatchNorm2d):
+        self.mean, self.r = layer.running_mean[None], (layer.running_var[None] + layer.eps).rsqrt()
+
+    def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        self.normal, self.learnt = (x - _by_channel(self.mean)) * _by_channel(self.r), _present(weight, bias)
         self.scale = self.r if weight is None else self.r * weight
-        self.learnt = [name for name, each in (("weight", weight), ("bias", bias)) if each is not None]
         y = self.normal if weight is None else self.normal * _by_channel(weight)
         return y if bias is None else y + _by_channel(bias)
 
     def pull(self, g: Tensor, moves: bool) -> Pulled:
         self.g = g
-        sums, with_normal = g.sum(ROWS), (g * self.normal).sum(ROWS)
-        by_x = None
-        if self.batch:
-            self.m, self.q = sums / self.count, with_normal / self.count
-        if moves:
-            by_x = g * _by_channel(self.scale)
-            if self.batch:
-                by_x.addcmul_(self.normal, _by_channel(-self.scale * self.q)).sub_(_by_channel(self.scale * self.m))
-        return self._pulled(by_x, with_normal, sums)
+        return self._pulled(g * _by_channel(self.scale), (g * self.normal).sum(ROWS), g)
 
     def push(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        self.dx = dx
-        along, shift = weight, bias
-        if dx is not None and self.batch:
-            self.mean, self.p = dx.sum(ROWS) / self.count, (dx * self.normal).sum(ROWS) / self.count
-            along = -self.scale * self.p if weight is None else weight - self.scale * self.p
-            shift = -self.scale * self.mean if bias is None else bias - self.scale * self.mean
-        self.along = along
-        if dx is None:
-            y = torch.zeros_like(self.normal)
-        else:
-            y = dx * _by_channel(self.scale)
-        if along is not None:
-            y.addcmul_(self.normal, _by_channel(along))
-        return y if shift is None else y.add_(_by_channel(shift))
+        self.dx, self.turn = dx, None if weight is None else self.r * weight
+        y = torch.zeros_like(self.normal) if dx is None else dx * _by_channel(self.scale)
+        y = y if weight is None else y + self.normal * _by_channel(weight)
+        return y if bias is None else y + _by_channel(bias)
 
     def pull_back(self, dg: Tensor, moves: bool) -> Pulled:
-        sums, with_normal = dg.sum(ROWS), (dg * self.normal).sum(ROWS)
+        by_x, by_weight = dg * _by_channel(self.scale), (dg * self.normal).sum(ROWS)
+        if self.turn is not None:
+            by_x = by_x + self.g * _by_channel(self.turn)
         if self.dx is not None:
-            by_dx = (self.g * self.dx).sum(ROWS)
-            if self.batch:        # of g d x^
-                by_dx = by_dx - self.count * (self.mean * self.m + self.p * self.q)
-            with_normal = with_normal + self.r * by_dx
-        by_x = None
-        if moves:
-            by_x = dg * _by_channel(self.scale)
-            turn = None if self.along is None else self.r * self.along
-            if turn is not None:
-                by_x.addcmul_(self.g, _by_channel(turn))
-            if self.batch:
-                turn = torch.zeros_like(self.scale) if turn is None else turn
-                dm, dq = sums / self.count, with_normal / self.count
-                bend = self.scale * self.r * self.q
-                on_normal, constant = -turn * self.q - self.scale * dq, -turn * self.m - self.scale * dm
-                if self.dx is not None:
-                    by_x.addcmul_(self.dx, _by_channel(-bend))
-                    on_normal, constant = on_normal + bend * self.p, constant + bend * self.mean
-                by_x.addcmul_(self.normal, _by_channel(on_normal)).add_(_by_channel(constant))
-        return self._pulled(by_x, with_normal, sums)
+            by_weight = by_weight + self.r * (self.g * self.dx).sum(ROWS)
+        return self._pulled(by_x, by_weight, dg)
 
-    def _pulled(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Pulled:
-        both = {"weight": by_weight, "bias": by_bias}
+    def _pulled(self, by_x: Tensor, by_weight: Tensor, g: Tensor) -> Pulled:
+        both = {"weight": by_weight, "bias": g.sum(ROWS)}
         return Pulled((by_x,), {name: both[name] for name in self.learnt})
+
+
+def norm(layer: nn.BatchNorm2d, x: Tensor, moves: bool) -> Norm | FixedNorm:
+    """The operation of a layer in its mode."""
+    return Norm(layer.eps) if layer.training or layer.running_mean is None else FixedNorm(layer)
+
+
+def _present(weight: Tensor | None, bias: Tensor | None) -> list[str]:
+    return [name for name, each in (("weight", weight), ("bias", bias)) if each is not None]
+
+
+def _columns(each: Tensor) -> Tensor:
+    """Numbers for all channels of all points [B C], to go with stacked pictures."""
+    return each[:, None, None]
 
 
 # --- functions -------------------------------------------------------------------------------------------------------
@@ -594,7 +630,7 @@ STILL = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPa
 LAYERS: dict[type, Callable] = {
     nn.Conv2d: convolution,
     nn.Linear: lambda layer, x, moves: Linear(),
-    nn.BatchNorm2d: lambda layer, x, moves: Norm(layer),
+    nn.BatchNorm2d: norm,
     nn.MaxPool2d: lambda layer, x, moves: Largest(layer),
     **dict.fromkeys(SMOOTH, lambda layer, x, moves: Pointwise(layer)),
     **dict.fromkeys(STILL, lambda layer, x, moves: Moved(layer)),
