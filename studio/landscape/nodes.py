@@ -127,54 +127,51 @@ class Convolution:
         self.geometry, self.groups = _geometry(layer), layer.groups
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x = x.expand(len(weight), *x.shape[1:])
-        self.x, self.weight, self.biased = stacked(x), weight, bias is not None
+        self.x, self.weight, self.biased = stacked(x.expand(len(weight), *x.shape[1:])), weight, bias is not None
         self.all = len(weight) * self.groups
         self.twice_x = _pair(self.x, self.all, 1)
-        return self._spread(CONVOLVE(self.x, weight.flatten(0, 1), None, *self.geometry, self.all), bias)
+        return self._convolved(self.x, weight.flatten(0, 1), bias)
 
     def pull(self, g: Tensor, moves: bool) -> Pulled:
         self.g = stacked(g)
         self.twice_g = _pair(self.g, self.all, 0)
-        by_x = self._by_x(self.g, self.weight.flatten(0, 1)) if moves else None
-        return self._pulled(by_x, self._by_weight(self.g, self.x, self.all), g)
+        flat = self.weight.flatten(0, 1)
+        by_weight, by_bias = self._by_weight(self.g, self.x, flat, self.all)
+        return self._pulled(self._by_x(self.g, flat) if moves else None, by_weight, by_bias)
 
     def push(self, dx: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        weight = torch.zeros_like(self.weight) if weight is None else weight
-        self.dx, self.dw = stacked(dx), weight
+        self.dx, self.dw = stacked(dx), torch.zeros_like(self.weight) if weight is None else weight
         _fill(self.twice_x, self.dx, self.all, 0)
-        both = torch.cat([self.weight, weight], 2).flatten(0, 1)
-        return self._spread(CONVOLVE(self.twice_x, both, None, *self.geometry, self.all), bias)
+        return self._convolved(self.twice_x, torch.cat([self.weight, self.dw], 2).flatten(0, 1), bias)
 
     def pull_back(self, dg: Tensor, moves: bool) -> Pulled:
-        there = stacked(dg)
-        _fill(self.twice_g, there, self.all, 1)
-        both = torch.stack([self._grouped(self.dw), self._grouped(self.weight)], 1).flatten(0, 2)
+        dg = stacked(dg)
+        _fill(self.twice_g, dg, self.all, 1)
+        grouped = [each.reshape(self.all, -1, *each.shape[2:]) for each in (self.dw, self.weight)]
+        both = torch.stack(grouped, 1).flatten(0, 2)
         by_x = self._by_x(self.twice_g, both) if moves else None
         if len(self.weight) == 1:        # one network's few groups are quicker by themselves than as halves of a pair
-            by_weight = self._by_weight(there, self.x, self.all) + self._by_weight(self.g, self.dx, self.all)
-        else:
-            by_weight = self._by_weight(self.twice_g, self.twice_x, 2 * self.all, both)
-            by_weight = by_weight.unflatten(0, (self.all, 2, -1)).sum(1).view_as(self.weight)
-        return self._pulled(by_x, by_weight, dg)
+            flat = self.weight.flatten(0, 1)
+            by_weight, by_bias = self._by_weight(dg, self.x, flat, self.all)
+            return self._pulled(by_x, by_weight + self._by_weight(self.g, self.dx, flat, self.all)[0], by_bias)
+        halves = [None if each is None else each.unflatten(0, (self.all, 2, -1))
+                  for each in self._by_weight(self.twice_g, self.twice_x, both, 2 * self.all)]
+        return self._pulled(by_x, halves[0].sum(1), halves[1][:, 1] if self.biased else None)
 
-    def _grouped(self, weight: Tensor) -> Tensor:
-        return weight.reshape(self.all, -1, *weight.shape[2:])
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        bias = None if bias is None else bias.flatten()
+        return spread(CONVOLVE(x, weight, bias, *self.geometry, self.all), len(self.weight))
 
     def _by_x(self, g: Tensor, weight: Tensor) -> Tensor:
         by_x = CONVOLVE_BACK(g, self.x, weight, None, *self.geometry, self.all, [True, False, False])[0]
         return spread(by_x, len(self.weight))
 
-    def _by_weight(self, g: Tensor, x: Tensor, groups: int, like: Tensor | None = None) -> Tensor:
-        like = self.weight.flatten(0, 1) if like is None else like
-        return CONVOLVE_BACK(g, x, like, None, *self.geometry, groups, [False, True, False])[1]
+    def _by_weight(self, g: Tensor, x: Tensor, like: Tensor, groups: int) -> tuple[Tensor, Tensor | None]:
+        sizes = [len(like)] if self.biased else None
+        return CONVOLVE_BACK(g, x, like, sizes, *self.geometry, groups, [False, True, self.biased])[1:]
 
-    def _spread(self, y: Tensor, bias: Tensor | None) -> Tensor:
-        y = spread(y, len(self.weight))
-        return y if bias is None else y.add_(_by_channel(bias))
-
-    def _pulled(self, by_x: Tensor | None, by_weight: Tensor, g: Tensor) -> Pulled:
-        bias = {"bias": g.sum(ROWS)} if self.biased else {}
+    def _pulled(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor | None) -> Pulled:
+        bias = {} if by_bias is None else {"bias": by_bias.reshape(len(self.weight), -1)}
         return Pulled((by_x,), {"weight": by_weight.view_as(self.weight)} | bias)
 
 
@@ -242,34 +239,36 @@ class Entrance:
         return self._pulled(dg)
 
     def _seen(self) -> Tensor:
-        """What the kernel sees, for every pixel of the result [N H' W', C k k]."""
+        """What the kernel sees, for every pixel of the result, and 1 for the bias [N H' W', C k k + 1]."""
         stride, padding, dilation, *_ = self.geometry
         seen = F.unfold(self.x, self.kernel, dilation, padding, stride)
-        return seen.mT.reshape(-1, seen.shape[1])
+        return F.pad(seen, (0, 0, 0, 1), value=1.0).mT.reshape(-1, seen.shape[1] + 1)
 
     def _image(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         flat = weight.flatten(0, 1)
         if self.seen is None:
-            y = CONVOLVE(self.x, flat, None, *self.geometry, self.all)
+            y = CONVOLVE(self.x, flat, None if bias is None else bias.flatten(), *self.geometry, self.all)
         else:
-            rows = self.seen @ flat.flatten(1).mT
+            shift = flat.new_zeros(len(flat)) if bias is None else bias.flatten()
+            rows = self.seen @ torch.cat([flat.flatten(1), shift[:, None]], 1).mT
             y = rows.view(len(self.x), *self._sides(), -1).permute(0, 3, 1, 2)
-        y = spread(y, len(weight))
-        return y if bias is None else y.add_(_by_channel(bias))
+        return spread(y, len(weight))
 
     def _sides(self) -> list[int]:
-        return [(side + 2 * pad - reach * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, reach in
-                zip(self.x.shape[2:], self.kernel, *self.geometry[:3], strict=True)]
+        return [_end(*each) for each in zip(self.x.shape[2:], self.kernel, *self.geometry[:3], strict=True)]
 
     def _pulled(self, g: Tensor) -> Pulled:
         there = stacked(g)
         if self.seen is None:
-            like = g.new_empty(()).expand(self.shape.numel()).view(self.shape).flatten(0, 1)
-            by_weight = CONVOLVE_BACK(there, self.x, like, None, *self.geometry, self.all, [False, True, False])[1]
+            like = g.new_empty(()).expand(self.shape).flatten(0, 1)
+            _, by_weight, by_bias = CONVOLVE_BACK(there, self.x, like, [len(like)], *self.geometry, self.all,
+                                                  [False, True, True])
         else:
             # the short side first: the library is five times quicker that way round
-            by_weight = (self.seen.mT @ there.permute(0, 2, 3, 1).flatten(0, 2)).mT.contiguous()
-        return Pulled((None,), {"weight": by_weight.view(self.shape)} | ({"bias": g.sum(ROWS)} if self.biased else {}))
+            by_all = (self.seen.mT @ there.permute(0, 2, 3, 1).flatten(0, 2)).mT
+            by_weight, by_bias = by_all[:, :-1], by_all[:, -1]
+        bias = {"bias": by_bias.reshape(self.shape[:2])} if self.biased else {}
+        return Pulled((None,), {"weight": by_weight.reshape(self.shape)} | bias)
 
 
 class Tiny:
@@ -329,7 +328,7 @@ def taps(sides: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...
     """The sides of the result, and 1 where a tap [k k] joins a pixel to one of the result's [H W H' W'], else 0."""
     axes = []
     for side, size, step, pad, reach in zip(sides, kernel, stride, padding, dilation, strict=True):
-        end = (side + 2 * pad - reach * (size - 1) - 1) // step + 1
+        end = _end(side, size, step, pad, reach)
         here, there, tap = torch.arange(side)[:, None], torch.arange(end), torch.arange(size)[:, None, None]
         axes.append((here - there * step + pad == tap * reach).double())
     joined = torch.einsum("kac,lbd->klabcd", *axes)
@@ -343,6 +342,11 @@ def convolution(layer: nn.Conv2d, x: Tensor, moves: bool) -> Entrance | Tiny | C
     if not moves:
         return Entrance(layer)
     return Tiny(layer) if max(x.shape[3:]) <= TINY and layer.groups == 1 else Convolution(layer)
+
+
+def _end(side: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """Pixels of a convolution's result along a side."""
+    return (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _geometry(layer: nn.Conv2d) -> list:
