@@ -4,7 +4,7 @@ For y = f(x, w) within a loss whose gradient by y is g, an operation has four pa
 last two for every direction (dx, dw) from it (Pearlmutter 1994):
 
     forward  y = f(x, w)                    push       dy = f_x dx + f_w dw
-    pull     g_x = f_x' g,  g_w = f_w' g    pull_back  dg_x, dg_w: what they change by as x, w and g do, by dx, dw and dg
+    pull     g_x = f_x' g,  g_w = f_w' g    pull_back  dg_x, dg_w: how they change as x, w and g do, by dx, dw and dg
 
 Tensors carry the point first, [B, N, ...], or 1 where all points share them. Pictures [B, N, C, H, W] lie in memory as
 [N, H, W, B, C], so that convolutions at B points are one of B groups. The two halves of a tangent, dx * w + x * dw, are
@@ -618,7 +618,7 @@ class Moved:
         return self.y.detach()
 
     def push(self, dx: Tensor) -> Tensor:
-        return torch.func.vmap(self.function)(dx) if len(dx) > 1 else self.function(dx[0])[None]
+        return torch.stack([self.function(one) for one in dx]) if len(dx) > 1 else self.function(dx[0])[None]
 
     def pull(self, g: Tensor, moves: bool) -> Pulled:
         return Pulled(torch.autograd.grad(self.y, self.x, g, retain_graph=True), {})

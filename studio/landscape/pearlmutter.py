@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .graph import bare, reordered, traced
+from .graph import NEW, bare, reordered, traced
 from .network import Objective
 from .nodes import (
     ADDITIONS,
@@ -110,7 +110,7 @@ class Plan:
     def _layer(self, node: fx.Node, module: nn.Module, values: Mapping[fx.Node, Any], moves: bool) -> Operation:
         if not bare(module) or len(node.args) != 1 or node.kwargs:
             raise UnknownOperation
-        if type(module) is nn.Dropout and not module.training:
+        if type(module) is nn.Dropout and not (module.training and module.p):
             return Same()
         if type(module) not in LAYERS:
             raise UnknownOperation
@@ -123,7 +123,7 @@ class Plan:
     def _owns(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor, which one other uses: it may be written into."""
         layer = type(self._modules[node.target]) if node.op == "call_module" else None
-        return len(node.users) == 1 and (layer in (nn.Conv2d, nn.Linear, nn.BatchNorm2d) or (
+        return len(node.users) == 1 and (layer in NEW or (
             layer is None and node.target in ADDITIONS))
 
 
@@ -137,7 +137,10 @@ def _changes_nothing(node: fx.Node) -> bool:
 
 
 def _called(node: fx.Node, rest: tuple, more: Mapping[str, Any], x: Tensor) -> Tensor:
-    return getattr(x, node.target)(*rest, **more) if node.op == "call_method" else node.target(x, *rest, **more)
+    if node.op == "call_function":
+        return node.target(x, *rest, **more)
+    # here pictures lie in memory as few networks expect, so that their views may have to be copies
+    return getattr(x, "reshape" if node.target == "view" else node.target)(*rest, **more)
 
 
 class Call(NamedTuple):

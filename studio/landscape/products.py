@@ -2,8 +2,10 @@
 
     v -> H v = d/dtheta (gradient(theta) . v)
 
-The graph of the gradient is built once and kept, so that a product is one pass back through it (Pearlmutter 1994).
-In eval mode batch norms are folded into the layers before them within the loss: the same function of the same weights.
+On a CPU the two passes of a product are written out, operation by operation, for every network that is made of known
+ones (`pearlmutter`). Elsewhere the graph of the gradient is built once and kept, so that a product is one pass back
+through it. In eval mode batch norms are folded into the layers before them within the loss: the same function of the
+same weights.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -151,7 +153,8 @@ class Derivatives:
             return self._fresh(named, leaves, lambda graph: _pulled(graph, cotangents))
         return times
 
-    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor], use: Callable[[Graph | Curvature], Tensor]) -> Tensor:
+    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor],
+               use: Callable[[Graph | Curvature], Tensor]) -> Tensor:
         """The sum of what is made of every graph, one graph at a time."""
         found = _fitting(lambda: sum(use(graph) for graph in self._graphs(named, leaves)))
         if found is None:
