@@ -2,14 +2,16 @@
 
     v -> H v = d/dtheta (gradient(theta) . v)
 
-The graph of the gradient is built once and kept, so that a product is one pass back through it (Pearlmutter 1994).
-In eval mode batch norms are folded into the layers before them within the loss: the same function of the same weights.
+On a CPU the two passes of a product are written out, operation by operation, for every network that is made of known
+ones (`pearlmutter`). Elsewhere the graph of the gradient is built once and kept, so that a product is one pass back
+through it. In eval mode batch norms are folded into the layers before them within the loss: the same function of the
+same weights.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from .chain import Chain
 from .graph import channels_last
 from .layers import quick_layers
 from .network import Objective, is_out_of_memory
+from .pearlmutter import Curvature, Plan
 from .wide import WIDEST
 
 KEPT = 1024
@@ -37,8 +40,13 @@ spectrum lie. Products of a small chain cost too little for that."""
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
-Slopes = tuple[Tensor, ...]
-"""A gradient, tensor by tensor [B, *shape], as part of a graph."""
+
+
+class Graph(NamedTuple):
+    """A gradient, tensor by tensor [B, *shape], as part of torch's graph, and what it was taken by."""
+
+    slopes: tuple[Tensor, ...]
+    leaves: list[Tensor]
 
 
 class Derivatives:
@@ -56,6 +64,7 @@ class Derivatives:
                         if ignore == "nothing" or part.dim() > 1}
         self._keep = objective.samples <= KEPT if keep is None else keep
         self._chain = Chain.of(objective.network.module) if objective.size <= LARGEST else None
+        self._plan = Plan.of(objective, self._shapes)
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples
         chunks = objective.chunks if objective.mode != "recalibrated" else [(objective.inputs, objective.targets)]
         # on small pictures torch's own layout and second derivative are quicker
@@ -72,7 +81,7 @@ class Derivatives:
         """How many points are best differentiated at once: a fixed rule by network and device."""
         if self._chain:
             return TOGETHER[self._objective.kind]
-        return STACKED if self._small and self._stacks() else 1
+        return STACKED if self._small and (self._plan or self._stacks()) else 1
 
     @cached_property
     def sketch(self) -> "Derivatives | None":
@@ -139,7 +148,7 @@ class Derivatives:
 
     def _gradient(self, points: Tensor) -> Tensor:
         named, leaves = self._placed(points)
-        return self._fresh(named, leaves, lambda slopes: _joined(slopes).detach())
+        return self._fresh(named, leaves, lambda graph: _joined(graph.slopes).detach())
 
     def _product(self, points: Tensor) -> Product:
         named, leaves = self._placed(points)
@@ -149,25 +158,30 @@ class Derivatives:
             nonlocal graphs
             cotangents = list(self._split(v.to(points)).values())
             if graphs is not None:
-                found = _fitting(lambda: sum(_pulled(slopes, leaves, cotangents, keep=True) for slopes in graphs))
+                found = _fitting(lambda: sum(_pulled(graph, cotangents, keep=True) for graph in graphs))
                 if found is not None:
                     return found
                 graphs = None
-            return self._fresh(named, leaves, lambda slopes: _pulled(slopes, leaves, cotangents))
+            return self._fresh(named, leaves, lambda graph: _pulled(graph, cotangents))
         return times
 
-    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor], use: Callable[[Slopes], Tensor]) -> Tensor:
+    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor],
+               use: Callable[[Graph | Curvature], Tensor]) -> Tensor:
         """The sum of what is made of every graph, one graph at a time."""
-        found = _fitting(lambda: sum(use(slopes) for slopes in self._graphs(named, leaves)))
+        found = _fitting(lambda: sum(use(graph) for graph in self._graphs(named, leaves)))
         if found is None:
             raise MachineError(f"the second derivative over {len(self._chunks[0][0])} samples does not fit into "
                                f"memory; measure the curvature on fewer: convexity: {{subset: ...}}")
         return found
 
-    def _graphs(self, named: dict[str, Tensor], leaves: list[Tensor]) -> Iterator[Slopes]:
+    def _graphs(self, named: dict[str, Tensor], leaves: list[Tensor]) -> Iterator[Graph | Curvature]:
         """The gradient of each chunk of samples, with the graph that it came from."""
         for x, y in self._chunks:
-            yield torch.autograd.grad(self._total(named, x, y), leaves, create_graph=True, materialize_grads=True)
+            if self._plan:
+                yield Curvature(self._plan, named, x, partial(self._loss, y))
+            else:
+                yield Graph(torch.autograd.grad(self._total(named, x, y), leaves, create_graph=True,
+                                                materialize_grads=True), leaves)
 
     def _placed(self, points: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The tensors [B, *shape] at points [B, P], and those of them that may move: leaves of graphs to come."""
@@ -177,15 +191,17 @@ class Derivatives:
 
     def _total(self, named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """The part of the loss that these samples have, added up over the points."""
-        objective, count = self._objective, len(next(iter(named.values())))
         with torch.enable_grad():
-            if count > 1:
-                outputs = self._many(named, x).flatten(0, 1)
-                y = y.repeat(count, *[1] * (y.dim() - 1))
-            else:
-                with quick_layers() if self._large else nullcontext():
-                    outputs = objective.outputs({name: part[0] for name, part in named.items()}, x, folded=True)
-            return objective.losses(outputs, y).sum() / objective.samples
+            if len(next(iter(named.values()))) > 1:
+                return self._loss(y, self._many(named, x))
+            with quick_layers() if self._large else nullcontext():
+                one = {name: part[0] for name, part in named.items()}
+                return self._loss(y, self._objective.outputs(one, x, folded=True)[None])
+
+    def _loss(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """The same, of outputs [B, N, ...]."""
+        y = y.repeat(len(outputs), *[1] * (y.dim() - 1))
+        return self._objective.losses(outputs.flatten(0, 1), y).sum() / self._objective.samples
 
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
         """Vectors [B, M] as tensors [B, *shape]."""
@@ -202,13 +218,15 @@ def _stacked(chain: Chain, named: dict[str, Tensor], x: Tensor) -> Tensor:
     return chain.rest(named, h if bias is None else h + bias[:, None])
 
 
-def _pulled(slopes: Slopes, leaves: list[Tensor], v: list[Tensor], keep: bool = False) -> Tensor:
-    """sum over i of v_i d(slope_i) / d(leaves) [B, M]; a slope that depends on no weight adds nothing."""
-    live = [(slope, part) for slope, part in zip(slopes, v, strict=True) if slope.requires_grad]
+def _pulled(graph: Graph | Curvature, v: list[Tensor], keep: bool = False) -> Tensor:
+    """H v [B, M]: sum over i of v_i d(slope_i) / d(leaves); a slope that depends on no weight adds nothing."""
+    if isinstance(graph, Curvature):
+        return _joined(graph.product(v))
+    live = [(slope, part) for slope, part in zip(graph.slopes, v, strict=True) if slope.requires_grad]
     if not live:
-        return _joined([torch.zeros_like(leaf) for leaf in leaves])
+        return _joined([torch.zeros_like(leaf) for leaf in graph.leaves])
     outputs, cotangents = zip(*live, strict=True)
-    return _joined(torch.autograd.grad(outputs, leaves, cotangents, retain_graph=keep, materialize_grads=True))
+    return _joined(torch.autograd.grad(outputs, graph.leaves, cotangents, retain_graph=keep, materialize_grads=True))
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -274,7 +274,7 @@ def test_many_samples_keep_no_graph(samples, monkeypatch):
     objective = Objective(net(convolutional), {}, *samples)
     monkeypatch.setattr(products, "KEPT", N - 1)
     made = []
-    monkeypatch.setattr(Derivatives, "_total", lambda *given, total=Derivatives._total: made.append(1) or total(*given))
+    monkeypatch.setattr(Derivatives, "_loss", lambda *given, loss=Derivatives._loss: made.append(1) or loss(*given))
     product = Derivatives(objective).products(near(net(convolutional), 1))
     product(torch.ones(1, objective.size)), product(torch.ones(1, objective.size))
     assert len(made) == 2
