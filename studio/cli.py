@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -16,20 +17,41 @@ app = App(
     name="studio",
     help="Films and stills of neural-network loss landscapes.",
     version=lambda: __import__("importlib.metadata", fromlist=["version"]).version("landscape-studio"),
+    default_parameter=Parameter(negative="", show_default=False),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 
+T = TypeVar("T")
 Draft = Annotated[
-    bool,
-    Parameter(negative="", help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture"),
+    bool, Parameter(help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture.")
 ]
-Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given")]
+Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
 ShelfAt = Annotated[
-    Path | None, Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given")
+    Path | None,
+    Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given."),
 ]
-DryRun = Annotated[bool, Parameter(negative="", help="only say what would be removed")]
-Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/<scene> if not given")]
+Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
+At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Making:
+    """The options of every command that makes files of a film."""
+
+    shelf: ShelfAt = None
+    out: Out = None
+    draft: Draft = False
+    workers: Workers = None
+
+    def begin(self, scene: Path):
+        """The scene at work, and the folder of its finished files."""
+        studio = _studio(scene, self.draft, self.workers, self.shelf)
+        return studio, self.out or studio.out
+
+
+_MAKING = Making()
 
 
 @app.command
@@ -60,13 +82,12 @@ def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
 
 
 @app.command
-def tune(
-    scene: Path,
-    *,
-    workers: Workers = None,
-    dry_run: Annotated[bool, Parameter(negative="", help="only print the table")] = False,
-) -> None:
-    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `path` under `loss`."""
+def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None:
+    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `path` under `loss`.
+
+    Args:
+        dry_run: only print the table.
+    """
     from .tune import best, table, times, write
 
     count = _count(workers)
@@ -90,9 +111,8 @@ def compute(
 ) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
-    Parameters
-    ----------
-    check_subset: only compare the loss over the subset with that over all training images, at nine points.
+    Args:
+        check_subset: only compare the loss over the subset with that over all training images, at nine points.
     """
     from . import report
 
@@ -111,56 +131,40 @@ def compute(
 def film(
     scene: Path,
     *,
-    shelf: ShelfAt = None,
-    out: Out = None,
-    draft: Draft = False,
-    workers: Workers = None,
+    making: Making = _MAKING,
     frames: str | None = None,
     shot: str | None = None,
-    verify: Annotated[bool, Parameter(negative="")] = False,
+    verify: bool = False,
 ) -> None:
     """Make everything SCENE delivers.
 
-    Parameters
-    ----------
-    frames: only these, as A:B, from A to before B.
-    shot: only the shot of this name.
-    verify: afterwards, draw some frames again in a fresh process and compare them to the bit.
+    Args:
+        frames: only these, as A:B, from A to before B.
+        shot: only the shot of this name.
+        verify: afterwards, draw some frames again in a fresh process and compare them to the bit.
     """
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
-    studio = _studio(scene, draft, workers, shelf)
-    for path in studio.film(out or studio.out, _span(frames), shot):
+    studio, out = making.begin(scene)
+    for path in studio.film(out, _span(frames), shot):
         print(path)
     if verify:
         print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
 
 
 @app.command
-def deliver(
-    scene: Path,
-    *,
-    preset: Annotated[list[str] | None, Parameter(negative="")] = None,
-    shelf: ShelfAt = None,
-    out: Out = None,
-    draft: Draft = False,
-    workers: Workers = None,
-) -> None:
+def deliver(scene: Path, *, preset: list[str] | None = None, making: Making = _MAKING) -> None:
     """Make other files of SCENE from the frames that are kept, without drawing.
 
-    Parameters
-    ----------
-    preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several times.
-        What the scene delivers if not given.
+    Args:
+        preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
+            times. What the scene delivers if not given.
     """
     from .deliver.deliverable import by_word
 
-    studio = _studio(scene, draft, workers, shelf)
-    try:
-        chosen = [by_word(word) for word in preset or []]
-    except ValueError as error:
-        raise SceneError(f"--preset: {error}") from error
-    for path in studio.deliver(out or studio.out, chosen or studio.scene.deliver):
+    chosen = [_read("preset", by_word, word) for word in preset or []]
+    studio, out = making.begin(scene)
+    for path in studio.deliver(out, chosen or studio.scene.deliver):
         print(path)
 
 
@@ -168,89 +172,70 @@ def deliver(
 def still(
     scene: Path,
     *,
-    at: str,
-    shelf: ShelfAt = None,
-    out: Out = None,
-    draft: Draft = False,
-    workers: Workers = None,
+    at: At,
+    making: Making = _MAKING,
     size: str | None = None,
     paper: str | None = None,
     bleed: str | None = None,
-    format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png",
-    profile: Literal["srgb", "display-p3", "adobe-rgb"] = "srgb",
+    format: str | None = None,
+    profile: str | None = None,
     dpi: int | None = None,
-    alpha: Annotated[bool, Parameter(negative="")] = False,
+    alpha: bool = False,
     layers: str | None = None,
-    quality: Literal["draft", "preview", "final", "master"] | None = None,
+    quality: str | None = None,
 ) -> None:
     """One picture of SCENE, of any size: what is larger than a window is drawn in tiles.
 
-    Parameters
-    ----------
-    at: film time, such as 6s or 144f.
-    size: in pixels, such as 15360x8640; the film's if not given.
-    paper: a sheet instead of a size, such as A0, B2-portrait or tabloid, at --dpi, 300 if not given.
-    bleed: more picture on every side for the cutter, such as 3mm.
-    format: of the file.
-    profile: the colours it is converted to and tagged with.
-    dpi: pixels to an inch of paper, written into the file.
-    alpha: nothing stands behind the surface.
-    layers: of an exr, some of depth,normal,position,loss,convexity,mask.
-    quality: how well it is drawn; as the film if not given.
+    Args:
+        size: in pixels, such as 15360x8640; the film's if not given.
+        paper: a sheet instead of a size, such as A0, B2-portrait or tabloid, at --dpi, 300 if not given.
+        bleed: more picture on every side for the cutter, such as 3mm.
+        format: of the file, such as tiff16, jpg or exr; png if not given.
+        profile: the colours it is converted to and tagged with, such as display-p3; srgb if not given.
+        dpi: pixels to an inch of paper, written into the file.
+        alpha: nothing stands behind the surface.
+        layers: of an exr, some of depth,normal,position,loss,convexity,mask.
+        quality: how well it is drawn, from draft to master; as the film if not given.
     """
-    from pydantic import ValidationError
-
+    from .deliver.paper import pixels, rim
     from .deliver.still import Still
-    from .film.quality import WORDS
+    from .film.frame import Format
+    from .spec import options
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
     if dpi is None and (paper or bleed):
         dpi = 300
-    time, pixels = _still(at, size)
-    try:
-        wanted = Still(
-            at=time, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=layers.split(",") if layers else ()
-        )
-    except ValidationError as error:
-        raise SceneError(*map(_told, error.errors())) from error
-    studio = _studio(scene, draft, workers, shelf)
-    pixels, rim = _sheet(paper, bleed, dpi or 300, pixels)
-    chosen = WORDS[quality] if quality else None
-    print(studio.still(out or studio.out, wanted, pixels, bleed=rim, quality=chosen))
+    parts = layers.split(",") if layers else None
+    wanted = options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=parts)
+    form = options(Format, size=size, quality=quality)
+    sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
+    edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
+    studio, out = making.begin(scene)
+    print(studio.still(out, wanted, sheet, bleed=edge, quality=form.quality if quality else None))
 
 
 @app.command
-def looks(
-    scene: Path,
-    *,
-    at: str,
-    shelf: ShelfAt = None,
-    out: Out = None,
-    draft: Draft = False,
-    workers: Workers = None,
-    folder: Path | None = None,
-) -> None:
+def looks(scene: Path, *, at: At, folder: Path | None = None, making: Making = _MAKING) -> None:
     """One frame of SCENE in every look, on a sheet.
 
-    Parameters
-    ----------
-    at: film time, such as 6s or 144f.
-    folder: of looks of your own, shown first.
+    Args:
+        folder: of looks of your own, shown first.
     """
+    from .spec import Time
+
     if folder is not None and not folder.is_dir():
         raise SceneError(f"--folder {folder}: no such folder")
-    studio = _studio(scene, draft, workers, shelf)
-    print(studio.looks(out or studio.out, _still(at, None)[0], folder))
+    time = _read("at", Time.parse, at)
+    studio, out = making.begin(scene)
+    print(studio.looks(out, time, folder))
 
 
 @app.command
-def storyboard(
-    scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False, workers: Workers = None
-) -> None:
+def storyboard(scene: Path, *, making: Making = _MAKING) -> None:
     """The first, the middle and the last frame of every shot of SCENE, on a sheet."""
-    studio = _studio(scene, draft, workers, shelf)
-    print(studio.storyboard(out or studio.out))
+    studio, out = making.begin(scene)
+    print(studio.storyboard(out))
 
 
 @app.command
@@ -266,18 +251,12 @@ def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft 
 
 
 @app.command
-def clean(
-    scene: Path | None = None,
-    *,
-    shelf: ShelfAt = None,
-    dry_run: DryRun = False,
-    plates: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
+def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: bool = False, plates: bool = False) -> None:
     """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs.
 
-    Parameters
-    ----------
-    plates: remove all drawn frames too; what was made of them stays, and another grade or format draws them again.
+    Args:
+        dry_run: only say what would be removed.
+        plates: remove all drawn frames too; what was made of them stays, and another grade or format draws them again.
     """
     from .report import bytes_
     from .store import Shelf
@@ -337,6 +316,14 @@ def _count(workers: int | None) -> int:
     return workers or default_count()
 
 
+def _read(option: str, parse: Callable[[str], T], text: str) -> T:
+    """What an option says; its name comes before what is wrong with it."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SceneError(f"--{option}: {error}") from error
+
+
 def _span(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -346,35 +333,14 @@ def _span(text: str | None) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-def _still(at: str, size: str | None):
-    from .spec import Size, Time
-
+def _millimetres(text: str) -> float:
     try:
-        return Time.parse(at), Size.parse(size) if size else None
-    except ValueError as error:
-        raise SceneError(str(error)) from error
-
-
-def _told(mistake: Mapping[str, Any]) -> str:
-    """A mistake in a record's key, as one of the option that gave it."""
-    option = f"--{mistake['loc'][0]}: " if mistake["loc"] else ""
-    return option + mistake["msg"].removeprefix("Value error, ")
-
-
-def _sheet(paper: str | None, bleed: str | None, dpi: int, size):
-    """Pixels of a sheet of paper, or the size itself, and of its bleed."""
-    from .deliver.paper import pixels, rim
-
-    try:
-        millimetres = float((bleed or "0mm").removesuffix("mm"))
+        found = float(text.removesuffix("mm"))
     except ValueError:
-        raise SceneError(f"--bleed {bleed}: write it like 3mm") from None
-    if not 0 <= millimetres <= 100:
-        raise SceneError(f"--bleed {bleed}: expected 0mm to 100mm")
-    try:
-        return pixels(paper, dpi) if paper else size, rim(millimetres, dpi)
-    except ValueError as error:
-        raise SceneError(f"--paper: {error}") from error
+        raise ValueError(f"'{text}' is not understood; write it like 3mm") from None
+    if not 0 <= found <= 100:
+        raise ValueError(f"expected 0mm to 100mm, found '{text}'")
+    return found
 
 
 def main() -> None:

@@ -263,6 +263,15 @@ def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path(
     return record
 
 
+def options(kind: type[R], **given: Any) -> R:
+    """The record that options of a command describe; None is not given. Raises SceneError with every mistake."""
+    try:
+        return kind.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        told = ((one["loc"], _words(one, kind)) for one in error.errors())
+        raise SceneError(*(f"--{loc[0]}: {what}" if loc else what for loc, what in told)) from error
+
+
 def plain(text: str, *, name: str) -> Any:
     """YAML text as dicts, lists and text scalars, for files whose record is built elsewhere. Raises SceneError."""
     mistakes: list[Mistake] = []
@@ -412,11 +421,22 @@ def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
             return f"expected keys and values, found '{found}'"
         case "too_short":
             return f"expected at least {context['min_length']}, found {context['actual_length']}"
+        case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
+            [(_, end)] = context.items()
+            return f"expected {_ENDS[error['type']]} {end:g}, found '{found}'"
         case "int_parsing" | "int_type" | "int_from_float":
             return f"expected a whole number, found '{found}'"
         case "float_parsing" | "float_type":
             return f"expected a number, found '{found}'"
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{found}'"
+
+
+_ENDS = {
+    "greater_than_equal": "at least",
+    "less_than_equal": "at most",
+    "greater_than": "more than",
+    "less_than": "less than",
+}
 
 
 def _quoted(words: str) -> list[str]:

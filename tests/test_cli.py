@@ -45,6 +45,14 @@ def test_every_command_explains_itself(say, name):
     assert said.status == 0 and f"Usage: studio {name}" in said.out and said.err == ""
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_is_explained(say, name):
+    lines = [line.strip("│* ") for line in say(name, "--help").out.splitlines()]
+    options = [line for line in lines if line.startswith("--")]
+    # an option, the kind of its value in capitals, and words
+    assert [line for line in options if not re.search("[a-z]", re.sub("--[a-z-]+", "", line))] == []
+
+
 def test_version_is_the_one_that_is_installed(say):
     assert say("--version") == (0, version("landscape-studio") + "\n", "")
 
@@ -230,7 +238,7 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, t
     assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
     assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (
         2,
-        "--dpi: Input should be greater than or equal to 1\n",
+        "--dpi: expected at least 1, found '0'\n",
     )
 
 
@@ -308,10 +316,10 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(say, tiny, line, words)
         ),
         ("film tiny.yaml --shot closng", "tiny.yaml: no shot 'closng'; one of descent, curvature, closing"),
         ("still tiny.yaml --at 3s", "tiny.yaml: 3s is after the end of the film, which lasts 3s"),
-        ("still tiny.yaml --at soon", "'soon' is not understood; write it like 12s, 288f or 1:30"),
+        ("still tiny.yaml --at soon", "--at: 'soon' is not understood; write it like 12s, 288f or 1:30"),
         (
             "still tiny.yaml --at 1s --size big",
-            "'big' is not a picture size; write it like 1920x1080, at most 100000 a side",
+            "--size: 'big' is not a picture size; write it like 1920x1080, at most 100000 a side",
         ),
     ],
 )
