@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from .field import Surfaces
@@ -27,9 +27,8 @@ def summary(scene: Scene, name: str) -> str:
             f"convexity: {len(more)} keys, {n}x{n} points each, {len(more) * n * n} pairs of extreme eigenvalues"
         )
     for start, shot in zip(cut.starts, scene.shots, strict=True):
-        lines.append(
-            f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {len(shot.camera.moves)} moves"
-        )
+        moves = _count(shot.camera.moves, "move")
+        lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {moves}")
     lines += [f"deliver: {deliverable.file(name)}" for deliverable in scene.deliver]
     return "\n".join(lines)
 
@@ -68,6 +67,10 @@ def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator
         largest = max(largest, error)
         yield f"alpha {alpha:6.2f}  beta {beta:6.2f}  subset {part:12.6g}  all {whole:12.6g}  {error:7.2%}"
     yield f"the subset's loss is within {largest:.2%} of that of all training images at these points"
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:

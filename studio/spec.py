@@ -286,9 +286,18 @@ def compose(text: str, name: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise SceneError(f"{name}:{mark.line + 1}:{mark.column + 1}: {error.problem}") from error
+        raise SceneError(f"{name}:{mark.line + 1}:{mark.column + 1}: {_broken(error)}") from error
     except yaml.YAMLError as error:
         raise SceneError(f"{name}: {error}") from error
+
+
+def _broken(error: yaml.MarkedYAMLError) -> str:
+    """What the YAML parser says, and of a bracket that is not closed, where that is."""
+    if "flow" not in (error.context or ""):
+        return error.problem
+    opened, mark = "{" if "mapping" in error.context else "[", error.context_mark
+    expected = error.problem.partition(", but got")[0]
+    return f"{expected}; the {opened} in line {mark.line + 1}, column {mark.column + 1} is not closed yet"
 
 
 def _data(node: yaml.Node | None, mistakes: list[Mistake]) -> Any:
@@ -428,6 +437,12 @@ def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
             return f"expected a whole number, found '{found}'"
         case "float_parsing" | "float_type":
             return f"expected a number, found '{found}'"
+        case "finite_number":
+            return f"expected a finite number, found '{found}'"
+        case "bool_parsing" | "bool_type":
+            return f"expected true or false, found '{found}'"
+        case "string_type":
+            return f"expected a text, found '{found}'"
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{found}'"
 
 

@@ -20,6 +20,7 @@ from studio.spec import (
     Time,
     digest,
     nearest,
+    options,
     parse,
     plain,
     read,
@@ -49,6 +50,7 @@ class Story(Record):
     title: str
     pages: int = 1
     pace: float = 1.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
     colour: bool = True
     size: PixelSize = Size(64, 36)
     fps: FrameRate = Fraction(24)
@@ -119,7 +121,11 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
     [
         ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
         ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
-        ("title: [a", "s.yaml:1:10: expected ',' or ']', but got '<stream end>'"),
+        ("title: [a", "s.yaml:1:10: expected ',' or ']'; the [ in line 1, column 8 is not closed yet"),
+        (
+            "title: a\ncamera: {kind: wide\npages: 1",
+            "s.yaml:3:6: expected ',' or '}'; the { in line 2, column 9 is not closed yet",
+        ),
         ("title: a\n\tpages: 1", "s.yaml:2:1: found character '\\t' that cannot start any token"),
         ("title: {{epoch}}", "s.yaml:1:9: a key is a single word; a text with braces or brackets needs quotes"),
         ("title: a\nmoves: []", "s.yaml:2:8: moves: expected at least 1, found 0"),
@@ -128,8 +134,12 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
         ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].by: the key 'by' is missing"),
         ("title: a\nmoves: [{}]", "s.yaml:2:9: moves[0].over: the key 'over' is missing"),
         ("title: a\nbeats: 3", "s.yaml:2:8: beats: expected keys and values, found '3'"),
-        ("title: a\npace: nan", "s.yaml:2:7: pace: input should be a finite number, found 'nan'"),
-        ("title: a\npace: 1e999", "s.yaml:2:7: pace: input should be a finite number, found '1e999'"),
+        ("title: [a]", "s.yaml:1:8: title: expected a text, found '['a']'"),
+        ("title: a\ncolour: maybe", "s.yaml:2:9: colour: expected true or false, found 'maybe'"),
+        ("title: a\nshare: 2", "s.yaml:2:8: share: expected at most 1, found '2'"),
+        ("title: a\nshare: 0", "s.yaml:2:8: share: expected more than 0, found '0'"),
+        ("title: a\npace: nan", "s.yaml:2:7: pace: expected a finite number, found 'nan'"),
+        ("title: a\npace: 1e999", "s.yaml:2:7: pace: expected a finite number, found '1e999'"),
         ("title: a\ncamera: {lens: 35mm}", "s.yaml:2:9: camera: the key 'kind' is missing"),
         (
             "title: a\ncamera: {kind: tall, lens: 35mm}",
@@ -250,6 +260,16 @@ def test_records_are_frozen_and_equal_by_value():
     assert move == Move(by=1.0, over=Time(1)) and hash(move) == hash(Move(by=1.0, over=Time(1)))
     with pytest.raises(ValidationError, match="frozen"):
         move.by = 2.0
+
+
+def test_what_options_of_a_command_say_is_a_record_and_their_mistakes_are_told_by_their_names():
+    assert options(Move, by="20deg", over="2s", tint=None) == Move(by=20.0, over=Time(2))
+    with pytest.raises(SceneError) as told:
+        options(Move, by="20", over="2s", tint="red")
+    assert str(told.value).splitlines() == [
+        "--by: '20' is not understood; write it like 120deg",
+        "--tint: 'red' is not a colour; write it like #ff8a2b",
+    ]
 
 
 def test_a_digest_follows_values_not_the_order_of_keys_or_of_writing():
