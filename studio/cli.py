@@ -295,10 +295,11 @@ def schema() -> None:
 
 
 def _scene(path: Path, draft: bool):
+    from .draft import drafted
     from .scene import Scene
 
     scene = Scene.load(path)
-    return scene.draft() if draft else scene
+    return drafted(scene) if draft else scene
 
 
 def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):

@@ -22,6 +22,7 @@ from . import doctor, drawing, workers
 from .deliver.deliverable import Deliverable
 from .deliver.movie import Movie
 from .deliver.still import Still
+from .draft import drafted
 from .drawing import Order, Piece
 from .errors import SceneError
 from .field import Surfaces
@@ -65,7 +66,7 @@ class Studio:
         """The scene in a YAML file, at work. shelf: a folder, if not the one beside it."""
         scene = Scene.load(path)
         return cls(
-            scene.draft() if draft else scene, Shelf.beside(Path(path), shelf), Path(path), workers, draft, progress
+            drafted(scene) if draft else scene, Shelf.beside(Path(path), shelf), Path(path), workers, draft, progress
         )
 
     @property

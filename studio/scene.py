@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -18,27 +16,15 @@ from .film.fields import FIELDS, SIGNED
 from .film.frame import Format
 from .film.look import Look
 from .film.overlays import Type, height_words
-from .film.quality import WORDS as QUALITY
 from .film.terrain import missing
 from .film.timeline import Cut, Shot
 from .landscape.directions import Directions, Random
 from .landscape.hessian import Convexity
 from .landscape.objective import Loss
 from .landscape.sweeps import Epochs, Sweep, chosen
-from .spec import Record, Size, Time, read
+from .spec import Record, read
 from .training import checkpoints
 from .training.recipe import Run
-
-DRAFT = {
-    "points": 17,
-    "keys": 6,
-    "samples": 48,
-    "convexity_points": 3,
-    "convexity_keys": 2,
-    "mesh": 241,
-    "height": 360,
-    "fps": 12,
-}
 
 
 class Scene(Record):
@@ -192,44 +178,6 @@ class Scene(Record):
             )
         return said
 
-    def draft(self) -> Scene:
-        """The same film, quick: fewer keys, coarser grids, fewer samples, a small picture at half the rate or less."""
-        keys = _thinned(self.keys(), DRAFT["keys"])
-        changes: dict[str, Any] = {
-            "shots": _in_seconds(self.shots, self.film.fps),
-            "deliver": _in_seconds(self.deliver, self.film.fps),
-            "type": _in_seconds(self.type, self.film.fps),
-            "sweep": self.sweep.model_copy(update={"keys": keys}),
-            "grid": self.grid.model_copy(update={"points": min(self.grid.points, DRAFT["points"])}),
-            "loss": self.loss.model_copy(update={"subset": _fewer(self.loss.subset, DRAFT["samples"])}),
-            "look": self.look.model_copy(update={"mesh": min(self.look.mesh, DRAFT["mesh"])}),
-            "film": self.film.model_copy(
-                update={
-                    "size": _smaller(self.film.size, DRAFT["height"]),
-                    "fps": self.film.fps / max(1, round(self.film.fps / DRAFT["fps"])),
-                    "quality": QUALITY["final"],
-                    "shutter": 0.0,
-                }
-            ),
-        }
-        if self.convexity:
-            near = sorted(
-                {
-                    min(keys, key=lambda k: (abs(k - c), k))
-                    for c in _thinned(self.convexity_keys(), DRAFT["convexity_keys"])
-                }
-            )
-            changes["convexity"] = self.convexity.model_copy(
-                update={
-                    "points": min(self.convexity.points, DRAFT["convexity_points"]),
-                    "keys": tuple(near),
-                    "subset": None
-                    if self.convexity.subset is None
-                    else _fewer(self.convexity.subset, DRAFT["samples"]),
-                }
-            )
-        return self.model_copy(update=changes)
-
 
 def _blurs(camera: Camera) -> bool:
     """Whether some of what the camera sees is to be out of focus."""
@@ -239,41 +187,3 @@ def _blurs(camera: Camera) -> bool:
 def named(path: Path, draft: bool) -> str:
     """What the files of the scene at `path` are called."""
     return path.stem + ("-draft" if draft else "")
-
-
-def _thinned(keys: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """At most `count` of the keys, evenly by rank, the first and the last among them."""
-    if len(keys) <= count:
-        return keys
-    return tuple(keys[round(i * (len(keys) - 1) / (count - 1))] for i in range(count))
-
-
-def _fewer(subset: int | str, most: int) -> int:
-    return min(subset, most) if isinstance(subset, int) else most
-
-
-def _smaller(size: Size, height: int) -> Size:
-    """The same shape, at most `height` lines, even sides."""
-    if size.height <= height:
-        return size
-    return Size(2 * round(size.width * height / size.height / 2), height)
-
-
-T = TypeVar("T")
-
-
-def _in_seconds(value: T, fps: Fraction) -> T:
-    """A record, or anything in one, with all times in seconds, so that it means the same at another frame rate."""
-
-    def converted(inner: Any) -> Any:
-        return _in_seconds(inner, fps)
-
-    if isinstance(value, Time):
-        return Time(value.seconds(fps))
-    if isinstance(value, Record):
-        return value.model_copy(update={name: converted(getattr(value, name)) for name in type(value).model_fields})
-    if isinstance(value, dict):
-        return type(value)((converted(key), converted(inner)) for key, inner in value.items())
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(converted(inner) for inner in value)
-    return value

@@ -9,10 +9,11 @@ import pytest
 
 from studio.deliver.pictures import Finish, verified
 from studio.deliver.probe import probe
+from studio.draft import drafted
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
 from studio.scene import Scene
-from studio.spec import Size, plain, read
+from studio.spec import Size, plain
 
 REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
@@ -149,7 +150,7 @@ def test_a_draft_is_named_one_and_says_so_on_the_picture(say, measured, finished
 
 
 def test_a_draft_of_a_large_scene_is_small():
-    draft = read(REPOSITORY / "scenes" / "first-light.yaml", Scene).draft()
+    draft = drafted(Scene.load(REPOSITORY / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
     assert len(draft.keys()) <= 8 and draft.grid.points <= 21 and draft.keys()[-1] == 20
 

@@ -19,7 +19,7 @@ ORDER = [
     {"training", "film"},
     {"landscape", "render", "deliver"},
     {"scene"},
-    {"store", "workers"},
+    {"draft", "store", "workers"},
     {"doctor", "measuring"},
     {"measured"},
     {"drawing"},
