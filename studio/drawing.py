@@ -22,8 +22,9 @@ from .film.look import Look
 from .film.terrain import undrawn
 from .measured import Measured
 from .scene import Scene
-from .spec import Size, digest
+from .spec import digest
 from .store import TILE, Plate
+from .units import Size
 
 VERSION = 2  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece

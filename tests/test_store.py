@@ -10,8 +10,8 @@ from studio.errors import MachineError
 from studio.field import Grid
 from studio.files import write_json
 from studio.progress import silent
-from studio.spec import Size
 from studio.store import Shelf, Slice
+from studio.units import Size
 
 GRID = Grid(range=(-2, 2), points=5)
 AXES = {"beta": GRID.axis, "alpha": GRID.axis}

@@ -21,7 +21,7 @@ from ..film.frame import Frame, View, Window
 from ..film.light import HALF_RANGE
 from ..film.look import Look
 from ..film.terrain import filled
-from ..spec import LARGEST, Size
+from ..units import LARGEST, Size
 from . import bake, block, grade, plate, shading
 from .told import Values, key_azimuth, told
 
