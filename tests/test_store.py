@@ -210,6 +210,15 @@ def test_a_plate_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(pla
     assert plate.whole and not plate[:64, :64].any()
 
 
+def test_the_array_of_a_plate_is_made_with_its_first_tile_only(plate, monkeypatch):
+    made = []
+    create = studio.store.zarr.create_array
+    monkeypatch.setattr(studio.store.zarr, "create_array", lambda *a, **k: made.append(a) or create(*a, **k))
+    for tile in plate.tiles:
+        plate[tile] = CODES[tile]
+    assert len(made) == 1 and plate.whole
+
+
 def test_a_plate_that_does_not_exist_or_is_broken_cannot_be_read(plate):
     with pytest.raises(MachineError, match="remove it and run again"):
         plate[:]
