@@ -200,15 +200,15 @@ def still(
     from .deliver.paper import pixels, rim
     from .deliver.still import Still
     from .film.frame import Format
-    from .spec import options
+    from .spec import from_options
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
     if dpi is None and (paper or bleed):
         dpi = 300
     parts = layers.split(",") if layers else None
-    wanted = options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=parts)
-    form = options(Format, size=size, quality=quality)
+    wanted = from_options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=parts)
+    form = from_options(Format, size=size, quality=quality)
     sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
     edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
     studio, out = making.begin(scene)
@@ -222,7 +222,7 @@ def looks(scene: Path, *, at: At, folder: Path | None = None, making: Making = _
     Args:
         folder: of looks of your own, shown first.
     """
-    from .spec import Time
+    from .units import Time
 
     if folder is not None and not folder.is_dir():
         raise SceneError(f"--folder {folder}: no such folder")

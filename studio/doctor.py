@@ -17,7 +17,7 @@ _ASK_GL = """
 import os
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 from studio.render.stage import Stage
-from studio.spec import Size
+from studio.units import Size
 with Stage(Size(16, 16), 33, 1) as stage:
     print("renderer:", stage.renderer)
 """

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from .film.quality import WORDS
 from .scene import Scene
-from .spec import Record, Size, Time
+from .spec import Record
+from .units import Size, Time
 
 KEYS, POINTS, SAMPLES = 6, 17, 48
 """What is measured, at most: keys, points along a side of the grid, samples of the loss."""

@@ -23,8 +23,9 @@ from .film.look import Look
 from .film.terrain import undrawn
 from .measured import Measured
 from .scene import Scene
-from .spec import Size, digest
+from .spec import digest
 from .store import TILE, Plate
+from .units import Size
 
 VERSION = 3  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
@@ -77,7 +78,11 @@ class Order:
             )
             for part in reel.cut.at(number)
         ]
-        return self.measured.shelf.plate(digest(_setting(self), shown), self.size)
+        return self.kept(digest(_setting(self), shown))
+
+    def kept(self, key: str) -> Plate:
+        """The plate of a key."""
+        return self.measured.shelf.plate(key, self.size)
 
     def pieces(self, span: tuple[int, int]) -> list[list[Piece]]:
         """The pieces of every deliverable over a span of frames, cut at fixed places, each with its own key."""
@@ -160,35 +165,33 @@ def _stage(size: Size, mesh: int, samples: int):
 
 def draw(order: Order, pieces: tuple[Piece, ...]) -> None:
     """Encodes a stretch of frames for every deliverable that wants it, from plates; draws those that are not kept."""
-    start, stop = pieces[0].span
     for piece in pieces:
-        deliverable = order.scene.deliver[piece.deliverable]
-        pictures = (_picture(order, number, deliverable.wants) for number in range(start, stop))
-        deliverable.segment(pictures, piece.path, order.size, order.reel.cut.fps, start)
+        deliverable, plates = order.scene.deliver[piece.deliverable], enumerate(piece.plates, piece.start)
+        pictures = (_picture(order, number, order.kept(key), deliverable.wants) for number, key in plates)
+        deliverable.segment(pictures, piece.path, order.size, order.reel.cut.fps, piece.start)
 
 
-def draw_tile(order: Order, number: int, tile: tuple[slice, slice]) -> None:
+def draw_tile(order: Order, number: int, plate: Plate, tile: tuple[slice, slice]) -> None:
     """Draws one tile of a frame that is too large for one window."""
-    order.plate(number)[tile] = _tile(order, number, tile)
+    plate[tile] = _tile(order, number, tile)
 
 
-def redrawn(order: Order, number: int) -> int:
+def redrawn(order: Order, number: int, plate: Plate) -> int:
     """How many numbers of a kept plate, or of the middle tile of a large one, are others when it is drawn again."""
-    plate = order.plate(number)
     tile = plate.tiles[len(plate.tiles) // 2] if order.tiled else (slice(None), slice(None))
     again = _tile(order, number, tile) if order.tiled else _whole(order, number)
     return int((plate[tile] != again).sum())
 
 
-def _picture(order: Order, number: int, wants: Wants) -> Bands | Layered:
+def _picture(order: Order, number: int, plate: Plate, wants: Wants) -> Bands | Layered:
     """A frame as a deliverable wants it."""
     from .render import grade
 
-    frame, plate = _frame(order, number), _plate(order, number)
+    frame, light = _frame(order, number), _drawn(order, number, plate)
     if wants.bits is None:
-        made = grade.shone(plate, frame, alpha=wants.alpha)
+        made = grade.shone(light, frame, alpha=wants.alpha)
     else:
-        made = grade.picture(plate, frame, bits=wants.bits, alpha=wants.alpha)
+        made = grade.picture(light, frame, bits=wants.bits, alpha=wants.alpha)
     return Layered(made, _layers(order, number, wants.layers)) if wants.layers else made
 
 
@@ -199,12 +202,11 @@ def _layers(order: Order, number: int, names: tuple[Layer, ...]) -> Mapping[Laye
     return layers(_stage_of(order), _bled(order, order.reel.plain(number)), names, fields, order.size)
 
 
-def _plate(order: Order, number: int) -> Plate | np.ndarray:
-    """A frame's plate; drawn now, and kept, if it is not."""
-    plate = order.plate(number)
+def _drawn(order: Order, number: int, plate: Plate) -> Plate | np.ndarray:
+    """What is on a frame's plate; drawn now, and kept, if it is not yet."""
     if order.tiled:
         for tile in plate.missing():
-            draw_tile(order, number, tile)
+            draw_tile(order, number, plate, tile)
         return plate
     if plate.whole:
         return plate[:]

@@ -81,16 +81,14 @@ class Filming:
 
         Raises MachineError if one is not, and SceneError if none is kept.
         """
-        kept = [number for number, plate in self._plates(sum(self.pieces, [])).items() if plate.whole]
+        plates = self._plates(sum(self.pieces, []))
+        kept = [number for number, plate in plates.items() if plate.whole]
         if not kept:
             raise SceneError("no drawn frames are kept, so there is nothing to verify; make the film first")
         sample = sorted({kept[round(i * (len(kept) - 1) / (SAMPLED - 1))] for i in range(SAMPLED)})
-        with telling(self.progress, "verify", [1] * len(sample)) as told, workers.pool(1) as run:
-            wrong = {
-                sample[index]: others
-                for index, others in told(run([(drawing.redrawn, (self.order, number)) for number in sample]))
-                if others
-            }
+        work = [(drawing.redrawn, (self.order, number, plates[number])) for number in sample]
+        with telling(self.progress, "verify", [1] * len(work)) as told, workers.pool(1) as run:
+            wrong = {sample[index]: others for index, others in told(run(work)) if others}
         if wrong:
             said = ", ".join(f"frame {number} in {others} numbers" for number, others in wrong.items())
             raise MachineError(
@@ -105,12 +103,13 @@ class Filming:
     def _plates(self, pieces: Iterable[drawing.Piece]) -> dict[int, Plate]:
         """The plates of all frames that some pieces show, by the frames' numbers."""
         keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
-        return {number: self.order.measured.shelf.plate(keys[number], self.order.size) for number in sorted(keys)}
+        return {number: self.order.kept(keys[number]) for number in sorted(keys)}
 
     def _draw(self, run: Callable) -> None:
         missing = self._missing()  # asked again: another studio may have been at work
         if self.order.tiled:
-            tiles = [(number, tile) for number, plate in self._plates(missing).items() for tile in plate.missing()]
+            plates = self._plates(missing)
+            tiles = [(number, plate, tile) for number, plate in plates.items() for tile in plate.missing()]
             self._run(run, "draw tiles", drawing.draw_tile, tiles, [1] * len(tiles))
         span = attrgetter("span")
         together = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]

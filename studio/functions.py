@@ -22,7 +22,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from .errors import SceneError
-from .spec import nearest, scene_folder
+from .spec import nearest
+from .units import scene_folder
 
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}

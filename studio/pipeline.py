@@ -34,10 +34,11 @@ from .measured import Measured
 from .measuring import KINDS, Measuring, of
 from .progress import Progress, silent
 from .scene import Scene, named
-from .spec import Size, Table, Time, digest
+from .spec import Table, digest
 from .store import Note, Shelf
 from .training import checkpoints
 from .training.recipe import Run
+from .units import Size, Time
 
 _FIRST = "so make the film first: studio film"
 

@@ -12,7 +12,7 @@ from .errors import MachineError
 from .film.frame import Frame, View
 from .report import bytes_
 from .scene import Scene
-from .spec import Size
+from .units import Size
 
 PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
 BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain

@@ -29,7 +29,8 @@ from zarr.errors import ContainsArrayError
 from .errors import MachineError
 from .files import atomic, read_json, write_json, writing
 from .progress import Progress
-from .spec import Size, digest
+from .spec import digest
+from .units import Size
 
 ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
 TILE = 2048

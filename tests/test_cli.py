@@ -13,7 +13,8 @@ from studio.draft import drafted
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
 from studio.scene import Scene
-from studio.spec import Size, plain
+from studio.spec import plain
+from studio.units import Size
 
 REPOSITORY = assets().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))

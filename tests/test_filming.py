@@ -8,7 +8,7 @@ from studio.deliver.still import Still
 from studio.errors import MachineError, SceneError
 from studio.filming import SAMPLED
 from studio.pipeline import Studio, gl_renderer
-from studio.spec import Size, Time
+from studio.units import Size, Time
 
 pytestmark = pytest.mark.usefixtures("here")
 

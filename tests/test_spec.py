@@ -6,25 +6,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from studio.errors import SceneError
-from studio.spec import (
-    BY_KIND,
-    Angle,
-    Colour,
-    Duration,
-    Focal,
-    Folder,
-    FrameRate,
-    PixelSize,
-    Record,
-    Size,
-    Time,
-    digest,
-    nearest,
-    options,
-    parse,
-    plain,
-    read,
-)
+from studio.spec import BY_KIND, Record, digest, from_options, nearest, parse, plain, read
+from studio.units import Angle, Colour, Duration, Focal, Folder, FrameRate, PixelSize, Size, Time
 
 
 class Wide(Record):
@@ -263,9 +246,9 @@ def test_records_are_frozen_and_equal_by_value():
 
 
 def test_what_options_of_a_command_say_is_a_record_and_their_mistakes_are_told_by_their_names():
-    assert options(Move, by="20deg", over="2s", tint=None) == Move(by=20.0, over=Time(2))
+    assert from_options(Move, by="20deg", over="2s", tint=None) == Move(by=20.0, over=Time(2))
     with pytest.raises(SceneError) as told:
-        options(Move, by="20", over="2s", tint="red")
+        from_options(Move, by="20", over="2s", tint="red")
     assert str(told.value).splitlines() == [
         "--by: '20' is not understood; write it like 120deg",
         "--tint: 'red' is not a colour; write it like #ff8a2b",

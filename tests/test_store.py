@@ -10,8 +10,8 @@ from studio.errors import MachineError
 from studio.field import Grid
 from studio.files import write_json
 from studio.progress import silent
-from studio.spec import Size
 from studio.store import Shelf, Slice
+from studio.units import Size
 
 GRID = Grid(range=(-2, 2), points=5)
 AXES = {"beta": GRID.axis, "alpha": GRID.axis}
@@ -208,6 +208,15 @@ def test_a_plate_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(pla
     assert plate.missing() == plate.tiles[-1:]
     plate[plate.tiles[-1]] = CODES[plate.tiles[-1]]
     assert plate.whole and not plate[:64, :64].any()
+
+
+def test_the_array_of_a_plate_is_made_with_its_first_tile_only(plate, monkeypatch):
+    made = []
+    create = studio.store.zarr.create_array
+    monkeypatch.setattr(studio.store.zarr, "create_array", lambda *a, **k: made.append(a) or create(*a, **k))
+    for tile in plate.tiles:
+        plate[tile] = CODES[tile]
+    assert len(made) == 1 and plate.whole
 
 
 def test_a_plate_that_does_not_exist_or_is_broken_cannot_be_read(plate):

@@ -14,7 +14,7 @@ ROOT = Path(studio.__file__).parent
 # Each room may import those on the lines above its own.
 ORDER = [
     {"errors"},
-    {"spec", "files", "progress"},
+    {"spec", "units", "files", "progress"},
     {"field", "functions"},
     {"training", "film"},
     {"landscape", "render", "deliver"},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from ..spec import Size
+from ..units import Size
 from .encoder import joined, listed, run
 from .probe import Animation, animation, differences
 

@@ -17,7 +17,8 @@ from pydantic import model_validator
 from ..errors import MachineError, SceneError
 from ..files import atomic
 from ..film.bands import Bands
-from ..spec import Record, Size
+from ..spec import Record
+from ..units import Size
 from . import animation, colour, encoder
 from .loop import unclosed
 from .presets import PRESETS, Preset, Word

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..film.frame import Frame
 from ..film.overlays import Bar, Overlay
-from ..spec import Size, nearest
+from ..spec import nearest
+from ..units import Size
 
 INCH = 25.4  # millimetres
 

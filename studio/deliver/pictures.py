@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 
 from ..errors import MachineError
 from ..film.bands import Bands
-from ..spec import Record, Size
+from ..spec import Record
+from ..units import Size
 from . import colour, exr, png
 from .colour import Profile
 from .probe import differences

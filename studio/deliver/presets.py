@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from ..spec import Size
+from ..units import Size
 
 Word = Literal[
     "h264-web", "h264-archive", "hevc-10", "av1-10", "prores-422hq", "prores-4444", "dnxhr", "ffv1", "vp9-alpha",

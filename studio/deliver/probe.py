@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MachineError
-from ..spec import Size
+from ..units import Size
 
 # By the numbers of ITU-T H.273, of which ffmpeg's are the same.
 _PRIMARIES = {1: "bt709", 2: "unknown"}

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import MachineError
 from ..files import atomic
 from ..film.bands import Bands
-from ..spec import Size
+from ..units import Size
 from .pictures import Finish, inscribe, verified, write
 from .wants import Layered
 

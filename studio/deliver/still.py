@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files import atomic
 from ..film.bands import Bands
-from ..spec import Duration, Size
+from ..units import Duration, Size
 from .pictures import Finish, inscribe, verified, write
 from .wants import Layered
 

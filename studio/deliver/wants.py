@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..film.bands import Bands
-from ..spec import Size
+from ..units import Size
 
 Layer = Literal["depth", "normal", "position", "loss", "convexity", "mask"]
 

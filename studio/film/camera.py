@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from ..spec import Angle, Duration, Focal, Positive, Record
+from ..spec import Record
+from ..units import Angle, Duration, Focal, Positive
 from .easing import Curve, Ease
 
 Lens = Annotated[Focal, Field(gt=0)]

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
 from ..functions import SCHEMA as OWN
-from ..spec import Colour, Positive, Record, Share, nearest
+from ..spec import Record, nearest
+from ..units import Colour, Positive, Share
 from .colour import known
 
 FIELDS = {

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ..field import Instant, Surfaces
-from ..spec import Angle, FrameRate, PixelSize, Record, Size
+from ..spec import Record
+from ..units import Angle, FrameRate, PixelSize, Size
 from . import overlays
 from .camera import Pose
 from .fields import Paint

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
-from ..spec import Angle, Colour, NonNegative, Positive, Record, Share, scene_folder
+from ..spec import Record
+from ..units import Angle, Colour, NonNegative, Positive, Share, scene_folder
 from .colour import cube, kelvin
 
 HALF_RANGE = 4.0

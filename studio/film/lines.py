@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..spec import Angle, Colour, NonNegative, Positive, Record, Share
+from ..spec import Record
+from ..units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from ..spec import Colour, Record, nearest, plain, scene_folder
+from ..spec import Record, nearest, plain
+from ..units import Colour, scene_folder
 from .fields import Height, Paint, lies_on
 from .light import ON_A_BASE, Background, Fog, Grade, Light, Material
 from .lines import Contours, Engraving, Fade, Marker, Plinth, Trail, Wire

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from ..field import Instant
-from ..spec import Colour, Duration, Record, Size, Time, nearest
+from ..spec import Record, nearest
+from ..units import Colour, Duration, Size, Time
 from .colour import table
 from .easing import in_out_sine
 from .fields import FIELDS, Height, Paint

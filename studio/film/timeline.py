@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
-from ..spec import Duration, Record, Table, Time
+from ..spec import Record, Table
+from ..units import Duration, Time
 from .camera import Camera
 from .easing import Curve, Ease
 from .fields import Paint

@@ -13,7 +13,7 @@ import numpy as np
 from ..film.camera import Pose
 from ..film.frame import Frame, View, Window
 from ..film.terrain import filled
-from ..spec import Size
+from ..units import Size
 from .block import rim
 from .stage import Stage
 

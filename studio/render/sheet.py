@@ -16,7 +16,7 @@ from ..film.look import Look
 from ..film.overlays import Text, Type
 from ..film.quality import WORDS, Word
 from ..film.timeline import Cut, Transition
-from ..spec import Size
+from ..units import Size
 from .stage import Stage
 from .type import set_type
 

@@ -20,7 +20,7 @@ from ..film.colour import linear
 from ..film.frame import Frame, View, Window
 from ..film.look import Look
 from ..film.terrain import filled
-from ..spec import LARGEST, Size
+from ..units import LARGEST, Size
 from . import bake, block, grade, plate, shading
 from .canvas import Canvas
 from .told import Values, key_azimuth, told

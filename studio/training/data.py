@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ..errors import RunError
-from ..spec import BY_KIND, Folder, Record
+from ..spec import BY_KIND, Record
+from ..units import Folder
 from . import formats
 from .formats import Labelled
 

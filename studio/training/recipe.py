@@ -4,7 +4,8 @@ import math
 
 from pydantic import Field, field_validator
 
-from ..spec import Folder, Record
+from ..spec import Record
+from ..units import Folder
 from .data import DataSet, Digits
 from .models import Model, Resnet
 from .optimizers import Optimizer, Sgd

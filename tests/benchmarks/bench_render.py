@@ -33,7 +33,7 @@ from studio.film.light import Background, Grade
 from studio.film.look import Look
 from studio.film.quality import WORDS, subframes
 from studio.scene import Scene
-from studio.spec import Size
+from studio.units import Size
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 SIZES = {"720p": Size(1280, 720), "1080p": Size(1920, 1080)}

@@ -19,7 +19,7 @@ from studio.film.frame import Frame, View
 from studio.film.look import Look, Trail
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, MESH = Size(96, 54), 65
 LOOKS = ("ember", "plaster", "engraving", "atlas", "abyss")

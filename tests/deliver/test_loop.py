@@ -8,7 +8,7 @@ import pytest
 from studio.deliver.loop import difference, unclosed
 from studio.deliver.movie import Movie
 from studio.errors import SceneError
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, FPS = Size(96, 64), Fraction(24)
 

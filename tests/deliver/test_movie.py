@@ -19,7 +19,7 @@ from studio.deliver import encoder
 from studio.deliver.movie import Movie
 from studio.deliver.probe import probe
 from studio.errors import MachineError
-from studio.spec import Size
+from studio.units import Size
 
 SIZE = Size(128, 72)
 FPS = Fraction(24)

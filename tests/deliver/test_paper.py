@@ -10,7 +10,7 @@ from studio.film.labels import seen
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text
-from studio.spec import Size
+from studio.units import Size
 
 
 @pytest.mark.parametrize("word, dpi, size", [

@@ -18,7 +18,7 @@ from studio.deliver.presets import PRESETS
 from studio.deliver.probe import Animation, animation, probe
 from studio.deliver.wants import Wants
 from studio.errors import MachineError
-from studio.spec import Size
+from studio.units import Size
 
 SIZE = Size(256, 128)
 FPS = Fraction(24)

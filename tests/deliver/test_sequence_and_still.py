@@ -23,7 +23,7 @@ from studio.deliver.still import Still
 from studio.deliver.wants import Layered, Wants
 from studio.errors import MachineError
 from studio.film.bands import Bands
-from studio.spec import Size, Time
+from studio.units import Size, Time
 
 SIZE = Size(31, 17)  # odd on purpose: pictures may be
 FPS = Fraction(24)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from studio.film.camera import Camera, Key, Move, Orbit, Start
 from studio.film.easing import EASES
-from studio.spec import Time
+from studio.units import Time
 
 FPS = Fraction(24)
 HERE = Orbit(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)

@@ -17,7 +17,7 @@ from studio.film.look import Look
 from studio.film.overlays import Bar, Page, Text, Type
 from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition
-from studio.spec import Size, Time
+from studio.units import Size, Time
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
 GRID = Grid(range=(-1, 1), points=9)

@@ -10,7 +10,7 @@ from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
 from studio.film.overlays import Page, Type
-from studio.spec import Size
+from studio.units import Size
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)

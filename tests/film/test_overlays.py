@@ -22,7 +22,8 @@ from studio.film.overlays import (
     title,
 )
 from studio.film.terrain import Ranges
-from studio.spec import Size, Time, parse
+from studio.spec import parse
+from studio.units import Size, Time
 
 LOOK = Look(
     light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),

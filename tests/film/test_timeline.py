@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from studio.film.camera import Camera, Key, Move
 from studio.film.timeline import Cut, Shot, Transition
-from studio.spec import Time, parse
+from studio.spec import parse
+from studio.units import Time
 
 FPS = Fraction(24)
 

@@ -11,7 +11,7 @@ from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look
 from studio.render.layers import FAR, GROUND, MARKER, SURFACE, WALL, layers
 from studio.render.stage import Stage
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, MESH = Size(64, 36), 97
 X, Y = np.meshgrid(*2 * [np.linspace(-1, 1, MESH)])

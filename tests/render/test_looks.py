@@ -12,7 +12,7 @@ from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail
 from studio.film.look import Look
 from studio.render import block
 from studio.render.stage import Stage
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, MESH = Size(192, 108), 97
 CODE = 2e-4

@@ -16,7 +16,7 @@ from studio.film.overlays import Type
 from studio.film.timeline import Shot, Transition
 from studio.render.sheet import sheet, storyboard
 from studio.render.stage import Stage
-from studio.spec import Size, Time
+from studio.units import Size, Time
 
 GRID = Grid(points=9)
 SQUARED = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2

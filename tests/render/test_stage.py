@@ -23,7 +23,7 @@ from studio.film.overlays import Text
 from studio.film.quality import subframes
 from studio.render import bake, grade, plate
 from studio.render.stage import Stage
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, MESH = Size(64, 36), 97
 AXIS = np.linspace(-1, 1, MESH)

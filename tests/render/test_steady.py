@@ -14,7 +14,7 @@ from studio.film.quality import Quality
 from studio.film.timeline import Shot
 from studio.render.grade import picture
 from studio.render.stage import Stage
-from studio.spec import Size
+from studio.units import Size
 
 SIZE, FPS = Size(160, 90), Fraction(24)
 GRID = Grid(range=(-1, 1), points=21)
