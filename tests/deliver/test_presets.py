@@ -128,6 +128,15 @@ def test_every_frame_stands_at_its_time_across_pieces_in_every_container(tmp_pat
     assert media.fps == fps and media.steady
 
 
+@pytest.mark.parametrize("preset", STREAMS)
+@pytest.mark.parametrize("cuts", [(3,), (5,), (3, 6)])  # a film is cut into pieces of three frames or more
+def test_short_pieces_at_either_end_keep_the_time_too(tmp_path, preset, cuts):
+    size = Size(256, 120)
+    path, _, _ = made(tmp_path, preset, frames(0, 9 if len(cuts) == 2 else 8, size), cuts=cuts, size=size)
+    media = probe(path)
+    assert media.fps == FPS and media.steady
+
+
 def test_a_master_begins_at_the_first_hour(tmp_path):
     path, _, _ = made(tmp_path, "prores-422hq", frames(0, 2))
     with av.open(str(path)) as container:
