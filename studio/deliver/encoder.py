@@ -152,5 +152,7 @@ def _failure(path: str, status: int, said: str) -> Exception:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # files.atomic knows which file that was
     if "Unknown encoder" in said or "No such filter" in said:
         return MachineError(f"{path}: {said}; unset STUDIO_FFMPEG, or name in it an ffmpeg that has it")
-    end = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"stopped with status {status}"
-    return MachineError(f"{Path(path).name} {end}{': ' + said if said else ' without a word'}")
+    if status < 0:
+        how = f"was killed ({signal.Signals(-status).name}){': ' + said if said else ', perhaps for want of memory'}"
+        return MachineError(f"{Path(path).name} {how}; what was finished is kept, so run again, or with fewer workers")
+    return MachineError(f"{Path(path).name} stopped with status {status}{': ' + said if said else ' without a word'}")
