@@ -101,8 +101,8 @@ class Order:
         reel, deliverable, start, stop = self.reel, self.scene.deliver[index], shown.start, shown.stop
         length = max(1, round(PIECE * reel.cut.fps))
         cuts = range(-(-start // length) * length, stop, length)
-        # a lone frame has a movie's delay of its own, which does not join with others'
-        edges = sorted({start, stop, *(cut for cut in cuts if start + 1 < cut < stop - 1)})
+        # one or two frames have a movie's delay of their own, which does not join with others'
+        edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
         laid = reel.look, reel.type, reel.notes, reel.cut.fps, overlays.VERSION
         for first, last in zip(edges, edges[1:], strict=False):
             own = tuple(plates[number] for number in range(first, last))

@@ -71,8 +71,8 @@ def _asked(path: str, question: str) -> str:
         raise _unstarted(path, error) from error
 
 
-def run(output: Any, chunks: Iterable[Any]) -> None:
-    """Runs an ffmpeg-python output to its end, with `chunks` of bytes as its standard input.
+def run(output: Any, chunks: Iterable[Any]) -> str:
+    """What ffmpeg complained of as it ran an ffmpeg-python output to its end, with `chunks` as its standard input.
 
     Whatever interrupts it, ffmpeg is gone afterwards. Raises MachineError with ffmpeg's last words if it fails.
     """
@@ -82,9 +82,10 @@ def run(output: Any, chunks: Iterable[Any]) -> None:
         complete = all(_fed(process.stdin, chunk) for chunk in chunks) and _closed(process.stdin)
         if not complete:
             _closed(process.stdin)
-        status = process.wait()
+        status, said = process.wait(), _said(words)
         if status or not complete:
-            raise _failure(command[0], status, _said(words))
+            raise _failure(command[0], status, said)
+        return said
 
 
 def joined() -> Any:
@@ -151,5 +152,7 @@ def _failure(path: str, status: int, said: str) -> Exception:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # files.atomic knows which file that was
     if "Unknown encoder" in said or "No such filter" in said:
         return MachineError(f"{path}: {said}; unset STUDIO_FFMPEG, or name in it an ffmpeg that has it")
-    end = f"was killed ({signal.Signals(-status).name})" if status < 0 else f"stopped with status {status}"
-    return MachineError(f"{Path(path).name} {end}{': ' + said if said else ' without a word'}")
+    if status < 0:
+        how = f"was killed ({signal.Signals(-status).name}){': ' + said if said else ', perhaps for want of memory'}"
+        return MachineError(f"{Path(path).name} {how}; what was finished is kept, so run again, or with fewer workers")
+    return MachineError(f"{Path(path).name} stopped with status {status}{': ' + said if said else ' without a word'}")

@@ -5,6 +5,8 @@ them into, which know their own rows, are moved into the one file. After the Ope
 attributes, a table of where the blocks lie, and the blocks.
 """
 
+import errno
+import os
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
@@ -60,7 +62,11 @@ def _pack(path: Path, channels: Mapping[str, np.ndarray], whole: tuple[int, int]
         **({} if dpi is None else {"xDensity": float(dpi)}),
     }
     with OpenEXR.File(header, dict(channels)) as file:
-        file.write(str(path))
+        try:
+            file.write(str(path))
+        except RuntimeError as error:  # whose words alone say what it was
+            number = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else errno.EIO
+            raise OSError(number, str(error)) from error
 
 
 def _windowed(header: bytes, width: int, height: int) -> bytes:

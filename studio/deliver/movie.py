@@ -8,6 +8,7 @@ A piece is a function of its frames alone: one encoding thread, no rate control 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ..units import Size
 from . import animation, colour, encoder
 from .loop import unclosed
 from .presets import PRESETS, Preset, Word
-from .probe import Animation, Media, differences, ends, probe
+from .probe import Animation, Media, differences, ends, packets, probe, undecodable
 from .wants import Wants
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
@@ -179,9 +180,22 @@ class Movie(Record):
             *preset.tags,
             faststart=preset.suffix in (".mp4", ".mov"),
             steady=True,
+            sound="none",
             comment=comment,
         )
-        return media, differences(media, wanted)
+        if wrong := differences(media, wanted):
+            return media, wrong
+        if list(packets(path)) != list(chain.from_iterable(map(packets, pieces))):
+            return media, "its packets are not those of its pieces"
+        if said := undecodable(path, frames, fps, size):
+            return media, f"{said}{self._broken(pieces, fps, size)}"
+        return media, ""
+
+    @staticmethod
+    def _broken(pieces: Sequence[Path], fps: Fraction, size: Size) -> str:
+        """The way out of a movie that cannot be decoded: which of its pieces to make again."""
+        broken = [str(piece) for piece in pieces if undecodable(piece, probe(piece).frames, fps, size)]
+        return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 
 def _blocks(size: Size) -> int:

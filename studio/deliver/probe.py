@@ -1,5 +1,11 @@
-"""What a movie file really holds, read back from the file itself and not from what was asked of the encoder."""
+"""What a movie file really holds, read back from the file itself and not from what was asked of the encoder.
 
+Every packet is counted and compared with that of the piece it was copied from. Pictures are decoded: all of a short
+film, of a long one the first, the last and some in between. How much a decoder notices is its format's: FFV1 and our
+HEVC, which carry checksums, show all that is damaged, ProRes and DNxHR most, H.264 half, VP9 some, AV1 next to nothing.
+"""
+
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +18,9 @@ import numpy as np
 
 from ..errors import MachineError
 from ..units import Size
+from . import encoder
+
+_DECODED, _SPANS = 1e9, 8  # pixels of a film that are decoded, 480 frames of 1080p; the spans in which, if it has more
 
 # By the numbers of ITU-T H.273, of which ffmpeg's are the same.
 _PRIMARIES = {1: "bt709", 2: "unknown"}
@@ -22,7 +31,10 @@ _RANGE = {0: "unknown", 1: "tv", 2: "pc"}
 
 @dataclass(frozen=True)
 class Media:
-    """One video stream. steady: frame n stands at n / fps, as near as the file can say it. comment: the file's own."""
+    """One video stream. steady: frame n stands at n / fps, as near as the file can say it. comment: the file's own.
+
+    sound: the codec of what is heard; "none" as long as films are silent, and then there is no loudness to check.
+    """
 
     frames: int
     fps: Fraction
@@ -36,6 +48,7 @@ class Media:
     range: str
     faststart: bool
     steady: bool
+    sound: str
     comment: str
 
 
@@ -61,6 +74,8 @@ def probe(path: str | Path) -> Media:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise MachineError(f"{path}: is no whole movie (of no known codec)")
             tick = stream.time_base
             times = sorted(p.pts * tick for p in container.demux(stream) if p.pts is not None)
             context, rate = stream.codec_context, _rate(Fraction(stream.average_rate or 0))
@@ -77,10 +92,52 @@ def probe(path: str | Path) -> Media:
                 range=_named(_RANGE, context.color_range),
                 faststart=_faststart(path),
                 steady=rate > 0 and all(abs(time - n / rate) <= tick / 2 for n, time in enumerate(times)),
+                sound=next((one.codec_context.name for one in container.streams.audio), "none"),
                 comment=_lowered(container.metadata).get("comment", ""),
             )
-    except (av.FFmpegError, IndexError) as error:
+    except (av.FFmpegError, IndexError, UnicodeDecodeError) as error:
         raise MachineError(f"{path}: is no whole movie ({error})") from error
+
+
+def undecodable(path: Path, frames: int, fps: Fraction, size: Size) -> str:
+    """What the decoder complains of in a movie, and where; empty if of nothing."""
+    import ffmpeg
+
+    for start, stop in _stretches(frames, size):
+        source = ffmpeg.input(f"file:{path}", ss=float(start / fps), err_detect="crccheck+bitstream+buffer+explode")
+        try:
+            said = encoder.run(source.output("-", format="null", vframes=stop - start), ())
+        except MachineError as error:
+            said = str(error)
+        if said:
+            return f"frames {start} to {stop - 1} cannot be decoded: {said}"
+    return ""
+
+
+def _stretches(frames: int, size: Size) -> list[tuple[int, int]]:
+    """Which frames are decoded, as spans: all of them, or some spans from the first frame to the last."""
+    most = max(_SPANS, int(_DECODED / (size.width * size.height)))
+    if frames <= most:
+        return [(0, frames)]
+    starts = np.linspace(0, frames - most // _SPANS, _SPANS).round().astype(int).tolist()
+    return [(start, start + most // _SPANS) for start in starts]
+
+
+def packets(path: Path) -> Iterator[int]:
+    """A checksum of each packet of a movie, in the order of the file; 0 of a key frame of H.264.
+
+    Into those the parameters of the stream are written anew as they are copied. Raises MachineError if it is broken.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            changed = container.streams.video[0].codec_context.codec.canonical_name == "h264"
+            for packet in container.demux(video=0):
+                if packet.size:
+                    yield 0 if changed and packet.is_keyframe else zlib.crc32(packet)
+    except (av.FFmpegError, IndexError) as error:
+        raise MachineError(f"{path}: is no whole movie ({error}); remove it and run again") from error
 
 
 def animation(path: str | Path) -> Animation:

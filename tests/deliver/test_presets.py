@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from studio.deliver import encoder
 from studio.deliver.movie import Movie
 from studio.deliver.presets import PRESETS
-from studio.deliver.probe import Animation, animation, probe
+from studio.deliver.probe import Animation, _stretches, animation, probe
 from studio.deliver.wants import Wants
 from studio.errors import MachineError
 from studio.units import Size
@@ -128,6 +128,15 @@ def test_every_frame_stands_at_its_time_across_pieces_in_every_container(tmp_pat
     assert media.fps == fps and media.steady
 
 
+@pytest.mark.parametrize("preset", STREAMS)
+@pytest.mark.parametrize("cuts", [(3,), (5,), (3, 6)])  # a film is cut into pieces of three frames or more
+def test_short_pieces_at_either_end_keep_the_time_too(tmp_path, preset, cuts):
+    size = Size(256, 120)
+    path, _, _ = made(tmp_path, preset, frames(0, 9 if len(cuts) == 2 else 8, size), cuts=cuts, size=size)
+    media = probe(path)
+    assert media.fps == FPS and media.steady
+
+
 def test_a_master_begins_at_the_first_hour(tmp_path):
     path, _, _ = made(tmp_path, "prores-422hq", frames(0, 2))
     with av.open(str(path)) as container:
@@ -150,6 +159,74 @@ def test_pieces_of_another_preset_are_refused(tmp_path):
             [tmp_path / "piece.mov"], tmp_path / "film.mov", frames=2, size=SIZE, fps=FPS, provenance={}
         )
     assert not (tmp_path / "film.mov").exists()
+
+
+def grained(count: int):
+    """Frames of which a file holds far more than of other things."""
+    noise = np.random.default_rng(0)
+    for picture in frames(0, count):
+        yield (picture + noise.normal(0, 800, (*SIZE[::-1], 1))).clip(0, 65535).astype(np.uint16)
+
+
+def damage(path: Path, *places: float) -> None:
+    """Overwrites some bytes at shares of a file."""
+    data, noise = bytearray(path.read_bytes()), np.random.default_rng(0)
+    for place in np.array(places) * len(data):
+        data[int(place) : int(place) + 64] = noise.bytes(64)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("preset", ["h264-web", "hevc-10", "prores-422hq", "prores-4444", "dnxhr", "ffv1"])
+def test_a_movie_with_a_piece_that_is_broken_in_the_middle_is_not_kept_and_the_piece_is_named(tmp_path, preset):
+    movie = Movie(preset=preset)
+    pieces = [tmp_path / f"{n}{movie.piece}" for n in range(2)]
+    for piece in pieces:
+        movie.segment(suited(grained(6), movie.wants), piece, SIZE, FPS)
+    damage(pieces[1], *np.linspace(0.2, 0.9, 8))
+    with pytest.raises(MachineError, match=rf"film\..* cannot be decoded: .*; remove {pieces[1]} and run again"):
+        movie.join(pieces, tmp_path / f"film{movie.piece}", frames=12, size=SIZE, fps=FPS, provenance={})
+    assert not (tmp_path / f"film{movie.piece}").exists()
+
+
+@pytest.mark.parametrize("preset", [name for name in STREAMS if PRESETS[name].codec != "h264"])
+def test_a_movie_that_is_damaged_as_it_is_copied_is_not_kept(tmp_path, preset, monkeypatch):
+    copy = encoder.run
+
+    def damaging(output, chunks):
+        said = copy(output, chunks)
+        [written] = [path for path in tmp_path.iterdir() if path.name.startswith(".film")]
+        damage(written, 0.4)  # inside a picture in every container
+        return said
+
+    movie = Movie(preset=preset)
+    movie.segment(suited(grained(4), movie.wants), tmp_path / f"0{movie.piece}", SIZE, FPS)
+    monkeypatch.setattr("studio.deliver.encoder.run", damaging)
+    with pytest.raises(MachineError, match="not whole, so not kept: its packets are not those of its pieces"):
+        movie.join(
+            [tmp_path / f"0{movie.piece}"], tmp_path / f"film{movie.piece}", frames=4, size=SIZE, fps=FPS, provenance={}
+        )
+
+
+@pytest.mark.parametrize("place", np.linspace(0, 1, 9, endpoint=False))
+def test_a_file_damaged_anywhere_is_probed_or_is_no_whole_movie(tmp_path, place):
+    path, _, _ = made(tmp_path, "hevc-10", frames(0, 4))
+    damage(path, place)
+    try:
+        assert probe(path).codec
+    except MachineError as error:
+        assert "is no whole movie" in str(error)
+
+
+def test_of_a_long_film_the_first_and_the_last_frames_are_decoded_and_some_between():
+    assert _stretches(480, Size(1920, 1080)) == [(0, 480)]
+    spans = _stretches(5000, Size(1920, 1080))
+    assert spans[0][0] == 0 and spans[-1][1] == 5000 and sum(stop - start for start, stop in spans) == 480
+    assert all(one[1] < other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert _stretches(10_000, Size(30000, 20000))[-1] == (9999, 10_000)  # never none
+
+
+def test_a_probe_says_that_a_film_is_silent(tmp_path):
+    assert made(tmp_path, "h264-web", frames(0, 2))[2].sound == "none"
 
 
 def test_the_bundled_ffmpeg_has_every_encoder_that_is_needed():

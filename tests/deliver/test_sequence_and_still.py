@@ -493,6 +493,21 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deli
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words, told", [("No space left on device", "the disk is full"), ("the disk is ill", "ill")])
+def test_a_disk_that_fills_up_under_an_exr_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, words, told):
+    import OpenEXR
+
+    def full(file, path):
+        Path(path).touch()
+        raise RuntimeError(f"Failed to write pixel data to image file. {words}.")
+
+    monkeypatch.setattr(OpenEXR.File, "write", full)
+    record = Still(at=Time(6.0), format="exr")
+    with pytest.raises((MachineError, OSError), match=told):
+        record.segment(frames(0, 1, record.wants), tmp_path / "piece.exr", SIZE, FPS)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("deliverable", [Sequence(), STILL, Movie()])
 @pytest.mark.parametrize(
     "frame", [picture(0).astype(np.float32), picture(0)[..., 0], picture(0).astype(np.float16), picture(0)[:-1]]
