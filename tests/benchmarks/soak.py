@@ -7,7 +7,7 @@ move, are held and have holes; there are dissolves and sub-frames; plates are gr
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +23,19 @@ from studio.units import Size
 
 SIZE, MESH = Size(96, 54), 65
 LOOKS = ("ember", "plaster", "engraving", "atlas", "abyss")
-TURN = 25
+TURN = 10
 """Frames of a look before the next one has its turn."""
 _AXIS = np.linspace(-1, 1, MESH)
 _WAY = np.stack([np.linspace(-0.5, 0.0, 40), 0.3 * np.sin(np.linspace(-3, 0, 40))], axis=1)
 
 
 def main(frames: int = 10_000) -> None:
-    for number, resident in soaked(frames):
+    for number, resident in soaked(frames, (100, *range(1000, frames + 1, 1000))):
         print(f"{number:6} frames  {resident / 2**20:8.1f} MiB", flush=True)
 
 
-def soaked(frames: int) -> Iterator[tuple[int, int]]:
-    """Draws so many frames; after 100 and after every 1000, how many there were and the bytes that are resident."""
+def soaked(frames: int, told: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Draws so many frames; after some, how many there were and the bytes that are resident."""
     from studio.render import grade
     from studio.render.stage import Stage
 
@@ -51,7 +51,7 @@ def soaked(frames: int) -> Iterator[tuple[int, int]]:
                 stage.depth(frame)
                 grade.picture(plate, frame, bits=16, alpha=True).whole()
                 grade.shone(plate, frame).whole()
-            if number == 100 or number % 1000 == 0:
+            if number in told:
                 yield number, resident()
 
 
