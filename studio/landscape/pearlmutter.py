@@ -8,7 +8,7 @@ Folded weights W(theta), of eval mode, are products of theta's tensors: with G =
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,8 +46,8 @@ class Plan:
 
     def __init__(self, objective: Objective, moving: Iterable[str]):
         self._objective, self.moving = objective, set(moving)
-        self._folds = objective.mode == "eval"
-        network = objective.fused.model if self._folds else objective.network.module
+        self.folds = objective.mode == "eval" and bool(objective.fused.pairs)
+        network = objective.fused.model if self.folds else objective.network.module
         self._names = {id(p): name for name, p in network.named_parameters()}
         ordered = reordered(network)
         self.graph, self._modules = traced(ordered), dict(ordered.named_modules())
@@ -77,7 +77,7 @@ class Plan:
 
     def weights(self, named: Mapping[str, Tensor]) -> Named:
         """Of the network that is run, from the objective's: differentiable."""
-        return torch.func.vmap(self._objective.fused.weights)(dict(named)) if self._folds else dict(named)
+        return torch.func.vmap(self._objective.fused.weights)(dict(named)) if self.folds else dict(named)
 
     def owned(self, node: fx.Node, operation: Operation) -> dict[str, tuple[str, Tensor]]:
         """The full name and the present value of the weights of a node, by the name that its operation has for them."""
@@ -242,25 +242,33 @@ class Curvature:
             self._g, = torch.autograd.grad(loss(self._outputs), self._outputs, create_graph=True)
         with torch.no_grad():
             slopes = self._each(self._passes.pull(self._g.detach()))
-        with torch.enable_grad():
-            self._slopes = [slope.requires_grad_() for slope in slopes]
-            self._turned = self._to_leaves(self._slopes, create_graph=True)
-        self.slopes = tuple(slope.detach() for slope in self._turned)
+        self._folded = plan.folds
+        if self._folded:
+            with torch.enable_grad():
+                self._slopes = [slope.requires_grad_() for slope in slopes]
+                self._turned = self._to_leaves(self._slopes, create_graph=True)
+            slopes = [slope.detach() for slope in self._turned]
+        self.slopes = tuple(slopes)
 
     def product(self, v: list[Tensor]) -> list[Tensor]:
         """H v, tensor by tensor, for v by the leaves' shapes."""
+        if not self._folded:
+            return self._changes(v)
         found = torch.autograd.grad(self._turned, [*self._leaves, *self._slopes], v, retain_graph=True,
                                     materialize_grads=True)
-        bent, along = found[:len(v)], dict(zip(self._weights, found[len(v):], strict=True))
+        bent, along = found[:len(v)], found[len(v):]
+        return [a + b for a, b in zip(bent, self._to_leaves(self._changes(along)), strict=True)]
+
+    def _changes(self, along: Sequence[Tensor]) -> list[Tensor]:
+        """How the gradient by the weights of the network that is run changes along theirs."""
         with torch.no_grad():
-            tangent = self._passes.push(along)
+            tangent = self._passes.push(dict(zip(self._weights, along, strict=True)))
         if tangent is None or not self._g.requires_grad:
             dg = torch.zeros_like(self._outputs)
         else:
             dg, = torch.autograd.grad(self._g, self._outputs, tangent, retain_graph=True)
         with torch.no_grad():
-            changes = self._each(self._passes.pull_back(dg))
-        return [a + b for a, b in zip(bent, self._to_leaves(changes), strict=True)]
+            return self._each(self._passes.pull_back(dg))
 
     def _each(self, found: Named) -> list[Tensor]:
         """For every moving weight what was found, or zeros for one that the outputs do not depend on."""
