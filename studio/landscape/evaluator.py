@@ -63,7 +63,8 @@ class Evaluator:
         """`loss`, `accuracy` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
 
         `losses` [points, N] if samples are kept. inf and NaN stay as measured. If memory runs out, the samples pass in
-        chunks of half the size from then on; the sums are the same. Raises MachineError if that does not help.
+        chunks of half the size from then on; the sums are the same, but a library may have another kernel for few
+        samples, which rounds otherwise. Raises MachineError if that does not help.
         """
         alphas = [float(alpha) for alpha in alphas]
         while True:

@@ -208,7 +208,7 @@ def _layers(made: fx.GraphModule, lanes: int, channels: int | None) -> dict[fx.N
             continue
         elif wide.is_zero_padded(module):
             first = source.op == "placeholder" and channels is not None
-            found[node] = _first(module, channels) if first else _convolution(module, shape)
+            found[node] = _first(module, channels) if first else _convolution(module, shape, lanes)
         elif type(module) is nn.BatchNorm2d and module.training:
             owned = source in found and len(source.users) == 1
             found[node] = _batch_norm(module, owned, source.meta["tensor_meta"].dtype)
@@ -249,30 +249,32 @@ def _padded(x: Tensor, channels: int) -> Tensor:
 
 def _first(conv: nn.Conv2d, channels: int) -> Layer:
     """The convolution of samples that have been given more channels; all lanes look at the same ones."""
-    def step(weight: Tensor, bias: Tensor | None) -> Step:
-        return lambda x: _widely(conv, x, weight, bias, shared=True)
-    return Layer([(conv.weight, lambda weight: _by_taps(_padded(weight, channels))), (conv.bias, _plain)], step)
+    return Layer([(conv.weight, lambda weight: _by_taps(_padded(weight, channels))), (conv.bias, _plain)],
+                 partial(_wide, conv, shared=True))
 
 
-def _convolution(conv: nn.Conv2d, shape: torch.Size) -> Layer:
+def _convolution(conv: nn.Conv2d, shape: torch.Size, lanes: int) -> Layer:
     if wide.is_tiny(conv, shape):
         return Layer([(conv.weight, partial(wide.matrix, h=shape[2], w=shape[3])), (conv.bias, _plain)],
                      lambda matrix, bias: lambda x: wide.tiny(x, matrix, bias))
 
-    def step(weight: Tensor, bias: Tensor | None) -> Step:
-        def convolve(x: Tensor) -> Tensor:
-            if len(weight) > 1 or wide.is_wide(conv, x.shape):
-                return _widely(conv, x, weight, bias)
-            return torch.conv2d(channels_last(x), weight[0].permute(0, 3, 1, 2), None if bias is None else bias[0],
-                                conv.stride, conv.padding, conv.dilation, conv.groups)
-        return convolve
-    return Layer([(conv.weight, _by_taps), (conv.bias, _plain)], step)
+    # chosen here, for fewer samples too: another kernel would round otherwise
+    make = _wide if lanes > 1 or wide.is_wide(conv, shape) else _narrow
+    return Layer([(conv.weight, _by_taps), (conv.bias, _plain)], partial(make, conv))
 
 
-def _widely(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None, shared: bool = False) -> Tensor:
+def _narrow(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Step:
+    """weight: [1, O, kh, kw, C]."""
+    kernel, offset = weight[0].permute(0, 3, 1, 2), None if bias is None else bias[0]
+    settings = conv.stride, conv.padding, conv.dilation, conv.groups
+    return lambda x: torch.conv2d(channels_last(x), kernel, offset, *settings)
+
+
+def _wide(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shared: bool = False) -> Step:
     """weight: [lanes, O, kh, kw, C]."""
-    return wide.wide(x, weight.flatten(0, 1).permute(0, 3, 1, 2), None if bias is None else bias.flatten(),
-                     conv.stride, conv.padding, conv.dilation, conv.groups, len(weight), shared)
+    settings = conv.stride, conv.padding, conv.dilation, conv.groups, len(weight), shared
+    return lambda x: wide.wide(x, weight.flatten(0, 1).permute(0, 3, 1, 2), None if bias is None else bias.flatten(),
+                               *settings)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> Step:
