@@ -18,7 +18,8 @@ from ..errors import MachineError, SceneError
 from .chain import Chain
 from .fused import Fused
 from .graph import channels_last, tightened
-from .network import BUILT_IN, Network, Objective, is_out_of_memory
+from .network import BUILT_IN, Network, Objective, is_out_of_memory, moded, written
+from .settled import Settled
 from .wide import widen
 
 POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
@@ -36,6 +37,8 @@ COUNTED = 2**20
 
 Outputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]
 """(alphas, beta, samples in a chunk) -> outputs [points, N, ...] of the points in order, some at a time."""
+Quick = Network | Settled
+"""What a point is placed in, and samples pass through."""
 
 
 class Evaluator:
@@ -60,7 +63,8 @@ class Evaluator:
         """`loss`, `accuracy` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
 
         `losses` [points, N] if samples are kept. inf and NaN stay as measured. If memory runs out, the samples pass in
-        chunks of half the size from then on; the sums are the same. Raises MachineError if that does not help.
+        chunks of half the size from then on; the sums are the same, but a library may have another kernel for few
+        samples, which rounds otherwise. Raises MachineError if that does not help.
         """
         alphas = [float(alpha) for alpha in alphas]
         while True:
@@ -174,16 +178,16 @@ def _relative(a: float, b: float) -> float:
 
 def _plain(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The loop that every tool has: put the weights, pass the samples."""
-    return _loop(objective, objective.network, lambda x: x, *_line(theta, delta, eta))
+    return _loop(objective, objective.network, lambda x: x, *_line(objective.network, theta, delta, eta))
 
 
 def _wide(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
-    return _loop(objective, _widened(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
+    return _by_network(objective, _widened(objective.copied(), objective), theta, delta, eta)
 
 
 def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
-           quicken: Callable[[nn.Module, Objective], Network] | None = None) -> Outputs:
+           quicken: Callable[[nn.Module, Objective], Quick] | None = None) -> Outputs:
     """As wide, with batch norms folded into theta, delta and eta at once, or into each point if their weights move."""
     fused = Fused(objective.copied(), objective.inputs[:2])
     network = (quicken or _widened)(fused.model, objective)
@@ -191,39 +195,56 @@ def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
     lines = [fused.direction(theta_, part) for part in (delta_, eta_)]
     if all(line is not None for line in lines):
         return _loop(objective, network, _layout(objective),
-                     *_line(*map(network.flat, (fused.weights(theta_), *lines))))
-    start, step = _line(theta, delta, eta)
+                     *_line(network, *map(network.flat, (fused.weights(theta_), *lines))))
 
-    def folded(base: Tensor, alpha: float) -> Tensor:
-        return network.flat(fused.weights(objective.split(step(base, alpha))))
-    return _loop(objective, network, _layout(objective), start, folded)
+    def folded(base: Tensor, alpha: float, lane: int) -> None:
+        network.put(network.flat(fused.weights(objective.split(base.add(delta, alpha=alpha)))), lane)
+    return _loop(objective, network, _layout(objective), lambda beta: theta.add(eta, alpha=beta), folded)
 
 
-def _by(quicken: Callable[[nn.Module, Objective], Network]) -> Callable[[Objective, Tensor, Tensor, Tensor], Outputs]:
-    """As fused in eval mode, else as plain, with a network that is quickened."""
+def _by(quicken: Callable[[nn.Module, Objective], Quick]) -> Callable[[Objective, Tensor, Tensor, Tensor], Outputs]:
+    """As fused in eval mode, else as wide, with a network that is quickened."""
     def outputs(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
         if objective.mode == "eval":
             return _fused(objective, theta, delta, eta, quicken)
-        return _loop(objective, quicken(objective.copied(), objective), _layout(objective), *_line(theta, delta, eta))
+        return _by_network(objective, quicken(objective.copied(), objective), theta, delta, eta)
     return outputs
 
 
-def _line(theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
-    """beta -> where a row begins, and (that, alpha) -> a point of it."""
-    return (lambda beta: theta.add(eta, alpha=beta)), (lambda base, alpha: base.add(delta, alpha=alpha))
+def _by_network(objective: Objective, network: Quick, *plane: Tensor) -> Outputs:
+    """Outputs of a network with the objective's own weights, on a plane [P] each."""
+    return _loop(objective, network, _layout(objective),
+                 *_line(network, *(network.flat(objective.split(part)) for part in plane)))
 
 
-def _loop(objective: Objective, network: Network, layout: Callable[[Tensor], Tensor],
-          start: Callable[[float], Tensor], step: Callable[[Tensor, float], Tensor]) -> Outputs:
-    """Outputs point by point: `step` gives the network's weights at an alpha on the row that `start` gives for beta."""
-    pieces = _pieces(objective.inputs, layout)
+def _line(network: Quick, theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
+    """beta -> where a row begins, and what places a point of it in a lane, (that, alpha, lane) -> None.
+
+    theta, delta, eta: vectors of the network's.
+    """
+    return (lambda beta: theta.add(eta, alpha=beta)), (
+        lambda base, alpha, lane: network.move(base, delta, alpha, lane))
+
+
+def _loop(objective: Objective, network: Quick, layout: Callable[[Tensor], Tensor],
+          start: Callable[[float], Tensor], place: Callable[[Tensor, float, int], None]) -> Outputs:
+    """Outputs, as many points at a time as the network has lanes.
+
+    start: beta -> where a row begins; place: gives a lane its weights, at an alpha from there.
+    """
+    pieces = _pieces(objective.inputs, network.laid if isinstance(network, Settled) else layout)
     calibration = layout(objective.calibration) if objective.mode == "recalibrated" else None
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
         base = start(beta)
-        for alpha in alphas:
-            network.put(step(base, alpha))
-            network.calibrate(lambda: network(calibration))
+        for group in _groups(alphas, network.lanes):
+            for lane in range(network.lanes):               # lanes that are left over take the last point too
+                place(base, group[min(lane, len(group) - 1)], lane)
+            if isinstance(network, Settled):
+                yield torch.cat([network(x) for x in pieces(chunk)], 1)[:len(group)]
+                continue
+            if calibration is not None:
+                network.calibrate(lambda: network(calibration))
             yield torch.cat([network(x) for x in pieces(chunk)])[None]
     return outputs
 
@@ -245,12 +266,25 @@ def _layout(objective: Objective) -> Callable[[Tensor], Tensor]:
     return (lambda x: x) if objective.draws else channels_last
 
 
-def _widened(module: nn.Module, objective: Objective) -> Network:
+def _widened(module: nn.Module, objective: Objective) -> Quick:
+    plain = objective.kind != "cpu" or objective.draws
+    if not plain and objective.mode != "recalibrated" and objective.precision != "bf16":
+        settled = _settled(module, objective)
+        if settled is not None:
+            return settled
     # the graph of a recalibrated network would be that of one of its two modes
     run = module if objective.mode == "recalibrated" else tightened(module)
-    if objective.kind == "cpu" and not objective.draws:
+    if not plain:
         widen(module)
     return Network(module, objective.device, objective.mode, run)
+
+
+def _settled(module: nn.Module, objective: Objective) -> Settled | None:
+    if written(module):
+        return None
+    moded(module, objective.mode)
+    with objective.setting():
+        return Settled.of(module, objective.inputs[:2], objective.chunk)
 
 
 def _compile(module: nn.Module, objective: Objective) -> Network:
@@ -312,7 +346,6 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
 def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """All points that fit as one batch of networks: for small ones on a GPU, which a single point does not fill."""
     network = objective.network
-    start, _ = _line(theta, delta, eta)
     points = max(1, NUMBERS[objective.kind] // (objective.size + objective.inputs[:objective.chunk].numel()))
 
     def one(weights: Tensor, x: Tensor) -> Tensor:
@@ -322,7 +355,7 @@ def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
     many = torch.func.vmap(one, (0, None), randomness="same")
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
-        base = start(beta)
+        base = theta.add(eta, alpha=beta)
         for group in _groups(alphas, points):
             weights = base + torch.tensor(group, dtype=base.dtype, device=base.device)[:, None] * delta
             yield torch.cat([many(weights, x) for x in objective.inputs.split(chunk)], 1)
@@ -337,10 +370,9 @@ def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> 
     theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
     first = [chain.first(named, objective.inputs) for named in (theta_, delta_, eta_)]
     points = max(1, NUMBERS[objective.kind] // (chain.widest * objective.chunk))
-    start, _ = _line(theta, delta, eta)
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
-        base, at_row = start(beta), first[0].add(first[2], alpha=beta)
+        base, at_row = theta.add(eta, alpha=beta), first[0].add(first[2], alpha=beta)
         for group in _groups(alphas, points):
             steps = torch.tensor(group, dtype=base.dtype, device=base.device)[:, None]
             named = objective.split(base + steps * delta)

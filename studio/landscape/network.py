@@ -44,6 +44,9 @@ class Network:
     run: computes what the module does, from the same tensors; the module itself if not given.
     """
 
+    lanes = 1
+    """It is at one point at a time."""
+
     def __init__(self, module: nn.Module, device: str, mode: str, run: Callable[[Tensor], Tensor] | None = None):
         self.module, self.run, self._kind = module, module if run is None else run, torch.device(device).type
         self._statistics = moded(module, mode)
@@ -52,7 +55,7 @@ class Network:
         self._flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
         for name, place in self.split(self._flat).items():
             self.parameters[name].data = place
-        self._written = _written(module)
+        self._written = written(module)
 
     @property
     def size(self) -> int:
@@ -71,9 +74,13 @@ class Network:
         return {name: part.view((*part.shape[:-1], *p.shape))
                 for part, (name, p) in zip(parts, self.parameters.items(), strict=True)}
 
-    def put(self, weights: Tensor) -> None:
-        """Places weights [P] in the module."""
+    def put(self, weights: Tensor, lane: int = 0) -> None:
+        """Places weights [P] in the module, whose only lane is the first."""
         self._flat.copy_(weights)
+
+    def move(self, base: Tensor, along: Tensor, by: float, lane: int = 0) -> None:
+        """Places base + by along, in the same way."""
+        torch.add(base, along, alpha=by, out=self._flat)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs at the weights last `put`. What the module wrote into its buffers is put back."""
@@ -366,7 +373,7 @@ def _has_convolutions(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.conv._ConvNd) for part in module.modules())
 
 
-def _written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor]]:
+def written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor]]:
     """By full name, every buffer that a pass might write: its owner, name, tensor and value. Batch norms write none."""
     return {f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
             for prefix, part in module.named_modules() if not isinstance(part, _BatchNorm)

@@ -29,7 +29,7 @@ ONE = (1, 1)
 def widen(model: nn.Module) -> None:
     """Makes every plain 2-D convolution, batch norm and max pooling compute the wide way; the same to rounding."""
     for module in filter(bare, model.modules()):
-        if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        if is_zero_padded(module):
             module.forward = partial(_convolution, module)
         elif type(module) is nn.BatchNorm2d:
             module.forward = partial(_batch_norm, module)
@@ -39,38 +39,84 @@ def widen(model: nn.Module) -> None:
 
 # --- convolution -----------------------------------------------------------------------------------------------------
 
+def is_zero_padded(module: nn.Module) -> bool:
+    """Whether a module is a 2-D convolution of the usual kind."""
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def is_tiny(conv: nn.Conv2d, shape: torch.Size) -> bool:
+    """Whether for samples of a shape [N, C, H, W] the convolution is a matrix product."""
+    settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    return settings == ((3, 3), *3 * (ONE,), 1) and (
+        len(shape) == 4 and shape[1] <= MOST_CHANNELS and max(shape[2:]) <= 2)
+
+
+def is_wide(conv: nn.Conv2d, shape: torch.Size) -> bool:
+    """Whether for samples of a shape [N, C, H, W] the convolution is one of a wide picture."""
+    return len(shape) == 4 and conv.stride == ONE and shape[1] <= MOST_CHANNELS and (
+        shape[3] <= WIDEST and FEWEST_NUMBERS < shape.numel() <= MOST_NUMBERS)
+
+
 def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
     settings = conv.stride, conv.padding, conv.dilation, conv.groups
     if torch.is_grad_enabled():
         return F.conv2d(x, conv.weight, conv.bias, *settings)
-    if x.dim() == 4 and conv.stride == ONE and x.shape[1] <= MOST_CHANNELS:
-        if max(x.shape[2:]) <= 2 and conv.kernel_size == (3, 3) and settings == (ONE, ONE, ONE, 1):
-            return _tiny(x, conv.weight, conv.bias)
-        if x.shape[3] <= WIDEST and FEWEST_NUMBERS < x.numel() <= MOST_NUMBERS:
-            return _wide(x, conv.weight, conv.bias, *settings[1:])
+    if is_tiny(conv, x.shape):
+        return tiny(x, matrix(conv.weight, *x.shape[2:])[None], None if conv.bias is None else conv.bias[None])
+    if is_wide(conv, x.shape):
+        return wide(x, conv.weight, conv.bias, *settings)
     return F.conv2d(channels_last(x), conv.weight, conv.bias, *settings)
 
 
-def _side_by_side(x: Tensor) -> Tensor:
-    """x [N, C, H, W] as [H, W, N, C], contiguous."""
-    return x.permute(2, 3, 0, 1).contiguous()
+def wide(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, groups: int,
+         lanes: int = 1, shared: bool = False) -> Tensor:
+    """The convolution of x [N, C, H, W] as one of a picture as wide as all samples together.
+
+    lanes: networks that pass side by side, x [N lanes, C, H, W] with those of one sample together; weight
+    [lanes O, C, ...], bias [lanes O], lane after lane. shared: they all convolve the same x [N, C, H, W].
+    """
+    side = 1 if shared else lanes
+    n = len(x) // side
+    y = torch.conv2d(_picture(x, side), weight, bias, (stride[0], 1), (padding[0], padding[1] * n),
+                     (dilation[0], dilation[1] * n), groups * side)
+    y = y.view(lanes, -1, y.shape[2], y.shape[3] // n, n).permute(4, 0, 1, 2, 3).flatten(0, 1)
+    return y if stride[1] == 1 else beside(y[..., ::stride[1]])
 
 
-def _wide(x: Tensor, weight: Tensor, bias: Tensor | None, padding, dilation, groups) -> Tensor:
+def beside(x: Tensor) -> Tensor:
+    """x [N, C, H, W] laid out as [H, W, N, C]."""
     n, c, h, w = x.shape
-    row = _side_by_side(x).view(1, h, w * n, c).permute(0, 3, 1, 2)
-    y = F.conv2d(row, weight, bias, 1, (padding[0], padding[1] * n), (dilation[0], dilation[1] * n), groups)
-    return y.unflatten(3, (-1, n))[0].permute(3, 0, 1, 2)
+    x = x.permute(2, 3, 0, 1).contiguous()
+    # strides written out: of sizes of one, torch keeps whatever it finds
+    return x.as_strided((n, c, h, w), (c, 1, w * n * c, n * c))
 
 
-def _tiny(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The 3 x 3 convolution of pictures of 1 or 2 pixels a side as a matrix from all pixels to all pixels."""
+def _picture(x: Tensor, lanes: int) -> Tensor:
+    """x [N lanes, C, H, W] as one picture [1, lanes C, H, W N], its channels last."""
     n, c, h, w = x.shape
-    outs = weight.shape[0]
-    taps = weight.permute(2, 3, 1, 0).reshape(9, c, outs).index_select(0, _taps(h, w).to(x.device))
-    matrix = taps.view(h * w, h * w, c, outs).transpose(1, 2).reshape(h * w * c, h * w * outs)
-    y = (x.permute(0, 2, 3, 1).reshape(n, -1) @ matrix).view(n, h, w, outs)
-    return (y if bias is None else y + bias).permute(0, 3, 1, 2)
+    if x.stride() != (c, 1, w * n * c, n * c):
+        x = beside(x)
+    return x.as_strided((1, lanes * c, h, w * n // lanes), (h * w * n * c, 1, w * n * c, lanes * c))
+
+
+def tiny(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of x [N lanes, C, H, W], those of one sample together, by its `matrix` for each lane.
+
+    matrix: [lanes, H W C, H W O], bias [lanes, O]; the outputs are [N lanes, O, H, W].
+    """
+    lanes, (n, _, h, w) = len(matrix), x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n // lanes, lanes, -1)
+    y = x.new_empty(n // lanes, lanes, matrix.shape[2], dtype=matrix.dtype)
+    torch.bmm(rows.transpose(0, 1), matrix, out=y.transpose(0, 1))
+    y = y.view(n // lanes, lanes, h * w, -1)
+    return (y if bias is None else y.add_(bias[:, None])).view(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def matrix(weight: Tensor, h: int, w: int) -> Tensor:
+    """A 3 x 3 convolution on pictures of 1 or 2 pixels a side: from all pixels' channels to all pixels' outputs."""
+    outs, c = weight.shape[:2]
+    taps = weight.permute(2, 3, 1, 0).reshape(9, c, outs).index_select(0, _taps(h, w).to(weight.device))
+    return taps.view(h * w, h * w, c, outs).transpose(1, 2).reshape(h * w * c, h * w * outs)
 
 
 @cache
@@ -104,16 +150,36 @@ def statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     1e-7. Chan, Golub & LeVeque (1983).
     """
     count, channels = rows.shape
-    groups = _groups(count)
+    groups = dealt(count)
     rows = rows.float() if rows.dtype == torch.bfloat16 else rows
-    mean, var = torch.batch_norm_update_stats(rows.view(count // groups, groups * channels), None, None, 0.0)
-    mean, var = mean.view(groups, channels), var.view(groups, channels)
-    middle = mean.mean(0)
-    return middle, (var + (mean - middle).square_()).mean(0)
+    mean, var = grouped(rows.view(count // groups, groups * channels), 1, groups)
+    return mean.view(-1), var.view(-1)
+
+
+def grouped(rows: Tensor, lanes: int, groups: int) -> tuple[Tensor, Tensor]:
+    """The same of rows that are dealt out already, [R, lanes groups C]: for each lane over its groups [lanes, 1, C]."""
+    mean, var = torch.batch_norm_update_stats(rows, None, None, 0.0)
+    mean = mean.view(lanes, groups, -1)
+    middle = _mean(mean)
+    away = mean - middle
+    return middle, _mean(torch.addcmul(var.view(lanes, groups, -1), away, away))
+
+
+def _mean(groups: Tensor) -> Tensor:
+    """The mean [L, 1, C] of [L, G, C]."""
+    if groups.is_cuda or torch.is_autocast_enabled("cpu"):
+        return groups.mean(1, keepdim=True)
+    # of so few numbers, torch's own mean takes four times as long
+    return torch.bmm(_share(*groups.shape[:2], groups.dtype), groups)
 
 
 @cache
-def _groups(count: int) -> int:
+def _share(lanes: int, groups: int, dtype: torch.dtype) -> Tensor:
+    return torch.full((lanes, 1, groups), 1 / groups, dtype=dtype)
+
+
+@cache
+def dealt(count: int) -> int:
     """The largest number of equal groups, up to 64, that so many rows can be dealt out to."""
     return next(groups for groups in range(64, 0, -1) if count % groups == 0)
 

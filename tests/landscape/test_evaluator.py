@@ -30,8 +30,10 @@ class Deciding(nn.Module):
 
     def forward(self, x):
         self.passes += 1
-        x = self.norm(self.conv(x))
-        return self.leave((torch.relu(x) if float(x.detach().sum()) > 0 else x).flatten(1)) * self.passes
+        x = self.conv(x)
+        # not by what is normalised: in train mode its sum is zero but for rounding
+        y = self.norm(x)
+        return self.leave((torch.relu(y) if float(x.detach().sum()) > 0 else y).flatten(1)) * self.passes
 
 
 def dropping() -> nn.Module:
