@@ -215,17 +215,13 @@ def _drawn(order: Order, number: int, plate: Plate) -> Plate | np.ndarray:
 
 
 def _whole(order: Order, number: int) -> np.ndarray:
-    from .render.plate import coded
-
-    return coded(_stage_of(order).light(_frame(order, number)))
+    return _stage_of(order).plate(_frame(order, number))
 
 
 def _tile(order: Order, number: int, tile: tuple[slice, slice]) -> np.ndarray:
-    from .render.plate import coded
-
     rows, columns = tile
-    light = _stage_of(order).light(_frame(order, number), Window(columns.start, rows.start, order.size))
-    return coded(light[: rows.stop - rows.start, : columns.stop - columns.start])
+    codes = _stage_of(order).plate(_frame(order, number), Window(columns.start, rows.start, order.size))
+    return codes[: rows.stop - rows.start, : columns.stop - columns.start]
 
 
 def _stage_of(order: Order):

@@ -68,7 +68,8 @@ def _seconds_per_frame(scene: Scene) -> float:
     doctor.gl()
     from .render.stage import Stage
 
-    film, look = scene.film, scene.look
+    film = scene.film
+    look = film.quality.meshed(scene.look)
     size = min(film.size, Size(1920, 1080), key=math.prod)
     axis = np.linspace(-1, 1, look.mesh, dtype=np.float32)
     bowl = 0.3 * (axis[:, None] ** 2 + axis[None] ** 2)

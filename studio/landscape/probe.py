@@ -27,7 +27,7 @@ class Cost:
     why: str
 
 
-ROW = 5
+ROW = 6
 """Points of the grid that are timed together: some paths share work along a row."""
 
 
