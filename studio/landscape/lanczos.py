@@ -28,9 +28,10 @@ class Krylov:
 
     def __init__(self, starts: Tensor):
         starts = starts.double()
-        self.v = starts / starts.norm(dim=1, keepdim=True)
         self._blocks: list[Tensor] = []
         self.alphas, self.betas = np.empty((2, len(starts), 0))
+        self.v = self._place(starts)
+        torch.div(starts, starts.norm(dim=1, keepdim=True), out=self.v)
 
     @property
     def steps(self) -> int:
@@ -45,43 +46,48 @@ class Krylov:
 
     def grow(self, images: Tensor) -> None:
         """Takes H v [B, M] and moves on to the next v."""
-        self._keep(self.v)
         w = images.to(self.v, copy=True)
-        before, alpha = w.norm(dim=1), self._free(w)
+        alpha, taken = self._free(w)
         beta = w.norm(dim=1)
-        if (beta < MUCH * before).any():
-            alpha += self._free(w)
+        if (beta < MUCH * taken).any():
+            alpha += self._free(w)[0]
             beta = w.norm(dim=1)
         column = torch.stack([alpha, beta]).cpu().numpy()[:, :, None]
         self.alphas, self.betas = (np.concatenate(pair, 1) for pair in zip((self.alphas, self.betas), column,
                                                                            strict=True))
         # a closed space has no next vector: zeros then add nothing to it
-        self.v = w.mul_(torch.where(beta > 0, beta.reciprocal(), 0)[:, None])
+        self.v = self._place(w)
+        torch.mul(w, torch.where(beta > 0, beta.reciprocal(), 0)[:, None], out=self.v)
 
     def only(self, these: Sequence[int]) -> None:
         """Goes on with these of the operators alone: their numbers, ascending."""
-        for tensor in (self.v, *self._blocks):
+        for block in self._blocks:
             for place, which in enumerate(these):
-                tensor[place] = tensor[which]                # in place: the bases are most of the memory
+                block[place] = block[which]                  # in place: the bases are most of the memory
         self.v, *self._blocks = (tensor[:len(these)] for tensor in (self.v, *self._blocks))
         self.alphas, self.betas = self.alphas[these], self.betas[these]
 
     def combined(self, which: int, coefficients: np.ndarray) -> Tensor:
         """Q s [n, M] for coefficients s [n, steps] in the basis of one operator."""
         parts = torch.from_numpy(coefficients).to(self.v).split(BLOCK, dim=1)
-        return sum(part @ block[which, :part.shape[1]] for part, block in zip(parts, self._blocks, strict=True))
+        return sum(part @ block[which, :part.shape[1]] for part, block in zip(parts, self._blocks, strict=False))
 
-    def _keep(self, v: Tensor) -> None:
+    def _place(self, like: Tensor) -> Tensor:
+        """Where the next vectors of the bases stand [B, M]."""
         if self.steps % BLOCK == 0:
-            self._blocks.append(v.new_empty(len(v), min(BLOCK, v.shape[1]), v.shape[1]))
-        self._blocks[-1][:, self.steps % BLOCK] = v
+            self._blocks.append(like.new_empty(len(like), BLOCK, like.shape[1]))
+        return self._blocks[-1][:, self.steps % BLOCK]
 
-    def _free(self, w: Tensor) -> Tensor:
-        """Takes away from w [B, M], in place, its parts along the basis; how long the one along the last v was [B]."""
-        rows = w[:, None]
+    def _free(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes away from w [B, M], in place, its parts along the basis.
+
+        How long the one along the last v was, and how long all of them together [B].
+        """
+        rows, taken = w[:, None], 0
         for number, block in enumerate(self._blocks):
             held = block[:, :self.steps + 1 - number * BLOCK]
             # as rows, not columns: the library is three to five times quicker that way round
             parts = rows @ held.mT
             rows.baddbmm_(parts, held, alpha=-1)
-        return parts[:, 0, -1]
+            taken = taken + parts.square().sum((1, 2))
+        return parts[:, 0, -1], taken.sqrt()

@@ -2,7 +2,7 @@
 
 For every point and chunk of samples the activations and the gradient's cotangents are computed once. Along a direction
 v the tangents of the activations go forward, then the changes of the cotangents come back: what they leave at the
-weights is H v. What an operation does in each pass is written in `nodes`.
+weights is H v. What an operation does in each pass is said in `operation`, and done in `weighted` and `nodes`.
 
 Folded weights W(theta), of eval mode, are products of theta's tensors: with G = dL/dW, H v = W' dG + (W' G)' v.
 """
@@ -26,13 +26,12 @@ from .nodes import (
     RECTIFIERS,
     WRITES,
     Moved,
-    Operation,
     Pointwise,
     Rectifier,
     Same,
     Sum,
-    UnknownOperation,
 )
+from .operation import Operation, UnknownOperation
 
 CLOSE = 1e-3
 """How far outputs may be from the network's own, relative to the largest: more than rounding ever makes of it."""

@@ -24,7 +24,7 @@ from .network import Objective, is_out_of_memory
 from .pearlmutter import Curvature, Plan
 from .wide import WIDEST
 
-KEPT = 1024
+KEPT = 512
 """Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""
 TOGETHER = {"cpu": 16, "cuda": 256}
 """Points of a small chain of linear layers that are differentiated together, as one operation on stacked weights."""

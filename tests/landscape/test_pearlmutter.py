@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from studio.landscape.network import Objective
-from studio.landscape.nodes import Convolution, Entrance, Tiny, convolution, taps
 from studio.landscape.products import Derivatives
+from studio.landscape.weighted import Convolution, Entrance, Tiny, convolution, taps
 from studio.training.models import Resnet, Vgg
 
 N, CLASSES, SIDE = 6, 3, 6
