@@ -240,8 +240,11 @@ def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
     evaluator = _evaluator(slice)
 
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
-        return np.array([float(evaluator.row([alpha], beta)["loss"][0])
-                         for alpha, beta in zip(alphas.tolist(), betas.tolist(), strict=True)])
+        found = np.empty(len(alphas))
+        for beta in np.unique(betas):                       # a row at a time, for its points may pass side by side
+            here = betas == beta
+            found[here] = evaluator.row(alphas[here], float(beta))["loss"].cpu().numpy()
+        return found
     with repeatable():
         values, measured = preview(measure, slice.grid)
     return {"loss": values, "measured": measured.astype(np.float64)}
