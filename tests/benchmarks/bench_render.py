@@ -131,7 +131,10 @@ def tiles() -> dict[str, float]:
 
 
 def banding() -> dict[str, float]:
-    """`banding.<preset>_lsb`: of a dark slope in a master, the error in blocks of 16x16, rms, in steps of 10 bits."""
+    """`banding.<preset>_lsb`, without hyphens: of a dark slope in a master, the error in blocks of 16x16, rms.
+
+    In steps of 10 bits.
+    """
     import av
 
     from studio.render.grade import picture
@@ -152,7 +155,7 @@ def banding() -> dict[str, float]:
             with av.open(path) as media:
                 rows = [_luma(frame) for frame in media.decode(video=0)]
             error = (np.mean(rows, axis=0) - exact).reshape(size.height // 16, 16, size.width // 16, 16)
-            found[f"banding.{preset}_lsb"] = float(np.sqrt((error.mean(axis=(1, 3)) ** 2).mean()))
+            found[f"banding.{preset.replace('-', '')}_lsb"] = float(np.sqrt((error.mean(axis=(1, 3)) ** 2).mean()))
     return found
 
 
