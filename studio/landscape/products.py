@@ -34,7 +34,7 @@ STACKED = 6
 """Points of a network on small pictures that are differentiated together on a CPU: its many short operations take less
 time to do than to begin."""
 
-SKETCHED, SKETCH = 64, 16
+SKETCHED, SHARE = 64, 16
 """With so many samples, a part of them, one in so many but at least eight, are worth a look at where the ends of a
 spectrum lie. Products of a small chain cost too little for that."""
 
@@ -89,7 +89,7 @@ class Derivatives:
         samples = self._objective.samples
         if samples < SKETCHED or self._chain:
             return None
-        return Derivatives(self._objective.first(max(8, samples // SKETCH)), self._ignore)
+        return Derivatives(self._objective.first(max(8, samples // SHARE)), self._ignore)
 
     @property
     def _small(self) -> bool:
