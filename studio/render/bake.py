@@ -12,6 +12,8 @@ from scipy.ndimage import gaussian_filter
 DIRECTIONS = 16
 REACH = 0.26
 """How far occlusion looks, in scene units."""
+_ABYSS = -1e9
+"""How high it is beyond the edge: nothing rises from there."""
 
 
 def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
@@ -19,8 +21,15 @@ def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
 
     height [N, N] and spacing in the same unit.
     """
-    seen, rise, upward, backward = (np.zeros_like(height) for _ in range(4))
     steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int).tolist()
+    # with room around it, as one long row: to look ahead is to look so many numbers on
+    side, room = len(height), steps[-1] + 1
+    land = np.pad(height, ((room, room), (0, room)), constant_values=_ABYSS)
+    width, land = land.shape[1], land.ravel()
+    first, last = room * width, land.size - room * width
+    here = land[first:last]
+    seen, rise, upward = (np.zeros_like(here) for _ in range(3))
+    backward = np.zeros_like(land)
     for number in range(DIRECTIONS // 2):
         turn = 2 * math.pi * (number + 0.5) / DIRECTIONS
         upward.fill(0)
@@ -28,20 +37,19 @@ def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
         for step in steps:
             dx, dy = round(math.cos(turn) * step), round(math.sin(turn) * step)
             if dx or dy:
-                ahead, here = _shifted(height, dx, dy)
-                found = rise[here]
-                np.subtract(height[ahead], height[here], out=found)
-                found *= 1 / (math.hypot(dx, dy) * spacing)
-                np.maximum(upward[here], found, out=upward[here])
-                np.minimum(backward[ahead], found, out=backward[ahead])  # what rises one way falls the other way
-        for slope in (upward, backward):
+                there = slice(first + dy * width + dx, last + dy * width + dx)
+                np.subtract(land[there], here, out=rise)
+                rise *= 1 / (math.hypot(dx, dy) * spacing)
+                np.maximum(upward, rise, out=upward)
+                np.minimum(backward[there], rise, out=backward[there])  # what rises one way falls the other way
+        for slope in (upward, backward[first:last]):
             np.multiply(slope, slope, out=rise)
             rise += 1
             np.sqrt(rise, out=rise)
             slope /= rise
         seen -= upward
-        seen += backward
-    return gaussian_filter(seen / DIRECTIONS + 1, 0.8)
+        seen += backward[first:last]
+    return gaussian_filter(seen.reshape(-1, width)[:, :side] / DIRECTIONS + 1, 0.8)
 
 
 def sunlight(
@@ -74,11 +82,3 @@ def sunlight(
         np.maximum(highest, ahead, out=highest)
     clearance = rise - highest
     return gaussian_filter(np.clip(clearance / softness * 0.5 + 0.5, 0, 1), 1.4)
-
-
-def _shifted(field: np.ndarray, dx: int, dy: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Index of the points (dx, dy) ahead, and of the points they are ahead of, where both are inside."""
-    rows, columns = field.shape
-    ahead = slice(max(dy, 0), rows + min(dy, 0)), slice(max(dx, 0), columns + min(dx, 0))
-    here = slice(max(-dy, 0), rows + min(-dy, 0)), slice(max(-dx, 0), columns + min(-dx, 0))
-    return ahead, here
