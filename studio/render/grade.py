@@ -20,7 +20,6 @@ from ..film.colour import LUMA, cube, encode, linear
 from ..film.frame import Frame
 from ..film.light import HALF_RANGE, Background, Grade, Lut
 from .plate import FULL, SCALE
-from .plate import light as kept
 from .type import inked, inks
 
 _ROWS = 64
@@ -174,14 +173,17 @@ def _bright(codes: np.ndarray, behind: np.ndarray | None, top: int, block: int, 
     # few blocks have any: the others are not looked at pixel by pixel
     dim = threshold - (0 if behind is None else float(behind.max()))
     row, column = np.nonzero(np.square(peaks, dtype=np.float32) * SCALE[0] > dim)
-    chosen = np.moveaxis(kept(codes.reshape(tall, block, wide, block, 4)[row, :, column]), -1, 0)
-    shining = chosen[:3]
+    chosen = codes.reshape(tall, block, wide, block, 4)[row, :, column]
+    shining, (cover,) = np.split(np.moveaxis(chosen, -1, 0).astype(np.float32, order="C"), [3])
+    shining *= shining
+    shining *= SCALE[0]
     if behind is not None:
         at = np.minimum(top + block * row[:, None] + np.arange(block), behind.shape[1] - 1)
-        shining = shining + (1 - chosen[3]) * behind[:, at, None]
+        shining += (1 - SCALE[3] * cover * cover) * behind[:, at, None]
     sums = np.zeros((3, tall, wide), np.float32)
     # above the threshold before it is summed, or a small light would pulse as it crosses the blocks
-    sums[:, row, column] = np.maximum(shining - np.float32(threshold), 0).sum(axis=(2, 3))
+    shining -= np.float32(threshold)
+    sums[:, row, column] = np.maximum(shining, 0, out=shining).sum(axis=(2, 3))
     return sums
 
 
@@ -270,5 +272,5 @@ def _woven(planes, dtype) -> np.ndarray:
     """Planes [rows, W] as a band [rows, W, C]; numbers are cut, not rounded."""
     band = np.empty((*planes[0].shape, len(planes)), dtype)
     for channel, plane in enumerate(planes):
-        band[..., channel] = plane
+        band[..., channel] = plane.astype(dtype)  # first in one piece, then apart: the quicker way
     return band
