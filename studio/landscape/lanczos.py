@@ -44,6 +44,11 @@ class Krylov:
         sizes = np.maximum(np.abs(self.alphas), self.betas).max(1)
         return (self.betas[:, -1] <= 1e-14 * sizes) | (self.steps == self.v.shape[1])
 
+    @property
+    def finite(self) -> np.ndarray:
+        """Whose products were all finite [B]."""
+        return np.isfinite(self.alphas + self.betas).all(1)
+
     def grow(self, images: Tensor) -> None:
         """Takes H v [B, M] and moves on to the next v."""
         w = images.to(self.v, copy=True)

@@ -100,9 +100,9 @@ def test_operators_in_lockstep_find_what_each_finds_alone():
     found = lockstep(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
     for values, end in zip(SPECTRA, found, strict=True):
         alone = extremes(*diagonal(values), seed=0, tol=1e-4)
-        # batched sums may round in another order
-        assert (end.lambda_min, end.lambda_max) == approx((alone.lambda_min, alone.lambda_max), rel=1e-9)
-        assert (end.products, end.converged) == (alone.products, True)
+        # batched sums may round in another order, and so a run be looked at a little earlier or later
+        assert (end.lambda_min, end.lambda_max) == approx((alone.lambda_min, alone.lambda_max), rel=1e-9, abs=1e-9)
+        assert end.converged and end.products == approx(alone.products, rel=0.03)
 
 
 def test_the_finished_are_left_out_of_the_products():
