@@ -330,6 +330,18 @@ def test_a_command_that_cannot_be_done_says_why_before_anything_is_made(say, tin
     assert list(tmp_path.iterdir()) == [tiny]
 
 
+@pytest.mark.parametrize("line", ["film", "deliver", "still --at 1s", "looks --at 1s", "storyboard"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(say, tiny, tmp_path, line):
+    (tmp_path / "full").write_text("a file, not a folder")
+    word, *options = line.split()
+    assert say(word, "tiny.yaml", *options, "--out", "full/deep") == (
+        3,
+        "",
+        "full/deep: cannot be written: Not a directory\n",
+    )
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "full", tiny]  # no shelf: nothing was trained
+
+
 def test_a_mistake_is_plain_and_unwrapped_where_nobody_looks(run, tiny):
     long = "x" * 300
     tiny.write_text(tiny.read_text().replace("title: Tiny", f"title: Tiny\n{long}: 1", 1))
