@@ -26,7 +26,8 @@ def writing(path: str | Path) -> Iterator[None]:
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
-        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or error.errno == errno.EROFS:
+        unfit = PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError
+        if isinstance(error, unfit) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
 

@@ -88,6 +88,13 @@ def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
     assert (tmp_path / "out").read_text() == "I am a file"
 
 
+def test_a_folder_where_a_file_should_be_is_explained(tmp_path):
+    (tmp_path / "film.mp4").mkdir()
+    with pytest.raises(MachineError, match="film.mp4: cannot be written"), atomic(tmp_path / "film.mp4") as beside:
+        beside.write_text("a film")
+    assert [p.name for p in tmp_path.rglob("*")] == ["film.mp4"]
+
+
 def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path / "not" / "there", Path("not/there"), Path("..")):
