@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +26,17 @@ def writing(path: str | Path) -> Iterator[None]:
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
-        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or error.errno == errno.EROFS:
+        unfit = PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError
+        if isinstance(error, unfit) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
+
+
+def writable(folder: Path) -> None:
+    """Raises MachineError if nothing could be written in a folder, or if it cannot be made; makes nothing."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    with writing(folder), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 @contextlib.contextmanager

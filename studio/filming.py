@@ -111,10 +111,10 @@ class Filming:
             plates = self._plates(missing)
             tiles = [(number, plate, tile) for number, plate in plates.items() for tile in plate.missing()]
             self._run(run, "draw tiles", drawing.draw_tile, tiles, [1] * len(tiles))
-        span = attrgetter("span")
+        name, span = "draw" if self.undrawn() else "encode", attrgetter("span")
         together = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
         lengths = [len(group[0].plates) for group in together]
-        self._run(run, "draw", drawing.draw, [(group,) for group in together], lengths)
+        self._run(run, name, drawing.draw, [(group,) for group in together], lengths)
 
     def _run(self, run: Callable, name: str, task: Callable, each: list[tuple], counts: list[int]) -> None:
         """Has the workers do a task for each of several arguments, which count so many frames, or tiles."""

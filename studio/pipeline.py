@@ -26,6 +26,7 @@ from .draft import drafted
 from .drawing import Order, Piece
 from .errors import SceneError
 from .field import Surfaces
+from .files import writable
 from .film.frame import Reel
 from .film.gallery import gallery
 from .film.quality import Quality
@@ -168,6 +169,7 @@ class Studio:
         frames: only from the first to before the second; shot: only the one of that name.
         """
         span, part = self._span(frames, shot)
+        writable(out)  # asked before hours are spent
         return self._deliver(out, self._filming(span), part, beside=bool(part))
 
     def deliver(self, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
@@ -177,6 +179,7 @@ class Studio:
         """
         if any(deliverable.wants.layers for deliverable in deliverables):
             raise SceneError(f"{self.path}: layers are drawn anew, not kept; make them with studio film")
+        writable(out)
         filming = self._with(deliver=tuple(deliverables))._kept()
         if undrawn := filming.undrawn():
             raise SceneError(f"{self.path}: {len(undrawn)} of the film's frames are not drawn yet, {_FIRST}")
@@ -196,6 +199,7 @@ class Studio:
         film = self.scene.film
         form = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
         picture = self._with(film=form, deliver=(still,))
+        writable(out)
         [path] = picture._deliver(out, picture._filming(bleed=bleed), f"-{size}" if size else "", beside=True)
         return path
 
@@ -215,6 +219,7 @@ class Studio:
 
     def _sheet(self, out: Path, name: str, task: Callable, *arguments: Any) -> Path:
         """A picture that a worker puts together of several, as a PNG in the folder `out`."""
+        writable(out)
         renderer, fps = gl_renderer(), self.scene.film.fps
         self.measure()
         with self.progress(f"draw the {name}", 1) as advance, workers.pool(1) as run:

@@ -113,11 +113,17 @@ def test_a_film_that_is_made_is_only_joined_again_without_torch(run, copy):
     (copy.out / "tiny.mp4").unlink()
     said = run("film", "tiny.yaml", python=("-X", "importtime"))
     assert said.status == 0 and said.out == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
-    assert "torch" not in imported(said) and "draw ..." not in said.err
+    assert "torch" not in imported(said) and "draw ..." not in said.err and "encode ..." not in said.err
     assert before == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
 
 
 # --- parts of it, other places ---------------------------------------------------------------------------------------
+
+
+def test_delivering_says_that_it_encodes_and_filming_that_it_draws(say, copy):
+    assert "draw ..." in say("film", "tiny.yaml", "--frames", "0:4", "--shelf", copy.shelf.root.parent / "new").err
+    said = say("deliver", "tiny.yaml", "--preset", "prores-422hq")
+    assert "encode ..." in said.err and "draw" not in said.err
 
 
 def test_some_frames_and_a_shot_are_the_same_pictures_as_in_the_whole_film(say, measured, finished, pictures):
@@ -328,6 +334,18 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(say, tiny, line, words)
 def test_a_command_that_cannot_be_done_says_why_before_anything_is_made(say, tiny, tmp_path, line, words):
     assert say(*line.split()) == (2, "", f"{words}\n")
     assert list(tmp_path.iterdir()) == [tiny]
+
+
+@pytest.mark.parametrize("line", ["film", "deliver", "still --at 1s", "looks --at 1s", "storyboard"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(say, tiny, tmp_path, line):
+    (tmp_path / "full").write_text("a file, not a folder")
+    word, *options = line.split()
+    assert say(word, "tiny.yaml", *options, "--out", "full/deep") == (
+        3,
+        "",
+        "full/deep: cannot be written: Not a directory\n",
+    )
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "full", tiny]  # no shelf: nothing was trained
 
 
 def test_a_mistake_is_plain_and_unwrapped_where_nobody_looks(run, tiny):

@@ -1,12 +1,13 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from studio import files
 from studio.errors import MachineError
-from studio.files import atomic, read_json, write_json, writing
+from studio.files import atomic, read_json, writable, write_json, writing
 
 
 def test_a_file_appears_whole_and_alone(tmp_path):
@@ -85,6 +86,20 @@ def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
     with pytest.raises(MachineError, match="cannot be written"), atomic(tmp_path / "out" / "film.mp4"):
         pass
     assert (tmp_path / "out").read_text() == "I am a file"
+
+
+def test_a_folder_where_a_file_should_be_is_explained(tmp_path):
+    (tmp_path / "film.mp4").mkdir()
+    with pytest.raises(MachineError, match="film.mp4: cannot be written"), atomic(tmp_path / "film.mp4") as beside:
+        beside.write_text("a film")
+    assert [p.name for p in tmp_path.rglob("*")] == ["film.mp4"]
+
+
+def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "not" / "there", Path("not/there"), Path("..")):
+        writable(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_failures_pass_as_they_are(tmp_path):

@@ -23,8 +23,11 @@ def marks(look: Look) -> tuple[str, ...]:
 
     colour-blind: its map goes from dark to light or back by 25 in L* or more, for anyone, also without red, green or
     blue cones; or it has one colour, and lines or light tell the heights. print: on light paper, without glow, and in
-    colours that inks reach, of a chroma up to 75.
+    colours that inks reach, of a chroma up to 75. Nothing is said of one with a look-up table: it may make any colour
+    of any other.
     """
+    if look.grade.lut:
+        return ()
     found = []
     stops = lab(table(look.colour.map))
     if look.engraving or not np.ptp(stops, axis=0).any() or ordered(look.colour.map) >= 25:

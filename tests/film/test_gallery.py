@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 
 from studio.film.fields import Paint
@@ -5,6 +7,7 @@ from studio.film.gallery import gallery, marks
 from studio.film.look import Look, looks
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}
+BITS = tuple(product((0, 1), repeat=3))
 
 
 def test_the_gallery_holds_ours_and_those_of_a_folder_which_may_replace_ours(tmp_path):
@@ -32,6 +35,12 @@ def test_print_asks_for_light_paper_no_glow_and_inks_that_exist():
         {"colour": Paint(map=((0.0, "#00ff00"), (1.0, "#ffffff")))},
     ):
         assert "print" not in marks(plaster.model_copy(update=part))
+
+
+def test_nothing_is_said_of_a_look_whose_colours_go_through_a_table(tmp_path):
+    (tmp_path / "swapped.cube").write_text("LUT_3D_SIZE 2\n" + "".join(f"{g} {r} {b}\n" for b, g, r in BITS))
+    (tmp_path / "swapped.yaml").write_text("{base: plaster, grade: {lut: swapped.cube}}")
+    assert marks(gallery(tmp_path)["swapped"]) == ()
 
 
 @pytest.mark.parametrize("name", sorted(looks()))
