@@ -10,7 +10,6 @@ SCENE ?= scenes/first-light.yaml
 .PHONY: film draft test bench lint install doctor clean
 
 film: $(VENV)/installed
-	$(BIN)/studio doctor
 	$(BIN)/studio film $(SCENE)
 
 draft: $(VENV)/installed

@@ -200,7 +200,8 @@ class Studio:
         form = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
         picture = self._with(film=form, deliver=(still,))
         writable(out)
-        [path] = picture._deliver(out, picture._filming(bleed=bleed), f"-{size}" if size else "", beside=True)
+        part = "".join(f"-{word}" for word in (size, bleed and f"bleed-{bleed}") if word)
+        [path] = picture._deliver(out, picture._filming(bleed=bleed), part, beside=True)
         return path
 
     def looks(self, out: Path, at: Time, folder: Path | None = None) -> Path:

@@ -17,19 +17,21 @@ from pydantic import AfterValidator, Field
 from ..field import Instant
 from ..spec import Record, nearest
 from ..units import Colour, Duration, Size, Time
-from .colour import table
+from .colour import lab, table
 from .easing import in_out_sine
 from .fields import FIELDS, Height, Paint
 from .look import Look
 from .terrain import Ranges
 
-VERSION = 2  # raise it when the same reel is to say otherwise what it shows
+VERSION = 3  # raise it when the same reel is to say otherwise what it shows
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest type; in less, letters run together. But none is made larger than the live line."""
 _BAR = 0.24
 _LETTER = 0.54
 """How wide a letter is in the mean, of the size of type."""
+_TELLING = 25
+"""How far the colours of a map lie apart in CIELAB at least, if a legend is to tell them apart."""
 WORDS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
@@ -181,7 +183,7 @@ def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, p
             Text(row, MARGIN, page.notes + 1.6 * size * n, opacity=seen, **small)
             for n, row in enumerate(_rows(notes, page.room, size))
         ]
-    if kind.legend and np.ptp(table(paint.map), axis=0).any():  # one colour for all tells nothing
+    if kind.legend and np.linalg.norm(np.ptp(lab(table(paint.map)), axis=0)) >= _TELLING:
         first, last = _told(paint, look, ranges)
         right, small["opacity"] = page.aspect - MARGIN, 0.9 if look.halo else 0.7
         found += [

@@ -193,8 +193,10 @@ def test_type_is_in_the_looks_ink_unless_it_has_a_colour_of_its_own():
     assert Type().inked(dark).colour == "#102030" and Type(colour="#ffffff").inked(dark).colour == "#ffffff"
 
 
-def test_a_map_of_one_colour_has_no_legend():
-    assert [o.text for o in said(Paint(map=((0.0, "#806040"), (1.0, "#806040"))), (0.0, 1.0))] == ["the notes"]
+@pytest.mark.parametrize(("end", "told"), [("#806040", False), ("#8a6a48", False), ("#f0e0c0", True)])
+def test_a_map_of_one_colour_or_nearly_has_no_legend(end, told):
+    found = said(Paint(map=((0.0, "#806040"), (1.0, end))), (0.0, 1.0))
+    assert len(found) == (5 if told else 1)
 
 
 def test_yes_and_no_stand_at_the_ends_of_what_is_one_or_the_other():
