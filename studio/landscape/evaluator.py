@@ -10,6 +10,7 @@ summed in one order.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,8 @@ Quick = Network | Settled
 class Evaluator:
     """Values on the plane through theta along delta and eta, flat vectors [P] of the objective, by a path.
 
-    keep_samples: rows carry each sample's loss too. agreement: how far the path is from the plain loop at three points:
-    the largest difference of a sample's loss, relative to the largest loss. Raises MachineError if that is more than
-    rounding, SceneError if the network is not of the kind that the path is for.
+    keep_samples: rows carry each sample's loss too. Raises SceneError if the network is not of the kind that the path
+    is for.
     """
 
     def __init__(self, objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor, path: str = "plain",
@@ -54,9 +54,6 @@ class Evaluator:
         self.objective, self.path, self.chunk = objective, path, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
         self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
-        self.agreement = 0.0
-        if path != "plain":
-            self._check()
 
     @torch.inference_mode()
     def row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
@@ -117,13 +114,19 @@ class Evaluator:
 
     # --- against the plain loop --------------------------------------------------------------------------------------
 
-    def _check(self) -> None:
+    @cached_property
+    def agreement(self) -> float:
+        """How far the path is from the plain loop at three points, compared when it is first asked for.
+
+        The largest difference of a sample's loss, relative to the largest loss. Raises MachineError if that is more
+        than rounding.
+        """
+        return 0.0 if self.path == "plain" else max(self._agreement(*point) for point in POINTS)
+
+    def _agreement(self, alpha: float, beta: float) -> float:
         plain, close = self._plain(self.objective.precision), CLOSE[self.objective.precision]
-        for alpha, beta in POINTS:
-            mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
-            self.agreement = max(self.agreement, _off(mine, theirs))
-            if _off(mine, theirs) <= close:
-                continue
+        mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
+        if _off(mine, theirs) > close:
             # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
             truth = self._plain("float64")._losses(alpha, beta)
             if _off(mine, truth) > max(close, ROUNDING * _off(theirs, truth)):
@@ -131,6 +134,7 @@ class Evaluator:
                     f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
                     f"{float(mine.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
                     f"try another version of it, or write path: plain under loss")
+        return _off(mine, theirs)
 
     def _plain(self, precision: str) -> "Evaluator":
         """The plain loop on the same plane."""

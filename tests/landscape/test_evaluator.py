@@ -124,7 +124,7 @@ def test_a_compiler_that_fails_is_a_fault_of_the_machine(monkeypatch):
         return fail
     monkeypatch.setattr(torch, "compile", compile)
     with pytest.raises(MachineError, match="no working C.. compiler.*leave the path out"):
-        evaluators(NETS["cnn"], "compiled")
+        assert evaluators(NETS["cnn"], "compiled")[0].agreement
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -270,7 +270,7 @@ def test_a_path_that_computes_something_else_is_refused(monkeypatch):
         return plain(objective, theta, delta, 1.001 * eta)
     monkeypatch.setitem(PATHS, "fused", wrong)
     with pytest.raises(MachineError, match="path: plain"):
-        evaluators(NETS["cnn"], "fused")
+        assert evaluators(NETS["cnn"], "fused")[0].agreement
 
 
 @pytest.mark.parametrize("a, b, off", [
@@ -292,7 +292,7 @@ def test_a_network_that_amplifies_rounding_is_judged_by_float64():
         model[-1].weight.mul_(1e5)
         model[-1].bias.fill_(1e7)           # losses are differences of numbers around 1e7: two or three digits are left
     objective = Objective(model, {}, *images())
-    Evaluator(objective, *plane(objective, model), "fused")
+    assert Evaluator(objective, *plane(objective, model), "fused").agreement > 0
 
 
 def test_a_cheaper_precision_states_its_error():
