@@ -356,7 +356,16 @@ def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
         named = objective.split(weights)
         network.calibrate(lambda: network.at(named, objective.calibration))
         return network.at(named, x)
-    many = torch.func.vmap(one, (0, None), randomness="same")
+    batched = torch.func.vmap(one, (0, None), randomness="same")
+
+    def many(weights: Tensor, x: Tensor) -> Tensor:
+        try:
+            return batched(weights, x)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise SceneError(f"loss.path: vmap: torch cannot run this network at many points at once: "
+                             f"{str(error).splitlines()[0]}; leave the path out") from error
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
         base = theta.add(eta, alpha=beta)

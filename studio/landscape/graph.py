@@ -19,11 +19,29 @@ NEW = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2
 
 
 def traced(model: nn.Module) -> fx.Graph | None:
-    """The operations of a network in its present mode, or None if they depend on the data; it is not touched."""
-    try:
-        return fx.Tracer().trace(copy.deepcopy(model))
-    except Exception:                       # tracing runs the user's forward: whatever it raises, there is no graph
+    """The operations of a network in its present mode; it is not touched.
+
+    None if they depend on the data or on random numbers, or are not all there is: a tensor made in passing, a buffer
+    written past the tracer, a hook.
+    """
+    if not bare(model):
         return None
+    own = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        try:
+            graph = fx.Tracer().trace(own)
+        except Exception:                   # tracing runs the user's forward: whatever it raises, there is no graph
+            return None
+        drawn = not torch.equal(before, torch.get_rng_state())
+    return None if drawn or _left(own) != _left(model) else graph
+
+
+def _left(model: nn.Module) -> dict[str, bytes]:
+    """What a pass may leave behind: buffers by name, with their bytes, and the names of tensors that are neither."""
+    buffers = {name: tensor.cpu().flatten().view(torch.uint8).numpy().tobytes()
+               for name, tensor in model.named_buffers(remove_duplicate=False)}
+    return buffers | {name: b"" for name, value in vars(model).items() if isinstance(value, Tensor)}
 
 
 def bare(module: nn.Module) -> bool:

@@ -243,6 +243,11 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
 
 # --- chains ----------------------------------------------------------------------------------------------------------
 
+def test_a_network_that_cannot_be_batched_says_the_way_out():
+    with pytest.raises(SceneError, match="vmap: .* leave the path out"):
+        evaluators(NETS["a path by the data"], "vmap")
+
+
 def test_only_chains_of_linear_layers_share_their_first():
     assert Chain.of(build(Mlp(depth=3, width=4))).widest == 4
     twice = nn.Linear(4, 4)

@@ -92,6 +92,45 @@ def test_a_path_by_the_data_has_no_graph():
     assert traced(model) is None and tightened(model) is model
 
 
+class Counting(nn.Module):
+    """Makes a tensor of its own in passing, as an embedding of positions does."""
+
+    def forward(self, x):
+        return x + torch.arange(3.0)
+
+
+class Remembering(nn.Module):
+    """Counts its passes in a buffer, where a tracer does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes += 1
+        return x * self.passes
+
+
+class Drawing(nn.Module):
+    """Skips a layer by chance, as networks of stochastic depth do."""
+
+    def forward(self, x):
+        return x + 1 if torch.rand(()) < 0.5 else x
+
+
+def hooked() -> nn.Module:
+    model = nn.Sequential(nn.Identity())
+    model.register_forward_hook(lambda module, given, result: 2 * result)
+    return model
+
+
+@pytest.mark.parametrize("make", [Counting, Remembering, Drawing, hooked])
+def test_what_a_graph_would_leave_out_has_none(make):
+    model, before = make(), torch.get_rng_state()
+    assert traced(model) is None and tightened(model) is model
+    assert torch.equal(torch.get_rng_state(), before) and all(not buffer for buffer in model.buffers())
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_lie_last_even_when_there_is_one(channels):
     x = torch.randn(2, channels, 4, 5)
