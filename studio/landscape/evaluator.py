@@ -102,10 +102,12 @@ class Evaluator:
         return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
     def _halve(self, error: BaseException) -> None:
-        if self.objective.mode == "train":
+        if self.objective.whole:
+            train = self.objective.mode == "train"
+            why = "loss.mode: train needs" if train else "a network needs that mixes its samples"
             raise MachineError(
-                f"there is not enough memory for {self.objective.samples} images in one batch, which loss.mode: train "
-                f"needs; take a smaller loss.subset, or fewer workers, or loss.mode: eval") from error
+                f"there is not enough memory for {self.objective.samples} images in one batch, which {why}; take a "
+                f"smaller loss.subset, or fewer workers{', or loss.mode: eval' if train else ''}") from error
         if self.chunk == 1:
             many = "the loss.calibration images" if self.objective.mode == "recalibrated" else "a single image"
             raise MachineError(f"there is not enough memory to pass {many} through the network; "

@@ -27,6 +27,7 @@ from ..errors import SceneError
 from . import wide
 from .fused import Fused
 from .graph import reordered
+from .mended import copied
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
@@ -114,7 +115,8 @@ class Objective:
     buffers: put in place of the model's own tensors, frozen parameters too, by name. mode: "eval"; "train", which takes
     batch statistics over all N samples as one batch and leaves running ones alone; or "recalibrated", which runs the
     network in eval mode with the batch statistics of `calibration` [M, ...] at these very weights (x itself if None).
-    Samples pass in chunks by a fixed rule; in train mode all at once. Dropout draws the same mask at every point.
+    Samples pass in chunks by a fixed rule; all at once in train mode, and where the network mixes them, so that what it
+    makes of one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers to take from the same outputs, by name; accuracy is always among them. precision: of the
     arithmetic; "float32" leaves the model's own. `again(precision=...)` is the same objective in another precision.
     """
@@ -137,7 +139,8 @@ class Objective:
         self.network = Network(private, device, mode)
         self.calibration = self.placed(x if calibration is None else calibration)
         self.inputs, self.targets = self.placed(x), y.to(device)
-        self.chunk = len(y) if mode == "train" else self._even(self._most())
+        self.whole = mode == "train" or mode == "eval" and self._mixes()
+        self.chunk = len(y) if self.whole else self._even(self._most())
 
     def first(self, count: int) -> "Objective":
         """The same objective over the first `count` of the samples alone."""
@@ -158,6 +161,16 @@ class Objective:
     def chunks(self) -> list[tuple[Tensor, Tensor]]:
         """Samples and targets that pass through the network together, in order; the last may be shorter."""
         return list(zip(self.inputs.split(self.chunk), self.targets.split(self.chunk), strict=True))
+
+    def _mixes(self) -> bool:
+        """Whether samples come out otherwise when fewer pass together, by more than rounding ever makes of it."""
+        few = self.inputs[:4]
+        with torch.inference_mode(), self.setting():
+            try:
+                together, apart = self.network(few), torch.cat([self.network(two) for two in few.split(2)])
+            except RuntimeError:
+                return True
+        return not torch.allclose(together, apart, rtol=0, atol=1e-3 * float(together.abs().max()), equal_nan=True)
 
     def _most(self) -> int:
         """How many samples may pass together in eval mode."""
@@ -349,7 +362,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _private(model: nn.Module, buffers: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the given tensors in place of its own."""
-    private = copy.deepcopy(model).to(device)
+    private = copied(model).to(device)
     own = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in buffers.items():

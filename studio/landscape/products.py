@@ -144,6 +144,18 @@ class Derivatives:
         return lambda v: torch.cat([product(piece) for product, piece in
                                     zip((first, *others), v.split(self.together), strict=True)])
 
+    def asymmetry(self, point: Tensor) -> float:
+        """|u' H v - v' H u| of two random vectors, relative to H v and H u, at a point [P]: 0 but for rounding.
+
+        It is not where a second derivative is wrong.
+        """
+        seeded = torch.Generator().manual_seed(0)
+        u, v = torch.randn(2, self.size, generator=seeded, dtype=torch.float64).to(point.device)
+        product = self.products(point[None])
+        images = [product(each[None])[0].double() for each in (v, u)]
+        apart, size = (u @ images[0] - v @ images[1]).abs(), sum(image.norm() for image in images) / 2
+        return float(apart / size) if size else 0.0
+
     # --- pieces ------------------------------------------------------------------------------------------------------
 
     def _gradient(self, points: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import MachineError
 from ..field import Grid
 from ..files import read_json
 from ..spec import Record, digest
@@ -250,6 +251,8 @@ def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
     return {"loss": values, "measured": measured.astype(np.float64)}
 
 
+SYMMETRIC = 1e-2
+"""How far a Hessian may be from a symmetric matrix, by `Derivatives.asymmetry`: more than rounding ever makes of it."""
 CURVATURE = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "kappa_max")
 """What is measured at a point of the Hessian's grid: both ends of its spectrum, and of the plane's own 2 x 2."""
 
@@ -330,8 +333,14 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
         made = _curvature(slice, convexity.ignore)
         theta, derivatives = made.vectors.theta, made.derivatives
         gradient = derivatives.gradients(theta[None])
+        if (asymmetry := derivatives.asymmetry(theta)) > SYMMETRIC:
+            raise MachineError(
+                f"u' H v and v' H u differ by {100 * asymmetry:.0f} %, so that a second derivative of the installed "
+                "torch is wrong for this network; replace the layer that is not differentiable twice, or leave out "
+                "convexity")
         losses = made.objective.losses(made.objective.passed(theta), made.objective.targets)
         return known | {"parameters": derivatives.size, "samples": made.objective.samples,
+                        "asymmetry": asymmetry,
                         "gradient_norm": float(gradient.double().norm()), "centre_loss": float(losses.mean())}
 
 

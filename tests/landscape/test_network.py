@@ -353,3 +353,32 @@ def test_records_of_losses_load_no_torch():
     import subprocess
     code = "import sys, studio.landscape.objective; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class Noisy(nn.Module):
+    """Draws a mask in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        return self.layer(F.dropout(x.flatten(1), 0.5, training=True))
+
+
+def of_its_batch() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.BatchNorm1d(5, track_running_stats=False),
+                         nn.Linear(5, CLASSES))
+
+
+@pytest.mark.parametrize(("make", "whole"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
+def test_a_network_that_mixes_its_samples_is_given_all_of_them(make, whole, samples, monkeypatch):
+    monkeypatch.setattr(network, "TOGETHER", {"cpu": 3})
+    assert Objective(make().double(), {}, *samples).chunk == (N if whole else 3)
+
+
+def test_the_old_weight_norm_is_refused_with_the_way_out(samples):
+    with pytest.warns(FutureWarning):
+        model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(8, CLASSES))).double()
+    with pytest.raises(SceneError, match="parametrizations.weight_norm"):
+        Objective(model, {}, *samples)

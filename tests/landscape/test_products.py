@@ -165,6 +165,49 @@ def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, s
                                rtol=1e-9, atol=1e-11)
 
 
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 5)), nn.Tanh(),
+                         nn.Linear(5, CLASSES))
+
+
+def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
+    model = net(normed)
+    derivatives, (point, step) = Derivatives(Objective(model, {}, *samples)), near(model, 2)
+    step = 1e-5 * (step - point)
+    apart = derivatives.gradients(torch.stack([point + step, point - step]))
+    torch.testing.assert_close(derivatives.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2,
+                               rtol=1e-5, atol=1e-12)
+    assert derivatives.asymmetry(point) < 1e-12
+
+
+class HalfMeant(torch.autograd.Function):
+    """a b, whose backward forgets that it depends on b."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        return g * b.detach(), (g * a).sum(0)
+
+
+class Forgetful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.ones(CLASSES))
+
+    def forward(self, x):
+        return HalfMeant.apply(self.layer(x.flatten(1)), self.scale)
+
+
+def test_a_second_derivative_that_is_wrong_is_seen_to_be_not_symmetric(samples):
+    model = net(Forgetful)
+    assert Derivatives(Objective(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
+
+
 @pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
 def test_many_points_have_the_products_they_have_alone(make, samples):
     model = net(make)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studio.errors import SceneError
+from studio.errors import MachineError, SceneError
 from studio.field import Grid
 from studio.landscape import slices
 from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
@@ -234,6 +234,14 @@ def test_facts_are_those_of_the_picture(conv):
     assert 0 < facts("loss", conv.model_copy(update={"directions": Pca()}), None)["explained_variance_delta"] <= 1
     curved = facts("convexity", conv, Convexity(points=5))
     assert curved["gradient_norm"] > 0 and curved["centre_loss"] == pytest.approx(by_hand(conv, 0, 0), rel=1e-4)
+
+
+def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
+    from studio.landscape.products import Derivatives
+    assert facts("convexity", conv, Convexity(points=5))["asymmetry"] < 1e-4
+    monkeypatch.setattr(Derivatives, "asymmetry", lambda derivatives, point: 0.16)
+    with pytest.raises(MachineError, match="differ by 16 %.*leave out convexity"):
+        facts("convexity", conv, Convexity(points=5))
 
 
 def test_naming_slices_needs_no_torch():
