@@ -65,9 +65,9 @@ class Krylov:
         torch.mul(w, torch.where(beta > 0, beta.reciprocal(), 0)[:, None], out=self.v)
 
     def only(self, these: Sequence[int]) -> None:
-        """Goes on with these of the operators alone: their numbers, ascending."""
-        for block in self._blocks:
-            for place, which in enumerate(these):
+        """Goes on with these of the operators alone: n numbers, of which those below n stay in their places."""
+        for place, which in enumerate(these):
+            for block in self._blocks if which != place else ():
                 block[place] = block[which]                  # in place: the bases are most of the memory
         self.v, *self._blocks = (tensor[:len(these)] for tensor in (self.v, *self._blocks))
         self.alphas, self.betas = self.alphas[these], self.betas[these]
