@@ -55,7 +55,9 @@ class Filming:
         if self._missing():
             owned = self.order.measured.shelf.owning(f"film-{digest(self.used)}", self.progress)
             with owned, workers.pool(self.count) as run:
-                self._draw(run)
+                if whole:
+                    self._draw_ends(run, out, stem)
+                self._draw(run, self._missing())  # asked again: another studio may have been at work
         made = {}
         for index, deliverable in enumerate(self.order.scene.deliver):
             if pieces := self.pieces[index]:
@@ -105,8 +107,18 @@ class Filming:
         keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
         return {number: self.order.kept(keys[number]) for number in sorted(keys)}
 
-    def _draw(self, run: Callable) -> None:
-        missing = self._missing()  # asked again: another studio may have been at work
+    def _draw_ends(self, run: Callable, out: Path, stem: str) -> None:
+        """Of movies that must loop draws both ends first: one that does not is told before the rest is drawn."""
+        both = zip(self.order.scene.deliver, self.pieces, strict=True)
+        loops = [(movie, own[0], own[-1]) for movie, own in both if isinstance(movie, Movie) and movie.loop and own]
+        keys = {piece.key for _, *ends in loops for piece in ends}
+        self._draw(run, [piece for piece in self._missing() if piece.key in keys])
+        for movie, *ends in loops:
+            movie.closed([piece.path for piece in ends], out / movie.file(stem))
+
+    def _draw(self, run: Callable, missing: list[drawing.Piece]) -> None:
+        if not missing:
+            return
         if self.order.tiled:
             plates = self._plates(missing)
             tiles = [(number, plate, tile) for number, plate in plates.items() for tile in plate.missing()]

@@ -9,6 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from studio import drawing
 from studio.deliver.probe import probe
 from studio.drawing import draw
 from studio.errors import SceneError
@@ -449,6 +450,15 @@ def test_several_deliverables_come_from_one_drawing_and_each_is_what_it_says(cop
     media = probe(made[1])
     assert (media.codec, media.pixel_format, media.frames) == ("prores", "yuv422p10le", 24)
     assert len(list(made[2].glob("*.tif"))) == 24
+
+
+def test_a_film_that_does_not_loop_is_told_when_its_ends_are_drawn(copy, monkeypatch):
+    monkeypatch.setattr(drawing, "PIECE", 0.25)
+    studio = edited(copy, ("preset: h264-web}", "preset: h264-web, loop: true}"))
+    with pytest.raises(SceneError, match="does not loop"):
+        studio.film(copy.out)
+    there = [piece.path.exists() for piece in studio._filming().pieces[0]]
+    assert there == [True, *[False] * (len(there) - 2), True] and len(there) > 2
 
 
 def test_a_part_of_a_film_that_loops_need_not_loop(copy):

@@ -150,8 +150,7 @@ class Movie(Record):
         SceneError if it should loop and does not.
         """
         comment = json.dumps(provenance, sort_keys=True, default=str)
-        if self.loop and (gap := unclosed(*ends(pieces))):
-            raise SceneError(f"{path}: does not loop, so not kept: {gap}")
+        self.closed(pieces, path)
         with atomic(path) as beside:
             if self.preset in animation.ENCODERS:
                 found, wrong = animation.write(self.preset, pieces, beside, frames, size, fps, comment)
@@ -160,6 +159,11 @@ class Movie(Record):
             if wrong:
                 raise MachineError(f"{path}: not whole, so not kept: {wrong}")
         return found
+
+    def closed(self, pieces: Sequence[Path], path: Path) -> None:
+        """Raises SceneError if it should loop and does not; of the pieces those at both ends are enough."""
+        if self.loop and (gap := unclosed(*ends(pieces))):
+            raise SceneError(f"{path}: does not loop, so not kept: {gap}")
 
     def _copied(
         self, pieces: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
