@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from ..errors import MachineError, SceneError
 from .chain import Chain
+from .criteria import BUILT_IN
 from .fused import Fused
 from .graph import channels_last, tightened
-from .network import BUILT_IN, Network, Objective, is_out_of_memory, moded, written
+from .network import Network, Objective, is_out_of_memory, moded, written
 from .settled import Settled
 from .wide import widen
 

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from ..errors import SceneError
 from . import wide
+from .criteria import Criterion, accuracy, cross_entropy, per_sample
 from .fused import Fused
 from .graph import reordered
 from .mended import copied
@@ -34,8 +34,6 @@ PIXELS = {"cpu": 2**17, "cuda": 2**22}
 TOGETHER = {"cpu": 256, "cuda": 65536}
 """Samples that pass through another network together."""
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""
 NONE: Mapping[str, Criterion] = MappingProxyType({})
 
 
@@ -233,12 +231,12 @@ class Objective:
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
         """The criterion for each sample, float64 [N]. Raises SceneError if the user's gives another shape."""
-        return _each("criterion", self.criterion, outputs, y)
+        return per_sample("criterion", self.criterion, outputs, y)
 
     def numbers(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, `accuracy`, the other fields. Raises as `losses` does."""
         return {"loss": self.losses(outputs, y),
-                **{name: _each("fields", function, outputs, y) for name, function in self.fields.items()}}
+                **{name: per_sample("fields", function, outputs, y) for name, function in self.fields.items()}}
 
     @cached_property
     def draws(self) -> bool:
@@ -279,44 +277,6 @@ class Objective:
             if self.precision == "tf32":
                 stack.enter_context(_tf32())
             yield
-
-
-# --- per-sample numbers ----------------------------------------------------------------------------------------------
-
-def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """-log of the probability of the right class [N]; with more dimensions [N, C, ...], their mean for each sample."""
-    # float64: a loss beyond float32's exp stays finite, and the sum rounds no more than the network did
-    each = F.cross_entropy(outputs.double(), y.double() if y.is_floating_point() else y, reduction="none")
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
-
-
-def entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """The entropy, in nats, of the probabilities that the network gives to the classes [N]."""
-    p = F.softmax(outputs.double(), 1)
-    each = -torch.xlogy(p, p).sum(1)
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
-
-
-def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
-    """100 for each sample whose class is the right one, else 0 [N]; NaN where the targets are no classes."""
-    if y.is_floating_point() or outputs.dim() < 2 or outputs.shape[:1] + outputs.shape[2:] != y.shape:
-        return outputs.new_full((len(y),), torch.nan, dtype=torch.float64)
-    each = 100 * (outputs.argmax(1) == y).double()
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
-
-
-BUILT_IN: Mapping[str, Criterion] = MappingProxyType(
-    {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy})
-"""What has a name in a scene. In each of them a sample's number depends on that sample alone."""
-
-
-def _each(key: str, function: Criterion, outputs: Tensor, y: Tensor) -> Tensor:
-    found = function(outputs, y)
-    if not isinstance(found, Tensor) or found.shape != (len(y),):
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise SceneError(f"loss.{key}: {getattr(function, '__name__', function)} returned {shape} for {len(y)} "
-                         f"samples; it must return a tensor of one number for each, [{len(y)}]")
-    return found.double()
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -130,7 +130,8 @@ class Loss(Record):
 
         buffers: of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
         """
-        from .network import BUILT_IN, Objective
+        from .criteria import BUILT_IN
+        from .network import Objective
         take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
         return Objective(model, buffers, x, y, self.mode, device, precision=self.precision, calibration=calibration,
                          criterion=take(self.criterion), fields={_name(f): take(f) for f in self.fields})

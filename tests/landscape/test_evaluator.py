@@ -9,9 +9,10 @@ from torch import nn
 from studio.errors import MachineError, SceneError
 from studio.landscape import evaluator as room
 from studio.landscape.chain import Chain
+from studio.landscape.criteria import cross_entropy, entropy
 from studio.landscape.directions import Random, Trail
 from studio.landscape.evaluator import PATHS, Evaluator
-from studio.landscape.network import Objective, cross_entropy, entropy
+from studio.landscape.network import Objective
 from studio.landscape.objective import PATHS as NAMES
 from studio.training.models import Mlp, Resnet, Vgg
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from studio.errors import SceneError
 from studio.landscape import network
-from studio.landscape.network import Objective, accuracy, cross_entropy, entropy
+from studio.landscape.criteria import accuracy, cross_entropy, entropy
+from studio.landscape.network import Objective
 
 N, CLASSES = 7, 3
 DOUBLE = dict(dtype=torch.float64)
