@@ -15,7 +15,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from ..errors import SceneError
 
 
-def copied(module: nn.Module) -> nn.Module:
+def mended(module: nn.Module) -> nn.Module:
     """A deep copy that computes the same, to rounding, and is differentiable twice.
 
     Raises SceneError for the old weight norm, of which torch makes no copies.

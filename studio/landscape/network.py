@@ -27,7 +27,7 @@ from . import wide
 from .criteria import Criterion, accuracy, cross_entropy, per_sample
 from .fused import Fused
 from .graph import reordered
-from .mended import copied
+from .mended import mended
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
@@ -163,7 +163,8 @@ class Objective:
     def _mixes(self) -> bool:
         """Whether samples come out otherwise when fewer pass together, by more than rounding ever makes of it."""
         few = self.inputs[:4]
-        with torch.inference_mode(), self.setting():
+        # in the model's own precision: another one may round more than that
+        with torch.inference_mode(), fixed_masks(self.device):
             try:
                 together, apart = self.network(few), torch.cat([self.network(two) for two in few.split(2)])
             except RuntimeError:
@@ -322,7 +323,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _private(model: nn.Module, buffers: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the given tensors in place of its own."""
-    private = copied(model).to(device)
+    private = mended(model).to(device)
     own = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in buffers.items():
