@@ -76,7 +76,7 @@ class Filming:
 
     def undrawn(self) -> list[int]:
         """The frames that would have to be drawn: their plates are missing, and so is a piece that shows them."""
-        return [number for number, plate in self._plates(self._missing()).items() if not plate.whole]
+        return self._undrawn(self._missing())
 
     def verify(self) -> list[int]:
         """Draws a sample of frames again in a fresh process, and returns their numbers if they are the kept ones.
@@ -102,6 +102,9 @@ class Filming:
     def _missing(self) -> list[drawing.Piece]:
         return list({p.key: p for found in self.pieces for p in found if not p.path.exists()}.values())
 
+    def _undrawn(self, pieces: Iterable[drawing.Piece]) -> list[int]:
+        return [number for number, plate in self._plates(pieces).items() if not plate.whole]
+
     def _plates(self, pieces: Iterable[drawing.Piece]) -> dict[int, Plate]:
         """The plates of all frames that some pieces show, by the frames' numbers."""
         keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
@@ -123,7 +126,7 @@ class Filming:
             plates = self._plates(missing)
             tiles = [(number, plate, tile) for number, plate in plates.items() for tile in plate.missing()]
             self._run(run, "draw tiles", drawing.draw_tile, tiles, [1] * len(tiles))
-        name, span = "draw" if self.undrawn() else "encode", attrgetter("span")
+        name, span = "draw" if self._undrawn(missing) else "encode", attrgetter("span")
         together = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
         lengths = [len(group[0].plates) for group in together]
         self._run(run, name, drawing.draw, [(group,) for group in together], lengths)

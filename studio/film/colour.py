@@ -163,6 +163,12 @@ def diverging(colormap: str | Stops) -> bool:
     return min(abs(middle - first), abs(middle - last)) >= 20 and (middle > first) == (middle > last)
 
 
+@lru_cache(maxsize=8)
+def spread(colormap: str | Stops) -> float:
+    """How far apart the colours of a map lie in CIELAB: the diagonal of the box that holds them; 0 of one colour."""
+    return float(np.linalg.norm(np.ptp(lab(table(colormap)), axis=0)))
+
+
 def ordered(colormap: str | Stops) -> float:
     """How much lighter, in L*, one end of a map is than the other, in the worst of all four kinds of eyes.
 

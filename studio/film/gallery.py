@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..spec import read
-from .colour import lab, linear, ordered, table
+from .colour import lab, linear, ordered, spread, table
 from .look import Look, looks
 
 
@@ -30,7 +30,7 @@ def marks(look: Look) -> tuple[str, ...]:
         return ()
     found = []
     stops = lab(table(look.colour.map))
-    if look.engraving or not np.ptp(stops, axis=0).any() or ordered(look.colour.map) >= 25:
+    if look.engraving or not spread(look.colour.map) or ordered(look.colour.map) >= 25:
         found.append("colour-blind")
     paper = min(lab(linear(colour))[0] for colour in (look.background.bottom, look.background.top))
     if paper >= 85 and look.grade.bloom == 0 and np.hypot(stops[:, 1], stops[:, 2]).max() <= 75:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from ..field import Instant
 from ..spec import Record, nearest
 from ..units import Colour, Duration, Size, Time
-from .colour import lab, table
+from .colour import spread, table
 from .easing import in_out_sine
 from .fields import FIELDS, Height, Paint
 from .look import Look
@@ -183,7 +183,7 @@ def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, p
             Text(row, MARGIN, page.notes + 1.6 * size * n, opacity=seen, **small)
             for n, row in enumerate(_rows(notes, page.room, size))
         ]
-    if kind.legend and np.linalg.norm(np.ptp(lab(table(paint.map)), axis=0)) >= _TELLING:
+    if kind.legend and spread(paint.map) >= _TELLING:
         first, last = _told(paint, look, ranges)
         right, small["opacity"] = page.aspect - MARGIN, 0.9 if look.halo else 0.7
         found += [

@@ -129,7 +129,8 @@ class Evaluator:
     def _agreement(self, alpha: float, beta: float) -> float:
         plain, close = self._plain(self.objective.precision), CLOSE[self.objective.precision]
         mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
-        if _off(mine, theirs) > close:
+        off = _off(mine, theirs)
+        if off > close:
             # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
             truth = self._plain("float64")._losses(alpha, beta)
             if _off(mine, truth) > max(close, ROUNDING * _off(theirs, truth)):
@@ -137,7 +138,7 @@ class Evaluator:
                     f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
                     f"{float(mine.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
                     f"try another version of it, or write path: plain under loss")
-        return _off(mine, theirs)
+        return off
 
     def _plain(self, precision: str) -> "Evaluator":
         """The plain loop on the same plane."""

@@ -168,8 +168,7 @@ def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
     return starts, kinds
 
 
-def _ended(krylov: "Krylov", place: int, tol: float, start: Start,
-           vectors: bool) -> tuple[Extremes | None, int]:
+def _ended(krylov: "Krylov", place: int, tol: float, start: Start, vectors: bool) -> tuple[Extremes | None, int]:
     """The result of one run if it is over, else None, and after how many more products to ask again."""
     steps, whole = krylov.steps, bool(krylov.whole[place])
     if not krylov.finite[place]:
