@@ -264,6 +264,11 @@ def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: bool = F
     store = Shelf.beside(scene or Path("scene.yaml"), shelf)
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
+    if not store.marked:
+        raise SceneError(
+            f"{store.root}: has no shelf.json, so studio did not make it, and nothing is removed here; if it is an old "
+            "shelf, any command that works on a scene with it (such as train) marks it"
+        )
     unused = sorted({*store.unused(), *(store.plates() if plates else ())})
     print(
         f"{store.root}: {bytes_(store.size())}, "

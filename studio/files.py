@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -60,6 +61,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         elif beside.exists():
             beside.unlink()
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one that `atomic` gives to what is not whole yet."""
+    return re.fullmatch(r"\..*-[0-9a-f]{8}(\.\w+)?", path.name) is not None
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@
     pieces/<digest>.<suffix>    encoded pieces of film
     scenes/<name>.json          what a scene last used, so that `clean` and `status` know
     locks/                      one owner at a time for each digest that is being written
+    shelf.json                  the mark that makes the folder a shelf; without it nothing is ever removed
 
 A file that exists is whole. A row of a slice counts once `done` says so, and `done` is written after the values.
 """
@@ -14,6 +15,7 @@ A file that exists is whole. A row of a slice counts once `done` says so, and `d
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,13 +28,16 @@ import xarray as xr
 import zarr
 from zarr.errors import ContainsArrayError
 
-from .errors import MachineError
-from .files import atomic, read_json, write_json, writing
+from .errors import MachineError, SceneError
+from .files import atomic, is_temporary, read_json, write_json, writing
 from .progress import Progress
 from .spec import digest
 from .units import Size
 
 ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
+MARK = "shelf.json"
+_OURS = re.compile(r"[0-9a-f]{32,64}(\.[a-z0-9.]+)?")
+"""The names of what is kept: a digest, with or without a suffix."""
 TILE = 2048
 """Pixels along a side of what is drawn, and kept, at once."""
 
@@ -47,6 +52,24 @@ class Shelf:
     def beside(cls, scene: Path, chosen: Path | None = None) -> Shelf:
         """The chosen one, else the one STUDIO_SHELF names, else `.studio` beside the scene."""
         return cls(Path(chosen or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio").resolve())
+
+    @property
+    def marked(self) -> bool:
+        """Whether studio made this folder, or adopted it while it held nothing but our own rooms."""
+        return (self.root / MARK).is_file()
+
+    def mark(self) -> None:
+        """Makes the folder a shelf. Raises SceneError if it already holds anything that is not ours."""
+        if self.marked:
+            return
+        known = {*ROOMS, "scenes", "locks"}
+        others = sorted(path.name for path in self.root.glob("*") if path.name not in known)
+        if others:
+            raise SceneError(
+                f"{self.root}: is no shelf of studio's: it holds {', '.join(others[:3])}"
+                f"{' ...' if len(others) > 3 else ''}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
+            )
+        write_json(self.root / MARK, {"made_by": "studio", "version": 1})
 
     def run(self, key: str) -> Path:
         return self.root / "runs" / key
@@ -65,6 +88,7 @@ class Shelf:
         """Sole ownership of a key among all processes; tells if it has to wait for another. Death releases it."""
         from filelock import FileLock, Timeout
 
+        self.mark()
         lock = self.root / "locks" / f"{key}.lock"
         with writing(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +130,28 @@ class Shelf:
             if isinstance(keys, list)
         ]
         used = {key for keys in lists for key in keys}
-        things = [path for room in ROOMS for path in (self.root / room).glob("[!.]*")]
+        things = [path for room in ROOMS for path in self._kept(room)]
         unused = [path for path in things if path.name.partition(".")[0] not in used]
-        left = () if self.busy() else _half_written(self.root)
+        left = () if self.busy() else [path for room in self._rooms((*ROOMS, "scenes")) for path in _half_written(room)]
         return unused + [path for path in left if set(unused).isdisjoint(path.parents)]
 
     def plates(self) -> list[Path]:
         """All drawn frames."""
-        return sorted((self.root / "plates").glob("[!.]*"))
+        return sorted(self._kept("plates"))
+
+    def _rooms(self, names: Iterable[str]) -> Iterator[Path]:
+        """The rooms that are folders of the shelf itself, not links out of it; none without the mark."""
+        rooms = (self.root / name for name in names) if self.marked else ()
+        return (room for room in rooms if room.is_dir() and not room.is_symlink())
+
+    def _kept(self, room: str) -> Iterator[Path]:
+        """What is kept in a room under a name that studio gives."""
+        return (
+            path
+            for folder in self._rooms([room])
+            for path in folder.iterdir()
+            if _OURS.fullmatch(path.name) and not path.is_symlink()
+        )
 
     def busy(self) -> bool:
         """Whether some process is at work here; then what is half written is its own."""
@@ -134,10 +172,13 @@ class Shelf:
             file.stat().st_size
             for root in roots
             for file in (root.rglob("*") if root.is_dir() else [root])
-            if file.is_file()
+            if file.is_file() and not file.is_symlink()
         )
 
     def remove(self, paths: Iterable[Path]) -> None:
+        """Removes what `unused` or `plates` named. Raises SceneError if the folder has no mark."""
+        if not self.marked:
+            raise SceneError(f"{self.root}: has no {MARK}, so it is no shelf of studio's; nothing is removed here")
         for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -162,6 +203,7 @@ class Note:
 
     def add(self, **used: Any) -> None:
         """Notes what was used, over what was noted before."""
+        Shelf(self.root).mark()
         write_json(self.path, {**self.read(), "scene": self.spelt(self.scene), **used})
 
     def spelt(self, path: Path) -> str:
@@ -170,9 +212,11 @@ class Note:
 
 
 def _half_written(folder: Path) -> Iterator[Path]:
-    """Temporaries of ours (see studio.files) and of zarr's."""
+    """Temporaries of ours (see studio.files) and of zarr's, in a room of the shelf; links are not followed."""
     for path in folder.iterdir():
-        if path.name.startswith(".") or path.suffix == ".partial":
+        if path.is_symlink():
+            continue
+        if is_temporary(path) or path.suffix == ".partial":
             yield path
         elif path.is_dir():
             yield from _half_written(path)

@@ -387,6 +387,7 @@ def test_a_shelf_of_an_older_version_is_left_alone_and_not_used(say, measured, m
 
 def test_a_note_that_an_older_studio_wrote_is_understood(measured):
     (measured.shelf.root / "scenes").mkdir()
+    measured.shelf.mark()
     (measured.shelf.root / "scenes" / "tiny.json").write_text('{"scene": "../tiny.yaml", "keys": ["a"]}')
     studio = pipeline.Studio.open(measured.scene)
     assert dict(row[:2] for row in studio.status(studio.out)) == {

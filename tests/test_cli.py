@@ -237,6 +237,21 @@ def test_clean_says_how_large_the_shelf_is_and_needs_one(say, copy, tmp_path):
     )
 
 
+def test_clean_removes_nothing_from_a_folder_that_is_no_shelf(say, tiny, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    for path in (".git/config", ".venv/pyvenv.cfg", "runs/1/weights.pt", "slices/data.csv"):
+        (project / path).parent.mkdir(parents=True)
+        (project / path).write_text("mine")
+    before = sorted(project.rglob("*"))
+    said = say("clean", "--shelf", "project")
+    assert said.status == 2 and said.err.startswith(f"{project}: has no shelf.json, so studio did not make it")
+    monkeypatch.setenv("STUDIO_SHELF", str(project))
+    assert say("clean", "--plates").status == 2
+    said = say("train", "tiny.yaml")                              # nor is it made one by the next command
+    assert said.status == 2 and "is no shelf of studio's: it holds .git, .venv" in said.err
+    assert sorted(project.rglob("*")) == before
+
+
 def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, tmp_path):
     said = say("still", "tiny.yaml", "--at", "1s", "--format", "tiff16", "--profile", "display-p3", "--dpi", "300")
     assert (said.status, said.out) == (0, "out/tiny/tiny-at-1s-display-p3.tif\n")

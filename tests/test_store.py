@@ -6,11 +6,12 @@ import pytest
 import xarray as xr
 
 import studio.store
-from studio.errors import MachineError
+from studio.errors import MachineError, SceneError
 from studio.field import Grid
 from studio.files import write_json
 from studio.progress import silent
-from studio.store import Shelf, Slice
+from studio.spec import digest
+from studio.store import MARK, Shelf, Slice
 from studio.units import Size
 
 GRID = Grid(range=(-2, 2), points=5)
@@ -122,24 +123,62 @@ def test_notes_are_laid_over_what_was_noted_before(shelf):
     assert note.read() == {"scene": "../film.yaml", "keys": ["b"], "others": ["c"]}
 
 
-def test_only_what_no_existing_scene_used_is_unused(shelf, tmp_path):
+R1, R2, S1, S2, P1 = (digest(name) for name in ("r1", "r2", "s1", "s2", "p1"))
+
+
+@pytest.fixture
+def scene(shelf, tmp_path):
+    """A scene beside a shelf of which it uses a run, a slice and a piece; another run and slice lie there too."""
     scene = tmp_path / "film.yaml"
     scene.write_text("")
-    for path in (shelf.run("r1"), shelf.run("r2")):
+    for path in (shelf.run(R1), shelf.run(R2)):
         write_json(path / "run.json", {})
-    for key in ("s1", "s2"):
+    for key in (S1, S2):
         shelf.slice(key).create(AXES, {"loss": ("beta", "alpha")}, {})
-    write_json(shelf.piece("p1", ".mkv"), {})
+    write_json(shelf.piece(P1, ".mkv"), {})
+    shelf.note(scene, "film").add(keys=[R1, S1, P1])
+    return scene
+
+
+def test_only_what_no_existing_scene_used_is_unused(shelf, scene):
     leftover = shelf.root / "pieces" / ".p2-12ab34cd.mkv"
     leftover.write_text("half")
-    shelf.note(scene, "film").add(keys=["r1", "s1", "p1"])
-    assert set(shelf.unused()) == {shelf.run("r2"), shelf.slice("s2").path, leftover}
+    assert set(shelf.unused()) == {shelf.run(R2), shelf.slice(S2).path, leftover}
     size = shelf.size()
     assert size > shelf.size(shelf.unused()) > 0
     shelf.remove(shelf.unused())
-    assert shelf.unused() == [] and shelf.slice("s1").path.is_dir() and shelf.size() < size
+    assert shelf.unused() == [] and shelf.slice(S1).path.is_dir() and shelf.size() < size
     scene.unlink()
-    assert set(shelf.unused()) == {shelf.run("r1"), shelf.slice("s1").path, shelf.piece("p1", ".mkv")}
+    assert set(shelf.unused()) == {shelf.run(R1), shelf.slice(S1).path, shelf.piece(P1, ".mkv")}
+
+
+def test_in_a_folder_without_the_mark_nothing_is_unused_and_nothing_can_be_removed(shelf, scene):
+    (shelf.root / MARK).unlink()
+    assert shelf.unused() == shelf.plates() == []
+    with pytest.raises(SceneError, match="no shelf of studio's; nothing is removed"):
+        shelf.remove([shelf.run(R2)])
+    assert shelf.run(R2).is_dir()
+
+
+def test_only_our_own_names_are_unused_and_links_are_never_followed(shelf, scene, tmp_path):
+    (elsewhere := tmp_path / "elsewhere" / R2).mkdir(parents=True)
+    shelf.remove(shelf.unused())
+    (shelf.root / "runs" / R2).symlink_to(elsewhere)             # a link in a room
+    (shelf.root / "plates").symlink_to(elsewhere.parent)         # a room that is a link
+    for path in ("runs/experiment-3", ".git", ".venv", "results", "slices/.cache", f"runs/{R1}/.notes"):
+        (shelf.root / path).mkdir()
+    assert shelf.unused() == shelf.plates() == [] and elsewhere.is_dir()
+
+
+def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):
+    (shelf.root / "runs").mkdir(parents=True)
+    shelf.mark()                                                 # a shelf from before there were marks
+    assert shelf.marked
+    (shelf.root / MARK).unlink()
+    (shelf.root / ".git").mkdir()
+    with pytest.raises(SceneError, match=r"is no shelf of studio's: it holds \.git"), shelf.owning("key", silent):
+        pass
+    assert not shelf.marked and not (shelf.root / "locks").exists()
 
 
 OWNER = """
