@@ -110,16 +110,17 @@ class Network:
 class Objective:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
 
-    buffers: put in place of the model's own tensors, frozen parameters too, by name. mode: "eval"; "train", which takes
-    batch statistics over all N samples as one batch and leaves running ones alone; or "recalibrated", which runs the
-    network in eval mode with the batch statistics of `calibration` [M, ...] at these very weights (x itself if None).
+    state: weights and buffers by name, put in place of the model's own; whether the network mixes its samples is probed
+    at these. mode: "eval"; "train", which takes batch statistics over all N samples as one batch and leaves running
+    ones alone; or "recalibrated", which runs the network in eval mode with the batch statistics of `calibration`
+    [M, ...] at these very weights (x itself if None).
     Samples pass in chunks by a fixed rule; all at once in train mode, and where the network mixes them, so that what it
     makes of one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers to take from the same outputs, by name; accuracy is always among them. precision: of the
     arithmetic; "float32" leaves the model's own. `again(precision=...)` is the same objective in another precision.
     """
 
-    def __init__(self, model: nn.Module, buffers: Mapping[str, Tensor], x: Tensor, y: Tensor,
+    def __init__(self, model: nn.Module, state: Mapping[str, Tensor], x: Tensor, y: Tensor,
                  mode: Literal["eval", "train", "recalibrated"] = "eval", device: str = "cpu", *,
                  criterion: Criterion | None = None, fields: Mapping[str, Criterion] = NONE,
                  precision: str = "float32", calibration: Tensor | None = None):
@@ -127,11 +128,11 @@ class Objective:
         # a CPU has no tf32: float32 is what it computes then, and what is said
         self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
-        self._over = partial(Objective, model, buffers, mode=mode, device=device, criterion=criterion, fields=fields,
+        self._over = partial(Objective, model, state, mode=mode, device=device, criterion=criterion, fields=fields,
                              calibration=calibration)
         self.again = partial(self._over, x, y)
         self._asked = x, y, precision
-        private = _private(model, buffers, device, precision)
+        private = _private(model, state, device, precision)
         # before its batch norms are told to note their statistics, which no copy would do for itself
         self._pattern = copy.deepcopy(private).train(mode == "train")
         self.network = Network(private, device, mode)
@@ -169,7 +170,8 @@ class Objective:
                 together, apart = self.network(few), torch.cat([self.network(two) for two in few.split(2)])
             except RuntimeError:
                 return True
-        return not torch.allclose(together, apart, rtol=0, atol=1e-3 * float(together.abs().max()), equal_nan=True)
+        largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
+        return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
     def _most(self) -> int:
         """How many samples may pass together in eval mode."""
@@ -321,12 +323,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 # --- the private network ---------------------------------------------------------------------------------------------
 
-def _private(model: nn.Module, buffers: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
+def _private(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the given tensors in place of its own."""
     private = mended(model).to(device)
     own = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
-        for name, tensor in buffers.items():
+        for name, tensor in state.items():
             own[name].copy_(tensor)
     return private.double() if precision == "float64" else private
 

@@ -124,16 +124,16 @@ class Loss(Record):
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
         return np.random.default_rng(self.seed).permutation(total)[:count]
 
-    def objective(self, model: "nn.Module", buffers: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor",
+    def objective(self, model: "nn.Module", state: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor",
                   device: str = "cpu", calibration: "Tensor | None" = None) -> "Objective":
         """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
 
-        buffers: of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
+        state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
         """
         from .criteria import BUILT_IN
         from .network import Objective
         take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
-        return Objective(model, buffers, x, y, self.mode, device, precision=self.precision, calibration=calibration,
+        return Objective(model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration,
                          criterion=take(self.criterion), fields={_name(f): take(f) for f in self.fields})
 
 

@@ -164,15 +164,18 @@ def _made_samples(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def objective(slice: Slice, epoch: float | None = None) -> "Objective":
-    """The loss as a function of flat weights, with the buffers of the slice's epoch, or of another."""
+    """The loss as a function of flat weights, prepared at the checkpoint of the slice's epoch, or of another.
+
+    Whatever the objective finds out about the network, it finds out at these weights.
+    """
     import torch
     found = samples(slice)
     tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
     model = slice.run.recipe.model.build(tuple(found.facts["shape"]), found.facts["classes"])
     folder = Path(slice.folder)
     centre = checkpoints.load(folder, existing(slice.epoch if epoch is None else epoch, checkpoints.epochs(folder)))
-    return slice.loss.objective(model, centre.buffers, tensors["x"], tensors["y"], device_kind(),
-                                tensors.get("calibration"))
+    state = {**centre.weights, **centre.buffers}
+    return slice.loss.objective(model, state, tensors["x"], tensors["y"], device_kind(), tensors.get("calibration"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -378,6 +378,42 @@ def test_a_network_that_mixes_its_samples_is_given_all_of_them(make, whole, samp
     assert Objective(make().double(), {}, *samples).chunk == (N if whole else 3)
 
 
+def dead_filters(weight: float) -> nn.Module:
+    """Batch norms whose running variance has died, as in a trained ResNet-56: each multiplies by 316."""
+    layers = [nn.Flatten(), nn.Linear(8, 5)]
+    for _ in range(20):
+        layers += [norm := nn.BatchNorm1d(5), linear := nn.Linear(5, 5)]
+        norm.running_var.fill_(1e-45)
+        nn.init.constant_(linear.weight, weight)
+    return nn.Sequential(*layers, nn.Linear(5, CLASSES)).double()
+
+
+def test_samples_are_probed_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
+    monkeypatch.setattr(network, "TOGETHER", {"cpu": 3})
+    fresh, trained = dead_filters(1e30), dead_filters(0.0)          # 1e30 overflows to NaN
+    objective = Objective(fresh, trained.state_dict(), *samples)
+    assert objective.chunk == 3 and math.isfinite(loss(objective, theta(trained)))
+    assert Objective(fresh, {}, *samples).chunk == 3                  # NaN everywhere mixes nothing
+
+
+class Gated(nn.Module):
+    """Mixes its samples as far as its gate is open."""
+
+    def __init__(self, gate: float):
+        super().__init__()
+        self.layer, self.gate = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(gate))
+
+    def forward(self, x):
+        y = self.layer(x.flatten(1))
+        return y + self.gate * y.mean(0)
+
+
+def test_a_gate_that_training_opened_is_seen(samples, monkeypatch):
+    monkeypatch.setattr(network, "TOGETHER", {"cpu": 3})
+    opened = Objective(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
+    assert opened.chunk == N and Objective(Gated(0.0).double(), {}, *samples).chunk == 3
+
+
 def test_the_old_weight_norm_is_refused_with_the_way_out(samples):
     with pytest.warns(FutureWarning):
         model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(8, CLASSES))).double()
