@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -158,9 +158,10 @@ def _pause(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     state = {"step": torch.tensor(step), **{f"model/{name}": value for name, value in model.state_dict().items()}}
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer/{number}/{name}": value for name, value in values.items() if value is not None}
+    # clones: a tied weight has two names, and no file holds one tensor twice
+    content = save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()})
     with atomic(path) as beside:
-        # clones: a tied weight has two names, and no file holds one tensor twice
-        save_file({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}, beside)
+        beside.write_bytes(content)     # not save_file, whose own error hides that a disk is full
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:
