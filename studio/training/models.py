@@ -24,15 +24,23 @@ Width = Annotated[int, Field(ge=1)]
 
 
 class Mlp(Record):
-    """A multilayer perceptron: `depth` hidden layers of `width` rectified units on the flattened image."""
+    """A multilayer perceptron: `depth` hidden layers of `width` units on the flattened sample.
+
+    norm: `batch` normalises every hidden layer before its activation. skip: a shortcut over each pair of hidden layers
+    after the first (He et al. 2016); it adds no parameters.
+    """
 
     kind: Literal["mlp"] = "mlp"
     depth: int = Field(2, ge=0)
     width: Width = 64
+    norm: Norm = "none"
+    activation: Literal["relu", "tanh", "gelu", "silu", "elu"] = "relu"
+    skip: bool = False
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
-        return nets.initialised(lambda: nets.mlp(shape, classes, self.depth, self.width), seed)
+        kind = {"batch_norm": self.norm == "batch", "activation": self.activation, "skip": self.skip}
+        return nets.initialised(lambda: nets.mlp(shape, classes, self.depth, self.width, **kind), seed)
 
 
 class Resnet(Record):

@@ -21,11 +21,42 @@ def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
         return make()
 
 
-def mlp(shape: tuple[int, ...], classes: int, depth: int, width: int) -> nn.Module:
-    """`depth` hidden layers of `width` on the flattened sample, then one linear layer."""
-    sizes = [math.prod(shape), *[width] * depth]
-    hidden = [layer for a, b in pairwise(sizes) for layer in (_he(nn.Linear(a, b)), nn.ReLU())]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU}
+
+
+def mlp(shape: tuple[int, ...], classes: int, depth: int, width: int, *, batch_norm: bool = False,
+        activation: str = "relu", skip: bool = False) -> nn.Module:
+    """`depth` hidden layers of `width` on the flattened sample, then one linear layer.
+
+    A hidden layer is linear, batch norm if wanted, activation. skip: a shortcut over each pair of layers after the
+    first; it joins before the second activation of the pair. A layer left over has none.
+    """
+    sizes, act = [math.prod(shape), *[width] * depth], ACTIVATIONS[activation]
+    layers = [[_linear(a, b, activation, batch_norm), *([nn.BatchNorm1d(b)] if batch_norm else []), act()]
+              for a, b in pairwise(sizes)]
+    if skip:
+        pairs = zip(layers[1::2], layers[2::2], strict=False)
+        blocks = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
+        hidden = [*layers[:1], blocks, *([] if len(layers) % 2 else layers[-1:])]
+    else:
+        hidden = layers
+    return nn.Sequential(nn.Flatten(), *(module for part in hidden for module in part), nn.Linear(sizes[-1], classes))
+
+
+class Residual(nn.Module):
+    """activation(branch(x) + x): a residual block whose branch keeps the shape of x."""
+
+    def __init__(self, branch: nn.Module, activation: nn.Module):
+        super().__init__()
+        self.branch, self.activation = branch, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.branch(x) + x)
+
+
+def _linear(inputs: int, outputs: int, activation: str, batch_norm: bool) -> nn.Linear:
+    """A hidden layer; batch norm has the bias, and makes the start scale-free."""
+    return nn.Linear(inputs, outputs, bias=False) if batch_norm else _he(nn.Linear(inputs, outputs), activation)
 
 
 def vgg(shape: tuple[int, int, int], classes: int, widths: Sequence[int], batch_norm: bool) -> nn.Module:
@@ -45,10 +76,13 @@ def _convolution(channels: int, width: int, batch_norm: bool, stride: int = 1) -
     return [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
 
 
-def _he(layer: nn.Module) -> nn.Module:
-    """The layer with weights of variance 2 / fan: fan in for a linear layer, fan out for a convolution; no bias."""
+def _he(layer: nn.Module, activation: str = "relu") -> nn.Module:
+    """The layer with weights of variance gain^2 / fan: fan in for a linear layer, fan out for a convolution; no bias.
+
+    gain^2: 2, or (5/3)^2 for tanh, as torch recommends.
+    """
     mode = "fan_in" if isinstance(layer, nn.Linear) else "fan_out"
-    nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+    nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="tanh" if activation == "tanh" else "relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer

@@ -3,9 +3,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from studio.training.models import Mlp, Model, Resnet, Vgg
+from studio.training.nets import Residual
 
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)
-MODELS = [Mlp(), Mlp(depth=0), Mlp(depth=3, width=7), Resnet(depth=8, width=2), Resnet(depth=8, width=2, skip=False),
+MODELS = [Mlp(), Mlp(depth=0), Mlp(depth=3, width=7), Mlp(depth=0, skip=True), Mlp(depth=4, width=5, skip=True),
+          Mlp(depth=5, width=6, norm="batch", activation="tanh", skip=True),
+          Resnet(depth=8, width=2), Resnet(depth=8, width=2, skip=False),
           Resnet(depth=14, width=2, norm="none"), Vgg(widths=(4, 6)), Vgg(widths=(4,) * 7, norm="none")]
 
 
@@ -35,6 +38,30 @@ def test_leaving_the_shortcuts_out_changes_no_parameter():
     with_skip, without = (Resnet(depth=14, width=3, skip=skip).build(DIGITS, 10, seed=1) for skip in (True, False))
     assert torch.equal(weights(with_skip), weights(without))
     assert {n: p.shape for n, p in with_skip.named_parameters()} == {n: p.shape for n, p in without.named_parameters()}
+
+
+@pytest.mark.parametrize("depth", [1, 4, 5])
+def test_shortcuts_of_a_perceptron_change_no_parameter_and_pass_over_pairs_of_layers(depth):
+    plain, skip = (Mlp(depth=depth, width=6, norm="batch", skip=skip).build(DIGITS, 10) for skip in (False, True))
+    assert torch.equal(weights(plain), weights(skip))
+    blocks = [module for module in skip.modules() if isinstance(module, Residual)]
+    assert len(blocks) == (depth - 1) // 2
+    for block in blocks:
+        x = torch.rand(3, 6)
+        torch.nn.init.zeros_(block.branch[-2].weight)          # the pair's second layer; its norm then gives 0
+        assert torch.equal(block(x), x) and sum(type(m) is torch.nn.Linear for m in block.modules()) == 2
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "silu", "elu"])
+def test_a_perceptron_is_linear_norm_activation_layer_by_layer(activation):
+    net, x = Mlp(depth=2, width=6, norm="batch", activation=activation).build(DIGITS, 10), torch.randn(9, *DIGITS)
+    first, _, _, second, _, _, last = (module for module in net[1:])
+    h, function = x.flatten(1), getattr(torch.nn.functional, activation)
+    for layer in (first, second):
+        h = torch.nn.functional.linear(h, layer.weight)
+        h = function((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt())
+    torch.testing.assert_close(net(x), last(h), rtol=0, atol=1e-5)     # float32 sums in another order
+    assert first.bias is None and second.bias is None
 
 
 @pytest.mark.parametrize("stride, wider", [(1, False), (2, True)])
