@@ -2,7 +2,7 @@
 
 A task is a function and plain arguments, all picklable; it names its inputs by records and shelf keys. Results come as
 they are ready. A worker that dies is replaced, and what it was doing is done again; a worker dies with its parent,
-however that died.
+however that died. Workers never import the main module, so a script that calls studio needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import os
 import queue
 import reprlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +123,7 @@ class _Worker:
             if self._killed:
                 raise MachineError("the workers were stopped")
             if self._process is None:
-                context = multiprocessing.get_context("spawn")
-                self._process = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._device,))
+                self._process = ProcessPoolExecutor(1, _Context(), initializer=_begin, initargs=(self._device,))
             return self._process.submit(function, *arguments)
 
     def end(self) -> None:
@@ -138,6 +139,36 @@ class _Worker:
             self._killed = True
             for process in list((self._process._processes or {}).values()) if self._process else []:
                 process.kill()
+
+
+class _Process(SpawnProcess):
+    """A spawned process that does not import the main module.
+
+    No task lives there, and a script without a `__main__` guard would call studio again in every worker.
+    """
+
+    _starting = threading.Lock()
+
+    def start(self) -> None:
+        with self._starting, _main_without_source():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+@contextmanager
+def _main_without_source() -> Iterator[None]:
+    """Makes the main module look like that of an interactive session, which `multiprocessing` does not import."""
+    main = vars(sys.modules["__main__"])
+    source = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(source)
 
 
 def _begin(device: str | None) -> None:

@@ -129,10 +129,9 @@ def test_an_interrupted_parent_does_not_wait_for_long_tasks():
 PARENT = """
 import os, time
 from studio import workers
-if __name__ == "__main__":
-    with workers.pool(1) as run:
-        for index, value in run([(os.getpid, ()), (time.sleep, (60,))]):
-            print(value, flush=True)
+with workers.pool(1) as run:
+    for index, value in run([(os.getpid, ()), (time.sleep, (60,))]):
+        print(value, flush=True)
 """
 
 
@@ -160,6 +159,36 @@ def _lives(pid: int) -> bool:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+SCRIPT = """
+import math, os
+from studio import workers
+print(__name__, flush=True)
+before = dict(globals())
+with workers.pool(2) as run:
+    found = dict(run([(math.factorial, (5,)), (os.getpid, ())]))
+same = all(globals()[name] is value for name, value in before.items())
+print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.keys())
+"""
+
+
+@pytest.mark.parametrize("arguments, text", [(("script.py",), None), (("-m", "pkg.script"), None), (("-",), SCRIPT)])
+def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path, arguments, text):
+    (tmp_path / "pkg").mkdir()
+    for path in (tmp_path / "script.py", tmp_path / "pkg" / "script.py"):
+        path.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=text,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=180,  # a script that ran again in its workers would wait for ever
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "__main__\n120 True True\n", "")
 
 
 def test_there_is_a_worker_for_every_core_this_process_may_use():
