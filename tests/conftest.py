@@ -187,11 +187,17 @@ def here(monkeypatch) -> None:
 
 
 @pytest.fixture
-def say(here, tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
+def cwd(tmp_path) -> Path:
+    """The folder that `say` runs commands in."""
+    return tmp_path
+
+
+@pytest.fixture
+def say(here, cwd, monkeypatch, capsys) -> Callable[..., Said]:
     """Runs a command in this process, and its tasks too."""
 
     def say(*arguments: object) -> Said:
-        monkeypatch.chdir(tmp_path)
+        monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
