@@ -1,7 +1,8 @@
 """The measured numbers and where they stand: a Grid of sample points, and Fields of values over (key, beta, alpha).
 
-A Field is evaluated at any coordinate of its sweep. Between keys it is interpolated monotonically, on the scale that
-suits its numbers, so that no instant of a film shows a value outside the two measurements around it.
+A Field is evaluated at any coordinate of its sweep; at a key it returns what was measured there, to the bit. Between
+keys it is interpolated on the scale that suits its numbers: monotonically, which never leaves the two measurements
+around but lets every point stop at each key, or by a cubic spline, whose speed is continuous.
 """
 
 from collections.abc import Mapping
@@ -11,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 from pydantic import model_validator
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
 from .spec import Record
 
 Scale = Literal["linear", "log", "signed-log"]
+Interpolation = Literal["cubic", "monotone"]
 _TINY = np.finfo(np.float64).tiny
 FLOOR = 1e-3
 """An end of a spectrum is found relative to its own size, or to this share of the larger end if that is more."""
@@ -52,6 +54,11 @@ class Grid(Record):
     @property
     def size(self) -> int:
         return self.points**2
+
+    @property
+    def spacing(self) -> float:
+        """Between two points along a side."""
+        return (self.range[1] - self.range[0]) / (self.points - 1)
 
     @property
     def centre(self) -> tuple[int, int]:
@@ -99,16 +106,19 @@ def hidden(lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray
 class Field:
     """One measured quantity over (key, beta, alpha) [K, points, points]; inf and NaN stay as measured.
 
-    scale: on which it is interpolated in time; `signed-log` is arcsinh, for eigenvalues.
+    scale: on which it is interpolated in time; `signed-log` is arcsinh, for eigenvalues. interpolation: `monotone`
+    (PCHIP) stays between the two measurements around; `cubic` (a C2 spline) may leave them a little, but never falls
+    below the least value of all.
     """
 
     coordinates: tuple[float, ...]
     grid: Grid
     values: np.ndarray = field(repr=False, hash=False)
     scale: Scale = "linear"
+    interpolation: Interpolation = "monotone"
 
     def at(self, coordinate: float) -> np.ndarray:
-        """The values [points, points] at a coordinate, PCHIP between keys and constant outside them.
+        """The values [points, points] at a coordinate, constant outside the keys.
 
         A point that is not finite at either key around is NaN there, or inf if it is inf at the nearer one.
         """
@@ -120,17 +130,37 @@ class Field:
         after = int(np.searchsorted(keys, coordinate, side="left"))
         if keys[after] == coordinate:
             return self.values[after]
-        inside = backward(self._in_time(coordinate), self.scale)
+        inside = np.maximum(backward(self._between(coordinate), self.scale), self._least)
         nearer = after if keys[after] - coordinate < coordinate - keys[after - 1] else after - 1
         broken = ~np.isfinite(self.values[after]) | ~np.isfinite(self.values[after - 1])
         unfit = np.where(np.isinf(self.values[nearer]), self.values[nearer], np.nan)
         return np.where(broken, unfit, inside)
 
+    def _between(self, coordinate: float) -> np.ndarray:
+        """The interpolated values on their scale; a point that is not finite at some key is always monotone."""
+        if self.interpolation == "monotone" or len(self.coordinates) < 3:
+            return self._monotone(coordinate)
+        smooth = self._cubic(coordinate)
+        steady = np.isfinite(self.values).all(axis=0)
+        return smooth if steady.all() else np.where(steady, smooth, self._monotone(coordinate))
+
     @cached_property
-    def _in_time(self) -> PchipInterpolator:
+    def _least(self) -> float:
+        return float(self.finite.min()) if self.finite.size else -np.inf
+
+    @cached_property
+    def _monotone(self) -> PPoly:
+        return PchipInterpolator(self.coordinates, self._scaled, axis=0)
+
+    @cached_property
+    def _cubic(self) -> PPoly:
+        return CubicSpline(self.coordinates, self._scaled, axis=0, bc_type="natural")
+
+    @property
+    def _scaled(self) -> np.ndarray:
+        """The values on their scale; what is not finite is filled from the keys beside it, for the splines only."""
         values = np.asarray(self.values, dtype=np.float64)
-        finite = np.where(np.isfinite(values), values, np.nan)
-        return PchipInterpolator(self.coordinates, _filled(forward(finite, self.scale)), axis=0)
+        return _filled(forward(np.where(np.isfinite(values), values, np.nan), self.scale))
 
     @property
     def finite(self) -> np.ndarray:
@@ -171,32 +201,64 @@ class Way:
         return np.concatenate([shown[keys < coordinate], np.zeros((1, 2))])
 
 
+DETAIL = "@detail"
+"""What is added to a field's name for its finer grid around the centre."""
+
+
 @dataclass(frozen=True)
 class Instant:
-    """All fields and metrics at one coordinate of the sweep, and the way [n, 2] that led there, if it is known."""
+    """All fields and metrics at one coordinate of the sweep, and the way [n, 2] that led there, if it is known.
+
+    detail: how far the finer grids, whose fields are named with `DETAIL`, count here: 0 where none was measured.
+    """
 
     coordinate: float
     grids: Mapping[str, Grid]
     values: Mapping[str, np.ndarray]
     metrics: Mapping[str, float]
     way: np.ndarray | None = None
+    detail: float = 0.0
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The measured fields of a film, by name, with the run's metrics beside them: {name: [K]} at `epochs` [K]."""
+    """The measured fields of a film, by name, with the run's metrics beside them: {name: [K]} at `epochs` [K].
+
+    A name with `DETAIL` behind it is a field on a finer grid around the centre, at some of the keys. pinned: the only
+    coordinate that is ever shown, for a still.
+    """
 
     fields: Mapping[str, Field]
     epochs: tuple[float, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     way: Way | None = None
+    pinned: float | None = None
 
     def at(self, coordinate: float) -> Instant:
-        """Every field and metric at one coordinate. Metrics are interpolated linearly."""
+        """Every field and metric at one coordinate, or where they are pinned. Metrics are interpolated linearly."""
+        coordinate = coordinate if self.pinned is None else self.pinned
         return Instant(
             coordinate,
             {name: f.grid for name, f in self.fields.items()},
             {name: f.at(coordinate) for name, f in self.fields.items()},
             {name: float(np.interp(coordinate, self.epochs, values)) for name, values in self.metrics.items()},
             self.way.at(coordinate) if self.way else None,
+            self._detail(coordinate),
         )
+
+    def _detail(self, coordinate: float) -> float:
+        """1 between the first and the last key of the finer grid; it comes and goes over one interval of the coarse."""
+        fine = self.fields.get("loss" + DETAIL)
+        if fine is None:
+            return 0.0
+        keys, first, last = np.array(self.fields["loss"].coordinates), fine.coordinates[0], fine.coordinates[-1]
+        before, after = keys[keys < first].max(initial=-np.inf), keys[keys > last].min(initial=np.inf)
+        share = min(_passed(coordinate, before, first), _passed(coordinate, after, last))
+        return share * share * (3 - 2 * share)
+
+
+def _passed(coordinate: float, start: float, end: float) -> float:
+    """The share of the way from start to end that lies behind a coordinate, 0 to 1; 1 if the start is infinite."""
+    if not np.isfinite(start):
+        return 1.0
+    return float(np.clip((coordinate - start) / (end - start), 0.0, 1.0))

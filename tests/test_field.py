@@ -3,8 +3,9 @@ import pickle
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.interpolate import CubicSpline
 
-from studio.field import Field, Grid, Surfaces, Way, backward, forward, hidden
+from studio.field import DETAIL, Field, Grid, Surfaces, Way, backward, forward, hidden
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -95,6 +96,61 @@ def test_a_plain_cubic_would_have_overshot_where_the_field_does_not():
     coordinates = np.linspace(1, 2, 50)
     assert CubicSpline([0, 1, 2, 3], [1.0, 1.0, 3.0, 3.0])(np.linspace(2, 3, 50)).max() > 3.1
     assert max(field(1.0, 1.0, 3.0, 3.0).at(c)[0, 0] for c in (*coordinates, *coordinates + 1)) == 3.0
+
+
+def cubic(values: np.ndarray, scale="log") -> Field:
+    return Field(tuple(float(k) for k in range(len(values))), GRID, values, scale, "cubic")
+
+
+def test_a_cubic_field_passes_its_keys_with_the_curvature_it_came_with_where_a_monotone_one_stops():
+    values = np.exp([0.0, 1.0, 1.2, 2.0, 0.0])[:, None, None] * np.ones((5, 3, 3))
+    h = 1e-3
+
+    def bends(f: Field) -> list[float]:
+        """The second difference on both sides of the middle key."""
+        at = {k: np.log(f.at(2.0 + k * h)[0, 0]) for k in range(-2, 3)}
+        return [(at[0] - 2 * at[-1] + at[-2]) / h**2, (at[2] - 2 * at[1] + at[0]) / h**2]
+
+    before, after = bends(cubic(values))
+    assert after == pytest.approx(before, abs=2 * h * 20)          # its third derivative is at most 20 here
+    before, after = bends(Field((0.0, 1.0, 2.0, 3.0, 4.0), GRID, values, "log"))
+    assert abs(after - before) > 1
+    assert np.array_equal(cubic(values).at(2.0), values[2])
+
+
+def test_a_cubic_field_never_falls_below_the_least_that_was_measured():
+    values = np.exp([3.0, 0.0, 0.0, 3.0])[:, None, None] * np.ones((4, 3, 3))
+    plain = CubicSpline(range(4), np.log(values), axis=0, bc_type="natural")
+    times = np.linspace(0, 3, 121)
+    assert min(np.exp(plain(t)).min() for t in times) < 0.8       # there is something to forbid
+    assert min(cubic(values).at(t).min() for t in times) == 1.0
+
+
+def test_in_a_cubic_field_a_point_that_is_not_finite_once_is_monotone_and_its_neighbours_do_not_notice():
+    values = np.random.default_rng(3).lognormal(size=(6, 3, 3))
+    whole = cubic(values.copy())
+    values[2, 1, 1], values[4, 0, 0] = np.nan, np.inf
+    broken, steady = cubic(values), Field(tuple(map(float, range(6))), GRID, values, "log")
+    for coordinate in np.linspace(0, 5, 61):
+        shown, others = broken.at(coordinate), np.ones((3, 3), bool)
+        others[1, 1] = others[0, 0] = False
+        assert np.array_equal(shown[others], whole.at(coordinate)[others])
+        expected = steady.at(coordinate)
+        assert np.array_equal(shown[~others], expected[~others], equal_nan=True)
+
+
+def test_the_detail_counts_between_its_keys_and_comes_and_goes_over_one_interval_of_the_sweep():
+    coarse = field(*range(1, 8))
+    fine = Field((2.0, 4.0), Grid(range=(-1, 1), points=3), np.ones((2, 3, 3)))
+    surfaces = Surfaces({"loss": coarse, "loss" + DETAIL: fine})
+    shares = {c: surfaces.at(c).detail for c in (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 4.5, 5.0, 6.0)}
+    assert shares == {0.0: 0, 1.0: 0, 1.5: 0.5, 2.0: 1, 3.0: 1, 4.0: 1, 4.5: 0.5, 5.0: 0, 6.0: 0}
+    assert Surfaces({"loss": coarse}).at(3.0).detail == 0
+
+
+def test_pinned_surfaces_show_one_coordinate_only():
+    surfaces = Surfaces({"loss": field(1.0, 2.0, 3.0)}, pinned=1.0)
+    assert surfaces.at(0.2).coordinate == 1.0 and surfaces.at(2.0).values["loss"][0, 0] == 2.0
 
 
 def test_inf_stays_as_measured_and_shows_until_halfway_to_a_finite_key():

@@ -9,37 +9,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..field import Instant, Surfaces
+from ..field import Instant, Interpolation, Surfaces
 from ..spec import Record
 from ..units import Angle, FrameRate, PixelSize, Size
 from . import overlays
-from .camera import Pose
+from .camera import Orbit, Pose
 from .fields import Paint
 from .labels import labels
 from .light import Background, Grade
 from .look import Look
 from .quality import WORDS, Named, Quality, subframes
-from .terrain import Ranges, colours, heights, parts, ranges, source, trodden, values
+from .terrain import Ranges, colours, heights, open_side, parts, ranges, source, trodden, values
 from .timeline import Cut, Part, Shot
 
 _KEPT = 4  # sheets; a dissolve shows two
+_COARSE = 241  # vertices along a side, where a look at the land as a whole is enough
 
 
 class Format(Record):
     """The picture: its size in pixels, its rate, and how well it is drawn.
 
-    shutter: how long it is open; 360deg is as long as a frame is shown, whose time is its middle.
+    shutter: how long it is open; 360deg is as long as a frame is shown, whose time is its middle. interpolation: of the
+    loss between two keyframes. `cubic` flows: its speed is continuous, and it may leave the two measurements a little,
+    but never falls below the film's least; `monotone` stays between them, and rests at every keyframe.
     """
 
     size: PixelSize = Size(1920, 1080)
     fps: FrameRate = Fraction(24)
     quality: Named = WORDS["final"]
     shutter: Annotated[Angle, Field(ge=0, le=360)] = 0.0
+    interpolation: Interpolation = "cubic"
 
     @property
     def samples(self) -> int:
@@ -193,10 +198,34 @@ class Reel:
     def _instant(self, part: Part) -> Instant:
         return self.surfaces.at(part.shot.coordinate(part.seconds, self.cut.fps))
 
+    def orbit(self, part: Part) -> Orbit:
+        """Where the camera stands; its azimuth from alpha, whatever the shot counts it from."""
+        camera = part.shot.camera
+        orbit = camera.at(part.seconds, self.cut.fps)
+        if camera.azimuth_from == "alpha":
+            return orbit
+        return replace(orbit, azimuth=orbit.azimuth + self.open_side)
+
+    @cached_property
+    def open_side(self) -> float:
+        """The azimuth from which the minimiser is seen over the lowest land, degrees, at the film's last coordinate."""
+        coarse = self.with_mesh(_COARSE)
+        instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
+        return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
+
+    def with_mesh(self, vertices: int) -> Reel:
+        """The same film on a mesh of so many vertices along a side."""
+        return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
+
+    def alone(self, shot: Shot, number: int) -> tuple[Instant, View]:
+        """What a shot shows at its own frame `number`, from 0, as if no other overlapped it."""
+        part = Part(shot, float(number / self.cut.fps), 1.0)
+        return self._instant(part), self._view(part)
+
     def _view(self, part: Part) -> View:
         instant, look = self._instant(part), self.look
         height, paint = self._sheet(instant, part.shot.colour or look.colour)
-        orbit = part.shot.camera.at(part.seconds, self.cut.fps)
+        orbit = self.orbit(part)
         return View(
             height,
             paint,

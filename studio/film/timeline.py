@@ -36,7 +36,8 @@ def _cut(given):
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
-    along: film time in the shot -> coordinate of the sweep (the epoch), monotone between. colour: replaces the look's.
+    along: film time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's
+    last frame means that frame. colour: replaces the look's.
     """
 
     shot: str
@@ -59,9 +60,13 @@ class Shot(Record):
         return self
 
     def coordinate(self, seconds: float, fps: Fraction) -> float:
-        """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside."""
-        times = tuple(time.seconds(fps) for time in self.along)
-        values = tuple(self.along.values())
+        """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside.
+
+        The last frame shows the last key: its time is that of the frame's beginning, a frame before the shot ends.
+        """
+        last = float((self.duration.frames(fps) - 1) / fps)
+        keys = {min(time.seconds(fps), last): value for time, value in self.along.items()}
+        times, values = tuple(keys), tuple(keys.values())
         if len(times) == 1:
             return values[0]
         return float(_through(times, values)(min(max(seconds, times[0]), times[-1])))

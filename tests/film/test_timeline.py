@@ -47,6 +47,16 @@ def test_frames_are_counted_at_the_rate_of_the_film():
     assert film.at(239)[0].seconds == pytest.approx(239 * 1001 / 24000)
 
 
+@pytest.mark.parametrize("fps", [12, 24, Fraction(24000, 1001)])
+@pytest.mark.parametrize("keys", [{0.0: 0, 1.0: 2.0}, {0.0: 0, 0.99: 1.0, 1.0: 2.0}, {0.0: 2.0}, {0.0: 0, 9.0: 2.0}])
+def test_the_last_frame_of_a_shot_shows_the_last_key_and_the_first_the_first(keys, fps):
+    fall = shot("fall", 1.0, along={Time(seconds): value for seconds, value in keys.items()})
+    film = cut(fall, fps=fps)
+    [last], [first] = film.at(film.length - 1), film.at(0)
+    assert fall.coordinate(last.seconds, film.fps) == 2.0
+    assert fall.coordinate(first.seconds, film.fps) == keys[0.0]
+
+
 def test_a_cut_shows_one_shot_whole_at_every_frame():
     film = cut(shot("a", 1), shot("b", 1))
     assert [(part.shot.shot, part.weight) for n in (0, 23, 24, 47) for part in film.at(n)] == [
