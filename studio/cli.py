@@ -148,6 +148,7 @@ def film(
     studio, out = making.begin(scene)
     for path in studio.film(out, _span(frames), shot):
         print(path)
+    _warn(studio)
     if verify:
         print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
 
@@ -183,6 +184,7 @@ def still(
     alpha: bool = False,
     layers: str | None = None,
     quality: str | None = None,
+    points: int | None = None,
 ) -> None:
     """One picture of SCENE, of any size: what is larger than a window is drawn in tiles.
 
@@ -196,6 +198,7 @@ def still(
         alpha: nothing stands behind the surface.
         layers: of an exr, some of depth,normal,position,loss,convexity,mask.
         quality: how well it is drawn, from draft to master; as the film if not given.
+        points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
     from .deliver.paper import pixels, rim
     from .deliver.still import Still
@@ -212,7 +215,7 @@ def still(
     sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
     edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
     studio, out = making.begin(scene)
-    print(studio.still(out, wanted, sheet, bleed=edge, quality=form.quality if quality else None))
+    print(studio.still(out, wanted, sheet, bleed=edge, quality=form.quality if quality else None, points=points))
 
 
 @app.command
@@ -312,6 +315,14 @@ def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):
     from .progress import shown
 
     return Studio.open(path, shelf, draft=draft, workers=_count(workers), progress=shown)
+
+
+def _warn(studio) -> None:
+    """Says on standard error what a viewer would notice in the shots of a film that is measured."""
+    from .report import warnings
+
+    for line in warnings(studio.reel()):
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _count(workers: int | None) -> int:

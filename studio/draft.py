@@ -30,6 +30,7 @@ def drafted(scene: Scene) -> Scene:
     }
     changes: dict[str, Any] = {
         "sweep": scene.sweep.model_copy(update={"keys": keys}),
+        "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
         "loss": loss.model_copy(update={"subset": _fewer(loss.subset, SAMPLES)}),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),

@@ -6,7 +6,7 @@ A task is named by records and shelf keys, so it can run in any process; what it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from .spec import digest
 from .store import TILE, Plate
 from .units import Size
 
-VERSION = 3  # raise it when the same reel is to be drawn differently
+VERSION = 4  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
 DIRECT = 8192  # samples along a side that are drawn at once; a larger picture is drawn in tiles
 
@@ -69,7 +69,7 @@ class Order:
         shown = [
             (
                 part.shot.coordinate(part.seconds, reel.cut.fps),
-                part.shot.camera.at(part.seconds, reel.cut.fps),
+                reel.orbit(part),
                 part.shot.camera.look_at,
                 paint := part.shot.colour or reel.look.colour,
                 reel.ranges.of(paint),
@@ -133,8 +133,10 @@ def reel_of(measured: Measured, draft: bool) -> Reel:
     scene, surfaces = measured.scene, measured.surfaces()
     kind = scene.type.model_copy(update={"live": f"draft    {scene.type.live or ''}"} if draft else {})
     try:
-        notes = {field: "\n".join([text, *undrawn(surfaces)]) for field, text in scene.notes().items()}
-        return Reel.of(scene.shots, surfaces, scene.look, kind, scene.film, notes)
+        portrait = measured.portrait and astuple(measured.portrait)
+        shown = measured.pinned(surfaces) if portrait else surfaces
+        notes = {field: "\n".join([text, *undrawn(shown)]) for field, text in scene.notes(portrait).items()}
+        return replace(Reel.of(scene.shots, surfaces, scene.look, kind, scene.film, notes), surfaces=shown)
     except ValueError as error:
         raise SceneError(f"{scene.title}: {error}") from error
 
@@ -144,7 +146,7 @@ def _setting(order: Order) -> str:
     """The digest of what reaches the stage and is the same for all frames."""
     reel, film, keys = order.reel, order.scene.film, tuple(order.measured.keys.items())
     look = reel.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
-    how = film.size, order.bleed, film.quality, film.shutter, film.fps if film.shutter else None
+    how = film.size, order.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
     return digest(
         "plate", VERSION, look, reel.look.grade.exposure, reel.ranges.height, reel.ranges.cap, keys, how,
         order.renderer,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import SceneError
-from .field import Field, Surfaces, Way
+from .field import DETAIL, Field, Grid, Surfaces, Way
 from .film.terrain import SCALES
 from .landscape import slices
 from .landscape.hessian import Convexity
 from .landscape.planar import centre, compared
 from .landscape.spectrum import trace
 from .landscape.way import projected
-from .measuring import of, slices_of
+from .measuring import Portrait, of, slices_of
 from .scene import Scene
 from .spec import Table
 from .store import Shelf
@@ -32,28 +32,43 @@ _INPUTS = (
 class Measured:
     """The slices of a scene on a shelf, by their keys alone: small, and picklable. folder: of the run.
 
-    keys: {(what, epoch): key}.
+    keys: {(what, epoch): key}. portrait: the keyframe that a still shows on a grid of its own.
     """
 
     scene: Scene
     shelf: Shelf
     folder: Path
     keys: Table
+    portrait: Portrait | None = None
 
     def surfaces(self) -> Surfaces:
         """The surfaces, by the names that a look gives them. A Hessian point that did not converge is NaN."""
-        loss, found = self.scene.loss, {}
-        own = dict(zip(loss.field_names[2:], map(str, loss.fields), strict=True))
-        for keys in filter(None, (of(what, self.keys) for what in ("loss", "convexity"))):
-            measured = [self.shelf.slice(key).read() for key in keys.values()]
-            grid = self.scene.grid.model_copy(update={"points": measured[0].sizes["alpha"]})
-            for name in filter(measured[0].__contains__, (*SCALES, *own, "measured")):
-                values = np.stack([data[name].values for data in measured])
-                if name in ("lambda_min", "lambda_max"):
-                    values = np.where(np.stack([data["converged"].values for data in measured]) > 0, values, np.nan)
-                found[own.get(name, name)] = Field(tuple(keys), grid, values, SCALES.get(name, "linear"))
+        found = self._fields("loss") | self._fields("convexity")
+        found |= {name + DETAIL: field for name, field in self._fields("detail").items()}
         way = self._way() if self.scene.look.path else None
         return Surfaces(found, checkpoints.epochs(self.folder), checkpoints.metrics(self.folder), way)
+
+    def pinned(self, surfaces: Surfaces) -> Surfaces:
+        """The surfaces of a film as its portrait shows them: always at its keyframe, on its own grid."""
+        coarse = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
+        return replace(surfaces, fields=coarse | self._fields("portrait"), pinned=self.portrait.epoch)
+
+    def _fields(self, what: str) -> dict[str, Field]:
+        """The fields of one kind of slices, by name; only the loss flows in time."""
+        keys = of(what, self.keys)
+        if not keys:
+            return {}
+        measured, found = [self.shelf.slice(key).read() for key in keys.values()], {}
+        axis = measured[0]["alpha"].values
+        grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
+        own = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
+        for name in filter(measured[0].__contains__, (*SCALES, *own, "measured")):
+            values = np.stack([data[name].values for data in measured])
+            if name in ("lambda_min", "lambda_max"):
+                values = np.where(np.stack([data["converged"].values for data in measured]) > 0, values, np.nan)
+            between = self.scene.film.interpolation if name == "loss" else "monotone"
+            found[own.get(name, name)] = Field(tuple(keys), grid, values, SCALES.get(name, "linear"), between)
+        return found
 
     def _way(self) -> Way:
         """The way through the scene's keys, in the planes of its loss."""

@@ -30,29 +30,40 @@ from .workers import Task
 
 T = TypeVar("T")
 
-KINDS = ("loss", "convexity", "spectrum")
-"""What can be measured, in the order in which it is."""
+KINDS = ("loss", "detail", "portrait", "convexity", "spectrum")
+"""What can be measured, in the order in which it is; detail and portrait are the loss on finer grids."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One keyframe that is measured once more, for a still, on so many points along each side of the scene's range."""
+
+    epoch: float
+    points: int
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """The measuring of a scene. folder: of its run. count: of workers."""
+    """The measuring of a scene. folder: of its run. count: of workers. portrait: what is measured beside the film."""
 
     scene: Scene
     shelf: Shelf
     folder: Path
     count: int
     progress: Progress
+    portrait: Portrait | None = None
 
     @cached_property
     def slices(self) -> dict[tuple[str, float], Slice]:
-        return slices_of(self.scene, self.shelf, self.folder)
+        return slices_of(self.scene, self.shelf, self.folder, self.portrait)
 
     @cached_property
     def keys(self) -> dict[tuple[str, float], str]:
         """The shelf's key of each slice; needs the trained run."""
         return {
-            (what, epoch): digest(what, slices.identity(slice_), slices.how(what, self.scene.convexity))
+            (what, epoch): digest(
+                measured := quantity(what), slices.identity(slice_), slices.how(measured, self.scene.convexity)
+            )
             for (what, epoch), slice_ in self.slices.items()
         }
 
@@ -87,7 +98,7 @@ class Measuring:
         work = [
             (store, stretch)
             for epoch, store in stores.items()
-            for stretch in stretches(what, chosen[epoch], self.scene.convexity, store.missing())
+            for stretch in stretches(quantity(what), chosen[epoch], self.scene.convexity, store.missing())
         ]
         if not work:
             return
@@ -101,21 +112,34 @@ class Measuring:
         if not fresh:
             return
         curved = self.scene.convexity
+        measured = quantity(what)
         with telling(self.progress, f"prepare the {what}", [1] * len(fresh)) as told:
-            for index, facts in told(run([(slices.facts, (what, slice_, curved)) for slice_, _ in fresh])):
+            for index, facts in told(run([(slices.facts, (measured, slice_, curved)) for slice_, _ in fresh])):
                 slice_, store = fresh[index]
-                said = {"scene": self.scene.title, "what": what, **slices.identity(slice_), **facts}
-                store.create(axes(what, slice_, curved), fields(what, slice_), said)
+                said = {"scene": self.scene.title, "what": measured, **slices.identity(slice_), **facts}
+                store.create(axes(measured, slice_, curved), fields(measured, slice_), said)
 
 
-def slices_of(scene: Scene, shelf: Shelf, folder: Path) -> dict[tuple[str, float], Slice]:
-    """What is measured, by (what, epoch): the loss grid at every key, the curvature's at its own."""
+def quantity(what: str) -> str:
+    """What is measured on slices of a kind: loss, convexity or spectrum."""
+    return "loss" if what in ("detail", "portrait") else what
+
+
+def slices_of(
+    scene: Scene, shelf: Shelf, folder: Path, portrait: Portrait | None = None
+) -> dict[tuple[str, float], Slice]:
+    """What is measured, by (what, epoch): the loss grid at every key, the finer grid and the curvature at their own."""
     same = {"run": scene.run, "folder": str(folder), "prepared": str(shelf.root), "directions": scene.directions}
 
     def over(what: str, epochs: tuple[float, ...], grid: Grid, loss: Loss) -> dict[tuple[str, float], Slice]:
         return {(what, epoch): Slice(epoch=epoch, grid=grid, loss=loss, drawn=scene.loss, **same) for epoch in epochs}
 
     found = over("loss", scene.keys(), scene.grid, scene.loss)
+    if scene.detail:
+        found |= over("detail", scene.detail_keys(), scene.detail.grid, scene.loss)
+    if portrait:
+        finer = scene.grid.model_copy(update={"points": portrait.points})
+        found |= over("portrait", (portrait.epoch,), finer, scene.loss)
     if curved := scene.convexity:
         for what in ("convexity", "spectrum") if curved.spectrum else ("convexity",):
             found |= over(what, scene.convexity_keys(), curved.grid(scene.grid), curved.loss(scene.loss).alone)

@@ -25,17 +25,18 @@ from .deliver.still import Still
 from .draft import drafted
 from .drawing import Order, Piece
 from .errors import SceneError
-from .field import Surfaces
+from .field import Grid, Surfaces
 from .files import writable
 from .film.frame import Reel
 from .film.gallery import gallery
+from .film.look import LARGEST_MESH
 from .film.quality import Quality
 from .filming import Filming
 from .measured import Measured
-from .measuring import KINDS, Measuring, of
+from .measuring import KINDS, Measuring, Portrait, of
 from .progress import Progress, silent
 from .scene import Scene, named
-from .spec import Table, digest
+from .spec import Table, digest, from_options
 from .store import Note, Shelf
 from .training import checkpoints
 from .training.recipe import Run
@@ -54,6 +55,7 @@ class Studio:
     workers: int = 1
     draft: bool = False
     progress: Progress = silent
+    portrait: Portrait | None = None
 
     @classmethod
     def open(
@@ -151,11 +153,11 @@ class Studio:
     @cached_property
     def measured(self) -> Measured:
         """What names the scene's slices on the shelf, measured or not; needs the trained run."""
-        return Measured(self.scene, self.shelf, self.run_folder, Table(self.slice_keys))
+        return Measured(self.scene, self.shelf, self.run_folder, Table(self.slice_keys), self.portrait)
 
     @cached_property
     def _measuring(self) -> Measuring:
-        return Measuring(self.scene, self.shelf, self.run_folder, self.workers, self.progress)
+        return Measuring(self.scene, self.shelf, self.run_folder, self.workers, self.progress, self.portrait)
 
     # --- film and deliver
 
@@ -190,19 +192,39 @@ class Studio:
         return self._kept().verify()
 
     def still(
-        self, out: Path, still: Still, size: Size | None = None, *, bleed: int = 0, quality: Quality | None = None
+        self,
+        out: Path,
+        still: Still,
+        size: Size | None = None,
+        *,
+        bleed: int = 0,
+        quality: Quality | None = None,
+        points: int | None = None,
     ) -> Path:
         """One picture of the film in the folder `out`. size, quality: the film's if None; size is in pixels.
 
-        bleed: pixels of more picture on every side of it.
+        bleed: pixels of more picture on every side of it. points: along each side of a grid of its own, on which the
+        nearest keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
         """
         film = self.scene.film
         form = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
-        picture = self._with(film=form, deliver=(still,))
+        changes: dict[str, Any] = {"film": form, "deliver": (still,)}
+        if points:
+            changes["look"] = self.scene.look.model_copy(update={"mesh": _mesh_for(points, self.scene)})
+        picture = self._with(**changes)
+        if points:
+            picture = replace(picture, portrait=Portrait(self._nearest_key(still.at), points))
         writable(out)
-        part = "".join(f"-{word}" for word in (size, bleed and f"bleed-{bleed}") if word)
+        words = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
+        part = "".join(f"-{word}" for word in words if word)
         [path] = picture._deliver(out, picture._filming(bleed=bleed), part, beside=True)
         return path
+
+    def _nearest_key(self, at: Time) -> float:
+        """The keyframe nearest to what the film shows at a time, in its leading shot."""
+        shown = max(self.scene.cut.at(at.frames(self.scene.film.fps)), key=lambda part: part.weight)
+        coordinate = shown.shot.coordinate(shown.seconds, self.scene.film.fps)
+        return min(self.scene.keys(), key=lambda key: abs(key - coordinate))
 
     def looks(self, out: Path, at: Time, folder: Path | None = None) -> Path:
         """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
@@ -341,6 +363,12 @@ class Studio:
             "slices": sorted(self.slice_keys.values()),
             "versions": {name: version(name) for name in packages},
         }
+
+
+def _mesh_for(points: int, scene: Scene) -> int:
+    """Vertices along a side that show so many measured points. Raises SceneError if they make no grid."""
+    from_options(Grid, points=points)
+    return max(scene.look.mesh, min(2 * points + 1, LARGEST_MESH))
 
 
 def _state(found: int, total: int, keys: Sequence[str], before: Sequence[str]) -> str:

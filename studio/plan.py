@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import MachineError
 from .film.frame import Frame, View
-from .report import bytes_
+from .report import bytes_, outlook
 from .scene import Scene
 from .units import Size
 
@@ -33,6 +33,8 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
         yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(took)}"
     preview = scene.loss.sampling == "preview"
     values = len(scene.keys()) * (most(scene.grid) if preview else scene.grid.size)
+    if scene.detail:
+        values += len(scene.detail_keys()) * scene.detail.grid.size
     total += (took := values * found.value / workers)
     count = "at most " if preview else ""
     each = f"{1e3 * found.value:.1f} ms each"
@@ -59,6 +61,7 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
         + frames * size.width * size.height * (2 * BYTES_PER_PIXEL + KEPT_PER_PIXEL)
     )
     yield f"in all     {_duration(total)} with {workers} worker{'s' * (workers > 1)}, {bytes_(round(disk))} of disk"
+    yield from outlook(scene)
 
 
 def _seconds_per_frame(scene: Scene) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from .field import Surfaces
+from .film.frame import Reel
+from .film.survey import survey
 from .film.terrain import undrawn
 from .scene import Scene
 
@@ -21,6 +23,12 @@ def summary(scene: Scene, name: str) -> str:
         f"surfaces: {len(keys)} keys, epochs {keys[0]:g} to {keys[-1]:g}, {points}x{points} points each, "
         f"{len(keys) * scene.grid.size} loss values",
     ]
+    if fine := scene.detail_keys():
+        n = scene.detail.points
+        lines.append(
+            f"detail: {len(fine)} keys, {n}x{n} points each within {scene.detail.range[1]:g} of the centre, "
+            f"{len(fine) * n * n} loss values"
+        )
     if more:
         n = scene.convexity.points
         lines.append(
@@ -30,7 +38,17 @@ def summary(scene: Scene, name: str) -> str:
         moves = _count(shot.camera.moves, "move")
         lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {moves}")
     lines += [f"deliver: {deliverable.file(name)}" for deliverable in scene.deliver]
-    return "\n".join(lines)
+    return "\n".join([*lines, *outlook(scene)])
+
+
+def outlook(scene: Scene) -> Iterator[str]:
+    """Warnings about the shots, on a land that is assumed since none is measured."""
+    return (f"warning: {line} (on an assumed crater)" for line in warnings(scene.assumed()))
+
+
+def warnings(reel: Reel) -> Iterator[str]:
+    """What a viewer of a film would notice in its shots, each with the cure."""
+    return (line for shot in survey(reel) for line in shot.warnings())
 
 
 def measured(surfaces: Surfaces) -> str:

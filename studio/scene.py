@@ -10,14 +10,16 @@ from pydantic import Field
 from .deliver.deliverable import Deliverable
 from .deliver.movie import Movie
 from .errors import RunError, SceneError
-from .field import Grid
+from .field import DETAIL, Grid
 from .film.camera import Camera
 from .film.fields import FIELDS, SIGNED
-from .film.frame import Format
+from .film.frame import Format, Reel
 from .film.look import Look
 from .film.overlays import Type, height_words
-from .film.terrain import missing
+from .film.survey import assumed
+from .film.terrain import missing, parts
 from .film.timeline import Cut, Shot
+from .landscape.detail import Detail
 from .landscape.directions import Directions, Random
 from .landscape.hessian import Convexity
 from .landscape.objective import Loss
@@ -35,6 +37,7 @@ class Scene(Record):
     directions: Directions = Random()
     sweep: Sweep = Epochs()
     grid: Grid = Grid()
+    detail: Detail | None = None
     loss: Loss = Loss()
     convexity: Convexity | None = None
     look: Look = Look.model_validate({"base": "ember"})
@@ -61,6 +64,12 @@ class Scene(Record):
     def keys(self) -> tuple[float, ...]:
         """The epochs whose surfaces are measured."""
         return self.sweep.coordinates(self.epochs())
+
+    def detail_keys(self) -> tuple[float, ...]:
+        """The epochs at which the finer grid is measured; none without `detail`."""
+        if self.detail is None:
+            return ()
+        return self.keys() if self.detail.at == "all" else chosen(self.detail.at, self.keys())
 
     def convexity_keys(self) -> tuple[float, ...]:
         """The epochs whose convexity is measured; none without `convexity`."""
@@ -143,6 +152,21 @@ class Scene(Record):
                 self.convexity_keys()
             except SceneError as error:
                 yield ("convexity", "keys"), str(error)
+        if self.detail:
+            if self.loss.sampling == "preview":
+                yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
+            if not self.detail.range[1] < self.grid.range[1]:
+                yield ("detail", "range"), f"is not inside the grid's, which ends at {self.grid.range[1]:g}"
+            elif not self.detail.grid.spacing < self.grid.spacing:
+                yield (
+                    ("detail", "points"),
+                    f"{self.detail.points} points over this range are no finer than the grid; the distance between two "
+                    f"is {self.detail.grid.spacing:.2g}, the grid's {self.grid.spacing:.2g}",
+                )
+            try:
+                self.detail_keys()
+            except SceneError as error:
+                yield ("detail", "at"), str(error)
         missing = sorted({e for key in keys for e in self.directions.uses(existing, key)} - set(existing))
         if missing:
             yield ("directions", "epochs"), f"the run has no checkpoint at epoch {', '.join(f'{e:g}' for e in missing)}"
@@ -154,10 +178,26 @@ class Scene(Record):
                         f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}",
                     )
 
-    def notes(self) -> dict[str, str]:
-        """What the picture says of itself in small type, by the grid that its colour stands on."""
+    def assumed(self) -> Reel:
+        """The film over a land that is assumed, for what can be told of its shots before anything is measured."""
+        names = {part for _, field in self._drawn() for part in parts(field)}
+        grids = {"": (self.grid, self.keys())}
+        if self.detail:
+            grids[DETAIL] = self.detail.grid, self.detail_keys()
+        return Reel.of(self.shots, assumed(names, grids), self.look, self.type, self.film, self.notes())
+
+    def notes(self, portrait: tuple[float, int] | None = None) -> dict[str, str]:
+        """What the picture says of itself in small type, by the grid that its colour stands on.
+
+        portrait: the epoch and the points along a side of a still that has a grid of its own.
+        """
         loss, keys = self.loss, len(self.keys())
         points = f"{self.grid.points}\u00d7{self.grid.points} points at {keys} epochs"
+        if portrait:
+            points = f"{portrait[1]}\u00d7{portrait[1]} points at epoch {portrait[0]:g}"
+        elif self.detail:
+            n = self.detail.points
+            points += f" and {n}\u00d7{n} within \u00b1{self.detail.range[1]:g} at {len(self.detail_keys())}"
         slice_ = " \u00b7 ".join(
             [
                 f"{loss.mode} mode",

@@ -65,7 +65,11 @@ def test_version_is_the_one_that_is_installed(say):
 def test_check_says_what_would_be_made_and_loads_neither_torch_nor_vtk(run, tiny):
     said = run("check", tiny.name, python=("-X", "importtime"))
     assert said.status == 0 and imported(said) & (HEAVY - {"matplotlib"}) == set()  # matplotlib knows colormaps
-    assert said.out.splitlines() == [
+    *lines, first, second, third = said.out.splitlines()
+    for line, shot in ((first, "descent"), (second, "curvature"), (third, "closing")):      # of nine points a side
+        assert line.startswith(f"warning: shot {shot} is soft: a measured cell is ")
+        assert line.endswith(" times the points, or stay farther away (on an assumed crater)")
+    assert lines == [
         "Tiny: 3.0 s, 24 frames of 64x36 at 8 fps",
         "surfaces: 3 keys, epochs 0 to 2, 9x9 points each, 243 loss values",
         "convexity: 2 keys, 3x3 points each, 18 pairs of extreme eigenvalues",

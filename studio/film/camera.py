@@ -241,9 +241,12 @@ class Camera(Record):
     """A shot's choreography: a start and moves, one after the other; after the last one it holds.
 
     look_at: `minimiser` follows the marker down, `centre` stays at the middle of the film's height range, or a point.
+    azimuth_from: what azimuth 0deg is: `alpha`, or the `open-side`, on which the land around the minimiser is lowest at
+    the end of the film; a shot that names it shows the minimiser whatever course a training took.
     """
 
     look_at: Literal["minimiser", "centre"] | Point = "minimiser"
+    azimuth_from: Literal["alpha", "open-side"] = "alpha"
     start: Start = Start()
     moves: tuple[Move, ...] = ()
 

@@ -42,7 +42,7 @@ def labels(
         clear = _soft((90 - abs(angle)) / 12)  # a line that stands upright is where the figures turn over
         clear *= _soft((np.hypot(*gradient) - 0.08) / 0.12)
         clear *= _soft(min(x, page.aspect - x, y, page.live - y) / (2 * size) - 1)
-        clear *= _soft(_clearance(land, point, pose) / 0.01)
+        clear *= _soft(clearance(land, point, pose) / 0.01)
         for other in found:
             # one that is about to vanish gives its place away bit by bit, or the next would leap out
             near = 1 - _soft((math.hypot(other.x - x, other.y - y) / size - 2.0) / 1.5)
@@ -70,7 +70,7 @@ def _crossings(height: np.ndarray, look: Look, ends: tuple[float, float]):
     step = lines.step * lines.index
     for turn in np.radians(RAYS):
         x, y = out * math.cos(turn), out * math.sin(turn)
-        z = _on(height, x, y)
+        z = on_land(height, x, y)
         levels = value_at(z, look.height, ends) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
@@ -88,7 +88,7 @@ def value_at(z: np.ndarray, height: Height, ends: tuple[float, float]) -> np.nda
     return unscaled(low + np.asarray(z, np.float64) / height.exaggeration * (high - low), height.scale)
 
 
-def _on(height: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def on_land(height: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Heights at places of the square, linear between the mesh's vertices."""
     half = (len(height) - 1) / 2
     return map_coordinates(height, [(y + 1) * half, (x + 1) * half], order=1, mode="nearest", output=np.float64)
@@ -96,18 +96,18 @@ def _on(height: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _gradient(land: np.ndarray, place: np.ndarray, reach: float = 0.02) -> np.ndarray:
     x, y = place
-    z = _on(land, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
+    z = on_land(land, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
     return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
 
 
-def _clearance(land: np.ndarray, point: np.ndarray, pose: Pose) -> float:
+def clearance(land: np.ndarray, point: np.ndarray, pose: Pose) -> float:
     """How far the line of sight to a point stays above the land, at least; negative behind a ridge."""
     toward = np.array(pose.position) - point
     steps = np.geomspace(0.03, 1.0, 60)[:, None] * toward
     inside = (np.abs(point[:2] + steps[:, :2]) <= 1).all(axis=1)
     steps = steps[inside]
     x, y, z = (point + steps).T
-    return float(np.min(z - _on(land, x, y), initial=1.0))
+    return float(np.min(z - on_land(land, x, y), initial=1.0))
 
 
 def _soft(share: float) -> float:

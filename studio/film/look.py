@@ -25,6 +25,10 @@ def _odd(points: int) -> int:
     return points
 
 
+LARGEST_MESH = 2001
+"""Vertices along a side."""
+
+
 class Look(Record):
     """The whole look. nodes: a dot on every measured point. mesh: vertices along a side of the drawn square, odd.
 
@@ -50,7 +54,7 @@ class Look(Record):
     ink: Colour = "#e8e6f0"
     halo: Colour | None = None
     grade: Grade = Grade()
-    mesh: Annotated[int, Field(ge=33, le=2001), AfterValidator(_odd)] = 401
+    mesh: Annotated[int, Field(ge=33, le=LARGEST_MESH), AfterValidator(_odd)] = 401
 
     @model_validator(mode="after")
     def _ends_lie_on_the_heights_scale(self):

@@ -1,7 +1,8 @@
 """From measured nodes to a fine sheet: heights and colours at every vertex of the drawn mesh.
 
 The sheet passes through every measured node and never dips below the lowest of the nodes around it. Loss is refined as
-log-loss, eigenvalues on a signed-log scale; the look's own scales are applied afterwards.
+log-loss, eigenvalues on a signed-log scale; the look's own scales are applied afterwards. Where a finer grid was
+measured around the centre, the sheet follows that one, and passes over to the coarser in a band before its edge.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator, make_interp_spline
-from scipy.ndimage import distance_transform_edt, minimum_filter
+from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filter, uniform_filter1d
 
-from ..field import Instant, Scale, Surfaces, backward, forward, hidden, negative_share
+from ..field import DETAIL, Grid, Instant, Scale, Surfaces, backward, forward, hidden, negative_share
 from .colour import diverging, table
 from .fields import SIGNED, Height, Paint
 from .look import Look
@@ -119,10 +120,18 @@ def _inside(surfaces: Surfaces, name: str, radius: float) -> np.ndarray:
     """The finite values of a field inside the drawn disc, over all keys, flat. Raises ValueError if it is missing."""
     if what := missing(name, surfaces.fields):
         raise ValueError(what)
-    values = _made(name, [np.asarray(surfaces.fields[part].values, np.float64) for part in parts(name)])
-    grid = surfaces.fields[parts(name)[0]].grid
-    axis = grid.axis / grid.range[1]
-    inside = values[:, axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2].ravel()
+    reach = radius * surfaces.fields[parts(name)[0]].grid.range[1]
+    found = [_nodes_inside(surfaces, name, parts(name), reach)]
+    if name + DETAIL in surfaces.fields:
+        found.append(_nodes_inside(surfaces, name, (name + DETAIL,), reach))
+    return np.concatenate(found)
+
+
+def _nodes_inside(surfaces: Surfaces, name: str, measured: Sequence[str], reach: float) -> np.ndarray:
+    """The finite values of a field, made of measured ones, at nodes no farther from the centre than `reach`, flat."""
+    values = _made(name, [np.asarray(surfaces.fields[part].values, np.float64) for part in measured])
+    axis = surfaces.fields[measured[0]].grid.axis
+    inside = values[:, axis[:, None] ** 2 + axis[None, :] ** 2 <= reach**2].ravel()
     return inside[np.isfinite(inside)]
 
 
@@ -181,25 +190,52 @@ def _fine(instant: Instant, name: str, side: int, cap: float, smoothing: float) 
     """A drawn field [side, side] from its measured nodes; no node counts for more than the cap."""
     if name in _MADE:
         cap = np.inf  # it is in the units of the field, not of its parts
-    refined = [_refined(instant.values[part], SCALES.get(part, "linear"), side, cap, smoothing) for part in parts(name)]
-    return _made(name, refined)
+    return _made(name, [_refined(instant, part, side, cap, smoothing) for part in parts(name)])
 
 
-def _refined(nodes: np.ndarray, scale: Scale, side: int, cap: float, smoothing: float) -> np.ndarray:
-    return backward(refine(forward(np.minimum(nodes, cap), scale), side, smoothing), scale)
+def _refined(instant: Instant, part: str, side: int, cap: float, smoothing: float) -> np.ndarray:
+    """A measured field [side, side] from its nodes, and from those of its finer grid where there is one."""
+    scale = SCALES.get(part, "linear")
+    sheet = refine(forward(np.minimum(instant.values[part], cap), scale), side, smoothing)
+    if (nodes := instant.values.get(part + DETAIL)) is not None and instant.detail > 0:
+        share = reach(instant.grids[part + DETAIL], instant.grids[part])
+        axis = np.linspace(-1, 1, side)
+        covered = np.flatnonzero(np.abs(axis) <= share)
+        near = slice(covered[0], covered[-1] + 1)
+        fine = refine(forward(np.minimum(nodes, cap), scale), tuple(axis[near] / share), smoothing)
+        weight = instant.detail * inner(axis[near] / share)
+        # a hole in the finer grid is none where that does not count
+        sheet[near, near] += np.where(weight > 0, weight * (fine - sheet[near, near]), 0.0)
+    return backward(sheet, scale)
 
 
-def refine(nodes: np.ndarray, side: int, smoothing: float = 1.0) -> np.ndarray:
+def reach(fine: Grid, coarse: Grid) -> float:
+    """How far a finer grid goes, as a share of the coarser one's side."""
+    return fine.range[1] / coarse.range[1]
+
+
+def inner(axis: np.ndarray) -> np.ndarray:
+    """How far the finer grid counts [n, n], over places -1 to 1 of its sides: 1 inside, 0 from its edge on.
+
+    A square with round corners, so that no straight seam is seen: 1 - smoothstep of (x^4 + y^4)^(1/4) from 0.8 to 1.
+    """
+    out = np.add.outer(axis**4, axis**4) ** 0.25
+    share = np.clip((1 - out) / 0.2, 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def refine(nodes: np.ndarray, side: int | tuple[float, ...], smoothing: float = 1.0) -> np.ndarray:
     """A sheet through nodes [n, n], at [side, side] points from edge to edge: from straight pieces to a bicubic spline.
 
-    smoothing: from the one, 0, to the other, 1. The sheet never dips below the lowest of the nodes around; cells that
-    touch a node which is not finite are NaN.
+    side: or the places of the points along each side, -1 to 1. smoothing: from the one, 0, to the other, 1. The sheet
+    never dips below the lowest of the nodes around; cells that touch a node which is not finite are NaN.
     """
     known = np.isfinite(nodes)
+    points = tuple(np.linspace(-1, 1, side)) if isinstance(side, int) else side
     if not known.any():
-        return np.full((side, side), np.nan)
+        return np.full((len(points), len(points)), np.nan)
     whole = filled(nodes, known)
-    cubic, line = _spline(len(nodes), side, min(3, len(nodes) - 1)), _spline(len(nodes), side, 1)
+    cubic, line = _spline(len(nodes), points, min(3, len(nodes) - 1)), _spline(len(nodes), points, 1)
     fine = np.maximum(cubic @ whole @ cubic.T, line @ minimum_filter(whole, 3, mode="nearest") @ line.T)
     if smoothing < 1:
         straight = line @ whole @ line.T
@@ -207,6 +243,19 @@ def refine(nodes: np.ndarray, side: int, smoothing: float = 1.0) -> np.ndarray:
     if known.all():
         return fine
     return np.where(line @ (~known).astype(float) @ line.T > 1e-9, np.nan, fine)
+
+
+def open_side(height: np.ndarray, reach: float) -> float:
+    """The azimuth, degrees from alpha, on which the land [N, N] around the middle rises least as seen from there.
+
+    reach: how far is looked, as a share of the half side. The rise is the steepest way up on a ray, averaged over 40
+    degrees of rays.
+    """
+    land, middle = np.nan_to_num(height).astype(np.float64), len(height) // 2
+    turn, out = np.radians(np.arange(0, 360, 2)), np.linspace(0.05, reach, 96)
+    rows, columns = (middle * (1 + np.multiply.outer(f(turn), out)) for f in (np.sin, np.cos))
+    rise = ((map_coordinates(land, [rows, columns], order=1) - land[middle, middle]) / out).max(axis=1)
+    return float(2 * np.argmin(uniform_filter1d(rise, 21, mode="wrap")))
 
 
 def trodden(instant: Instant, look: Look) -> np.ndarray | None:
@@ -230,8 +279,8 @@ def filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _spline(nodes: int, side: int, degree: int) -> np.ndarray:
-    """Matrix [side, nodes] that takes node values to spline values."""
-    fine = make_interp_spline(np.linspace(0, 1, nodes), np.eye(nodes), k=degree)(np.linspace(0, 1, side))
+def _spline(nodes: int, points: tuple[float, ...], degree: int) -> np.ndarray:
+    """Matrix [points, nodes] that takes node values to spline values at some places, -1 to 1."""
+    fine = make_interp_spline(np.linspace(0, 1, nodes), np.eye(nodes), k=degree)((np.array(points) + 1) / 2)
     on_node = np.isclose(fine, 1.0, atol=1e-12) & (np.count_nonzero(np.abs(fine) > 1e-12, axis=1) == 1)[:, None]
     return np.where(on_node.any(axis=1)[:, None], on_node.astype(float), fine)

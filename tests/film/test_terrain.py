@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Surfaces, Way, negative_share
+from studio.field import Field, Grid, Instant, Surfaces, Way, negative_share
 from studio.film import terrain
 from studio.film.colour import decode, table
 from studio.film.fields import Height, Paint
@@ -55,7 +55,7 @@ def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_
 def test_a_plain_cubic_would_have_dipped_below():
     nodes = np.zeros((9, 9))
     nodes[4, 4] = 1.0
-    cubic = terrain._spline(9, 81, 3)
+    cubic = terrain._spline(9, tuple(np.linspace(-1, 1, 81)), 3)
     assert (cubic @ nodes @ cubic.T).min() < -0.05
     assert refine(nodes, 81).min() == 0.0
 
@@ -109,6 +109,79 @@ def test_cells_that_touch_an_unmeasured_node_are_holes_and_no_others():
 
 def test_nothing_known_is_one_hole_and_does_not_fail():
     assert np.isnan(refine(np.full((5, 5), np.nan), 17)).all()
+
+
+# --- a finer grid around the centre
+
+
+def rugged(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.exp(0.3 * np.sin(9 * x) * np.cos(7 * y) + 0.5 * (x * x + y * y))
+
+
+def both(detail: float = 1.0, points: int = 33) -> Instant:
+    """A land with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
+    fine = Grid(range=(-1, 1), points=points)
+    grids = {"loss": GRID, "loss@detail": fine}
+    values = {name: rugged(*np.meshgrid(grid.axis, grid.axis)) for name, grid in grids.items()}
+    return Instant(0.0, grids, values, {}, detail=detail)
+
+
+def sheet(instant: Instant, side: int = 257) -> np.ndarray:
+    return np.log(terrain._refined(instant, "loss", side, np.inf, 1.0))
+
+
+def test_the_sheet_passes_through_the_nodes_of_the_finer_grid_and_is_the_coarse_one_outside():
+    joined, coarse = sheet(both()), sheet(both(0.0))
+    axis = np.linspace(-1, 1, 257)
+    out = np.add.outer((2 * axis) ** 4, (2 * axis) ** 4) ** 0.25
+    assert np.array_equal(joined[out >= 1], coarse[out >= 1])
+    truth = np.log(rugged(*np.meshgrid(2 * axis, 2 * axis)))
+    nodes = slice(64, 193, 4)                                     # of the finer grid, in the mesh
+    inside = out[nodes, nodes] <= 0.8
+    assert joined[nodes, nodes][inside] == pytest.approx(truth[nodes, nodes][inside], abs=1e-12)
+    assert np.abs(coarse[nodes, nodes][inside] - truth[nodes, nodes][inside]).max() > 0.1
+
+
+def test_the_seam_is_continuous():
+    # both sheets are smooth on the mesh, so a step at the seam would stand out among the second differences
+    joined, coarse, axis = sheet(both()), sheet(both(0.0)), np.linspace(-1, 1, 257)
+    out = np.add.outer((2 * axis) ** 4, (2 * axis) ** 4) ** 0.25
+    bend = lambda values: np.abs(np.diff(values, 2, axis=1))  # noqa: E731
+    seam = (out[:, 1:-1] > 0.95) & (out[:, 1:-1] < 1.05)
+    fine = bend(np.log(rugged(*np.meshgrid(2 * axis, 2 * axis))))
+    assert bend(joined)[seam].max() <= max(bend(coarse).max(), fine.max())
+    step = np.where(out < 1, coarse + 0.05, coarse)               # a seam of a twentieth, for comparison
+    assert bend(step)[seam].max() > max(bend(coarse).max(), fine.max())
+
+
+def test_the_finer_grid_comes_by_its_weight_and_its_holes_count_only_where_it_does():
+    coarse, half, whole = (sheet(both(weight)) for weight in (0.0, 0.5, 1.0))
+    assert half == pytest.approx((coarse + whole) / 2, abs=1e-12)
+    broken = both()
+    broken.values["loss@detail"][0, 0] = np.nan                   # in its corner, where it counts nothing
+    broken.values["loss@detail"][16, 16] = np.nan
+    holes = np.isnan(sheet(broken))
+    assert holes[128, 128] and holes.sum() == 49                  # four cells of four mesh steps, without their rim
+
+
+def test_the_films_range_knows_the_finer_grid():
+    film = surfaces(bowl())
+    fine = Grid(range=(-1, 1), points=5)
+    deep = np.full((5, 5), 0.5)
+    deep[2, 1] = 0.01
+    fields = {**film.fields, "loss@detail": Field((0.0,), fine, deep[None], "log")}
+    kind = look(height=Height(scale="linear"))
+    assert ranges(Surfaces(fields), kind, ()).height[0] == 0.01 < ranges(film, kind, ()).height[0]
+
+
+@pytest.mark.parametrize("azimuth", [0, 70, 200, 310])
+def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
+    axis = np.linspace(-1, 1, 121)
+    x, y = np.meshgrid(axis, axis)
+    turned = np.cos(np.arctan2(y, x) - np.radians(azimuth))
+    land = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
+    assert terrain.open_side(land, 0.9) == pytest.approx(azimuth, abs=2)     # it looks every two degrees
+    assert terrain.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, land), 0.9) == pytest.approx(azimuth, abs=2)
 
 
 # --- heights
