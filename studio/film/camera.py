@@ -127,20 +127,21 @@ class Orbit:
 class Start(Record):
     """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate.
 
-    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames.
-    focus: how far away it is sharp, scene units; what it looks at if not given.
+    rise: camera and what it looks at, up together, scene units; below 0 the subject stands higher in the picture.
+    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames. focus: how far away it is sharp, scene units; what it looks at if not given.
     """
 
     azimuth: Angle = -60.0
     elevation: Angle = 35.0
     distance: Positive = 2.0
     lens: Lens = 30.0
+    rise: float = 0.0
     aperture: Aperture | None = None
     focus: Positive | None = None
 
     def orbit(self) -> Orbit:
-        opening = 1 / self.aperture if self.aperture else 0.0
-        return Orbit(self.azimuth, self.elevation, self.distance, self.lens, opening=opening, focus=self.focus)
+        opening, pan = 1 / self.aperture if self.aperture else 0.0, (0.0, 0.0, self.rise)
+        return Orbit(self.azimuth, self.elevation, self.distance, self.lens, pan, opening, self.focus)
 
 
 class Key(Record):
@@ -240,12 +241,13 @@ class Move(Record):
 class Camera(Record):
     """A shot's choreography: a start and moves, one after the other; after the last one it holds.
 
-    look_at: `minimiser` follows the marker down, `centre` stays at the middle of the film's height range, or a point.
+    look_at: `minimiser` follows the marker down; `land` is over or under it, at the mean height of the land; `centre` at
+    the middle of the film's height range, where it stays; or a point.
     azimuth_from: what azimuth 0deg is: `alpha`, or the `open-side`, on which the land around the minimiser is lowest at
     the end of the film; a shot that names it shows the minimiser whatever course a training took.
     """
 
-    look_at: Literal["minimiser", "centre"] | Point = "minimiser"
+    look_at: Literal["minimiser", "land", "centre"] | Point = "minimiser"
     azimuth_from: Literal["alpha", "open-side"] = "alpha"
     start: Start = Start()
     moves: tuple[Move, ...] = ()

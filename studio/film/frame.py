@@ -262,6 +262,8 @@ class Reel:
     def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:
         if not isinstance(look_at, str):
             return look_at
-        centre = float(height[height.shape[0] // 2, height.shape[1] // 2])
-        middle = self.look.height.exaggeration / 2
-        return 0.0, 0.0, centre if look_at == "minimiser" and np.isfinite(centre) else middle
+        found = {
+            "minimiser": height[height.shape[0] // 2, height.shape[1] // 2],
+            "land": np.nanmean(height) if np.isfinite(height).any() else np.nan,
+        }.get(look_at, np.nan)
+        return 0.0, 0.0, float(found) if np.isfinite(found) else self.look.height.exaggeration / 2
