@@ -28,12 +28,10 @@ class Chain:
     def of(cls, model: nn.Module) -> "Chain | None":
         """The chain that a network is, on flattened samples or not; None if it is anything else."""
         layers = list(_unrolled(model))
-        if layers and type(layers[0][0]) is nn.Flatten:
-            flatten, _ = layers.pop(0)
-            if (flatten.start_dim, flatten.end_dim) != (1, -1) or not bare(flatten):
-                return None
+        if layers and flattens(layers[0][0]):
+            layers.pop(0)
         linear = [layer for layer, _ in layers if type(layer) is nn.Linear]
-        known = all(bare(layer) and type(layer) in (nn.Linear, *POINTWISE) or _idle(layer) for layer, _ in layers)
+        known = all(bare(layer) and type(layer) in (nn.Linear, *POINTWISE) or is_idle(layer) for layer, _ in layers)
         own = {id(p) for layer in linear for p in layer.parameters()}
         whole = len(own) == sum(1 for layer in linear for _ in layer.parameters()) and all(
             p.requires_grad for p in model.parameters())
@@ -71,5 +69,11 @@ def _unrolled(model: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, s
         yield from _unrolled(child, f"{prefix}{name}.")
 
 
-def _idle(layer: nn.Module) -> bool:
+def flattens(layer: nn.Module) -> bool:
+    """Whether a layer makes one vector of each sample."""
+    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and bare(layer)
+
+
+def is_idle(layer: nn.Module) -> bool:
+    """Whether a layer returns what it is given, in its present mode."""
     return type(layer) is nn.Dropout and not layer.training and bare(layer)

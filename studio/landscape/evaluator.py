@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MachineError, SceneError
+from .batched import BatchedNetwork, Statistics
 from .chain import Chain
 from .criteria import BUILT_IN
 from .fused import Fused
@@ -33,7 +34,7 @@ ROUNDING = 10
 NOTHING = 1e-6
 """Losses are compared relative to one of this size at least: of a perfect fit nothing but rounding is left."""
 NUMBERS = {"cpu": 2**17, "cuda": 2**26}
-"""In the features of all points that pass together on the vmap and shared paths: on a CPU they stay in the cache."""
+"""In the features of all points that pass together on the paths for many: on a CPU they stay in the cache."""
 COUNTED = 2**20
 """Numbers of outputs that are counted together."""
 
@@ -398,10 +399,42 @@ def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> 
     return outputs
 
 
+def _batched(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    """For perceptrons with batch norms or shortcuts: samples last, the first layer as in `shared`."""
+    recalibrated = objective.mode == "recalibrated"
+    network = BatchedNetwork.of(objective.copied().train() if recalibrated else objective.model)
+    if network is None:
+        raise SceneError("loss.path: batched is for networks of linear layers, batch norms, functions of single "
+                         "numbers and shortcuts over them; leave the path out")
+    vectors = [objective.split(part) for part in (theta, delta, eta)]
+    x = objective.inputs
+    points = max(1, NUMBERS[objective.kind] // (network.widest * objective.chunk))
+
+    def first(x: Tensor) -> Callable[[Tensor, float, int], Iterator[Tensor]]:
+        """Of samples x: (steps [P, 1], beta, samples in a chunk) -> the first layer's results [P, out, chunk]."""
+        at_theta, along, across = (network.first(named, x) for named in vectors)
+        return lambda steps, beta, chunk: (
+            torch.addcmul(h, steps[..., None], part) for h, part in zip(
+                at_theta.add(across, alpha=beta).split(chunk, 1), along.split(chunk, 1), strict=True))
+    begin = first(x)
+    calibrate = first(objective.calibration) if recalibrated else None
+
+    def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+        base = theta.add(eta, alpha=beta)
+        for group in _groups(alphas, points):
+            steps = torch.tensor(group, dtype=base.dtype, device=base.device)[:, None]
+            named = objective.split(torch.addcmul(base, steps, delta))
+            statistics: Statistics = {}
+            if calibrate is not None:
+                network.rest(named, *calibrate(steps, beta, len(objective.calibration)), statistics)
+            yield torch.cat([network.rest(named, h, dict(statistics)) for h in begin(steps, beta, chunk)], 1)
+    return outputs
+
+
 def _groups(alphas: Sequence[float], points: int) -> Iterator[Sequence[float]]:
     return (alphas[i:i + points] for i in range(0, len(alphas), points))
 
 
 PATHS: dict[str, Callable[[Objective, Tensor, Tensor, Tensor], Outputs]] = {
-    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "vmap": _vmap, "compiled": _by(_compile),
-    "graphed": _by(_graph)}
+    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "batched": _batched, "vmap": _vmap,
+    "compiled": _by(_compile), "graphed": _by(_graph)}

@@ -359,7 +359,7 @@ def written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor
 def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance [C] of x [N, C, ...]."""
     rows = x.movedim(1, -1)
-    if rows.is_contiguous() and not torch.is_grad_enabled():
+    if x.dim() > 2 and rows.is_contiguous() and not torch.is_grad_enabled():
         return wide.statistics(rows.flatten(0, -2))
     var, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
     return mean, var

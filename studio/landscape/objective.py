@@ -40,7 +40,7 @@ Subset = Annotated[int | str, BeforeValidator(_subset), WithJsonSchema(
     {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]})]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
 Extra = Annotated[str | Function, *word_or_function("entropy")]
-Path = Literal["plain", "fused", "wide", "shared", "vmap", "compiled", "graphed"]
+Path = Literal["plain", "fused", "wide", "shared", "batched", "vmap", "compiled", "graphed"]
 PATHS: tuple[str, ...] = get_args(Path)
 MEASURED = ("loss", "accuracy", "losses")
 """The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
@@ -143,9 +143,9 @@ def _name(field: str | Function) -> str:
 
 def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
     """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
-    chain = isinstance(model, Mlp)
+    perceptron, chain = isinstance(model, Mlp), _is_chain(model)
     names = {"fused": loss.mode == "eval" and not chain, "wide": device == "cpu" and not chain, "shared": chain,
-             "vmap": chain or device == "cuda",
+             "batched": perceptron, "vmap": perceptron or device == "cuda",
              "graphed": device == "cuda" and not chain and loss.mode != "recalibrated"}
     return ("plain", *(name for name, fits in names.items() if fits))
 
@@ -157,11 +157,18 @@ def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[st
     """
     if loss.path is not None:
         return loss.path, "named by the scene"
-    if isinstance(model, Mlp):
+    if _is_chain(model):
         return "shared", "the first layer is linear in the weights and is passed once for all points"
+    if isinstance(model, Mlp):
+        return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":
         where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"
         return "fused", f"eval mode: batch norms are folded into the layers before them, {where}"
     if device == "cpu":
         return "wide", "batch statistics change from point to point; kernels for small pictures, channels last"
     return "plain", "batch statistics change from point to point; a GPU's own kernels"
+
+
+def _is_chain(model: Model) -> bool:
+    """Whether a model is linear layers and functions of single numbers in a row."""
+    return isinstance(model, Mlp) and model.norm == "none" and not model.skip

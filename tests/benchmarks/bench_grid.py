@@ -3,9 +3,10 @@
 The loop: for every point set the parameters, pass the whole subset, read the loss. Ours: a row of the evaluator by the
 path that the rule chooses. Nets of `nets.py`, 256 images. They take turns, A B A B, and the medians are compared, in
 seconds of this process's own CPU time, so that what else runs on the machine weighs as little as it can. The floor is
-what the same number of samples take in plain forwards of one large batch. The peer, loss-landscapes, measures part of a
-51 x 51 grid of the CNN as its users call it, with torch's own threads, and is scaled to the whole; ours is measured
-whole, by two processes, preparation included, in seconds on the clock.
+what the same number of samples take in plain forwards of one large batch. The deep perceptron, 128 images in train
+mode, is compared with the path `plain`, which is two to three times as quick as that loop. The peer, loss-landscapes,
+measures part of a 51 x 51 grid of the CNN as its users call it, with torch's own threads, and is scaled to the whole;
+ours is measured whole, by two processes, preparation included, in seconds on the clock.
 
 Run as a script, it prints `figures()`.
 """
@@ -29,10 +30,12 @@ from studio.landscape.evaluator import Evaluator
 from studio.landscape.objective import Loss, choose
 from studio.training.evaluate import repeatable
 
-SAMPLES = 256
-POINTS = {"mlp": 51, "cnn": 7, "resnet20": 3}
+SAMPLES = {"mlp": 256, "cnn": 256, "resnet20": 256, "deep": 128}
+POINTS = {"mlp": 51, "cnn": 7, "resnet20": 3, "deep": 151}
 """Of one row, measured in one turn."""
-ROUNDS = {"mlp": 15, "cnn": 7, "resnet20": 5}
+ROUNDS = {"mlp": 15, "cnn": 7, "resnet20": 5, "deep": 7}
+USUAL = ("mlp", "cnn", "resnet20")
+"""Networks that are measured in eval mode; the deep one is for train mode."""
 BETA = 0.3
 LARGE = 2048
 """Samples in the floor's batch."""
@@ -44,13 +47,15 @@ def figures() -> dict[str, float]:
     """Points a second, speedups, floor shares and agreement; `grid.cnn.vs_loss_landscapes` if the peer is there."""
     found = {}
     with repeatable():
-        for name in POINTS:
+        for name in USUAL:
             found |= _eval(name)
         for name in ("cnn", "resnet20"):
             for mode in ("train", "recalibrated"):
                 loop, ours = _turns(name, [_loop(name, mode), _ours(name, mode)])
                 found[f"grid.{name}.{mode}_speedup"] = loop / ours
-        found["grid.agreement"] = max(_disagreement(name, mode) for name in POINTS for mode in ("eval", "train"))
+        loop, ours = _turns("deep", [_ours("deep", "train", path="plain"), _ours("deep", "train")])
+        found |= {"grid.deep.points_per_s": POINTS["deep"] / ours, "grid.deep.speedup": loop / ours}
+        found["grid.agreement"] = max(_disagreement(name, mode) for name in USUAL for mode in ("eval", "train"))
     return found | _peer()
 
 
@@ -78,14 +83,14 @@ def _alphas(name: str) -> list[float]:
 
 # --- what is compared ------------------------------------------------------------------------------------------------
 
-def _ours(name: str, mode: str) -> Callable[[], Tensor]:
-    evaluator, alphas = _evaluator(name, mode), _alphas(name)
+def _ours(name: str, mode: str, **options) -> Callable[[], Tensor]:
+    evaluator, alphas = _evaluator(name, mode, **options), _alphas(name)
     return lambda: evaluator.row(alphas, BETA)["loss"]
 
 
 def _evaluator(name: str, mode: str, **options) -> Evaluator:
     made, loss = net(name), Loss(mode=mode, **options)
-    objective = loss.objective(made.model, {}, *made.samples(SAMPLES))
+    objective = loss.objective(made.model, {}, *made.samples(SAMPLES[name]))
     plane = made.plane()
     path, _ = choose(made.record, loss, False, "cpu")
     return Evaluator(objective, *map(objective.flat, (made.weights, plane.delta, plane.eta)), path)
@@ -93,7 +98,7 @@ def _evaluator(name: str, mode: str, **options) -> Evaluator:
 
 def _loop(name: str, mode: str) -> Callable[[], list[float]]:
     made = net(name)
-    model, (x, y), plane = copy.deepcopy(made.model).train(mode == "train"), made.samples(SAMPLES), made.plane()
+    model, (x, y), plane = copy.deepcopy(made.model).train(mode == "train"), made.samples(SAMPLES[name]), made.plane()
     moves = [(p, made.weights[key], plane.delta[key], plane.eta[key]) for key, p in model.named_parameters()]
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
@@ -118,7 +123,7 @@ def _loop(name: str, mode: str) -> Callable[[], list[float]]:
 def _floor(name: str) -> Callable[[], None]:
     """As many samples as a turn passes through the network, in large batches."""
     made = net(name)
-    whole = made.samples(SAMPLES)[0].repeat(POINTS[name], *(1,) * (made.x.dim() - 1))
+    whole = made.samples(SAMPLES[name])[0].repeat(POINTS[name], *(1,) * (made.x.dim() - 1))
 
     @torch.no_grad()
     def forward() -> None:
@@ -131,7 +136,7 @@ def _disagreement(name: str, mode: str) -> float:
     """The largest difference from a loop in float64, relative to its value, over three points."""
     made, alphas = net(name), _alphas(name)[::POINTS[name] // 2]
     model, plane = copy.deepcopy(made.model).double().train(mode == "train"), made.plane()
-    x, y = made.samples(SAMPLES)
+    x, y = made.samples(SAMPLES[name])
     exact = []
     with torch.no_grad():
         for alpha in alphas:
@@ -155,7 +160,7 @@ def _peer() -> dict[str, float]:
         print("loss-landscapes is not installed: pip install 'landscape-studio[bench]'")
         return {}
     made = net("cnn")
-    metric = Metric(nn.CrossEntropyLoss(), *made.samples(SAMPLES))
+    metric = Metric(nn.CrossEntropyLoss(), *made.samples(SAMPLES["cnn"]))
 
     def theirs() -> None:
         loss_landscapes.random_plane(made.model, metric, 1, PART, normalization="filter", deepcopy_model=True)
@@ -175,7 +180,7 @@ def _whole() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made, plane = net("cnn"), net("cnn").plane()
         path = Path(folder) / "slice.pt"
-        torch.save((made.model, made.samples(SAMPLES), made.weights, plane.delta, plane.eta), path)
+        torch.save((made.model, made.samples(SAMPLES["cnn"]), made.weights, plane.delta, plane.eta), path)
         with workers.pool(workers.default_count()) as run:
             for _ in run([(_row, (path, beta)) for beta in WHOLE.axis.tolist()]):
                 pass

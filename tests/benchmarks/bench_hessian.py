@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from nets import MODELS, Net, net
+from nets import Net, net
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,9 +37,9 @@ def figures() -> dict[str, float]:
     """`hessian.<net>.speedup` and `.products_per_point`, `hessian.cnn.forwards_per_product`, `hessian.coverage`."""
     found: dict[str, float] = {}
     with repeatable():
-        for name in MODELS:
+        for name in POINTS:
             found |= {f"hessian.{name}.{what}": value for what, value in _speed(name).items()}
-        within = {name: _coverage(name) for name in MODELS}
+        within = {name: _coverage(name) for name in CASES}
     found |= {f"hessian.{name}.coverage": float(np.mean(shares)) for name, shares in within.items()}
     found["hessian.coverage"] = float(np.mean(np.concatenate(list(within.values()))))
     return found

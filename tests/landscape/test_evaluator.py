@@ -8,13 +8,16 @@ from torch import nn
 
 from studio.errors import MachineError, SceneError
 from studio.landscape import evaluator as room
+from studio.landscape.batched import BatchedNetwork
 from studio.landscape.chain import Chain
 from studio.landscape.criteria import cross_entropy, entropy
 from studio.landscape.directions import Random, Trail
 from studio.landscape.evaluator import PATHS, Evaluator
 from studio.landscape.network import Objective
 from studio.landscape.objective import PATHS as NAMES
+from studio.landscape.objective import Loss, choose
 from studio.training.models import Mlp, Resnet, Vgg
+from studio.training.nets import Residual
 
 N, CLASSES = 11, 3
 ALPHAS = (-1.0, -0.25, 0.0, 0.5, 1.5)
@@ -48,11 +51,15 @@ def build(record) -> nn.Module:
 
 NETS = {
     "mlp": lambda: build(Mlp(depth=2, width=9)), "linear": lambda: build(Mlp(depth=0)),
+    "normed": lambda: build(Mlp(depth=3, width=9, norm="batch")),
+    "skip": lambda: build(Mlp(depth=4, width=9, norm="batch", skip=True)),
     "cnn": lambda: build(Vgg(widths=(4, 6))), "resnet": lambda: build(Resnet(depth=8, width=4)),
     "no norm": lambda: build(Resnet(depth=8, width=4, norm="none")), "dropout": dropping,
     "a path by the data": Deciding,
 }
-FITS = {"mlp": ("shared", "vmap"), "linear": ("shared", "vmap"), "cnn": ("fused", "wide", "vmap"),
+FITS = {"mlp": ("shared", "batched", "vmap"), "linear": ("shared", "batched", "vmap"),
+        "normed": ("batched", "fused", "wide", "vmap"), "skip": ("batched", "fused", "wide", "vmap"),
+        "cnn": ("fused", "wide", "vmap"),
         "resnet": ("fused", "wide", "vmap"), "no norm": ("fused", "wide"), "dropout": ("fused", "wide", "vmap"),
         "a path by the data": ("fused", "wide")}
 
@@ -107,6 +114,21 @@ def test_every_path_is_a_float64_loop_to_float32s_rounding(name, path, mode):
         torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize("moves_norms", [False, True])
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_rule_is_right_for_every_perceptron(norm, skip, mode, moves_norms, device):
+    for activation in ("relu", "tanh", "gelu", "silu", "elu"):
+        record = Mlp(depth=4, width=7, norm=norm, skip=skip, activation=activation)
+        path, _ = choose(record, Loss(mode=mode), moves_norms, device)
+        ours, exact = evaluators(lambda record=record: build(record), path, moves_norms, mode=mode, device=device)
+        torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=1e-5, atol=0)
+        assert ours.agreement < 1e-5
+
+
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_the_compiled_path_runs_what_the_compiler_returns(mode, monkeypatch):
     # the compiler itself takes 20 s: here it returns what it was given
@@ -149,16 +171,17 @@ def test_norms_fold_once_or_at_every_point(name, moves_norms):
     torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("path", ["plain", "fused", "wide", "vmap"])
-def test_a_row_is_the_same_bytes_whatever_came_before(path):
-    ours, _ = evaluators(NETS["cnn"], path)
+@pytest.mark.parametrize("name, path", [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"),
+                                        ("skip", "batched")])
+def test_a_row_is_the_same_bytes_whatever_came_before(name, path):
+    ours, _ = evaluators(NETS[name], path)
     first = ours.row(ALPHAS, 0.4)["loss"]
     ours.row((3.0, math.inf), -2.0)
     torch.rand(3)
     assert torch.equal(ours.row(ALPHAS, 0.4)["loss"], first)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "vmap"])
+@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
 def test_points_that_pass_together_or_apart_are_alike(path, monkeypatch):
     together, _ = evaluators(NETS["mlp"], path)
     monkeypatch.setitem(room.NUMBERS, "cpu", 1)
@@ -167,15 +190,17 @@ def test_points_that_pass_together_or_apart_are_alike(path, monkeypatch):
     torch.testing.assert_close(together.row(ALPHAS, 0.4), apart.row(ALPHAS, 0.4), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("path", ["plain", "fused", "wide"])
-def test_pieces_of_the_samples_make_the_whole_value(path):
-    ours, _ = evaluators(NETS["cnn"], path)
+@pytest.mark.parametrize("name, path, mode", [
+    ("cnn", "plain", "eval"), ("cnn", "fused", "eval"), ("cnn", "wide", "eval"), ("skip", "batched", "eval"),
+    ("skip", "batched", "recalibrated")])
+def test_pieces_of_the_samples_make_the_whole_value(name, path, mode):
+    ours, _ = evaluators(NETS[name], path, mode=mode)
     whole = ours.row(ALPHAS, 0.4)["loss"]
     ours.chunk = 4                                       # 4 + 4 + 3
     torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "vmap"])
+@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
 def test_all_fields_come_from_the_same_passes(path):
     def surprise(outputs, y):
         """Depends on the other samples too: a point of its own needs a call of its own."""
@@ -192,7 +217,8 @@ def test_all_fields_come_from_the_same_passes(path):
         round(hits, 9).is_integer() for hits in (row["accuracy"] * N / 100).tolist())
 
 
-@pytest.mark.parametrize("name, path", [("mlp", "plain"), ("mlp", "shared"), ("cnn", "fused"), ("cnn", "wide")])
+@pytest.mark.parametrize("name, path", [("mlp", "plain"), ("mlp", "shared"), ("cnn", "fused"), ("cnn", "wide"),
+                                        ("normed", "batched"), ("skip", "batched")])
 def test_what_is_not_finite_stays_as_measured(name, path):
     model = net(NETS[name])
     objective = Objective(model, {}, *images())
@@ -211,7 +237,7 @@ def test_rotating_the_plane_rotates_the_picture():
     assert ours == pytest.approx([float(turned.row([0.5], -alpha)["loss"]) for alpha in ALPHAS], rel=1e-5)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "vmap"])
+@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
 def test_the_picture_of_a_quadratic_is_the_quadratic(path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES, bias=False)).double()
     x, y = images()
@@ -257,6 +283,26 @@ def test_only_chains_of_linear_layers_share_their_first():
         assert Chain.of(model) is None
     with pytest.raises(SceneError, match="leave the path out"):
         evaluators(NETS["cnn"], "shared")
+
+
+def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
+    assert BatchedNetwork.of(net(NETS["skip"])).widest == 9
+    twice, hooked = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    hooked[1].register_forward_hook(lambda module, given, result: 2 * result)
+    for model in (net(NETS["cnn"]), nn.Sequential(twice, nn.ReLU(), twice), nn.Sequential(nn.BatchNorm1d(4), twice),
+                  nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)),
+                  nn.Sequential(nn.Linear(4, 4), Residual(nn.ReLU(), nn.ReLU())), hooked):
+        assert BatchedNetwork.of(model) is None
+    with pytest.raises(SceneError, match="leave the path out"):
+        evaluators(NETS["cnn"], "batched")
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+def test_norms_without_weights_or_running_statistics_pass_at_many_points_too(mode):
+    make = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.BatchNorm1d(5, affine=False), nn.Tanh(),  # noqa: E731
+                                 nn.Linear(5, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, CLASSES))
+    ours, exact = evaluators(make, "batched", mode=mode)
+    torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
 def test_one_function_between_several_layers_is_passed_each_time():
@@ -307,8 +353,10 @@ def test_a_cheaper_precision_states_its_error():
     assert Evaluator(exact, *plane(exact, model)).precision_error() == 0
     assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "fused").precision_error() < 0.1
     for mode in ("train", "recalibrated"):
-        wide = Objective(model, {}, *images(), mode, precision="bf16")
-        assert 1e-5 < Evaluator(wide, *plane(wide, model), "wide").precision_error() < 0.1
+        for name, path in (("cnn", "wide"), ("skip", "batched")):
+            model = net(NETS[name])
+            other = Objective(model, {}, *images(), mode, precision="bf16")
+            assert 1e-5 < Evaluator(other, *plane(other, model), path).precision_error() < 0.1
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

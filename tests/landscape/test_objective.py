@@ -8,7 +8,7 @@ from studio.spec import parse
 from studio.training.data import Data
 from studio.training.models import Mlp, Resnet, Vgg
 
-MODELS = (Mlp(), Vgg(), Resnet())
+MODELS = (Mlp(), Vgg(), Resnet(), Mlp(norm="batch"), Mlp(skip=True))
 
 
 def data(count: int) -> Data:
@@ -56,7 +56,7 @@ def test_calibration_images_begin_as_the_subset_does():
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.kind)
+@pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_the_rule_chooses_a_path_that_fits(model, device, mode):
     loss = Loss(mode=mode)
     for moves in (False, True):
@@ -70,7 +70,10 @@ def test_a_scene_may_name_the_path():
 
 
 def test_the_rule_is_what_the_figures_were_measured_with():
-    paths = {(model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0] for model in MODELS
+    paths = {(model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0] for model in MODELS[:3]
              for mode in ("eval", "train")}
     assert paths == {("mlp", "eval"): "shared", ("mlp", "train"): "shared", ("vgg", "eval"): "fused",
                      ("vgg", "train"): "wide", ("resnet", "eval"): "fused", ("resnet", "train"): "wide"}
+    for model in MODELS[3:]:
+        assert {choose(model, Loss(mode=mode), moves, device)[0] for mode in ("eval", "train", "recalibrated")
+                for moves in (False, True) for device in ("cpu", "cuda")} == {"batched"}
