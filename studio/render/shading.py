@@ -92,6 +92,7 @@ float lobe(float cosine, float width) {{
 FRAGMENT = """//VTK::Light::Impl
 {
   float open = groundOut.z;
+  bool wall = dot(groundOut.xy, groundOut.xy) > 1e6;   // stands upright
   if (open < -0.5 || GONE) discard;   // touches a point that was not measured, or is not a number
   vec3 n = normalize(vec3(-groundOut.xy, 1.0));
   vec3 v = normalize(eye - place);
@@ -105,10 +106,18 @@ FRAGMENT = """//VTK::Light::Impl
     + rimGlint * lobe(dot(r, rimToward), rimWidth);
 MIRRORED  vec3 light = matt + fresnel * shine * open;
 
-  light *= 1.0 - 0.8 * smoothstep(0.02, 0.2, -along);   // no lamp stands under the land
+  // from below the land is seen by an eye that is there, for which no lamp stands; or where the near plane or the edge
+  // of the land has cut open a ridge, and then it is not meant to be seen
+  bool below = !gl_FrontFacing && !wall;
+  float shown = VEIL;
+  if (below && buried < 0.5) {
+    if (dot(place.xy, place.xy) < fadeStart * fadeStart) discard;
+    shown = 0.0;
+  }
+  if (below) light *= 0.2;
 
 ON_SURFACE  light *= exposure;
-IN_PICTURE  gl_FragData[0] = encoded(light, VEIL);
+IN_PICTURE  gl_FragData[0] = encoded(light, shown);
 }
 """
 
@@ -126,7 +135,7 @@ _CONTOURS = """  {
     float from = abs(fract(level - 0.5) - 0.5);
     float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
     line *= step(2e-7, width);   // level ground is no line
-    if (dot(groundOut.xy, groundOut.xy) > 1e6) line *= step(0.0, place.z);   // a cast's wall is bare below all heights
+    if (wall) line *= step(0.0, place.z);   // a cast's wall is bare below all heights
     light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
   }
 """
@@ -191,7 +200,7 @@ _NODES = """  {
 """
 
 # a cast ends at its wall, whose own fragments lie on the circle
-_CUT = "dot(groundOut.xy, groundOut.xy) < 1e6 && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
+_CUT = "!wall && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
 
 
 def constants(values: Mapping[str, float | Sequence[float]]) -> str:
