@@ -27,7 +27,7 @@ from .spec import digest
 from .store import TILE, Plate
 from .units import Size
 
-VERSION = 3  # raise it when the same reel is to be drawn differently
+VERSION = 4  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
 DIRECT = 8192  # samples along a side that are drawn at once; a larger picture is drawn in tiles
 

@@ -158,7 +158,10 @@ class Stage:
         self._marker.SetScale(look.marker.radius)
         self._marker.SetPosition(0, 0, centre + 0.9 * look.marker.radius if np.isfinite(centre) else 0)
         shining = linear(look.marker.colour) * look.marker.light * look.grade.exposure
-        _uniforms(self._marker, {"markerLight": shining} | place)
+        limb = shining if look.marker.limb is None else linear(look.marker.limb) * look.grade.exposure
+        eye = np.array(view.pose.position) - self._marker.GetPosition()
+        toward = eye / max(np.linalg.norm(eye), 1e-9)
+        _uniforms(self._marker, {"markerLight": shining, "limbLight": limb, "toEye": toward} | place)
         self._lay(view, place)
         self._aim(view, window.whole)
 
@@ -171,7 +174,7 @@ class Stage:
             thread = pv.lines_from_points(np.column_stack([view.way, heights]).astype(np.float32))
             self._way.GetMapper().SetInputData(thread.tube(radius=trail.width / 2, n_sides=10, capping=True))
             shining = linear(trail.colour) * trail.light * view.look.grade.exposure
-            _uniforms(self._way, {"markerLight": shining} | place)
+            _uniforms(self._way, {"markerLight": shining, "limbLight": shining, "toEye": (0, 0, 1)} | place)
 
     def _aim(self, view: View, whole: Size) -> None:
         """Points the camera: from the view's place on the lens, at the whole picture, moved by the view's jitter."""
