@@ -162,7 +162,7 @@ class Reel:
         type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
         type_ += overlays.crossed((part.weight, self._said(part, kind, page)) for part in shown)
         if halo := self.look.halo:
-            type_ = [replace(o, halo=o.halo or halo) if isinstance(o, overlays.Text) else o for o in type_]
+            type_ = [replace(o, halo=o.halo or halo) for o in type_]
         return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
 
     def _said(self, part: Part, kind: overlays.Type, page: overlays.Page) -> list[overlays.Overlay]:

@@ -9,7 +9,11 @@ from ..units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):
-    """The point of light at the minimiser. radius, spread: scene units. light: how much brighter than its colour."""
+    """The point of light at the minimiser. radius, spread: scene units. light: how much brighter than its colour.
+
+    limb: the colour its edge turns to, so that it is round on any ground. dimming: how far the land close around it is
+    darkened. lamp: how strongly it lights the land that faces it, in the halo's colour, about as far as its reach.
+    """
 
     radius: Positive = 0.008
     light: NonNegative = 2.2
@@ -17,6 +21,10 @@ class Marker(Record):
     glow: NonNegative = 0.8
     spread: Positive = 0.07
     halo: Colour = "#ffc070"
+    limb: Colour | None = None
+    dimming: Share = 0.0
+    lamp: NonNegative = 0.0
+    reach: Positive = 0.4
 
 
 class Trail(Record):

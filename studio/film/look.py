@@ -32,7 +32,7 @@ LARGEST_MESH = 2001
 class Look(Record):
     """The whole look. nodes: a dot on every measured point. mesh: vertices along a side of the drawn square, odd.
 
-    ink: of the type. halo: around it, where lines would run through its letters.
+    ink: of the type. halo: softly around it, so that it is read on any land.
     """
 
     model_config = ON_A_BASE

@@ -23,7 +23,7 @@ from .fields import FIELDS, Height, Paint
 from .look import Look
 from .terrain import Ranges
 
-VERSION = 3  # raise it when the same reel is to say otherwise what it shows
+VERSION = 4  # raise it when the same reel is to say otherwise what it shows
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest type; in less, letters run together. But none is made larger than the live line."""
@@ -87,7 +87,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Bar:
-    """A horizontal strip of linear colours [n, 3], with its upper left corner at (x, y) from the top left."""
+    """A horizontal strip of linear colours [n, 3], with its upper left corner at (x, y) from the top left.
+
+    halo: a colour around it.
+    """
 
     colours: np.ndarray
     x: float
@@ -95,6 +98,7 @@ class Bar:
     width: float
     height: float
     opacity: float
+    halo: str | None = None
 
 
 Overlay = Text | Bar
@@ -178,7 +182,7 @@ def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, p
     small = {"size": size, "colour": kind.colour}
     found: list[Overlay] = []
     if kind.notes:
-        seen = 0.9 if look.halo else 0.55  # what needs a halo has lines behind it
+        seen = 0.85 if look.halo else 0.55  # what needs a halo has something behind it
         found += [
             Text(row, MARGIN, page.notes + 1.6 * size * n, opacity=seen, **small)
             for n, row in enumerate(_rows(notes, page.room, size))

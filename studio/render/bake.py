@@ -1,19 +1,27 @@
 """Light that does not depend on the eye, baked per vertex: sky occlusion and the key lamp's soft shadow.
 
-Both march over the height field in numpy. The result depends on heights and lamp alone, so it is the same in every
+Both are sweeps over the height field in numpy. The result depends on heights and lamp alone, so it is the same in every
 tile, frame order and process.
 """
 
 import math
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter
 
 DIRECTIONS = 16
 REACH = 0.26
 """How far occlusion looks, in scene units."""
 _ABYSS = -1e9
 """How high it is beyond the edge: nothing rises from there."""
+_RAYS = 12
+"""Into which a soft lamp is cut, one above the other."""
+_EDGE = 2.0
+"""How wide the edge of each one's shadow is on level ground, in vertices."""
+_BLUR = 0.009
+"""How far the light is softened at last, scene units: less, and crests would show the vertices as beads."""
+_STEEPEST = 100.0
+"""Tangent of a lamp's elevation: one that stands higher throws no shadow that is seen."""
 
 
 def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
@@ -55,30 +63,30 @@ def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
 def sunlight(
     height: np.ndarray, spacing: float, azimuth: float, elevation: float, softness: float = 0.10
 ) -> np.ndarray:
-    """Share of a soft lamp each vertex sees [N, N] in 0..1.
+    """Share of a soft lamp each vertex sees [N, N] in 0..1, float32.
 
     azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
     """
-    side = len(height)
-    steps = np.geomspace(1.0, 0.6 * side, 56).tolist()
-    rise = math.tan(elevation)
-    margin = int(steps[-1]) + 2
-    around = np.pad(height, margin, mode="edge")
-    after = np.diff(around, axis=1)
-    across, ahead = np.empty((side + 1, side), height.dtype), np.empty_like(height)
-    highest = np.full_like(height, -np.inf)  # the steepest way up towards the lamp
-    for step in steps:
-        # between the points, not at the nearest: a lamp that turns must not make the shadow crawl
-        x, y = margin + math.cos(azimuth) * step, margin + math.sin(azimuth) * step
-        column, row = int(x), int(y)
-        here = slice(row, row + side + 1), slice(column, column + side)
-        np.multiply(after[here], x - column, out=across)
-        across += around[here]
-        np.subtract(across[1:], across[:-1], out=ahead)
-        ahead *= y - row
-        ahead += across[:-1]
-        ahead -= height
-        ahead *= 1 / (step * spacing)
-        np.maximum(highest, ahead, out=highest)
-    clearance = rise - highest
-    return gaussian_filter(np.clip(clearance / softness * 0.5 + 0.5, 0, 1), 1.4)
+    # on a lattice turned to the lamp, its first row nearest to it, a shadow is the highest ray met so far: no peak is
+    # stepped over, however far away
+    c, s, middle = math.cos(azimuth), math.sin(azimuth), (len(height) - 1) / 2
+    turn = np.array([[-s, c], [-c, -s]])
+    turned = _turned(height.astype(np.float32), turn, middle)
+    along = (spacing * np.arange(len(height), dtype=np.float32))[:, None]
+    rise = min(math.tan(elevation), _STEEPEST)
+    edge = np.float32(1 / (_EDGE * spacing * max(rise, 0.2)))
+    lit, ray, highest = np.zeros_like(turned), np.empty_like(turned), np.empty_like(turned)
+    for slope in rise + softness * np.linspace(-1, 1, 2 * _RAYS + 1)[1::2]:
+        np.add(turned, np.float32(slope) * along, out=ray)
+        np.maximum.accumulate(ray, axis=0, out=highest)
+        ray -= highest  # how far below the shadow's edge, negative
+        ray *= edge
+        lit += np.maximum(ray, -1, out=ray)
+    soft = gaussian_filter(_turned(1 + lit / _RAYS, turn.T, middle), max(0.8, _BLUR / spacing))
+    return np.clip(soft, 0, 1)
+
+
+def _turned(values: np.ndarray, turn: np.ndarray, middle: float) -> np.ndarray:
+    """Values [N, N] on a lattice turned about the middle, linear between the points; beyond the edge as at it."""
+    centre = np.array([middle, middle])
+    return affine_transform(values, turn, centre - turn @ centre, order=1, mode="nearest")

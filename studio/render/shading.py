@@ -69,6 +69,18 @@ ADDED  vec3 away = (place - spot) / spread;
 }
 """
 
+# as from a ball that stands a little above the ground: its floor is grazed, the walls around it are lit
+_LAMP = """  vec3 toLamp = spot + vec3(0.0, 0.0, lampHigh) - place;
+  float far2 = dot(toLamp, toLamp);
+  float falls = 1.0 / (1.0 + far2 / (lampReach * lampReach));
+  float faces = max((dot(n, toLamp) * inversesqrt(far2) + 0.1) / 1.1, 0.0);
+  light += lampLight * (falls * falls * faces * mix(0.5, 1.0, open));
+"""
+
+_DIMMED = """  vec3 beside = (place - spot) / dimmed;
+  light *= 1.0 - dimming * exp(-dot(beside, beside));
+"""
+
 _VEIL = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy)))"
 
 _FILL = """  light += fillLight * (max((dot(n, fillToward) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
@@ -92,6 +104,7 @@ float lobe(float cosine, float width) {{
 FRAGMENT = """//VTK::Light::Impl
 {
   float open = groundOut.z;
+  bool wall = dot(groundOut.xy, groundOut.xy) > 1e6;   // stands upright
   if (open < -0.5 || GONE) discard;   // touches a point that was not measured, or is not a number
   vec3 n = normalize(vec3(-groundOut.xy, 1.0));
   vec3 v = normalize(eye - place);
@@ -105,10 +118,18 @@ FRAGMENT = """//VTK::Light::Impl
     + rimGlint * lobe(dot(r, rimToward), rimWidth);
 MIRRORED  vec3 light = matt + fresnel * shine * open;
 
-  light *= 1.0 - 0.8 * smoothstep(0.02, 0.2, -along);   // no lamp stands under the land
+  // from below the land is seen by an eye that is there, for which no lamp stands; or where the near plane or the edge
+  // of the land has cut open a ridge, and then it is not meant to be seen
+  bool below = !gl_FrontFacing && !wall;
+  float shown = VEIL;
+  if (below && buried < 0.5) {
+    if (dot(place.xy, place.xy) < fadeStart * fadeStart) discard;
+    shown = 0.0;
+  }
+  if (below) light *= 0.2;
 
 ON_SURFACE  light *= exposure;
-IN_PICTURE  gl_FragData[0] = encoded(light, VEIL);
+IN_PICTURE  gl_FragData[0] = encoded(light, shown);
 }
 """
 
@@ -126,7 +147,7 @@ _CONTOURS = """  {
     float from = abs(fract(level - 0.5) - 0.5);
     float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
     line *= step(2e-7, width);   // level ground is no line
-    if (dot(groundOut.xy, groundOut.xy) > 1e6) line *= step(0.0, place.z);   // a cast's wall is bare below all heights
+    if (wall) line *= step(0.0, place.z);   // a cast's wall is bare below all heights
     light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
   }
 """
@@ -191,7 +212,7 @@ _NODES = """  {
 """
 
 # a cast ends at its wall, whose own fragments lie on the circle
-_CUT = "dot(groundOut.xy, groundOut.xy) < 1e6 && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
+_CUT = "!wall && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
 
 
 def constants(values: Mapping[str, float | Sequence[float]]) -> str:
@@ -207,13 +228,15 @@ def constants(values: Mapping[str, float | Sequence[float]]) -> str:
 
 def vertex(look: Look, fixed: str) -> tuple[str, str]:
     """Declarations and body of the vertex shader for a look. fixed: the declarations of its constants."""
-    laid = {"PLACED": _PLACED, "ADDED": _FILL if look.light.fill else "", "VEIL": "1.0" if look.plinth else _VEIL}
+    added = (_FILL if look.light.fill else "") + (_LAMP if look.marker.lamp else "")
+    laid = {"PLACED": _PLACED, "ADDED": added, "VEIL": "1.0" if look.plinth else _VEIL}
     return VERTEX_DECLARE.replace("CONSTANTS", fixed), _laid(VERTEX, laid)
 
 
 def fragment(look: Look, fixed: str) -> tuple[str, str]:
     """The same of the fragment shader: only what the look draws, for a software GL pays for every line."""
-    on_surface = _MOVED if look.contours or look.wire or look.engraving else ""
+    on_surface = _DIMMED if look.marker.dimming else ""
+    on_surface += _MOVED if look.contours or look.wire or look.engraving else ""
     on_surface += (_contours(look) if look.contours else "") + (_WIRE if look.wire else "")
     in_picture = "".join(
         chunk for chunk, wanted in ((_ENGRAVING, look.engraving), (_NODES, look.nodes), (_FOG, look.fog)) if wanted
@@ -241,14 +264,17 @@ def _contours(look: Look) -> str:
     return _laid(_CONTOURS, {"LEVEL": level, "STEEP": steep, "WIDER": wider})
 
 
-MARKER_VERTEX_DECLARE = "//VTK::PositionVC::Dec\n"
+MARKER_VERTEX_DECLARE = "//VTK::PositionVC::Dec\nout vec3 outward;\n"
 
-MARKER_VERTEX = f"//VTK::PositionVC::Impl\n{_PLACED}"
+MARKER_VERTEX = f"""//VTK::PositionVC::Impl
+{_PLACED}
+outward = vertexMC.xyz;
+"""
 
-MARKER_DECLARE = f"//VTK::PositionVC::Dec\n{_ENCODED}"
+MARKER_DECLARE = f"//VTK::PositionVC::Dec\nin vec3 outward;\n{_ENCODED}"
 
 MARKER = """//VTK::Light::Impl
-gl_FragData[0] = encoded(markerLight, 1.0);
+gl_FragData[0] = encoded(mix(limbLight, markerLight, smoothstep(0.15, 0.85, dot(normalize(outward), toEye))), 1.0);
 """
 
 # The ground a block stands on is nothing but the shadow that falls on it.

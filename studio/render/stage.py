@@ -28,7 +28,11 @@ from .told import Values, key_azimuth, told
 _HOLE = -9.0
 _ROWS = 16  # of pixels
 _NEAR = 16  # vertices
-_NEAREST = 0.02  # that is drawn, scene units
+_NEAREST = 0.004  # that is drawn, scene units
+_ARC = 0.25  # of the land's edge to either side of an eye that is outside, radians
+_FINE = 601  # vertices along a side: of a finer mesh every second one is baked
+_DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
+"""Corners of the two triangles of a quad, against the clock, cut along either diagonal."""
 _GL_BLEND = 0x0BE2
 
 
@@ -148,13 +152,16 @@ class Stage:
             "corner": (s * window.left, s * (window.whole.height - window.top - self.size.height), 0),
         }
         for actor in actors:
-            _uniforms(actor, moving | place)
+            _uniforms(actor, moving | place | {"buried": float(self._surface.hides(view.pose.position, look))})
         centre = float(view.height[view.height.shape[0] // 2, view.height.shape[1] // 2])
         self._marker.SetVisibility(bool(np.isfinite(centre)))
         self._marker.SetScale(look.marker.radius)
         self._marker.SetPosition(0, 0, centre + 0.9 * look.marker.radius if np.isfinite(centre) else 0)
         shining = linear(look.marker.colour) * look.marker.light * look.grade.exposure
-        _uniforms(self._marker, {"markerLight": shining} | place)
+        limb = shining if look.marker.limb is None else linear(look.marker.limb) * look.grade.exposure
+        eye = np.array(view.pose.position) - self._marker.GetPosition()
+        toward = eye / max(np.linalg.norm(eye), 1e-9)
+        _uniforms(self._marker, {"markerLight": shining, "limbLight": limb, "toEye": toward} | place)
         self._lay(view, place)
         self._aim(view, window.whole)
 
@@ -167,7 +174,7 @@ class Stage:
             thread = pv.lines_from_points(np.column_stack([view.way, heights]).astype(np.float32))
             self._way.GetMapper().SetInputData(thread.tube(radius=trail.width / 2, n_sides=10, capping=True))
             shining = linear(trail.colour) * trail.light * view.look.grade.exposure
-            _uniforms(self._way, {"markerLight": shining} | place)
+            _uniforms(self._way, {"markerLight": shining, "limbLight": shining, "toEye": (0, 0, 1)} | place)
 
     def _aim(self, view: View, whole: Size) -> None:
         """Points the camera: from the view's place on the lens, at the whole picture, moved by the view's jitter."""
@@ -260,13 +267,14 @@ class _Surface(_Dressed):
         corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], axis=-1).reshape(-1, 4)
         quads = corners[(corners >= 0).all(axis=1)]
         quads = quads[_near_one_another(inside.nonzero(), quads[:, 0])]
-        triangles = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
+        self._quads, self._other, triangles = quads, None, quads[:, _DIAGONALS[0]].reshape(-1, 3)
+        self._places, self._stride = np.flatnonzero(inside), 1 if side <= _FINE else 2
         self._height = self._paint = self._lit = None  # what it shows: the arrays of a view, its lamps
         super().__init__(_polygons(np.stack([x[inside], y[inside]], axis=1), triangles, paint=3, ground=4))
-        self._places = np.flatnonzero(inside)
         # looked up once: PyVista takes its time
         self._points, self._paints, self._ground = self._mesh.points, self._mesh["paint"], self._mesh["ground"]
+        self._faces = vtk_to_numpy(self._mesh.GetPolys().GetConnectivityArray())
 
     def show(self, view: View) -> None:
         """Gives the mesh the heights, the baked light and the paint of a view, as far as it has others."""
@@ -277,25 +285,51 @@ class _Surface(_Dressed):
             self._lit = light, lamp
             ground, side = self._ground, len(view.height)
             open_sky = 1 - light.occlusion * (1 - _twice(self._open_sky, side))
-            ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky)[self._inside]
-            lit = bake.sunlight(self._coarse, 2 * self._spacing, *lamp)
-            ground[:, 3] = (1 - light.shadow * (1 - _twice(lit, side)))[self._inside]
+            ground[:, 2] = np.where(np.isnan(view.height), _HOLE, open_sky).take(self._places)
+            lit = bake.sunlight(self._sunned, self._stride * self._spacing, *lamp)
+            lit = lit if self._stride == 1 else _twice(lit, side)
+            ground[:, 3] = (1 - light.shadow * (1 - lit)).take(self._places)
             _changed(self._mesh, "ground")
+            self._split(*lamp)
         if view.paint is not self._paint:
             self._paint = view.paint
             self._paints[:] = view.paint.reshape(-1, 3).take(self._places, axis=0)
             _changed(self._mesh, "paint")
 
+    def hides(self, eye: tuple[float, float, float], look: Look) -> bool:
+        """Whether the land lies over an eye; beyond its edge, whether the mean of the edge before it does."""
+        away, end = math.hypot(eye[0], eye[1]), look.fade.end
+        turns = math.atan2(eye[1], eye[0]) + (0 if away < end else np.linspace(-_ARC, _ARC, 31))
+        places = min(away, end) * np.stack([np.cos(turns), np.sin(turns)], axis=-1).reshape(-1, 2)
+        return eye[2] < block.rim(self._whole, places).mean()
+
     def _raise(self, height: np.ndarray) -> None:
         """Gives the mesh other heights, and what the light needs of them."""
         self._height, self._lit, whole = height, None, _whole(height)
         slope_y, slope_x = np.gradient(whole, self._spacing)
-        self._points[:, 2] = whole[self._inside]
-        self.low, self.high = float(whole.min()), float(whole.max())
-        self._ground[:, 0], self._ground[:, 1] = slope_x[self._inside], slope_y[self._inside]
-        self._coarse = np.ascontiguousarray(whole[::2, ::2])
-        self._open_sky = bake.occlusion(self._coarse, 2 * self._spacing)
+        self._points[:, 2] = whole.take(self._places)
+        self.low, self.high, self._whole = float(whole.min()), float(whole.max()), whole
+        self._ground[:, 0], self._ground[:, 1] = slope_x.take(self._places), slope_y.take(self._places)
+        self._sunned = whole if self._stride == 1 else np.ascontiguousarray(whole[::2, ::2])
+        self._open_sky = bake.occlusion(np.ascontiguousarray(whole[::2, ::2]), 2 * self._spacing)
         self._mesh.GetPoints().Modified()
+
+    def _split(self, azimuth: float, elevation: float) -> None:
+        """Cuts every quad along the diagonal on which light and height change less, so that no edge is a saw.
+
+        azimuth, elevation: of the key lamp, radians.
+        """
+        slopes, lit = self._ground[:, :2], self._ground[:, 3]
+        along = math.cos(elevation) * np.float32([math.cos(azimuth), math.sin(azimuth)])
+        light = np.maximum(math.sin(elevation) - slopes @ along, 0) / np.sqrt(1 + np.square(slopes).sum(axis=1)) * lit
+        first, second, third, fourth = (light + 2 * self._points[:, 2]).take(self._quads.T)
+        other = np.abs(second - fourth) < np.abs(first - third)
+        if not np.array_equal(other, self._other):
+            self._other = other
+            faces = np.where(other[:, None], self._quads[:, _DIAGONALS[1]], self._quads[:, _DIAGONALS[0]])
+            self._faces[:] = faces.reshape(-1)
+            self._mesh.GetPolys().Modified()
+            self._mesh.Modified()
 
 
 class _Block(_Dressed):

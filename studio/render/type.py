@@ -9,11 +9,14 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
+from scipy.ndimage import gaussian_filter
 
 from ..film.colour import encode, linear
 from ..film.look import assets
 from ..film.overlays import Bar, Overlay
 
+_NEAR, _FAR = 0.2, 0.7
+"""How far a halo reaches, in sizes of type: its core, and its foot."""
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
 
 
@@ -33,7 +36,9 @@ class Ink:
 
 def inks(overlays: Iterable[Overlay], height: int) -> tuple[Ink, ...]:
     """What overlays lay down on a picture of some height, the lowest first."""
-    return tuple(ink for overlay in overlays if overlay.opacity > 0 for ink in _inks(overlay, height))
+    laid = [tuple(_inks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
+    # halos under all, or the one of a line would lie on the line before
+    return tuple(halo for one in laid for halo in one[:-1]) + tuple(one[-1] for one in laid)
 
 
 def inked(shares: np.ndarray, cover: np.ndarray | None, laid: Iterable[Ink], top: int = 0) -> None:
@@ -72,30 +77,51 @@ def fonts() -> tuple[str, ...]:
 
 def _inks(overlay: Overlay, height: int) -> Iterator[Ink]:
     if isinstance(overlay, Bar):
-        yield _strip(overlay, height)
+        strip = _strip(overlay, height)
+        if overlay.halo:
+            size = 2.5 * strip.mask.shape[0]
+            rim, pool = _pool(strip.mask, size)
+            yield Ink(strip.left - rim, strip.top - rim, pool, overlay.opacity, _srgb(overlay.halo))
+        yield strip
         return
     place = overlay.x * height, overlay.y * height
     corner = math.floor(place[0]), math.floor(place[1])
     # between the pixels, or what moves would jump
     inside = round(place[0] - corner[0], 4), round(place[1] - corner[1], 4)
     size = max(6, round(overlay.size * height))
-    halo = [(overlay.halo, max(1, round(0.2 * size)))] if overlay.halo else []
-    for colour, stroke in [*halo, (overlay.colour, 0)]:
-        if overlay.align == "middle":
-            left, top, mask = _turned(overlay.text, overlay.weight, size, overlay.angle, inside, stroke)
-        else:
-            left, top, mask = _line(overlay.text, overlay.weight, size, overlay.align, inside, stroke)
-        ink = encode(linear(colour)).astype(np.float32)
-        yield Ink(corner[0] + left, corner[1] + top, mask, overlay.opacity, ink)
+    if overlay.align == "middle":
+        left, top, mask = _turned(overlay.text, overlay.weight, size, overlay.angle, inside)
+    else:
+        left, top, mask = _line(overlay.text, overlay.weight, size, overlay.align, inside)
+    if overlay.halo:
+        rim, pool = _pool(mask, size)
+        yield Ink(corner[0] + left - rim, corner[1] + top - rim, pool, overlay.opacity, _srgb(overlay.halo))
+    yield Ink(corner[0] + left, corner[1] + top, mask, overlay.opacity, _srgb(overlay.colour))
+
+
+def _srgb(colour: str) -> np.ndarray:
+    return encode(linear(colour)).astype(np.float32)
+
+
+def _pool(mask: np.ndarray, size: float) -> tuple[int, np.ndarray]:
+    """What lies around letters and has no edge, as their mask [h, w]: how far it goes beyond it, and its own mask.
+
+    Close to the letters it parts them from lines as thin as theirs, and further out it calms the ground they stand on.
+    """
+    rim = round(_FAR * 3 * size) + 1
+    letters = np.pad(mask, rim).astype(np.float32)
+    clear = np.full_like(letters, 255)
+    for share, reach, gain in ((0.9, _NEAR, 3.5), (0.5, _FAR, 2.5)):
+        around = gaussian_filter(letters, reach * size, truncate=3.0)
+        clear *= 1 - share * (1 - np.exp(around * (-gain / 255)))
+    return rim, np.rint(255 - clear).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)
-def _line(
-    text: str, weight: str, size: int, align: str, inside: tuple[float, float], stroke: int
-) -> tuple[int, int, np.ndarray]:
+def _line(text: str, weight: str, size: int, align: str, inside: tuple[float, float]) -> tuple[int, int, np.ndarray]:
     """A line of type that starts or ends inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
     # tabular figures: a live number must not shift the words beside it
-    how = {"anchor": align[0] + "s", "features": ["tnum"] if features.check("raqm") else None, "stroke_width": stroke}
+    how = {"anchor": align[0] + "s", "features": ["tnum"] if features.check("raqm") else None}
     font = _font(weight, size)
     left, top, right, bottom = (int(end) for end in font.getbbox(text, **how))
     mask = Image.new("L", (right - left + 3, bottom - top + 3), 0)
@@ -104,7 +130,7 @@ def _line(
 
 
 def _turned(
-    text: str, weight: str, size: int, angle: float, inside: tuple[float, float], stroke: int
+    text: str, weight: str, size: int, angle: float, inside: tuple[float, float]
 ) -> tuple[int, int, np.ndarray]:
     """A short text around a point inside the pixel (0, 0), turned: left and top of its mask [h, w], and the mask."""
     font = _font(weight, size)
@@ -114,7 +140,7 @@ def _turned(
     c, s, x, y = math.cos(turn), math.sin(turn), left - inside[0], top - inside[1]
     affine = (c, -s, half + c * x - s * y, s, c, half + s * x + c * y)
     mask = Image.new("L", (side, side), 0)
-    ImageDraw.Draw(mask).text((half, half), text, fill=255, font=font, anchor="mm", stroke_width=stroke)
+    ImageDraw.Draw(mask).text((half, half), text, fill=255, font=font, anchor="mm")
     return left, top, np.asarray(mask.transform(mask.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
 
 

@@ -22,7 +22,7 @@ from studio.film.quality import subframes
 from studio.units import Size
 
 SIZE, MESH = Size(96, 54), 65
-LOOKS = ("ember", "plaster", "engraving", "atlas", "abyss")
+LOOKS = ("ember", "plaster", "blueprint", "atlas", "abyss")
 TURN = 10
 """Frames of a look before the next one has its turn."""
 _AXIS = np.linspace(-1, 1, MESH)

@@ -77,6 +77,48 @@ def test_the_land_is_dark_from_below_for_no_lamp_stands_there():
     assert above[centre] == pytest.approx(0.8, abs=CODE) and below[centre] == pytest.approx(0.2 * 0.8, abs=CODE)
 
 
+def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_land():
+    # the eye is 0.005 above the flank of a ridge and looks into it, so that the near plane takes off its skin
+    axis = np.linspace(-1, 1, MESH, dtype=np.float32)
+    x, _ = np.meshgrid(axis, axis)
+    ridge = (0.5 * np.exp(-((x - 0.5) ** 2) / 0.01)).astype(np.float32)
+    kind = look(lit(0.8))
+    pose = replace(Orbit(0.0, 0.0, 0.5, 30.0).pose((0.0, 0.0, 0.3)), position=(0.56, 0.0, 0.354))
+    view = View(ridge, np.ones((MESH, MESH, 3), np.float32), pose, 0.0, kind)
+    with Stage(SIZE, MESH, 3) as stage:
+        found = stage.light(Frame(0, (view,), (), kind.grade, kind.background))
+    seen = found[..., 3] > 0.999
+    assert seen.sum() > 500 and found[seen][:, 0].min() > 0.25  # an underside has a fifth of 0.8 at most
+
+
+def test_a_lamp_at_the_marker_lights_the_walls_that_face_it_and_hardly_the_floor():
+    axis = np.linspace(-1, 1, MESH, dtype=np.float32)
+    x, y = np.meshgrid(axis, axis)
+    bowl = (0.6 * (x**2 + y**2)).astype(np.float32)
+    marker = Marker(radius=0.01, glow=0.0, lamp=1.0, reach=0.5, halo="#ffffff")
+    kind = look(dark()).model_copy(update={"marker": marker})
+    lights = []
+    for height in (bowl, np.zeros_like(bowl), -bowl):
+        pose = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
+        view = View(height, np.ones((MESH, MESH, 3), np.float32), pose, 0.0, kind)
+        with Stage(SIZE, MESH, 3) as stage:
+            lights.append(float(stage.light(Frame(0, (view,), (), kind.grade, kind.background))[24:30, 96, 0].mean()))
+    assert lights[0] > 2 * lights[1] > 0 and lights[2] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_land_is_dimmed_close_to_the_marker_and_its_limb_has_another_colour():
+    marker = Marker(radius=0.06, light=1.0, colour="#ffffff", glow=0.0)
+    plain = look(lit(0.5)).model_copy(update={"marker": marker})
+    parted = plain.model_copy(update={"marker": marker.model_copy(update={"dimming": 0.8, "limb": "#ff0000"})})
+    one, other = (light(kind, Orbit(0.0, 90.0, 1.2, 30.0), focus=(0.0, 0.0, 0.0)) for kind in (plain, parted))
+    middle = SIZE.height // 2, SIZE.width // 2
+    assert other[middle][:3] == pytest.approx(1.0, abs=2 * CODE)
+    ball = (one[..., 1] > 0.9) & (other[..., 1] < 0.3)
+    assert ball.any() and (other[ball][:, 0] > 0.9).all()  # red at its edge
+    land = (one[..., 1] > 0.4) & (one[..., 1] < 0.6)
+    assert (other / one)[land][:, 1].min() < 0.6 and other[2, 90] == pytest.approx(one[2, 90], abs=1e-3)
+
+
 @pytest.mark.parametrize("distance", [0.5, 1.0, 1.7, 2.6])
 def test_strokes_keep_their_tone_at_any_distance_and_never_crowd(distance):
     strokes = Engraving(every=0.01, angle=90.0, ink="#000000", paper="#ffffff")
