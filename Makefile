@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft test bench lint install doctor clean
+.PHONY: film draft test test-extras bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
@@ -17,6 +17,11 @@ draft: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# what needs the optional extras: installs them, and runs those tests alone
+test-extras: $(VENV)/installed
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist]'
+	$(BIN)/python -m pytest -m extras
 
 bench: $(VENV)/installed
 	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[bench]'

@@ -66,7 +66,10 @@ def measured(scene, *changes):
         assert old in text
         text = text.replace(old, new)
     scene.write_text(text, encoding="utf-8")
-    return {name: field.values[0] for name, field in Studio.open(scene).compute().fields.items()}
+    data = Studio.open(scene).dataset()
+    fields = Studio.open(scene).compute().fields
+    more = {"measured": data["measured"].values[0]} if "measured" in data else {}
+    return {name: field.values[0] for name, field in fields.items()} | more
 
 
 def test_the_users_model_samples_criterion_and_numbers_are_measured_like_any_other(scene):
@@ -95,9 +98,14 @@ def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained
 
 
 def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):
+    # around the first checkpoint, which is drawn from the seed: a smooth surface that no training has shaped
     exact, quick = (
         measured(scene, ("fields: [entropy, own_scene:surest]", f"sampling: {way}"), ("points: 9", "points: 33"),
-                 ("convexity", "# convexity")) for way in ("exact", "preview"))
+                 ("convexity", "# convexity"), ("keys: [1]", "keys: [0]"), ("{0s: 1}", "{0s: 0}"))
+        for way in ("exact", "preview"))
     loss, truth = np.log(quick["loss"]), np.log(exact["loss"])
     assert np.abs(loss - truth).max() <= 0.01 * np.ptp(truth)
-    assert (quick["loss"] == exact["loss"]).mean() < 0.4          # 350 of 1089 points at most are measured
+    taken = quick["measured"] == 1
+    assert 0 < taken.sum() <= 350 and 0 < taken.mean() < 0.4       # of 1089
+    # single points and whole rows may round differently
+    np.testing.assert_allclose(quick["loss"][taken], exact["loss"][taken], rtol=1e-5)

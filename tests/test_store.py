@@ -182,18 +182,19 @@ def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):
 
 
 OWNER = """
-import sys, time
+import sys
 from pathlib import Path
 from studio.progress import silent
 from studio.store import Shelf
 with Shelf(Path(sys.argv[1])).owning("key", silent):
     print("mine", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
 def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
-    other = subprocess.Popen([sys.executable, "-c", OWNER, str(shelf.root)], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}  # it ends when its input does, which is never
+    other = subprocess.Popen([sys.executable, "-c", OWNER, str(shelf.root)], text=True, **pipes)
     try:
         assert other.stdout.readline() == "mine\n"
         told = []

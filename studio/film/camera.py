@@ -128,7 +128,8 @@ class Start(Record):
     """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate.
 
     rise: camera and what it looks at, up together, scene units; below 0 the subject stands higher in the picture.
-    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames. focus: how far away it is sharp, scene units; what it looks at if not given.
+    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames. focus:
+    how far away it is sharp, scene units; what it looks at if not given.
     """
 
     azimuth: Angle = -60.0

@@ -7,7 +7,7 @@ move, are held and have holes; there are dissolves and sub-frames; plates are gr
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,8 +34,8 @@ def main(frames: int = 10_000) -> None:
         print(f"{number:6} frames  {resident / 2**20:8.1f} MiB", flush=True)
 
 
-def soaked(frames: int, told: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Draws so many frames; after some, how many there were and the bytes that are resident."""
+def soaked(frames: int, told: Sequence[int], count: Callable[[], int] | None = None) -> Iterator[tuple[int, int]]:
+    """Draws so many frames; after some, how many there were and the bytes that `count` counts, or are resident."""
     from studio.render import grade
     from studio.render.stage import Stage
 
@@ -52,7 +52,7 @@ def soaked(frames: int, told: Sequence[int]) -> Iterator[tuple[int, int]]:
                 grade.picture(plate, frame, bits=16, alpha=True).whole()
                 grade.shone(plate, frame).whole()
             if number in told:
-                yield number, resident()
+                yield number, (count or resident)()
 
 
 def resident() -> int:

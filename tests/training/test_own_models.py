@@ -174,8 +174,10 @@ def test_a_model_and_samples_of_ones_own_are_trained_killed_and_resumed_to_the_s
     recipe = Recipe(model=model(folder, make), data=Arrays(file=sentences), epochs=2, batch=16)
     train(recipe, folder / "whole")
     assert checkpoints.epochs(folder / "whole") == (0.0, 1.0, 2.0)
-    loss = checkpoints.metrics(folder / "whole")["train_loss"]
-    assert loss[-1] != loss[0]
+    first, last = (checkpoints.load(folder / "whole", epoch).weights for epoch in (0.0, 2.0))
+    # of biases that a norm takes away again the gradient is zero, or what rounding leaves of it
+    stood = {name for name, weight in first.items() if weight.dim() > 1 and torch.equal(weight, last[name])}
+    assert stood == ({"still.weight"} if make == "Turning" else set())
 
     def stop(done, total, text):
         if done == 4:
