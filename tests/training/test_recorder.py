@@ -162,7 +162,8 @@ def test_every_epoch_shows_every_image_once_in_an_order_of_its_own_from_any_step
     other = torch.cat(list(recorder._batches(recipe.model_copy(update={"seed": 4}), 1437, 0))[:6]).tolist()
     assert other != epochs[0]
     for start in (5, 6, 13):
-        assert all(torch.equal(a, b) for a, b in zip(recorder._batches(recipe, 1437, start), batches[start:], strict=True))
+        rest = recorder._batches(recipe, 1437, start)
+        assert all(torch.equal(a, b) for a, b in zip(rest, batches[start:], strict=True))
 
 
 # --- what a step is --------------------------------------------------------------------------------------------------
