@@ -56,6 +56,8 @@ deliver:
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+GUARD = 600
+"""Seconds after which a command is given up as hanging: no machine is so slow. Nothing is measured by it."""
 
 
 class Said(NamedTuple):
@@ -105,7 +107,7 @@ def finished(tmp_path_factory) -> Made:
         text=True,
         capture_output=True,
         check=False,
-        timeout=300,
+        timeout=GUARD,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
@@ -167,7 +169,7 @@ def run(tmp_path) -> Callable[..., Said]:
             text=True,
             capture_output=True,
             check=False,
-            timeout=300,
+            timeout=GUARD,
             **options,
         )
         return Said(done.returncode, done.stdout, done.stderr)

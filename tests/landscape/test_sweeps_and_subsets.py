@@ -54,6 +54,13 @@ def test_subsets_are_counts_or_shares(subset, count):
     assert len(Loss(subset=subset).samples(data(200))) == count
 
 
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_subset_is_the_first_of_its_seeds_own_shuffle_by_numpy(seed):
+    assert list(Loss(seed=seed, subset=5).samples(data(50))) == list(np.random.default_rng(seed).permutation(50)[:5])
+    loss = Loss(seed=seed, subset=5, mode="recalibrated", calibration=9)
+    assert list(loss.calibrating(data(50))) == list(np.random.default_rng(seed).permutation(50)[:9])
+
+
 def test_seeds_shuffle_differently():
     assert list(Loss(seed=0).samples(data(50))) != list(Loss(seed=1).samples(data(50)))
 

@@ -153,6 +153,19 @@ def test_another_seed_is_another_run(whole, tmp_path):
     assert found.keys() == expected.keys() and not any(found[name] == expected[name] for name in found)
 
 
+def test_every_epoch_shows_every_image_once_in_an_order_of_its_own_from_any_step_on():
+    recipe = Recipe(**SMALL, seed=3)
+    batches = list(recorder._batches(recipe, 1437, 0))
+    epochs = [torch.cat(batches[start:start + 6]).tolist() for start in (0, 6, 12)]
+    assert len(batches) == STEPS and all(sorted(order) == list(range(1437)) for order in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    other = torch.cat(list(recorder._batches(recipe.model_copy(update={"seed": 4}), 1437, 0))[:6]).tolist()
+    assert other != epochs[0]
+    for start in (5, 6, 13):
+        rest = recorder._batches(recipe, 1437, start)
+        assert all(torch.equal(a, b) for a, b in zip(rest, batches[start:], strict=True))
+
+
 # --- what a step is --------------------------------------------------------------------------------------------------
 
 LINEAR = {"model": {"kind": "mlp", "depth": 0}, "batch": 1437, "epochs": 12}     # softmax regression, whole batches
