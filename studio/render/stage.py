@@ -30,7 +30,7 @@ _ROWS = 16  # of pixels
 _NEAR = 16  # vertices
 _NEAREST = 0.004  # that is drawn, scene units
 _ARC = 0.25  # of the land's edge to either side of an eye that is outside, radians
-_FINE = 601  # vertices along a side: of a finer mesh every second one is baked
+_FINE = 401  # vertices along a side: of a finer mesh every second one is baked
 _DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
 """Corners of the two triangles of a quad, against the clock, cut along either diagonal."""
 _GL_BLEND = 0x0BE2
@@ -268,13 +268,15 @@ class _Surface(_Dressed):
         quads = corners[(corners >= 0).all(axis=1)]
         quads = quads[_near_one_another(inside.nonzero(), quads[:, 0])]
         self._inside, self._spacing = inside, float(axis[1] - axis[0])
-        self._quads, self._other, triangles = quads, None, quads[:, _DIAGONALS[0]].reshape(-1, 3)
+        self._quads, self._other, triangles = quads, np.zeros(len(quads), bool), quads[:, _DIAGONALS[0]].reshape(-1, 3)
+        row, column = (place[quads[:, 0]] for place in inside.nonzero())
+        self._cells = row * (side - 1) + column
         self._places, self._stride = np.flatnonzero(inside), 1 if side <= _FINE else 2
         self._height = self._paint = self._lit = None  # what it shows: the arrays of a view, its lamps
         super().__init__(_polygons(np.stack([x[inside], y[inside]], axis=1), triangles, paint=3, ground=4))
         # looked up once: PyVista takes its time
         self._points, self._paints, self._ground = self._mesh.points, self._mesh["paint"], self._mesh["ground"]
-        self._faces = vtk_to_numpy(self._mesh.GetPolys().GetConnectivityArray())
+        self._faces = vtk_to_numpy(self._mesh.GetPolys().GetConnectivityArray()).reshape(-1, 6)
 
     def show(self, view: View) -> None:
         """Gives the mesh the heights, the baked light and the paint of a view, as far as it has others."""
@@ -290,7 +292,7 @@ class _Surface(_Dressed):
             lit = lit if self._stride == 1 else _twice(lit, side)
             ground[:, 3] = (1 - light.shadow * (1 - lit)).take(self._places)
             _changed(self._mesh, "ground")
-            self._split(*lamp)
+            self._split(lit, *lamp)
         if view.paint is not self._paint:
             self._paint = view.paint
             self._paints[:] = view.paint.reshape(-1, 3).take(self._places, axis=0)
@@ -307,6 +309,7 @@ class _Surface(_Dressed):
         """Gives the mesh other heights, and what the light needs of them."""
         self._height, self._lit, whole = height, None, _whole(height)
         slope_y, slope_x = np.gradient(whole, self._spacing)
+        self._slopes, self._lengths = (slope_x, slope_y), np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
         self._points[:, 2] = whole.take(self._places)
         self.low, self.high, self._whole = float(whole.min()), float(whole.max()), whole
         self._ground[:, 0], self._ground[:, 1] = slope_x.take(self._places), slope_y.take(self._places)
@@ -314,20 +317,26 @@ class _Surface(_Dressed):
         self._open_sky = bake.occlusion(np.ascontiguousarray(whole[::2, ::2]), 2 * self._spacing)
         self._mesh.GetPoints().Modified()
 
-    def _split(self, azimuth: float, elevation: float) -> None:
+    def _split(self, lit: np.ndarray, azimuth: float, elevation: float) -> None:
         """Cuts every quad along the diagonal on which light and height change less, so that no edge is a saw.
 
-        azimuth, elevation: of the key lamp, radians.
+        lit [N, N]: the share of the key lamp that is seen. azimuth, elevation: of the lamp, radians.
         """
-        slopes, lit = self._ground[:, :2], self._ground[:, 3]
-        along = math.cos(elevation) * np.float32([math.cos(azimuth), math.sin(azimuth)])
-        light = np.maximum(math.sin(elevation) - slopes @ along, 0) / np.sqrt(1 + np.square(slopes).sum(axis=1)) * lit
-        first, second, third, fourth = (light + 2 * self._points[:, 2]).take(self._quads.T)
-        other = np.abs(second - fourth) < np.abs(first - third)
-        if not np.array_equal(other, self._other):
+        slope_x, slope_y = self._slopes
+        x, y, z = math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)
+        light = np.float32(z) - np.float32(x) * slope_x - np.float32(y) * slope_y
+        np.maximum(light, 0, out=light)
+        light /= self._lengths
+        light *= lit
+        light += 2 * self._whole
+        other = np.abs(light[:-1, 1:] - light[1:, :-1]) < np.abs(light[:-1, :-1] - light[1:, 1:])
+        other = other.take(self._cells)
+        changed = np.flatnonzero(other != self._other)
+        if changed.size:
             self._other = other
-            faces = np.where(other[:, None], self._quads[:, _DIAGONALS[1]], self._quads[:, _DIAGONALS[0]])
-            self._faces[:] = faces.reshape(-1)
+            for way in (0, 1):
+                turned = changed[other[changed] == way]
+                self._faces[turned] = self._quads[turned][:, _DIAGONALS[way]]
             self._mesh.GetPolys().Modified()
             self._mesh.Modified()
 

@@ -80,7 +80,7 @@ def _inks(overlay: Overlay, height: int) -> Iterator[Ink]:
         strip = _strip(overlay, height)
         if overlay.halo:
             size = 2.5 * strip.mask.shape[0]
-            rim, pool = _pool(strip.mask, size)
+            rim, pool = _pool(strip.mask.tobytes(), strip.mask.shape, size)
             yield Ink(strip.left - rim, strip.top - rim, pool, overlay.opacity, _srgb(overlay.halo))
         yield strip
         return
@@ -94,7 +94,7 @@ def _inks(overlay: Overlay, height: int) -> Iterator[Ink]:
     else:
         left, top, mask = _line(overlay.text, overlay.weight, size, overlay.align, inside)
     if overlay.halo:
-        rim, pool = _pool(mask, size)
+        rim, pool = _pool(mask.tobytes(), mask.shape, size)
         yield Ink(corner[0] + left - rim, corner[1] + top - rim, pool, overlay.opacity, _srgb(overlay.halo))
     yield Ink(corner[0] + left, corner[1] + top, mask, overlay.opacity, _srgb(overlay.colour))
 
@@ -103,13 +103,14 @@ def _srgb(colour: str) -> np.ndarray:
     return encode(linear(colour)).astype(np.float32)
 
 
-def _pool(mask: np.ndarray, size: float) -> tuple[int, np.ndarray]:
-    """What lies around letters and has no edge, as their mask [h, w]: how far it goes beyond it, and its own mask.
+@lru_cache(maxsize=32)
+def _pool(mask: bytes, shape: tuple[int, int], size: float) -> tuple[int, np.ndarray]:
+    """What lies around letters and has no edge: how far it goes beyond their mask, and its own mask.
 
     Close to the letters it parts them from lines as thin as theirs, and further out it calms the ground they stand on.
     """
     rim = round(_FAR * 3 * size) + 1
-    letters = np.pad(mask, rim).astype(np.float32)
+    letters = np.pad(np.frombuffer(mask, np.uint8).reshape(shape), rim).astype(np.float32)
     clear = np.full_like(letters, 255)
     for share, reach, gain in ((0.9, _NEAR, 3.5), (0.5, _FAR, 2.5)):
         around = gaussian_filter(letters, reach * size, truncate=3.0)
