@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .chain import POINTWISE
 from .operation import Pulled, UnknownOperation, spread, stacked
-from .weighted import Linear, convolution, norm
+from .weighted import Linear, column_norm, convolution, norm
 
 POOL, RECTIFY_BACK = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.threshold_backward
 
@@ -171,6 +171,7 @@ STILL = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPa
 LAYERS: dict[type, Callable] = {
     nn.Conv2d: convolution,
     nn.Linear: lambda layer, x, moves: Linear(),
+    nn.BatchNorm1d: column_norm,
     nn.BatchNorm2d: norm,
     nn.MaxPool2d: lambda layer, x, moves: Largest(layer),
     **dict.fromkeys(SMOOTH, lambda layer, x, moves: Pointwise(layer)),

@@ -32,6 +32,7 @@ from .nodes import (
     Sum,
 )
 from .operation import Operation, UnknownOperation
+from .weighted import Columns
 
 CLOSE = 1e-3
 """How far outputs may be from the network's own, relative to the largest: more than rounding ever makes of it."""
@@ -50,6 +51,7 @@ class Plan:
         self._names = {id(p): name for name, p in network.named_parameters()}
         ordered = reordered(network)
         self.graph, self._modules = traced(ordered), dict(ordered.named_modules())
+        self._columns = any(type(module) is nn.BatchNorm1d for module in self._modules.values())
 
     @classmethod
     def of(cls, objective: Objective, moving: Iterable[str]) -> "Plan | None":
@@ -113,6 +115,8 @@ class Plan:
             return Same()
         if type(module) not in LAYERS:
             raise UnknownOperation
+        if self._columns and type(module) is nn.Linear and values[node.args[0]].dim() == 3:
+            return Columns()
         return LAYERS[type(module)](module, values[node.args[0]], moves)
 
     def _writes(self, node: fx.Node, module: nn.Module | None) -> bool:

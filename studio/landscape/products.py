@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MachineError
+from .batched import BatchedNetwork
 from .chain import Chain
 from .graph import channels_last
 from .layers import quick_layers
@@ -30,13 +31,15 @@ TOGETHER = {"cpu": 16, "cuda": 256}
 """Points of a small chain of linear layers that are differentiated together, as one operation on stacked weights."""
 LARGEST = 2**15
 """Weights of a chain that still counts as small."""
+PERCEPTRON, WEIGHTS = 32, 2**20
+"""At most so many points of a perceptron with batch norms or shortcuts, and weights of all of them together."""
 STACKED = 6
 """Points of a network on small pictures that are differentiated together on a CPU: its many short operations take less
 time to do than to begin."""
 
 SKETCHED, SHARE = 64, 16
 """With so many samples, a part of them, one in so many but at least eight, are worth a look at where the ends of a
-spectrum lie. Products of a small chain cost too little for that."""
+spectrum lie. Products of a perceptron cost too little for that."""
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
@@ -65,6 +68,8 @@ class Derivatives:
         self._keep = objective.samples <= KEPT if keep is None else keep
         self._chain = Chain.of(objective.network.module) if objective.size <= LARGEST else None
         self._plan = Plan.of(objective, self._shapes)
+        perceptron = Chain.of(objective.network.module) is None and BatchedNetwork.of(objective.network.module)
+        self._perceptron = bool(self._plan and perceptron)
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples
         chunks = objective.chunks if objective.mode != "recalibrated" else [(objective.inputs, objective.targets)]
         # on small pictures torch's own layout and second derivative are quicker
@@ -81,13 +86,15 @@ class Derivatives:
         """How many points are best differentiated at once: a fixed rule by network and device."""
         if self._chain:
             return TOGETHER[self._objective.kind]
+        if self._perceptron:
+            return min(PERCEPTRON, max(STACKED, WEIGHTS // self._objective.size))
         return STACKED if self._small and (self._plan or self._stacks()) else 1
 
     @cached_property
     def sketch(self) -> "Derivatives | None":
         """Those of the first few samples alone, which resemble these at a fraction of the cost; None if too few are."""
         samples = self._objective.samples
-        if samples < SKETCHED or self._chain:
+        if samples < SKETCHED or self._chain or self._perceptron:
             return None
         return Derivatives(self._objective.first(max(8, samples // SHARE)), self._ignore)
 

@@ -1,6 +1,7 @@
 """Operations with weights: linear layers, convolutions, batch norms, in the four passes of `operation`."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -70,6 +71,50 @@ def _products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _outer(g: Tensor, x: Tensor) -> Tensor:
     """The sum over rows of g [B, R, out] times x [B or 1, R, in]: [B, out, in]."""
     return g.mT @ x
+
+
+class Columns:
+    """y = x w' + b for x [B, N, in] whose samples lie last in memory, as columns; the first layer's x is [1, N, in].
+
+    The products are quick with batches of small matrices in either order; the batch norms between them, in this one.
+    """
+
+    weights = ("weight", "bias")
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        self.x, self.weight, self.biased = x.mT, weight, bias is not None
+        return self._image(weight, bias).mT
+
+    def pull(self, g: Tensor, moves: bool) -> Pulled:
+        self.g = g.mT
+        return self._pulled((self.weight.mT @ self.g).mT if moves else None, self._outer(self.g), self.g)
+
+    def push(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        self.dx, self.dw = None if dx is None else dx.mT, torch.zeros_like(self.weight) if weight is None else weight
+        y = self._image(self.dw, bias)
+        return (y if dx is None else y.baddbmm_(self.weight, self.dx)).mT
+
+    def pull_back(self, dg: Tensor, moves: bool) -> Pulled:
+        dg = dg.mT
+        by_weight = self._outer(dg)
+        if self.dx is not None:
+            by_weight.baddbmm_(self.g, self.dx.mT)
+        by_x = torch.bmm(self.weight.mT, dg).baddbmm_(self.dw.mT, self.g).mT if moves else None
+        return self._pulled(by_x, by_weight, dg)
+
+    def _image(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[B, out, N]."""
+        shared = len(self.x) < len(weight)
+        y = (weight.flatten(0, 1) @ self.x[0]).unflatten(0, weight.shape[:2]) if shared else weight @ self.x
+        return y if bias is None else y.add_(bias[..., None])
+
+    def _outer(self, g: Tensor) -> Tensor:
+        if len(self.x) < len(g):
+            return (g.flatten(0, 1) @ self.x[0].mT).unflatten(0, g.shape[:2])
+        return g @ self.x.mT
+
+    def _pulled(self, by_x: Tensor | None, by_weight: Tensor, g: Tensor) -> Pulled:
+        return Pulled((by_x,), {"weight": by_weight} | ({"bias": g.sum(2)} if self.biased else {}))
 
 
 class Convolution:
@@ -302,15 +347,18 @@ class Norm:
     operator once more, since P is symmetric. It changes with g, with the factor s = weight r, and with x^ in P itself:
 
         dg_x = s P dg + ds P g - s r (mean(g x^) P dx + x^ mean(g P dx)),    ds = r (dweight - s mean(x^ dx)).
+
+    lay, back: from numbers at B points to one picture [N, B C, H, W], and back.
     """
 
     weights = ("weight", "bias")
 
-    def __init__(self, eps: float):
-        self.eps = eps
+    def __init__(self, eps: float, lay: Callable[[Tensor], Tensor] = stacked,
+                 back: Callable[[Tensor, int], Tensor] = spread):
+        self.eps, self._lay, self._back = eps, lay, back
 
     def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        self.points, x = len(x), stacked(x)
+        self.points, x = len(x), self._lay(x)
         self.count, self.learnt = x[:, 0].numel(), _present(weight, bias)
         mean = x.mean((0, 2, 3))
         normal = x - _columns(mean)
@@ -318,10 +366,10 @@ class Norm:
         self.normal = normal.mul_(_columns(self.r))
         self.scale = self.r if weight is None else self.r * weight.flatten()
         self.still = torch.zeros_like(mean), torch.ones_like(mean)
-        return spread(self._line(self.normal, None if weight is None else weight.flatten(), bias), self.points)
+        return self._back(self._line(self.normal, None if weight is None else weight.flatten(), bias), self.points)
 
     def pull(self, g: Tensor, moves: bool) -> Pulled:
-        self.g, self.q, sums = self._project(stacked(g), None)
+        self.g, self.q, sums = self._project(self._lay(g), None)
         return self._pulled(self.g * _columns(self.scale) if moves else None, self.q, sums)
 
     def push(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -329,17 +377,17 @@ class Norm:
         if weight is not None:
             self.turn = self.r * weight.flatten()
         if dx is not None:
-            self.dx, self.p, _ = self._project(stacked(dx), None)
+            self.dx, self.p, _ = self._project(self._lay(dx), None)
             self.turn = self.turn - self.r * self.scale * self.p / self.count
             y = self._line(self.dx, self.scale, bias)
             if weight is not None:
                 y.addcmul_(self.normal, _columns(weight.flatten()))
         else:
             y = self._line(self.normal, torch.zeros_like(self.r) if weight is None else weight.flatten(), bias)
-        return spread(y, self.points)
+        return self._back(y, self.points)
 
     def pull_back(self, dg: Tensor, moves: bool) -> Pulled:
-        by_x, by_weight, sums = self._project(stacked(dg), self.scale)
+        by_x, by_weight, sums = self._project(self._lay(dg), self.scale)
         if moves:
             by_x.addcmul_(self.g, _columns(self.turn))
         if self.dx is not None:
@@ -358,11 +406,15 @@ class Norm:
     def _line(self, x: Tensor, slope: Tensor | None, shift: Tensor | None) -> Tensor:
         if slope is None:
             return x.clone() if shift is None else x + _columns(shift.flatten())
-        return x * _columns(slope) if shift is None else torch.addcmul(_columns(shift.flatten()), x, _columns(slope))
+        if shift is not None and self._lay is stacked:
+            return torch.addcmul(_columns(shift.flatten()), x, _columns(slope))
+        y = x * _columns(slope)
+        # of samples that lie last: addcmul takes twice as long there as both of these
+        return y if shift is None else y.add_(_columns(shift.flatten()))
 
     def _pulled(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Pulled:
         both = {"weight": by_weight, "bias": by_bias}
-        return Pulled((None if by_x is None else spread(by_x, self.points),),
+        return Pulled((None if by_x is None else self._back(by_x, self.points),),
                       {name: both[name].view(self.points, -1) for name in self.learnt})
 
 
@@ -401,6 +453,22 @@ class FixedNorm:
     def _pulled(self, by_x: Tensor, by_weight: Tensor, g: Tensor) -> Pulled:
         both = {"weight": by_weight, "bias": g.sum(ROWS)}
         return Pulled((by_x,), {name: both[name] for name in self.learnt})
+
+
+def column_norm(layer: nn.BatchNorm1d, x: Tensor, moves: bool) -> Norm:
+    """The operation of a layer on features [B, N, C], by their own statistics."""
+    if x.dim() != 3 or not (layer.training or layer.running_mean is None):
+        raise UnknownOperation
+    return Norm(layer.eps, _columned, _uncolumned)
+
+
+def _columned(x: Tensor) -> Tensor:
+    """Features [B, N, C] as a picture [1, B C, N, 1]: a view where the samples lie last."""
+    return x.mT.reshape(1, -1, x.shape[1], 1)
+
+
+def _uncolumned(y: Tensor, points: int) -> Tensor:
+    return y.view(points, -1, y.shape[2]).mT
 
 
 def norm(layer: nn.BatchNorm2d, x: Tensor, moves: bool) -> Norm | FixedNorm:

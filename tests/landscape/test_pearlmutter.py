@@ -9,6 +9,7 @@ from studio.landscape.network import Objective
 from studio.landscape.products import Derivatives
 from studio.landscape.weighted import Convolution, Entrance, Tiny, convolution, taps
 from studio.training.models import Resnet, Vgg
+from studio.training.nets import Residual
 
 N, CLASSES, SIDE = 6, 3, 6
 
@@ -79,7 +80,16 @@ def wide_kernel() -> nn.Module:
                          nn.Conv2d(4, 3, 3, padding=1), nn.Flatten())
 
 
-KNOWN = {"functions": Functional, "a layer used twice": Twice, "settings of convolutions": settings, "curves": curved,
+def perceptron() -> nn.Module:
+    """Norms with and without weights between layers with and without a bias, and a shortcut."""
+    branch = nn.Sequential(nn.Linear(5, 5, bias=False), nn.BatchNorm1d(5), nn.GELU(), nn.Linear(5, 5),
+                           nn.BatchNorm1d(5))
+    return nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE * SIDE, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 5),
+                         nn.BatchNorm1d(5, affine=False), nn.ReLU(), Residual(branch, nn.Tanh()), nn.Linear(5, CLASSES))
+
+
+KNOWN = {"a perceptron": perceptron,
+         "functions": Functional, "a layer used twice": Twice, "settings of convolutions": settings, "curves": curved,
          "in place": in_place, "a wide kernel": wide_kernel,
          "residual": lambda: Resnet(depth=8, width=2).build((2, SIDE, SIDE), CLASSES),
          "pooled": lambda: Vgg(widths=(2, 3)).build((2, SIDE, SIDE), CLASSES)}
@@ -91,7 +101,7 @@ def net(make) -> nn.Module:
         torch.default_generator.manual_seed(3)
         model = make().double()
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2.0)
                 for p in module.parameters():
@@ -160,7 +170,7 @@ def test_stacked_points_have_the_products_they_have_alone(make, mode, samples):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("make", [settings, in_place], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [settings, in_place, perceptron], ids=lambda make: make.__name__)
 def test_what_is_ignored_or_frozen_leaves_the_rest_of_the_product(make, mode, samples):
     model = net(make)
     whole = known(model, samples, mode)
@@ -172,8 +182,9 @@ def test_what_is_ignored_or_frozen_leaves_the_rest_of_the_product(make, mode, sa
     frozen = copy.deepcopy(model)
     for p in frozen.parameters():
         p.requires_grad_(p.dim() > 1)
-    frozen[0].weight.requires_grad_(False)
-    count = model[0].weight.numel()
+    first = next(frozen.parameters())
+    first.requires_grad_(False)
+    count = first.numel()
     v[:, :count] = 0
     wanted = part.products(point)(v)[:, count:]
     found = known(frozen, samples, mode).products(theta(frozen)[None])(v[:, count:])

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from studio.errors import MachineError
 from studio.landscape import products
 from studio.landscape.network import Objective, fixed_masks
 from studio.landscape.products import Derivatives
-from studio.training.models import Resnet
+from studio.training.models import Mlp, Resnet
 
 N, CLASSES = 7, 3
 
@@ -85,6 +86,10 @@ def grouped() -> nn.Module:
                          nn.Flatten(), nn.Linear(3, CLASSES))
 
 
+def deep(skip: bool = False) -> nn.Module:
+    return Mlp(depth=5, width=4, norm="batch", activation="tanh", skip=skip).build((2, 2, 2), CLASSES)
+
+
 def layered() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3),
                          nn.Linear(6, CLASSES))
@@ -100,6 +105,7 @@ def linear() -> nn.Module:
 
 
 NETS = {"convolution and batch norm": convolutional, "groups, strides and dilation": grouped,
+        "batch norms between linear layers": deep, "shortcuts between them": partial(deep, True),
         "layer norm and dropout": layered, "a chain of layers": chain, "tied weights": Tied, "unused layer": Careless,
         "lstm": Recurrent, "attention": Attentive, "a weight of no dimension": Scaled}
 
@@ -117,7 +123,7 @@ def net(make) -> nn.Module:
         torch.default_generator.manual_seed(3)
         model = make().double()
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2.0)
         return model
