@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bench_film import figures as film
 from bench_grid import figures as grid
 from bench_hessian import figures as hessian
 from bench_preview import figures as preview
@@ -15,7 +16,7 @@ from studio.files import write_json
 
 def main() -> None:
     found = {}
-    for bench in (grid, preview, hessian, render):
+    for bench in (grid, preview, hessian, film, render):
         for name, value in bench().items():
             found[name] = float(f"{value:.4g}")
             print(f"{name:40} {value:12.4g}", flush=True)

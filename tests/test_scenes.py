@@ -1,0 +1,58 @@
+"""The films of `scenes/`: each is whole, sharp, and framed whatever course its training takes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio.draft import drafted
+from studio.field import Field, Surfaces
+from studio.film.frame import Reel
+from studio.film.survey import survey
+from studio.scene import Scene
+
+SCENES = sorted((Path(__file__).parents[1] / "scenes").glob("*.yaml"))
+LANDS = Path(__file__).parent / "film" / "data" / "first-light.npz"
+"""The loss of the first film at its last epoch, 101 x 101 points, as three kinds of arithmetic trained it: torch's own
+kernels for AVX2, without vector instructions, and with those of MKL held to what all processors have."""
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_no_shot_of_a_scene_is_soft_and_no_camera_is_under_the_land(path):
+    scene = Scene.load(path)
+    assert [line for shot in survey(scene.assumed(), 25) for line in shot.warnings()] == []
+    assert drafted(scene).cut.length > 0
+
+
+def first_light(land: str) -> Reel:
+    """The first film on one measured surface."""
+    scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])
+    loss = np.load(LANDS)[land].astype(np.float64)
+    grid = scene.grid.model_copy(update={"points": len(loss)})
+    film = scene.assumed()
+    surfaces = Surfaces({**film.surfaces.fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
+    return Reel.of(scene.shots, surfaces, scene.look, scene.type, scene.film, scene.notes())
+
+
+@pytest.mark.parametrize("land", ["avx2", "default", "compatible"])
+def test_the_first_film_is_framed_on_whatever_land_a_processor_trains(land):
+    shots = {shot.shot: list(shot.frames.values()) for shot in survey(first_light(land))}
+    assert all(sight.above > 0.1 for sights in shots.values() for sight in sights)
+    for name in ("opening", "descent", "convexity", "last light"):
+        assert all(sight.rim == 1 for sight in shots[name]), name
+    assert all(sight.minimiser for sight in (*shots["crater"], shots["last light"][-1]))
+
+
+def test_the_lands_are_three_and_their_open_sides_differ():
+    lands = np.load(LANDS)
+    sides = {name: first_light(name).open_side for name in lands.files}
+    assert len(sides) == 3 and len(set(sides.values())) > 1
+
+
+def test_a_camera_that_counts_from_alpha_would_miss_the_open_side():
+    film = first_light("avx2")
+    last = film.cut.shots[-1]
+    opposite = last.camera.model_copy(update={"start": last.camera.start.model_copy(update={"azimuth": 150.0})})
+    [low] = survey(replace(film, cut=replace(film.cut, shots=(last.model_copy(update={"camera": opposite}),))))
+    assert not all(sight.minimiser for sight in low.frames.values())
