@@ -24,7 +24,7 @@ from .landscape.directions import Directions, Random
 from .landscape.hessian import Convexity
 from .landscape.objective import Loss
 from .landscape.sweeps import Epochs, Sweep, chosen
-from .spec import Record, read
+from .spec import Record, nearest, read
 from .training import checkpoints
 from .training.recipe import Run
 
@@ -69,7 +69,7 @@ class Scene(Record):
         """The epochs at which the finer grid is measured; none without `detail`."""
         if self.detail is None:
             return ()
-        return self.keys() if self.detail.at == "all" else chosen(self.detail.at, self.keys())
+        return self.keys() if self.detail.at == "all" else self.detail.at
 
     def convexity_keys(self) -> tuple[float, ...]:
         """The epochs whose convexity is measured; none without `convexity`."""
@@ -163,10 +163,9 @@ class Scene(Record):
                     f"{self.detail.points} points over this range are no finer than the grid; the distance between two "
                     f"is {self.detail.grid.spacing:.2g}, the grid's {self.grid.spacing:.2g}",
                 )
-            try:
-                self.detail_keys()
-            except SceneError as error:
-                yield ("detail", "at"), str(error)
+            for epoch in sorted({*self.detail_keys()} - {*keys}):
+                known = nearest(f"{epoch:g}", [f"{key:g}" for key in keys])
+                yield ("detail", "at"), f"epoch {epoch:g} is no keyframe of the sweep{known}"
         missing = sorted({e for key in keys for e in self.directions.uses(existing, key)} - set(existing))
         if missing:
             yield ("directions", "epochs"), f"the run has no checkpoint at epoch {', '.join(f'{e:g}' for e in missing)}"

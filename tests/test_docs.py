@@ -36,6 +36,7 @@ LATER = {"assets/first-light.webp"}
 BY_HAND = (". .venv/bin/activate", "apt-get install ")
 """How lines begin that are run by people only."""
 LESS = {
+    "--points 601": "--points 7",
     "--size 15360x8640": "--size 192x108",
     "--size 2560x1440": "--size 128x72",
     "--paper A1": "--paper A1 --dpi 10",

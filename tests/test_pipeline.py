@@ -11,11 +11,14 @@ import pytest
 
 from studio import drawing
 from studio.deliver.probe import probe
+from studio.deliver.still import Still
 from studio.drawing import draw
 from studio.errors import SceneError
 from studio.film.terrain import trodden
+from studio.measuring import Portrait
 from studio.pipeline import Studio, gl_renderer
 from studio.progress import silent
+from studio.units import Time
 from studio.workers import pool
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -490,3 +493,52 @@ def test_a_part_of_a_film_that_loops_need_not_loop(copy):
     assert probe(movie).frames == 5
     with pytest.raises(SceneError, match="loop"):
         studio.film(copy.out)
+
+
+# --- finer grids
+
+
+def test_a_detail_is_two_slices_of_one_epoch_and_changes_the_picture_only_near_the_centre(measured):
+    detail = "\ndetail: {range: [-0.5, 0.5], points: 11, at: [1, 2]}\nloss:"
+    plain, fine = Studio.open(measured.scene), edited(measured, ("\nloss:", detail))
+    before, after = plain.slice_keys, fine.slice_keys
+    assert before.items() <= after.items() and set(after) - set(before) == {("detail", 1.0), ("detail", 2.0)}
+    surfaces = fine.compute()
+    coarse, close = surfaces.fields["loss"], surfaces.fields["loss@detail"]
+    assert close.grid.range == (-0.5, 0.5) and close.coordinates == (1.0, 2.0)
+    # every fifth node of the one is every other of the other: the same weights, in rows of another length
+    assert close.values[:, ::5, ::5] == pytest.approx(coarse.values[1:, 2:7:2, 2:7:2], rel=1e-5)
+    assert "11\u00d711 within \u00b10.5 at 2" in fine.scene.notes()["loss"]
+    shown = [studio.reel().frame(23).views[0].height for studio in (plain, fine)]
+    axis = np.linspace(-1, 1, len(shown[0]))
+    near = np.maximum(*np.abs(np.meshgrid(axis, axis))) < 0.5
+    assert np.array_equal(shown[0][~near], shown[1][~near]) and not np.array_equal(*shown)
+
+
+def test_a_still_with_points_of_its_own_shows_the_nearest_keyframe_on_the_films_ranges(copy, tmp_path):
+    studio = Studio.open(copy.scene)
+    film = studio.reel()
+    path = studio.still(tmp_path, Still(at=Time(2.0)), points=21)
+    assert path.name == "tiny-21-points-at-2s.png" and iio.imread(path).shape == (36, 64, 3)
+    portrait = replace(studio, portrait=Portrait(2.0, 21))
+    reel = drawing.reel_of(portrait.measured, False)
+    assert reel.ranges == film.ranges and reel.surfaces.fields["loss"].grid.points == 21
+    assert reel.surfaces.at(0.3).coordinate == 2.0 and "21\u00d721 points at epoch 2" in reel.notes["loss"]
+    assert reel.surfaces.at(2.0).values["loss"][10, 10] == pytest.approx(film.surfaces.at(2.0).values["loss"][4, 4])
+    assert copy.shelf.unused() == []
+    with pytest.raises(SceneError, match="20 points: expected an odd number"):
+        studio.still(tmp_path, Still(at=Time(2.0)), points=20)
+
+
+@pytest.mark.parametrize(
+    "detail, told",
+    [
+        ("{range: [-2, 2], points: 101}", r"detail.range: is not inside the grid's"),
+        ("{range: [-0.5, 0.5], points: 3}", "detail.points: 3 points over this range are no finer"),
+        ("{range: [-0.5, 0.5], at: [0.5]}", "detail.at: epoch 0.5 is no keyframe of the sweep; one of 0, 1, 2"),
+        ("{range: [-0.5, 0.5], points: 10}", "odd number"),
+    ],
+)
+def test_a_detail_that_makes_no_finer_grid_is_refused(measured, detail, told):
+    with pytest.raises(SceneError, match=told):
+        edited(measured, ("\nloss:", f"\ndetail: {detail}\nloss:"))

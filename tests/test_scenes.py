@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from studio.draft import drafted
-from studio.field import Field, Surfaces
+from studio.field import DETAIL, Field, Surfaces
 from studio.film.frame import Reel
 from studio.film.survey import survey
 from studio.scene import Scene
@@ -30,8 +30,9 @@ def first_light(land: str) -> Reel:
     scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])
     loss = np.load(LANDS)[land].astype(np.float64)
     grid = scene.grid.model_copy(update={"points": len(loss)})
-    film = scene.assumed()
-    surfaces = Surfaces({**film.surfaces.fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
+    assumed = scene.assumed().surfaces.fields
+    fields = {name: field for name, field in assumed.items() if not name.endswith(DETAIL)}
+    surfaces = Surfaces({**fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
     return Reel.of(scene.shots, surfaces, scene.look, scene.type, scene.film, scene.notes())
 
 

@@ -242,8 +242,8 @@ class Move(Record):
 class Camera(Record):
     """A shot's choreography: a start and moves, one after the other; after the last one it holds.
 
-    look_at: `minimiser` follows the marker down; `land` is straight over it, at the mean height of the land; `centre` at
-    the middle of the film's height range, where it stays; or a point.
+    look_at: `minimiser` follows the marker down; `land` is over it, at the mean height of the land; `centre` at the
+    middle of the film's height range, where it stays; or a point.
     azimuth_from: what azimuth 0deg is: `alpha`, or the `open-side`, on which the land around the minimiser is lowest at
     the end of the film; a shot that names it shows the minimiser whatever course a training took.
     """
