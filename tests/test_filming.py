@@ -8,6 +8,7 @@ from studio.deliver.still import Still
 from studio.errors import MachineError, SceneError
 from studio.filming import SAMPLED
 from studio.pipeline import Studio, gl_renderer
+from studio.render.stage import Stage
 from studio.units import Size, Time
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -102,6 +103,14 @@ def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
 
 def test_frames_drawn_again_are_the_kept_ones(copy):
     assert Studio.open(copy.scene).verify() == [0, 6, 12, 17, 23] and SAMPLED == 5
+
+
+def test_a_kept_plate_is_the_reels_own_frame_of_its_number(copy):
+    studio = Studio.open(copy.scene)
+    order, reel = studio._order(gl_renderer()), studio.reel()
+    with Stage(order.size, reel.look.mesh, studio.scene.film.samples) as stage:
+        for number in (0, 7, 14, 23):  # the first, the last, and two between
+            assert np.array_equal(order.plate(number)[:], stage.plate(reel.frame(number)))
 
 
 def test_a_plate_with_one_wrong_bit_is_found(copy):

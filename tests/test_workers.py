@@ -158,7 +158,11 @@ def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
     worker = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    assert _until(lambda: not _lives(worker))  # in a task that would never end
+    try:
+        assert _until(lambda: not _lives(worker))  # in a task that would never end
+    finally:
+        if _lives(worker):
+            os.kill(worker, signal.SIGKILL)
 
 
 def _lives(pid: int) -> bool:
