@@ -51,6 +51,13 @@ def mlp(tmp_path_factory) -> Slice:
     return planted(tmp_path_factory.mktemp("mlp"), Mlp(depth=1, width=6))
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory) -> Slice:
+    """With no kinks, at which float32 and float64 might stand on two sides."""
+    model = Mlp(depth=4, width=5, norm="batch", activation="tanh", skip=True)
+    return trained(tmp_path_factory.mktemp("deep"), model)
+
+
 def forget() -> None:
     """What this process holds of slices."""
     slices._evaluator.cache_clear()
@@ -74,8 +81,9 @@ def by_hand(slice: Slice, alpha: float, beta: float) -> float:
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_rows_are_betas_and_columns_alphas(conv, mode):
-    slice = conv.model_copy(update={"loss": Loss(subset=48, mode=mode)})
+@pytest.mark.parametrize("name", ["conv", "deep"])
+def test_rows_are_betas_and_columns_alphas(name, mode, request):
+    slice = request.getfixturevalue(name).model_copy(update={"loss": Loss(subset=48, mode=mode)})
     loss = loss_rows(slice, (0, 5))["loss"]
     axis = GRID.axis
     for row, column in ((2, 2), (0, 4), (3, 1)):
@@ -126,13 +134,15 @@ def dense(slice: Slice, alpha: float, beta: float) -> np.ndarray:
     return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
 
 
-def test_curvature_is_that_of_the_dense_hessian_row_by_row(mlp):
+@pytest.mark.parametrize("name", ["mlp", "deep"])
+def test_curvature_is_that_of_the_dense_hessian_row_by_row(name, request):
+    slice = request.getfixturevalue(name)
     convexity, axis = Convexity(points=5, tol=1e-3), GRID.axis
-    found = curvature_rows(mlp, convexity, (1, 3))
+    found = curvature_rows(slice, convexity, (1, 3))
     assert all(values.shape == (2, 5) and values.dtype == np.float64 for values in found.values())
     assert found["converged"].all() and (found["products"] >= 14).all()
     for row, column in ((0, 1), (1, 4)):
-        values = dense(mlp, axis[column], axis[row + 1])
+        values = dense(slice, axis[column], axis[row + 1])
         # the asked tolerance: 1e-3 at each end
         assert (found["lambda_min"][row, column], found["lambda_max"][row, column]) == pytest.approx(
             (values[0], values[-1]), rel=1e-3)
