@@ -1,6 +1,5 @@
 """The films of `scenes/`: each is whole, sharp, and framed whatever course its training takes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +48,3 @@ def test_the_lands_are_three_and_their_open_sides_differ():
     lands = np.load(LANDS)
     sides = {name: first_light(name).open_side for name in lands.files}
     assert len(sides) == 3 and len(set(sides.values())) > 1
-
-
-def test_a_camera_that_counts_from_alpha_would_miss_the_open_side():
-    film = first_light("avx2")
-    last = film.cut.shots[-1]
-    opposite = last.camera.model_copy(update={"start": last.camera.start.model_copy(update={"azimuth": 150.0})})
-    [low] = survey(replace(film, cut=replace(film.cut, shots=(last.model_copy(update={"camera": opposite}),))))
-    assert not all(sight.minimiser for sight in low.frames.values())

@@ -33,8 +33,8 @@ MESH = 241
 class Sight(NamedTuple):
     """What one frame shows. median, most: pixels of a cell, median and 95th percentile; NaN where none is seen.
 
-    above: how far the camera is above the highest land near it, scene units. rim: the share of the land's edge that is
-    in the picture. minimiser: whether nothing stands before it.
+    above: how far the camera is above the highest land near it, scene units. rim: the share of the land's edge, amid
+    its fade, that is in the picture. minimiser: whether nothing stands before it.
     """
 
     median: float
@@ -88,7 +88,8 @@ def _look(reel: Reel, instant: Instant, view: View) -> Sight:
     sizes = cell_pixels(instant, view, aspect)
     median, most = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     turn = np.linspace(0, 2 * np.pi, 181)[:-1]
-    rim = view.look.fade.start * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    middle_of_fade = (view.look.fade.start + view.look.fade.end) / 2
+    rim = middle_of_fade * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     land = np.nan_to_num(view.height)
     edge = seen(np.column_stack([rim, on_land(land, *rim.T)]), view.pose, aspect)
     middle = np.array([0.0, 0.0, land[len(land) // 2, len(land) // 2] + view.look.marker.radius])

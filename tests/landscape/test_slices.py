@@ -55,7 +55,7 @@ def mlp(tmp_path_factory) -> Slice:
 def deep(tmp_path_factory) -> Slice:
     """With no kinks, at which float32 and float64 might stand on two sides."""
     model = Mlp(depth=4, width=5, norm="batch", activation="tanh", skip=True)
-    return trained(tmp_path_factory.mktemp("deep"), model)
+    return planted(tmp_path_factory.mktemp("deep"), model)
 
 
 def forget() -> None:
