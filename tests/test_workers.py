@@ -157,7 +157,8 @@ def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
     )
     worker = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
-    parent.communicate()
+    parent.wait()
+    parent.stdout.close()  # not read to its end, which a worker that lives on would hold open
     try:
         assert _until(lambda: not _lives(worker))  # in a task that would never end
     finally:
