@@ -56,6 +56,7 @@ class Evaluator:
         self.objective, self.path, self.chunk = objective, path, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
         self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
+        self._loops: dict[str, Evaluator] = {}
 
     @torch.inference_mode()
     def row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
@@ -142,10 +143,12 @@ class Evaluator:
         return off
 
     def _plain(self, precision: str) -> "Evaluator":
-        """The plain loop on the same plane."""
-        objective = self.objective.again(precision=precision)
-        vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
-        return Evaluator(objective, *vectors)
+        """The plain loop on the same plane, made once for each precision."""
+        if precision not in self._loops:
+            objective = self.objective.again(precision=precision)
+            vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
+            self._loops[precision] = Evaluator(objective, *vectors)
+        return self._loops[precision]
 
     def _losses(self, alpha: float, beta: float) -> Tensor:
         """Each sample's loss [N] at a point."""
