@@ -31,8 +31,6 @@ from studio.spec import parse, plain, read
 
 ROOT = assets().parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "assets" / "looks" / "README.md"]
-LATER = {"assets/first-light.webp"}
-"""Pictures that are made from the finished film."""
 BY_HAND = (". .venv/bin/activate", "apt-get install ")
 """How lines begin that are run by people only."""
 LESS = {
@@ -211,7 +209,7 @@ def test_every_link_and_picture_of_a_page_is_there(page):
         if name.startswith("http"):
             continue
         path = (page.parent / name).resolve() if name else page
-        assert path.exists() or target in LATER, target
+        assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
 
 
