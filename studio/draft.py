@@ -10,7 +10,7 @@ from .scene import Scene
 from .spec import Record
 from .units import Size, Time
 
-KEYS, POINTS, SAMPLES = 6, 17, 48
+KEYS, POINTS, SAMPLES = 8, 21, 48
 """What is measured, at most: keys, points along a side of the grid, samples of the loss."""
 CONVEXITY_KEYS, CONVEXITY_POINTS = 2, 3
 MESH, HEIGHT, RATE = 241, 360, 12
