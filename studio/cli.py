@@ -148,7 +148,8 @@ def film(
     studio, out = making.begin(scene)
     for path in studio.film(out, _span(frames), shot):
         print(path)
-    _warn(studio)
+    if not studio.draft:
+        _warn(studio)
     if verify:
         print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
 
