@@ -141,8 +141,13 @@ class Field:
         if self.interpolation == "monotone" or len(self.coordinates) < 3:
             return self._monotone(coordinate)
         smooth = self._cubic(coordinate)
-        steady = np.isfinite(self.values).all(axis=0)
+        steady = self._steady
         return smooth if steady.all() else np.where(steady, smooth, self._monotone(coordinate))
+
+    @cached_property
+    def _steady(self) -> np.ndarray:
+        """The points that are finite at every key."""
+        return np.isfinite(self.values).all(axis=0)
 
     @cached_property
     def _least(self) -> float:

@@ -29,7 +29,7 @@ from .terrain import Ranges, colours, heights, open_side, parts, ranges, source,
 from .timeline import Cut, Part, Shot
 
 _KEPT = 4  # sheets; a dissolve shows two
-_COARSE = 241  # vertices along a side, where a look at the land as a whole is enough
+COARSE = 241  # vertices along a side, where a look at the land as a whole is enough
 
 
 class Format(Record):
@@ -209,7 +209,7 @@ class Reel:
     @cached_property
     def open_side(self) -> float:
         """The azimuth from which the minimiser is seen over the lowest land, degrees, at the film's last coordinate."""
-        coarse = self.with_mesh(_COARSE)
+        coarse = self.with_mesh(COARSE)
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
         return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
 

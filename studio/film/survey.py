@@ -15,7 +15,7 @@ import numpy as np
 
 from ..field import DETAIL, Field, Grid, Instant, Surfaces
 from .camera import Pose
-from .frame import Reel, View
+from .frame import COARSE, Reel, View
 from .labels import clearance, on_land, seen
 from .terrain import inner, parts, reach
 
@@ -26,8 +26,6 @@ BLUR = 3.0
 """Pixels of blur up to which a cell counts as in focus."""
 NEAR = 0.12
 """Around the camera, scene units: no land there may be higher than it."""
-MESH = 241
-"""Vertices along a side of the land that is looked at: enough for heights at measured points."""
 
 
 class Sight(NamedTuple):
@@ -75,15 +73,15 @@ class Survey:
 
 def survey(reel: Reel, count: int = 9) -> list[Survey]:
     """So many frames of each shot, evenly from its first to its last, on the surfaces of a reel."""
-    coarse = reel.with_mesh(min(MESH, reel.look.mesh))
+    coarse = reel.with_mesh(min(COARSE, reel.look.mesh))
     found = []
     for shot, start in zip(reel.cut.shots, reel.cut.starts, strict=True):
         inside = sorted({round(n) for n in np.linspace(0, shot.duration.frames(reel.cut.fps) - 1, count)})
-        found.append(Survey(shot.shot, {start + n: _look(coarse, *coarse.alone(shot, n)) for n in inside}))
+        found.append(Survey(shot.shot, {start + n: _sight(coarse, *coarse.alone(shot, n)) for n in inside}))
     return found
 
 
-def _look(reel: Reel, instant: Instant, view: View) -> Sight:
+def _sight(reel: Reel, instant: Instant, view: View) -> Sight:
     aspect = reel.size.width / reel.size.height
     sizes = cell_pixels(instant, view, aspect)
     median, most = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)

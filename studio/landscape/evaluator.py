@@ -10,7 +10,7 @@ summed in one order.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,6 @@ class Evaluator:
         self.objective, self.path, self.chunk = objective, path, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
         self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
-        self._loops: dict[str, Evaluator] = {}
 
     @torch.inference_mode()
     def row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
@@ -126,15 +125,18 @@ class Evaluator:
         The largest difference of a sample's loss, relative to the largest loss. Raises MachineError if that is more
         than rounding.
         """
-        return 0.0 if self.path == "plain" else max(self._agreement(*point) for point in POINTS)
+        if self.path == "plain":
+            return 0.0
+        loop = cache(self._plain)                   # one for all points, and none when they are compared
+        return max(self._agreement(loop, *point) for point in POINTS)
 
-    def _agreement(self, alpha: float, beta: float) -> float:
-        plain, close = self._plain(self.objective.precision), CLOSE[self.objective.precision]
+    def _agreement(self, loop: Callable[[str], "Evaluator"], alpha: float, beta: float) -> float:
+        plain, close = loop(self.objective.precision), CLOSE[self.objective.precision]
         mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
         off = _off(mine, theirs)
         if off > close:
             # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
-            truth = self._plain("float64")._losses(alpha, beta)
+            truth = loop("float64")._losses(alpha, beta)
             if _off(mine, truth) > max(close, ROUNDING * _off(theirs, truth)):
                 raise MachineError(
                     f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
@@ -143,12 +145,10 @@ class Evaluator:
         return off
 
     def _plain(self, precision: str) -> "Evaluator":
-        """The plain loop on the same plane, made once for each precision."""
-        if precision not in self._loops:
-            objective = self.objective.again(precision=precision)
-            vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
-            self._loops[precision] = Evaluator(objective, *vectors)
-        return self._loops[precision]
+        """The plain loop on the same plane."""
+        objective = self.objective.again(precision=precision)
+        vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
+        return Evaluator(objective, *vectors)
 
     def _losses(self, alpha: float, beta: float) -> Tensor:
         """Each sample's loss [N] at a point."""

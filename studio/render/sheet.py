@@ -63,7 +63,7 @@ def storyboard(reel: Reel, title: str) -> np.ndarray:
     """
     cell, cut = _shaped(reel.size), reel.cut
     small = _bare(reel, cell, "draft")
-    small = replace(small, look=small.look.model_copy(update={"mesh": min(small.look.mesh, _MESH)}), shutter=0.0)
+    small = replace(small.with_mesh(min(small.look.mesh, _MESH)), shutter=0.0)
     with Stage(cell, small.look.mesh, small.quality.samples) as stage:
         cells = [
             Cell(stage.draw(alone.frame(inside)), alone.cut.shots[0].shot, _place(alone.cut, start, inside))
