@@ -148,9 +148,16 @@ def _setting(order: Order) -> str:
     look = reel.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
     how = film.size, order.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
     return digest(
-        "plate", VERSION, look, reel.look.grade.exposure, reel.ranges.height, reel.ranges.cap, keys, how,
+        "plate",
+        VERSION,
+        look,
+        reel.look.grade.exposure,
+        reel.ranges.height,
+        reel.ranges.cap,
+        keys,
+        how,
         order.renderer,
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=2)  # a tile after a tile is of the same frame

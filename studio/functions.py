@@ -84,7 +84,7 @@ class Function:
         try:
             text = importlib.util.decode_source(Path(spec.origin).read_bytes())
             lines = leading_to(self.attribute.partition(".")[0], text)
-        except (SyntaxError, ValueError):       # no Python: `load` says so
+        except (SyntaxError, ValueError):  # no Python: `load` says so
             return _sha256(spec)
         return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -94,8 +94,9 @@ class Function:
         if spec is None:
             raise SceneError(f"{self}: {_missing(self)}")
         if not spec.has_location:
-            raise SceneError(f"{self}: '{self.module}' has no source file; name a function in a file of your own, "
-                             f"which calls it")
+            raise SceneError(
+                f"{self}: '{self.module}' has no source file; name a function in a file of your own, which calls it"
+            )
         return spec
 
     def _imported(self) -> ModuleType:
@@ -103,16 +104,17 @@ class Function:
         spec = self._spec()
         place, now = spec.origin, _sha256(spec)
         if (folder := str(self.folder.resolve())) not in sys.path:
-            sys.path.insert(0, folder)          # as Python does with the folder of a script
+            sys.path.insert(0, folder)  # as Python does with the folder of a script
         if _loaded.setdefault(place, now) != now:
             _forget(self.module)
         try:
             module = importlib.import_module(self.module)
-        except Exception as error:              # whatever the user's module does when it is imported
+        except Exception as error:  # whatever the user's module does when it is imported
             raise SceneError(f"{self}: its module cannot be imported: {type(error).__name__}: {error}") from error
         if Path(module.__file__ or "").resolve() != Path(place).resolve():
-            raise SceneError(f"{self}: Python already holds another '{self.module}', from {module.__file__}; "
-                             f"rename {place}")
+            raise SceneError(
+                f"{self}: Python already holds another '{self.module}', from {module.__file__}; rename {place}"
+            )
         _loaded[place] = now
         return module
 
@@ -137,16 +139,21 @@ class Function:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source, handler):
-        return handler.generate_schema(Annotated[
-            Any, PlainValidator(cls.read), PlainSerializer(cls._told, when_used="json"), WithJsonSchema(SCHEMA)])
+        return handler.generate_schema(
+            Annotated[
+                Any, PlainValidator(cls.read), PlainSerializer(cls._told, when_used="json"), WithJsonSchema(SCHEMA)
+            ]
+        )
 
 
 def word_or_function(*words: str) -> tuple:
     """What makes a field one of some words or a function: `Annotated[str | Function, *word_or_function("entropy")]`."""
+
     def read(given, info):
         if isinstance(given, str) and given not in words and ":" not in given:
-            raise ValueError(f"'{given}' is not known{nearest(given, words)}; "
-                             f"a function of your own is written like {FORM}")
+            raise ValueError(
+                f"'{given}' is not known{nearest(given, words)}; a function of your own is written like {FORM}"
+            )
         return given if isinstance(given, str) and given in words else Function.read(given, info)
 
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
@@ -159,8 +166,11 @@ def leading_to(name: str, text: str) -> str:
     number that is measured by the same file does not make its model another one.
     """
     body = ast.parse(text).body
-    apart = {node.name: node for node in body
-             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list}
+    apart = {
+        node.name: node
+        for node in body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
+    }
     kept = [node for node in body if node not in apart.values()]
     names = {name}.union(*map(_names, kept))
     while reached := names & apart.keys():
@@ -185,7 +195,7 @@ def _found(module: str, folder: Path) -> ModuleSpec | None:
     """Where a module lies, without importing it or the packages around it; None if there is none."""
     path, spec = [str(folder.resolve()), *sys.path], None
     for name in accumulate(module.split("."), "{}.{}".format):
-        if path is None:                        # what came before is a file, and files hold no modules
+        if path is None:  # what came before is a file, and files hold no modules
             return None
         spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
         path = spec.submodule_search_locations if spec else None
@@ -211,5 +221,7 @@ def _sha256(spec: ModuleSpec) -> str:
 
 
 def _missing(function: Function) -> str:
-    return (f"no module '{function.module}' beside the scene, in {function.folder.resolve()}, nor among the installed "
-            f"packages; a function is written like {FORM}")
+    return (
+        f"no module '{function.module}' beside the scene, in {function.folder.resolve()}, nor among the installed "
+        f"packages; a function is written like {FORM}"
+    )

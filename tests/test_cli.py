@@ -70,7 +70,7 @@ def test_check_says_what_would_be_made_and_loads_neither_torch_nor_vtk(run, tiny
     said = run("check", tiny.name, python=("-X", "importtime"))
     assert said.status == 0 and imported(said) & (HEAVY - {"matplotlib"}) == set()  # matplotlib knows colormaps
     *lines, first, second, third = said.out.splitlines()
-    for line, shot in ((first, "descent"), (second, "curvature"), (third, "closing")):      # of nine points a side
+    for line, shot in ((first, "descent"), (second, "curvature"), (third, "closing")):  # of nine points a side
         assert line.startswith(f"warning: shot {shot} is soft: a measured cell is ")
         assert line.endswith(" times the points, or stay farther away (on an assumed crater)")
     assert lines == [
@@ -261,7 +261,7 @@ def test_clean_removes_nothing_from_a_folder_that_is_no_shelf(say, tiny, tmp_pat
     assert said.status == 2 and said.err.startswith(f"{project}: has no shelf.json, so studio did not make it")
     monkeypatch.setenv("STUDIO_SHELF", str(project))
     assert say("clean", "--plates").status == 2
-    said = say("train", "tiny.yaml")                              # nor is it made one by the next command
+    said = say("train", "tiny.yaml")  # nor is it made one by the next command
     assert said.status == 2 and "is no shelf of studio's: it holds .git, .venv" in said.err
     assert sorted(project.rglob("*")) == before
 

@@ -112,7 +112,7 @@ def test_a_cubic_field_passes_its_keys_with_the_curvature_it_came_with_where_a_m
         return [(at[0] - 2 * at[-1] + at[-2]) / h**2, (at[2] - 2 * at[1] + at[0]) / h**2]
 
     before, after = bends(cubic(values))
-    assert after == pytest.approx(before, abs=2 * h * 20)          # its third derivative is at most 20 here
+    assert after == pytest.approx(before, abs=2 * h * 20)  # its third derivative is at most 20 here
     before, after = bends(Field((0.0, 1.0, 2.0, 3.0, 4.0), GRID, values, "log"))
     assert abs(after - before) > 1
     assert np.array_equal(cubic(values).at(2.0), values[2])
@@ -122,7 +122,7 @@ def test_a_cubic_field_never_falls_below_the_least_that_was_measured():
     values = np.exp([3.0, 0.0, 0.0, 3.0])[:, None, None] * np.ones((4, 3, 3))
     plain = CubicSpline(range(4), np.log(values), axis=0, bc_type="natural")
     times = np.linspace(0, 3, 121)
-    assert min(np.exp(plain(t)).min() for t in times) < 0.8       # there is something to forbid
+    assert min(np.exp(plain(t)).min() for t in times) < 0.8  # there is something to forbid
     assert min(cubic(values).at(t).min() for t in times) == 1.0
 
 

@@ -22,7 +22,7 @@ class Chosen(Record):
 def folder(tmp_path, monkeypatch):
     """A scene's folder; what is imported from it is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)      # two texts of one second would share their bytecode
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two texts of one second would share their bytecode
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -106,18 +106,21 @@ def registered():
 """
 
 
-@pytest.mark.parametrize("old, new, same", [
-    ("return other(x)", "return other(x) + 1", True),
-    ("return x", "return 2 * x", True),
-    ("def metric", "# said of the metric\ndef metric", True),
-    ("SCALE = 2", "SCALE = 3", False),
-    ("return helper() * SCALE", "return helper() * SCALE + 1", False),
-    ("return One.value", "return One.value + 1", False),
-    ("value = 1", "value = 2", False),
-    ("import math", "import cmath as math", False),
-    ("    pass", "    return 1", False),            # what a decorator does with it nobody knows
-    ("@print", "@len", False),
-])
+@pytest.mark.parametrize(
+    "old, new, same",
+    [
+        ("return other(x)", "return other(x) + 1", True),
+        ("return x", "return 2 * x", True),
+        ("def metric", "# said of the metric\ndef metric", True),
+        ("SCALE = 2", "SCALE = 3", False),
+        ("return helper() * SCALE", "return helper() * SCALE + 1", False),
+        ("return One.value", "return One.value + 1", False),
+        ("value = 1", "value = 2", False),
+        ("import math", "import cmath as math", False),
+        ("    pass", "    return 1", False),  # what a decorator does with it nobody knows
+        ("@print", "@len", False),
+    ],
+)
 def test_a_function_is_what_it_leads_to_in_its_file(old, new, same):
     assert old in FILE
     assert (leading_to("model", FILE.replace(old, new)) == leading_to("model", FILE)) == same
@@ -179,17 +182,23 @@ def test_a_record_with_a_function_is_hashable_and_picklable_and_says_its_name(fo
     assert told == {"function": "plain:f", "source": record.by.identity()}
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("by: mine", "'mine' names no function; write it like package.module:name"),
-    ("by: 'mine:'", "'mine:' names no function"),
-    ("by: mine.f", "names no function"),
-    ("by: 3x:f", "names no function"),
-    ("by: mine  .x:f", "names no function"),
-    ("by: [a]", "expected a function"),
-    ("by: nowhere_to_be_found:f", "no module 'nowhere_to_be_found' beside the scene, in .*, nor among the installed"),
-    ("by: numpy.nowhere:f", r"no module 'numpy\.nowhere'"),
-    ("by: json.decoder.inside:f", r"no module 'json\.decoder\.inside'"),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("by: mine", "'mine' names no function; write it like package.module:name"),
+        ("by: 'mine:'", "'mine:' names no function"),
+        ("by: mine.f", "names no function"),
+        ("by: 3x:f", "names no function"),
+        ("by: mine  .x:f", "names no function"),
+        ("by: [a]", "expected a function"),
+        (
+            "by: nowhere_to_be_found:f",
+            "no module 'nowhere_to_be_found' beside the scene, in .*, nor among the installed",
+        ),
+        ("by: numpy.nowhere:f", r"no module 'numpy\.nowhere'"),
+        ("by: json.decoder.inside:f", r"no module 'json\.decoder\.inside'"),
+    ],
+)
 def test_what_names_no_function_is_a_mistake_with_its_place(tmp_path, text, expected):
     with pytest.raises(SceneError, match=f"^scene:1:5: by: .*{expected}"):
         parse(text, Measured, folder=tmp_path)
@@ -217,17 +226,20 @@ def test_a_missing_name_is_answered_with_the_nearest(folder):
         Function("close:focal_los", folder).load()
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("import not_installed_at_all\n", "No module named 'not_installed_at_all'"),
-    ("1 / 0\n", "ZeroDivisionError"),
-    ("def f(:\n", "SyntaxError"),
-    ("# coding: nonsense\n", "SyntaxError"),
-    ("\0", "SyntaxError"),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("import not_installed_at_all\n", "No module named 'not_installed_at_all'"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("def f(:\n", "SyntaxError"),
+        ("# coding: nonsense\n", "SyntaxError"),
+        ("\0", "SyntaxError"),
+    ],
+)
 def test_a_module_that_fails_says_why(folder, text, expected):
     write(folder / "failing.py", text)
     function = Function("failing:f", folder)
-    assert len(function.identity()) == 64           # a digest needs no module that works
+    assert len(function.identity()) == 64  # a digest needs no module that works
     with pytest.raises(SceneError, match=f"failing:f: its module cannot be imported: .*{expected}"):
         function.load()
 

@@ -100,12 +100,19 @@ def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained
 def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):
     # around the first checkpoint, which is drawn from the seed: a smooth surface that no training has shaped
     exact, quick = (
-        measured(scene, ("fields: [entropy, own_scene:surest]", f"sampling: {way}"), ("points: 9", "points: 33"),
-                 ("convexity", "# convexity"), ("keys: [1]", "keys: [0]"), ("{0s: 1}", "{0s: 0}"))
-        for way in ("exact", "preview"))
+        measured(
+            scene,
+            ("fields: [entropy, own_scene:surest]", f"sampling: {way}"),
+            ("points: 9", "points: 33"),
+            ("convexity", "# convexity"),
+            ("keys: [1]", "keys: [0]"),
+            ("{0s: 1}", "{0s: 0}"),
+        )
+        for way in ("exact", "preview")
+    )
     loss, truth = np.log(quick["loss"]), np.log(exact["loss"])
     assert np.abs(loss - truth).max() <= 0.01 * np.ptp(truth)
     taken = quick["measured"] == 1
-    assert 0 < taken.sum() <= 350 and 0 < taken.mean() < 0.4       # of 1089
+    assert 0 < taken.sum() <= 350 and 0 < taken.mean() < 0.4  # of 1089
     # single points and whole rows may round differently
     np.testing.assert_allclose(quick["loss"][taken], exact["loss"][taken], rtol=1e-5)

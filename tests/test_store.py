@@ -163,8 +163,8 @@ def test_in_a_folder_without_the_mark_nothing_is_unused_and_nothing_can_be_remov
 def test_only_our_own_names_are_unused_and_links_are_never_followed(shelf, scene, tmp_path):
     (elsewhere := tmp_path / "elsewhere" / R2).mkdir(parents=True)
     shelf.remove(shelf.unused())
-    (shelf.root / "runs" / R2).symlink_to(elsewhere)             # a link in a room
-    (shelf.root / "plates").symlink_to(elsewhere.parent)         # a room that is a link
+    (shelf.root / "runs" / R2).symlink_to(elsewhere)  # a link in a room
+    (shelf.root / "plates").symlink_to(elsewhere.parent)  # a room that is a link
     for path in ("runs/experiment-3", ".git", ".venv", "results", "slices/.cache", f"runs/{R1}/.notes"):
         (shelf.root / path).mkdir()
     assert shelf.unused() == shelf.plates() == [] and elsewhere.is_dir()
@@ -172,7 +172,7 @@ def test_only_our_own_names_are_unused_and_links_are_never_followed(shelf, scene
 
 def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):
     (shelf.root / "runs").mkdir(parents=True)
-    shelf.mark()                                                 # a shelf from before there were marks
+    shelf.mark()  # a shelf from before there were marks
     assert shelf.marked
     (shelf.root / MARK).unlink()
     (shelf.root / ".git").mkdir()

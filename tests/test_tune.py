@@ -30,22 +30,33 @@ def scene(tmp_path):
 # --- the text --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before, after", [
-    ("loss: {subset: 32}\n", "loss: {subset: 32, path: wide}\n"),
-    ("loss: { subset: 32, mode: train }   # said\n", "loss: { subset: 32, mode: train, path: wide }   # said\n"),
-    ("loss: {path: plain, subset: 32}\n", "loss: {path: wide, subset: 32}\n"),
-    ("loss: {path: 'plain'}\n", "loss: {path: wide}\n"),
-    ("loss: {}\n", "loss: {path: wide}\n"),
-    ("loss: {subset: 32,}\n", "loss: {subset: 32, path: wide,}\n"),
-    ("loss: {\n  subset: 32,   # few\n  seed: 1\n}\n", "loss: {\n  subset: 32,   # few\n  seed: 1, path: wide\n}\n"),
-    ("loss:\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
-     "loss:\n  path: wide\n  subset: 32   # few\n  # and so on\n  mode: eval\n"),
-    ("loss:\n  # first\n  subset: 32\n  path: fused   # once\n",
-     "loss:\n  # first\n  subset: 32\n  path: wide   # once\n"),
-    ("loss:\n", "loss: {path: wide}\n"),
-    ("loss: ~\n", "loss: {path: wide}\n"),
-    ("loss: &l\n    subset: 32\n", "loss: &l\n    path: wide\n    subset: 32\n"),
-], ids=str)
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("loss: {subset: 32}\n", "loss: {subset: 32, path: wide}\n"),
+        ("loss: { subset: 32, mode: train }   # said\n", "loss: { subset: 32, mode: train, path: wide }   # said\n"),
+        ("loss: {path: plain, subset: 32}\n", "loss: {path: wide, subset: 32}\n"),
+        ("loss: {path: 'plain'}\n", "loss: {path: wide}\n"),
+        ("loss: {}\n", "loss: {path: wide}\n"),
+        ("loss: {subset: 32,}\n", "loss: {subset: 32, path: wide,}\n"),
+        (
+            "loss: {\n  subset: 32,   # few\n  seed: 1\n}\n",
+            "loss: {\n  subset: 32,   # few\n  seed: 1, path: wide\n}\n",
+        ),
+        (
+            "loss:\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
+            "loss:\n  path: wide\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
+        ),
+        (
+            "loss:\n  # first\n  subset: 32\n  path: fused   # once\n",
+            "loss:\n  # first\n  subset: 32\n  path: wide   # once\n",
+        ),
+        ("loss:\n", "loss: {path: wide}\n"),
+        ("loss: ~\n", "loss: {path: wide}\n"),
+        ("loss: &l\n    subset: 32\n", "loss: &l\n    path: wide\n    subset: 32\n"),
+    ],
+    ids=str,
+)
 def test_the_path_is_put_under_loss_and_nothing_else_is_touched(before, after):
     assert tune.written(HEAD + before, "wide") == HEAD + after
     assert tune.written(before + HEAD, "wide") == after + HEAD
@@ -70,11 +81,15 @@ def test_the_ends_of_lines_stay_as_they_are():
     assert tune.written(text, "wide") == "title: a\r\nloss:\r\n  path: wide\r\n  subset: 3\r\n"
 
 
-@pytest.mark.parametrize("text", [
-    "look: &same {a: 1}\nloss: *same\n",         # written there, it would be said of the look too
-    "loss: 3\n",
-    "loss:\n  ? subset\n  : 3\n",
-], ids=["alias", "scalar", "complex key"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "look: &same {a: 1}\nloss: *same\n",  # written there, it would be said of the look too
+        "loss: 3\n",
+        "loss:\n  ? subset\n  : 3\n",
+    ],
+    ids=["alias", "scalar", "complex key"],
+)
 def test_a_layout_that_leaves_no_place_is_an_error_with_the_way_out(text):
     with pytest.raises(SceneError, match="my.yaml: its layout leaves no place.*write `path: wide` under `loss`"):
         tune.written(text, "wide", "my.yaml")
@@ -120,7 +135,7 @@ def test_every_path_that_fits_is_timed_and_agrees_with_the_plain_loop(scene, qui
     found = tune.times(film)
     assert {one.path for one in found} == set(candidates.fitting(film.run.recipe.model, film.loss, "cpu"))
     assert all(one.value > 0 and not one.failure for one in found)
-    assert max(one.difference for one in found) < 1e-5          # float32 sums in another order
+    assert max(one.difference for one in found) < 1e-5  # float32 sums in another order
     assert next(one.difference for one in found if one.path == "plain") == 0
 
 
@@ -132,7 +147,7 @@ def test_a_path_that_cannot_be_taken_says_why_and_comes_last(scene, monkeypatch)
     found = tune.times(film)
     assert [one.path for one in found] == ["plain", "shared"] and "chain of linear layers" in found[1].failure
     assert any("shared" in line and "cannot be taken" in line for line in tune.table(found, film))
-    assert tune.best(found, film) == "plain"        # the rule's own would be fused, which was not tried
+    assert tune.best(found, film) == "plain"  # the rule's own would be fused, which was not tried
 
 
 def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
@@ -142,7 +157,7 @@ def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
 
 
 def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
-    film = Scene.load(scene)                                   # 2 keys of 25 points
+    film = Scene.load(scene)  # 2 keys of 25 points
     slow, eager = Timed("plain", value=0.010), Timed("compiled", value=0.001, preparing=30.0)
     assert tune.seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
     assert tune.seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
@@ -152,12 +167,12 @@ def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
 
 
 def test_the_rules_own_path_stays_unless_another_is_worth_measuring_again(scene):
-    film = Scene.load(scene)                                   # an mlp: the rule says shared
+    film = Scene.load(scene)  # an mlp: the rule says shared
     hardly = [Timed("vmap", value=0.97), Timed("shared", value=1.0), Timed("plain", value=2.0)]
     clearly = [Timed("vmap", value=0.9), Timed("shared", value=1.0), Timed("plain", value=2.0)]
     assert tune.best(hardly, film) == "shared" and tune.best(clearly, film) == "vmap"
     named = film.model_copy(update={"loss": film.loss.model_copy(update={"path": "plain"})})
-    assert tune.best(hardly, named) == "shared"                # what the scene names now is no reason
+    assert tune.best(hardly, named) == "shared"  # what the scene names now is no reason
 
 
 def test_the_table_has_a_line_for_each_path_and_names_the_best(scene):

@@ -13,9 +13,18 @@ from typing import Any, Literal
 from ..units import Size
 
 Word = Literal[
-    "h264-web", "h264-archive", "hevc-10", "av1-10", "prores-422hq", "prores-4444", "dnxhr", "ffv1", "vp9-alpha",
-    "gif", "webp",
-]  # fmt: skip
+    "h264-web",
+    "h264-archive",
+    "hevc-10",
+    "av1-10",
+    "prores-422hq",
+    "prores-4444",
+    "dnxhr",
+    "ffv1",
+    "vp9-alpha",
+    "gif",
+    "webp",
+]
 
 
 @dataclass(frozen=True)
@@ -91,17 +100,30 @@ _MOV = {"movflags": "+faststart+use_metadata_tags", "timecode": "01:00:00:00"}
 _LEVEL_6 = Size(8192, 4352)
 
 _H264 = Preset(
-    ".mp4", "mp4", "libx264", "h264", "yuv420p",
+    ".mp4",
+    "mp4",
+    "libx264",
+    "h264",
+    "yuv420p",
     # veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain
     # up to two thirds more bits, for a higher SSIM.
     {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"},
-    key=2, largest=_LEVEL_6, joined=_FASTSTART,
-)  # fmt: skip
+    key=2,
+    largest=_LEVEL_6,
+    joined=_FASTSTART,
+)
 _LOSSLESS = Preset(
-    ".mkv", "matroska", "ffv1", "ffv1", "bgra",
+    ".mkv",
+    "matroska",
+    "ffv1",
+    "ffv1",
+    "bgra",
     {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA},
-    alpha=True, tags=("bt709", "iec61966-2-1", "gbr", "pc"), steps=(1, 1), joined=_MATROSKA,
-)  # fmt: skip
+    alpha=True,
+    tags=("bt709", "iec61966-2-1", "gbr", "pc"),
+    steps=(1, 1),
+    joined=_MATROSKA,
+)
 
 PRESETS: dict[Word, Preset] = {
     "h264-web": _H264,
@@ -109,45 +131,94 @@ PRESETS: dict[Word, Preset] = {
         _H264, key=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
     ),
     "hevc-10": Preset(
-        ".mp4", "mp4", "libx265", "hevc", "yuv420p10le",
+        ".mp4",
+        "mp4",
+        "libx265",
+        "hevc",
+        "yuv420p10le",
         {
-            "preset": "medium", "crf": 12, "profile:v": "main10", "tag:v": "hvc1",
+            "preset": "medium",
+            "crf": 12,
+            "profile:v": "main10",
+            "tag:v": "hvc1",
             # aq-mode 3 spends more on the dark, where bands are seen: 0.6 of the error there, for 1.5 of the bits.
             # bframes=0: pieces of one frame have no order to change, and would not join exactly with those that have.
             # hash=1: a checksum of every picture, without which a decoder does not notice what is damaged.
             "x265-params": "log-level=error:pools=none:frame-threads=1:open-gop=0:info=0:aq-mode=3:bframes=0:hash=1",
         },
-        bits=10, key=2, largest=_LEVEL_6, joined=_FASTSTART | {"tag:v": "hvc1"},
+        bits=10,
+        key=2,
+        largest=_LEVEL_6,
+        joined=_FASTSTART | {"tag:v": "hvc1"},
     ),
     "av1-10": Preset(
-        ".mp4", "mp4", "libsvtav1", "av1", "yuv420p10le",
+        ".mp4",
+        "mp4",
+        "libsvtav1",
+        "av1",
+        "yuv420p10le",
         # enable-tf=0: no filter over time, which takes grain for noise. enable-variance-boost: more for what is nearly
         # flat, where bands are seen. With crf 8, and without it, a slope that moves is off by 0.21 of a step of 10
         # bits, so by 0.17; grained 1080p takes as many bits as hevc-10, in 0.4 of the time.
         {"preset": 5, "crf": 6, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0:enable-variance-boost=1"},
-        bits=10, key=2, smallest=Size(64, 64), largest=_LEVEL_6, joined=_FASTSTART,
+        bits=10,
+        key=2,
+        smallest=Size(64, 64),
+        largest=_LEVEL_6,
+        joined=_FASTSTART,
     ),
     "prores-422hq": Preset(
-        ".mov", "mov", "prores_ks", "prores", "yuv422p10le", {"profile:v": "hq", "vendor": "apl0"},
-        bits=10, steps=(2, 1), joined=_MOV,
+        ".mov",
+        "mov",
+        "prores_ks",
+        "prores",
+        "yuv422p10le",
+        {"profile:v": "hq", "vendor": "apl0"},
+        bits=10,
+        steps=(2, 1),
+        joined=_MOV,
     ),
     "prores-4444": Preset(
-        ".mov", "mov", "prores_ks", "prores", "yuva444p10le",
+        ".mov",
+        "mov",
+        "prores_ks",
+        "prores",
+        "yuva444p10le",
         {"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
-        bits=10, alpha=True, read="yuva444p12le", steps=(1, 1), joined=_MOV,
+        bits=10,
+        alpha=True,
+        read="yuva444p12le",
+        steps=(1, 1),
+        joined=_MOV,
     ),
     "dnxhr": Preset(
-        ".mov", "mov", "dnxhd", "dnxhd", "yuv422p10le", {"profile:v": "dnxhr_hqx"},
-        bits=10, steps=(2, 1), smallest=Size(256, 120), joined=_MOV,
+        ".mov",
+        "mov",
+        "dnxhd",
+        "dnxhd",
+        "yuv422p10le",
+        {"profile:v": "dnxhr_hqx"},
+        bits=10,
+        steps=(2, 1),
+        smallest=Size(256, 120),
+        joined=_MOV,
     ),
     "ffv1": replace(_LOSSLESS, pixels="gbrp16le", bits=16, alpha=False),
     "vp9-alpha": Preset(
-        ".webm", "webm", "libvpx-vp9", "vp9", "yuva420p",
+        ".webm",
+        "webm",
+        "libvpx-vp9",
+        "vp9",
+        "yuva420p",
         {"crf": 18, "b:v": 0, "deadline": "good", "cpu-used": 3, "row-mt": 0, "auto-alt-ref": 0, **_MATROSKA},
-        alpha=True, read="yuv420p", key=2, largest=_LEVEL_6, joined=_MATROSKA,
+        alpha=True,
+        read="yuv420p",
+        key=2,
+        largest=_LEVEL_6,
+        joined=_MATROSKA,
     ),
     # A palette is of the whole film, and an animated picture is no stream: their pieces are lossless, and encoded when
     # they are joined.
     "gif": replace(_LOSSLESS, suffix=".gif", piece=".mkv", alpha=False, fastest=50),
     "webp": replace(_LOSSLESS, suffix=".webp", piece=".mkv"),
-}  # fmt: skip
+}

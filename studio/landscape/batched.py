@@ -88,8 +88,9 @@ class BatchedNetwork:
         return h
 
 
-def _norm(layer: nn.BatchNorm1d, h: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Statistics,
-          name: str) -> Tensor:
+def _norm(
+    layer: nn.BatchNorm1d, h: Tensor, weight: Tensor | None, bias: Tensor | None, statistics: Statistics, name: str
+) -> Tensor:
     if name in statistics:
         mean, r = statistics[name]
     elif layer.training or layer.running_mean is None:
@@ -102,10 +103,11 @@ def _norm(layer: nn.BatchNorm1d, h: Tensor, weight: Tensor | None, bias: Tensor 
         mean, r = layer.running_mean[:, None], (layer.running_var[:, None] + layer.eps).rsqrt()
     scale = r if weight is None else r * weight[..., None]
     shift = -mean * scale if bias is None else bias[..., None] - mean * scale
-    return h.mul_(scale).add_(shift)            # addcmul takes four times as long with factors that are spread out
+    return h.mul_(scale).add_(shift)  # addcmul takes four times as long with factors that are spread out
 
 
 # --- what a network consists of --------------------------------------------------------------------------------------
+
 
 def _steps(module: nn.Module, prefix: str) -> list[Step]:
     if type(module) is nn.Sequential and bare(module):

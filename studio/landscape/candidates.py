@@ -59,8 +59,7 @@ def timed(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[Time
         for beta in np.linspace(*grid.range, ROWS):
             for name, (evaluator, _) in ready.items():
                 rows[name].append(_clocked(lambda e=evaluator, b=beta: _row(e, alphas, b)))
-    return [_timed(name, rows[name], ready[name][1], rows["plain"]) if name in ready else began[name]
-            for name in names]
+    return [_timed(name, rows[name], ready[name][1], rows["plain"]) if name in ready else began[name] for name in names]
 
 
 def paths(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
@@ -85,8 +84,9 @@ def untrained(run: Run, directions: Directions, loss: Loss, device: str) -> "tup
     return objective, *(objective.flat(part) for part in (weights, plane.delta, plane.eta))
 
 
-def _begun(objective: "Objective", line: "list[Tensor]", name: str,
-           alphas: np.ndarray) -> "tuple[Evaluator, float] | Timed":
+def _begun(
+    objective: "Objective", line: "list[Tensor]", name: str, alphas: np.ndarray
+) -> "tuple[Evaluator, float] | Timed":
     """The path's evaluator and the seconds until its first row was there; or, why there is none."""
     from .evaluator import Evaluator
 
@@ -94,10 +94,11 @@ def _begun(objective: "Objective", line: "list[Tensor]", name: str,
         evaluator = Evaluator(objective, *line, name)
         _row(evaluator, alphas, 0.0)
         return evaluator
+
     try:
         return _clocked(begin)
-    except Exception as error:      # of any kind: torch's compiler raises many
-        if name == "plain":         # then nothing can be measured at all
+    except Exception as error:  # of any kind: torch's compiler raises many
+        if name == "plain":  # then nothing can be measured at all
             raise
         return Timed(name, failure=str(error).partition("\n")[0] or type(error).__name__)
 

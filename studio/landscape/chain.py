@@ -34,7 +34,8 @@ class Chain:
         known = all(bare(layer) and type(layer) in (nn.Linear, *POINTWISE) or is_idle(layer) for layer, _ in layers)
         own = {id(p) for layer in linear for p in layer.parameters()}
         whole = len(own) == sum(1 for layer in linear for _ in layer.parameters()) and all(
-            p.requires_grad for p in model.parameters())
+            p.requires_grad for p in model.parameters()
+        )
         return cls(tuple(layers)) if linear and known and whole and type(layers[0][0]) is nn.Linear else None
 
     @property
@@ -65,7 +66,7 @@ def _unrolled(model: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, s
     if type(model) is not nn.Sequential or not bare(model):
         yield model, prefix
         return
-    for name, child in model._modules.items():       # named_children would name a shared ReLU once
+    for name, child in model._modules.items():  # named_children would name a shared ReLU once
         yield from _unrolled(child, f"{prefix}{name}.")
 
 

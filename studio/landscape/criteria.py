@@ -36,7 +36,8 @@ def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 BUILT_IN: Mapping[str, Criterion] = MappingProxyType(
-    {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy})
+    {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy}
+)
 """What has a name in a scene. In each of them a sample's number depends on that sample alone."""
 
 
@@ -45,6 +46,8 @@ def per_sample(key: str, function: Criterion, outputs: Tensor, y: Tensor) -> Ten
     found = function(outputs, y)
     if not isinstance(found, Tensor) or found.shape != (len(y),):
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise SceneError(f"loss.{key}: {getattr(function, '__name__', function)} returned {shape} for {len(y)} "
-                         f"samples; it must return a tensor of one number for each, [{len(y)}]")
+        raise SceneError(
+            f"loss.{key}: {getattr(function, '__name__', function)} returned {shape} for {len(y)} "
+            f"samples; it must return a tensor of one number for each, [{len(y)}]"
+        )
     return found.double()

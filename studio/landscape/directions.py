@@ -82,8 +82,9 @@ class Random(Record):
         return Plane(*(self._direction(weights, stream) for stream in (0, 1)))
 
     def _direction(self, weights: "Weights", stream: int) -> "Weights":
-        return {name: self._rescaled(drawn, weights[name])
-                for name, drawn in gaussian(weights, self.seed, stream).items()}
+        return {
+            name: self._rescaled(drawn, weights[name]) for name, drawn in gaussian(weights, self.seed, stream).items()
+        }
 
     def _rescaled(self, d: "Tensor", w: "Tensor") -> "Tensor":
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
@@ -120,6 +121,7 @@ class Pca(Record):
 
     def plane(self, trail: Trail, epoch: float) -> Plane:
         import torch
+
         if len(trail.epochs) < 3:
             raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(trail.epochs)}")
         last = trail.weights(trail.epochs[-1])
@@ -135,8 +137,9 @@ class Pca(Record):
         reach = float(torch.stack([path @ axis for axis in axes]).square().sum(0).max().sqrt())
         delta, eta = (_named(axis * (reach if self.scale == "reach" else 1.0), last) for axis in axes)
         shares = values / values.sum()
-        return Plane(delta, eta, {"explained_variance_delta": float(shares[-1]),
-                                  "explained_variance_eta": float(shares[-2])})
+        return Plane(
+            delta, eta, {"explained_variance_delta": float(shares[-1]), "explained_variance_eta": float(shares[-2])}
+        )
 
     def _step(self, weights: "Weights", last: "Weights") -> "Weights":
         still = self.ignore == "bias-and-norm"
@@ -175,8 +178,10 @@ class Checkpoints(Record):
         across = _sum(second, first, -dot(second, first) / (dot(first, first) + TINY))
         if norm(across) <= 1e-6 * (norm(second) + TINY) or norm(first) <= TINY:
             a, b = self.epochs
-            raise RunError(f"directions: the checkpoints at epochs {a:g} and {b:g} span no plane with the centre at "
-                           f"{epoch:g}; name others, or leave this key out of the sweep")
+            raise RunError(
+                f"directions: the checkpoints at epochs {a:g} and {b:g} span no plane with the centre at "
+                f"{epoch:g}; name others, or leave this key out of the sweep"
+            )
         eta = {name: t * (norm(first) / norm(across)) for name, t in across.items()}
         return Plane(first, eta, {"cosine_between_checkpoints": cosine})
 
@@ -207,19 +212,33 @@ class Hessian(Record):
 
         from .hessian import lockstep
         from .products import Derivatives
-        at, = self.uses(trail.epochs, epoch)
+
+        (at,) = self.uses(trail.epochs, epoch)
         objective, weights = trail.objective(at), trail.weights(at)
         derivatives, theta = Derivatives(objective, self.ignore), objective.flat(weights)
-        found, = lockstep(lambda rows: derivatives.products(theta[None]), 1, derivatives.size, seed=0, tol=VECTORS,
-                          device=objective.device, vectors=True)
+        (found,) = lockstep(
+            lambda rows: derivatives.products(theta[None]),
+            1,
+            derivatives.size,
+            seed=0,
+            tol=VECTORS,
+            device=objective.device,
+            vectors=True,
+        )
         if not found.converged:
-            raise RunError(f"directions: the extreme curvatures at epoch {at:g} were not found in {found.products} "
-                           f"products; take another epoch, or random directions")
+            raise RunError(
+                f"directions: the extreme curvatures at epoch {at:g} were not found in {found.products} "
+                f"products; take another epoch, or random directions"
+            )
         length = float(derivatives.restricted(theta).double().norm()) if self.scale == "theta" else 1.0
         axes = derivatives.embedded(torch.stack([_signed(axis) * length for axis in found.vectors]))
-        eta, delta = ({**{name: torch.zeros_like(w) for name, w in weights.items()},
-                       **{name: part.to(weights[name]) for name, part in objective.split(axis).items()}}
-                      for axis in axes)
+        eta, delta = (
+            {
+                **{name: torch.zeros_like(w) for name, w in weights.items()},
+                **{name: part.to(weights[name]) for name, part in objective.split(axis).items()},
+            }
+            for axis in axes
+        )
         return Plane(delta, eta, {"lambda_min": found.lambda_min, "lambda_max": found.lambda_max})
 
 
@@ -234,12 +253,14 @@ def gaussian(weights: "Weights", seed: int, stream: int) -> "dict[str, Tensor]":
     def generator(name: str) -> torch.Generator:
         state = np.random.SeedSequence([seed, stream, *name.encode()]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
     return {name: torch.randn(w.shape, generator=generator(name)) for name, w in weights.items()}
 
 
 def flat(weights: "Weights") -> "Tensor":
     """All weights as one vector, by name in alphabetical order."""
     import torch
+
     return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
 
 

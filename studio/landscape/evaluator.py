@@ -51,8 +51,15 @@ class Evaluator:
     is for.
     """
 
-    def __init__(self, objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor, path: str = "plain",
-                 keep_samples: bool = False):
+    def __init__(
+        self,
+        objective: Objective,
+        theta: Tensor,
+        delta: Tensor,
+        eta: Tensor,
+        path: str = "plain",
+        keep_samples: bool = False,
+    ):
         self.objective, self.path, self.chunk = objective, path, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
         self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
@@ -81,8 +88,10 @@ class Evaluator:
         NaN and inf where both have them are no difference.
         """
         exact = self._plain("float32")
-        return max(_relative(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))
-                   for alpha, beta in points)
+        return max(
+            _relative(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))
+            for alpha, beta in points
+        )
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
@@ -100,7 +109,7 @@ class Evaluator:
             targets = objective.targets.repeat(points, *(1,) * (objective.targets.dim() - 1))
             found = objective.numbers(outputs.flatten(0, 1), targets)
             return {name: numbers.view(points, -1) for name, numbers in found.items()}
-        found = [objective.numbers(one, objective.targets) for one in outputs]    # a user's may look at its batch
+        found = [objective.numbers(one, objective.targets) for one in outputs]  # a user's may look at its batch
         return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
     def _halve(self, error: BaseException) -> None:
@@ -109,11 +118,14 @@ class Evaluator:
             why = "loss.mode: train needs" if train else "a network needs that mixes its samples"
             raise MachineError(
                 f"there is not enough memory for {self.objective.samples} images in one batch, which {why}; take a "
-                f"smaller loss.subset, or fewer workers{', or loss.mode: eval' if train else ''}") from error
+                f"smaller loss.subset, or fewer workers{', or loss.mode: eval' if train else ''}"
+            ) from error
         if self.chunk == 1:
             many = "the loss.calibration images" if self.objective.mode == "recalibrated" else "a single image"
-            raise MachineError(f"there is not enough memory to pass {many} through the network; "
-                               f"take fewer workers, or a smaller network or subset") from error
+            raise MachineError(
+                f"there is not enough memory to pass {many} through the network; "
+                f"take fewer workers, or a smaller network or subset"
+            ) from error
         self.chunk = math.ceil(self.chunk / 2)
 
     # --- against the plain loop --------------------------------------------------------------------------------------
@@ -127,7 +139,7 @@ class Evaluator:
         """
         if self.path == "plain":
             return 0.0
-        loop = cache(self._plain)                   # one for all points, and none when they are compared
+        loop = cache(self._plain)  # one for all points, and none when they are compared
         return max(self._agreement(loop, *point) for point in POINTS)
 
     def _agreement(self, loop: Callable[[str], "Evaluator"], alpha: float, beta: float) -> float:
@@ -141,7 +153,8 @@ class Evaluator:
                 raise MachineError(
                     f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
                     f"{float(mine.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
-                    f"try another version of it, or write path: plain under loss")
+                    f"try another version of it, or write path: plain under loss"
+                )
         return off
 
     def _plain(self, precision: str) -> "Evaluator":
@@ -188,6 +201,7 @@ def _relative(a: float, b: float) -> float:
 
 # --- paths: point by point -------------------------------------------------------------------------------------------
 
+
 def _plain(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The loop that every tool has: put the weights, pass the samples."""
     return _loop(objective, objective.network, lambda x: x, *_line(objective.network, theta, delta, eta))
@@ -198,35 +212,48 @@ def _wide(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
     return _by_network(objective, _widened(objective.copied(), objective), theta, delta, eta)
 
 
-def _fused(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor,
-           quicken: Callable[[nn.Module, Objective], Quick] | None = None) -> Outputs:
+def _fused(
+    objective: Objective,
+    theta: Tensor,
+    delta: Tensor,
+    eta: Tensor,
+    quicken: Callable[[nn.Module, Objective], Quick] | None = None,
+) -> Outputs:
     """As wide, with batch norms folded into theta, delta and eta at once, or into each point if their weights move."""
     fused = Fused(objective.copied(), objective.inputs[:2])
     network = (quicken or _widened)(fused.model, objective)
     theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
     lines = [fused.direction(theta_, part) for part in (delta_, eta_)]
     if all(line is not None for line in lines):
-        return _loop(objective, network, _layout(objective),
-                     *_line(network, *map(network.flat, (fused.weights(theta_), *lines))))
+        return _loop(
+            objective, network, _layout(objective), *_line(network, *map(network.flat, (fused.weights(theta_), *lines)))
+        )
 
     def folded(base: Tensor, alpha: float, lane: int) -> None:
         network.put(network.flat(fused.weights(objective.split(base.add(delta, alpha=alpha)))), lane)
+
     return _loop(objective, network, _layout(objective), lambda beta: theta.add(eta, alpha=beta), folded)
 
 
 def _by(quicken: Callable[[nn.Module, Objective], Quick]) -> Callable[[Objective, Tensor, Tensor, Tensor], Outputs]:
     """As fused in eval mode, else as wide, with a network that is quickened."""
+
     def outputs(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
         if objective.mode == "eval":
             return _fused(objective, theta, delta, eta, quicken)
         return _by_network(objective, quicken(objective.copied(), objective), theta, delta, eta)
+
     return outputs
 
 
 def _by_network(objective: Objective, network: Quick, *plane: Tensor) -> Outputs:
     """Outputs of a network with the objective's own weights, on a plane [P] each."""
-    return _loop(objective, network, _layout(objective),
-                 *_line(network, *(network.flat(objective.split(part)) for part in plane)))
+    return _loop(
+        objective,
+        network,
+        _layout(objective),
+        *_line(network, *(network.flat(objective.split(part)) for part in plane)),
+    )
 
 
 def _line(network: Quick, theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Callable, Callable]:
@@ -234,12 +261,16 @@ def _line(network: Quick, theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Ca
 
     theta, delta, eta: vectors of the network's.
     """
-    return (lambda beta: theta.add(eta, alpha=beta)), (
-        lambda base, alpha, lane: network.move(base, delta, alpha, lane))
+    return (lambda beta: theta.add(eta, alpha=beta)), (lambda base, alpha, lane: network.move(base, delta, alpha, lane))
 
 
-def _loop(objective: Objective, network: Quick, layout: Callable[[Tensor], Tensor],
-          start: Callable[[float], Tensor], place: Callable[[Tensor, float, int], None]) -> Outputs:
+def _loop(
+    objective: Objective,
+    network: Quick,
+    layout: Callable[[Tensor], Tensor],
+    start: Callable[[float], Tensor],
+    place: Callable[[Tensor, float, int], None],
+) -> Outputs:
     """Outputs, as many points at a time as the network has lanes.
 
     start: beta -> where a row begins; place: gives a lane its weights, at an alpha from there.
@@ -250,14 +281,15 @@ def _loop(objective: Objective, network: Quick, layout: Callable[[Tensor], Tenso
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
         base = start(beta)
         for group in _groups(alphas, network.lanes):
-            for lane in range(network.lanes):               # lanes that are left over take the last point too
+            for lane in range(network.lanes):  # lanes that are left over take the last point too
                 place(base, group[min(lane, len(group) - 1)], lane)
             if isinstance(network, Settled):
-                yield torch.cat([network(x) for x in pieces(chunk)], 1)[:len(group)]
+                yield torch.cat([network(x) for x in pieces(chunk)], 1)[: len(group)]
                 continue
             if calibration is not None:
                 network.calibrate(lambda: network(calibration))
             yield torch.cat([network(x) for x in pieces(chunk)])[None]
+
     return outputs
 
 
@@ -270,6 +302,7 @@ def _pieces(x: Tensor, layout: Callable[[Tensor], Tensor]) -> Callable[[int], li
             made.clear()
             made[chunk] = [layout(piece) for piece in x.split(chunk)]
         return made[chunk]
+
     return pieces
 
 
@@ -307,8 +340,11 @@ def _compile(module: nn.Module, objective: Objective) -> Network:
         try:
             return compiled(x)
         except torch._dynamo.exc.TorchDynamoException as error:
-            raise MachineError(f"loss.path: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
-                               f"compiler (on Debian: apt-get install g++); or leave the path out") from error
+            raise MachineError(
+                f"loss.path: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
+                f"compiler (on Debian: apt-get install g++); or leave the path out"
+            ) from error
+
     return Network(module, objective.device, objective.mode, run)
 
 
@@ -319,16 +355,19 @@ def _graph(module: nn.Module, objective: Objective) -> Network:
     if objective.kind != "cuda":
         raise MachineError("loss.path: graphed plays back what a GPU did, and there is none here; leave the path out")
     if objective.mode == "recalibrated" or objective.draws:
-        raise SceneError("loss.path: graphed is for networks that do the same at every point; this one draws random "
-                         "numbers, or its mode is recalibrated; leave the path out")
+        raise SceneError(
+            "loss.path: graphed is for networks that do the same at every point; this one draws random "
+            "numbers, or its mode is recalibrated; leave the path out"
+        )
     recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def run(x: Tensor) -> Tensor:
         if x.data_ptr() not in recorded:
-            recorded[x.data_ptr()] = (*_recorded(module, x), x)      # held, so that no other has its address
+            recorded[x.data_ptr()] = (*_recorded(module, x), x)  # held, so that no other has its address
         graph, y, _ = recorded[x.data_ptr()]
         graph.replay()
         return y.clone()
+
     return Network(module, objective.device, objective.mode, run)
 
 
@@ -338,7 +377,7 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):                              # libraries take their workspaces and choose kernels first
+        for _ in range(3):  # libraries take their workspaces and choose kernels first
             module(x)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
@@ -346,8 +385,10 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
         with torch.cuda.graph(graph):
             y = module(x)
     except RuntimeError as error:
-        raise SceneError(f"loss.path: graphed: the network waits for the GPU, or its path depends on the data: "
-                         f"{str(error).splitlines()[0]}; leave the path out") from error
+        raise SceneError(
+            f"loss.path: graphed: the network waits for the GPU, or its path depends on the data: "
+            f"{str(error).splitlines()[0]}; leave the path out"
+        ) from error
     for buffer, value in before:
         buffer.copy_(value)
     return graph, y
@@ -355,15 +396,17 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
 
 # --- paths: many points together -------------------------------------------------------------------------------------
 
+
 def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """All points that fit as one batch of networks: for small ones on a GPU, which a single point does not fill."""
     network = objective.network
-    points = max(1, NUMBERS[objective.kind] // (objective.size + objective.inputs[:objective.chunk].numel()))
+    points = max(1, NUMBERS[objective.kind] // (objective.size + objective.inputs[: objective.chunk].numel()))
 
     def one(weights: Tensor, x: Tensor) -> Tensor:
         named = objective.split(weights)
         network.calibrate(lambda: network.at(named, objective.calibration))
         return network.at(named, x)
+
     batched = torch.func.vmap(one, (0, None), randomness="same")
 
     def many(weights: Tensor, x: Tensor) -> Tensor:
@@ -372,14 +415,17 @@ def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            raise SceneError(f"loss.path: vmap: torch cannot run this network at many points at once: "
-                             f"{str(error).splitlines()[0]}; leave the path out") from error
+            raise SceneError(
+                f"loss.path: vmap: torch cannot run this network at many points at once: "
+                f"{str(error).splitlines()[0]}; leave the path out"
+            ) from error
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
         base = theta.add(eta, alpha=beta)
         for group in _groups(alphas, points):
             weights = base + torch.tensor(group, dtype=base.dtype, device=base.device)[:, None] * delta
             yield torch.cat([many(weights, x) for x in objective.inputs.split(chunk)], 1)
+
     return outputs
 
 
@@ -399,6 +445,7 @@ def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> 
             named = objective.split(base + steps * delta)
             parts = zip(at_row.split(chunk), first[1].split(chunk), strict=True)
             yield torch.cat([chain.rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
+
     return outputs
 
 
@@ -407,8 +454,10 @@ def _batched(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) ->
     recalibrated = objective.mode == "recalibrated"
     network = BatchedNetwork.of(objective.copied().train() if recalibrated else objective.model)
     if network is None:
-        raise SceneError("loss.path: batched is for networks of linear layers, batch norms, functions of single "
-                         "numbers and shortcuts over them; leave the path out")
+        raise SceneError(
+            "loss.path: batched is for networks of linear layers, batch norms, functions of single "
+            "numbers and shortcuts over them; leave the path out"
+        )
     vectors = [objective.split(part) for part in (theta, delta, eta)]
     x = objective.inputs
     points = max(1, NUMBERS[objective.kind] // (network.widest * objective.chunk))
@@ -417,8 +466,10 @@ def _batched(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) ->
         """Of samples x: (steps [P, 1], beta, samples in a chunk) -> the first layer's results [P, out, chunk]."""
         at_theta, along, across = (network.first(named, x) for named in vectors)
         return lambda steps, beta, chunk: (
-            torch.addcmul(h, steps[..., None], part) for h, part in zip(
-                at_theta.add(across, alpha=beta).split(chunk, 1), along.split(chunk, 1), strict=True))
+            torch.addcmul(h, steps[..., None], part)
+            for h, part in zip(at_theta.add(across, alpha=beta).split(chunk, 1), along.split(chunk, 1), strict=True)
+        )
+
     begin = first(x)
     calibrate = first(objective.calibration) if recalibrated else None
 
@@ -431,13 +482,21 @@ def _batched(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) ->
             if calibrate is not None:
                 network.rest(named, *calibrate(steps, beta, len(objective.calibration)), statistics)
             yield torch.cat([network.rest(named, h, dict(statistics)) for h in begin(steps, beta, chunk)], 1)
+
     return outputs
 
 
 def _groups(alphas: Sequence[float], points: int) -> Iterator[Sequence[float]]:
-    return (alphas[i:i + points] for i in range(0, len(alphas), points))
+    return (alphas[i : i + points] for i in range(0, len(alphas), points))
 
 
 PATHS: dict[str, Callable[[Objective, Tensor, Tensor, Tensor], Outputs]] = {
-    "plain": _plain, "wide": _wide, "fused": _fused, "shared": _shared, "batched": _batched, "vmap": _vmap,
-    "compiled": _by(_compile), "graphed": _by(_graph)}
+    "plain": _plain,
+    "wide": _wide,
+    "fused": _fused,
+    "shared": _shared,
+    "batched": _batched,
+    "vmap": _vmap,
+    "compiled": _by(_compile),
+    "graphed": _by(_graph),
+}

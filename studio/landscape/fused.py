@@ -46,7 +46,7 @@ class Fused:
             layer = self.model.get_submodule(name)
             if layer.bias is None:
                 layer.bias = nn.Parameter(layer.weight.new_zeros(layer.weight.shape[0]))
-            layer.requires_grad_()                      # a frozen layer moves with its norm
+            layer.requires_grad_()  # a frozen layer moves with its norm
 
     def weights(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors for `model`, from those of the original by name; what is not given is the original's own.
@@ -87,11 +87,12 @@ class Fused:
 
 # --- finding pairs ---------------------------------------------------------------------------------------------------
 
+
 def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
     graph = traced(model)
     if graph is None:
         return []
-    named = {node.target for node in graph.nodes if node.op == "get_attr"}      # weights used by themselves too
+    named = {node.target for node in graph.nodes if node.op == "get_attr"}  # weights used by themselves too
     modules = dict(model.named_modules())
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     found = []
@@ -105,8 +106,11 @@ def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
             if _folds(layer, norm) and not _shared(model, layer, norm):
                 if not any(name.startswith(f"{part}.") for name in named for part in pair):
                     found.append(pair)
-    return [pair for pair in found if not isinstance(modules[pair.layer], nn.Linear)
-            or _dimensions(model, pair.layer, example) == 2]
+    return [
+        pair
+        for pair in found
+        if not isinstance(modules[pair.layer], nn.Linear) or _dimensions(model, pair.layer, example) == 2
+    ]
 
 
 def _folds(layer: nn.Module, norm: nn.Module) -> bool:

@@ -31,7 +31,7 @@ def traced(model: nn.Module) -> fx.Graph | None:
         before = torch.get_rng_state()
         try:
             graph = fx.Tracer().trace(own)
-        except Exception:                   # tracing runs the user's forward: whatever it raises, there is no graph
+        except Exception:  # tracing runs the user's forward: whatever it raises, there is no graph
             return None
         drawn = not torch.equal(before, torch.get_rng_state())
     return None if drawn or _left(own) != _left(model) else graph
@@ -39,8 +39,10 @@ def traced(model: nn.Module) -> fx.Graph | None:
 
 def _left(model: nn.Module) -> dict[str, bytes]:
     """What a pass may leave behind: buffers by name, with their bytes, and the names of tensors that are neither."""
-    buffers = {name: tensor.cpu().flatten().view(torch.uint8).numpy().tobytes()
-               for name, tensor in model.named_buffers(remove_duplicate=False)}
+    buffers = {
+        name: tensor.cpu().flatten().view(torch.uint8).numpy().tobytes()
+        for name, tensor in model.named_buffers(remove_duplicate=False)
+    }
     return buffers | {name: b"" for name, value in vars(model).items() if isinstance(value, Tensor)}
 
 
@@ -104,7 +106,8 @@ def _rectifies(made: fx.GraphModule, node: fx.Node) -> bool:
         module = made.get_submodule(node.target)
         return type(module) is nn.ReLU and bare(module)
     return (node.op, node.target) == ("call_method", "relu") or (
-        node.op == "call_function" and node.target in RECTIFIERS)
+        node.op == "call_function" and node.target in RECTIFIERS
+    )
 
 
 def _pools(made: fx.GraphModule, node: fx.Node) -> bool:
@@ -124,8 +127,13 @@ def _swap(graph: fx.Graph, first: fx.Node, second: fx.Node) -> None:
 
 
 def _adds(node: fx.Node) -> bool:
-    return node.op == "call_function" and node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs and all(
-        isinstance(part, fx.Node) for part in node.args)
+    return (
+        node.op == "call_function"
+        and node.target in ADDITIONS
+        and len(node.args) == 2
+        and not node.kwargs
+        and all(isinstance(part, fx.Node) for part in node.args)
+    )
 
 
 def _new(made: fx.GraphModule, node: fx.Node) -> bool:

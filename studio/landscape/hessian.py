@@ -99,8 +99,9 @@ class Extremes:
     vectors: "Tensor | None" = field(default=None, repr=False, compare=False)
 
 
-def extremes(product: "Product", size: int, seed: int, tol: float, device: str = "cpu",
-             vectors: bool = False) -> Extremes:
+def extremes(
+    product: "Product", size: int, seed: int, tol: float, device: str = "cpu", vectors: bool = False
+) -> Extremes:
     """Smallest and largest eigenvalue of a symmetric operator v [size] -> H v [size].
 
     v is float64; a product in float32 is enough. Same seed, same bytes. What has not converged after `MOST` products is
@@ -109,8 +110,16 @@ def extremes(product: "Product", size: int, seed: int, tol: float, device: str =
     return lockstep(lambda rows: lambda v: product(v[0])[None], 1, size, seed, tol, device, vectors)[0]
 
 
-def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: int, seed: int, tol: float,
-             device: str = "cpu", vectors: bool = False, sketch: "Product | None" = None) -> list[Extremes]:
+def lockstep(
+    products: "Callable[[Sequence[int]], Product]",
+    count: int,
+    size: int,
+    seed: int,
+    tol: float,
+    device: str = "cpu",
+    vectors: bool = False,
+    sketch: "Product | None" = None,
+) -> list[Extremes]:
     """The same for `count` operators at once; each stops by its own rule.
 
     products: the numbers of b operators -> V [b, size] -> H V [b, size]. It is asked again for those that are left when
@@ -120,12 +129,13 @@ def lockstep(products: "Callable[[Sequence[int]], Product]", count: int, size: i
     import torch
 
     from .lanczos import Krylov
+
     random = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
     starts, kinds = random.expand(count, size), [BLIND] * count
     if sketch is not None:
         starts, kinds = _told(sketch, starts)
     krylov, rows, found = Krylov(starts), list(range(count)), {}
-    look = np.array([kind.fewest for kind in kinds])         # after how many products each is looked at
+    look = np.array([kind.fewest for kind in kinds])  # after how many products each is looked at
     product = products(rows)
     while True:
         krylov.grow(product(krylov.v))
@@ -155,6 +165,7 @@ def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
     random [count, size]: what the sketch starts from; it stays where the sketch does not see a spectrum.
     """
     from .lanczos import Krylov
+
     krylov, closed = Krylov(random), np.zeros(len(random), bool)
     for _ in range(SKETCH):
         krylov.grow(sketch(krylov.v))
@@ -180,15 +191,17 @@ def _ended(krylov: "Krylov", place: int, tol: float, start: Start, vectors: bool
     return Extremes(low, high, steps, converged, krylov.combined(place, coefficients) if vectors else None), 0
 
 
-def _ends(alphas: np.ndarray, betas: np.ndarray, tol: float,
-          neighbour: float) -> tuple[float, float, float, np.ndarray]:
+def _ends(
+    alphas: np.ndarray, betas: np.ndarray, tol: float, neighbour: float
+) -> tuple[float, float, float, np.ndarray]:
     """Both ends as k products estimate them, with their vectors [2, k].
 
     And by how many times their errors may exceed what is allowed; with no more than 1 they lie within `tol`.
     """
     from scipy.linalg.lapack import dstevd
+
     # LAPACK itself: what scipy's own call adds takes as long again, at these sizes
-    values, vectors, _ = dstevd(alphas, betas[:max(1, len(betas) - 1)])
+    values, vectors, _ = dstevd(alphas, betas[: max(1, len(betas) - 1)])
     residuals = betas[-1] * np.abs(vectors[-1, [0, -1]])
     gaps = np.diff(values)[[0, -1]] if len(values) > 1 else np.ones(2)
     errors = np.minimum(residuals, residuals**2 / np.maximum(gaps, TINY))

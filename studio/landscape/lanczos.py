@@ -58,8 +58,9 @@ class Krylov:
             alpha += self._free(w)[0]
             beta = w.norm(dim=1)
         column = torch.stack([alpha, beta]).cpu().numpy()[:, :, None]
-        self.alphas, self.betas = (np.concatenate(pair, 1) for pair in zip((self.alphas, self.betas), column,
-                                                                           strict=True))
+        self.alphas, self.betas = (
+            np.concatenate(pair, 1) for pair in zip((self.alphas, self.betas), column, strict=True)
+        )
         # a closed space has no next vector: zeros then add nothing to it
         self.v = self._place(w)
         torch.mul(w, torch.where(beta > 0, beta.reciprocal(), 0)[:, None], out=self.v)
@@ -68,14 +69,14 @@ class Krylov:
         """Goes on with these of the operators alone: n numbers, of which those below n stay in their places."""
         for place, which in enumerate(these):
             for block in self._blocks if which != place else ():
-                block[place] = block[which]                  # in place: the bases are most of the memory
-        self.v, *self._blocks = (tensor[:len(these)] for tensor in (self.v, *self._blocks))
+                block[place] = block[which]  # in place: the bases are most of the memory
+        self.v, *self._blocks = (tensor[: len(these)] for tensor in (self.v, *self._blocks))
         self.alphas, self.betas = self.alphas[these], self.betas[these]
 
     def combined(self, which: int, coefficients: np.ndarray) -> Tensor:
         """Q s [n, M] for coefficients s [n, steps] in the basis of one operator."""
         parts = torch.from_numpy(coefficients).to(self.v).split(BLOCK, dim=1)
-        return sum(part @ block[which, :part.shape[1]] for part, block in zip(parts, self._blocks, strict=False))
+        return sum(part @ block[which, : part.shape[1]] for part, block in zip(parts, self._blocks, strict=False))
 
     def _place(self, like: Tensor) -> Tensor:
         """Where the next vectors of the bases stand [B, M]."""
@@ -90,7 +91,7 @@ class Krylov:
         """
         rows, taken = w[:, None], 0
         for number, block in enumerate(self._blocks):
-            held = block[:, :self.steps + 1 - number * BLOCK]
+            held = block[:, : self.steps + 1 - number * BLOCK]
             # as rows, not columns: the library is three to five times quicker that way round
             parts = rows @ held.mT
             rows.baddbmm_(parts, held, alpha=-1)

@@ -34,8 +34,9 @@ class quick_layers(TorchFunctionMode):
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
     if isinstance(padding, str) or x.dim() != 4 or torch.is_autocast_enabled(x.device.type):
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    stride, padding, dilation = ([each] * 2 if isinstance(each, int) else list(each)
-                                 for each in (stride, padding, dilation))
+    stride, padding, dilation = (
+        [each] * 2 if isinstance(each, int) else list(each) for each in (stride, padding, dilation)
+    )
     y = _Convolution.apply(x, weight, (stride, padding, dilation, False, [0, 0], groups))
     return y if bias is None else y + bias[:, None, None]
 
@@ -66,16 +67,23 @@ class _Gradient(Function):
     def backward(ctx, a, b):
         g, x, weight = ctx.saved_tensors
         need_g, need_x, need_weight = ctx.needs_input_grad[:3]
-        terms = [FORWARD(*pair, None, *ctx.settings) for pair in ((a, weight), (x, b))
-                 if need_g and pair[0] is not None and pair[1] is not None]
+        terms = [
+            FORWARD(*pair, None, *ctx.settings)
+            for pair in ((a, weight), (x, b))
+            if need_g and pair[0] is not None and pair[1] is not None
+        ]
         by_g = sum(terms[1:], terms[0]) if terms else None
         by_x = BACKWARD(g, x, b, None, *ctx.settings, [True, False, False])[0] if need_x and b is not None else None
-        by_weight = (BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
-                     if need_weight and a is not None else None)
+        by_weight = (
+            BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
+            if need_weight and a is not None
+            else None
+        )
         return by_g, by_x, by_weight, None, None
 
 
 # --- rectifier -------------------------------------------------------------------------------------------------------
+
 
 def _relu(x: Tensor, inplace: bool = False) -> Tensor:
     return F.relu(x, True) if inplace else rectified(x)
@@ -90,7 +98,7 @@ class _Rectifier(Function):
 
     @staticmethod
     def backward(ctx, g):
-        y, = ctx.saved_tensors
+        (y,) = ctx.saved_tensors
         return _Passed.apply(g, y.detach())
 
 
@@ -104,7 +112,7 @@ class _Passed(Function):
 
     @staticmethod
     def backward(ctx, a):
-        y, = ctx.saved_tensors
+        (y,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(a, y, 0), None
 
 
@@ -114,12 +122,16 @@ rectified: Callable[[Tensor], Tensor] = _Rectifier.apply
 
 # --- max pooling -----------------------------------------------------------------------------------------------------
 
-def _max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
-                return_indices: bool = False) -> Tensor:
+
+def _max_pool2d(
+    x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False, return_indices: bool = False
+) -> Tensor:
     if return_indices:
         return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, True)
-    sizes = [[each] * 2 if isinstance(each, int) else list(each)
-             for each in (kernel_size, stride or kernel_size, padding, dilation)]
+    sizes = [
+        [each] * 2 if isinstance(each, int) else list(each)
+        for each in (kernel_size, stride or kernel_size, padding, dilation)
+    ]
     return _MaxPool.apply(x, (*sizes, ceil_mode))
 
 
@@ -147,12 +159,17 @@ class _Unpooled(Function):
 
     @staticmethod
     def backward(ctx, a):
-        indices, = ctx.saved_tensors
+        (indices,) = ctx.saved_tensors
         picked = a.flatten(-2).gather(-1, indices.flatten(-2)).view_as(indices)
         return picked, None, None, None
 
 
 QUICK: dict[Callable, Callable] = {
-    torch.conv2d: _conv2d, torch.relu: rectified, torch.Tensor.relu: rectified, F.relu: _relu,
-    torch.max_pool2d: _max_pool2d, F.max_pool2d: _max_pool2d}
+    torch.conv2d: _conv2d,
+    torch.relu: rectified,
+    torch.Tensor.relu: rectified,
+    F.relu: _relu,
+    torch.max_pool2d: _max_pool2d,
+    F.max_pool2d: _max_pool2d,
+}
 """What a network calls, and what runs in its place."""

@@ -21,8 +21,10 @@ def mended(module: nn.Module) -> nn.Module:
     Raises SceneError for the old weight norm, of which torch makes no copies.
     """
     if any(type(hook) is WeightNorm for part in module.modules() for hook in part._forward_pre_hooks.values()):
-        raise SceneError("the network uses torch.nn.utils.weight_norm, which cannot be copied; use "
-                         "torch.nn.utils.parametrizations.weight_norm")
+        raise SceneError(
+            "the network uses torch.nn.utils.weight_norm, which cannot be copied; use "
+            "torch.nn.utils.parametrizations.weight_norm"
+        )
     module = copy.deepcopy(module)
     for part in module.modules():
         if type(part) is _WeightNorm:

@@ -63,15 +63,19 @@ class Network:
 
     def flat(self, named: Mapping[str, Tensor]) -> Tensor:
         """The trainable tensors [..., *shape] of `named` as vectors [..., P], on the device, in the network's type."""
-        parts = [named[name].flatten(named[name].dim() - p.dim()) if p.dim() else named[name].unsqueeze(-1)
-                 for name, p in self.parameters.items()]
+        parts = [
+            named[name].flatten(named[name].dim() - p.dim()) if p.dim() else named[name].unsqueeze(-1)
+            for name, p in self.parameters.items()
+        ]
         return torch.cat(parts, -1).to(self._flat)
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """Vectors [..., P] as views [..., *shape] by name."""
         parts = flat.split([p.numel() for p in self.parameters.values()], dim=-1)
-        return {name: part.view((*part.shape[:-1], *p.shape))
-                for part, (name, p) in zip(parts, self.parameters.items(), strict=True)}
+        return {
+            name: part.view((*part.shape[:-1], *p.shape))
+            for part, (name, p) in zip(parts, self.parameters.items(), strict=True)
+        }
 
     def put(self, weights: Tensor, lane: int = 0) -> None:
         """Places weights [P] in the module, whose only lane is the first."""
@@ -120,16 +124,34 @@ class Objective:
     arithmetic; "float32" leaves the model's own. `again(precision=...)` is the same objective in another precision.
     """
 
-    def __init__(self, model: nn.Module, state: Mapping[str, Tensor], x: Tensor, y: Tensor,
-                 mode: Literal["eval", "train", "recalibrated"] = "eval", device: str = "cpu", *,
-                 criterion: Criterion | None = None, fields: Mapping[str, Criterion] = NONE,
-                 precision: str = "float32", calibration: Tensor | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        state: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        mode: Literal["eval", "train", "recalibrated"] = "eval",
+        device: str = "cpu",
+        *,
+        criterion: Criterion | None = None,
+        fields: Mapping[str, Criterion] = NONE,
+        precision: str = "float32",
+        calibration: Tensor | None = None,
+    ):
         self.mode, self.device, self.samples = mode, str(device), len(y)
         # a CPU has no tf32: float32 is what it computes then, and what is said
         self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
-        self._over = partial(Objective, model, state, mode=mode, device=device, criterion=criterion, fields=fields,
-                             calibration=calibration)
+        self._over = partial(
+            Objective,
+            model,
+            state,
+            mode=mode,
+            device=device,
+            criterion=criterion,
+            fields=fields,
+            calibration=calibration,
+        )
         self.again = partial(self._over, x, y)
         self._asked = x, y, precision
         private = _private(model, state, device, precision)
@@ -153,7 +175,7 @@ class Objective:
 
     @property
     def kind(self) -> str:
-        """"cpu" or "cuda"."""
+        """ "cpu" or "cuda"."""
         return torch.device(self.device).type
 
     @property
@@ -238,8 +260,10 @@ class Objective:
 
     def numbers(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, `accuracy`, the other fields. Raises as `losses` does."""
-        return {"loss": self.losses(outputs, y),
-                **{name: per_sample("fields", function, outputs, y) for name, function in self.fields.items()}}
+        return {
+            "loss": self.losses(outputs, y),
+            **{name: per_sample("fields", function, outputs, y) for name, function in self.fields.items()},
+        }
 
     @cached_property
     def draws(self) -> bool:
@@ -249,10 +273,11 @@ class Objective:
         def watch(x: Tensor) -> None:
             self.network(x)
             drawn.append(not torch.equal(_generator(self.kind).get_state(), seeded))
+
         with torch.inference_mode(), self.setting():
             seeded = _generator(self.kind).get_state()
             self.network.calibrate(lambda: watch(self.calibration))
-            watch(self.inputs[:self.chunk])
+            watch(self.inputs[: self.chunk])
         return any(drawn)
 
     @cached_property
@@ -274,7 +299,7 @@ class Objective:
         """Inside, the network computes in the objective's precision, with one fixed stream of random numbers."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(fixed_masks(self.device))
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))     # the others have no second derivative
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no second derivative
             if self.precision == "bf16":
                 stack.enter_context(torch.autocast(self.kind, torch.bfloat16))
             if self.precision == "tf32":
@@ -283,6 +308,7 @@ class Objective:
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def fixed_masks(device: str) -> Iterator[None]:
@@ -318,10 +344,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
     words = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        phrase in words for phrase in ("allocate memory", "out of memory", "bad_alloc"))
+        phrase in words for phrase in ("allocate memory", "out of memory", "bad_alloc")
+    )
 
 
 # --- the private network ---------------------------------------------------------------------------------------------
+
 
 def _private(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the given tensors in place of its own."""
@@ -339,7 +367,7 @@ def moded(module: nn.Module, mode: str) -> dict[nn.Module, list[tuple[Tensor, Te
     module.train(mode == "train")
     for part in module.modules():
         if mode == "train" and isinstance(part, _NormBase):
-            part.track_running_stats = False            # running statistics are neither used nor updated
+            part.track_running_stats = False  # running statistics are neither used nor updated
         if mode == "recalibrated" and isinstance(part, _BatchNorm):
             part.forward = partial(_recalibrated, part, statistics)
     return statistics
@@ -351,9 +379,12 @@ def _has_convolutions(module: nn.Module) -> bool:
 
 def written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor]]:
     """By full name, every buffer that a pass might write: its owner, name, tensor and value. Batch norms write none."""
-    return {f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
-            for prefix, part in module.named_modules() if not isinstance(part, _BatchNorm)
-            for name, tensor in part.named_buffers(recurse=False)}
+    return {
+        f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
+        for prefix, part in module.named_modules()
+        if not isinstance(part, _BatchNorm)
+        for name, tensor in part.named_buffers(recurse=False)
+    }
 
 
 def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

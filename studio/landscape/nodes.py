@@ -46,7 +46,7 @@ class Pointwise:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             y = self.function(x)
-            slope, = torch.autograd.grad(y.sum(), x, create_graph=True)
+            (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
             self.bend = torch.autograd.grad(slope.sum(), x)[0] if slope.requires_grad else None
         self.slope = slope.detach()
         return y.detach()
@@ -73,8 +73,10 @@ class Largest:
     def __init__(self, layer: nn.MaxPool2d):
         if layer.return_indices:
             raise UnknownOperation
-        self.settings = [[each] * 2 if isinstance(each, int) else list(each) for each in (
-            layer.kernel_size, layer.stride or layer.kernel_size, layer.padding, layer.dilation)] + [layer.ceil_mode]
+        self.settings = [
+            [each] * 2 if isinstance(each, int) else list(each)
+            for each in (layer.kernel_size, layer.stride or layer.kernel_size, layer.padding, layer.dilation)
+        ] + [layer.ceil_mode]
 
     def forward(self, x: Tensor) -> Tensor:
         there = stacked(x)
@@ -183,11 +185,51 @@ LAYERS: dict[type, Callable] = {
 
 RECTIFIERS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
-CURVES = {F.gelu, F.silu, F.mish, F.elu, F.selu, F.celu, F.leaky_relu, F.softplus, F.hardswish, F.relu6, F.tanh,
-          F.sigmoid, torch.tanh, torch.sigmoid, "tanh", "sigmoid"}
-MOVES = {torch.flatten, torch.mean, torch.sum, torch.reshape, torch.permute, torch.transpose, torch.squeeze,
-         torch.unsqueeze, operator.getitem, operator.neg, torch.neg, F.avg_pool2d, F.adaptive_avg_pool2d, F.pad,
-         "flatten", "mean", "sum", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous",
-         "neg", "movedim"}
+CURVES = {
+    F.gelu,
+    F.silu,
+    F.mish,
+    F.elu,
+    F.selu,
+    F.celu,
+    F.leaky_relu,
+    F.softplus,
+    F.hardswish,
+    F.relu6,
+    F.tanh,
+    F.sigmoid,
+    torch.tanh,
+    torch.sigmoid,
+    "tanh",
+    "sigmoid",
+}
+MOVES = {
+    torch.flatten,
+    torch.mean,
+    torch.sum,
+    torch.reshape,
+    torch.permute,
+    torch.transpose,
+    torch.squeeze,
+    torch.unsqueeze,
+    operator.getitem,
+    operator.neg,
+    torch.neg,
+    F.avg_pool2d,
+    F.adaptive_avg_pool2d,
+    F.pad,
+    "flatten",
+    "mean",
+    "sum",
+    "reshape",
+    "view",
+    "permute",
+    "transpose",
+    "squeeze",
+    "unsqueeze",
+    "contiguous",
+    "neg",
+    "movedim",
+}
 WRITES = {operator.iadd, torch.relu_, "add_", "relu_"}
 """Functions, and methods by name; the last write into what they are given."""

@@ -36,8 +36,11 @@ def _subset(given: int | str) -> int | str:
     raise ValueError(f"'{given}' is not a number of images; write it like 128 or 5%")
 
 
-Subset = Annotated[int | str, BeforeValidator(_subset), WithJsonSchema(
-    {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]})]
+Subset = Annotated[
+    int | str,
+    BeforeValidator(_subset),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
+]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
 Extra = Annotated[str | Function, *word_or_function("entropy")]
 Path = Literal["plain", "fused", "wide", "shared", "batched", "vmap", "compiled", "graphed"]
@@ -72,14 +75,19 @@ class Loss(Record):
     @model_validator(mode="after")
     def _goes_together(self) -> "Loss":
         if self.calibration is not None and self.mode != "recalibrated":
-            raise ValueError(f"calibration images are for mode: recalibrated, not {self.mode}; "
-                             f"take the key out or change the mode")
+            raise ValueError(
+                f"calibration images are for mode: recalibrated, not {self.mode}; take the key out or change the mode"
+            )
         if self.path == "fused" and self.mode != "eval":
-            raise ValueError(f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
-                             f"leave the path out, or write path: wide")
+            raise ValueError(
+                f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
+                f"leave the path out, or write path: wide"
+            )
         if self.path == "graphed" and self.mode == "recalibrated":
-            raise ValueError("path: graphed plays the same operations back at every point, and mode: recalibrated has "
-                             "two kinds of passes; leave the path out")
+            raise ValueError(
+                "path: graphed plays the same operations back at every point, and mode: recalibrated has "
+                "two kinds of passes; leave the path out"
+            )
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
         names = [*MEASURED, *map(_name, self.fields)]
@@ -99,8 +107,9 @@ class Loss(Record):
         They are taken in float32 at least: in fewer digits a Hessian means little.
         """
         precision = "float64" if self.precision == "float64" else "float32"
-        return self.model_copy(update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None,
-                                       "precision": precision})
+        return self.model_copy(
+            update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None, "precision": precision}
+        )
 
     def excess(self, available: int) -> Iterator[tuple[str, str]]:
         """(key, what is wrong) for what asks for more images than there are to train on."""
@@ -118,23 +127,42 @@ class Loss(Record):
 
     def _first(self, subset: int | str, data: "Data") -> "np.ndarray":
         import numpy as np
+
         total = len(data.train_y)
         if wrong := next(self.excess(total), None):
             raise RunError("loss.{}: {}".format(*wrong))
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
         return np.random.default_rng(self.seed).permutation(total)[:count]
 
-    def objective(self, model: "nn.Module", state: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor",
-                  device: str = "cpu", calibration: "Tensor | None" = None) -> "Objective":
+    def objective(
+        self,
+        model: "nn.Module",
+        state: "Mapping[str, Tensor]",
+        x: "Tensor",
+        y: "Tensor",
+        device: str = "cpu",
+        calibration: "Tensor | None" = None,
+    ) -> "Objective":
         """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
 
         state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
         """
         from .criteria import BUILT_IN
         from .network import Objective
+
         take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
-        return Objective(model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration,
-                         criterion=take(self.criterion), fields={_name(f): take(f) for f in self.fields})
+        return Objective(
+            model,
+            state,
+            x,
+            y,
+            self.mode,
+            device,
+            precision=self.precision,
+            calibration=calibration,
+            criterion=take(self.criterion),
+            fields={_name(f): take(f) for f in self.fields},
+        )
 
 
 def _name(field: str | Function) -> str:
@@ -144,9 +172,14 @@ def _name(field: str | Function) -> str:
 def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
     """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
     perceptron, chain = isinstance(model, Mlp), _is_chain(model)
-    names = {"fused": loss.mode == "eval" and not chain, "wide": device == "cpu" and not chain, "shared": chain,
-             "batched": perceptron, "vmap": perceptron or device == "cuda",
-             "graphed": device == "cuda" and not chain and loss.mode != "recalibrated"}
+    names = {
+        "fused": loss.mode == "eval" and not chain,
+        "wide": device == "cpu" and not chain,
+        "shared": chain,
+        "batched": perceptron,
+        "vmap": perceptron or device == "cuda",
+        "graphed": device == "cuda" and not chain and loss.mode != "recalibrated",
+    }
     return ("plain", *(name for name, fits in names.items() if fits))
 
 

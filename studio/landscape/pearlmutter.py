@@ -74,7 +74,8 @@ class Plan:
         with torch.no_grad():
             wanted = objective.outputs(named, x)
         return found.shape == wanted.shape and torch.allclose(
-            found, wanted, rtol=0, atol=CLOSE * float(wanted.abs().max()), equal_nan=True)
+            found, wanted, rtol=0, atol=CLOSE * float(wanted.abs().max()), equal_nan=True
+        )
 
     def weights(self, named: Mapping[str, Tensor]) -> Named:
         """Of the network that is run, from the objective's: differentiable."""
@@ -103,8 +104,12 @@ class Plan:
             return Rectifier()
         if node.target in CURVES:
             return Pointwise(partial(_called, node, rest, more))
-        if node.target in MOVES and (node.target is not F.pad or not any(more.get(key) for key in ("value",))
-                                     and more.get("mode", "constant") == "constant" and len(rest) == 1):
+        if node.target in MOVES and (
+            node.target is not F.pad
+            or not any(more.get(key) for key in ("value",))
+            and more.get("mode", "constant") == "constant"
+            and len(rest) == 1
+        ):
             return Same() if _changes_nothing(node) else Moved(partial(_called, node, rest, more))
         raise UnknownOperation
 
@@ -120,14 +125,17 @@ class Plan:
         return LAYERS[type(module)](module, values[node.args[0]], moves)
 
     def _writes(self, node: fx.Node, module: nn.Module | None) -> bool:
-        return getattr(module, "inplace", False) or node.target in WRITES or node.kwargs.get("inplace", False) or (
-            node.target is F.relu and len(node.args) > 1)
+        return (
+            getattr(module, "inplace", False)
+            or node.target in WRITES
+            or node.kwargs.get("inplace", False)
+            or (node.target is F.relu and len(node.args) > 1)
+        )
 
     def _owns(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor, which one other uses: it may be written into."""
         layer = type(self._modules[node.target]) if node.op == "call_module" else None
-        return len(node.users) == 1 and (layer in NEW or (
-            layer is None and node.target in ADDITIONS))
+        return len(node.users) == 1 and (layer in NEW or (layer is None and node.target in ADDITIONS))
 
 
 def _changes_nothing(node: fx.Node) -> bool:
@@ -135,8 +143,11 @@ def _changes_nothing(node: fx.Node) -> bool:
     if node.target is F.pad:
         return not any(node.args[1])
     whole = (slice(None), slice(None, None, 1))
-    return node.target is operator.getitem and isinstance(node.args[1], tuple) and all(
-        each in whole for each in node.args[1])
+    return (
+        node.target is operator.getitem
+        and isinstance(node.args[1], tuple)
+        and all(each in whole for each in node.args[1])
+    )
 
 
 def _called(node: fx.Node, rest: tuple, more: Mapping[str, Any], x: Tensor) -> Tensor:
@@ -177,10 +188,12 @@ class Passes:
                 inputs = tuple(each if each in moved else None for each in given)
                 operation = plan.operation(node, values, any(inputs))
                 owned = plan.owned(node, operation)
-                parts = {kind: weights.get(name, own.expand(points, *own.shape[1:]))
-                         for kind, (name, own) in owned.items()}
-                values[node] = operation.forward(*[values[each] for each in given],
-                                                 *[parts.get(kind) for kind in operation.weights])
+                parts = {
+                    kind: weights.get(name, own.expand(points, *own.shape[1:])) for kind, (name, own) in owned.items()
+                }
+                values[node] = operation.forward(
+                    *[values[each] for each in given], *[parts.get(kind) for kind in operation.weights]
+                )
                 names = {kind: name for kind, (name, _) in owned.items() if name in moving}
                 if any(inputs) or names:
                     moved.add(node)
@@ -242,7 +255,7 @@ class Curvature:
         outputs = self._passes.outputs
         self._outputs = outputs.expand(len(next(iter(named.values()))), *outputs.shape[1:]).detach().requires_grad_()
         with torch.enable_grad():
-            self._g, = torch.autograd.grad(loss(self._outputs), self._outputs, create_graph=True)
+            (self._g,) = torch.autograd.grad(loss(self._outputs), self._outputs, create_graph=True)
         with torch.no_grad():
             slopes = self._each(self._passes.pull(self._g.detach()))
         self._folded = plan.folds
@@ -257,9 +270,10 @@ class Curvature:
         """H v, tensor by tensor, for v by the leaves' shapes."""
         if not self._folded:
             return self._changes(v)
-        found = torch.autograd.grad(self._turned, [*self._leaves, *self._slopes], v, retain_graph=True,
-                                    materialize_grads=True)
-        bent, along = found[:len(v)], found[len(v):]
+        found = torch.autograd.grad(
+            self._turned, [*self._leaves, *self._slopes], v, retain_graph=True, materialize_grads=True
+        )
+        bent, along = found[: len(v)], found[len(v) :]
         return [a + b for a, b in zip(bent, self._to_leaves(self._changes(along)), strict=True)]
 
     def _changes(self, along: Sequence[Tensor]) -> list[Tensor]:
@@ -269,7 +283,7 @@ class Curvature:
         if tangent is None or not self._g.requires_grad:
             dg = torch.zeros_like(self._outputs)
         else:
-            dg, = torch.autograd.grad(self._g, self._outputs, tangent, retain_graph=True)
+            (dg,) = torch.autograd.grad(self._g, self._outputs, tangent, retain_graph=True)
         with torch.no_grad():
             return self._each(self._passes.pull_back(dg))
 
@@ -278,5 +292,11 @@ class Curvature:
         return [found[name] if name in found else torch.zeros_like(w) for name, w in self._weights.items()]
 
     def _to_leaves(self, slopes: list[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(list(self._weights.values()), self._leaves, slopes, retain_graph=True,
-                                   create_graph=create_graph, materialize_grads=True)
+        return torch.autograd.grad(
+            list(self._weights.values()),
+            self._leaves,
+            slopes,
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )

@@ -34,6 +34,7 @@ def kept(folder: Path, make: Callable[[], tuple[Mapping[str, np.ndarray], Mappin
     """
     if not folder.is_dir():
         from filelock import FileLock
+
         lock = folder.parents[1] / "locks" / f"{folder.name}.lock"
         with writing(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)

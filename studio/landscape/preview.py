@@ -37,7 +37,7 @@ def preview(measure: Callable[[np.ndarray, np.ndarray], np.ndarray], grid: Grid)
     """
     n, values = grid.points, np.full(grid.size, np.nan)
     unit = grid.axis / grid.axis[-1]
-    places = np.stack(np.meshgrid(unit, unit, indexing="ij"), axis=-1).reshape(-1, 2)      # (beta, alpha)
+    places = np.stack(np.meshgrid(unit, unit, indexing="ij"), axis=-1).reshape(-1, 2)  # (beta, alpha)
     known = _lattice(n, n if grid.size <= MOST else FIRST)
     candidates = _lattice(n, min(n, CANDIDATES))
 

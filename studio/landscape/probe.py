@@ -47,9 +47,14 @@ def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | N
         derivatives = Derivatives(curved, convexity.ignore if convexity else "nothing")
         points = line[0].expand(derivatives.together, -1)
         product, v = derivatives.products(points), derivatives.restricted(points)
-        return Cost(_median(lambda: evaluator.row([0.0] * ROW, 0.0)["loss"].sum().item()) / ROW,
-                    _median(lambda: product(v).sum().item()) / len(points),
-                    len(run.recipe.data.load().train_y), drawn.samples, drawn.size, *path)
+        return Cost(
+            _median(lambda: evaluator.row([0.0] * ROW, 0.0)["loss"].sum().item()) / ROW,
+            _median(lambda: product(v).sum().item()) / len(points),
+            len(run.recipe.data.load().train_y),
+            drawn.samples,
+            drawn.size,
+            *path,
+        )
 
 
 def _median(work: Callable[[], object], times: int = 5) -> float:

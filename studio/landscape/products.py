@@ -59,12 +59,15 @@ class Derivatives:
     product; by default up to `KEPT` samples. Keeping or not changes no bit of a product.
     """
 
-    def __init__(self, objective: Objective, ignore: Literal["bias-and-norm", "nothing"] = "nothing",
-                 keep: bool | None = None):
+    def __init__(
+        self, objective: Objective, ignore: Literal["bias-and-norm", "nothing"] = "nothing", keep: bool | None = None
+    ):
         self._objective, self._ignore = objective, ignore
-        self._shapes = {name: part.shape for name, part in
-                        objective.split(torch.empty(objective.size, device="meta")).items()
-                        if ignore == "nothing" or part.dim() > 1}
+        self._shapes = {
+            name: part.shape
+            for name, part in objective.split(torch.empty(objective.size, device="meta")).items()
+            if ignore == "nothing" or part.dim() > 1
+        }
         self._keep = objective.samples <= KEPT if keep is None else keep
         self._chain = Chain.of(objective.network.module) if objective.size <= LARGEST else None
         self._plan = Plan.of(objective, self._shapes)
@@ -109,7 +112,7 @@ class Derivatives:
         objective, few = self._objective, self._objective.inputs[:2]
         weights = few.new_zeros(2, objective.size)
         with torch.no_grad():
-            objective.outputs(objective.split(weights[0]), few, folded=True)    # what it makes once is made here
+            objective.outputs(objective.split(weights[0]), few, folded=True)  # what it makes once is made here
             try:
                 self._many(objective.split(weights), few)
             except RuntimeError:
@@ -148,8 +151,9 @@ class Derivatives:
         first, *others = (self._product(some) for some in points.split(self.together))
         if not others:
             return first
-        return lambda v: torch.cat([product(piece) for product, piece in
-                                    zip((first, *others), v.split(self.together), strict=True)])
+        return lambda v: torch.cat(
+            [product(piece) for product, piece in zip((first, *others), v.split(self.together), strict=True)]
+        )
 
     def asymmetry(self, point: Tensor) -> float:
         """|u' H v - v' H u| of two random vectors, relative to H v and H u, at a point [P]: 0 but for rounding.
@@ -182,15 +186,19 @@ class Derivatives:
                     return found
                 graphs = None
             return self._fresh(named, leaves, lambda graph: _pulled(graph, cotangents))
+
         return times
 
-    def _fresh(self, named: dict[str, Tensor], leaves: list[Tensor],
-               use: Callable[[Graph | Curvature], Tensor]) -> Tensor:
+    def _fresh(
+        self, named: dict[str, Tensor], leaves: list[Tensor], use: Callable[[Graph | Curvature], Tensor]
+    ) -> Tensor:
         """The sum of what is made of every graph, one graph at a time."""
         found = _fitting(lambda: sum(use(graph) for graph in self._graphs(named, leaves)))
         if found is None:
-            raise MachineError(f"the second derivative over {len(self._chunks[0][0])} samples does not fit into "
-                               f"memory; measure the curvature on fewer: convexity: {{subset: ...}}")
+            raise MachineError(
+                f"the second derivative over {len(self._chunks[0][0])} samples does not fit into "
+                f"memory; measure the curvature on fewer: convexity: {{subset: ...}}"
+            )
         return found
 
     def _graphs(self, named: dict[str, Tensor], leaves: list[Tensor]) -> Iterator[Graph | Curvature]:
@@ -199,13 +207,17 @@ class Derivatives:
             if self._plan:
                 yield Curvature(self._plan, named, x, partial(self._loss, y))
             else:
-                yield Graph(torch.autograd.grad(self._total(named, x, y), leaves, create_graph=True,
-                                                materialize_grads=True), leaves)
+                yield Graph(
+                    torch.autograd.grad(self._total(named, x, y), leaves, create_graph=True, materialize_grads=True),
+                    leaves,
+                )
 
     def _placed(self, points: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The tensors [B, *shape] at points [B, P], and those of them that may move: leaves of graphs to come."""
-        named = {name: part.detach().clone().requires_grad_(name in self._shapes)
-                 for name, part in self._objective.split(points).items()}
+        named = {
+            name: part.detach().clone().requires_grad_(name in self._shapes)
+            for name, part in self._objective.split(points).items()
+        }
         return named, [named[name] for name in self._shapes]
 
     def _total(self, named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -225,8 +237,10 @@ class Derivatives:
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
         """Vectors [B, M] as tensors [B, *shape]."""
         parts = moving.split([shape.numel() for shape in self._shapes.values()], dim=-1)
-        return {name: part.reshape(*moving.shape[:-1], *shape)
-                for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+        return {
+            name: part.reshape(*moving.shape[:-1], *shape)
+            for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
+        }
 
 
 def _stacked(chain: Chain, named: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class Slot(NamedTuple):
 
     def of(self, vectors: Tensor) -> Tensor:
         """The weight [..., *shape] in vectors [..., Q]."""
-        part = vectors[..., self.first:self.first + self.shape.numel()]
+        part = vectors[..., self.first : self.first + self.shape.numel()]
         return part.view(part.shape[:-1] + self.shape)
 
 
@@ -137,6 +137,7 @@ class Settled:
 
 # --- the graph -------------------------------------------------------------------------------------------------------
 
+
 def _measure(made: fx.GraphModule, example: Tensor, together: int) -> None:
     """Notes the shape of every result, as it will be of so many samples."""
     ShapeProp(made).propagate(example)
@@ -177,11 +178,19 @@ def _keeps_apart(made: fx.GraphModule, node: fx.Node, lanes: int) -> bool:
     if node.op == "call_module":
         module, shape = made.get_submodule(node.target), _shape(node.args[0])
         if wide.is_zero_padded(module):
-            fits = len(shape) == 4 and shape[1] <= wide.MOST_CHANNELS and shape[3] <= wide.WIDEST and (
-                wide.FEWEST_NUMBERS < lanes * shape.numel() and shape.numel() <= wide.MOST_NUMBERS)
+            fits = (
+                len(shape) == 4
+                and shape[1] <= wide.MOST_CHANNELS
+                and shape[3] <= wide.WIDEST
+                and (wide.FEWEST_NUMBERS < lanes * shape.numel() and shape.numel() <= wide.MOST_NUMBERS)
+            )
             return bare(module) and (fits or wide.is_tiny(module, shape) or node.args[0].op == "placeholder")
-        known = type(module) is nn.ReLU or type(module) is nn.Linear and len(shape) == 2 or (
-            type(module) is nn.BatchNorm2d and module.training)
+        known = (
+            type(module) is nn.ReLU
+            or type(module) is nn.Linear
+            and len(shape) == 2
+            or (type(module) is nn.BatchNorm2d and module.training)
+        )
         return known and bare(module)
     if node.op == "call_method":
         return node.target == "relu" or node.target == "mean" and node.args[1:] == ((2, 3),) and not node.kwargs
@@ -219,8 +228,12 @@ def _layers(made: fx.GraphModule, lanes: int, channels: int | None) -> dict[fx.N
 
 def _others(made: fx.GraphModule, layers: Mapping[fx.Node, Layer]) -> set[nn.Parameter]:
     """The trainable parameters that are read by what stays as it is."""
-    read = [p for node in made.graph.nodes if node.op == "call_module" and node not in layers
-            for p in made.get_submodule(node.target).parameters()]
+    read = [
+        p
+        for node in made.graph.nodes
+        if node.op == "call_module" and node not in layers
+        for p in made.get_submodule(node.target).parameters()
+    ]
     named = dict(made.named_parameters(remove_duplicate=False))
     read += [named[node.target] for node in made.graph.nodes if node.op == "get_attr" and node.target in named]
     return {p for p in read if p.requires_grad}
@@ -233,6 +246,7 @@ def _replace(graph: fx.Graph, node: fx.Node, step: Step) -> None:
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
+
 
 def _plain(weight: Tensor) -> Tensor:
     return weight
@@ -249,14 +263,18 @@ def _padded(x: Tensor, channels: int) -> Tensor:
 
 def _first(conv: nn.Conv2d, channels: int) -> Layer:
     """The convolution of samples that have been given more channels; all lanes look at the same ones."""
-    return Layer([(conv.weight, lambda weight: _by_taps(_padded(weight, channels))), (conv.bias, _plain)],
-                 partial(_wide, conv, shared=True))
+    return Layer(
+        [(conv.weight, lambda weight: _by_taps(_padded(weight, channels))), (conv.bias, _plain)],
+        partial(_wide, conv, shared=True),
+    )
 
 
 def _convolution(conv: nn.Conv2d, shape: torch.Size, lanes: int) -> Layer:
     if wide.is_tiny(conv, shape):
-        return Layer([(conv.weight, partial(wide.matrix, h=shape[2], w=shape[3])), (conv.bias, _plain)],
-                     lambda matrix, bias: lambda x: wide.tiny(x, matrix, bias))
+        return Layer(
+            [(conv.weight, partial(wide.matrix, h=shape[2], w=shape[3])), (conv.bias, _plain)],
+            lambda matrix, bias: lambda x: wide.tiny(x, matrix, bias),
+        )
 
     # chosen here, for fewer samples too: another kernel would round otherwise
     make = _wide if lanes > 1 or wide.is_wide(conv, shape) else _narrow
@@ -273,8 +291,9 @@ def _narrow(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Step:
 def _wide(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shared: bool = False) -> Step:
     """weight: [lanes, O, kh, kw, C]."""
     settings = conv.stride, conv.padding, conv.dilation, conv.groups, len(weight), shared
-    return lambda x: wide.wide(x, weight.flatten(0, 1).permute(0, 3, 1, 2), None if bias is None else bias.flatten(),
-                               *settings)
+    return lambda x: wide.wide(
+        x, weight.flatten(0, 1).permute(0, 3, 1, 2), None if bias is None else bias.flatten(), *settings
+    )
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> Step:
@@ -282,6 +301,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> Step:
         rows, matrix = x.unflatten(0, (-1, len(weight))).transpose(0, 1), weight.transpose(1, 2)
         y = torch.bmm(rows, matrix) if bias is None else torch.baddbmm(bias[:, None], rows, matrix)
         return y.transpose(0, 1).flatten(0, 1)
+
     return step
 
 
@@ -321,4 +341,5 @@ def _normalising(eps: float, owned: bool, weight: Tensor, bias: Tensor) -> Step:
             return torch.addcmul(shifts, rows, scales).as_strided(x.shape, x.stride())
         torch.addcmul(shifts, rows, scales, out=rows)
         return x
+
     return normalise

@@ -60,20 +60,28 @@ class Slice(Record):
 
 
 def device_kind() -> str:
-    """"cuda" or "cpu". torch is asked only where a GPU's driver is present."""
+    """ "cuda" or "cpu". torch is asked only where a GPU's driver is present."""
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
     from ..training.evaluate import device
+
     return device().type
 
 
 # --- what the numbers depend on --------------------------------------------------------------------------------------
 
+
 def identity(slice: Slice) -> dict[str, Any]:
     """The resolved inputs of all numbers on this slice, for a shelf's key. Raises SceneError if an epoch is missing."""
     path, _ = _path(slice)
-    return {"version": VERSION, **_plane_identity(slice), **_samples_identity(slice), **_loss_identity(slice.loss),
-            "grid": slice.grid.model_dump(mode="json"), "path": path}
+    return {
+        "version": VERSION,
+        **_plane_identity(slice),
+        **_samples_identity(slice),
+        **_loss_identity(slice.loss),
+        "grid": slice.grid.model_dump(mode="json"),
+        "path": path,
+    }
 
 
 def how(what: str, convexity: Convexity | None) -> dict[str, Any]:
@@ -99,9 +107,13 @@ def _plane_identity(slice: Slice) -> dict[str, Any]:
     drawn = _as_drawn(slice)
     # directions of curvature depend on the loss too, and on the device that finds them
     found_by = {**_samples_identity(drawn), **_loss_identity(drawn.loss)} if slice.directions.kind == "hessian" else {}
-    return {"model": slice.run.recipe.model.model_dump(mode="json"), "epoch": epoch,
-            "weights": {f"{e:g}": index[e]["weights"] for e in used},
-            "directions": slice.directions.model_dump(mode="json"), **({"found_by": found_by} if found_by else {})}
+    return {
+        "model": slice.run.recipe.model.model_dump(mode="json"),
+        "epoch": epoch,
+        "weights": {f"{e:g}": index[e]["weights"] for e in used},
+        "directions": slice.directions.model_dump(mode="json"),
+        **({"found_by": found_by} if found_by else {}),
+    }
 
 
 def _as_drawn(slice: Slice) -> Slice:
@@ -131,6 +143,7 @@ def samples_key(slice: Slice) -> str:
 
 # --- what a slice needs in memory ------------------------------------------------------------------------------------
 
+
 def plane(slice: Slice) -> Kept:
     """theta, delta and eta [P], float32, with the plane's facts."""
     return kept(Path(slice.prepared) / "planes" / plane_key(slice), lambda: _made_plane(slice))
@@ -143,9 +156,13 @@ def samples(slice: Slice) -> Kept:
 
 def _made_plane(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from ..training.evaluate import repeatable
+
     folder = Path(slice.folder)
-    trail = Trail(checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights,
-                  lambda epoch: objective(_as_drawn(slice), epoch))
+    trail = Trail(
+        checkpoints.epochs(folder),
+        lambda epoch: checkpoints.load(folder, epoch).weights,
+        lambda epoch: objective(_as_drawn(slice), epoch),
+    )
     with repeatable():
         found = slice.directions.plane(trail, slice.epoch)
         order = objective(slice)
@@ -169,6 +186,7 @@ def objective(slice: Slice, epoch: float | None = None) -> "Objective":
     Whatever the objective finds out about the network, it finds out at these weights.
     """
     import torch
+
     found = samples(slice)
     tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
     model = slice.run.recipe.model.build(tuple(found.facts["shape"]), found.facts["classes"])
@@ -201,6 +219,7 @@ class _Curvature:
 
 def _vectors(slice: Slice, like: "Objective") -> _Vectors:
     import torch
+
     arrays = plane(slice).arrays
     return _Vectors(*(like.placed(torch.from_numpy(arrays[name])) for name in ("theta", "delta", "eta")))
 
@@ -208,6 +227,7 @@ def _vectors(slice: Slice, like: "Objective") -> _Vectors:
 @lru_cache(maxsize=4)
 def _evaluator(slice: Slice) -> "Evaluator":
     from .evaluator import Evaluator
+
     made = objective(slice)
     vectors = _vectors(slice, made)
     return Evaluator(made, vectors.theta, vectors.delta, vectors.eta, _path(slice)[0], slice.loss.keep_samples)
@@ -216,11 +236,13 @@ def _evaluator(slice: Slice) -> "Evaluator":
 @lru_cache(maxsize=4)
 def _curvature(slice: Slice, ignore: str) -> _Curvature:
     from .products import Derivatives
+
     made = objective(slice)
     return _Curvature(made, Derivatives(made, ignore), _vectors(slice, made))
 
 
 # --- pieces of work --------------------------------------------------------------------------------------------------
+
 
 def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
     """Each field of the loss, float64 [rows, points], on rows first to (not including) last of the grid.
@@ -231,6 +253,7 @@ def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
     import torch
 
     from ..training.evaluate import repeatable
+
     evaluator, axis = _evaluator(slice), slice.grid.axis
     with repeatable():
         found = [evaluator.row(axis, float(axis[row])) for row in range(*rows)]
@@ -241,14 +264,16 @@ def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
     """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
     from ..training.evaluate import repeatable
     from .preview import preview
+
     evaluator = _evaluator(slice)
 
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
         found = np.empty(len(alphas))
-        for beta in np.unique(betas):                       # a row at a time, for its points may pass side by side
+        for beta in np.unique(betas):  # a row at a time, for its points may pass side by side
             here = betas == beta
             found[here] = evaluator.row(alphas[here], float(beta))["loss"].cpu().numpy()
         return found
+
     with repeatable():
         values, measured = preview(measure, slice.grid)
     return {"loss": values, "measured": measured.astype(np.float64)}
@@ -282,15 +307,16 @@ def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) ->
     import torch
 
     from ..training.evaluate import repeatable
+
     made, axis = _curvature(slice, convexity.ignore), slice.grid.axis
     size, groups = made.derivatives.together, []
     for first, last in bands(slice):
-        points = [(float(alpha), float(axis[row])) for row in range(max(first, rows[0]), min(last, rows[1]))
-                  for alpha in axis]
-        groups += [points[i:i + size] for i in range(0, len(points), size)]
+        points = [
+            (float(alpha), float(axis[row])) for row in range(max(first, rows[0]), min(last, rows[1])) for alpha in axis
+        ]
+        groups += [points[i : i + size] for i in range(0, len(points), size)]
     with repeatable():
-        found = [_group(made, torch.stack([made.vectors.at(*point) for point in group]), convexity)
-                 for group in groups]
+        found = [_group(made, torch.stack([made.vectors.at(*point) for point in group]), convexity) for group in groups]
     values = np.concatenate(found).reshape(-1, len(axis), len(CURVATURE))
     return {name: values[..., i] for i, name in enumerate(CURVATURE)}
 
@@ -301,23 +327,37 @@ def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.nda
 
     def products(some):
         return whole if len(some) == len(points) else made.derivatives.products(points[list(some)])
+
     sketch = made.derivatives.sketch
-    found = lockstep(products, len(points), made.derivatives.size, convexity.seed, convexity.tol, str(points.device),
-                     sketch=sketch and sketch.products(points))
+    found = lockstep(
+        products,
+        len(points),
+        made.derivatives.size,
+        convexity.seed,
+        convexity.tol,
+        str(points.device),
+        sketch=sketch and sketch.products(points),
+    )
     delta, eta = (made.derivatives.restricted(part) for part in (made.vectors.delta, made.vectors.eta))
     kappas = planar(whole, delta, eta, len(points))
-    return np.array([[one.lambda_min, one.lambda_max, one.converged, one.products, *kappa]
-                     for one, kappa in zip(found, kappas, strict=True)])
+    return np.array(
+        [
+            [one.lambda_min, one.lambda_max, one.converged, one.products, *kappa]
+            for one, kappa in zip(found, kappas, strict=True)
+        ]
+    )
 
 
 def spectrum_probes(slice: Slice, convexity: Convexity, probes: tuple[int, int]) -> dict[str, np.ndarray]:
     """`ritz` and `weight` [probes, steps] of the Hessian at the centre, by probes first to (not including) last."""
     from ..training.evaluate import repeatable
+
     made = _curvature(slice, convexity.ignore)
     with repeatable():
         product = made.derivatives.products(made.vectors.theta[None])
-        return probed(product, made.derivatives.size, convexity.spectrum, str(made.vectors.theta.device),
-                      range(*probes))
+        return probed(
+            product, made.derivatives.size, convexity.spectrum, str(made.vectors.theta.device), range(*probes)
+        )
 
 
 def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, float | int | str]:
@@ -325,14 +365,21 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
     together; the error of another precision than float32; the gradient's norm at the centre; the directions' facts.
     """
     from ..training.evaluate import repeatable
+
     known = dict(plane(slice).facts)
     with repeatable():
         if what == "loss":
             evaluator = _evaluator(slice)
             path, why = _path(slice)
-            return known | {"parameters": evaluator.objective.size, "samples": evaluator.objective.samples,
-                            "path": path, "why": why, "agreement": evaluator.agreement, "chunk": evaluator.chunk,
-                            **_precision(evaluator, slice)}
+            return known | {
+                "parameters": evaluator.objective.size,
+                "samples": evaluator.objective.samples,
+                "path": path,
+                "why": why,
+                "agreement": evaluator.agreement,
+                "chunk": evaluator.chunk,
+                **_precision(evaluator, slice),
+            }
         made = _curvature(slice, convexity.ignore)
         theta, derivatives = made.vectors.theta, made.derivatives
         gradient = derivatives.gradients(theta[None])
@@ -340,11 +387,16 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
             raise MachineError(
                 f"u' H v and v' H u differ by {100 * asymmetry:.0f} %, so that a second derivative of the installed "
                 "torch is wrong for this network; replace the layer that is not differentiable twice, or leave out "
-                "convexity")
+                "convexity"
+            )
         losses = made.objective.losses(made.objective.passed(theta), made.objective.targets)
-        return known | {"parameters": derivatives.size, "samples": made.objective.samples,
-                        "asymmetry": asymmetry,
-                        "gradient_norm": float(gradient.double().norm()), "centre_loss": float(losses.mean())}
+        return known | {
+            "parameters": derivatives.size,
+            "samples": made.objective.samples,
+            "asymmetry": asymmetry,
+            "gradient_norm": float(gradient.double().norm()),
+            "centre_loss": float(losses.mean()),
+        }
 
 
 def _precision(evaluator: "Evaluator", slice: Slice) -> dict[str, float | str]:
@@ -352,17 +404,22 @@ def _precision(evaluator: "Evaluator", slice: Slice) -> dict[str, float | str]:
     if slice.loss.precision == "float32":
         return {}
     edge = slice.grid.range[1]
-    return {"precision": evaluator.objective.precision,
-            "precision_error": evaluator.precision_error(((0.0, 0.0), (edge, 0.0), (0.0, edge)))}
+    return {
+        "precision": evaluator.objective.precision,
+        "precision_error": evaluator.precision_error(((0.0, 0.0), (edge, 0.0), (0.0, edge))),
+    }
 
 
 def subset_errors(slice: Slice) -> list[tuple[float, float, float, float]]:
     """(alpha, beta, loss over the subset, loss over all training images) at corners, edges and centre of the grid."""
     from ..training.evaluate import repeatable
+
     whole = slice.model_copy(update={"loss": slice.loss.model_copy(update={"subset": "100%", "keep_samples": False})})
     few = [float(slice.grid.axis[i]) for i in (0, slice.grid.points // 2, -1)]
     with repeatable():
-        part, full = (np.stack([_evaluator(one).row(few, beta)["loss"].cpu().numpy() for beta in few])
-                      for one in (slice, whole))
-    return [(alpha, beta, float(part[i, j]), float(full[i, j]))
-            for i, beta in enumerate(few) for j, alpha in enumerate(few)]
+        part, full = (
+            np.stack([_evaluator(one).row(few, beta)["loss"].cpu().numpy() for beta in few]) for one in (slice, whole)
+        )
+    return [
+        (alpha, beta, float(part[i, j]), float(full[i, j])) for i, beta in enumerate(few) for j, alpha in enumerate(few)
+    ]

@@ -33,8 +33,13 @@ class Spectrum(Record):
     seed: int = Field(0, ge=0)
 
 
-def probed(product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum, device: str = "cpu",
-           probes: range | None = None) -> dict[str, np.ndarray]:
+def probed(
+    product: "Callable[[Tensor], Tensor]",
+    size: int,
+    spectrum: Spectrum,
+    device: str = "cpu",
+    probes: range | None = None,
+) -> dict[str, np.ndarray]:
     """`ritz` and `weight`, float64 [probes, steps], of an operator V [1, size] -> H V [1, size].
 
     probes: some of the record's, by number; all by default. Each has a stream of its own, so that they may be measured
@@ -44,13 +49,15 @@ def probed(product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum,
     return {name: np.stack([run[i] for run in runs]) for i, name in enumerate(("ritz", "weight"))}
 
 
-def _probe(product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum, device: str,
-           number: int) -> np.ndarray:
+def _probe(
+    product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum, device: str, number: int
+) -> np.ndarray:
     """Ritz values and weights [2, steps] of one probe."""
     import torch
     from scipy.linalg import eigh_tridiagonal
 
     from .lanczos import Krylov
+
     # signs, not normal numbers: every probe then has the same length, and the trace of a diagonal matrix is exact
     signs = np.random.default_rng([spectrum.seed, number]).choice([-1.0, 1.0], size=(1, size))
     krylov = Krylov(torch.from_numpy(signs).to(device))
@@ -63,7 +70,7 @@ def _probe(product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum,
     if not np.isfinite(diagonal.sum() + below.sum()):
         return np.full_like(found, np.nan)
     values, vectors = eigh_tridiagonal(diagonal, below)
-    found[:, :len(values)] = values, vectors[0] ** 2
+    found[:, : len(values)] = values, vectors[0] ** 2
     return found
 
 

@@ -24,8 +24,11 @@ def _keys(given: str | Iterable) -> str | tuple[float, ...]:
     return keys
 
 
-Keys = Annotated[Literal["all"] | tuple[float, ...], BeforeValidator(_keys), WithJsonSchema(
-    {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]})]
+Keys = Annotated[
+    Literal["all"] | tuple[float, ...],
+    BeforeValidator(_keys),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+]
 
 
 def chosen(keys: Keys, available: Sequence[float]) -> tuple[float, ...]:
@@ -40,8 +43,10 @@ def existing(epoch: float, available: Sequence[float]) -> float:
     if epoch in available:
         return epoch
     nearest = sorted(sorted(available, key=lambda other: abs(other - epoch))[:2])
-    raise SceneError(f"epoch {epoch:g}: the run has no checkpoint there; "
-                     f"the nearest it has: {', '.join(f'{e:g}' for e in nearest) or 'none'}")
+    raise SceneError(
+        f"epoch {epoch:g}: the run has no checkpoint there; "
+        f"the nearest it has: {', '.join(f'{e:g}' for e in nearest) or 'none'}"
+    )
 
 
 class Epochs(Record):

@@ -149,12 +149,14 @@ class Convolution:
         grouped = [each.reshape(self.all, -1, *each.shape[2:]) for each in (self.dw, self.weight)]
         both = torch.stack(grouped, 1).flatten(0, 2)
         by_x = self._by_x(self.twice_g, both) if moves else None
-        if len(self.weight) == 1:        # one network's few groups are quicker by themselves than as halves of a pair
+        if len(self.weight) == 1:  # one network's few groups are quicker by themselves than as halves of a pair
             flat = self.weight.flatten(0, 1)
             by_weight, by_bias = self._by_weight(dg, self.x, flat, self.all)
             return self._pulled(by_x, by_weight + self._by_weight(self.g, self.dx, flat, self.all)[0], by_bias)
-        halves = [None if each is None else each.unflatten(0, (self.all, 2, -1))
-                  for each in self._by_weight(self.twice_g, self.twice_x, both, 2 * self.all)]
+        halves = [
+            None if each is None else each.unflatten(0, (self.all, 2, -1))
+            for each in self._by_weight(self.twice_g, self.twice_x, both, 2 * self.all)
+        ]
         return self._pulled(by_x, halves[0].sum(1), halves[1][:, 1] if self.biased else None)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -246,8 +248,9 @@ class Entrance:
         there = stacked(g)
         if self.seen is None:
             like = g.new_empty(()).expand(self.shape).flatten(0, 1)
-            _, by_weight, by_bias = CONVOLVE_BACK(there, self.x, like, [len(like)], *self.geometry, self.all,
-                                                  [False, True, True])
+            _, by_weight, by_bias = CONVOLVE_BACK(
+                there, self.x, like, [len(like)], *self.geometry, self.all, [False, True, True]
+            )
         else:
             # the short side first: the library is five times quicker that way round
             by_all = (self.seen.mT @ there.permute(0, 2, 3, 1).flatten(0, 2)).mT
@@ -294,11 +297,12 @@ class Tiny:
     def _matrix(self, weight: Tensor) -> Tensor:
         """Weights [B, out, in, k, k] as [B, H' W' out, H W in]."""
         every = (weight.flatten(3).flatten(0, 2) @ self.taps).view(
-            *weight.shape[:3], math.prod(self.sides), math.prod(self.ends))
+            *weight.shape[:3], math.prod(self.sides), math.prod(self.ends)
+        )
         return every.permute(0, 4, 1, 3, 2).flatten(3, 4).flatten(1, 2)
 
     def _pulled(self, found: Pulled, g: Tensor) -> Pulled:
-        by_x, = found.inputs
+        (by_x,) = found.inputs
         if by_x is not None:
             by_x = by_x.unflatten(2, (*self.sides, -1)).permute(0, 1, 4, 2, 3)
         b, outs, ins = self.shape[:3]
@@ -308,8 +312,13 @@ class Tiny:
 
 
 @cache
-def taps(sides: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...],
-         dilation: tuple[int, ...]) -> tuple[tuple[int, ...], Tensor]:
+def taps(
+    sides: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], Tensor]:
     """The sides of the result, and 1 where a tap [k k] joins a pixel to one of the result's [H W H' W'], else 0."""
     axes = []
     for side, size, step, pad, reach in zip(sides, kernel, stride, padding, dilation, strict=True):
@@ -353,8 +362,9 @@ class Norm:
 
     weights = ("weight", "bias")
 
-    def __init__(self, eps: float, lay: Callable[[Tensor], Tensor] = stacked,
-                 back: Callable[[Tensor, int], Tensor] = spread):
+    def __init__(
+        self, eps: float, lay: Callable[[Tensor], Tensor] = stacked, back: Callable[[Tensor, int], Tensor] = spread
+    ):
         self.eps, self._lay, self._back = eps, lay, back
 
     def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -414,8 +424,10 @@ class Norm:
 
     def _pulled(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Pulled:
         both = {"weight": by_weight, "bias": by_bias}
-        return Pulled((None if by_x is None else self._back(by_x, self.points),),
-                      {name: both[name].view(self.points, -1) for name in self.learnt})
+        return Pulled(
+            (None if by_x is None else self._back(by_x, self.points),),
+            {name: both[name].view(self.points, -1) for name in self.learnt},
+        )
 
 
 class FixedNorm:

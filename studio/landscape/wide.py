@@ -39,6 +39,7 @@ def widen(model: nn.Module) -> None:
 
 # --- convolution -----------------------------------------------------------------------------------------------------
 
+
 def is_zero_padded(module: nn.Module) -> bool:
     """Whether a module is a 2-D convolution of the usual kind."""
     return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
@@ -48,13 +49,18 @@ def is_tiny(conv: nn.Conv2d, shape: torch.Size) -> bool:
     """Whether for samples of a shape [N, C, H, W] the convolution is a matrix product."""
     settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
     return settings == ((3, 3), *3 * (ONE,), 1) and (
-        len(shape) == 4 and shape[1] <= MOST_CHANNELS and max(shape[2:]) <= 2)
+        len(shape) == 4 and shape[1] <= MOST_CHANNELS and max(shape[2:]) <= 2
+    )
 
 
 def is_wide(conv: nn.Conv2d, shape: torch.Size) -> bool:
     """Whether for samples of a shape [N, C, H, W] the convolution is one of a wide picture."""
-    return len(shape) == 4 and conv.stride == ONE and shape[1] <= MOST_CHANNELS and (
-        shape[3] <= WIDEST and FEWEST_NUMBERS < shape.numel() <= MOST_NUMBERS)
+    return (
+        len(shape) == 4
+        and conv.stride == ONE
+        and shape[1] <= MOST_CHANNELS
+        and (shape[3] <= WIDEST and FEWEST_NUMBERS < shape.numel() <= MOST_NUMBERS)
+    )
 
 
 def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -68,8 +74,17 @@ def _convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(channels_last(x), conv.weight, conv.bias, *settings)
 
 
-def wide(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilation, groups: int,
-         lanes: int = 1, shared: bool = False) -> Tensor:
+def wide(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride,
+    padding,
+    dilation,
+    groups: int,
+    lanes: int = 1,
+    shared: bool = False,
+) -> Tensor:
     """The convolution of x [N, C, H, W] as one of a picture as wide as all samples together.
 
     lanes: networks that pass side by side, x [N lanes, C, H, W] with those of one sample together; weight
@@ -77,10 +92,17 @@ def wide(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding, dilati
     """
     side = 1 if shared else lanes
     n = len(x) // side
-    y = torch.conv2d(_picture(x, side), weight, bias, (stride[0], 1), (padding[0], padding[1] * n),
-                     (dilation[0], dilation[1] * n), groups * side)
+    y = torch.conv2d(
+        _picture(x, side),
+        weight,
+        bias,
+        (stride[0], 1),
+        (padding[0], padding[1] * n),
+        (dilation[0], dilation[1] * n),
+        groups * side,
+    )
     y = y.view(lanes, -1, y.shape[2], y.shape[3] // n, n).permute(4, 0, 1, 2, 3).flatten(0, 1)
-    return y if stride[1] == 1 else beside(y[..., ::stride[1]])
+    return y if stride[1] == 1 else beside(y[..., :: stride[1]])
 
 
 def beside(x: Tensor) -> Tensor:
@@ -128,6 +150,7 @@ def _taps(h: int, w: int) -> Tensor:
 
 
 # --- batch norm ------------------------------------------------------------------------------------------------------
+
 
 def _batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     if torch.is_grad_enabled() or not norm.training:

@@ -64,11 +64,13 @@ def _safe(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):      # of a pickle of another protocol: it is read, or refused
+        with warnings.catch_warnings(action="ignore"):  # of a pickle of another protocol: it is read, or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise RunError(f"{path}: holds more than tensors, or is broken. Code in a file is never run here: save only "
-                       f"model.state_dict(), with torch.save or safetensors") from error
+        raise RunError(
+            f"{path}: holds more than tensors, or is broken. Code in a file is never run here: save only "
+            f"model.state_dict(), with torch.save or safetensors"
+        ) from error
     except (RuntimeError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise RunError(f"{path}: cannot be read as a torch file: {reason}") from error
@@ -78,11 +80,16 @@ def fitted(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[st
     """The state if it has the model's names and shapes; else RunError lists what is missing, extra or misshapen."""
     own = model.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
-    state = {**counters, **state}                     # older files lack these counters, and nothing here reads them
-    wrong = [*(f"{name} is missing" for name in own if name not in state),
-             *(f"{name} is not in the model" for name in state if name not in own),
-             *(f"{name} is {_shape(state[name])}, expected {_shape(own[name])}"
-               for name in own if name in state and state[name].shape != own[name].shape)]
+    state = {**counters, **state}  # older files lack these counters, and nothing here reads them
+    wrong = [
+        *(f"{name} is missing" for name in own if name not in state),
+        *(f"{name} is not in the model" for name in state if name not in own),
+        *(
+            f"{name} is {_shape(state[name])}, expected {_shape(own[name])}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ),
+    ]
     if wrong:
         more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise RunError(f"{path}: does not fit recipe.model: {'; '.join(wrong[:5])}{more}")

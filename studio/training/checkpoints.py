@@ -38,6 +38,7 @@ class Checkpoint:
 
 # --- what a run holds, without torch ---------------------------------------------------------------------------------
 
+
 def index(folder: Path) -> dict[float, dict[str, Any]]:
     """Facts of every checkpoint that is whole, by epoch, ascending."""
     whole = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
@@ -78,8 +79,10 @@ def given(folder: Path) -> list[Path]:
     """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
     found = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and path.is_file())
     if not found:
-        raise RunError(f"{folder}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
-                       f"model_0.5.safetensors ({', '.join(SUFFIXES)})")
+        raise RunError(
+            f"{folder}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
+            f"model_0.5.safetensors ({', '.join(SUFFIXES)})"
+        )
     return found
 
 
@@ -116,16 +119,20 @@ def _path(folder: Path, epoch: float) -> Path:
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
 
+
 def taken(epoch: float, model: "nn.Module") -> Checkpoint:
     """A copy of the model's parameters and buffers."""
+
     def copies(named):
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named}
+
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
 def restore(model: "nn.Module", checkpoint: Checkpoint) -> None:
     """Sets the model's parameters and buffers, in place, to the checkpoint's."""
     import torch
+
     with torch.no_grad():
         for own, kept in ((model.named_parameters(), checkpoint.weights), (model.named_buffers(), checkpoint.buffers)):
             for name, tensor in own:
@@ -135,29 +142,41 @@ def restore(model: "nn.Module", checkpoint: Checkpoint) -> None:
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
     """Writes the weights, then the facts that make them count."""
     from safetensors.torch import save as packed
+
     path = _path(folder, checkpoint.epoch)
-    content = packed({f"{part}/{name}": tensor for part in ("weights", "buffers")
-                      for name, tensor in getattr(checkpoint, part).items()})
+    content = packed(
+        {
+            f"{part}/{name}": tensor
+            for part in ("weights", "buffers")
+            for name, tensor in getattr(checkpoint, part).items()
+        }
+    )
     with atomic(path) as beside:
         beside.write_bytes(content)
-    write_json(path.with_suffix(".json"),
-               {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)})
+    write_json(
+        path.with_suffix(".json"), {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
+    )
 
 
 def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
     from safetensors.torch import load as unpacked
+
     facts = index(folder).get(epoch)
     if facts is None:
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
     path = _path(folder, epoch)
     content = path.read_bytes()
     if sha256(content) != facts["weights"]:
-        raise RunError(f"{path}: is not the file that was written ({len(content)} bytes; truncated, or changed since); "
-                       f"remove it and its .json, and train again")
+        raise RunError(
+            f"{path}: is not the file that was written ({len(content)} bytes; truncated, or changed since); "
+            f"remove it and its .json, and train again"
+        )
     tensors = unpacked(content)
+
     def part(prefix):
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
     return Checkpoint(epoch, part("weights/"), part("buffers/"))
 
 

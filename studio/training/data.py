@@ -50,7 +50,7 @@ def standardised(train: Labelled, test: Labelled, classes: int) -> Data:
     count = whole.size // whole.shape[1]
     mean = whole.sum((0, 2, 3)) / count
     std = np.sqrt((whole**2).sum((0, 2, 3)) / count - mean**2)
-    std = np.where(std > 0, std, 1.0)          # a channel that is one flat colour carries nothing
+    std = np.where(std > 0, std, 1.0)  # a channel that is one flat colour carries nothing
     x, test_x = ((part.pixels - mean[:, None, None]) / std[:, None, None] for part in (train, test))
     y, test_y = (part.labels.astype(np.int64) for part in (train, test))
     return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
@@ -73,6 +73,7 @@ class Digits(Record):
 
     def load(self) -> Data:
         from sklearn.datasets import load_digits
+
         found = load_digits()
         pixels = found.images.astype(np.uint8)[:, None]
         return standardised(*split(Labelled(pixels, found.target), 360), classes=10)

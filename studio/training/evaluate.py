@@ -43,8 +43,12 @@ def scores(model: nn.Module, data: tuple[Tensor, ...]) -> dict[str, float]:
     model.eval()
     x, y, test_x, test_y = data
     (train_loss, train_accuracy), (test_loss, test_accuracy) = evaluate(model, x, y), evaluate(model, test_x, test_y)
-    return {"train_loss": train_loss, "train_accuracy": train_accuracy,
-            "test_loss": test_loss, "test_accuracy": test_accuracy}
+    return {
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+    }
 
 
 @torch.inference_mode()

@@ -35,8 +35,13 @@ class Cifar(NamedTuple):
     folders: tuple[str, ...]
 
 
-CIFAR10 = Cifar(tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch", b"labels", 0,
-                (".", "cifar-10-batches-py", "cifar-10-batches-bin"))
+CIFAR10 = Cifar(
+    tuple(f"data_batch_{i}" for i in range(1, 6)),
+    "test_batch",
+    b"labels",
+    0,
+    (".", "cifar-10-batches-py", "cifar-10-batches-bin"),
+)
 CIFAR100 = Cifar(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
 PIXELS = 3 * 32 * 32
 
@@ -71,8 +76,9 @@ def _cifar_python(path: Path, layout: Cifar) -> Labelled:
         pixels = np.asarray(found[b"data"], np.uint8).reshape(-1, 3, 32, 32)
         return Labelled(pixels, np.asarray(found[layout.key], np.int64))
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a "
-                       f"row") from error
+        raise RunError(
+            f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
+        ) from error
 
 
 def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
@@ -80,33 +86,37 @@ def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
     if not len(found) or len(found) % row:
         raise RunError(f"{path}: {len(found)} bytes are not whole rows of {row}; truncated, or of another set")
     rows = found.reshape(-1, row)
-    return Labelled(rows[:, layout.skip + 1:].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
+    return Labelled(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
 class _ArraysOnly(pickle.Unpickler):
     """Rebuilds numpy arrays and plain values; whatever else a pickle asks for is refused, and so never run."""
 
-    allowed = frozenset({("numpy", "ndarray"), ("numpy", "dtype")}
-                        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")})
+    allowed = frozenset(
+        {("numpy", "ndarray"), ("numpy", "dtype")}
+        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+    )
 
     def find_class(self, module, name):
         if (module, name) not in self.allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)   # numpy 2 warns of its old name
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # numpy 2 warns of its old name
 
 
 def arrays_only(path: Path) -> dict:
     """What a pickle of plain values and numpy arrays holds, its names as bytes. RunError if it asks for more."""
     try:
         return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except Exception as error:         # a broken pickle raises anything at all
+    except Exception as error:  # a broken pickle raises anything at all
         raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
 
 
 def mnist(folder: Path) -> tuple[Labelled, Labelled]:
     """(train, test) from the four idx files, gzipped or not, in the folder or where torchvision puts them."""
-    return tuple(Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
-                 for part in ("train", "t10k"))
+    return tuple(
+        Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
+        for part in ("train", "t10k")
+    )
 
 
 def mnist_count(folder: Path) -> int:
@@ -117,14 +127,20 @@ def mnist_count(folder: Path) -> int:
 def _idx(folder: Path, part: str, what: str, axes: int) -> np.ndarray:
     path = _first(_spellings(Path(folder), f"{part}-{what}", f"idx{axes}-ubyte"))
     if path is None:
-        raise RunError(f"{folder}: {part}-{what}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
-                       f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without")
+        raise RunError(
+            f"{folder}: {part}-{what}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
+            f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
+        )
     return _idx_array(path, axes)
 
 
 def _spellings(folder: Path, stem: str, ending: str) -> Sequence[Path]:
-    return [folder / inside / f"{stem}{joint}{ending}{packed}"
-            for inside in (".", "MNIST/raw") for joint in "-." for packed in ("", ".gz")]
+    return [
+        folder / inside / f"{stem}{joint}{ending}{packed}"
+        for inside in (".", "MNIST/raw")
+        for joint in "-."
+        for packed in ("", ".gz")
+    ]
 
 
 def _first(paths: Iterable[Path]) -> Path | None:
@@ -137,7 +153,7 @@ def _idx_array(path: Path, axes: int) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
         raise RunError(f"{path}: cannot be unpacked: {error}") from error
-    lengths = [int.from_bytes(content[4 + 4 * i:8 + 4 * i], "big") for i in range(axes)]
+    lengths = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
     start = 4 + 4 * axes
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) != start + math.prod(lengths):
         raise RunError(f"{path}: is not a whole idx file of {axes} axes of bytes; it is truncated or of another kind")
@@ -174,6 +190,8 @@ def _misfits(part: str, x: np.ndarray, y: np.ndarray) -> list[str]:
     if x.dtype.kind not in "fiu" or x.ndim < 2:
         return [f"{part}_x is {x.dtype} {list(x.shape)}, expected numbers [N, ...]"]
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1] or not len(y) or y.min() < 0:
-        return [f"{part}_y is {y.dtype} {list(y.shape)}, expected whole numbers from 0, one for each of "
-                f"the {len(x)} of {part}_x"]
+        return [
+            f"{part}_y is {y.dtype} {list(y.shape)}, expected whole numbers from 0, one for each of "
+            f"the {len(x)} of {part}_x"
+        ]
     return [] if np.isfinite(x).all() else [f"{part}_x holds inf or NaN"]

@@ -39,6 +39,7 @@ class Mlp(Record):
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
+
         kind = {"batch_norm": self.norm == "batch", "activation": self.activation, "skip": self.skip}
         return nets.initialised(lambda: nets.mlp(shape, classes, self.depth, self.width, **kind), seed)
 
@@ -61,12 +62,15 @@ class Resnet(Record):
     def _is_a_whole_number_of_blocks(cls, depth: int) -> int:
         if depth < 8 or depth % 6 != 2:
             blocks = max(1, round((depth - 2) / 6))
-            raise ValueError(f"a resnet of depth {depth} cannot be built: depths are 8, 14, 20, 26, ... (6n + 2); "
-                             f"the nearest is {6 * blocks + 2}")
+            raise ValueError(
+                f"a resnet of depth {depth} cannot be built: depths are 8, 14, 20, 26, ... (6n + 2); "
+                f"the nearest is {6 * blocks + 2}"
+            )
         return depth
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
+
         channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
         make = lambda: nets.Resnet(channels, classes, blocks, self.width, self.skip, self.norm == "batch")  # noqa: E731
         return nets.initialised(make, seed)
@@ -84,6 +88,7 @@ class Vgg(Record):
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from . import nets
+
         images = _images("vgg", shape)
         return nets.initialised(lambda: nets.vgg(images, classes, self.widths, self.norm == "batch"), seed)
 
@@ -102,7 +107,7 @@ def _argument(given: Any) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    kinds = () if text.lstrip("+-").isalpha() else (int, float)      # float would read nan and infinity: words, here
+    kinds = () if text.lstrip("+-").isalpha() else (int, float)  # float would read nan and infinity: words, here
     for kind in kinds:
         with contextlib.suppress(ValueError):
             return kind(text)
@@ -124,6 +129,7 @@ class Python(Record):
         from torch.nn import Module
 
         from . import nets
+
         make = self.make.load()
         try:
             inspect.signature(make).bind(**self.arguments)
@@ -139,8 +145,10 @@ def _images(kind: str, shape: Shape) -> Shape:
     """The shape, if it is an image's. Raises RunError."""
     if len(shape) != 3:
         sizes = "x".join(map(str, shape))
-        raise RunError(f"recipe.model: a {kind} takes images of channels, height and width; a sample here is {sizes}. "
-                       f"Choose mlp, or a model of your own: {{kind: python, make: {FORM}}}")
+        raise RunError(
+            f"recipe.model: a {kind} takes images of channels, height and width; a sample here is {sizes}. "
+            f"Choose mlp, or a model of your own: {{kind: python, make: {FORM}}}"
+        )
     return shape
 
 

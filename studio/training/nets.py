@@ -17,23 +17,33 @@ from torch.nn import functional as F
 def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The module that `make` returns, drawn from `seed` alone; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)     # not torch.manual_seed: that would reseed the GPUs too
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would reseed the GPUs too
         return make()
 
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU}
 
 
-def mlp(shape: tuple[int, ...], classes: int, depth: int, width: int, *, batch_norm: bool = False,
-        activation: str = "relu", skip: bool = False) -> nn.Module:
+def mlp(
+    shape: tuple[int, ...],
+    classes: int,
+    depth: int,
+    width: int,
+    *,
+    batch_norm: bool = False,
+    activation: str = "relu",
+    skip: bool = False,
+) -> nn.Module:
     """`depth` hidden layers of `width` on the flattened sample, then one linear layer.
 
     A hidden layer is linear, batch norm if wanted, activation. skip: a shortcut over each pair of layers after the
     first; it joins before the second activation of the pair. A layer left over has none.
     """
     sizes, act = [math.prod(shape), *[width] * depth], ACTIVATIONS[activation]
-    layers = [[_linear(a, b, activation, batch_norm), *([nn.BatchNorm1d(b)] if batch_norm else []), act()]
-              for a, b in pairwise(sizes)]
+    layers = [
+        [_linear(a, b, activation, batch_norm), *([nn.BatchNorm1d(b)] if batch_norm else []), act()]
+        for a, b in pairwise(sizes)
+    ]
     if skip:
         pairs = zip(layers[1::2], layers[2::2], strict=False)
         blocks = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
@@ -136,4 +146,4 @@ class Block(nn.Module):
         return F.relu(y + self.shortcut(x)) if self.skip else F.relu(y)
 
     def shortcut(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, 0, self.added))
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))

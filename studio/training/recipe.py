@@ -22,12 +22,15 @@ class Every(Record):
         if not 0.001 <= every < math.inf:
             raise ValueError(f"a checkpoint every {every:g} epochs: expected at least 0.001")
         if every >= 1 and every != round(every):
-            raise ValueError(f"a checkpoint every {every:g} epochs misses whole epochs; the nearest that does not is "
-                             f"{round(every)}")
+            raise ValueError(
+                f"a checkpoint every {every:g} epochs misses whole epochs; the nearest that does not is {round(every)}"
+            )
         parts = round(1 / every)
         if every < 1 and abs(1 / every - parts) > 0.01 * parts:
-            raise ValueError(f"a checkpoint every {every:g} epochs does not divide an epoch; the nearest that does is "
-                             f"{1 / parts:.3g}")
+            raise ValueError(
+                f"a checkpoint every {every:g} epochs does not divide an epoch; the nearest that does is "
+                f"{1 / parts:.3g}"
+            )
         return every
 
     def instants(self, epochs: int, steps: int) -> dict[int, float]:

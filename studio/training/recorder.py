@@ -89,7 +89,7 @@ def _drawing(seed: int, step: int, device: torch.device) -> Iterator[None]:
     state = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(state)     # not torch.manual_seed: that would reseed every GPU
+        torch.default_generator.manual_seed(state)  # not torch.manual_seed: that would reseed every GPU
         if on_gpu:
             torch.cuda.manual_seed(state)
         yield
@@ -97,8 +97,10 @@ def _drawing(seed: int, step: int, device: torch.device) -> Iterator[None]:
 
 def _check(loss: float, epoch: float, recipe: Recipe) -> None:
     if not math.isfinite(loss):
-        raise RunError(f"training diverged at epoch {epoch:.2f}: the loss is {loss}; lower optimizer.lr (it is "
-                       f"{recipe.optimizer.lr:g})")
+        raise RunError(
+            f"training diverged at epoch {epoch:.2f}: the loss is {loss}; lower optimizer.lr (it is "
+            f"{recipe.optimizer.lr:g})"
+        )
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -110,8 +112,10 @@ def _instants(recipe: Recipe, batches: int) -> dict[int, float]:
     """{step: epoch} of the checkpoints to keep. Raises RunError if two fall on one step."""
     instants = recipe.checkpoint.instants(recipe.epochs, batches)
     if len(instants) < len(recipe.instants):
-        raise RunError(f"checkpoint.every {recipe.checkpoint.every:g} is shorter than a step; an epoch has {batches} "
-                       f"steps of {recipe.batch} images, so {1 / batches:.2g} is the least")
+        raise RunError(
+            f"checkpoint.every {recipe.checkpoint.every:g} is shorter than a step; an epoch has {batches} "
+            f"steps of {recipe.batch} images, so {1 / batches:.2g} is the least"
+        )
     return instants
 
 
@@ -126,7 +130,7 @@ def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
     first, done = divmod(start, math.ceil(count / recipe.batch))
     for epoch in range(first, recipe.epochs):
         order = torch.from_numpy(np.random.default_rng((recipe.seed, epoch)).permutation(count))
-        yield from order.to(device()).split(recipe.batch)[done if epoch == first else 0:]
+        yield from order.to(device()).split(recipe.batch)[done if epoch == first else 0 :]
 
 
 def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
@@ -147,6 +151,7 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
+
 def _keep(folder: Path, recipe: Recipe, epoch: float, model: nn.Module, data: tuple[Tensor, ...]) -> None:
     metrics = {**scores(model, data), "learning_rate": recipe.optimizer.rate(epoch / recipe.epochs)}
     _check(metrics["train_loss"], epoch, recipe)
@@ -161,7 +166,7 @@ def _pause(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     # clones: a tied weight has two names, and no file holds one tensor twice
     content = save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()})
     with atomic(path) as beside:
-        beside.write_bytes(content)     # not save_file, whose own error hides that a disk is full
+        beside.write_bytes(content)  # not save_file, whose own error hides that a disk is full
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:

@@ -83,6 +83,7 @@ def _alphas(name: str) -> list[float]:
 
 # --- what is compared ------------------------------------------------------------------------------------------------
 
+
 def _ours(name: str, mode: str, **options) -> Callable[[], Tensor]:
     evaluator, alphas = _evaluator(name, mode, **options), _alphas(name)
     return lambda: evaluator.row(alphas, BETA)["loss"]
@@ -102,7 +103,7 @@ def _loop(name: str, mode: str) -> Callable[[], list[float]]:
     moves = [(p, made.weights[key], plane.delta[key], plane.eta[key]) for key, p in model.named_parameters()]
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None            # running statistics are then the mean of the passes since they were reset
+        norm.momentum = None  # running statistics are then the mean of the passes since they were reset
 
     @torch.no_grad()
     def measure() -> list[float]:
@@ -117,6 +118,7 @@ def _loop(name: str, mode: str) -> Callable[[], list[float]]:
                 model.eval()
             losses.append(F.cross_entropy(model(x), y).item())
         return losses
+
     return measure
 
 
@@ -129,12 +131,13 @@ def _floor(name: str) -> Callable[[], None]:
     def forward() -> None:
         for x in whole.split(LARGE):
             made.model(x)
+
     return forward
 
 
 def _disagreement(name: str, mode: str) -> float:
     """The largest difference from a loop in float64, relative to its value, over three points."""
-    made, alphas = net(name), _alphas(name)[::POINTS[name] // 2]
+    made, alphas = net(name), _alphas(name)[:: POINTS[name] // 2]
     model, plane = copy.deepcopy(made.model).double().train(mode == "train"), made.plane()
     x, y = made.samples(SAMPLES[name])
     exact = []
@@ -151,6 +154,7 @@ def _disagreement(name: str, mode: str) -> float:
 
 # --- beside loss-landscapes ------------------------------------------------------------------------------------------
 
+
 def _peer() -> dict[str, float]:
     """How much longer the peer takes for the whole grid; nothing if it is not installed."""
     try:
@@ -164,6 +168,7 @@ def _peer() -> dict[str, float]:
 
     def theirs() -> None:
         loss_landscapes.random_plane(made.model, metric, 1, PART, normalization="filter", deepcopy_model=True)
+
     threads = torch.get_num_threads()
     torch.set_num_threads(workers.default_count())
     try:

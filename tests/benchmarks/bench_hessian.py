@@ -49,6 +49,7 @@ def figures() -> dict[str, float]:
 
 # --- speed -----------------------------------------------------------------------------------------------------------
 
+
 def _speed(name: str) -> dict[str, float]:
     trained, mode, tol = net(name), MODES.get(name, "eval"), TOLS.get(name, TOL)
     objective = Objective(trained.model, {}, *trained.samples(SAMPLES), mode)
@@ -61,8 +62,11 @@ def _speed(name: str) -> dict[str, float]:
     v = torch.randn(derivatives.size, generator=torch.Generator().manual_seed(0))
     ours, product, fresh, forward = _in_turns(
         ROUNDS[name],
-        lambda: _extremes(derivatives, points, tol), lambda: products[0](v[None]),
-        lambda: _usual_product(trained, v.double().numpy(), mode), lambda: _forward(trained))
+        lambda: _extremes(derivatives, points, tol),
+        lambda: products[0](v[None]),
+        lambda: _usual_product(trained, v.double().numpy(), mode),
+        lambda: _forward(trained),
+    )
     ends = _extremes(derivatives, points, tol)
     for end, truth in zip(ends, truths, strict=True):
         assert _error((end.lambda_min, end.lambda_max), truth) <= tol, f"{name}: {end} is not {truth}"
@@ -88,13 +92,19 @@ def _extremes(derivatives: Derivatives, points: Tensor, tol: float = TOL, seed: 
     """Ours, graphs included, as the engine does it: points together or one by one, by its own rule."""
     found, sketch = [], derivatives.sketch
     for some in points.split(derivatives.together):
-        found += lockstep(lambda rows, some=some: derivatives.products(some[rows]), len(some), derivatives.size, seed,
-                          tol, sketch=sketch and sketch.products(some))
+        found += lockstep(
+            lambda rows, some=some: derivatives.products(some[rows]),
+            len(some),
+            derivatives.size,
+            seed,
+            tol,
+            sketch=sketch and sketch.products(some),
+        )
     return found
 
 
 def _ends(product: Callable[[Tensor], Tensor], size: int, tol: float, seed: int) -> tuple[float, float]:
-    end, = lockstep(lambda rows: product, 1, size, seed, tol)
+    (end,) = lockstep(lambda rows: product, 1, size, seed, tol)
     assert end.converged
     return end.lambda_min, end.lambda_max
 
@@ -105,8 +115,9 @@ def _error(found: tuple[float, float], true: tuple[float, float]) -> float:
     return float((np.abs(np.subtract(found, true)) / sizes).max())
 
 
-def _usual(product: Callable[[Tensor], Tensor], size: int, truth: tuple[float, float],
-           enough: float) -> tuple[int, float]:
+def _usual(
+    product: Callable[[Tensor], Tensor], size: int, truth: tuple[float, float], enough: float
+) -> tuple[int, float]:
     """Products of both calls of `eigsh`, and CPU seconds beside them, at the loosest tolerance that is enough."""
     start = np.random.default_rng(0).standard_normal(size)
     for tol in LADDER:
@@ -117,9 +128,12 @@ def _usual(product: Callable[[Tensor], Tensor], size: int, truth: tuple[float, f
             image = product(torch.from_numpy(v).reshape(1, -1).float())[0].double().numpy()
             inside.append(time.process_time() - entered)
             return image
+
         operator = LinearOperator((size, size), dtype=np.float64, matvec=times)
-        ends = tuple(float(eigsh(operator, k=1, which=which, tol=tol, v0=start, return_eigenvectors=False)[0])
-                     for which in ("SA", "LA"))
+        ends = tuple(
+            float(eigsh(operator, k=1, which=which, tol=tol, v0=start, return_eigenvectors=False)[0])
+            for which in ("SA", "LA")
+        )
         if _error(ends, truth) <= enough:
             return len(inside), time.process_time() - began - sum(inside)
     raise AssertionError(f"eigsh reaches {enough:g} at no tolerance")
@@ -154,6 +168,7 @@ def _in_turns(rounds: int, *work: Callable[[], object]) -> list[float]:
 
 # --- rightness -------------------------------------------------------------------------------------------------------
 
+
 def _coverage(name: str) -> list[bool]:
     """Whether both ends are within `TOL` of a float64 run to 1e-7, at random points, planes, starts and modes.
 
@@ -164,11 +179,13 @@ def _coverage(name: str) -> list[bool]:
     trained, within = net(name), []
     for case in range(count):
         mode = ("eval", "train")[case % 2]
-        single, double = (Objective(trained.model, {}, *trained.samples(samples), mode, precision=precision)
-                          for precision in ("float32", "float64"))
+        single, double = (
+            Objective(trained.model, {}, *trained.samples(samples), mode, precision=precision)
+            for precision in ("float32", "float64")
+        )
         point = _points(trained, single, 2, seed=case)[1:]
         ours, exact = (Derivatives(objective) for objective in (single, double))
-        end, = _extremes(ours, point, seed=case)
+        (end,) = _extremes(ours, point, seed=case)
         truth = _ends(exact.products(point.double()), single.size, 1e-7, seed=count + case)
         within.append(end.converged and _error((end.lambda_min, end.lambda_max), truth) <= TOL)
     return within

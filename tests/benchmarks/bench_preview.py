@@ -41,9 +41,11 @@ def _evaluator(name: str, path: str, samples: int) -> Evaluator:
 
 def _compared(evaluator: Evaluator) -> tuple[int, float]:
     """How many points were measured, and the error."""
+
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
         points = zip(alphas, betas, strict=True)
         return np.array([float(evaluator.row([alpha], beta)["loss"][0]) for alpha, beta in points])
+
     values, measured = preview(measure, GRID)
     exact = np.log([evaluator.row(GRID.axis, beta)["loss"].numpy() for beta in GRID.axis])
     return int(measured.sum()), float(np.abs(np.log(values) - exact).max() / np.ptp(exact))

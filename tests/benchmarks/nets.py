@@ -20,7 +20,9 @@ from studio.training.evaluate import repeatable
 from studio.training.models import Mlp, Model, Resnet, Vgg
 
 MODELS: dict[str, Model] = {
-    "mlp": Mlp(depth=2, width=64), "cnn": Vgg(widths=(32, 64, 64)), "resnet20": Resnet(depth=20, width=16),
+    "mlp": Mlp(depth=2, width=64),
+    "cnn": Vgg(widths=(32, 64, 64)),
+    "resnet20": Resnet(depth=20, width=16),
     "deep": Mlp(depth=28, width=32, norm="batch"),
 }
 STEPS = {"mlp": 300, "cnn": 100, "resnet20": 60, "deep": 300}

@@ -125,11 +125,14 @@ def test_a_profile_is_read_by_its_name_and_known_again(profile):
     assert colour.icc_name(colour.icc(profile)) == profile and colour.icc_name(b"others'") is None
 
 
-@pytest.mark.parametrize("profile, columns", [
-    ("srgb", [(0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)]),
-    ("display-p3", [(0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841)]),
-    ("adobe-rgb", [(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "profile, columns",
+    [
+        ("srgb", [(0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)]),
+        ("display-p3", [(0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841)]),
+        ("adobe-rgb", [(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)]),
+    ],
+)
 def test_a_profile_has_the_colorants_of_the_published_one(profile, columns):
     """Red, green and blue under D50, from the profiles of the ICC, of Apple and of Adobe, to four digits."""
     read = ImageCms.ImageCmsProfile(io.BytesIO(colour.icc(profile))).profile

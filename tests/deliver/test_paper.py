@@ -13,10 +13,18 @@ from studio.film.overlays import Bar, Text
 from studio.units import Size
 
 
-@pytest.mark.parametrize("word, dpi, size", [
-    ("A0", 300, (14043, 9933)), ("A4", 300, (3508, 2480)), ("A4-portrait", 300, (2480, 3508)), ("A6", 72, (420, 298)),
-    ("B2", 300, (8350, 5906)), ("letter", 300, (3300, 2550)), ("tabloid-portrait", 150, (1650, 2550)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word, dpi, size",
+    [
+        ("A0", 300, (14043, 9933)),
+        ("A4", 300, (3508, 2480)),
+        ("A4-portrait", 300, (2480, 3508)),
+        ("A6", 72, (420, 298)),
+        ("B2", 300, (8350, 5906)),
+        ("letter", 300, (3300, 2550)),
+        ("tabloid-portrait", 150, (1650, 2550)),
+    ],
+)
 def test_a_sheet_has_the_pixels_that_printers_publish(word, dpi, size):
     assert pixels(word, dpi) == size
 

@@ -237,8 +237,10 @@ def test_the_bundled_ffmpeg_has_every_encoder_that_is_needed():
 
 # --- the picture -----------------------------------------------------------------------------------------------------
 
-PATCHES = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (20, 14, 30),
-                    (255, 138, 43)], np.uint8)  # fmt: skip
+PATCHES = np.array(
+    [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (20, 14, 30), (255, 138, 43)],
+    np.uint8,
+)
 TEN = ["hevc-10", "av1-10", "prores-422hq", "prores-4444", "dnxhr"]
 PLACES = [(32 + 64 * (i // 4), 32 + 64 * (i % 4)) for i in range(8)]
 
@@ -355,7 +357,12 @@ def test_a_movie_that_may_have_alpha_and_shall_not_is_opaque(tmp_path, preset):
 def test_presets_say_what_pictures_they_are_made_of():
     assert {name for name in PRESETS if Movie(preset=name).wants.alpha} == {"prores-4444", "vp9-alpha"}
     assert {name for name in PRESETS if Movie(preset=name).wants.bits == 8} == {
-        "h264-web", "h264-archive", "vp9-alpha", "gif", "webp"}  # fmt: skip
+        "h264-web",
+        "h264-archive",
+        "vp9-alpha",
+        "gif",
+        "webp",
+    }
     assert Movie(preset="webp", alpha=True).wants == Wants(8, alpha=True)
 
 
@@ -406,13 +413,16 @@ def test_an_animation_cut_short_is_not_kept(tmp_path):
 # --- sizes, rates, names ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset, size, what", [
-    ("hevc-10", Size(127, 72), "nearest is 128x72"),
-    ("prores-422hq", Size(127, 71), "nearest is 128x71"),
-    ("dnxhr", Size(128, 72), "begins at 256x120"),
-    ("av1-10", Size(32, 32), "begins at 64x64"),
-    ("hevc-10", Size(15360, 8640), "ends at 8192x4352"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "preset, size, what",
+    [
+        ("hevc-10", Size(127, 72), "nearest is 128x72"),
+        ("prores-422hq", Size(127, 71), "nearest is 128x71"),
+        ("dnxhr", Size(128, 72), "begins at 256x120"),
+        ("av1-10", Size(32, 32), "begins at 64x64"),
+        ("hevc-10", Size(15360, 8640), "ends at 8192x4352"),
+    ],
+)
 def test_a_size_that_a_preset_cannot_have_is_a_mistake_with_a_way_out(preset, size, what):
     assert what in Movie(preset=preset).mistake(size)
 

@@ -325,10 +325,13 @@ def test_light_beyond_white_survives_in_an_exr(tmp_path):
 # --- layers ----------------------------------------------------------------------------------------------------------
 
 CHANNELS = {
-    "depth": ["depth.Z"], "normal": ["normal.X", "normal.Y", "normal.Z"],
+    "depth": ["depth.Z"],
+    "normal": ["normal.X", "normal.Y", "normal.Z"],
     "position": ["position.X", "position.Y", "position.Z"],
-    "loss": ["loss.Y"], "convexity": ["convexity.Y"], "mask": ["mask.Y"],
-}  # fmt: skip
+    "loss": ["loss.Y"],
+    "convexity": ["convexity.Y"],
+    "mask": ["mask.Y"],
+}
 
 
 def layered(wants: Wants) -> Layered:
@@ -413,11 +416,14 @@ def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
             sequence.segment([frame], tmp_path / "0.frames", SIZE, FPS)
 
 
-@pytest.mark.parametrize("given, what", [
-    ({"format": "jpg", "alpha": True}, "jpg has no alpha; take one of png, png16, tiff16, exr"),
-    ({"format": "tiff16", "layers": ["depth"]}, "tiff16 has no layers; take `format: exr`"),
-    ({"format": "exr", "layers": ["depth", "depth"]}, "named twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given, what",
+    [
+        ({"format": "jpg", "alpha": True}, "jpg has no alpha; take one of png, png16, tiff16, exr"),
+        ({"format": "tiff16", "layers": ["depth"]}, "tiff16 has no layers; take `format: exr`"),
+        ({"format": "exr", "layers": ["depth", "depth"]}, "named twice"),
+    ],
+)
 def test_a_still_that_no_file_could_hold_is_a_mistake(given, what):
     with pytest.raises(ValidationError, match=what):
         Still(at=Time(6.0), **given)
@@ -521,22 +527,36 @@ def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable, frame):
 # --- the records -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given, expected", [
-    ("movie", Movie()), ({"kind": "movie", "preset": "prores-4444"}, Movie(preset="prores-4444")),
-    ("sequence", Sequence()), ({"kind": "sequence", "format": "exr", "dpi": "300"}, Sequence(format="exr", dpi=300)),
-    ({"kind": "still", "at": "6s"}, STILL),
-    ({"kind": "still", "at": "6s", "format": "jpg", "profile": "display-p3"},
-     Still(at=Time(6.0), format="jpg", profile="display-p3")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ("movie", Movie()),
+        ({"kind": "movie", "preset": "prores-4444"}, Movie(preset="prores-4444")),
+        ("sequence", Sequence()),
+        ({"kind": "sequence", "format": "exr", "dpi": "300"}, Sequence(format="exr", dpi=300)),
+        ({"kind": "still", "at": "6s"}, STILL),
+        (
+            {"kind": "still", "at": "6s", "format": "jpg", "profile": "display-p3"},
+            Still(at=Time(6.0), format="jpg", profile="display-p3"),
+        ),
+    ],
+)
 def test_a_scene_names_its_deliverables_by_kind(given, expected):
     assert TypeAdapter(Deliverable).validate_python(given) == expected
 
 
 def test_deliverables_of_one_scene_have_different_names():
-    kept = [*(Sequence(format=word) for word in (*SEQUENCES, "dcp-source")), Sequence(profile="display-p3"),
-            *(Still(at=Time(6), format=word) for word in FORMATS), Still(at=Time(6, "f")),
-            Still(at=Time(6), profile="adobe-rgb"), Still(at=Time(6), alpha=True), Sequence(alpha=True),
-            Sequence(format="exr", layers=("depth",)), Movie()]  # fmt: skip
+    kept = [
+        *(Sequence(format=word) for word in (*SEQUENCES, "dcp-source")),
+        Sequence(profile="display-p3"),
+        *(Still(at=Time(6), format=word) for word in FORMATS),
+        Still(at=Time(6, "f")),
+        Still(at=Time(6), profile="adobe-rgb"),
+        Still(at=Time(6), alpha=True),
+        Sequence(alpha=True),
+        Sequence(format="exr", layers=("depth",)),
+        Movie(),
+    ]
     names = [deliverable.file("film") for deliverable in kept]
     assert len(set(names)) == len(names)
     assert {"film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png", "film-at-6s.tif", "film-exr"} <= set(names)
@@ -563,8 +583,12 @@ def test_the_largest_jpeg_is_one_that_can_be_written(tmp_path):
 
 def test_deliverables_say_what_pictures_they_are_made_of():
     assert {word: Still(at=Time(6), format=word).wants.bits for word in FORMATS} == {
-        "png": 8, "png16": 16, "tiff16": 16, "jpg": 8, "exr": None,
-    }  # fmt: skip
+        "png": 8,
+        "png16": 16,
+        "tiff16": 16,
+        "jpg": 8,
+        "exr": None,
+    }
     assert Still(at=Time(6), format="jpg", profile="adobe-rgb").wants.bits == 16  # 8 would show its steps
     assert Sequence(format="dcp-source").wants == Wants(16)
     given = {"alpha": True, "layers": ("mask",)}

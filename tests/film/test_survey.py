@@ -101,7 +101,7 @@ def test_a_minimiser_behind_a_ridge_is_seen_to_be_hidden():
 
 def test_above_is_measured_against_the_highest_land_near_the_camera():
     land = np.zeros((101, 101))
-    land[50, 90] = 0.3                                                         # at (0.8, 0)
+    land[50, 90] = 0.3  # at (0.8, 0)
     pose = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24)
     assert above(land, pose.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
     assert above(land, replace(pose, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf

@@ -136,7 +136,7 @@ def test_the_sheet_passes_through_the_nodes_of_the_finer_grid_and_is_the_coarse_
     out = np.add.outer((2 * axis) ** 4, (2 * axis) ** 4) ** 0.25
     assert np.array_equal(joined[out >= 1], coarse[out >= 1])
     truth = np.log(rugged(*np.meshgrid(2 * axis, 2 * axis)))
-    nodes = slice(64, 193, 4)                                     # of the finer grid, in the mesh
+    nodes = slice(64, 193, 4)  # of the finer grid, in the mesh
     inside = out[nodes, nodes] <= 0.8
     assert joined[nodes, nodes][inside] == pytest.approx(truth[nodes, nodes][inside], abs=1e-12)
     assert np.abs(coarse[nodes, nodes][inside] - truth[nodes, nodes][inside]).max() > 0.1
@@ -150,7 +150,7 @@ def test_the_seam_is_continuous():
     seam = (out[:, 1:-1] > 0.95) & (out[:, 1:-1] < 1.05)
     fine = bend(np.log(rugged(*np.meshgrid(2 * axis, 2 * axis))))
     assert bend(joined)[seam].max() <= max(bend(coarse).max(), fine.max())
-    step = np.where(out < 1, coarse + 0.05, coarse)               # a seam of a twentieth, for comparison
+    step = np.where(out < 1, coarse + 0.05, coarse)  # a seam of a twentieth, for comparison
     assert bend(step)[seam].max() > max(bend(coarse).max(), fine.max())
 
 
@@ -158,10 +158,10 @@ def test_the_finer_grid_comes_by_its_weight_and_its_holes_count_only_where_it_do
     coarse, half, whole = (sheet(both(weight)) for weight in (0.0, 0.5, 1.0))
     assert half == pytest.approx((coarse + whole) / 2, abs=1e-12)
     broken = both()
-    broken.values["loss@detail"][0, 0] = np.nan                   # in its corner, where it counts nothing
+    broken.values["loss@detail"][0, 0] = np.nan  # in its corner, where it counts nothing
     broken.values["loss@detail"][16, 16] = np.nan
     holes = np.isnan(sheet(broken))
-    assert holes[128, 128] and holes.sum() == 49                  # four cells of four mesh steps, without their rim
+    assert holes[128, 128] and holes.sum() == 49  # four cells of four mesh steps, without their rim
 
 
 def test_the_films_range_knows_the_finer_grid():
@@ -180,7 +180,7 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
     x, y = np.meshgrid(axis, axis)
     turned = np.cos(np.arctan2(y, x) - np.radians(azimuth))
     land = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
-    assert terrain.open_side(land, 0.9) == pytest.approx(azimuth, abs=2)     # it looks every two degrees
+    assert terrain.open_side(land, 0.9) == pytest.approx(azimuth, abs=2)  # it looks every two degrees
     assert terrain.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, land), 0.9) == pytest.approx(azimuth, abs=2)
 
 

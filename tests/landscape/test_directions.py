@@ -25,7 +25,7 @@ EPOCHS = (0.0, 1.0, 2.0, 3.0)
 def weights(epoch: float) -> dict[str, torch.Tensor]:
     shapes = {"conv": torch.empty(4, 3, 3, 3), "bias": torch.empty(4), "fc": torch.empty(5, 4)}
     drawn = gaussian(shapes, 100, int(epoch))
-    drawn["conv"][2] = 0                                   # a dead filter, as trained nets have them
+    drawn["conv"][2] = 0  # a dead filter, as trained nets have them
     return drawn
 
 
@@ -89,7 +89,7 @@ def test_seeds_and_streams_differ_and_zero_is_a_seed():
     drawn = [flat(gaussian(weights(0.0), seed, stream)) for seed in (0, 1) for stream in (0, 1)]
     for i, a in enumerate(drawn):
         for b in drawn[:i]:
-            assert abs(float(torch.dot(a, b)) / len(a)) < 0.4      # 132 numbers: 0.4 is more than 4 deviations
+            assert abs(float(torch.dot(a, b)) / len(a)) < 0.4  # 132 numbers: 0.4 is more than 4 deviations
     assert torch.equal(drawn[0], flat(gaussian(weights(0.0), 0, 0)))
 
 
@@ -97,7 +97,7 @@ def test_random_directions_are_nearly_perpendicular_and_leave_the_generator_alon
     big = {"fc": torch.ones(200, 200)}
     random = torch.get_rng_state()
     cosine = Random().plane(Trail((0.0,), lambda _: big), 0.0).cosine
-    assert abs(cosine) < 0.025                              # 5 deviations of 1 / sqrt(40000)
+    assert abs(cosine) < 0.025  # 5 deviations of 1 / sqrt(40000)
     assert torch.equal(torch.get_rng_state(), random)
 
 
@@ -170,6 +170,7 @@ def curved() -> Trail:
 
     def parameters(epoch):
         return {name: p.detach() for name, p in networks[epoch].named_parameters()}
+
     return Trail((0.0, 1.0), parameters, lambda epoch: Objective(networks[epoch], {}, x, y))
 
 
@@ -184,6 +185,7 @@ def rayleigh(trail: Trail, epoch: float, direction) -> float:
         x, y = objective.chunks[0]
         loss = objective.losses(objective.outputs(objective.split(weights), x), y).mean()
         return float(torch.autograd.grad(loss, weights)[0] @ d)
+
     return (slope(1e-5) - slope(-1e-5)) / 2e-5
 
 
@@ -221,8 +223,9 @@ def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
 def test_the_order_in_which_tensors_come_out_of_a_file_is_no_matter(directions):
     def shuffled(epoch):
         names = list(weights(epoch))
-        turned = names[int(epoch):] + names[:int(epoch)]
+        turned = names[int(epoch) :] + names[: int(epoch)]
         return {name: weights(epoch)[name] for name in turned}
+
     one, other = (directions.plane(Trail(EPOCHS, source), 2.0) for source in (weights, shuffled))
     for name in weights(2.0):
         assert torch.equal(one.delta[name], other.delta[name]) and torch.equal(one.eta[name], other.eta[name])

@@ -41,8 +41,17 @@ class Deciding(nn.Module):
 
 
 def dropping() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.4), nn.Conv2d(4, 4, 3),
-                         nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.4),
+        nn.Conv2d(4, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, CLASSES),
+    )
 
 
 def build(record) -> nn.Module:
@@ -50,18 +59,27 @@ def build(record) -> nn.Module:
 
 
 NETS = {
-    "mlp": lambda: build(Mlp(depth=2, width=9)), "linear": lambda: build(Mlp(depth=0)),
+    "mlp": lambda: build(Mlp(depth=2, width=9)),
+    "linear": lambda: build(Mlp(depth=0)),
     "normed": lambda: build(Mlp(depth=3, width=9, norm="batch")),
     "skip": lambda: build(Mlp(depth=4, width=9, norm="batch", skip=True)),
-    "cnn": lambda: build(Vgg(widths=(4, 6))), "resnet": lambda: build(Resnet(depth=8, width=4)),
-    "no norm": lambda: build(Resnet(depth=8, width=4, norm="none")), "dropout": dropping,
+    "cnn": lambda: build(Vgg(widths=(4, 6))),
+    "resnet": lambda: build(Resnet(depth=8, width=4)),
+    "no norm": lambda: build(Resnet(depth=8, width=4, norm="none")),
+    "dropout": dropping,
     "a path by the data": Deciding,
 }
-FITS = {"mlp": ("shared", "batched", "vmap"), "linear": ("shared", "batched", "vmap"),
-        "normed": ("batched", "fused", "wide", "vmap"), "skip": ("batched", "fused", "wide", "vmap"),
-        "cnn": ("fused", "wide", "vmap"),
-        "resnet": ("fused", "wide", "vmap"), "no norm": ("fused", "wide"), "dropout": ("fused", "wide", "vmap"),
-        "a path by the data": ("fused", "wide")}
+FITS = {
+    "mlp": ("shared", "batched", "vmap"),
+    "linear": ("shared", "batched", "vmap"),
+    "normed": ("batched", "fused", "wide", "vmap"),
+    "skip": ("batched", "fused", "wide", "vmap"),
+    "cnn": ("fused", "wide", "vmap"),
+    "resnet": ("fused", "wide", "vmap"),
+    "no norm": ("fused", "wide"),
+    "dropout": ("fused", "wide", "vmap"),
+    "a path by the data": ("fused", "wide"),
+}
 
 
 def images(count: int = N) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,10 +101,14 @@ def net(make) -> nn.Module:
 def plane(objective: Objective, model: nn.Module, moves_norms: bool = True) -> list[torch.Tensor]:
     """theta, and two small directions; norms may stay put."""
     named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
     def draw(seed: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        return {name: 0.1 * torch.randn(p.shape, generator=generator) * (moves_norms or p.dim() > 1)
-                for name, p in named.items()}
+        return {
+            name: 0.1 * torch.randn(p.shape, generator=generator) * (moves_norms or p.dim() > 1)
+            for name, p in named.items()
+        }
+
     return [objective.flat(part) for part in (named, draw(5), draw(6))]
 
 
@@ -103,8 +125,13 @@ def test_every_path_a_scene_can_name_is_there():
     assert set(PATHS) == set(NAMES)
 
 
-CASES = [(name, path, mode) for name, paths in FITS.items() for path in ("plain", *paths)
-         for mode in ("eval", "train", "recalibrated") if path != "fused" or mode == "eval"]
+CASES = [
+    (name, path, mode)
+    for name, paths in FITS.items()
+    for path in ("plain", *paths)
+    for mode in ("eval", "train", "recalibrated")
+    if path != "fused" or mode == "eval"
+]
 
 
 @pytest.mark.parametrize("name, path, mode", CASES, ids=map("-".join, CASES))
@@ -114,8 +141,10 @@ def test_every_path_is_a_float64_loop_to_float32s_rounding(name, path, mode):
         torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
 @pytest.mark.parametrize("moves_norms", [False, True])
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("skip", [False, True])
@@ -144,7 +173,9 @@ def test_a_compiler_that_fails_is_a_fault_of_the_machine(monkeypatch):
     def compile(module):
         def fail(x):
             raise torch._dynamo.exc.TorchDynamoException("no working C++ compiler")
+
         return fail
+
     monkeypatch.setattr(torch, "compile", compile)
     with pytest.raises(MachineError, match="no working C.. compiler.*leave the path out"):
         assert evaluators(NETS["cnn"], "compiled")[0].agreement
@@ -171,8 +202,9 @@ def test_norms_fold_once_or_at_every_point(name, moves_norms):
     torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name, path", [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"),
-                                        ("skip", "batched")])
+@pytest.mark.parametrize(
+    "name, path", [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"), ("skip", "batched")]
+)
 def test_a_row_is_the_same_bytes_whatever_came_before(name, path):
     ours, _ = evaluators(NETS[name], path)
     first = ours.row(ALPHAS, 0.4)["loss"]
@@ -191,13 +223,20 @@ def test_points_that_pass_together_or_apart_are_alike(path, monkeypatch):
     torch.testing.assert_close(together.row(ALPHAS, 0.4), apart.row(ALPHAS, 0.4), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name, path, mode", [
-    ("cnn", "plain", "eval"), ("cnn", "fused", "eval"), ("cnn", "wide", "eval"), ("skip", "batched", "eval"),
-    ("skip", "batched", "recalibrated")])
+@pytest.mark.parametrize(
+    "name, path, mode",
+    [
+        ("cnn", "plain", "eval"),
+        ("cnn", "fused", "eval"),
+        ("cnn", "wide", "eval"),
+        ("skip", "batched", "eval"),
+        ("skip", "batched", "recalibrated"),
+    ],
+)
 def test_pieces_of_the_samples_make_the_whole_value(name, path, mode):
     ours, _ = evaluators(NETS[name], path, mode=mode)
     whole = ours.row(ALPHAS, 0.4)["loss"]
-    ours.chunk = 4                                       # 4 + 4 + 3
+    ours.chunk = 4  # 4 + 4 + 3
     torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 
@@ -206,6 +245,7 @@ def test_all_fields_come_from_the_same_passes(path):
     def surprise(outputs, y):
         """Depends on the other samples too: a point of its own needs a call of its own."""
         return cross_entropy(outputs, y) / cross_entropy(outputs, y).sum()
+
     model = net(NETS["mlp"])
     for fields in ({"entropy": entropy}, {"entropy": entropy, "surprise": surprise}):
         objective = Objective(model, {}, *images(), fields=fields)
@@ -215,11 +255,21 @@ def test_all_fields_come_from_the_same_passes(path):
         torch.testing.assert_close(row["losses"].mean(1), row["loss"], rtol=1e-12, atol=0)
     assert row["surprise"].tolist() == pytest.approx([1 / N] * len(ALPHAS))
     assert (row["entropy"] <= math.log(CLASSES)).all() and all(
-        round(hits, 9).is_integer() for hits in (row["accuracy"] * N / 100).tolist())
+        round(hits, 9).is_integer() for hits in (row["accuracy"] * N / 100).tolist()
+    )
 
 
-@pytest.mark.parametrize("name, path", [("mlp", "plain"), ("mlp", "shared"), ("cnn", "fused"), ("cnn", "wide"),
-                                        ("normed", "batched"), ("skip", "batched")])
+@pytest.mark.parametrize(
+    "name, path",
+    [
+        ("mlp", "plain"),
+        ("mlp", "shared"),
+        ("cnn", "fused"),
+        ("cnn", "wide"),
+        ("normed", "batched"),
+        ("skip", "batched"),
+    ],
+)
 def test_what_is_not_finite_stays_as_measured(name, path):
     model = net(NETS[name])
     objective = Objective(model, {}, *images())
@@ -243,16 +293,25 @@ def test_the_picture_of_a_quadratic_is_the_quadratic(path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES, bias=False)).double()
     x, y = images()
     objective = Objective(model, {}, x.double(), y, criterion=lambda outputs, y: outputs.square().sum(1))
-    theta, delta, eta = (torch.randn(objective.size, generator=torch.Generator().manual_seed(seed), **DOUBLE)
-                         for seed in (1, 2, 3))
+    theta, delta, eta = (
+        torch.randn(objective.size, generator=torch.Generator().manual_seed(seed), **DOUBLE) for seed in (1, 2, 3)
+    )
     gram = x.double().flatten(1).T @ x.double().flatten(1) / N
 
     def form(a, b):
         return float((a.view(CLASSES, 64) @ gram * b.view(CLASSES, 64)).sum())
+
     row = Evaluator(objective, theta, delta, eta, path).row(ALPHAS, 0.7)["loss"]
-    wanted = [form(theta, theta) + a * a * form(delta, delta) + 0.49 * form(eta, eta) + 2 * a * form(theta, delta)
-              + 1.4 * form(theta, eta) + 1.4 * a * form(delta, eta) for a in ALPHAS]
-    assert row.tolist() == pytest.approx(wanted, rel=1e-12)         # float64: rounding
+    wanted = [
+        form(theta, theta)
+        + a * a * form(delta, delta)
+        + 0.49 * form(eta, eta)
+        + 2 * a * form(theta, delta)
+        + 1.4 * form(theta, eta)
+        + 1.4 * a * form(delta, eta)
+        for a in ALPHAS
+    ]
+    assert row.tolist() == pytest.approx(wanted, rel=1e-12)  # float64: rounding
 
 
 def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_unchanged():
@@ -271,6 +330,7 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
 
 # --- chains ----------------------------------------------------------------------------------------------------------
 
+
 def test_a_network_that_cannot_be_batched_says_the_way_out():
     with pytest.raises(SceneError, match="vmap: .* leave the path out"):
         assert evaluators(NETS["a path by the data"], "vmap")[0].agreement
@@ -279,8 +339,13 @@ def test_a_network_that_cannot_be_batched_says_the_way_out():
 def test_only_chains_of_linear_layers_share_their_first():
     assert Chain.of(build(Mlp(depth=3, width=4))).widest == 4
     twice = nn.Linear(4, 4)
-    for model in (build(Vgg(widths=(2,))), nn.Sequential(twice, nn.ReLU(), twice), nn.Sequential(nn.ReLU(), twice),
-                  nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)), nn.Sequential(nn.Linear(4, 4), nn.Softmax(1))):
+    for model in (
+        build(Vgg(widths=(2,))),
+        nn.Sequential(twice, nn.ReLU(), twice),
+        nn.Sequential(nn.ReLU(), twice),
+        nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)),
+        nn.Sequential(nn.Linear(4, 4), nn.Softmax(1)),
+    ):
         assert Chain.of(model) is None
     with pytest.raises(SceneError, match="leave the path out"):
         evaluators(NETS["cnn"], "shared")
@@ -290,9 +355,15 @@ def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
     assert BatchedNetwork.of(net(NETS["skip"])).widest == 9
     twice, hooked = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     hooked[1].register_forward_hook(lambda module, given, result: 2 * result)
-    for model in (net(NETS["cnn"]), nn.Sequential(twice, nn.ReLU(), twice), nn.Sequential(nn.BatchNorm1d(4), twice),
-                  nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)),
-                  nn.Sequential(nn.Linear(4, 4), Residual(nn.ReLU(), nn.ReLU())), hooked):
+    for model in (
+        net(NETS["cnn"]),
+        nn.Sequential(twice, nn.ReLU(), twice),
+        nn.Sequential(nn.BatchNorm1d(4), twice),
+        nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)),
+        nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)),
+        nn.Sequential(nn.Linear(4, 4), Residual(nn.ReLU(), nn.ReLU())),
+        hooked,
+    ):
         assert BatchedNetwork.of(model) is None
     with pytest.raises(SceneError, match="leave the path out"):
         evaluators(NETS["cnn"], "batched")
@@ -300,41 +371,74 @@ def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 def test_norms_without_weights_or_running_statistics_pass_at_many_points_too(mode):
-    make = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.BatchNorm1d(5, affine=False), nn.Tanh(),  # noqa: E731
-                                 nn.Linear(5, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, CLASSES))
+    make = lambda: nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 5),
+        nn.BatchNorm1d(5, affine=False),
+        nn.Tanh(),  # noqa: E731
+        nn.Linear(5, 6),
+        nn.BatchNorm1d(6, track_running_stats=False),
+        nn.Linear(6, CLASSES),
+    )
     ours, exact = evaluators(make, "batched", mode=mode)
     torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
 def test_one_function_between_several_layers_is_passed_each_time():
     relu = nn.ReLU()
-    make = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5, bias=False), relu, nn.Sequential(  # noqa: E731
-        nn.Linear(5, 5), relu, nn.Identity()), nn.Linear(5, CLASSES, bias=False))
+    make = lambda: nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 5, bias=False),
+        relu,
+        nn.Sequential(  # noqa: E731
+            nn.Linear(5, 5), relu, nn.Identity()
+        ),
+        nn.Linear(5, CLASSES, bias=False),
+    )
     ours, exact = evaluators(make, "shared")
     torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
+
 def test_a_path_that_computes_something_else_is_refused(monkeypatch):
     plain = PATHS["plain"]
 
     def wrong(objective, theta, delta, eta):
         return plain(objective, theta, delta, 1.001 * eta)
+
     monkeypatch.setitem(PATHS, "fused", wrong)
     with pytest.raises(MachineError, match="path: plain"):
         assert evaluators(NETS["cnn"], "fused")[0].agreement
 
 
-@pytest.mark.parametrize("a, b, off", [
-    ([1.0, 2.0], [1.0, 4.0], 0.5), ([0.0, 0.0], [0.0, 0.0], 0.0), ([math.nan, 1.0], [math.inf, 1.0], 0.0),
-    ([math.inf, 1.0], [3.0, 1.0], math.inf), ([math.inf], [math.nan], 0.0), ([1e-9], [0.0], 1e-3)])
+@pytest.mark.parametrize(
+    "a, b, off",
+    [
+        ([1.0, 2.0], [1.0, 4.0], 0.5),
+        ([0.0, 0.0], [0.0, 0.0], 0.0),
+        ([math.nan, 1.0], [math.inf, 1.0], 0.0),
+        ([math.inf, 1.0], [3.0, 1.0], math.inf),
+        ([math.inf], [math.nan], 0.0),
+        ([1e-9], [0.0], 1e-3),
+    ],
+)
 def test_samples_differ_relative_to_the_largest_and_overflow_is_no_number(a, b, off):
     assert room._off(*(torch.tensor(values, **DOUBLE) for values in (a, b))) == pytest.approx(off)
 
 
-@pytest.mark.parametrize("a, b, error", [(1.5, 1.0, 0.5), (0.0, 0.0, 0.0), (math.nan, math.nan, 0.0),
-                                         (math.inf, math.inf, 0.0), (math.inf, 2.0, math.inf), (1.0, 0.0, math.inf)])
+@pytest.mark.parametrize(
+    "a, b, error",
+    [
+        (1.5, 1.0, 0.5),
+        (0.0, 0.0, 0.0),
+        (math.nan, math.nan, 0.0),
+        (math.inf, math.inf, 0.0),
+        (math.inf, 2.0, math.inf),
+        (1.0, 0.0, math.inf),
+    ],
+)
 def test_the_error_of_a_precision_is_relative_and_overflow_is_infinite(a, b, error):
     assert room._relative(a, b) == error
 
@@ -343,7 +447,7 @@ def test_a_network_that_amplifies_rounding_is_judged_by_float64():
     model = net(NETS["cnn"])
     with torch.no_grad():
         model[-1].weight.mul_(1e5)
-        model[-1].bias.fill_(1e7)           # losses are differences of numbers around 1e7: two or three digits are left
+        model[-1].bias.fill_(1e7)  # losses are differences of numbers around 1e7: two or three digits are left
     objective = Objective(model, {}, *images())
     assert Evaluator(objective, *plane(objective, model), "fused").agreement < math.inf
 
@@ -362,6 +466,7 @@ def test_a_cheaper_precision_states_its_error():
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("path", ["plain", "fused"])
 def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(path, monkeypatch):
     model = net(NETS["cnn"])
@@ -375,6 +480,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(path, monkeypa
         if chunk > 20:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         return real(alphas, beta, chunk)
+
     ours._outputs = small
     # float64: a smaller batch may be summed by another kernel
     torch.testing.assert_close(ours.row(ALPHAS, 0.5)["loss"], wanted, rtol=1e-12, atol=0)
@@ -386,6 +492,7 @@ def test_train_mode_that_does_not_fit_says_the_way_out():
 
     def full(alphas, beta, chunk):
         raise torch.OutOfMemoryError("out of memory")
+
     ours._outputs = full
     with pytest.raises(MachineError, match="loss.subset"):
         ours.row(ALPHAS, 0.0)
@@ -396,6 +503,7 @@ def test_other_errors_are_not_taken_for_memory():
 
     def broken(alphas, beta, chunk):
         raise RuntimeError("a shape is wrong")
+
     ours._outputs = broken
     with pytest.raises(RuntimeError, match="shape"):
         ours.row(ALPHAS, 0.0)

@@ -88,8 +88,12 @@ FOLDS = {
     "vgg": (lambda: Vgg(widths=(4, 5)).build((2, 6, 6), 3), 2),
 }
 STAYS = {
-    "a second user": Leaking, "passed twice": Twice, "a weight used by itself": Penalised,
-    "a path by the data": Deciding, "tied weights": Tied, "a hook": hooked,
+    "a second user": Leaking,
+    "passed twice": Twice,
+    "a weight used by itself": Penalised,
+    "a path by the data": Deciding,
+    "tied weights": Tied,
+    "a hook": hooked,
     "no running statistics": lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False)),
     "something between": lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.BatchNorm2d(3)),
     "a norm over another dimension": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(36, 2), nn.BatchNorm1d(2)),
@@ -142,8 +146,10 @@ def test_a_norm_that_is_not_alone_with_its_layer_stays(make):
 def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
     model = lived_in(make)
     fused = Fused(model, images()[:2])
-    v = {name: torch.randn(p.shape, generator=torch.Generator().manual_seed(2), **DOUBLE)
-         for name, p in model.named_parameters()}
+    v = {
+        name: torch.randn(p.shape, generator=torch.Generator().manual_seed(2), **DOUBLE)
+        for name, p in model.named_parameters()
+    }
 
     def second(function):
         named = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
@@ -151,6 +157,7 @@ def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
         slopes = torch.autograd.grad(F.softplus(function(named)).square().sum(), leaves, create_graph=True)
         along = sum((slope * v[name]).sum() for slope, name in zip(slopes, named, strict=True))
         return *slopes, *torch.autograd.grad(along, leaves, materialize_grads=True)
+
     plain = second(lambda named: torch.func.functional_call(model, named, (images(),)))
     for a, b in zip(second(lambda named: run(fused, named)), plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * float(b.detach().abs().max() + 1))
@@ -160,10 +167,14 @@ def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
 def test_a_direction_folds_once_for_all_points(make, pairs):
     model = lived_in(make)
     fused = Fused(model, images()[:2])
-    theta = {name: p.detach() + 0.1 for name, p in model.named_parameters()}       # not the model's own
+    theta = {name: p.detach() + 0.1 for name, p in model.named_parameters()}  # not the model's own
     scales = {f"{norm}.weight" for _, norm in fused.pairs}
-    delta = {name: torch.zeros_like(p) if name in scales else torch.randn(
-        p.shape, generator=torch.Generator().manual_seed(3), **DOUBLE) for name, p in theta.items()}
+    delta = {
+        name: torch.zeros_like(p)
+        if name in scales
+        else torch.randn(p.shape, generator=torch.Generator().manual_seed(3), **DOUBLE)
+        for name, p in theta.items()
+    }
     line, start = fused.direction(theta, delta), fused.weights(theta)
     there = fused.weights({name: p + 0.7 * delta[name] for name, p in theta.items()})
     assert set(line) == set(there)
@@ -183,8 +194,9 @@ def test_a_frozen_layer_folds_with_its_moving_norm():
     model[0].requires_grad_(False)
     fused = Fused(model, images()[:2])
     named = {name: p.detach() + 0.2 for name, p in model.named_parameters() if p.requires_grad}
-    torch.testing.assert_close(run(fused, named), torch.func.functional_call(model, named, (images(),)).detach(),
-                               rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        run(fused, named), torch.func.functional_call(model, named, (images(),)).detach(), rtol=1e-12, atol=1e-12
+    )
     assert all(p.requires_grad for p in fused.model.parameters())
 
 

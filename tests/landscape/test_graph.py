@@ -26,8 +26,11 @@ def rectified_in_place(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("model", [Vgg(widths=(4, 5)), Resnet(depth=8, width=4), Resnet(depth=8, width=4, norm="none")],
-                         ids=lambda record: record.kind)
+@pytest.mark.parametrize(
+    "model",
+    [Vgg(widths=(4, 5)), Resnet(depth=8, width=4), Resnet(depth=8, width=4, norm="none")],
+    ids=lambda record: record.kind,
+)
 def test_a_tightened_network_is_the_same_function_of_the_same_tensors(model, train):
     model = model.build((2, 8, 8), 3).train(train)
     x = torch.randn(5, 2, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -40,14 +43,17 @@ def test_a_tightened_network_is_the_same_function_of_the_same_tensors(model, tra
 
 
 def test_rectifiers_work_in_place_where_nobody_else_looks():
-    assert rectified_in_place(Resnet(depth=8, width=4).build((1, 8, 8), 3)) == 7      # one a convolution
+    assert rectified_in_place(Resnet(depth=8, width=4).build((1, 8, 8), 3)) == 7  # one a convolution
     assert rectified_in_place(Vgg(widths=(4, 5)).build((1, 8, 8), 3)) == 2
 
 
 def test_a_rectifier_waits_for_the_pooling_after_it():
     model = Vgg(widths=(4, 5)).build((1, 8, 8), 3).eval()
-    kinds = [type(model.get_submodule(node.target)).__name__ for node in reordered(model).graph.nodes
-             if node.op == "call_module"]
+    kinds = [
+        type(model.get_submodule(node.target)).__name__
+        for node in reordered(model).graph.nodes
+        if node.op == "call_module"
+    ]
     assert kinds[:8] == ["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU"] * 2
     x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(reordered(model)(x), model(x))
@@ -88,6 +94,7 @@ def test_a_path_by_the_data_has_no_graph():
     class Deciding(nn.Module):
         def forward(self, x):
             return F.relu(x) if x.sum() > 0 else x
+
     model = Deciding()
     assert traced(model) is None and tightened(model) is model
 

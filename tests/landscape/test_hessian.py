@@ -82,8 +82,13 @@ def test_the_same_seed_gives_the_same_bytes():
     assert torch.equal(torch.get_rng_state(), random)
 
 
-SPECTRA = [np.append(np.linspace(-1, 3, 298), [-2.0, 5.0]), np.append(np.linspace(-0.1, 0.1, 299), 40.0),
-           np.geomspace(1e-2, 1, 300), np.full(300, 3.0), -np.geomspace(1e-1, 10, 300)]
+SPECTRA = [
+    np.append(np.linspace(-1, 3, 298), [-2.0, 5.0]),
+    np.append(np.linspace(-0.1, 0.1, 299), 40.0),
+    np.geomspace(1e-2, 1, 300),
+    np.full(300, 3.0),
+    -np.geomspace(1e-1, 10, 300),
+]
 """A saddle, a flat floor with one steep direction, a bowl, a sphere, a hill."""
 
 
@@ -94,6 +99,7 @@ def many(spectra):
     def products(rows):
         asked.append(list(rows))
         return lambda v: matrix[list(rows)] * v
+
     return products, asked
 
 
@@ -112,7 +118,7 @@ def test_the_finished_are_left_out_of_the_products():
     order = sorted(range(len(SPECTRA)), key=lambda i: found[i].products)
     assert asked[0] == [0, 1, 2, 3, 4] and len(asked) > 1
     for rows in asked[1:]:
-        assert set(rows) == set(order[-len(rows):])         # those that take longest
+        assert set(rows) == set(order[-len(rows) :])  # those that take longest
 
 
 def test_one_broken_operator_leaves_the_others_alone():
@@ -149,8 +155,9 @@ def test_an_end_that_a_start_hardly_shows_is_not_taken_for_its_neighbour(end, bu
     values = np.concatenate([[end, -1.0], np.linspace(-bulk, bulk, 498), [3.0]])
 
     def found(seed: int) -> float:
-        start(len(values), [0], 0.05, seed)                  # a twentieth of what it shows of every other
+        start(len(values), [0], 0.05, seed)  # a twentieth of what it shows of every other
         return extremes(*diagonal(values), seed=0, tol=1e-3).lambda_min
+
     assert [found(seed) for seed in range(10)] == approx([end] * 10, rel=1e-3)
     # by its gap alone the neighbour would pass, from every one of these starts
     monkeypatch.setattr(hessian, "BLIND", BLIND._replace(neighbour=math.inf))
@@ -166,7 +173,7 @@ ENDS = np.concatenate([[-1.6, -1.25], BULK, [1.9, 2.6, 4.0]])
 def sketched(values: np.ndarray, sketch: np.ndarray, seed: int, tol: float = 1e-3):
     """Both ends of a diagonal operator, from where another one's lie."""
     exact, rough = (torch.from_numpy(v) for v in (values, sketch))
-    found, = lockstep(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
+    (found,) = lockstep(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
     return found
 
 
@@ -181,9 +188,9 @@ def test_a_start_that_few_samples_have_found_saves_products_and_no_accuracy(seed
 @pytest.mark.parametrize("missed", [0.0, -1.0, 0.5])
 def test_an_end_that_the_few_samples_do_not_show_is_found_all_the_same(missed, start):
     rough = ENDS.copy()
-    rough[[0, -1]] = missed                                  # the sketch's own ends are then the neighbours
+    rough[[0, -1]] = missed  # the sketch's own ends are then the neighbours
     for seed in range(10):
-        start(len(ENDS), [0, -1], 0.03, seed)                # and the start hardly either
+        start(len(ENDS), [0, -1], 0.03, seed)  # and the start hardly either
         found = sketched(ENDS, rough, seed)
         assert found.converged and (found.lambda_min, found.lambda_max) == approx((-1.6, 4.0), rel=1e-3)
 

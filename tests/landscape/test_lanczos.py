@@ -35,7 +35,7 @@ def test_operator_times_basis_is_basis_times_tridiagonal_matrix_and_a_rest(steps
     krylov = grown(matrices, steps)
     for which in range(3):
         q = basis(krylov, which).numpy()
-        np.testing.assert_allclose(q @ q.T, np.eye(steps), atol=1e-13)              # rounding of 48 float64 numbers
+        np.testing.assert_allclose(q @ q.T, np.eye(steps), atol=1e-13)  # rounding of 48 float64 numbers
         rest = matrices[which].numpy() @ q.T - q.T @ tridiagonal(krylov, which)
         rest[:, -1] -= krylov.betas[which, -1] * krylov.v[which].numpy()
         np.testing.assert_allclose(rest, 0, atol=1e-12)

@@ -6,7 +6,11 @@ from torch.nn import functional as F
 from studio.landscape.layers import _Convolution, quick_layers
 
 SETTINGS = [
-    {"padding": 1}, {"stride": 2, "padding": (0, 1)}, {"dilation": 2, "padding": 2}, {"groups": 2, "stride": (1, 2)}]
+    {"padding": 1},
+    {"stride": 2, "padding": (0, 1)},
+    {"dilation": 2, "padding": 2},
+    {"groups": 2, "stride": (1, 2)},
+]
 
 
 def tensors(groups: int = 1, **_) -> list[torch.Tensor]:
@@ -46,8 +50,11 @@ def test_values_and_both_derivatives_are_right(settings):
 def test_what_does_not_move_needs_no_derivative(still):
     given = tensors()[:2]
     given[still] = given[still].detach()
-    assert gradgradcheck(lambda moving: quick(*[moving if i != still else given[still] for i in (0, 1)]),
-                         given[1 - still], fast_mode=True)
+    assert gradgradcheck(
+        lambda moving: quick(*[moving if i != still else given[still] for i in (0, 1)]),
+        given[1 - still],
+        fast_mode=True,
+    )
 
 
 def test_it_is_used_inside_and_the_librarys_own_outside():
@@ -69,9 +76,15 @@ def picture() -> torch.Tensor:
     return (order - 100.5).div(20).view(2, 3, 6, 6).requires_grad_()
 
 
-PICKING = {"relu": F.relu, "method": lambda x: x.relu(), "module": torch.nn.ReLU(), "in place": torch.nn.ReLU(True),
-           "pooling": lambda x: F.max_pool2d(x, 2), "overlapping": torch.nn.MaxPool2d(3, 2, 1),
-           "where": torch.nn.MaxPool2d(2, return_indices=True)}
+PICKING = {
+    "relu": F.relu,
+    "method": lambda x: x.relu(),
+    "module": torch.nn.ReLU(),
+    "in place": torch.nn.ReLU(True),
+    "pooling": lambda x: F.max_pool2d(x, 2),
+    "overlapping": torch.nn.MaxPool2d(3, 2, 1),
+    "where": torch.nn.MaxPool2d(2, return_indices=True),
+}
 
 
 @pytest.mark.parametrize("name", PICKING)
@@ -83,6 +96,7 @@ def test_what_picks_numbers_out_has_the_librarys_values_and_derivatives(name):
     def ours(x):
         with quick_layers():
             return one(x)
+
     x = picture()
     assert torch.equal(ours(x), one(x))
     assert gradcheck(ours, x, fast_mode=True) and gradgradcheck(ours, x, fast_mode=True)
@@ -90,7 +104,7 @@ def test_what_picks_numbers_out_has_the_librarys_values_and_derivatives(name):
     v, found = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(2)), []
     for run in (ours, one):
         given = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-        slope, = torch.autograd.grad((run(given) ** 3).sum(), given, create_graph=True)
+        (slope,) = torch.autograd.grad((run(given) ** 3).sum(), given, create_graph=True)
         found.append(torch.autograd.grad(slope, given, v)[0])
     assert torch.equal(*found) and found[0].any()
 
@@ -99,5 +113,5 @@ def test_no_zeros_go_back_through_what_picks_numbers_out():
     x = picture()
     with quick_layers():
         y = F.max_pool2d(F.relu(x), 2)
-    slope, = torch.autograd.grad(y.sum(), x, create_graph=True)
-    assert slope.any() and not slope.requires_grad      # the library's own does, and its second derivative is zeros
+    (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert slope.any() and not slope.requires_grad  # the library's own does, and its second derivative is zeros

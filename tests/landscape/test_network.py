@@ -100,13 +100,15 @@ class Deciding(nn.Module):
 
 
 def convolutional() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(),
-                         nn.Linear(12, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
+    )
 
 
 def layered() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3),
-                         nn.Linear(6, CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
+    )
 
 
 def linear() -> nn.Module:
@@ -119,9 +121,18 @@ def frozen() -> nn.Module:
     return model
 
 
-NETS = {"convolution and batch norm": convolutional, "layer norm and dropout": layered, "tied weights": Tied,
-        "unused layer": Careless, "written buffers": Writing, "LSTM": Recurrent, "attention": Attentive,
-        "a path by the data": Deciding, "frozen layer": frozen, "a number": Scaled}
+NETS = {
+    "convolution and batch norm": convolutional,
+    "layer norm and dropout": layered,
+    "tied weights": Tied,
+    "unused layer": Careless,
+    "written buffers": Writing,
+    "LSTM": Recurrent,
+    "attention": Attentive,
+    "a path by the data": Deciding,
+    "frozen layer": frozen,
+    "a number": Scaled,
+}
 
 
 @pytest.fixture
@@ -183,7 +194,7 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples)
     first = loss(objective, weights)
     named = {name: part.clone().requires_grad_() for name, part in objective.split(weights).items()}
     objective.losses(objective.outputs(named, samples[0]), samples[1]).sum().backward()
-    assert loss(objective, weights) == first                   # nothing is left over from point to point
+    assert loss(objective, weights) == first  # nothing is left over from point to point
     assert all(torch.equal(tensor, state[name]) for name, tensor in [*model.named_buffers(), *model.named_parameters()])
     assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
     assert all(p.grad is None for p in model.parameters())
@@ -215,7 +226,7 @@ def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
 def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
     monkeypatch.setitem(network.PIXELS, "cpu", 12)
     model = net(convolutional)
-    assert Objective(model, {}, *samples, "eval").chunk == 3        # 3 + 3 + 1 of 4 pixels each
+    assert Objective(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
     wanted = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
     assert loss(Objective(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
 
@@ -223,8 +234,10 @@ def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
 def test_running_statistics_count_in_eval_mode_only(samples):
     model = net(convolutional)
     moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
+
     def losses(mode):
         return [loss(Objective(model, buffers, *samples, mode), theta(model)) for buffers in ({}, moved)]
+
     for mode in ("train", "recalibrated"):
         assert losses(mode)[0] == losses(mode)[1]
     assert losses("eval")[0] != losses("eval")[1]
@@ -273,8 +286,9 @@ def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
     flat = objective.flat(dict(model.named_parameters())).detach()
     assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
     many = torch.stack([flat, 2 * flat])
-    assert all(torch.equal(part[1], 2 * p) for part, p in zip(objective.split(many).values(), model.parameters(),
-                                                              strict=True))
+    assert all(
+        torch.equal(part[1], 2 * p) for part, p in zip(objective.split(many).values(), model.parameters(), strict=True)
+    )
     assert torch.equal(objective.network.flat(objective.split(many)), many)
 
 
@@ -300,12 +314,15 @@ def test_an_exploding_loss_stays_as_measured(samples):
 
 # --- precision and the numbers of a sample ---------------------------------------------------------------------------
 
+
 def test_a_cpu_has_no_tf32_and_says_so(samples):
     model = net(layered).float()
     x, y = samples[0].float(), samples[1]
     assert Objective(model, {}, x, y, precision="tf32").precision == "float32"
-    values = {kind: loss(Objective(model, {}, x, y, precision=kind), theta(model))
-              for kind in ("float32", "tf32", "bf16", "float64")}
+    values = {
+        kind: loss(Objective(model, {}, x, y, precision=kind), theta(model))
+        for kind in ("float32", "tf32", "bf16", "float64")
+    }
     assert values["tf32"] == values["float32"]
     assert values["float32"] == pytest.approx(values["float64"], rel=1e-6)
     # bf16 has 8 bits
@@ -352,6 +369,7 @@ def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(sample
 
 def test_records_of_losses_load_no_torch():
     import subprocess
+
     code = "import sys, studio.landscape.objective; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -368,8 +386,9 @@ class Noisy(nn.Module):
 
 
 def of_its_batch() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.BatchNorm1d(5, track_running_stats=False),
-                         nn.Linear(5, CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, CLASSES)
+    )
 
 
 @pytest.mark.parametrize(("make", "whole"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
@@ -390,10 +409,10 @@ def dead_filters(weight: float) -> nn.Module:
 
 def test_samples_are_probed_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
     monkeypatch.setattr(network, "TOGETHER", {"cpu": 3})
-    fresh, trained = dead_filters(1e30), dead_filters(0.0)          # 1e30 overflows to NaN
+    fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
     objective = Objective(fresh, trained.state_dict(), *samples)
     assert objective.chunk == 3 and math.isfinite(loss(objective, theta(trained)))
-    assert Objective(fresh, {}, *samples).chunk == 3                  # NaN everywhere mixes nothing
+    assert Objective(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
 
 
 class Gated(nn.Module):

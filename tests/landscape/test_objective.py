@@ -16,19 +16,22 @@ def data(count: int) -> Data:
     return Data(x, y, x, y, classes=3)
 
 
-@pytest.mark.parametrize("text, way_out", [
-    ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
-    ("{mode: train, path: fused}", "path: wide"),
-    ("{mode: recalibrated, path: fused}", "path: wide"),
-    ("{mode: recalibrated, path: graphed}", "path: graphed plays the same operations back"),
-    ("{keep_samples: true, sampling: preview}", "sampling: exact"),
-    ("{fields: [entropy, entropy]}", "rename the function"),
-    ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),
-    ("{fields: [entropi]}", "did you mean 'entropy'"),
-    ("{precision: float16}", "float64"),
-    ("{path: quick}", "fused"),
-    ("{mode: recalibrated, calibration: none}", "128 or 5%"),
-])
+@pytest.mark.parametrize(
+    "text, way_out",
+    [
+        ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
+        ("{mode: train, path: fused}", "path: wide"),
+        ("{mode: recalibrated, path: fused}", "path: wide"),
+        ("{mode: recalibrated, path: graphed}", "path: graphed plays the same operations back"),
+        ("{keep_samples: true, sampling: preview}", "sampling: exact"),
+        ("{fields: [entropy, entropy]}", "rename the function"),
+        ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),
+        ("{fields: [entropi]}", "did you mean 'entropy'"),
+        ("{precision: float16}", "float64"),
+        ("{path: quick}", "fused"),
+        ("{mode: recalibrated, calibration: none}", "128 or 5%"),
+    ],
+)
 def test_what_does_not_go_together_is_a_mistake_with_a_way_out(text, way_out):
     with pytest.raises(SceneError, match=way_out) as caught:
         parse(text, Loss)
@@ -70,10 +73,23 @@ def test_a_scene_may_name_the_path():
 
 
 def test_the_rule_is_what_the_figures_were_measured_with():
-    paths = {(model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0] for model in MODELS[:3]
-             for mode in ("eval", "train")}
-    assert paths == {("mlp", "eval"): "shared", ("mlp", "train"): "shared", ("vgg", "eval"): "fused",
-                     ("vgg", "train"): "wide", ("resnet", "eval"): "fused", ("resnet", "train"): "wide"}
+    paths = {
+        (model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0]
+        for model in MODELS[:3]
+        for mode in ("eval", "train")
+    }
+    assert paths == {
+        ("mlp", "eval"): "shared",
+        ("mlp", "train"): "shared",
+        ("vgg", "eval"): "fused",
+        ("vgg", "train"): "wide",
+        ("resnet", "eval"): "fused",
+        ("resnet", "train"): "wide",
+    }
     for model in MODELS[3:]:
-        assert {choose(model, Loss(mode=mode), moves, device)[0] for mode in ("eval", "train", "recalibrated")
-                for moves in (False, True) for device in ("cpu", "cuda")} == {"batched"}
+        assert {
+            choose(model, Loss(mode=mode), moves, device)[0]
+            for mode in ("eval", "train", "recalibrated")
+            for moves in (False, True)
+            for device in ("cpu", "cuda")
+        } == {"batched"}

@@ -55,44 +55,96 @@ class Overwritten(nn.Module):
 
 def settings() -> nn.Module:
     """Groups, strides, dilation, and no bias; norms that fold and one that does not; pooling with overlaps."""
-    return nn.Sequential(nn.Conv2d(2, 4, (3, 2), groups=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.Tanh(),
-                         nn.MaxPool2d(3, 1, 1), nn.Conv2d(4, 6, 3, 2, 2, dilation=2, groups=2), nn.GELU(),
-                         nn.BatchNorm2d(6, affine=False), nn.Conv2d(6, 4, 1, bias=False), nn.BatchNorm2d(4),
-                         nn.Flatten(), nn.Linear(48, CLASSES, bias=False))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, (3, 2), groups=2, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Tanh(),
+        nn.MaxPool2d(3, 1, 1),
+        nn.Conv2d(4, 6, 3, 2, 2, dilation=2, groups=2),
+        nn.GELU(),
+        nn.BatchNorm2d(6, affine=False),
+        nn.Conv2d(6, 4, 1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(48, CLASSES, bias=False),
+    )
 
 
 def curved() -> nn.Module:
     """Every kind of curve, and a slope that has kinks."""
-    return nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.SiLU(), nn.Softplus(), nn.AvgPool2d(2), nn.Conv2d(3, 4, 2),
-                         nn.Mish(), nn.ELU(), nn.Identity(), nn.Flatten(), nn.Linear(4, 5), nn.LeakyReLU(0.2),
-                         nn.Dropout(0.0), nn.Sigmoid(), nn.Linear(5, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=False),
+        nn.SiLU(),
+        nn.Softplus(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(3, 4, 2),
+        nn.Mish(),
+        nn.ELU(),
+        nn.Identity(),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+        nn.LeakyReLU(0.2),
+        nn.Dropout(0.0),
+        nn.Sigmoid(),
+        nn.Linear(5, CLASSES),
+    )
 
 
 def in_place() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2),
-                         nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(4, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, CLASSES),
+    )
 
 
 def wide_kernel() -> nn.Module:
     """A first kernel that sees more than a few numbers, and one that leaves a single pixel."""
-    return nn.Sequential(nn.Conv2d(2, 3, 5, padding=1), nn.Tanh(), nn.Conv2d(3, 4, 4), nn.Tanh(),
-                         nn.Conv2d(4, 3, 3, padding=1), nn.Flatten())
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 5, padding=1),
+        nn.Tanh(),
+        nn.Conv2d(3, 4, 4),
+        nn.Tanh(),
+        nn.Conv2d(4, 3, 3, padding=1),
+        nn.Flatten(),
+    )
 
 
 def perceptron() -> nn.Module:
     """Norms with and without weights between layers with and without a bias, and a shortcut."""
-    branch = nn.Sequential(nn.Linear(5, 5, bias=False), nn.BatchNorm1d(5), nn.GELU(), nn.Linear(5, 5),
-                           nn.BatchNorm1d(5))
-    return nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE * SIDE, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 5),
-                         nn.BatchNorm1d(5, affine=False), nn.ReLU(), Residual(branch, nn.Tanh()), nn.Linear(5, CLASSES))
+    branch = nn.Sequential(
+        nn.Linear(5, 5, bias=False), nn.BatchNorm1d(5), nn.GELU(), nn.Linear(5, 5), nn.BatchNorm1d(5)
+    )
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(2 * SIDE * SIDE, 4),
+        nn.BatchNorm1d(4),
+        nn.Tanh(),
+        nn.Linear(4, 5),
+        nn.BatchNorm1d(5, affine=False),
+        nn.ReLU(),
+        Residual(branch, nn.Tanh()),
+        nn.Linear(5, CLASSES),
+    )
 
 
-KNOWN = {"a perceptron": perceptron,
-         "functions": Functional, "a layer used twice": Twice, "settings of convolutions": settings, "curves": curved,
-         "in place": in_place, "a wide kernel": wide_kernel,
-         "residual": lambda: Resnet(depth=8, width=2).build((2, SIDE, SIDE), CLASSES),
-         "pooled": lambda: Vgg(widths=(2, 3)).build((2, SIDE, SIDE), CLASSES)}
+KNOWN = {
+    "a perceptron": perceptron,
+    "functions": Functional,
+    "a layer used twice": Twice,
+    "settings of convolutions": settings,
+    "curves": curved,
+    "in place": in_place,
+    "a wide kernel": wide_kernel,
+    "residual": lambda: Resnet(depth=8, width=2).build((2, SIDE, SIDE), CLASSES),
+    "pooled": lambda: Vgg(widths=(2, 3)).build((2, SIDE, SIDE), CLASSES),
+}
 
 
 def net(make) -> nn.Module:
@@ -153,8 +205,9 @@ def test_products_are_those_of_torchs_own_second_derivative(make, mode, samples)
     assert product.abs().max() > 1e-3
     # float64 on both sides: differences are rounding
     torch.testing.assert_close(product, by_torch(derivatives).products(point)(v), rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(derivatives.gradients(point), by_torch(derivatives).gradients(point),
-                               rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        derivatives.gradients(point), by_torch(derivatives).gradients(point), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
@@ -215,7 +268,7 @@ def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples):
 def test_short_last_chunks_weigh_by_their_samples(samples):
     model = net(settings)
     objective = Objective(model, {}, *samples)
-    objective.chunk = 4                                                                                 # 4 + 2
+    objective.chunk = 4  # 4 + 2
     pieces, whole = Derivatives(objective), known(model, samples)
     v, point = drawn(1, whole.size), near(model, 1)
     assert pieces._plan is not None
@@ -228,12 +281,18 @@ def test_single_precision_keeps_its_digits(samples):
     v, point = drawn(1, double.size), theta(model)[None]
     exact = double.products(point)(v)
     error = (single.products(point.float())(v) - exact).norm() / exact.norm()
-    assert error < 1e-5                                       # a hundred roundings of 6e-8
+    assert error < 1e-5  # a hundred roundings of 6e-8
 
 
-@pytest.mark.parametrize("make", [Overwritten, lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(72), nn.Linear(72, 3)),
-                                  lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding="same"), nn.Flatten(),
-                                                        nn.Linear(108, 3))], ids=["overwritten", "layer norm", "same"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Overwritten,
+        lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(72), nn.Linear(72, 3)),
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding="same"), nn.Flatten(), nn.Linear(108, 3)),
+    ],
+    ids=["overwritten", "layer norm", "same"],
+)
 def test_a_network_that_is_not_known_through_and_through_is_left_to_torch(make, samples):
     derivatives = Derivatives(Objective(net(make), {}, *samples))
     assert derivatives._plan is None

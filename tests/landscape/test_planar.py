@@ -65,7 +65,7 @@ def test_shares_of_negative_curvature_are_0_where_convex_and_1_where_concave():
 
 def test_a_curvature_outside_the_spaces_is_found_out():
     ends = np.array([-1.0]), np.array([10.0])
-    assert interlaces(*ends, np.array([-1.0005]), np.array([9.0]), tol=1e-3)            # within its tolerance
+    assert interlaces(*ends, np.array([-1.0005]), np.array([9.0]), tol=1e-3)  # within its tolerance
     assert not interlaces(*ends, np.array([-1.01]), np.array([9.0]), tol=1e-3)
     assert not interlaces(*ends, np.array([0.0]), np.array([10.1]), tol=1e-3)
     assert interlaces(*ends, np.array([np.nan]), np.array([np.nan]), tol=1e-3)
@@ -87,23 +87,29 @@ def test_a_key_is_summed_up_over_its_known_points():
     assert all(math.isnan(value) for value in compared(*[np.full((2, 2), np.nan)] * 4, tol=1e-3).values())
 
 
-@pytest.mark.parametrize(("numbers", "kind"), [
-    ((0.0, 0.1, 0.5, 9.0), "minimum"),
-    ((0.0, 0.1, -1e-4, 9.0), "minimum"),                       # negative by less than the tolerance
-    ((0.0, 0.1, -1.0, 9.0), "saddle"),
-    ((0.0, 0.1, -9.0, -1.0), "maximum"),
-    ((2.0, 0.1, 0.5, 9.0), "not stationary"),
-    ((math.nan, 0.1, 0.5, 9.0), "unknown"),
-    ((0.0, 0.1, math.nan, math.nan), "unknown"),
-])
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ((0.0, 0.1, 0.5, 9.0), "minimum"),
+        ((0.0, 0.1, -1e-4, 9.0), "minimum"),  # negative by less than the tolerance
+        ((0.0, 0.1, -1.0, 9.0), "saddle"),
+        ((0.0, 0.1, -9.0, -1.0), "maximum"),
+        ((2.0, 0.1, 0.5, 9.0), "not stationary"),
+        ((math.nan, 0.1, 0.5, 9.0), "unknown"),
+        ((0.0, 0.1, math.nan, math.nan), "unknown"),
+    ],
+)
 def test_a_centre_is_what_its_gradient_and_its_ends_say(numbers, kind):
     assert centre(*numbers, tol=1e-3) == kind
 
 
 @pytest.mark.parametrize("gradient", [0.03, 0.05])
 def test_what_a_centre_is_does_not_depend_on_the_units_of_loss_and_weights(gradient):
-    found = {centre(gradient * loss / weights, 0.1 * loss, 0.5 * loss / weights**2, 9 * loss / weights**2, tol=1e-3)
-             for loss in (1e-3, 1, 1e3) for weights in (1e-2, 1, 1e2)}
+    found = {
+        centre(gradient * loss / weights, 0.1 * loss, 0.5 * loss / weights**2, 9 * loss / weights**2, tol=1e-3)
+        for loss in (1e-3, 1, 1e3)
+        for weights in (1e-2, 1, 1e2)
+    }
     # on both sides of |g|^2 = 2 lambda_max tol loss = 0.0018
     assert found == {"minimum" if gradient**2 < 0.0018 else "not stationary"}
 

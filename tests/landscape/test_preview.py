@@ -12,10 +12,12 @@ GRID = Grid(range=(-1, 1), points=101)
 
 def taken_from(surface, grid=GRID, asked=None):
     """A measurement that looks values up on a surface given by function (alphas, betas), and notes what was asked."""
+
     def measure(alphas, betas):
         if asked is not None:
             asked.extend(zip(alphas.tolist(), betas.tolist(), strict=True))
         return surface(alphas, betas)
+
     return preview(measure, grid)
 
 
@@ -68,7 +70,7 @@ def test_measured_values_are_kept_bit_by_bit_and_only_those_are_marked():
     asked = []
     values, measured = taken_from(crater, asked=asked)
     assert np.array_equal(values[measured], on(crater)[measured])
-    assert len(asked) == len(set(asked)) == measured.sum()          # none is measured twice
+    assert len(asked) == len(set(asked)) == measured.sum()  # none is measured twice
     axis = GRID.axis.tolist()
     assert all(measured[axis.index(b), axis.index(a)] for a, b in asked)
     assert measured[50, 50] and measured[[0, 0, -1, -1], [0, -1, 0, -1]].all()
@@ -112,10 +114,11 @@ def test_the_same_values_give_the_same_bytes():
 def test_what_is_not_finite_stays_so_and_spreads_half_way_to_the_next_measurement():
     def broken(a, b):
         return np.where(a > 0.8, np.inf, np.where(b < -0.85, np.nan, bowl(a, b)))
+
     values, measured = taken_from(broken)
     exact = on(broken)
     assert np.array_equal(values[measured], exact[measured], equal_nan=True)
-    inner = values[20:, :80]                              # two first-lattice steps away from what is broken
+    inner = values[20:, :80]  # two first-lattice steps away from what is broken
     assert np.isfinite(inner).all() and error(inner, exact[20:, :80]) < 0.02
     assert np.isposinf(values[30:, 97:]).all() and np.isnan(values[:5, :80]).all()
 
@@ -139,7 +142,8 @@ def test_a_surface_that_is_finite_in_one_point_stays_finite_around_it():
 
 def test_huge_values_do_not_overflow():
     def steep(a, b):
-        return np.exp(80 * (a**2 + b**2) / 2)              # up to 5e34
+        return np.exp(80 * (a**2 + b**2) / 2)  # up to 5e34
+
     values, _ = taken_from(steep)
     assert np.isfinite(values).all() and error(values, on(steep)) <= 0.01
 
@@ -147,8 +151,9 @@ def test_huge_values_do_not_overflow():
 def test_a_criterion_that_falls_below_zero_is_interpolated_as_it_is():
     def margin(a, b):
         return a**2 + b**2 - 0.5
+
     values, measured = taken_from(margin)
-    assert np.abs(values - on(margin)).max() <= 0.01 * 2       # of its range, which is 2
+    assert np.abs(values - on(margin)).max() <= 0.01 * 2  # of its range, which is 2
     assert values.min() == values[measured].min() < 0
 
 

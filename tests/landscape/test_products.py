@@ -76,14 +76,22 @@ class Scaled(nn.Module):
 
 
 def convolutional() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(),
-                         nn.Linear(12, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
+    )
 
 
 def grouped() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 4, 2, padding=1, groups=2, bias=False), nn.BatchNorm2d(4), nn.Tanh(),
-                         nn.Conv2d(4, 3, 2, stride=2, dilation=2, padding=2), nn.Softplus(), nn.MaxPool2d(2),
-                         nn.Flatten(), nn.Linear(3, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 2, padding=1, groups=2, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Tanh(),
+        nn.Conv2d(4, 3, 2, stride=2, dilation=2, padding=2),
+        nn.Softplus(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3, CLASSES),
+    )
 
 
 def deep(skip: bool = False) -> nn.Module:
@@ -91,23 +99,34 @@ def deep(skip: bool = False) -> nn.Module:
 
 
 def layered() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3),
-                         nn.Linear(6, CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
+    )
 
 
 def chain() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(),
-                         nn.Linear(4, CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, CLASSES)
+    )
 
 
 def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
 
 
-NETS = {"convolution and batch norm": convolutional, "groups, strides and dilation": grouped,
-        "batch norms between linear layers": deep, "shortcuts between them": partial(deep, True),
-        "layer norm and dropout": layered, "a chain of layers": chain, "tied weights": Tied, "unused layer": Careless,
-        "lstm": Recurrent, "attention": Attentive, "a weight of no dimension": Scaled}
+NETS = {
+    "convolution and batch norm": convolutional,
+    "groups, strides and dilation": grouped,
+    "batch norms between linear layers": deep,
+    "shortcuts between them": partial(deep, True),
+    "layer norm and dropout": layered,
+    "a chain of layers": chain,
+    "tied weights": Tied,
+    "unused layer": Careless,
+    "lstm": Recurrent,
+    "attention": Attentive,
+    "a weight of no dimension": Scaled,
+}
 
 
 @pytest.fixture
@@ -149,6 +168,7 @@ def loss_of(model: nn.Module, x, y):
         weights = {name: part.view(p.shape) for part, (name, p) in zip(parts, named.items(), strict=True)}
         with fixed_masks("cpu"), sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(torch.func.functional_call(model, {**buffers, **weights}, (x,)), y)
+
     return loss
 
 
@@ -165,15 +185,18 @@ def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, s
     derivatives = Derivatives(Objective(model, {}, *samples, mode))
     loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
     # float64 on both sides: differences are rounding
-    torch.testing.assert_close(whole(derivatives, point), torch.autograd.functional.hessian(loss, point),
-                               rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(derivatives.gradients(point[None])[0], torch.autograd.functional.jacobian(loss, point),
-                               rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        whole(derivatives, point), torch.autograd.functional.hessian(loss, point), rtol=1e-9, atol=1e-11
+    )
+    torch.testing.assert_close(
+        derivatives.gradients(point[None])[0], torch.autograd.functional.jacobian(loss, point), rtol=1e-9, atol=1e-11
+    )
 
 
 def normed() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 5)), nn.Tanh(),
-                         nn.Linear(5, CLASSES))
+    return nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 5)), nn.Tanh(), nn.Linear(5, CLASSES)
+    )
 
 
 def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
@@ -181,8 +204,9 @@ def test_products_through_weight_norm_are_the_gradients_own_differences(samples)
     derivatives, (point, step) = Derivatives(Objective(model, {}, *samples)), near(model, 2)
     step = 1e-5 * (step - point)
     apart = derivatives.gradients(torch.stack([point + step, point - step]))
-    torch.testing.assert_close(derivatives.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2,
-                               rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(
+        derivatives.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2, rtol=1e-5, atol=1e-12
+    )
     assert derivatives.asymmetry(point) < 1e-12
 
 
@@ -271,8 +295,9 @@ def test_softmax_regression_has_its_closed_form(samples):
 
 def test_a_criterion_of_the_users_is_differentiated_too(samples):
     x, y = samples
-    objective = Objective(net(linear), {}, x, y,
-                          criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1))
+    objective = Objective(
+        net(linear), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
+    )
     wanted = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
     torch.testing.assert_close(whole(Derivatives(objective), theta(net(linear))), wanted, rtol=1e-10, atol=1e-12)
 
@@ -305,10 +330,11 @@ def test_what_is_restricted_and_embedded_again_lost_only_what_stays_still(sample
 def test_short_last_batches_weigh_by_their_samples(samples):
     model = net(convolutional)
     objective, pieces = (Objective(model, {}, *samples) for _ in range(2))
-    pieces.chunk = 3                                                                                    # 3 + 3 + 1
+    pieces.chunk = 3  # 3 + 3 + 1
     assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(objective.chunks) == 1
-    torch.testing.assert_close(whole(Derivatives(pieces), theta(model)), whole(Derivatives(objective), theta(model)),
-                               rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        whole(Derivatives(pieces), theta(model)), whole(Derivatives(objective), theta(model)), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
@@ -340,6 +366,7 @@ def test_a_graph_that_does_not_fit_is_made_again_for_every_product(samples, monk
             failures.append(1)
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
         return pulled(*given, **more)
+
     monkeypatch.setattr(products, "_pulled", fails_once)
     assert torch.equal(product(v), wanted) and failures
 
@@ -347,6 +374,7 @@ def test_a_graph_that_does_not_fit_is_made_again_for_every_product(samples, monk
 def test_what_fits_in_no_way_says_what_to_do(samples, monkeypatch):
     def never(*given, **more):
         raise torch.OutOfMemoryError("CUDA out of memory")
+
     monkeypatch.setattr(products, "_pulled", never)
     model = net(convolutional)
     with pytest.raises(MachineError, match="subset"):
@@ -356,6 +384,7 @@ def test_what_fits_in_no_way_says_what_to_do(samples, monkeypatch):
 def test_a_mistake_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
     def broken(outputs, y):
         raise RuntimeError("broken")
+
     objective = Objective(net(linear), {}, *samples, criterion=broken)
     with pytest.raises(RuntimeError, match="broken"):
         Derivatives(objective).products(theta(net(linear))[None])
@@ -369,7 +398,7 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(mode, samples):
     state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
     derivatives = Derivatives(Objective(model, {}, *samples, mode))
-    assert derivatives.size == sum(p.numel() for p in model.parameters()) - 3                # the frozen bias
+    assert derivatives.size == sum(p.numel() for p in model.parameters()) - 3  # the frozen bias
     derivatives.products(theta(model)[None] + 1)(torch.ones(1, derivatives.size))
     derivatives.gradients(theta(model)[None] + 1)
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())

@@ -47,9 +47,14 @@ class Comparing(nn.Module):
         return self.leave((x - x.mean(0)).mean((2, 3)))
 
 
-NETS = {"resnet": Resnet(depth=14, width=4), "no skips": Resnet(depth=14, width=4, skip=False),
-        "no norm": Resnet(depth=8, width=4, norm="none"), "vgg": Vgg(widths=(4, 6)),
-        "branching": Branching, "comparing": Comparing}
+NETS = {
+    "resnet": Resnet(depth=14, width=4),
+    "no skips": Resnet(depth=14, width=4, skip=False),
+    "no norm": Resnet(depth=8, width=4, norm="none"),
+    "vgg": Vgg(widths=(4, 6)),
+    "branching": Branching,
+    "comparing": Comparing,
+}
 LANES = {"resnet": 3, "no skips": 3, "no norm": 3, "vgg": 1, "branching": 1, "comparing": 1}
 
 
@@ -74,8 +79,11 @@ def net(name: str, mode: str, shape=(2, 8, 8)) -> nn.Module:
 def moved(model: nn.Module, by: float) -> dict[str, torch.Tensor]:
     """The weights, each a little farther along a fixed direction."""
     generator = torch.Generator().manual_seed(7)
-    return {name: p.detach() + by * 0.1 * torch.randn(p.shape, generator=generator, **DOUBLE)
-            for name, p in model.named_parameters() if p.requires_grad}
+    return {
+        name: p.detach() + by * 0.1 * torch.randn(p.shape, generator=generator, **DOUBLE)
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
 
 
 def settled(model: nn.Module, x: torch.Tensor) -> Settled:
@@ -135,6 +143,7 @@ def test_a_path_by_the_data_is_not_settled():
     class Deciding(nn.Module):
         def forward(self, x):
             return F.relu(x) if x.sum() > 0 else x
+
     assert Settled.of(Deciding(), images(), N) is None
 
 

@@ -37,8 +37,15 @@ def planted(folder, model) -> Slice:
                 middle = tensor.mean().round() if tensor.dim() == 1 and not name.endswith("bias") else 0
                 tensor.copy_(torch.from_numpy(random.normal(float(middle), deviation, tensor.shape)))
         checkpoints.save(folder, checkpoints.taken(epoch, net), scores(net, tensors(data)))
-    return Slice(run=Run(recipe=recipe), folder=str(folder), prepared=str(folder / "prepared"), epoch=2.0,
-                 directions=Random(seed=3), loss=Loss(subset=48, mode="train"), grid=GRID)
+    return Slice(
+        run=Run(recipe=recipe),
+        folder=str(folder),
+        prepared=str(folder / "prepared"),
+        epoch=2.0,
+        directions=Random(seed=3),
+        loss=Loss(subset=48, mode="train"),
+        grid=GRID,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +75,9 @@ def by_hand(slice: Slice, alpha: float, beta: float) -> float:
     """The loss of the built model with its weights moved, by torch alone."""
     data = slice.run.recipe.data.load()
     found = checkpoints.load(slice.folder, slice.epoch)
-    plane = slice.directions.plane(slices.Trail(checkpoints.epochs(slice.folder),
-                                                lambda e: checkpoints.load(slice.folder, e).weights), slice.epoch)
+    plane = slice.directions.plane(
+        slices.Trail(checkpoints.epochs(slice.folder), lambda e: checkpoints.load(slice.folder, e).weights), slice.epoch
+    )
     model = slice.run.recipe.model.build(data.shape, data.classes).train(slice.loss.mode == "train")
     model.load_state_dict({**found.weights, **found.buffers})
     with torch.no_grad():
@@ -129,8 +137,11 @@ def dense(slice: Slice, alpha: float, beta: float) -> np.ndarray:
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
     def loss(weights):
-        return sum(objective.losses(objective.outputs(objective.split(weights), x), y).sum()
-                   for x, y in objective.chunks) / objective.samples
+        return (
+            sum(objective.losses(objective.outputs(objective.split(weights), x), y).sum() for x, y in objective.chunks)
+            / objective.samples
+        )
+
     return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
 
 
@@ -145,7 +156,8 @@ def test_curvature_is_that_of_the_dense_hessian_row_by_row(name, request):
         values = dense(slice, axis[column], axis[row + 1])
         # the asked tolerance: 1e-3 at each end
         assert (found["lambda_min"][row, column], found["lambda_max"][row, column]) == pytest.approx(
-            (values[0], values[-1]), rel=1e-3)
+            (values[0], values[-1]), rel=1e-3
+        )
         assert values[0] <= found["kappa_min"][row, column] <= found["kappa_max"][row, column] <= values[-1]
 
 
@@ -236,6 +248,7 @@ def test_the_identity_names_what_the_numbers_depend_on(conv):
 
 def test_where_the_run_lies_is_no_part_of_the_identity(conv, tmp_path):
     import shutil
+
     shutil.copytree(conv.folder, tmp_path / "moved")
     assert identity(conv.model_copy(update={"folder": str(tmp_path / "moved")})) == identity(conv)
 
@@ -259,6 +272,7 @@ def test_facts_are_those_of_the_picture(conv):
 
 def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
     from studio.landscape.products import Derivatives
+
     assert facts("convexity", conv, Convexity(points=5))["asymmetry"] < 1e-4
     monkeypatch.setattr(Derivatives, "asymmetry", lambda derivatives, point: 0.16)
     with pytest.raises(MachineError, match="differ by 16 %.*leave out convexity"):
@@ -266,7 +280,9 @@ def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
 
 
 def test_naming_slices_needs_no_torch():
-    code = ("import sys, studio.landscape.slices, studio.landscape.directions, studio.landscape.hessian, "
-            "studio.landscape.objective, studio.landscape.sweeps; "
-            "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'pyvista')))")
+    code = (
+        "import sys, studio.landscape.slices, studio.landscape.directions, studio.landscape.hessian, "
+        "studio.landscape.objective, studio.landscape.sweeps; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'pyvista')))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -33,14 +33,14 @@ def test_the_trace_is_right_within_its_standard_error():
     # four standard errors: one in 16,000 seeds would miss; and the error is of the size that theory says
     assert abs(total - float(VALUES.sum())) < 4 * error
     outside = float(turned(VALUES).fill_diagonal_(0).square().sum())
-    assert error == approx(np.sqrt(2 * outside / 64), rel=0.35)             # 64 probes know a deviation to about 9 %
+    assert error == approx(np.sqrt(2 * outside / 64), rel=0.35)  # 64 probes know a deviation to about 9 %
 
 
 def test_weights_are_shares_and_the_outermost_ritz_values_are_the_ends():
     found = probed(along(turned(VALUES)), SIZE, Spectrum(probes=3, steps=60))
     assert found["weight"].sum(1) == approx(np.ones(3), rel=1e-12) and (found["weight"] >= 0).all()
     assert found["ritz"].max(1) == approx(np.full(3, 15.0), rel=1e-9)
-    assert found["ritz"].min(1) == approx(np.full(3, -1.0), rel=1e-3)           # the end of a dense band comes slowly
+    assert found["ritz"].min(1) == approx(np.full(3, -1.0), rel=1e-3)  # the end of a dense band comes slowly
 
 
 def test_the_density_is_that_of_all_eigenvalues_seen_as_softly():

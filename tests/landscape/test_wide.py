@@ -8,8 +8,12 @@ from studio.landscape import wide as room
 from studio.landscape.wide import statistics, widen
 from studio.training.models import Resnet, Vgg
 
-MODELS = [Resnet(depth=8, width=4), Resnet(depth=8, width=4, skip=False), Resnet(depth=8, width=4, norm="none"),
-          Vgg(widths=(4, 6, 8, 8))]
+MODELS = [
+    Resnet(depth=8, width=4),
+    Resnet(depth=8, width=4, skip=False),
+    Resnet(depth=8, width=4, norm="none"),
+    Vgg(widths=(4, 6, 8, 8)),
+]
 SHAPES = [(1, 8, 8), (3, 12, 12), (2, 4, 6)]
 
 
@@ -36,11 +40,22 @@ def test_a_widened_network_is_the_same_function(record, shape, train):
         torch.testing.assert_close(wide(x), plain(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("settings", [
-    dict(kernel_size=3, padding=1), dict(kernel_size=3, padding=0, bias=False), dict(kernel_size=5, padding=2),
-    dict(kernel_size=3, padding=2, dilation=2), dict(kernel_size=3, padding=1, stride=2), dict(kernel_size=1),
-    dict(kernel_size=(3, 1), padding=(1, 0)), dict(kernel_size=3, padding=1, groups=2),
-    dict(kernel_size=3, padding="same"), dict(kernel_size=3, padding=1, padding_mode="circular")], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(kernel_size=3, padding=1),
+        dict(kernel_size=3, padding=0, bias=False),
+        dict(kernel_size=5, padding=2),
+        dict(kernel_size=3, padding=2, dilation=2),
+        dict(kernel_size=3, padding=1, stride=2),
+        dict(kernel_size=1),
+        dict(kernel_size=(3, 1), padding=(1, 0)),
+        dict(kernel_size=3, padding=1, groups=2),
+        dict(kernel_size=3, padding="same"),
+        dict(kernel_size=3, padding=1, padding_mode="circular"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("size", [(8, 8), (5, 6), (20, 20)])
 def test_every_kind_of_convolution_keeps_its_result(settings, size):
     plain, wide = pair(nn.Sequential(nn.Conv2d(4, 6, **settings)), True)

@@ -31,8 +31,13 @@ PIXEL = 2 * np.tan(np.radians(Orbit(0, 0, 2, 30).pose((0, 0, 0)).view_angle) / 2
 
 
 def frame(height=HILLS, look=LOOK, azimuth=40.0, elevation=40.0, distance=2.0) -> Frame:
-    view = View(height, np.zeros((*height.shape, 3), np.float32), Orbit(azimuth, elevation, distance, 30.0).pose(
-        (0.0, 0.0, 0.1)), azimuth, look)  # fmt: skip
+    view = View(
+        height,
+        np.zeros((*height.shape, 3), np.float32),
+        Orbit(azimuth, elevation, distance, 30.0).pose((0.0, 0.0, 0.1)),
+        azimuth,
+        look,
+    )
     return Frame(0, (view,), (), look.grade, look.background)
 
 

@@ -97,31 +97,37 @@ class Malice:
         return os.mkdir, (str(self.mark),)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))],
-                         ids=["torch", "bare pickle"])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))], ids=["torch", "bare pickle"]
+)
 def test_code_in_a_checkpoint_is_refused_and_not_run(theirs, write):
     mark = theirs / "ran"
     write({"state_dict": state(), "extra": Malice(mark)}, theirs / "epoch-1.pt")
     with pytest.raises(RunError, match="epoch-1.pt: holds more than tensors, .* Code in a file is never run"):
         adopted(theirs)
     assert not mark.exists()
-    torch.load(theirs / "epoch-1.pt", weights_only=False) if write is torch.save else \
-        pickle.loads((theirs / "epoch-1.pt").read_bytes())
-    assert mark.exists()                                  # the tester tested: this file does run, when it is let
+    torch.load(theirs / "epoch-1.pt", weights_only=False) if write is torch.save else pickle.loads(
+        (theirs / "epoch-1.pt").read_bytes()
+    )
+    assert mark.exists()  # the tester tested: this file does run, when it is let
 
 
 def without(name):
     return {n: value for n, value in state().items() if n != name}
 
 
-@pytest.mark.parametrize("given, complaint", [
-    (without("0.weight"), "0.weight is missing"),
-    ({**state(), "extra.bias": torch.zeros(1)}, "extra.bias is not in the model"),
-    ({**state(), "0.weight": torch.zeros(2, 1, 5, 5)}, "0.weight is 2x1x5x5, expected 2x1x3x3"),
-    ({}, "0.weight is missing.*and .* more"),
-    ({"epoch": 3}, "is not a state dict"),
-    ([1, 2], "is not a state dict"),
-], ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"])
+@pytest.mark.parametrize(
+    "given, complaint",
+    [
+        (without("0.weight"), "0.weight is missing"),
+        ({**state(), "extra.bias": torch.zeros(1)}, "extra.bias is not in the model"),
+        ({**state(), "0.weight": torch.zeros(2, 1, 5, 5)}, "0.weight is 2x1x5x5, expected 2x1x3x3"),
+        ({}, "0.weight is missing.*and .* more"),
+        ({"epoch": 3}, "is not a state dict"),
+        ([1, 2], "is not a state dict"),
+    ],
+    ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"],
+)
 def test_a_checkpoint_that_does_not_fit_says_where(theirs, given, complaint):
     torch.save(given, theirs / "epoch-1.pt")
     with pytest.raises(RunError, match=f"epoch-1.pt: .*{complaint}"):

@@ -56,8 +56,11 @@ def test_the_same_weights_give_the_same_bytes(folder):
     assert (folder / "epoch-0002.500.safetensors").read_bytes() == content
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
-                         ids=["truncated", "empty", "one bit"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
+    ids=["truncated", "empty", "one bit"],
+)
 def test_a_spoilt_checkpoint_is_refused_and_named(folder, spoil):
     path = folder / "epoch-0010.000.safetensors"
     path.write_bytes(spoil(path.read_bytes()))
@@ -78,7 +81,7 @@ def test_a_run_without_checkpoints_says_so(tmp_path):
 
 def test_a_taken_checkpoint_is_a_copy_and_restores_parameters_and_buffers():
     first, second = (Vgg(widths=(2,)).build((1, 4, 4), 3, seed) for seed in (0, 1))
-    first(torch.randn(8, 1, 4, 4))                               # moves the running statistics
+    first(torch.randn(8, 1, 4, 4))  # moves the running statistics
     kept = checkpoints.taken(1.0, first)
     expected = {name: value.clone() for name, value in first.state_dict().items()}
     with torch.no_grad():
@@ -104,8 +107,18 @@ def test_where_the_data_lies_is_not_in_the_name_of_a_run_but_what_it_is_is():
     assert checkpoints.run_digest(here, "abc") != checkpoints.run_digest(here, "abd")
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 3}, {"batch": 32}, {"model": {"kind": "mlp"}},
-                                    {"optimizer": {"kind": "adam"}}, {"checkpoint": {"every": 0.5}}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 3},
+        {"batch": 32},
+        {"model": {"kind": "mlp"}},
+        {"optimizer": {"kind": "adam"}},
+        {"checkpoint": {"every": 0.5}},
+    ],
+    ids=str,
+)
 def test_whatever_changes_a_run_changes_its_name(change):
     one, other = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
     assert checkpoints.run_digest(one, "data") != checkpoints.run_digest(other, "data")
@@ -119,8 +132,21 @@ def test_the_name_of_an_adopted_run_follows_its_files_and_not_how_it_would_be_tr
     assert first != checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
 
 
-@pytest.mark.parametrize("name, epoch", [("epoch-10", 10), ("model_0.5", 0.5), ("resnet56_epoch_12_acc93", 12),
-                                         ("ep7", 7), ("12", 12), ("net", None), ("epoch=3-step=900", 3),
-                                         ("model.007", 7), ("Epoch 0012.500", 12.5), ("epochs-4", 4), ("step900", 900)])
+@pytest.mark.parametrize(
+    "name, epoch",
+    [
+        ("epoch-10", 10),
+        ("model_0.5", 0.5),
+        ("resnet56_epoch_12_acc93", 12),
+        ("ep7", 7),
+        ("12", 12),
+        ("net", None),
+        ("epoch=3-step=900", 3),
+        ("model.007", 7),
+        ("Epoch 0012.500", 12.5),
+        ("epochs-4", 4),
+        ("step900", 900),
+    ],
+)
 def test_the_epoch_is_read_from_the_name(name, epoch):
     assert checkpoints.epoch_in(name) == epoch

@@ -24,8 +24,9 @@ def test_digits_are_1437_and_360_images_of_ten_classes():
 def test_no_image_of_the_digits_is_both_trained_on_and_tested():
     data = Digits().load()
     from sklearn.datasets import load_digits
+
     together = np.concatenate([data.train_x, data.test_x])
-    pixels = np.unique(together, return_inverse=True)[1].reshape(1797, 64)       # the rank of a grey level is the level
+    pixels = np.unique(together, return_inverse=True)[1].reshape(1797, 64)  # the rank of a grey level is the level
     assert sorted(pixels.tolist()) == sorted(load_digits().data.astype(int).tolist())
 
 
@@ -33,7 +34,7 @@ def test_each_channel_of_the_training_images_is_standardised_by_itself():
     train, test = labelled(50), labelled(20)
     data = standardised(train, test, 5)
     x = data.train_x.astype(np.float64)
-    assert np.abs(x.mean((0, 2, 3))).max() < 1e-6 and np.abs(x.std((0, 2, 3)) - 1).max() < 1e-6       # float32 images
+    assert np.abs(x.mean((0, 2, 3))).max() < 1e-6 and np.abs(x.std((0, 2, 3)) - 1).max() < 1e-6  # float32 images
     pixels = train.pixels.astype(np.float64)
     mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
     expected = (test.pixels - mean[:, None, None]) / std[:, None, None]

@@ -20,6 +20,7 @@ def images(seed, count=ROWS):
 
 def python2_pickle(value):
     """Protocol 2 as Python 2 wrote it: text and array content are byte strings, and arrays come from numpy.core."""
+
     def put(v):
         if isinstance(v, dict):
             return b"}(" + b"".join(put(k) + put(x) for k, x in v.items()) + b"u"
@@ -36,6 +37,7 @@ def python2_pickle(value):
         dtype = b"cnumpy\ndtype\n" + put((b"u1", 0, 1)) + b"R" + put((3, b"|", None, None, None, -1, -1, 0)) + b"b"
         start = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + put((0,)) + put(b"b") + b"tR"
         return start + b"(" + put(1) + put(v.shape) + dtype + b"\x89" + put(v.tobytes()) + b"tb"
+
     return b"\x80\x02" + put(value) + b"."
 
 
@@ -101,21 +103,37 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, protocol):
     with pytest.raises(RunError, match="mkdir; from a pickle only numpy arrays are read"):
         arrays_only(file)
     assert not mark.exists()
-    pickle.loads(content)                                # the tester tested: this pickle does run, when it is let
+    pickle.loads(content)  # the tester tested: this pickle does run, when it is let
     assert mark.exists()
 
 
-@pytest.mark.parametrize("asks", [b"cnumpy.core.multiarray\nfromfile\n.", b"cos\nsystem\n.", b"cnumpy\nload\n.",
-                                  b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93."], ids=repr)
+@pytest.mark.parametrize(
+    "asks",
+    [
+        b"cnumpy.core.multiarray\nfromfile\n.",
+        b"cos\nsystem\n.",
+        b"cnumpy\nload\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.",
+    ],
+    ids=repr,
+)
 def test_other_names_even_of_numpy_are_refused(tmp_path, asks):
     (tmp_path / "x").write_bytes(asks)
     with pytest.raises(RunError, match="refused: it asks for"):
         arrays_only(tmp_path / "x")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x02}", python2_pickle({b"labels": [1]}), python2_pickle([1]),
-                                     python2_pickle({b"labels": [1], b"data": np.zeros((1, 7), np.uint8)})],
-                         ids=["empty", "truncated", "no data", "a list", "short rows"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80\x02}",
+        python2_pickle({b"labels": [1]}),
+        python2_pickle([1]),
+        python2_pickle({b"labels": [1], b"data": np.zeros((1, 7), np.uint8)}),
+    ],
+    ids=["empty", "truncated", "no data", "a list", "short rows"],
+)
 def test_a_broken_batch_is_named(tmp_path, content):
     write_cifar10(tmp_path, binary=False)
     (tmp_path / "data_batch_2").write_bytes(content)
@@ -145,8 +163,10 @@ def write_mnist(folder, packed, joint="-"):
     random = np.random.default_rng(0)
     for part, count in (("train", 6), ("t10k", 4)):
         pixels = random.integers(0, 256, (count, 28, 28)).astype(np.uint8)
-        for name, array in ((f"{part}-images{joint}idx3-ubyte", pixels),
-                            (f"{part}-labels{joint}idx1-ubyte", np.arange(count).astype(np.uint8))):
+        for name, array in (
+            (f"{part}-images{joint}idx3-ubyte", pixels),
+            (f"{part}-labels{joint}idx1-ubyte", np.arange(count).astype(np.uint8)),
+        ):
             path = folder / (name + ".gz" * packed)
             path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
 

@@ -7,10 +7,19 @@ from studio.training.models import Mlp, Model, Resnet, Vgg
 from studio.training.nets import Residual
 
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)
-MODELS = [Mlp(), Mlp(depth=0), Mlp(depth=3, width=7), Mlp(depth=0, skip=True), Mlp(depth=4, width=5, skip=True),
-          Mlp(depth=5, width=6, norm="batch", activation="tanh", skip=True),
-          Resnet(depth=8, width=2), Resnet(depth=8, width=2, skip=False),
-          Resnet(depth=14, width=2, norm="none"), Vgg(widths=(4, 6)), Vgg(widths=(4,) * 7, norm="none")]
+MODELS = [
+    Mlp(),
+    Mlp(depth=0),
+    Mlp(depth=3, width=7),
+    Mlp(depth=0, skip=True),
+    Mlp(depth=4, width=5, skip=True),
+    Mlp(depth=5, width=6, norm="batch", activation="tanh", skip=True),
+    Resnet(depth=8, width=2),
+    Resnet(depth=8, width=2, skip=False),
+    Resnet(depth=14, width=2, norm="none"),
+    Vgg(widths=(4, 6)),
+    Vgg(widths=(4,) * 7, norm="none"),
+]
 
 
 def weights(model):
@@ -49,7 +58,7 @@ def test_shortcuts_of_a_perceptron_change_no_parameter_and_pass_over_pairs_of_la
     assert len(blocks) == (depth - 1) // 2
     for block in blocks:
         x = torch.rand(3, 6)
-        torch.nn.init.zeros_(block.branch[-2].weight)          # the pair's second layer; its norm then gives 0
+        torch.nn.init.zeros_(block.branch[-2].weight)  # the pair's second layer; its norm then gives 0
         assert torch.equal(block(x), x) and sum(type(m) is torch.nn.Linear for m in block.modules()) == 2
 
 
@@ -62,13 +71,14 @@ def test_a_perceptron_is_linear_norm_activation_layer_by_layer(activation):
     for layer in (first, second):
         h = torch.nn.functional.linear(h, layer.weight)
         h = function((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt())
-    torch.testing.assert_close(net(x), last(h), rtol=0, atol=1e-12)     # float64: sums in another order
+    torch.testing.assert_close(net(x), last(h), rtol=0, atol=1e-12)  # float64: sums in another order
     assert first.bias is None and second.bias is None
 
 
 @pytest.mark.parametrize("stride, wider", [(1, False), (2, True)])
 def test_a_block_with_dead_convolutions_is_its_shortcut_and_without_one_is_zero(stride, wider):
     from studio.training.nets import Block
+
     x = torch.rand(2, 3, 8, 8)
     for skip in (True, False):
         block = Block(3, 6 if wider else 3, skip, batch_norm=False)
@@ -92,7 +102,7 @@ def test_a_residual_net_without_norm_starts_near_the_loss_of_a_guess():
     net = Resnet(depth=56, width=16, norm="none").build(CIFAR, 10)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((64, *CIFAR), np.float32))
     loss = torch.nn.functional.cross_entropy(net(x), torch.arange(64) % 10).item()
-    assert 2.2 < loss < 3.0        # log 10 = 2.30; unscaled, 27 doublings of the variance give thousands
+    assert 2.2 < loss < 3.0  # log 10 = 2.30; unscaled, 27 doublings of the variance give thousands
 
 
 def test_the_seed_alone_decides_the_weights_and_the_global_generator_is_untouched():
@@ -110,8 +120,17 @@ def test_a_depth_that_is_not_6n_plus_2_is_refused_with_the_nearest_that_is(depth
         Resnet(depth=depth)
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "vgg", "widths": []}, {"kind": "vgg", "widths": [0]},
-                                   {"kind": "mlp", "width": 0}, {"kind": "mlp", "depth": -1}, {"kind": "x"}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "vgg", "widths": []},
+        {"kind": "vgg", "widths": [0]},
+        {"kind": "mlp", "width": 0},
+        {"kind": "mlp", "depth": -1},
+        {"kind": "x"},
+    ],
+    ids=str,
+)
 def test_a_model_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValidationError):
         TypeAdapter(Model).validate_python(wrong)

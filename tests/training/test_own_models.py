@@ -119,13 +119,22 @@ def sentences(folder):
 def test_arguments_are_the_numbers_words_and_lists_they_look_like(folder):
     made = model(folder, "told, arguments: {width: 64, rate: 5e-4, bias: true, act: no, sizes: [3, x], inner: {a: -1}}")
     assert made.build((1,), 2).told == {
-        "width": 64, "rate": 5e-4, "bias": True, "act": "no", "sizes": (3, "x"), "inner": {"a": -1}}
+        "width": 64,
+        "rate": 5e-4,
+        "bias": True,
+        "act": "no",
+        "sizes": (3, "x"),
+        "inner": {"a": -1},
+    }
     assert isinstance(made.arguments["width"], int) and hash(made)
 
 
 def test_a_word_that_python_reads_as_a_number_stays_a_word(folder):
     assert model(folder, "told, arguments: {a: nan, b: inf, c: Infinity}").arguments == {
-        "a": "nan", "b": "inf", "c": "Infinity"}
+        "a": "nan",
+        "b": "inf",
+        "c": "Infinity",
+    }
 
 
 def test_the_seed_decides_the_weights_and_the_global_generator_is_untouched(folder):
@@ -141,7 +150,7 @@ def test_another_text_of_the_function_is_another_model(folder):
     (folder / "own_nets.py").write_text(MODULE.replace("Dropout(0.1)", "Dropout(0.2)"), encoding="utf-8")
     assert digest(model(folder, "reader")) != before
     (folder / "own_nets.py").write_text(MODULE.replace("return 3", "return 4"), encoding="utf-8")
-    assert digest(model(folder, "reader")) == before          # another function's text
+    assert digest(model(folder, "reader")) == before  # another function's text
 
 
 def test_arguments_that_the_function_does_not_take_are_named(folder):
@@ -182,6 +191,7 @@ def test_a_model_and_samples_of_ones_own_are_trained_killed_and_resumed_to_the_s
     def stop(done, total, text):
         if done == 4:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         train(recipe, folder / "twice", stop)
     train(recipe, folder / "twice")
@@ -207,7 +217,7 @@ def test_checkpoints_of_a_model_of_ones_own_are_adopted(folder, sentences):
     adopt(run, folder / "kept")
     weights = checkpoints.load(folder / "kept", 3.0).weights
     assert torch.equal(weights["classify.weight"], trained.classify.weight)
-    assert "again.weight" not in weights                        # tied: it is the embedding's own
+    assert "again.weight" not in weights  # tied: it is the embedding's own
 
 
 def test_a_run_is_named_by_the_text_of_its_model(folder, sentences):
@@ -223,8 +233,12 @@ def test_a_run_is_named_by_the_text_of_its_model(folder, sentences):
 
 def arrays(**changes):
     """A whole set of 4 and 2 samples of 3 numbers each, with some arrays replaced; None leaves one out."""
-    whole = {"train_x": np.ones((4, 3)), "train_y": np.array([0, 1, 2, 1]),
-             "test_x": np.ones((2, 3)), "test_y": np.array([4, 0])} | changes
+    whole = {
+        "train_x": np.ones((4, 3)),
+        "train_y": np.array([0, 1, 2, 1]),
+        "test_x": np.ones((2, 3)),
+        "test_y": np.array([4, 0]),
+    } | changes
     return {name: array for name, array in whole.items() if array is not None}
 
 
@@ -246,21 +260,29 @@ def test_whole_numbers_stay_whole(sentences):
 def test_a_file_of_arrays_is_relative_to_the_scene(folder, sentences):
     class Of(Record):
         data: DataSet
+
     assert parse("data: {kind: arrays, file: data.npz}", Of, folder=folder).data.load().classes == 3
 
 
-@pytest.mark.parametrize("changes, expected", [
-    ({"test_y": None, "more": np.ones(1)}, "test_y missing; expected train_x.*found train_x, train_y, test_x, more"),
-    ({"train_x": np.ones(4)}, r"train_x is float64 \[4\], expected numbers \[N, ...\]"),
-    ({"train_x": np.full((4, 3), "a")}, "train_x is <U1"),
-    ({"train_x": np.full((4, 3), np.nan)}, "train_x holds inf or NaN"),
-    ({"train_y": np.ones(4)}, r"train_y is float64 \[4\], expected whole numbers from 0"),
-    ({"train_y": np.array([0, 1])}, r"train_y is int64 \[2\], expected .* one for each of the 4 of train_x"),
-    ({"train_y": np.array([0, 1, -1, 1])}, "train_y is int64"),
-    ({"train_x": np.ones((0, 3)), "train_y": np.ones(0, int)}, "train_y is int64"),
-    ({"test_x": np.ones((2, 4))}, r"a sample of train_x is float32 \[3\], and one of test_x float32 \[4\]"),
-    ({"test_x": np.ones((2, 3), int)}, r".*one of test_x int64 \[3\]"),
-], ids=str)
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        (
+            {"test_y": None, "more": np.ones(1)},
+            "test_y missing; expected train_x.*found train_x, train_y, test_x, more",
+        ),
+        ({"train_x": np.ones(4)}, r"train_x is float64 \[4\], expected numbers \[N, ...\]"),
+        ({"train_x": np.full((4, 3), "a")}, "train_x is <U1"),
+        ({"train_x": np.full((4, 3), np.nan)}, "train_x holds inf or NaN"),
+        ({"train_y": np.ones(4)}, r"train_y is float64 \[4\], expected whole numbers from 0"),
+        ({"train_y": np.array([0, 1])}, r"train_y is int64 \[2\], expected .* one for each of the 4 of train_x"),
+        ({"train_y": np.array([0, 1, -1, 1])}, "train_y is int64"),
+        ({"train_x": np.ones((0, 3)), "train_y": np.ones(0, int)}, "train_y is int64"),
+        ({"test_x": np.ones((2, 4))}, r"a sample of train_x is float32 \[3\], and one of test_x float32 \[4\]"),
+        ({"test_x": np.ones((2, 3), int)}, r".*one of test_x int64 \[3\]"),
+    ],
+    ids=str,
+)
 def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, expected):
     np.savez(tmp_path / "d.npz", **arrays(**changes))
     with pytest.raises(RunError, match=f"d.npz: {expected}"):
@@ -282,13 +304,17 @@ def test_code_in_an_array_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("damage", [
-    lambda path: path.unlink(),
-    lambda path: path.write_bytes(path.read_bytes()[:200]),
-    lambda path: path.write_bytes(b""),
-    lambda path: path.write_text("train_x: 1"),
-    lambda path: (np.save(path.with_suffix(".npy"), np.ones(3)), path.with_suffix(".npy").rename(path)),
-], ids=["missing", "truncated", "empty", "text", "npy"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:200]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("train_x: 1"),
+        lambda path: (np.save(path.with_suffix(".npy"), np.ones(3)), path.with_suffix(".npy").rename(path)),
+    ],
+    ids=["missing", "truncated", "empty", "text", "npy"],
+)
 def test_a_file_that_holds_no_arrays_is_refused(tmp_path, damage):
     path = tmp_path / "d.npz"
     np.savez(path, **arrays())

@@ -19,7 +19,7 @@ RECIPES = {
     "without momentum": Recipe(**SMALL, optimizer={"kind": "sgd", "momentum": 0}),
     "seldom": Recipe(**{**SMALL, "checkpoint": {"every": 2}}),
 }
-STEPS = 3 * 6                        # 1437 images in batches of 256
+STEPS = 3 * 6  # 1437 images in batches of 256
 
 
 class Stop(Exception):
@@ -30,6 +30,7 @@ def stop_at(step):
     def progress(done, total, text):
         if done == step:
             raise Stop
+
     return progress
 
 
@@ -40,11 +41,13 @@ def files(folder):
 @pytest.fixture(scope="module")
 def unstopped(tmp_path_factory):
     """recipe -> the files of a run that was never stopped."""
+
     @functools.cache
     def made(recipe):
         folder = tmp_path_factory.mktemp("unstopped")
         recorder.train(recipe, folder)
         return files(folder)
+
     return made
 
 
@@ -70,10 +73,10 @@ def test_it_goes_on_where_it_was_stopped_and_does_not_begin_again(tmp_path):
     with pytest.raises(Stop):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(10))
     recorder.train(RECIPES["sgd"], tmp_path, lambda done, total, text: steps.append((done, total)))
-    assert steps == [(step, STEPS) for step in range(10, STEPS + 1)]     # the last pause was after step 9, epoch 1.5
+    assert steps == [(step, STEPS) for step in range(10, STEPS + 1)]  # the last pause was after step 9, epoch 1.5
 
 
-@pytest.mark.parametrize("written", range(1 + 3 * 7))        # run.json; weights, facts and a pause at 7 epochs
+@pytest.mark.parametrize("written", range(1 + 3 * 7))  # run.json; weights, facts and a pause at 7 epochs
 def test_a_kill_between_any_two_files_is_mended(whole, tmp_path, monkeypatch, written):
     recipe, expected = whole
     count, replace = iter(range(1000)), os.replace
@@ -93,9 +96,11 @@ def test_a_kill_between_any_two_files_is_mended(whole, tmp_path, monkeypatch, wr
 
 def test_a_process_killed_in_the_middle_is_gone_on_from_by_another(whole, tmp_path):
     recipe, expected = whole
-    code = (f"import os, signal; from studio.training import recorder, recipe; "
-            f"recorder.train(recipe.Recipe.model_validate_json({recipe.model_dump_json()!r}), {str(tmp_path)!r}, "
-            f"lambda done, total, text: os.kill(os.getpid(), signal.SIGKILL) if done == 11 else None)")
+    code = (
+        f"import os, signal; from studio.training import recorder, recipe; "
+        f"recorder.train(recipe.Recipe.model_validate_json({recipe.model_dump_json()!r}), {str(tmp_path)!r}, "
+        f"lambda done, total, text: os.kill(os.getpid(), signal.SIGKILL) if done == 11 else None)"
+    )
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert killed.returncode == -signal.SIGKILL and (tmp_path / "resume.safetensors").exists()
     recorder.train(recipe, tmp_path)
@@ -114,7 +119,7 @@ def test_a_checkpoint_that_was_removed_is_made_again(whole, tmp_path):
 def test_a_finished_run_is_left_alone(whole, tmp_path):
     recipe, _ = whole
     recorder.train(recipe, tmp_path)
-    recorder.train(recipe, tmp_path, stop_at(1))                  # would raise, were a step taken
+    recorder.train(recipe, tmp_path, stop_at(1))  # would raise, were a step taken
 
 
 def test_the_kept_epochs_are_the_recipes_with_all_their_metrics(tmp_path):
@@ -156,7 +161,7 @@ def test_another_seed_is_another_run(whole, tmp_path):
 def test_every_epoch_shows_every_image_once_in_an_order_of_its_own_from_any_step_on():
     recipe = Recipe(**SMALL, seed=3)
     batches = list(recorder._batches(recipe, 1437, 0))
-    epochs = [torch.cat(batches[start:start + 6]).tolist() for start in (0, 6, 12)]
+    epochs = [torch.cat(batches[start : start + 6]).tolist() for start in (0, 6, 12)]
     assert len(batches) == STEPS and all(sorted(order) == list(range(1437)) for order in epochs)
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
     other = torch.cat(list(recorder._batches(recipe.model_copy(update={"seed": 4}), 1437, 0))[:6]).tolist()
@@ -168,7 +173,7 @@ def test_every_epoch_shows_every_image_once_in_an_order_of_its_own_from_any_step
 
 # --- what a step is --------------------------------------------------------------------------------------------------
 
-LINEAR = {"model": {"kind": "mlp", "depth": 0}, "batch": 1437, "epochs": 12}     # softmax regression, whole batches
+LINEAR = {"model": {"kind": "mlp", "depth": 0}, "batch": 1437, "epochs": 12}  # softmax regression, whole batches
 
 
 def regression(weight, bias, x, y):
@@ -197,7 +202,7 @@ def test_every_step_is_the_rate_of_its_schedule_down_the_gradient(tmp_path, digi
     recipe = Recipe(**LINEAR, optimizer={"kind": "sgd", "lr": 0.05, "momentum": 0.5, "schedule": schedule})
     recorder.train(recipe, tmp_path)
     weights, velocity = parameters(tmp_path, 0), [0.0, 0.0]
-    for epoch in range(12):                                    # one step an epoch
+    for epoch in range(12):  # one step an epoch
         slopes = regression(*weights, *digits)[1:]
         velocity = [0.5 * v + g for v, g in zip(velocity, slopes, strict=True)]
         weights = [w - recipe.optimizer.rate(epoch / 12) * v for w, v in zip(weights, velocity, strict=True)]
@@ -210,7 +215,7 @@ def test_steps_of_less_than_two_over_the_curvature_lower_a_convex_loss_every_tim
     x, _ = digits
     # the Hessian of softmax regression is at most half of the mean of x x', of which the bias is one more coordinate
     steepest = np.linalg.eigvalsh(np.hstack([x, np.ones((len(x), 1))]).T @ np.hstack([x, np.ones((len(x), 1))]))[-1]
-    rate = 1 / (0.5 * steepest / len(x))                       # 1 / L, half of what would do
+    rate = 1 / (0.5 * steepest / len(x))  # 1 / L, half of what would do
     recorder.train(Recipe(**LINEAR, optimizer={"kind": "sgd", "lr": rate, "momentum": 0}), tmp_path)
     losses = [regression(*parameters(tmp_path, epoch), *digits)[0] for epoch in range(13)]
     slopes = [regression(*parameters(tmp_path, epoch), *digits)[1:] for epoch in range(12)]
