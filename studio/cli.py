@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
-from .errors import SceneError, StudioError
+from studio.errors import SceneError, StudioError
 
 app = App(
     name="studio",
@@ -57,7 +57,7 @@ _MAKING = Making()
 @app.command
 def new(name: str) -> None:
     """Write a starter scene, NAME.yaml, with comments."""
-    from .starter import write
+    from studio.starter import write
 
     path = write(Path(name))
     print(f"{path} is a scene. See what it would make: studio check {path}")
@@ -66,8 +66,8 @@ def new(name: str) -> None:
 @app.command
 def check(scene: Path, *, draft: Draft = False) -> None:
     """Validate SCENE and say what would be made."""
-    from .report import summary
-    from .scene import named
+    from studio.report import summary
+    from studio.scene import named
 
     print(summary(_scene(scene, draft), named(scene, draft)))
 
@@ -75,7 +75,7 @@ def check(scene: Path, *, draft: Draft = False) -> None:
 @app.command
 def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
     """Loss values, Hessian products, frames, disk, and time on this machine, from a short probe."""
-    from .plan import estimate
+    from studio.plan import estimate
 
     for line in estimate(_scene(scene, draft), _count(workers)):
         print(line)
@@ -88,7 +88,7 @@ def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None
     Args:
         dry_run: only print the table.
     """
-    from .tune import best, table, times, write
+    from studio.tune import best, table, times, write
 
     count = _count(workers)
     found = times(loaded := _scene(scene, False), count)
@@ -114,7 +114,7 @@ def compute(
     Args:
         check_subset: only compare the loss over the subset with that over all training images, at nine points.
     """
-    from . import report
+    from studio import report
 
     studio = _studio(scene, draft, workers, shelf)
     if check_subset:
@@ -162,7 +162,7 @@ def deliver(scene: Path, *, preset: list[str] | None = None, making: Making = _M
         preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
             times. What the scene delivers if not given.
     """
-    from .deliver.deliverable import by_word
+    from studio.deliver.deliverable import by_word
 
     chosen = [_read("preset", by_word, word) for word in preset or []]
     studio, out = making.begin(scene)
@@ -201,10 +201,10 @@ def still(
         quality: how well it is drawn, from draft to master; as the film if not given.
         points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
-    from .deliver.paper import pixels, rim
-    from .deliver.still import Still
-    from .film.frame import Format
-    from .spec import from_options
+    from studio.deliver.paper import pixels, rim
+    from studio.deliver.still import Still
+    from studio.film.frame import Format
+    from studio.spec import from_options
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
@@ -226,7 +226,7 @@ def looks(scene: Path, *, at: At, folder: Path | None = None, making: Making = _
     Args:
         folder: of looks of your own, shown first.
     """
-    from .units import Time
+    from studio.units import Time
 
     if folder is not None and not folder.is_dir():
         raise SceneError(f"--folder {folder}: no such folder")
@@ -245,7 +245,7 @@ def storyboard(scene: Path, *, making: Making = _MAKING) -> None:
 @app.command
 def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
-    from . import report
+    from studio import report
 
     studio = _studio(scene, draft, None, shelf)
     print(report.table(studio.status(out or studio.out)))
@@ -262,8 +262,8 @@ def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: bool = F
         dry_run: only say what would be removed.
         plates: remove all drawn frames too; what was made of them stays, and another grade or format draws them again.
     """
-    from .report import bytes_
-    from .store import Shelf
+    from studio.report import bytes_
+    from studio.store import Shelf
 
     store = Shelf.beside(scene or Path("scene.yaml"), shelf)
     if not store.root.is_dir():
@@ -286,7 +286,7 @@ def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: bool = F
 @app.command
 def doctor() -> int:
     """What works on this machine, and what to install."""
-    from .doctor import examine
+    from studio.doctor import examine
 
     good = True
     for finding in examine(Path.cwd()):
@@ -298,36 +298,36 @@ def doctor() -> int:
 @app.command
 def schema() -> None:
     """Print the JSON Schema of a scene, for editors."""
-    from .starter import schema_text
+    from studio.starter import schema_text
 
     print(schema_text(), end="")
 
 
 def _scene(path: Path, draft: bool):
-    from .draft import drafted
-    from .scene import Scene
+    from studio.draft import drafted
+    from studio.scene import Scene
 
     scene = Scene.load(path)
     return drafted(scene) if draft else scene
 
 
 def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):
-    from .pipeline import Studio
-    from .progress import shown
+    from studio.pipeline import Studio
+    from studio.progress import shown
 
     return Studio.open(path, shelf, draft=draft, workers=_count(workers), progress=shown)
 
 
 def _warn(studio) -> None:
     """Says on standard error what a viewer would notice in the shots of a film that is measured."""
-    from .report import warnings
+    from studio.report import warnings
 
     for line in warnings(studio.reel()):
         print(f"warning: {line}", file=sys.stderr)
 
 
 def _count(workers: int | None) -> int:
-    from .workers import default_count
+    from studio.workers import default_count
 
     if workers is not None and workers < 1:
         raise SceneError(f"--workers {workers}: expected at least 1")

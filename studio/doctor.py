@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import MachineError, StudioError
+from studio.errors import MachineError, StudioError
 
 PACKAGES = "make python3-venv libegl1 libgl1-mesa-dri"
 _ASK_GL = """
@@ -58,7 +58,7 @@ def _gpu() -> str:
 
 def encoder(needed: Iterable[str] = ("libx264",)) -> str:
     """The ffmpeg that makes movies. Raises MachineError if there is none, or it lacks an encoder that is needed."""
-    from .deliver.encoder import encoders, program, version
+    from studio.deliver.encoder import encoders, program, version
 
     if missing := sorted(set(needed) - encoders()):
         lacks = ", ".join(missing)
@@ -67,7 +67,7 @@ def encoder(needed: Iterable[str] = ("libx264",)) -> str:
 
 
 def _fonts() -> str:
-    from .render.type import fonts
+    from studio.render.type import fonts
 
     return f"{', '.join(fonts())}"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from .film.quality import WORDS
-from .scene import Scene
-from .spec import Record
-from .units import Size, Time
+from studio.film.quality import WORDS
+from studio.scene import Scene
+from studio.spec import Record
+from studio.units import Size, Time
 
 KEYS, POINTS, SAMPLES = 8, 21, 48
 """What is measured, at most: keys, points along a side of the grid, samples of the loss."""

@@ -5,6 +5,7 @@ A task is named by records and shelf keys, so it can run in any process; what it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
@@ -12,20 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .deliver.paper import bled
-from .deliver.wants import Layer, Layered, Wants
-from .errors import SceneError
-from .film import overlays
-from .film.bands import Bands
-from .film.fields import FIELDS
-from .film.frame import Frame, Reel, Window
-from .film.look import Look
-from .film.terrain import undrawn
-from .measured import Measured
-from .scene import Scene
-from .spec import digest
-from .store import TILE, Plate
-from .units import Size
+from studio.deliver.paper import bled
+from studio.deliver.wants import Layer, Layered, Wants
+from studio.errors import SceneError
+from studio.film import overlays
+from studio.film.bands import Bands
+from studio.film.fields import FIELDS
+from studio.film.frame import Frame, Reel, Window
+from studio.film.look import Look
+from studio.film.terrain import undrawn
+from studio.measured import Measured
+from studio.scene import Scene
+from studio.spec import digest
+from studio.store import TILE, Plate
+from studio.units import Size
 
 VERSION = 4  # raise it when the same reel is to be drawn differently
 PIECE = 2.0  # seconds of film in a piece
@@ -104,7 +105,7 @@ class Order:
         # one or two frames have a movie's delay of their own, which does not join with others'
         edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
         laid = reel.look, reel.type, reel.notes, reel.cut.fps, overlays.VERSION
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in itertools.pairwise(edges):
             own = tuple(plates[number] for number in range(first, last))
             key = digest("piece", VERSION, list(enumerate(own, first)), laid, deliverable.identity())
             yield Piece(key, index, first, last, self.measured.shelf.piece(key, deliverable.piece), own)
@@ -167,7 +168,7 @@ def _frame(order: Order, number: int) -> Frame:
 
 @lru_cache(maxsize=1)
 def _stage(size: Size, mesh: int, samples: int):
-    from .render.stage import Stage
+    from studio.render.stage import Stage
 
     return Stage(size, mesh, samples)
 
@@ -194,7 +195,7 @@ def redrawn(order: Order, number: int, plate: Plate) -> int:
 
 def _picture(order: Order, number: int, plate: Plate, wants: Wants) -> Bands | Layered:
     """A frame as a deliverable wants it."""
-    from .render import grade
+    from studio.render import grade
 
     frame, light = _frame(order, number), _drawn(order, number, plate)
     if wants.bits is None:
@@ -205,7 +206,7 @@ def _picture(order: Order, number: int, plate: Plate, wants: Wants) -> Bands | L
 
 
 def _layers(order: Order, number: int, names: tuple[Layer, ...]) -> Mapping[Layer, np.ndarray]:
-    from .render.layers import layers
+    from studio.render.layers import layers
 
     fields = order.reel.fields(number, [name for name in names if name in FIELDS])
     return layers(_stage_of(order), _bled(order, order.reel.plain(number)), names, fields, order.size)
@@ -244,13 +245,13 @@ def _bled(order: Order, frame: Frame) -> Frame:
 
 def sheet(order: Order, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:
     """One frame in each of several looks, side by side [H, W, 3], uint8."""
-    from .render.sheet import sheet as drawn
+    from studio.render.sheet import sheet as drawn
 
     return drawn(order.reel, number, dict(looks), columns=2)
 
 
 def storyboard(order: Order) -> np.ndarray:
     """The first, the middle and the last frame of every shot [H, W, 3], uint8."""
-    from .render.sheet import storyboard as drawn
+    from studio.render.sheet import storyboard as drawn
 
     return drawn(order.reel, order.scene.title + "   draft" * order.draft)

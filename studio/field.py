@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import model_validator
 from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
-from .spec import Record
+from studio.spec import Record
 
 Scale = Literal["linear", "log", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import MachineError
+from studio.errors import MachineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

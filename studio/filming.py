@@ -15,12 +15,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from . import drawing, workers
-from .deliver.movie import Movie
-from .errors import MachineError, SceneError
-from .progress import Progress, telling
-from .spec import digest
-from .store import Plate
+from studio import drawing, workers
+from studio.deliver.movie import Movie
+from studio.errors import MachineError, SceneError
+from studio.progress import Progress, telling
+from studio.spec import digest
+from studio.store import Plate
 
 SAMPLED = 5
 """Frames that are drawn again to verify a film."""

@@ -21,9 +21,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
-from .errors import SceneError
-from .spec import nearest
-from .units import scene_folder
+from studio.errors import SceneError
+from studio.spec import nearest
+from studio.units import scene_folder
 
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SceneError
-from .field import DETAIL, Field, Grid, Surfaces, Way
-from .film.terrain import SCALES
-from .landscape import slices
-from .landscape.hessian import Convexity
-from .landscape.planar import centre, compared
-from .landscape.spectrum import trace
-from .landscape.way import projected
-from .measuring import Portrait, of, slices_of
-from .scene import Scene
-from .spec import Table
-from .store import Shelf
-from .training import checkpoints
+from studio.errors import SceneError
+from studio.field import DETAIL, Field, Grid, Surfaces, Way
+from studio.film.terrain import SCALES
+from studio.landscape import slices
+from studio.landscape.hessian import Convexity
+from studio.landscape.planar import centre, compared
+from studio.landscape.spectrum import trace
+from studio.landscape.way import projected
+from studio.measuring import Portrait, of, slices_of
+from studio.scene import Scene
+from studio.spec import Table
+from studio.store import Shelf
+from studio.training import checkpoints
 
 _INPUTS = (
     *("scene", "what", "version", "model", "data", "samples_used", "epoch", "weights", "directions"),

@@ -15,18 +15,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from . import workers
-from .field import Grid
-from .landscape import slices
-from .landscape.hessian import Convexity
-from .landscape.objective import Loss
-from .landscape.slices import Slice
-from .progress import Progress, telling
-from .scene import Scene
-from .spec import digest
-from .store import Shelf
-from .store import Slice as Stored
-from .workers import Task
+from studio import workers
+from studio.field import Grid
+from studio.landscape import slices
+from studio.landscape.hessian import Convexity
+from studio.landscape.objective import Loss
+from studio.landscape.slices import Slice
+from studio.progress import Progress, telling
+from studio.scene import Scene
+from studio.spec import digest
+from studio.store import Shelf
+from studio.store import Slice as Stored
+from studio.workers import Task
 
 T = TypeVar("T")
 

@@ -18,29 +18,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from . import doctor, drawing, workers
-from .deliver.deliverable import Deliverable
-from .deliver.movie import Movie
-from .deliver.still import Still
-from .draft import drafted
-from .drawing import Order, Piece
-from .errors import SceneError
-from .field import Grid, Surfaces
-from .files import writable
-from .film.frame import Reel
-from .film.gallery import gallery
-from .film.look import LARGEST_MESH
-from .film.quality import Quality
-from .filming import Filming
-from .measured import Measured
-from .measuring import KINDS, Measuring, Portrait, of
-from .progress import Progress, silent
-from .scene import Scene, named
-from .spec import Table, digest, from_options
-from .store import Note, Shelf
-from .training import checkpoints
-from .training.recipe import Run
-from .units import Size, Time
+from studio import doctor, drawing, workers
+from studio.deliver.deliverable import Deliverable
+from studio.deliver.movie import Movie
+from studio.deliver.still import Still
+from studio.draft import drafted
+from studio.drawing import Order, Piece
+from studio.errors import SceneError
+from studio.field import Grid, Surfaces
+from studio.files import writable
+from studio.film.frame import Reel
+from studio.film.gallery import gallery
+from studio.film.look import LARGEST_MESH
+from studio.film.quality import Quality
+from studio.filming import Filming
+from studio.measured import Measured
+from studio.measuring import KINDS, Measuring, Portrait, of
+from studio.progress import Progress, silent
+from studio.scene import Scene, named
+from studio.spec import Table, digest, from_options
+from studio.store import Note, Shelf
+from studio.training import checkpoints
+from studio.training.recipe import Run
+from studio.units import Size, Time
 
 _FIRST = "so make the film first: studio film"
 
@@ -384,11 +384,11 @@ def _named(pieces: Sequence[Piece]) -> str:
 
 def _make_run(run: Run, folder: Path, advance: Callable) -> None:
     if run.checkpoints is None:
-        from .training import recorder
+        from studio.training import recorder
 
         recorder.train(run.recipe, folder, progress=advance)
     else:
-        from .training import adopt
+        from studio.training import adopt
 
         adopt.adopt(run, folder)
 

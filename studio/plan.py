@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .errors import MachineError
-from .film.frame import Frame, View
-from .report import bytes_, outlook
-from .scene import Scene
-from .units import Size
+from studio.errors import MachineError
+from studio.film.frame import Frame, View
+from studio.report import bytes_, outlook
+from studio.scene import Scene
+from studio.units import Size
 
 PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
 BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
@@ -21,9 +21,9 @@ KEPT_PER_PIXEL = 2.0  # of a plate
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines that say what each stage counts and, roughly, takes."""
-    from .landscape.preview import most
-    from .landscape.probe import probe
-    from .training.recorder import seconds_per_step
+    from studio.landscape.preview import most
+    from studio.landscape.probe import probe
+    from studio.training.recorder import seconds_per_step
 
     recipe, found = scene.run.recipe, probe(scene.run, scene.directions, scene.loss, scene.convexity)
     total = 0.0
@@ -66,10 +66,10 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
 
 def _seconds_per_frame(scene: Scene) -> float:
     """One frame of a bowl, drawn and graded; a picture larger than 1080p takes longer as it has more pixels."""
-    from . import doctor
+    from studio import doctor
 
     doctor.gl()
-    from .render.stage import Stage
+    from studio.render.stage import Stage
 
     film = scene.film
     look = film.quality.meshed(scene.look)

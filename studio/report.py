@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
-from .field import Surfaces
-from .film.frame import Reel
-from .film.survey import survey
-from .film.terrain import undrawn
-from .scene import Scene
+from studio.field import Surfaces
+from studio.film.frame import Reel
+from studio.film.survey import survey
+from studio.film.terrain import undrawn
+from studio.scene import Scene
 
 
 def summary(scene: Scene, name: str) -> str:

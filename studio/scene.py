@@ -7,26 +7,26 @@ from pathlib import Path
 
 from pydantic import Field
 
-from .deliver.deliverable import Deliverable
-from .deliver.movie import Movie
-from .errors import RunError, SceneError
-from .field import DETAIL, Grid
-from .film.camera import Camera
-from .film.fields import FIELDS, SIGNED
-from .film.frame import Format, Reel
-from .film.look import Look
-from .film.overlays import Type, height_words
-from .film.survey import assumed
-from .film.terrain import missing, parts
-from .film.timeline import Cut, Shot
-from .landscape.detail import Detail
-from .landscape.directions import Directions, Random
-from .landscape.hessian import Convexity
-from .landscape.objective import Loss
-from .landscape.sweeps import Epochs, Sweep, chosen
-from .spec import Record, nearest, read
-from .training import checkpoints
-from .training.recipe import Run
+from studio.deliver.deliverable import Deliverable
+from studio.deliver.movie import Movie
+from studio.errors import RunError, SceneError
+from studio.field import DETAIL, Grid
+from studio.film.camera import Camera
+from studio.film.fields import FIELDS, SIGNED
+from studio.film.frame import Format, Reel
+from studio.film.look import Look
+from studio.film.overlays import Type, height_words
+from studio.film.survey import assumed
+from studio.film.terrain import missing, parts
+from studio.film.timeline import Cut, Shot
+from studio.landscape.detail import Detail
+from studio.landscape.directions import Directions, Random
+from studio.landscape.hessian import Convexity
+from studio.landscape.objective import Loss
+from studio.landscape.sweeps import Epochs, Sweep, chosen
+from studio.spec import Record, nearest, read
+from studio.training import checkpoints
+from studio.training.recipe import Run
 
 
 class Scene(Record):

@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from .errors import SceneError
-from .files import atomic
-from .film.look import assets
+from studio.errors import SceneError
+from studio.files import atomic
+from studio.film.look import assets
 
 
 def write(name: Path) -> Path:
@@ -30,7 +30,7 @@ def write(name: Path) -> Path:
 
 def schema_text() -> str:
     """The JSON Schema of a scene."""
-    from .scene import Scene
+    from studio.scene import Scene
 
     schema = Scene.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

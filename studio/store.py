@@ -28,11 +28,11 @@ import xarray as xr
 import zarr
 from zarr.errors import ContainsArrayError
 
-from .errors import MachineError, SceneError
-from .files import atomic, is_temporary, read_json, write_json, writing
-from .progress import Progress
-from .spec import digest
-from .units import Size
+from studio.errors import MachineError, SceneError
+from studio.files import atomic, is_temporary, read_json, write_json, writing
+from studio.progress import Progress
+from studio.spec import digest
+from studio.units import Size
 
 ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
 MARK = "shelf.json"

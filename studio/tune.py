@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SceneError
-from .files import atomic
-from .scene import Scene
-from .spec import compose, plain
+from studio.errors import SceneError
+from studio.files import atomic
+from studio.scene import Scene
+from studio.spec import compose, plain
 
 if TYPE_CHECKING:
-    from .landscape.candidates import Timed
+    from studio.landscape.candidates import Timed
 
 WORTH = 0.95
 """A path other than the rule's is taken if it needs less than this share of its time: what was measured by one path is
@@ -26,7 +26,7 @@ measured again by another."""
 
 def times(scene: Scene, workers: int = 1) -> list[Timed]:
     """Every path that fits the scene: by the time the whole scene takes, then those that failed."""
-    from .landscape.candidates import timed
+    from studio.landscape.candidates import timed
 
     found = timed(scene.run, scene.directions, scene.loss, scene.grid)
     return sorted(found, key=lambda one: (bool(one.failure), seconds(one, scene, workers)))
@@ -48,7 +48,7 @@ def best(found: Sequence[Timed], scene: Scene, workers: int = 1) -> str:
 
 def _rule(scene: Scene) -> str:
     """The path that is taken if the scene names none."""
-    from .landscape.slices import chosen_path
+    from studio.landscape.slices import chosen_path
 
     free = scene.loss.model_copy(update={"path": None})
     return chosen_path(scene.run.recipe.model, scene.directions, free)[0]

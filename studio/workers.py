@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from .errors import MachineError
+from studio.errors import MachineError
 
 # One thread each: on shared cores two threads in one process are slower than one. LP: the software GL's own threads.
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}

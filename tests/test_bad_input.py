@@ -96,7 +96,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("right, wrong, words", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("right", "wrong", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_in_a_scene_is_named_with_its_place_and_the_way_out(say, tiny, right, wrong, words):
     text = tiny.read_text()
     assert right in text
@@ -160,7 +160,7 @@ def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tin
 
 
 @pytest.mark.parametrize(
-    "name, words",
+    ("name", "words"),
     [
         ("epoch-1.pth", "cannot be read as a torch file: "),
         ("epoch-2.safetensors", "cannot be read as safetensors: "),

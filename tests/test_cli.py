@@ -322,7 +322,7 @@ def test_doctor_finds_everything_a_film_needs(say):
 
 
 @pytest.mark.parametrize(
-    "line, words",
+    ("line", "words"),
     [
         (
             "nope",
@@ -339,7 +339,7 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(say, tiny, line, words)
 
 
 @pytest.mark.parametrize(
-    "line, words",
+    ("line", "words"),
     [
         ("check other.yaml", "other.yaml: cannot be read: No such file or directory"),
         ("check .", ".: cannot be read: Is a directory"),
@@ -442,9 +442,9 @@ def _accepts(schema: dict, value, root: dict) -> bool:
     assert not unread, f"this test does not know {unread}"
     for word in ("anyOf", "oneOf"):
         fits = [_accepts(option, value, root) for option in schema.get(word, ())]
-        if fits and (sum(fits) < 1 or word == "oneOf" and sum(fits) > 1):
+        if fits and (sum(fits) < 1 or (word == "oneOf" and sum(fits) > 1)):
             return False
-    if "const" in schema and value != schema["const"] or "enum" in schema and value not in schema["enum"]:
+    if ("const" in schema and value != schema["const"]) or ("enum" in schema and value not in schema["enum"]):
         return False
     if "type" in schema and not _TYPES[schema["type"]](value):
         return False
@@ -526,7 +526,7 @@ def test_an_editor_finds_nothing_to_complain_of_in_our_scenes(path, schema):
 
 
 @pytest.mark.parametrize(
-    "right, wrong",
+    ("right", "wrong"),
     [
         ("title: Tiny", "titel: Tiny"),
         ("kind: mlp", "kind: mpl"),

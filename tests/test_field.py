@@ -30,7 +30,7 @@ def test_an_axis_is_even_and_symmetric_to_the_last_bit():
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
+    ("wrong", "told"),
     [
         ({"points": 50}, "odd number"),
         ({"points": 1}, "at least 3"),
@@ -206,7 +206,7 @@ WAY = Way((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] 
 
 
 @pytest.mark.parametrize(
-    "coordinate, places",
+    ("coordinate", "places"),
     [
         (0.0, [[0, 0]]),
         (1.0, [[-1, -2], [0, 0]]),
@@ -226,7 +226,7 @@ def test_a_run_of_one_checkpoint_has_come_no_way():
 
 
 @pytest.mark.parametrize(
-    "ends, found",
+    ("ends", "found"),
     [
         ((-1.0, 4.0, 0.5, 2.0), 1.0),  # convex in the plane, not in the space
         ((1.0, 4.0, 1.5, 2.0), 0.0),  # convex in both

@@ -65,7 +65,7 @@ def test_two_writers_do_not_share_a_temporary(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number, told",
+    ("number", "told"),
     [
         (errno.ENOSPC, "disk is full; all finished work is kept"),
         (errno.EDQUOT, "disk is full"),

@@ -107,7 +107,7 @@ def registered():
 
 
 @pytest.mark.parametrize(
-    "old, new, same",
+    ("old", "new", "same"),
     [
         ("return other(x)", "return other(x) + 1", True),
         ("return x", "return 2 * x", True),
@@ -183,7 +183,7 @@ def test_a_record_with_a_function_is_hashable_and_picklable_and_says_its_name(fo
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("by: mine", "'mine' names no function; write it like package.module:name"),
         ("by: 'mine:'", "'mine:' names no function"),
@@ -227,7 +227,7 @@ def test_a_missing_name_is_answered_with_the_nearest(folder):
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("import not_installed_at_all\n", "No module named 'not_installed_at_all'"),
         ("1 / 0\n", "ZeroDivisionError"),

@@ -33,7 +33,7 @@ def until(happens, process=None) -> bool:
     """Waits for something to happen; False if the process ends, or patience does, before."""
     deadline = time.monotonic() + PATIENCE
     while not happens():
-        if process is not None and process.poll() is not None or time.monotonic() > deadline:
+        if (process is not None and process.poll() is not None) or time.monotonic() > deadline:
             return False
         time.sleep(0.01)
     return True

@@ -87,7 +87,7 @@ def test_nothing_that_is_chosen_for_looks_reaches_what_is_computed(measured, cha
 
 
 @pytest.mark.parametrize(
-    "change, same",
+    ("change", "same"),
     [
         (("subset: 32", "subset: 31"), 1),
         (("points: 9", "points: 11"), 3),
@@ -146,7 +146,7 @@ def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictu
         loaded += [names for _, names in run([(eval, ("sorted(__import__('sys').modules)",))])]
     assert "torch" not in loaded[0] and "pyvista" in loaded[0]
     drawn = {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
-    movie, frames = studio.film(copy.out)
+    _movie, frames = studio.film(copy.out)
     assert drawn == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
     new = pictures(frames)
     assert not np.array_equal(new[8:16], old[8:16]) and np.array_equal(new[16:], old[16:])
@@ -531,7 +531,7 @@ def test_a_still_with_points_of_its_own_shows_the_nearest_keyframe_on_the_films_
 
 
 @pytest.mark.parametrize(
-    "detail, told",
+    ("detail", "told"),
     [
         ("{range: [-2, 2], points: 101}", r"detail.range: is not inside the grid's"),
         ("{range: [-0.5, 0.5], points: 3}", "detail.points: 3 points over this range are no finer"),

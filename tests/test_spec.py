@@ -100,7 +100,7 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    ("text", "told"),
     [
         ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
         ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
@@ -173,7 +173,7 @@ def test_every_scalar_is_read_as_its_own_type_asks():
 
 
 @pytest.mark.parametrize(
-    "text, seconds, frames",
+    ("text", "seconds", "frames"),
     [
         ("12s", 12, 300),
         ("12 s", 12, 300),

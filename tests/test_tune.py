@@ -31,7 +31,7 @@ def scene(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "before, after",
+    ("before", "after"),
     [
         ("loss: {subset: 32}\n", "loss: {subset: 32, path: wide}\n"),
         ("loss: { subset: 32, mode: train }   # said\n", "loss: { subset: 32, mode: train, path: wide }   # said\n"),

@@ -186,7 +186,9 @@ print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.key
 """
 
 
-@pytest.mark.parametrize("arguments, text", [(("script.py",), None), (("-m", "pkg.script"), None), (("-",), SCRIPT)])
+@pytest.mark.parametrize(
+    ("arguments", "text"), [(("script.py",), None), (("-m", "pkg.script"), None), (("-",), SCRIPT)]
+)
 def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path, arguments, text):
     (tmp_path / "pkg").mkdir()
     for path in (tmp_path / "script.py", tmp_path / "pkg" / "script.py"):

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..film.colour import decode, encode
+from studio.film.colour import decode, encode
 
 Profile = Literal["srgb", "display-p3", "adobe-rgb"]
 

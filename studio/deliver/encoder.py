@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import MachineError
+from studio.errors import MachineError
 
 QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1"]
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..film.bands import Bands
+from studio.film.bands import Bands
 
 BLOCK = 16
 """Rows that are packed together; a band is a whole number of blocks, but for the last one."""

@@ -15,16 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import model_validator
 
-from ..errors import MachineError, SceneError
-from ..files import atomic
-from ..film.bands import Bands
-from ..spec import Record
-from ..units import Size
-from . import animation, colour, encoder
-from .loop import unclosed
-from .presets import PRESETS, Preset, Word
-from .probe import Animation, Media, differences, ends, packets, probe, undecodable
-from .wants import Wants
+from studio.deliver import animation, colour, encoder
+from studio.deliver.loop import unclosed
+from studio.deliver.presets import PRESETS, Preset, Word
+from studio.deliver.probe import Animation, Media, differences, ends, packets, probe, undecodable
+from studio.deliver.wants import Wants
+from studio.errors import MachineError, SceneError
+from studio.files import atomic
+from studio.film.bands import Bands
+from studio.spec import Record
+from studio.units import Size
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
 _CLEAR = ("prores-4444", "vp9-alpha")

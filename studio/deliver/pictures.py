@@ -16,14 +16,14 @@ from typing import Annotated, Any, BinaryIO, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..errors import MachineError
-from ..film.bands import Bands
-from ..spec import Record
-from ..units import Size
-from . import colour, exr, png
-from .colour import Profile
-from .probe import differences
-from .wants import Layer, Layered, Wants
+from studio.deliver import colour, exr, png
+from studio.deliver.colour import Profile
+from studio.deliver.probe import differences
+from studio.deliver.wants import Layer, Layered, Wants
+from studio.errors import MachineError
+from studio.film.bands import Bands
+from studio.spec import Record
+from studio.units import Size
 
 LAYERED = 8e9
 """Bytes that the layers of one picture may take."""

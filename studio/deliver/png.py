@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..film.bands import Bands
+from studio.film.bands import Bands
 
 # packs what the filters leave of grain as well as a search for repeats does, in a fifth of the time
 _PACKING = 1, zlib.DEFLATED, 15, 8, zlib.Z_RLE
@@ -33,8 +33,7 @@ def write(path: Path, picture: Bands, profile: bytes, dpi: int | None) -> None:
         file.write(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
         if dpi is not None:
             file.write(_chunk(b"pHYs", struct.pack(">IIB", *2 * [round(dpi / _INCH)], 1)))
-        for band in _filtered(picture):
-            file.write(_chunk(b"IDAT", packer.compress(band.data)))
+        file.writelines(_chunk(b"IDAT", packer.compress(band.data)) for band in _filtered(picture))
         file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
 
 

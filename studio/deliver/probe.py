@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MachineError
-from ..units import Size
-from . import encoder
+from studio.deliver import encoder
+from studio.errors import MachineError
+from studio.units import Size
 
 _DECODED, _SPANS = 1e9, 8  # pixels of a film that are decoded, 480 frames of 1080p; the spans in which, if it has more
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..errors import MachineError
-from ..files import atomic
-from ..film.bands import Bands
-from ..units import Size
-from .pictures import Finish, inscribe, verified, write
-from .wants import Layered
+from studio.deliver.pictures import Finish, inscribe, verified, write
+from studio.deliver.wants import Layered
+from studio.errors import MachineError
+from studio.files import atomic
+from studio.film.bands import Bands
+from studio.units import Size
 
 VERSION = 3
 CINEMA = {

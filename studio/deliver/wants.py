@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..film.bands import Bands
-from ..units import Size
+from studio.film.bands import Bands
+from studio.units import Size
 
 Layer = Literal["depth", "normal", "position", "loss", "convexity", "mask"]
 

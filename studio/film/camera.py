@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from ..spec import Record
-from ..units import Angle, Duration, Focal, Positive
-from .easing import Curve, Ease
+from studio.film.easing import Curve, Ease
+from studio.spec import Record
+from studio.units import Angle, Duration, Focal, Positive
 
 Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec import nearest
+from studio.spec import nearest
 
 Stops = tuple[tuple[float, str], ...]
 """Places in 0..1 and their `#rrggbb`."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from ..spec import nearest
+from studio.spec import nearest
 
 
 def step(u: float) -> float:

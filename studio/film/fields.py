@@ -1,14 +1,15 @@
 """Which measured numbers are the height and which the colour of a picture, and on what scales."""
 
+import itertools
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
-from ..functions import SCHEMA as OWN
-from ..spec import Record, nearest
-from ..units import Colour, Positive, Share
-from .colour import known
+from studio.film.colour import known
+from studio.functions import SCHEMA as OWN
+from studio.spec import Record, nearest
+from studio.units import Colour, Positive, Share
 
 FIELDS = {
     "loss": "loss",
@@ -98,7 +99,7 @@ class Paint(Record):
                 len(places) < 2
                 or places[0] != 0
                 or places[-1] != 1
-                or any(a >= b for a, b in zip(places, places[1:], strict=False))
+                or any(a >= b for a, b in itertools.pairwise(places))
             ):
                 raise ValueError("map: stops must rise from 0 to 1")
         return self
@@ -112,5 +113,5 @@ def _has_a_scale(field: str, scale: str) -> None:
 def lies_on(scale: str, name: str, *values: float) -> None:
     """Raises ValueError if one of the values, which the user calls `name`, has no place on a scale."""
     for value in values:
-        if value < 0 and scale in ("log", "sqrt") or value == 0 and scale == "log":
+        if (value < 0 and scale in ("log", "sqrt")) or (value == 0 and scale == "log"):
             raise ValueError(f"{name} {value:g} has no {scale}; write one above 0, or take another scale")

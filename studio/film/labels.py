@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from .camera import Pose
-from .fields import Height
-from .look import Look
-from .overlays import Page, Text, unscaled
+from studio.film.camera import Pose
+from studio.film.fields import Height
+from studio.film.look import Look
+from studio.film.overlays import Page, Text, unscaled
 
 RAYS = (35.0, 150.0, 265.0)
 """Degrees from the direction of alpha."""

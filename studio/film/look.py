@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from ..spec import Record, nearest, plain
-from ..units import Colour, scene_folder
-from .fields import Height, Paint, lies_on
-from .light import ON_A_BASE, Background, Fog, Grade, Light, Material
-from .lines import Contours, Engraving, Fade, Marker, Plinth, Trail, Wire
+from studio.film.fields import Height, Paint, lies_on
+from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
+from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail, Wire
+from studio.spec import Record, nearest, plain
+from studio.units import Colour, scene_folder
 
 
 def _odd(points: int) -> int:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..field import DETAIL, Field, Grid, Instant, Surfaces
-from .camera import Pose
-from .frame import COARSE, Reel, View
-from .labels import clearance, on_land, seen
-from .terrain import inner, parts, reach
+from studio.field import DETAIL, Field, Grid, Instant, Surfaces
+from studio.film.camera import Pose
+from studio.film.frame import COARSE, Reel, View
+from studio.film.labels import clearance, on_land, seen
+from studio.film.terrain import inner, parts, reach
 
 LINES = 1080
 SOFT = 12.0, 20.0

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filter, uniform_filter1d
 
-from ..field import DETAIL, Grid, Instant, Scale, Surfaces, backward, forward, hidden, negative_share
-from .colour import diverging, table
-from .fields import SIGNED, Height, Paint
-from .look import Look
+from studio.field import DETAIL, Grid, Instant, Scale, Surfaces, backward, forward, hidden, negative_share
+from studio.film.colour import diverging, table
+from studio.film.fields import SIGNED, Height, Paint
+from studio.film.look import Look
 
 SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "entropy": "linear"} | dict.fromkeys(
     SIGNED, "signed-log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -11,11 +12,11 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
-from ..spec import Record, Table
-from ..units import Duration, Time
-from .camera import Camera
-from .easing import Curve, Ease
-from .fields import Paint
+from studio.film.camera import Camera
+from studio.film.easing import Curve, Ease
+from studio.film.fields import Paint
+from studio.spec import Record, Table
+from studio.units import Duration, Time
 
 
 class Transition(Record):
@@ -77,7 +78,7 @@ class Shot(Record):
         if length < 1:
             yield ("duration",), f"{self.duration} is less than one frame"
         times = [time.seconds(fps) for time in self.along]
-        if any(a >= b for a, b in zip(times, times[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(times)):
             yield ("along",), "the times must rise"
         if len(times) > 1 and Time(times[-1]).frames(fps) < length:
             yield ("along",), f"the last key is at {times[-1]:g}s, but the shot lasts {self.duration}; add a key there"

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..training.nets import Residual
-from .chain import POINTWISE, flattens, is_idle
-from .graph import bare
+from studio.landscape.chain import POINTWISE, flattens, is_idle
+from studio.landscape.graph import bare
+from studio.training.nets import Residual
 
 Statistics = dict[str, tuple[Tensor, Tensor]]
 """By the name of a batch norm: the mean and 1 / sqrt(var + eps) of its features [P, features, 1]."""
@@ -131,4 +131,4 @@ def _layers(steps: Sequence[Step]) -> list[tuple[nn.Module, str]]:
 
 def _is_known(step: tuple[nn.Module, str]) -> bool:
     layer, _ = step
-    return is_idle(layer) or bare(layer) and type(layer) in (nn.Linear, nn.BatchNorm1d, *POINTWISE)
+    return is_idle(layer) or (bare(layer) and type(layer) in (nn.Linear, nn.BatchNorm1d, *POINTWISE))

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..field import Grid
-from ..training.models import Model
-from ..training.recipe import Run
-from .directions import Directions, Random, Trail
-from .objective import Loss, fitting
+from studio.field import Grid
+from studio.landscape.directions import Directions, Random, Trail
+from studio.landscape.objective import Loss, fitting
+from studio.training.models import Model
+from studio.training.recipe import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .evaluator import Evaluator
-    from .network import Objective
+    from studio.landscape.evaluator import Evaluator
+    from studio.landscape.network import Objective
 
 ROWS, POINTS = 9, 25
 """Rows on which the paths take turns, so that a busy moment falls on all of them alike; points in each, at most."""
@@ -45,8 +45,8 @@ class Timed:
 
 def timed(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[Timed]:
     """Each path that fits the loss, the plain loop first and torch's compiler last, on a few rows of the grid."""
-    from ..training.evaluate import repeatable
-    from .slices import device_kind
+    from studio.landscape.slices import device_kind
+    from studio.training.evaluate import repeatable
 
     device = device_kind()
     names = paths(run.recipe.model, loss, device)
@@ -88,7 +88,7 @@ def _begun(
     objective: "Objective", line: "list[Tensor]", name: str, alphas: np.ndarray
 ) -> "tuple[Evaluator, float] | Timed":
     """The path's evaluator and the seconds until its first row was there; or, why there is none."""
-    from .evaluator import Evaluator
+    from studio.landscape.evaluator import Evaluator
 
     def begin() -> Evaluator:
         evaluator = Evaluator(objective, *line, name)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .graph import bare
+from studio.landscape.graph import bare
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 
@@ -31,7 +31,7 @@ class Chain:
         if layers and flattens(layers[0][0]):
             layers.pop(0)
         linear = [layer for layer, _ in layers if type(layer) is nn.Linear]
-        known = all(bare(layer) and type(layer) in (nn.Linear, *POINTWISE) or is_idle(layer) for layer, _ in layers)
+        known = all((bare(layer) and type(layer) in (nn.Linear, *POINTWISE)) or is_idle(layer) for layer, _ in layers)
         own = {id(p) for layer in linear for p in layer.parameters()}
         whole = len(own) == sum(1 for layer in linear for _ in layer.parameters()) and all(
             p.requires_grad for p in model.parameters()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import SceneError
+from studio.errors import SceneError
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""

@@ -15,15 +15,15 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor, nn
 
-from ..errors import MachineError, SceneError
-from .batched import BatchedNetwork, Statistics
-from .chain import Chain
-from .criteria import BUILT_IN
-from .fused import Fused
-from .graph import channels_last, tightened
-from .network import Network, Objective, is_out_of_memory, moded, written
-from .settled import Settled
-from .wide import widen
+from studio.errors import MachineError, SceneError
+from studio.landscape.batched import BatchedNetwork, Statistics
+from studio.landscape.chain import Chain
+from studio.landscape.criteria import BUILT_IN
+from studio.landscape.fused import Fused
+from studio.landscape.graph import channels_last, tightened
+from studio.landscape.network import Network, Objective, is_out_of_memory, moded, written
+from studio.landscape.settled import Settled
+from studio.landscape.wide import widen
 
 POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
 """Where a path is checked against the plain loop: (alpha, beta)."""
@@ -194,7 +194,7 @@ def _off(a: Tensor, b: Tensor) -> float:
 
 
 def _relative(a: float, b: float) -> float:
-    if a == b or math.isnan(a) and math.isnan(b):
+    if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
     return abs(a - b) / abs(b) if b and math.isfinite(a) and math.isfinite(b) else math.inf
 

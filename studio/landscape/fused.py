@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import bare, traced
+from studio.landscape.graph import bare, traced
 
 LAYERS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
 """What folds, and the norm that may follow it. Subclasses may do other things and are left alone."""

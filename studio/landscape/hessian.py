@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from ..field import FLOOR, Grid
-from ..spec import Record
-from .objective import Loss, Subset
-from .spectrum import Spectrum
-from .sweeps import Keys
+from studio.field import FLOOR, Grid
+from studio.landscape.objective import Loss, Subset
+from studio.landscape.spectrum import Spectrum
+from studio.landscape.sweeps import Keys
+from studio.spec import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .lanczos import Krylov
+    from studio.landscape.lanczos import Krylov
 
     Product = Callable[[Tensor], Tensor]
 
@@ -128,7 +128,7 @@ def lockstep(
     """
     import torch
 
-    from .lanczos import Krylov
+    from studio.landscape.lanczos import Krylov
 
     random = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
     starts, kinds = random.expand(count, size), [BLIND] * count
@@ -164,7 +164,7 @@ def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
 
     random [count, size]: what the sketch starts from; it stays where the sketch does not see a spectrum.
     """
-    from .lanczos import Krylov
+    from studio.landscape.lanczos import Krylov
 
     krylov, closed = Krylov(random), np.zeros(len(random), bool)
     for _ in range(SKETCH):

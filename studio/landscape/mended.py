@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from ..errors import SceneError
+from studio.errors import SceneError
 
 
 def mended(module: nn.Module) -> nn.Module:

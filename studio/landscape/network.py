@@ -23,11 +23,11 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from . import wide
-from .criteria import Criterion, accuracy, cross_entropy, per_sample
-from .fused import Fused
-from .graph import reordered
-from .mended import mended
+from studio.landscape import wide
+from studio.landscape.criteria import Criterion, accuracy, cross_entropy, per_sample
+from studio.landscape.fused import Fused
+from studio.landscape.graph import reordered
+from studio.landscape.mended import mended
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
@@ -160,7 +160,7 @@ class Objective:
         self.network = Network(private, device, mode)
         self.calibration = self.placed(x if calibration is None else calibration)
         self.inputs, self.targets = self.placed(x), y.to(device)
-        self.whole = mode == "train" or mode == "eval" and self._mixes()
+        self.whole = mode == "train" or (mode == "eval" and self._mixes())
         self.chunk = len(y) if self.whole else self._even(self._most())
 
     def first(self, count: int) -> "Objective":

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .chain import POINTWISE
-from .operation import Pulled, UnknownOperation, spread, stacked
-from .weighted import Linear, column_norm, convolution, norm
+from studio.landscape.chain import POINTWISE
+from studio.landscape.operation import Pulled, UnknownOperation, spread, stacked
+from studio.landscape.weighted import Linear, column_norm, convolution, norm
 
 POOL, RECTIFY_BACK = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.threshold_backward
 

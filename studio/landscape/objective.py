@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from ..errors import RunError
-from ..functions import Function, word_or_function
-from ..spec import Record
-from ..training.models import Mlp, Model
+from studio.errors import RunError
+from studio.functions import Function, word_or_function
+from studio.spec import Record
+from studio.training.models import Mlp, Model
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from ..training.data import Data
-    from .network import Objective
+    from studio.landscape.network import Objective
+    from studio.training.data import Data
 
 
 def _subset(given: int | str) -> int | str:
@@ -147,8 +147,8 @@ class Loss(Record):
 
         state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
         """
-        from .criteria import BUILT_IN
-        from .network import Objective
+        from studio.landscape.criteria import BUILT_IN
+        from studio.landscape.network import Objective
 
         take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
         return Objective(

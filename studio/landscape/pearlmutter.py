@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .graph import NEW, bare, reordered, traced
-from .network import Objective
-from .nodes import (
+from studio.landscape.graph import NEW, bare, reordered, traced
+from studio.landscape.network import Objective
+from studio.landscape.nodes import (
     ADDITIONS,
     CURVES,
     LAYERS,
@@ -31,8 +31,8 @@ from .nodes import (
     Same,
     Sum,
 )
-from .operation import Operation, UnknownOperation
-from .weighted import Columns
+from studio.landscape.operation import Operation, UnknownOperation
+from studio.landscape.weighted import Columns
 
 CLOSE = 1e-3
 """How far outputs may be from the network's own, relative to the largest: more than rounding ever makes of it."""
@@ -94,7 +94,7 @@ class Plan:
             raise UnknownOperation
         if module is not None:
             return self._layer(node, module, values, moves)
-        x, *rest = node.args
+        _x, *rest = node.args
         if node.target in ADDITIONS and not node.kwargs and len(rest) == 1 and isinstance(values.get(rest[0]), Tensor):
             return Sum()
         rest, more = fx.map_arg((tuple(rest), dict(node.kwargs)), values.__getitem__)
@@ -106,9 +106,11 @@ class Plan:
             return Pointwise(partial(_called, node, rest, more))
         if node.target in MOVES and (
             node.target is not F.pad
-            or not any(more.get(key) for key in ("value",))
-            and more.get("mode", "constant") == "constant"
-            and len(rest) == 1
+            or (
+                not any(more.get(key) for key in ("value",))
+                and more.get("mode", "constant") == "constant"
+                and len(rest) == 1
+            )
         ):
             return Same() if _changes_nothing(node) else Moved(partial(_called, node, rest, more))
         raise UnknownOperation
@@ -234,7 +236,7 @@ def _is_a_fact(node: fx.Node, values: Mapping[fx.Node, Any]) -> bool:
     """Whether a node is a number or a shape, and no tensor."""
     first = values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
     if isinstance(first, Tensor):
-        return node.target in ("size", "dim") or node.target is getattr and node.args[1] == "shape"
+        return node.target in ("size", "dim") or (node.target is getattr and node.args[1] == "shape")
     return node.op == "call_function" and first is not None and getattr(node.target, "__module__", "") == "_operator"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..field import FLOOR, hidden, negative_share
+from studio.field import FLOOR, hidden, negative_share
 
 if TYPE_CHECKING:
     from torch import Tensor

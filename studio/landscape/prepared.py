@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MachineError
-from ..files import atomic, writing
+from studio.errors import MachineError
+from studio.files import atomic, writing
 
 
 @dataclass(frozen=True, eq=False)

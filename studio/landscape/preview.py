@@ -11,7 +11,7 @@ import numpy as np
 from scipy.interpolate import NearestNDInterpolator, RBFInterpolator
 from scipy.spatial import KDTree
 
-from ..field import Grid, Scale, backward, forward
+from studio.field import Grid, Scale, backward, forward
 
 MOST = 350
 """Points that are measured at most."""

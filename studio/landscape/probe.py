@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..training.recipe import Run
-from .directions import Directions
-from .hessian import Convexity
-from .objective import Loss
+from studio.landscape.directions import Directions
+from studio.landscape.hessian import Convexity
+from studio.landscape.objective import Loss
+from studio.training.recipe import Run
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ ROW = 6
 
 def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
     """Costs from a few repetitions; they change from day to day, the results that are computed do not."""
-    from ..training.evaluate import repeatable
-    from . import slices
-    from .candidates import untrained
-    from .evaluator import Evaluator
-    from .products import Derivatives
+    from studio.landscape import slices
+    from studio.landscape.candidates import untrained
+    from studio.landscape.evaluator import Evaluator
+    from studio.landscape.products import Derivatives
+    from studio.training.evaluate import repeatable
 
     device, path = slices.device_kind(), slices.chosen_path(run.recipe.model, directions, loss)
     with repeatable():

@@ -16,14 +16,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import MachineError
-from .batched import BatchedNetwork
-from .chain import Chain
-from .graph import channels_last
-from .layers import quick_layers
-from .network import Objective, is_out_of_memory
-from .pearlmutter import Curvature, Plan
-from .wide import WIDEST
+from studio.errors import MachineError
+from studio.landscape.batched import BatchedNetwork
+from studio.landscape.chain import Chain
+from studio.landscape.graph import channels_last
+from studio.landscape.layers import quick_layers
+from studio.landscape.network import Objective, is_out_of_memory
+from studio.landscape.pearlmutter import Curvature, Plan
+from studio.landscape.wide import WIDEST
 
 KEPT = 512
 """Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""

@@ -22,8 +22,8 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 from torch.nn import functional as F
 
-from . import wide
-from .graph import ADDITIONS, RECTIFIERS, add_, bare, channels_last, tightened
+from studio.landscape import wide
+from studio.landscape.graph import ADDITIONS, RECTIFIERS, add_, bare, channels_last, tightened
 
 TOGETHER, MOST_LANES = 3 * 2**16, 3
 """Numbers in the largest features of all points that pass side by side, and how many points these are at most."""
@@ -182,18 +182,17 @@ def _keeps_apart(made: fx.GraphModule, node: fx.Node, lanes: int) -> bool:
                 len(shape) == 4
                 and shape[1] <= wide.MOST_CHANNELS
                 and shape[3] <= wide.WIDEST
-                and (wide.FEWEST_NUMBERS < lanes * shape.numel() and shape.numel() <= wide.MOST_NUMBERS)
+                and (lanes * shape.numel() > wide.FEWEST_NUMBERS and shape.numel() <= wide.MOST_NUMBERS)
             )
             return bare(module) and (fits or wide.is_tiny(module, shape) or node.args[0].op == "placeholder")
         known = (
             type(module) is nn.ReLU
-            or type(module) is nn.Linear
-            and len(shape) == 2
+            or (type(module) is nn.Linear and len(shape) == 2)
             or (type(module) is nn.BatchNorm2d and module.training)
         )
         return known and bare(module)
     if node.op == "call_method":
-        return node.target == "relu" or node.target == "mean" and node.args[1:] == ((2, 3),) and not node.kwargs
+        return node.target == "relu" or (node.target == "mean" and node.args[1:] == ((2, 3),) and not node.kwargs)
     if node.target is operator.getitem:
         return isinstance(node.args[1], tuple) and node.args[1][:1] == (slice(None),)
     if node.target is F.pad:

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MachineError
-from ..field import Grid
-from ..files import read_json
-from ..spec import Record, digest
-from ..training import checkpoints
-from ..training.models import Mlp, Model
-from ..training.recipe import Run
-from .directions import Directions, Trail
-from .hessian import Convexity, lockstep
-from .objective import Loss, choose
-from .planar import planar
-from .prepared import Kept, kept
-from .spectrum import probed
-from .sweeps import existing
+from studio.errors import MachineError
+from studio.field import Grid
+from studio.files import read_json
+from studio.landscape.directions import Directions, Trail
+from studio.landscape.hessian import Convexity, lockstep
+from studio.landscape.objective import Loss, choose
+from studio.landscape.planar import planar
+from studio.landscape.prepared import Kept, kept
+from studio.landscape.spectrum import probed
+from studio.landscape.sweeps import existing
+from studio.spec import Record, digest
+from studio.training import checkpoints
+from studio.training.models import Mlp, Model
+from studio.training.recipe import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .evaluator import Evaluator
-    from .network import Objective
-    from .products import Derivatives
+    from studio.landscape.evaluator import Evaluator
+    from studio.landscape.network import Objective
+    from studio.landscape.products import Derivatives
 
 VERSION = 4
 """Raised by hand when the numbers change for the same inputs."""
@@ -63,7 +63,7 @@ def device_kind() -> str:
     """ "cuda" or "cpu". torch is asked only where a GPU's driver is present."""
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
-    from ..training.evaluate import device
+    from studio.training.evaluate import device
 
     return device().type
 
@@ -155,7 +155,7 @@ def samples(slice: Slice) -> Kept:
 
 
 def _made_plane(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     folder = Path(slice.folder)
     trail = Trail(
@@ -226,7 +226,7 @@ def _vectors(slice: Slice, like: "Objective") -> _Vectors:
 
 @lru_cache(maxsize=4)
 def _evaluator(slice: Slice) -> "Evaluator":
-    from .evaluator import Evaluator
+    from studio.landscape.evaluator import Evaluator
 
     made = objective(slice)
     vectors = _vectors(slice, made)
@@ -235,7 +235,7 @@ def _evaluator(slice: Slice) -> "Evaluator":
 
 @lru_cache(maxsize=4)
 def _curvature(slice: Slice, ignore: str) -> _Curvature:
-    from .products import Derivatives
+    from studio.landscape.products import Derivatives
 
     made = objective(slice)
     return _Curvature(made, Derivatives(made, ignore), _vectors(slice, made))
@@ -252,7 +252,7 @@ def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
     """
     import torch
 
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     evaluator, axis = _evaluator(slice), slice.grid.axis
     with repeatable():
@@ -262,8 +262,8 @@ def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
 
 def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
     """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
-    from ..training.evaluate import repeatable
-    from .preview import preview
+    from studio.landscape.preview import preview
+    from studio.training.evaluate import repeatable
 
     evaluator = _evaluator(slice)
 
@@ -306,7 +306,7 @@ def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) ->
     """
     import torch
 
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     made, axis = _curvature(slice, convexity.ignore), slice.grid.axis
     size, groups = made.derivatives.together, []
@@ -350,7 +350,7 @@ def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.nda
 
 def spectrum_probes(slice: Slice, convexity: Convexity, probes: tuple[int, int]) -> dict[str, np.ndarray]:
     """`ritz` and `weight` [probes, steps] of the Hessian at the centre, by probes first to (not including) last."""
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     made = _curvature(slice, convexity.ignore)
     with repeatable():
@@ -364,7 +364,7 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
     """What a report may say of a slice: parameters, samples; path, why, how far from the plain loop, samples that pass
     together; the error of another precision than float32; the gradient's norm at the centre; the directions' facts.
     """
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     known = dict(plane(slice).facts)
     with repeatable():
@@ -412,7 +412,7 @@ def _precision(evaluator: "Evaluator", slice: Slice) -> dict[str, float | str]:
 
 def subset_errors(slice: Slice) -> list[tuple[float, float, float, float]]:
     """(alpha, beta, loss over the subset, loss over all training images) at corners, edges and centre of the grid."""
-    from ..training.evaluate import repeatable
+    from studio.training.evaluate import repeatable
 
     whole = slice.model_copy(update={"loss": slice.loss.model_copy(update={"subset": "100%", "keep_samples": False})})
     few = [float(slice.grid.axis[i]) for i in (0, slice.grid.points // 2, -1)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from ..spec import Record
+from studio.spec import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def _probe(
     import torch
     from scipy.linalg import eigh_tridiagonal
 
-    from .lanczos import Krylov
+    from studio.landscape.lanczos import Krylov
 
     # signs, not normal numbers: every probe then has the same length, and the trace of a diagonal matrix is exact
     signs = np.random.default_rng([spectrum.seed, number]).choice([-1.0, 1.0], size=(1, size))

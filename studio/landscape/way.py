@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..field import Way
+from studio.field import Way
 
 
 def projected(coordinates: Sequence[float], planes: Sequence[Mapping[str, np.ndarray]]) -> Way:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .operation import Pulled, UnknownOperation, spread, stacked
+from studio.landscape.operation import Pulled, UnknownOperation, spread, stacked
 
 CONVOLVE, CONVOLVE_BACK = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 BATCH_NORM_BACK = torch.ops.aten.native_batch_norm_backward

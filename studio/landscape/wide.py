@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .graph import bare, channels_last
+from studio.landscape.graph import bare, channels_last
 
 WIDEST, MOST_CHANNELS = 8, 32
 """Larger pictures and more channels are left to the library's own kernels, which are quicker there."""

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from ..film.light import Light
-from ..film.terrain import filled
-from . import bake
+from studio.film.light import Light
+from studio.film.terrain import filled
+from studio.render import bake
 
 AROUND = 1440
 """Vertices around the wall."""

@@ -19,7 +19,7 @@ from vtkmodules.vtkRenderingOpenGL2 import (
     vtkTextureObject,
 )
 
-from ..units import Size
+from studio.units import Size
 
 _GL_RGBA, _GL_RGBA16, _GL_UNSIGNED_SHORT, _GL_BLEND, _GL_DEPTH_TEST = 0x1908, 0x805B, 0x1403, 0x0BE2, 0x0B71
 

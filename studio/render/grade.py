@@ -15,12 +15,12 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
-from ..film.bands import Bands
-from ..film.colour import LUMA, cube, encode, linear
-from ..film.frame import Frame
-from ..film.light import HALF_RANGE, Background, Grade, Lut
-from .plate import FULL, SCALE
-from .type import inked, inks
+from studio.film.bands import Bands
+from studio.film.colour import LUMA, cube, encode, linear
+from studio.film.frame import Frame
+from studio.film.light import HALF_RANGE, Background, Grade, Lut
+from studio.render.plate import FULL, SCALE
+from studio.render.type import inked, inks
 
 _ROWS = 64
 _STEPS = 8192  # of the shoulder's table, which then stays in the nearest memory

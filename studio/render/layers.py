@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..film.camera import Pose
-from ..film.frame import Frame, View, Window
-from ..film.terrain import filled
-from ..units import Size
-from .block import rim
-from .stage import Stage
+from studio.film.camera import Pose
+from studio.film.frame import Frame, View, Window
+from studio.film.terrain import filled
+from studio.render.block import rim
+from studio.render.stage import Stage
+from studio.units import Size
 
 SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4
 """What the mask says of a pixel; 0 is nothing."""

@@ -6,7 +6,7 @@ already multiplied by the alpha beside it, which is a share of 1. Roots, for the
 
 import numpy as np
 
-from ..film.light import HALF_RANGE
+from studio.film.light import HALF_RANGE
 
 FULL = 65535
 SCALE = np.float32([HALF_RANGE, HALF_RANGE, HALF_RANGE, 1.0]) / np.float32(FULL) ** 2

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..film.light import HALF_RANGE
-from ..film.look import Look
+from studio.film.light import HALF_RANGE
+from studio.film.look import Look
 
 _SKY = """
 vec3 skyToward(vec3 d) {

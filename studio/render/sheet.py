@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..film.frame import Reel
-from ..film.gallery import marks
-from ..film.look import Look
-from ..film.overlays import Text, Type
-from ..film.quality import WORDS, Word
-from ..film.timeline import Cut, Transition
-from ..units import Size
-from .stage import Stage
-from .type import set_type
+from studio.film.frame import Reel
+from studio.film.gallery import marks
+from studio.film.look import Look
+from studio.film.overlays import Text, Type
+from studio.film.quality import WORDS, Word
+from studio.film.timeline import Cut, Transition
+from studio.render.stage import Stage
+from studio.render.type import set_type
+from studio.units import Size
 
 CELL = Size(640, 360)
 _BOARD = 480 * 270

@@ -15,15 +15,15 @@ from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
 from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
-from ..errors import MachineError
-from ..film.colour import linear
-from ..film.frame import Frame, View, Window
-from ..film.look import Look
-from ..film.terrain import filled
-from ..units import LARGEST, Size
-from . import bake, block, grade, plate, shading
-from .canvas import Canvas
-from .told import Values, key_azimuth, told
+from studio.errors import MachineError
+from studio.film.colour import linear
+from studio.film.frame import Frame, View, Window
+from studio.film.look import Look
+from studio.film.terrain import filled
+from studio.render import bake, block, grade, plate, shading
+from studio.render.canvas import Canvas
+from studio.render.told import Values, key_azimuth, told
+from studio.units import LARGEST, Size
 
 _HOLE = -9.0
 _ROWS = 16  # of pixels

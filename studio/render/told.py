@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from ..film.colour import linear
-from ..film.frame import View
-from ..film.light import Lamp, Panel
+from studio.film.colour import linear
+from studio.film.frame import View
+from studio.film.light import Lamp, Panel
 
 Values = dict[str, "float | tuple[float, float, float] | np.ndarray"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import gaussian_filter
 
-from ..film.colour import encode, linear
-from ..film.look import assets
-from ..film.overlays import Bar, Overlay
+from studio.film.colour import encode, linear
+from studio.film.look import assets
+from studio.film.overlays import Bar, Overlay
 
 _NEAR, _FAR = 0.2, 0.7
 """How far a halo reaches, in sizes of type: its core, and its foot."""

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as unpacked
 from torch import Tensor, nn
 
-from ..errors import RunError
-from . import checkpoints
-from .evaluate import repeatable, scores, tensors
-from .recipe import Run
+from studio.errors import RunError
+from studio.training import checkpoints
+from studio.training.evaluate import repeatable, scores, tensors
+from studio.training.recipe import Run
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 

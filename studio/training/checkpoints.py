@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunError
-from ..files import atomic, read_json, write_json
-from ..spec import digest
-from .recipe import Run
+from studio.errors import RunError
+from studio.files import atomic, read_json, write_json
+from studio.spec import digest
+from studio.training.recipe import Run
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data import Data
+from studio.training.data import Data
 
 CHUNK = 256
 

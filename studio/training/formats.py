@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import RunError
+from studio.errors import RunError
 
 
 class Labelled(NamedTuple):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from ..errors import RunError, SceneError
-from ..functions import FORM, Function
-from ..spec import BY_KIND, Record, Table
+from studio.errors import RunError, SceneError
+from studio.functions import FORM, Function
+from studio.spec import BY_KIND, Record, Table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +38,7 @@ class Mlp(Record):
     skip: bool = False
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
-        from . import nets
+        from studio.training import nets
 
         kind = {"batch_norm": self.norm == "batch", "activation": self.activation, "skip": self.skip}
         return nets.initialised(lambda: nets.mlp(shape, classes, self.depth, self.width, **kind), seed)
@@ -69,7 +69,7 @@ class Resnet(Record):
         return depth
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
-        from . import nets
+        from studio.training import nets
 
         channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
         make = lambda: nets.Resnet(channels, classes, blocks, self.width, self.skip, self.norm == "batch")  # noqa: E731
@@ -87,7 +87,7 @@ class Vgg(Record):
     norm: Norm = "batch"
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
-        from . import nets
+        from studio.training import nets
 
         images = _images("vgg", shape)
         return nets.initialised(lambda: nets.vgg(images, classes, self.widths, self.norm == "batch"), seed)
@@ -128,7 +128,7 @@ class Python(Record):
     def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
         from torch.nn import Module
 
-        from . import nets
+        from studio.training import nets
 
         make = self.make.load()
         try:

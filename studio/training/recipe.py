@@ -4,11 +4,11 @@ import math
 
 from pydantic import Field, field_validator
 
-from ..spec import Record
-from ..units import Folder
-from .data import DataSet, Digits
-from .models import Model, Resnet
-from .optimizers import Optimizer, Sgd
+from studio.spec import Record
+from studio.training.data import DataSet, Digits
+from studio.training.models import Model, Resnet
+from studio.training.optimizers import Optimizer, Sgd
+from studio.units import Folder
 
 
 class Every(Record):

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import RunError
-from ..files import atomic
-from . import checkpoints
-from .data import Data
-from .evaluate import device, repeatable, scores, tensors
-from .recipe import Recipe, Run
+from studio.errors import RunError
+from studio.files import atomic
+from studio.training import checkpoints
+from studio.training.data import Data
+from studio.training.evaluate import device, repeatable, scores, tensors
+from studio.training.recipe import Recipe, Run
 
 Progress = Callable[[int, int, str], None]
 RESUME = "resume.safetensors"

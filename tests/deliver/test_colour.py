@@ -40,7 +40,7 @@ def test_white_is_white_in_every_space(profile):
     assert np.allclose(colour.SPACES[profile].to_xyz.sum(axis=1), [0.31270 / 0.329, 1, 0.3583 / 0.329], atol=1e-6)
 
 
-@pytest.mark.parametrize("profile, primary", [("display-p3", (234, 51, 35)), ("adobe-rgb", (219, 0, 0))])
+@pytest.mark.parametrize(("profile", "primary"), [("display-p3", (234, 51, 35)), ("adobe-rgb", (219, 0, 0))])
 def test_pure_red_of_srgb_is_no_longer_pure_in_a_wider_space(profile, primary):
     # The published codes of sRGB's red: Display P3 by Apple's calculator, Adobe RGB by its own definition.
     red = np.full((1, 1, 3), (65535, 0, 0), np.uint16)
@@ -126,7 +126,7 @@ def test_a_profile_is_read_by_its_name_and_known_again(profile):
 
 
 @pytest.mark.parametrize(
-    "profile, columns",
+    ("profile", "columns"),
     [
         ("srgb", [(0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)]),
         ("display-p3", [(0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841)]),

@@ -1,5 +1,7 @@
 """Sheets of paper against the sizes that printers publish, and a bleed that moves nothing inside of it."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from studio.units import Size
 
 
 @pytest.mark.parametrize(
-    "word, dpi, size",
+    ("word", "dpi", "size"),
     [
         ("A0", 300, (14043, 9933)),
         ("A4", 300, (3508, 2480)),
@@ -32,7 +34,7 @@ def test_a_sheet_has_the_pixels_that_printers_publish(word, dpi, size):
 def test_every_iso_sheet_is_half_of_the_one_before_it():
     for name in "AB":
         sides = [SHEETS[f"{name}{number}"] for number in range(7)]
-        for (long, short), (long_after, short_after) in zip(sides, sides[1:], strict=False):
+        for (long, short), (long_after, short_after) in itertools.pairwise(sides):
             assert (long_after, short_after) == (short, long // 2)
             assert long / short == pytest.approx(2**0.5, abs=0.008)  # half a millimetre in the 105 of A6
 

@@ -1,6 +1,7 @@
 """Every preset of a movie: what the file says of itself, what comes back from it, and that pieces join unchanged."""
 
 import hashlib
+import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_of_a_long_film_the_first_and_the_last_frames_are_decoded_and_some_betwe
     assert _stretches(480, Size(1920, 1080)) == [(0, 480)]
     spans = _stretches(5000, Size(1920, 1080))
     assert spans[0][0] == 0 and spans[-1][1] == 5000 and sum(stop - start for start, stop in spans) == 480
-    assert all(one[1] < other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(spans))
     assert _stretches(10_000, Size(30000, 20000))[-1] == (9999, 10_000)  # never none
 
 
@@ -414,7 +415,7 @@ def test_an_animation_cut_short_is_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "preset, size, what",
+    ("preset", "size", "what"),
     [
         ("hevc-10", Size(127, 72), "nearest is 128x72"),
         ("prores-422hq", Size(127, 71), "nearest is 128x71"),

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import json
 import shutil
 import tracemalloc
@@ -52,7 +53,7 @@ def frames(start: int, stop: int, wants: Wants = STILL.wants):
 
 def pieces(folder: Path, *cuts: int, sequence: Sequence = Sequence()) -> list[Path]:  # noqa: B008 - it is frozen
     made = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         made.append(folder / f"{start}{Sequence.piece}")
         assert sequence.segment(frames(start, stop, sequence.wants), made[-1], SIZE, FPS, first=start) == stop - start
     return made
@@ -417,7 +418,7 @@ def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given, what",
+    ("given", "what"),
     [
         ({"format": "jpg", "alpha": True}, "jpg has no alpha; take one of png, png16, tiff16, exr"),
         ({"format": "tiff16", "layers": ["depth"]}, "tiff16 has no layers; take `format: exr`"),
@@ -499,7 +500,9 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deli
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words, told", [("No space left on device", "the disk is full"), ("the disk is ill", "ill")])
+@pytest.mark.parametrize(
+    ("words", "told"), [("No space left on device", "the disk is full"), ("the disk is ill", "ill")]
+)
 def test_a_disk_that_fills_up_under_an_exr_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, words, told):
     import OpenEXR
 
@@ -528,7 +531,7 @@ def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable, frame):
 
 
 @pytest.mark.parametrize(
-    "given, expected",
+    ("given", "expected"),
     [
         ("movie", Movie()),
         ({"kind": "movie", "preset": "prores-4444"}, Movie(preset="prores-4444")),

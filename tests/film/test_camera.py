@@ -22,7 +22,7 @@ def position(orbit: Orbit) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "azimuth, elevation, expected",
+    ("azimuth", "elevation", "expected"),
     [
         (0, 0, (3, 0, 0)),
         (90, 0, (0, 3, 0)),
@@ -106,7 +106,7 @@ def test_components_combined_arrive_where_they_would_one_after_the_other():
 
 
 @pytest.mark.parametrize(
-    "move, told",
+    ("move", "told"),
     [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"zoom": -30.0}, "leaves no lens")],
     ids=str,
 )

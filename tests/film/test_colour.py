@@ -52,7 +52,9 @@ def test_encoding_undoes_decoding():
 # --- lamps
 
 
-@pytest.mark.parametrize("temperature, x, y", [(2856, 0.4476, 0.4074), (5000, 0.3451, 0.3516), (10000, 0.2807, 0.2884)])
+@pytest.mark.parametrize(
+    ("temperature", "x", "y"), [(2856, 0.4476, 0.4074), (5000, 0.3451, 0.3516), (10000, 0.2807, 0.2884)]
+)
 def test_a_temperature_has_the_chromaticity_of_its_black_body(temperature, x, y):
     # Planck's law at these temperatures, CIE 1931; 2856 K is illuminant A. Codes are whole, hence half a percent
     light = linear(kelvin(temperature))
@@ -80,7 +82,7 @@ def test_a_table_is_read_with_red_running_fastest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    ("text", "told"),
     [
         ("", "a.cube is no 3D look-up table: LUT_3D_SIZE 0 and 0 rows"),
         ("LUT_3D_SIZE 2\n0 0 0\n", "LUT_3D_SIZE 2 and 1 rows"),
@@ -114,7 +116,7 @@ def test_dichromats_see_greys_as_they_are():
 
 
 @pytest.mark.parametrize(
-    "name, diverges",
+    ("name", "diverges"),
     [("vik", True), ("cmo.balance", True), ("coolwarm", True), ("berlin", True), ("inferno", False), ("gray", False)],
 )
 def test_a_map_diverges_if_its_lightness_turns_in_the_middle(name, diverges):

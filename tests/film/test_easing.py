@@ -33,7 +33,7 @@ def test_outside_its_stretch_an_ease_holds(name):
 
 
 @pytest.mark.parametrize(
-    "name, start, arrival",
+    ("name", "start", "arrival"),
     [
         ("linear", 1, 1),
         ("in-out", 0, 0),
@@ -68,7 +68,8 @@ def test_a_step_waits_and_then_is_there():
 
 
 @pytest.mark.parametrize(
-    "given, told", [("out-cubik", "did you mean 'out-cubic'"), ("zzz", "one of linear, step"), (["linear"], "no ease")]
+    ("given", "told"),
+    [("out-cubik", "did you mean 'out-cubic'"), ("zzz", "one of linear, step"), (["linear"], "no ease")],
 )
 def test_an_unknown_ease_is_refused_with_the_nearest(given, told):
     with pytest.raises(ValidationError, match=told):

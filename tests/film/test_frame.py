@@ -127,7 +127,7 @@ def test_a_longer_first_shot_leaves_the_frames_of_the_second_as_they_were():
 
 def test_the_camera_follows_the_minimiser_or_stays_at_the_middle_or_at_a_point():
     def focus(look_at, n):
-        film = reel((SHOTS[0].model_copy(update={"camera": Camera(look_at=look_at)}),) + SHOTS[1:])
+        film = reel((SHOTS[0].model_copy(update={"camera": Camera(look_at=look_at)}), *SHOTS[1:]))
         return film.frame(n).views[0].pose.focal_point, film.frame(n).views[0].height
 
     for n in (0, 11):
@@ -321,7 +321,7 @@ def test_a_looks_halo_lies_around_all_type_but_what_has_its_own():
 # --- what layers are made of -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number, leading", [(13, 0), (15, 1)])  # of the dissolve from 12 to 16
+@pytest.mark.parametrize(("number", "leading"), [(13, 0), (15, 1)])  # of the dissolve from 12 to 16
 def test_the_plain_frame_is_the_view_that_weighs_most_alone(number, leading):
     many = reel(form=Format(size=Size(160, 90), fps=Fraction(8), quality={"samples": 1, "subframes": 4}, shutter=180.0))
     [view] = many.plain(number).views

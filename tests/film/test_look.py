@@ -40,7 +40,7 @@ def test_without_a_base_a_look_needs_its_light():
 
 
 @pytest.mark.parametrize(
-    "part, told",
+    ("part", "told"),
     [
         ("mesh: 600", "600 vertices: expected an odd number"),
         ("mesh: 9", "at least 33"),
@@ -62,7 +62,7 @@ def test_a_look_that_cannot_be_is_one_mistake(part, told):
 
 
 @pytest.mark.parametrize(
-    "scale, expected", [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))]
+    ("scale", "expected"), [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))]
 )
 def test_a_height_is_the_value_on_its_scale(scale, expected):
     assert Height(scale=scale).of(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
@@ -101,7 +101,7 @@ def test_a_base_may_be_a_file_beside_the_scene_which_has_a_base_of_its_own(tmp_p
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    ("text", "told"),
     [
         (None, "no look in .*mine.yaml: No such file"),
         ("{base: ./mine.yaml}", "mine.yaml is a base of itself"),
@@ -128,7 +128,7 @@ def test_a_lamp_may_be_as_warm_as_so_many_kelvin():
 
 
 @pytest.mark.parametrize(
-    "part, told",
+    ("part", "told"),
     [
         ("light: {key: {colour: warmK}}", "'warmK' is no colour temperature"),
         ("light: {key: {colour: 90K}}", "90K is no colour temperature; expected 1667K"),

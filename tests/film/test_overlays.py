@@ -52,7 +52,7 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
 
 
 @pytest.mark.parametrize(
-    "line, told",
+    ("line", "told"),
     [
         ("'{epoc}'", "no number called 'epoc'; did you mean 'epoch'?"),
         ("'{}'", "no number called ''"),
@@ -93,7 +93,7 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
 def test_all_type_stands_inside_the_margins():
     for overlay in (*said(Paint(), (0.5, 3.0)), *live(Type(), INSTANT, PAGE), *title(Type(title="x"), 1.0, 4.0)):
         right = overlay.x + overlay.width if isinstance(overlay, Bar) else overlay.x
-        assert MARGIN <= overlay.x and right <= 16 / 9 - MARGIN + 1e-12 and 0 < overlay.y < 1
+        assert overlay.x >= MARGIN and right <= 16 / 9 - MARGIN + 1e-12 and 0 < overlay.y < 1
 
 
 def test_the_low_end_is_named_at_the_left_of_the_bar_and_the_high_end_at_its_right():
@@ -163,7 +163,7 @@ def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
         assert text.size * size.height >= min(SMALLEST, kind.size * size.height) - 1e-9
         wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
         left = text.x if text.align == "left" else text.x - wide
-        assert MARGIN - 1e-9 <= left and left + wide <= page.aspect - MARGIN + 1e-9
+        assert left >= MARGIN - 1e-9 and left + wide <= page.aspect - MARGIN + 1e-9
         # a capital is 0.73 of the size high; a line lies on its baseline
         boxes.append((left, text.y - 0.73 * text.size, left + wide, text.y))
     for i, one in enumerate(boxes):
@@ -177,7 +177,7 @@ def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read()
 
 
 @pytest.mark.parametrize(
-    "height, words",
+    ("height", "words"),
     [
         (Height(), "log loss"),
         (Height(scale="sqrt"), "\u221aloss"),

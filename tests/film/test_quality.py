@@ -19,14 +19,16 @@ def test_the_words_rise_in_what_a_frame_is_made_of():
     assert list(WORDS) == ["draft", "preview", "final", "master"] and sorted(set(counts)) == counts
 
 
-@pytest.mark.parametrize("asked, share, vertices", [(401, 0.5, 201), (401, 0.75, 301), (401, 1.0, 401), (35, 0.1, 33)])
+@pytest.mark.parametrize(
+    ("asked", "share", "vertices"), [(401, 0.5, 201), (401, 0.75, 301), (401, 1.0, 401), (35, 0.1, 33)]
+)
 def test_a_mesh_has_its_share_of_the_vertices_and_one_of_them_in_the_middle(asked, share, vertices):
     look = Look.model_validate({"base": "ember", "mesh": asked})
     assert Quality(mesh=share).meshed(look) == look.model_copy(update={"mesh": vertices})
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
+    ("wrong", "told"),
     [
         ("finall", "did you mean 'final'"),
         ({"samples": "9"}, "less than or equal to 8"),

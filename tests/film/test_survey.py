@@ -41,7 +41,7 @@ def sizes(film: Reel) -> np.ndarray:
     return cell_pixels(instant, view, film.size.width / film.size.height)
 
 
-@pytest.mark.parametrize("size, across, down", [("1920x1080", 0.98, 0.8), ("1080x1080", 0.8, 0.8)])
+@pytest.mark.parametrize(("size", "across", "down"), [("1920x1080", 0.98, 0.8), ("1080x1080", 0.8, 0.8)])
 def test_a_cell_seen_from_straight_above_has_the_size_of_the_pinhole_formula(size, across, down):
     found = sizes(reel(FLAT, Camera(look_at=LEVEL, start=ABOVE), size))
     assert found == pytest.approx(CELL, rel=1e-6)

@@ -261,7 +261,7 @@ def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
 
 
 @pytest.mark.parametrize(
-    "low, high, share",
+    ("low", "high", "share"),
     [(1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0)],
 )
 def test_convexity_is_the_share_of_negative_curvature(low, high, share):
@@ -381,7 +381,7 @@ def test_a_metric_of_the_users_is_drawn_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "field, told",
+    ("field", "told"),
     [
         ("entropy", r"nothing measures the entropy; add `fields: \[entropy\]` to the scene's loss"),
         ("my.metrics:margin", r"add `fields: \[my.metrics:margin\]`"),

@@ -109,7 +109,7 @@ def test_along_with_one_key_stands_still():
 
 
 @pytest.mark.parametrize(
-    "shots, path, what",
+    ("shots", "path", "what"),
     [
         ([shot("a", 0.001)], (0, "duration"), "less than one frame"),
         ([shot("a", 2, along={Time(1.0): 0.0, Time(0.5): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
@@ -155,7 +155,9 @@ def test_a_move_that_cannot_arrive_names_its_number():
         shot("a", camera=Camera(moves=(Move(hold=Time(1.0)), Move(dolly=9.0, over=Time(1.0)))))
 
 
-@pytest.mark.parametrize("words, expected", [("cut", Transition()), ("{dissolve: 1s}", Transition(dissolve=Time(1.0)))])
+@pytest.mark.parametrize(
+    ("words", "expected"), [("cut", Transition()), ("{dissolve: 1s}", Transition(dissolve=Time(1.0)))]
+)
 def test_a_transition_is_a_word_or_a_dissolve(words, expected):
     assert parse(f"{{shot: a, duration: 1s, along: {{0s: 0}}, to_next: {words}}}", Shot).to_next == expected
 

@@ -21,7 +21,7 @@ from studio.training.nets import Residual
 
 N, CLASSES = 11, 3
 ALPHAS = (-1.0, -0.25, 0.0, 0.5, 1.5)
-DOUBLE = dict(dtype=torch.float64)
+DOUBLE = {"dtype": torch.float64}
 
 
 class Deciding(nn.Module):
@@ -134,7 +134,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("name, path, mode", CASES, ids=map("-".join, CASES))
+@pytest.mark.parametrize(("name", "path", "mode"), CASES, ids=map("-".join, CASES))
 def test_every_path_is_a_float64_loop_to_float32s_rounding(name, path, mode):
     ours, exact = evaluators(NETS[name], path, mode=mode)
     for beta in (0.0, -0.7):
@@ -203,7 +203,7 @@ def test_norms_fold_once_or_at_every_point(name, moves_norms):
 
 
 @pytest.mark.parametrize(
-    "name, path", [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"), ("skip", "batched")]
+    ("name", "path"), [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"), ("skip", "batched")]
 )
 def test_a_row_is_the_same_bytes_whatever_came_before(name, path):
     ours, _ = evaluators(NETS[name], path)
@@ -224,7 +224,7 @@ def test_points_that_pass_together_or_apart_are_alike(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name, path, mode",
+    ("name", "path", "mode"),
     [
         ("cnn", "plain", "eval"),
         ("cnn", "fused", "eval"),
@@ -260,7 +260,7 @@ def test_all_fields_come_from_the_same_passes(path):
 
 
 @pytest.mark.parametrize(
-    "name, path",
+    ("name", "path"),
     [
         ("mlp", "plain"),
         ("mlp", "shared"),
@@ -375,7 +375,7 @@ def test_norms_without_weights_or_running_statistics_pass_at_many_points_too(mod
         nn.Flatten(),
         nn.Linear(64, 5),
         nn.BatchNorm1d(5, affine=False),
-        nn.Tanh(),  # noqa: E731
+        nn.Tanh(),
         nn.Linear(5, 6),
         nn.BatchNorm1d(6, track_running_stats=False),
         nn.Linear(6, CLASSES),
@@ -390,9 +390,7 @@ def test_one_function_between_several_layers_is_passed_each_time():
         nn.Flatten(),
         nn.Linear(64, 5, bias=False),
         relu,
-        nn.Sequential(  # noqa: E731
-            nn.Linear(5, 5), relu, nn.Identity()
-        ),
+        nn.Sequential(nn.Linear(5, 5), relu, nn.Identity()),
         nn.Linear(5, CLASSES, bias=False),
     )
     ours, exact = evaluators(make, "shared")
@@ -414,7 +412,7 @@ def test_a_path_that_computes_something_else_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "a, b, off",
+    ("a", "b", "off"),
     [
         ([1.0, 2.0], [1.0, 4.0], 0.5),
         ([0.0, 0.0], [0.0, 0.0], 0.0),
@@ -429,7 +427,7 @@ def test_samples_differ_relative_to_the_largest_and_overflow_is_no_number(a, b, 
 
 
 @pytest.mark.parametrize(
-    "a, b, error",
+    ("a", "b", "error"),
     [
         (1.5, 1.0, 0.5),
         (0.0, 0.0, 0.0),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from studio.landscape.fused import Fused
 from studio.training.models import Resnet, Vgg
 
-DOUBLE = dict(dtype=torch.float64)
+DOUBLE = {"dtype": torch.float64}
 
 
 class Leaking(nn.Module):
@@ -120,7 +120,7 @@ def run(fused: Fused, named: dict) -> torch.Tensor:
     return torch.func.functional_call(fused.model, fused.weights(named), (images(),))
 
 
-@pytest.mark.parametrize("make, pairs", FOLDS.values(), ids=FOLDS)
+@pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_a_folded_network_is_the_same_function_of_the_same_weights(make, pairs):
     model = lived_in(make)
     fused = Fused(model, images()[:2])
@@ -142,7 +142,7 @@ def test_a_norm_that_is_not_alone_with_its_layer_stays(make):
     torch.testing.assert_close(run(fused, named), model(images()).detach(), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("make, pairs", FOLDS.values(), ids=FOLDS)
+@pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
     model = lived_in(make)
     fused = Fused(model, images()[:2])
@@ -163,7 +163,7 @@ def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * float(b.detach().abs().max() + 1))
 
 
-@pytest.mark.parametrize("make, pairs", FOLDS.values(), ids=FOLDS)
+@pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_a_direction_folds_once_for_all_points(make, pairs):
     model = lived_in(make)
     fused = Fused(model, images()[:2])

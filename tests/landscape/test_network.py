@@ -14,7 +14,7 @@ from studio.landscape.criteria import accuracy, cross_entropy, entropy
 from studio.landscape.network import Objective
 
 N, CLASSES = 7, 3
-DOUBLE = dict(dtype=torch.float64)
+DOUBLE = {"dtype": torch.float64}
 
 
 class Tied(nn.Module):

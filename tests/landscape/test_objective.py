@@ -17,7 +17,7 @@ def data(count: int) -> Data:
 
 
 @pytest.mark.parametrize(
-    "text, way_out",
+    ("text", "way_out"),
     [
         ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
         ("{mode: train, path: fused}", "path: wide"),

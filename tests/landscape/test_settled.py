@@ -12,7 +12,7 @@ from studio.landscape.network import Objective, moded
 from studio.landscape.settled import Settled
 from studio.training.models import Resnet, Vgg
 
-DOUBLE = dict(dtype=torch.float64)
+DOUBLE = {"dtype": torch.float64}
 N = 6
 
 
@@ -147,7 +147,7 @@ def test_a_path_by_the_data_is_not_settled():
     assert Settled.of(Deciding(), images(), N) is None
 
 
-@pytest.mark.parametrize("mode, path", [("train", "wide"), ("eval", "fused")])
+@pytest.mark.parametrize(("mode", "path"), [("train", "wide"), ("eval", "fused")])
 @pytest.mark.parametrize("skip", [True, False])
 def test_a_point_has_the_same_bytes_alone_and_in_every_lane(skip, mode, path, monkeypatch):
     monkeypatch.setattr(wide, "FEWEST_NUMBERS", 20480)

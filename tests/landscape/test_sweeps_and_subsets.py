@@ -49,7 +49,7 @@ def test_a_larger_subset_begins_with_the_smaller_one():
     assert list(large[:5]) == list(small) and len(set(large)) == 20
 
 
-@pytest.mark.parametrize("subset, count", [("5%", 10), ("100%", 200), ("0.1%", 1), (128, 128), ("128", 128)])
+@pytest.mark.parametrize(("subset", "count"), [("5%", 10), ("100%", 200), ("0.1%", 1), (128, 128), ("128", 128)])
 def test_subsets_are_counts_or_shares(subset, count):
     assert len(Loss(subset=subset).samples(data(200))) == count
 

@@ -43,16 +43,16 @@ def test_a_widened_network_is_the_same_function(record, shape, train):
 @pytest.mark.parametrize(
     "settings",
     [
-        dict(kernel_size=3, padding=1),
-        dict(kernel_size=3, padding=0, bias=False),
-        dict(kernel_size=5, padding=2),
-        dict(kernel_size=3, padding=2, dilation=2),
-        dict(kernel_size=3, padding=1, stride=2),
-        dict(kernel_size=1),
-        dict(kernel_size=(3, 1), padding=(1, 0)),
-        dict(kernel_size=3, padding=1, groups=2),
-        dict(kernel_size=3, padding="same"),
-        dict(kernel_size=3, padding=1, padding_mode="circular"),
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": 3, "padding": 0, "bias": False},
+        {"kernel_size": 5, "padding": 2},
+        {"kernel_size": 3, "padding": 2, "dilation": 2},
+        {"kernel_size": 3, "padding": 1, "stride": 2},
+        {"kernel_size": 1},
+        {"kernel_size": (3, 1), "padding": (1, 0)},
+        {"kernel_size": 3, "padding": 1, "groups": 2},
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": 1, "padding_mode": "circular"},
     ],
     ids=str,
 )
@@ -87,7 +87,7 @@ def test_batch_statistics_without_weights_widen_too():
         torch.testing.assert_close(wide(x), plain(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("rows, channels", [(64 * 3000, 16), (127 * 49, 3), (5, 2), (1, 4)])
+@pytest.mark.parametrize(("rows", "channels"), [(64 * 3000, 16), (127 * 49, 3), (5, 2), (1, 4)])
 def test_batch_statistics_are_exact_however_many_rows_there_are(rows, channels):
     x = 2 * torch.randn(rows, channels, generator=torch.Generator().manual_seed(6)) + 1
     mean, var = statistics(x)

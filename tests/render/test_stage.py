@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import math
 import os
 import pickle
@@ -243,7 +244,7 @@ def projected(point, pose) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    "azimuth, elevation, distance, focus",
+    ("azimuth", "elevation", "distance", "focus"),
     [
         (0.0, 35.0, 2.0, (0.0, 0.0, 0.0)),
         (130.0, 60.0, 1.5, (0.2, -0.1, 0.1)),
@@ -433,7 +434,7 @@ def test_profiles_turn_with_the_camera(large):
     assert pixel(turned, 0.1, 0.25).min() > 0.9 > 0.4 > pixel(turned, 0.25, 0.1).max()
 
 
-@pytest.mark.parametrize("scale, of", [("linear", float), ("sqrt", math.sqrt), ("log", math.log)])
+@pytest.mark.parametrize(("scale", "of"), [("linear", float), ("sqrt", math.sqrt), ("log", math.log)])
 def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, large):
     # a cone whose height scale runs from 1 at the middle to 9 at radius 1
     low, high = of(1.0), of(9.0)
@@ -460,7 +461,7 @@ def test_every_so_manieth_contour_is_twice_as_wide(large):
     lengths = [len(run) for run in "".join("x" if on else " " for on in row).split() if run]
     inner = lengths[1:-1]
     assert len(inner) >= 3
-    for one, other in zip(inner, inner[1:], strict=False):
+    for one, other in itertools.pairwise(inner):
         assert 1.4 < max(one, other) / min(one, other) < 2.7  # widths of few pixels
 
 

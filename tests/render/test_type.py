@@ -20,7 +20,7 @@ def box(picture: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def test_a_line_stands_on_its_baseline_and_starts_where_it_says():
-    left, top, right, bottom = box(set_type(BLACK, (text(),)))
+    left, top, _right, bottom = box(set_type(BLACK, (text(),)))
     # the side bearing of an H is a tenth of its size; capitals of Inter are 0.73 high
     assert (
         36 <= left <= 36 + 5 and bottom == pytest.approx(180, abs=1) and bottom - top == pytest.approx(0.76 * 36, abs=2)
@@ -110,7 +110,7 @@ def test_a_turned_text_stays_around_its_point(angle):
 
 def test_a_text_is_turned_against_the_clock():
     picture = set_type(BLACK, (middle(angle=45.0),)).sum(axis=2)
-    left, top, right, bottom = box(picture[..., None])
+    left, _top, right, _bottom = box(picture[..., None])
     half = (left + right) // 2
     rows = np.arange(H)[:, None]
     halves = picture[:, :half], picture[:, half:]

@@ -117,7 +117,7 @@ def without(name):
 
 
 @pytest.mark.parametrize(
-    "given, complaint",
+    ("given", "complaint"),
     [
         (without("0.weight"), "0.weight is missing"),
         ({**state(), "extra.bias": torch.zeros(1)}, "extra.bias is not in the model"),

@@ -68,7 +68,7 @@ def test_a_spoilt_checkpoint_is_refused_and_named(folder, spoil):
         checkpoints.load(folder, 10)
 
 
-@pytest.mark.parametrize("epoch, nearest", [(3, "nearest are 0 and 2.5"), (9, "nearest are 2.5 and 10")])
+@pytest.mark.parametrize(("epoch", "nearest"), [(3, "nearest are 0 and 2.5"), (9, "nearest are 2.5 and 10")])
 def test_an_epoch_that_is_not_there_names_the_nearest_that_are(folder, epoch, nearest):
     with pytest.raises(RunError, match=f"no checkpoint at epoch {epoch}; the {nearest}"):
         checkpoints.load(folder, epoch)
@@ -133,7 +133,7 @@ def test_the_name_of_an_adopted_run_follows_its_files_and_not_how_it_would_be_tr
 
 
 @pytest.mark.parametrize(
-    "name, epoch",
+    ("name", "epoch"),
     [
         ("epoch-10", 10),
         ("model_0.5", 0.5),

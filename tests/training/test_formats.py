@@ -52,7 +52,7 @@ def write_cifar10(folder, binary):
 
 
 def test_the_published_form_of_a_pickle_is_read():
-    pixels, labels = images(0)
+    _pixels, labels = images(0)
     assert pickle.loads(python2_pickle({b"labels": labels}), encoding="bytes") == {b"labels": labels}
 
 
@@ -171,7 +171,7 @@ def write_mnist(folder, packed, joint="-"):
             path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
 
 
-@pytest.mark.parametrize("packed, joint", [(True, "-"), (False, "-"), (False, ".")])
+@pytest.mark.parametrize(("packed", "joint"), [(True, "-"), (False, "-"), (False, ".")])
 def test_mnist_files_are_read_gzipped_or_not(tmp_path, packed, joint):
     write_mnist(tmp_path, packed, joint)
     data = Mnist(folder=tmp_path).load()

@@ -32,7 +32,7 @@ def test_every_model_gives_one_logit_per_class_for_any_image(model, shape):
     assert model.build(shape, classes=7)(torch.randn(4, *shape)).shape == (4, 7)
 
 
-@pytest.mark.parametrize("depth, width, expected", [(20, 16, 269_722 - 432 + 144), (32, 8, 116_738)])
+@pytest.mark.parametrize(("depth", "width", "expected"), [(20, 16, 269_722 - 432 + 144), (32, 8, 116_738)])
 def test_a_resnet_has_as_many_parameters_as_its_paper_says(depth, width, expected):
     # He et al. (2016), table 6: 0.27 M at depth 20, with 432 first weights for three colours; grey images need 144
     net = Resnet(depth=depth, width=width).build(DIGITS, 10)
@@ -75,7 +75,7 @@ def test_a_perceptron_is_linear_norm_activation_layer_by_layer(activation):
     assert first.bias is None and second.bias is None
 
 
-@pytest.mark.parametrize("stride, wider", [(1, False), (2, True)])
+@pytest.mark.parametrize(("stride", "wider"), [(1, False), (2, True)])
 def test_a_block_with_dead_convolutions_is_its_shortcut_and_without_one_is_zero(stride, wider):
     from studio.training.nets import Block
 
@@ -114,7 +114,7 @@ def test_the_seed_alone_decides_the_weights_and_the_global_generator_is_untouche
     assert not torch.equal(first, weights(Resnet(depth=8, width=2).build(DIGITS, 10, seed=4)))
 
 
-@pytest.mark.parametrize("depth, nearest", [(21, 20), (30, 32), (2, 8), (-5, 8)])
+@pytest.mark.parametrize(("depth", "nearest"), [(21, 20), (30, 32), (2, 8), (-5, 8)])
 def test_a_depth_that_is_not_6n_plus_2_is_refused_with_the_nearest_that_is(depth, nearest):
     with pytest.raises(ValidationError, match=f"the nearest is {nearest}"):
         Resnet(depth=depth)

@@ -7,7 +7,7 @@ from studio.training.optimizers import Adam, Sgd
 
 @pytest.mark.parametrize("optimizer", [Sgd, Adam])
 @pytest.mark.parametrize(
-    "schedule, expected",
+    ("schedule", "expected"),
     [
         ("constant", [1, 1, 1, 1, 1]),
         ("cosine", [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),
@@ -41,7 +41,7 @@ def test_the_first_step_of_adam_is_lr_long_whatever_the_gradient():
 
 
 @pytest.mark.parametrize(
-    "optimizer, plain", [(Sgd(lr=0.1), torch.optim.SGD), (Adam(lr=0.1), torch.optim.AdamW)], ids=["sgd", "adam"]
+    ("optimizer", "plain"), [(Sgd(lr=0.1), torch.optim.SGD), (Adam(lr=0.1), torch.optim.AdamW)], ids=["sgd", "adam"]
 )
 def test_the_layout_of_the_weights_in_memory_changes_no_step(optimizer, plain):
     torch.manual_seed(0)

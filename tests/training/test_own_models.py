@@ -265,7 +265,7 @@ def test_a_file_of_arrays_is_relative_to_the_scene(folder, sentences):
 
 
 @pytest.mark.parametrize(
-    "changes, expected",
+    ("changes", "expected"),
     [
         (
             {"test_y": None, "more": np.ones(1)},

@@ -11,7 +11,7 @@ from studio.training.recipe import Every, Recipe, Run
 
 
 @pytest.mark.parametrize(
-    "every, epochs, expected",
+    ("every", "epochs", "expected"),
     [
         (1, 3, (0, 1, 2, 3)),
         (0.5, 2, (0, 0.5, 1, 1.5, 2)),
@@ -26,7 +26,7 @@ def test_the_first_and_the_last_epoch_are_always_kept(every, epochs, expected):
 
 
 @pytest.mark.parametrize(
-    "every, epochs, steps, expected",
+    ("every", "epochs", "steps", "expected"),
     [
         (0.5, 2, 23, {0: 0, 12: 0.5, 23: 1, 35: 1.5, 46: 2}),
         (0.333, 1, 24, {0: 0, 8: 0.333, 16: 0.667, 24: 1}),
@@ -39,7 +39,7 @@ def test_an_instant_between_two_steps_is_kept_at_the_later(every, epochs, steps,
 
 
 @pytest.mark.parametrize(
-    "every, way_out", [(1.5, "does not is 2"), (0.3, "is 0.333"), (0.7, "is 1$"), (0, "least"), (-1, "least")]
+    ("every", "way_out"), [(1.5, "does not is 2"), (0.3, "is 0.333"), (0.7, "is 1$"), (0, "least"), (-1, "least")]
 )
 def test_an_interval_that_misses_epochs_is_refused_with_a_way_out(every, way_out):
     with pytest.raises(ValidationError) as caught:
