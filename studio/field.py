@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import model_validator
 from scipy.interpolate import CubicSpline, PchipInterpolator, PPoly
 
-from studio.spec import Record
+from studio.config.records import Record
 
 Scale = Literal["linear", "log", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]

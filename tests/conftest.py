@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from studio import cli, workers
-from studio.store import Shelf
+from studio.cli import commands
+from studio.execution import workers
+from studio.storage.shelf import Shelf
 
 TINY = """\
 title: Tiny
@@ -77,7 +78,7 @@ class Made(NamedTuple):
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "studio.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "studio.cli.commands", *map(str, arguments)]
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +204,7 @@ def say(here, cwd, monkeypatch, capsys) -> Callable[..., Said]:
         monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            commands.main()
         return Said(ended.value.code, *capsys.readouterr())
 
     return say

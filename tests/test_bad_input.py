@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio import pipeline
+from studio.config.reading import read
 from studio.deliver import encoder
-from studio.spec import read
-from studio.store import ROOMS, Shelf
+from studio.pipeline import project
+from studio.storage.shelf import ROOMS, Shelf
 
 # --- exit 2: the user's mistake, by its place in the file ------------------------------------------------------------
 
@@ -152,7 +152,7 @@ def own(finished, tiny) -> Path:
 
 def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tiny, finished):
     assert say("train", "tiny.yaml").status == 0
-    here, there = pipeline.Studio.open(tiny), pipeline.Studio.open(finished.scene)
+    here, there = project.Studio.open(tiny), project.Studio.open(finished.scene)
     assert [row[:2] for row in here.status(here.out)][:2] == [("train", "done"), ("loss", "missing")]
     assert here.run_key != there.run_key
     theirs = [weights_of(studio.run_folder, 1.0) for studio in (here, there)]
@@ -230,9 +230,9 @@ def no_gl(monkeypatch):
     """A machine on which VTK finds no GL, and crashes."""
     monkeypatch.setenv("VTK_DEFAULT_OPENGL_WINDOW", "none")
     monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", os.devnull)
-    pipeline.gl_renderer.cache_clear()
+    project.gl_renderer.cache_clear()
     yield
-    pipeline.gl_renderer.cache_clear()
+    project.gl_renderer.cache_clear()
 
 
 def test_without_gl_film_says_in_one_line_what_to_install_before_anything_is_made(say, no_gl, tiny):
@@ -327,7 +327,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
         assert (said.status, said.out) == (3, ""), said
         assert "the disk is full; all finished work is kept. Free some space and run again" in said.err.splitlines()[-1]
         assert not (tiny.parent / "out").exists()
-        stages.append([state for _, state, _ in pipeline.Studio.open(tiny, shelf).status(tiny.parent / "out" / "tiny")])
+        stages.append([state for _, state, _ in project.Studio.open(tiny, shelf).status(tiny.parent / "out" / "tiny")])
     assert [states.count("done") for states in stages] == [0, 1, 3], stages
     said = say("film", "tiny.yaml", "--shelf", small_disk(20000))
     assert said.status == 0
@@ -343,7 +343,7 @@ def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and
 ):
     import zarr
 
-    studio = pipeline.Studio.open(measured.scene)
+    studio = project.Studio.open(measured.scene)
     row = zarr.open_group(measured.shelf.slice(studio.slice_keys["loss", 2.0]).path, mode="r+")["loss"]
     row[4] = [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4]
     said = say("compute", "tiny.yaml")
@@ -369,7 +369,7 @@ def test_a_range_so_wide_that_the_loss_overflows_is_measured_and_filmed(say, mea
     measured.scene.write_text(measured.scene.read_text().replace("range: [-1, 1]", "range: [-1e25, 1e25]"))
     said = say("film", "tiny.yaml", "--frames", "20:24")
     assert said.status == 0
-    studio = pipeline.Studio.open(measured.scene)
+    studio = project.Studio.open(measured.scene)
     loss = studio.dataset()["loss"].values
     assert not np.isfinite(loss).all() and np.isfinite(loss[:, 4, 4]).all()
     assert pictures(measured.out / "tiny-frames-20-24-frames").shape == (4, 36, 64, 3)
@@ -389,11 +389,14 @@ def test_a_note_that_an_older_studio_wrote_is_understood(measured):
     (measured.shelf.root / "scenes").mkdir()
     measured.shelf.mark()
     (measured.shelf.root / "scenes" / "tiny.json").write_text('{"scene": "../tiny.yaml", "keys": ["a"]}')
-    studio = pipeline.Studio.open(measured.scene)
+    studio = project.Studio.open(measured.scene)
     assert dict(row[:2] for row in studio.status(studio.out)) == {
         "train": "done",
         "loss": "done",
         "convexity": "done",
         "deliver": "missing",
     }
-    assert Shelf(measured.shelf.root).unused() != [] and read(measured.scene, type(studio.scene)) == studio.scene
+    assert (
+        Shelf(measured.shelf.root).unused() != []
+        and read(measured.scene, type(studio.scene.scene)) == studio.scene.scene
+    )

@@ -20,14 +20,15 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from studio import doctor, pipeline
-from studio.cli import app
+from studio.cli import doctor
+from studio.cli.commands import app
+from studio.config.reading import parse, plain, read
 from studio.errors import StudioError
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets
-from studio.landscape import candidates
-from studio.scene import Scene
-from studio.spec import parse, plain, read
+from studio.landscape.values import profiling
+from studio.pipeline import project
+from studio.scene.scene import Scene
 
 ROOT = assets().parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "assets" / "looks" / "README.md"]
@@ -187,8 +188,8 @@ def cwd(tmp_path_factory) -> Path:
 @pytest.fixture
 def reader(cwd, say, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(candidates, "paths", candidates.fitting)  # torch's compiler takes a minute
-    monkeypatch.setattr(pipeline, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
+    monkeypatch.setattr(profiling, "paths", profiling.fitting)  # torch's compiler takes a minute
+    monkeypatch.setattr(project, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
     return Reader(cwd, say)
 
 

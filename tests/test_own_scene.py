@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from studio.pipeline import Studio
+from studio.pipeline.project import Studio
 
 MODULE = """
 import torch

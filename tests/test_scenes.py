@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.draft import drafted
 from studio.field import DETAIL, Field, Surfaces
 from studio.film.frame import Reel
 from studio.film.survey import survey
-from studio.scene import Scene
+from studio.scene.draft import drafted
+from studio.scene.scene import Scene
 
 SCENES = sorted((Path(__file__).parents[1] / "scenes").glob("*.yaml"))
 LANDS = Path(__file__).parent / "film" / "data" / "first-light.npz"

@@ -61,7 +61,7 @@ EVERYWHERE = {"numpy", "scipy", "pydantic"}
 
 @cache
 def imports() -> dict[str, set[str]]:
-    """What every module of studio imports, at any depth: `studio.spec`, `torch`, ..., by the module's own name."""
+    """What every module of studio imports, at any depth: `studio.config.reading`, `torch`, ..., by the module's own name."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = ("studio", *path.relative_to(ROOT).with_suffix("").parts)
@@ -132,7 +132,11 @@ def test_a_heavy_library_stays_in_its_room():
 
 
 def test_yaml_is_read_in_one_file_and_pictures_are_drawn_in_one():
-    for library, home in (("yaml", "studio.spec"), ("pyvista", "studio.render.stage"), ("xarray", "studio.store")):
+    for library, home in (
+        ("yaml", "studio.config.reading"),
+        ("pyvista", "studio.render.stage"),
+        ("xarray", "studio.storage.shelf"),
+    ):
         assert [module for module, names in imports().items() if library in names] == [home]
 
 
@@ -169,22 +173,22 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib.pyplot", "av",
 def test_reading_a_scene_and_its_records_loads_no_heavy_library():
     records = (
         "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions,"
-        " studio.landscape.objective, studio.landscape.sweeps, studio.landscape.hessian, studio.film.frame,"
+        " studio.landscape.loss, studio.landscape.sweeps, studio.landscape.curvature.extremes, studio.film.frame,"
         " studio.deliver.deliverable"
     )
-    loaded = loaded_by(f"import {records}\nfrom studio.scene import Scene\nScene.model_json_schema()")
-    assert loaded & (HEAVY | {"matplotlib", "xarray", "rich", "cyclopts"}) == set() and "studio.scene" in loaded
+    loaded = loaded_by(f"import {records}\nfrom studio.scene.scene import Scene\nScene.model_json_schema()")
+    assert loaded & (HEAVY | {"matplotlib", "xarray", "rich", "cyclopts"}) == set() and "studio.scene.scene" in loaded
 
 
 def test_the_command_line_loads_no_heavy_library_to_say_what_it_can():
-    assert loaded_by("import studio.cli") & HEAVY == set()
+    assert loaded_by("import studio.cli.commands") & HEAVY == set()
 
 
 def test_a_worker_that_draws_loads_no_torch():
-    loaded = loaded_by("from studio.drawing import draw\nimport studio.render.stage")
+    loaded = loaded_by("from studio.pipeline.render_job import draw\nimport studio.render.stage")
     assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
 
 
 def test_a_worker_that_measures_loads_no_renderer():
-    loaded = loaded_by("import studio.landscape.network, studio.landscape.slices")
+    loaded = loaded_by("import studio.landscape.network.weight_loss, studio.landscape.slices")
     assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib.pyplot", "imageio"} == set()

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from studio.config.units import Size
 from studio.deliver.encoder import joined, listed, run
-from studio.deliver.probe import Animation, animation, differences
-from studio.units import Size
+from studio.deliver.media import Animation, animation, differences
 
 ENCODERS = {"gif": ("gif", "png"), "webp": ("libwebp_anim",)}
 _TICKS = {"gif": 100, "webp": 1000}  # to a second: how finely the files can say how long a frame stands

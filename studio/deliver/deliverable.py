@@ -7,10 +7,10 @@ piece's key, `file` the name of what is handed over, `mistake` an objection to a
 
 from typing import Annotated, get_args
 
+from studio.config.records import BY_KIND, nearest
 from studio.deliver.movie import Movie
 from studio.deliver.sequence import Sequence
 from studio.deliver.still import Still
-from studio.spec import BY_KIND, nearest
 
 Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
 

@@ -15,16 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import model_validator
 
-from studio.deliver import animation, colour, encoder
+from studio.config.records import Record
+from studio.config.units import Size
+from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.loop import unclosed
+from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
+from studio.deliver.picture_spec import Wants
 from studio.deliver.presets import PRESETS, Preset, Word
-from studio.deliver.probe import Animation, Media, differences, ends, packets, probe, undecodable
-from studio.deliver.wants import Wants
 from studio.errors import MachineError, SceneError
-from studio.files import atomic
 from studio.film.bands import Bands
-from studio.spec import Record
-from studio.units import Size
+from studio.storage.files import atomic
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
 _CLEAR = ("prores-4444", "vp9-alpha")
@@ -123,7 +123,7 @@ class Movie(Record):
             nonlocal count
             for frame in self.wants.checked(frames, size):
                 whole = frame.picture.whole()
-                yield np.ascontiguousarray(colour.alphaed(whole) if self._preset.alpha else whole).data
+                yield np.ascontiguousarray(colour_spaces.alphaed(whole) if self._preset.alpha else whole).data
                 count += 1
 
         with atomic(path) as beside:

@@ -6,10 +6,10 @@ ISO 216: a sheet is half of the one before it, in whole millimetres.
 import math
 from dataclasses import replace
 
+from studio.config.records import nearest
+from studio.config.units import Size
 from studio.film.frame import Frame
 from studio.film.overlays import Bar, Overlay
-from studio.spec import nearest
-from studio.units import Size
 
 INCH = 25.4  # millimetres
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from studio.units import Size
+from studio.config.units import Size
 
 Word = Literal[
     "h264-web",

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from studio.deliver.pictures import Finish, inscribe, verified, write
-from studio.deliver.wants import Layered
+from studio.config.units import Size
+from studio.deliver.image_files import Finish, inscribe, verified, write
+from studio.deliver.picture_spec import Layered
 from studio.errors import MachineError
-from studio.files import atomic
 from studio.film.bands import Bands
-from studio.units import Size
+from studio.storage.files import atomic
 
 VERSION = 3
 CINEMA = {

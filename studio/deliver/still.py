@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from studio.deliver.pictures import Finish, inscribe, verified, write
-from studio.deliver.wants import Layered
-from studio.files import atomic
+from studio.config.units import Duration, Size
+from studio.deliver.image_files import Finish, inscribe, verified, write
+from studio.deliver.picture_spec import Layered
 from studio.film.bands import Bands
-from studio.units import Duration, Size
+from studio.storage.files import atomic
 
 VERSION = 3
 _JPEG = 65500  # of every library that is made of libjpeg; the format itself could count to 65535

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from studio.config.records import Record
+from studio.config.units import Angle, Duration, Focal, Positive
 from studio.film.easing import Curve, Ease
-from studio.spec import Record
-from studio.units import Angle, Duration, Focal, Positive
 
 Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]

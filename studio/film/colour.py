@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.spec import nearest
+from studio.config.records import nearest
 
 Stops = tuple[tuple[float, str], ...]
 """Places in 0..1 and their `#rrggbb`."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from studio.spec import nearest
+from studio.config.records import nearest
 
 
 def step(u: float) -> float:

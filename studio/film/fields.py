@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
+from studio.config.functions import SCHEMA as OWN
+from studio.config.records import Record, nearest
+from studio.config.units import Colour, Positive, Share
 from studio.film.colour import known
-from studio.functions import SCHEMA as OWN
-from studio.spec import Record, nearest
-from studio.units import Colour, Positive, Share
 
 FIELDS = {
     "loss": "loss",

@@ -15,6 +15,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
+from studio.config.records import Record
+from studio.config.units import Angle, FrameRate, PixelSize, Size
 from studio.field import Instant, Interpolation, Surfaces
 from studio.film import overlays
 from studio.film.camera import Orbit, Pose
@@ -23,10 +25,8 @@ from studio.film.labels import labels
 from studio.film.light import Background, Grade
 from studio.film.look import Look
 from studio.film.quality import WORDS, Named, Quality, subframes
-from studio.film.terrain import Ranges, colours, heights, open_side, parts, ranges, source, trodden, values
+from studio.film.surface import Ranges, colours, heights, open_side, parts, ranges, source, trodden, values
 from studio.film.timeline import Cut, Part, Shot
-from studio.spec import Record
-from studio.units import Angle, FrameRate, PixelSize, Size
 
 _KEPT = 4  # sheets; a dissolve shows two
 COARSE = 241  # vertices along a side, where a look at the land as a whole is enough

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from studio.config.reading import read
 from studio.film.colour import lab, linear, ordered, spread, table
 from studio.film.look import Look, looks
-from studio.spec import read
 
 
 def gallery(folder: Path | None = None) -> dict[str, Look]:

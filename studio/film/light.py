@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
+from studio.config.records import Record
+from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
 from studio.film.colour import cube, kelvin
-from studio.spec import Record
-from studio.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
 
 HALF_RANGE = 4.0
 """The brightest linear light that leaves the shader; more is cut."""

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from studio.spec import Record
-from studio.units import Angle, Colour, NonNegative, Positive, Share
+from studio.config.records import Record
+from studio.config.units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from studio.config.reading import plain
+from studio.config.records import Record, nearest
+from studio.config.units import Colour, scene_folder
 from studio.film.fields import Height, Paint, lies_on
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail, Wire
-from studio.spec import Record, nearest, plain
-from studio.units import Colour, scene_folder
 
 
 def _odd(points: int) -> int:

@@ -14,14 +14,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from studio.config.records import Record, nearest
+from studio.config.units import Colour, Duration, Size, Time
 from studio.field import Instant
 from studio.film.colour import spread, table
 from studio.film.easing import in_out_sine
 from studio.film.fields import FIELDS, Height, Paint
 from studio.film.look import Look
-from studio.film.terrain import Ranges
-from studio.spec import Record, nearest
-from studio.units import Colour, Duration, Size, Time
+from studio.film.surface import Ranges
 
 VERSION = 4  # raise it when the same reel is to say otherwise what it shows
 MARGIN = 0.06

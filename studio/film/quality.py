@@ -12,8 +12,8 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from studio.config.records import Record, nearest
 from studio.film.look import Look
-from studio.spec import Record, nearest
 
 _FEWEST = 33  # vertices along a side
 

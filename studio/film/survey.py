@@ -17,7 +17,7 @@ from studio.field import DETAIL, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose
 from studio.film.frame import COARSE, Reel, View
 from studio.film.labels import clearance, on_land, seen
-from studio.film.terrain import inner, parts, reach
+from studio.film.surface import inner, parts, reach
 
 LINES = 1080
 SOFT = 12.0, 20.0

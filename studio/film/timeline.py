@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
+from studio.config.records import Record, Table
+from studio.config.units import Duration, Time
 from studio.film.camera import Camera
 from studio.film.easing import Curve, Ease
 from studio.film.fields import Paint
-from studio.spec import Record, Table
-from studio.units import Duration, Time
 
 
 class Transition(Record):

@@ -2,9 +2,9 @@
 
 from pydantic import model_validator
 
+from studio.config.records import Record
 from studio.field import Grid
 from studio.landscape.sweeps import Keys
-from studio.spec import Record
 
 
 class Detail(Record):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from studio.config.records import BY_KIND, Record
 from studio.errors import RunError
-from studio.spec import BY_KIND, Record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from studio.landscape.network import Objective
+    from studio.landscape.network.weight_loss import Objective
 
     Weights = Mapping[str, Tensor]
 
@@ -210,8 +210,8 @@ class Hessian(Record):
     def plane(self, trail: Trail, epoch: float) -> Plane:
         import torch
 
-        from studio.landscape.hessian import lockstep
-        from studio.landscape.products import Derivatives
+        from studio.landscape.curvature.extremes import lockstep
+        from studio.landscape.curvature.hvp import Derivatives
 
         (at,) = self.uses(trail.epochs, epoch)
         objective, weights = trail.objective(at), trail.weights(at)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from studio.config.records import Record, digest
 from studio.errors import MachineError
 from studio.field import Grid
-from studio.files import read_json
+from studio.landscape.curvature.extremes import Convexity, lockstep
+from studio.landscape.curvature.plane import planar
+from studio.landscape.curvature.spectrum import probed
 from studio.landscape.directions import Directions, Trail
-from studio.landscape.hessian import Convexity, lockstep
-from studio.landscape.objective import Loss, choose
-from studio.landscape.planar import planar
-from studio.landscape.prepared import Kept, kept
-from studio.landscape.spectrum import probed
+from studio.landscape.loss import Loss, choose
 from studio.landscape.sweeps import existing
-from studio.spec import Record, digest
+from studio.storage.files import read_json
+from studio.storage.mapped_arrays import Kept, kept
 from studio.training import checkpoints
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
@@ -31,9 +31,9 @@ from studio.training.recipe import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from studio.landscape.evaluator import Evaluator
-    from studio.landscape.network import Objective
-    from studio.landscape.products import Derivatives
+    from studio.landscape.curvature.hvp import Derivatives
+    from studio.landscape.network.weight_loss import Objective
+    from studio.landscape.values.evaluator import Evaluator
 
 VERSION = 4
 """Raised by hand when the numbers change for the same inputs."""
@@ -226,7 +226,7 @@ def _vectors(slice: Slice, like: "Objective") -> _Vectors:
 
 @lru_cache(maxsize=4)
 def _evaluator(slice: Slice) -> "Evaluator":
-    from studio.landscape.evaluator import Evaluator
+    from studio.landscape.values.evaluator import Evaluator
 
     made = objective(slice)
     vectors = _vectors(slice, made)
@@ -235,7 +235,7 @@ def _evaluator(slice: Slice) -> "Evaluator":
 
 @lru_cache(maxsize=4)
 def _curvature(slice: Slice, ignore: str) -> _Curvature:
-    from studio.landscape.products import Derivatives
+    from studio.landscape.curvature.hvp import Derivatives
 
     made = objective(slice)
     return _Curvature(made, Derivatives(made, ignore), _vectors(slice, made))
@@ -262,7 +262,7 @@ def loss_rows(slice: Slice, rows: tuple[int, int]) -> dict[str, np.ndarray]:
 
 def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
     """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
-    from studio.landscape.preview import preview
+    from studio.landscape.values.preview import preview
     from studio.training.evaluate import repeatable
 
     evaluator = _evaluator(slice)

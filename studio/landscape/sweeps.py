@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from studio.config.records import BY_KIND, Record
 from studio.errors import SceneError
-from studio.spec import BY_KIND, Record
 
 
 def _keys(given: str | Iterable) -> str | tuple[float, ...]:

@@ -19,8 +19,8 @@ from studio.film.bands import Bands
 from studio.film.colour import LUMA, cube, encode, linear
 from studio.film.frame import Frame
 from studio.film.light import HALF_RANGE, Background, Grade, Lut
-from studio.render.plate import FULL, SCALE
-from studio.render.type import inked, inks
+from studio.render.linear_frame import FULL, SCALE
+from studio.render.text import inked, inks
 
 _ROWS = 64
 _STEPS = 8192  # of the shoulder's table, which then stays in the nearest memory

@@ -15,15 +15,15 @@ from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
 from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
+from studio.config.units import LARGEST, Size
 from studio.errors import MachineError
 from studio.film.colour import linear
 from studio.film.frame import Frame, View, Window
 from studio.film.look import Look
-from studio.film.terrain import filled
-from studio.render import bake, block, grade, plate, shading
-from studio.render.canvas import Canvas
-from studio.render.told import Values, key_azimuth, told
-from studio.units import LARGEST, Size
+from studio.film.surface import filled
+from studio.render import bake, grade, linear_frame, plinth, shading
+from studio.render.framebuffer import Canvas
+from studio.render.uniforms import Values, key_azimuth, told
 
 _HOLE = -9.0
 _ROWS = 16  # of pixels
@@ -92,12 +92,12 @@ class Stage:
         return grade.picture(self.plate(frame), frame).whole()
 
     def plate(self, frame: Frame, window: Window | None = None) -> np.ndarray:
-        """The plate of a frame [H, W, 4], uint16, first row on top: `plate.coded` of its light.
+        """The plate of a frame [H, W, 4], uint16, first row on top: `linear_frame.coded` of its light.
 
         window: as for the light.
         """
         if len(frame.views) > 1:
-            return plate.coded(self.light(frame, window))
+            return linear_frame.coded(self.light(frame, window))
         return self._codes(frame.views[0], window or Window(0, 0, self.size))
 
     def light(self, frame: Frame, window: Window | None = None) -> np.ndarray:
@@ -108,7 +108,7 @@ class Stage:
         window = window or Window(0, 0, self.size)
         pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
         for view in frame.views:
-            codes, worth = self._codes(view, window), np.float32(view.weight) * plate.SCALE
+            codes, worth = self._codes(view, window), np.float32(view.weight) * linear_frame.SCALE
             for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
                 light = codes[top : top + _ROWS].astype(np.float32)
                 light *= light
@@ -170,7 +170,7 @@ class Stage:
         self._way.SetVisibility(view.way is not None and len(view.way) > 1)
         if self._way.GetVisibility():
             trail, land = view.look.path, _whole(view.height)
-            heights = block.rim(land, view.way) + trail.width / 2
+            heights = plinth.rim(land, view.way) + trail.width / 2
             thread = pv.lines_from_points(np.column_stack([view.way, heights]).astype(np.float32))
             self._way.GetMapper().SetInputData(thread.tube(radius=trail.width / 2, n_sides=10, capping=True))
             shining = linear(trail.colour) * trail.light * view.look.grade.exposure
@@ -203,7 +203,7 @@ class Stage:
         corner: how much longer a ray through the picture's corner is than the line of sight.
         """
         low, high = self._surface.low, self._surface.high + 2 * look.marker.radius
-        reach = block.REACH if look.plinth else 1.0
+        reach = plinth.REACH if look.plinth else 1.0
         low = min(low, -look.plinth.depth) if look.plinth else low
         outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
         return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
@@ -303,7 +303,7 @@ class _Surface(_Dressed):
         away, end = math.hypot(eye[0], eye[1]), look.fade.end
         turns = math.atan2(eye[1], eye[0]) + (0 if away < end else np.linspace(-_ARC, _ARC, 31))
         places = min(away, end) * np.stack([np.cos(turns), np.sin(turns)], axis=-1).reshape(-1, 2)
-        return eye[2] < block.rim(self._whole, places).mean()
+        return eye[2] < plinth.rim(self._whole, places).mean()
 
     def _raise(self, height: np.ndarray) -> None:
         """Gives the mesh other heights, and what the light needs of them."""
@@ -345,12 +345,12 @@ class _Block(_Dressed):
     """The wall under the edge of a cast, and the ground it throws its shadow on."""
 
     def __init__(self):
-        self._outward, triangles = block.wall()
+        self._outward, triangles = plinth.wall()
         super().__init__(_polygons(np.concatenate([self._outward, self._outward]), triangles, paint=3, ground=4))
-        slopes = self._mesh["ground"].reshape(2, block.AROUND, 4)
+        slopes = self._mesh["ground"].reshape(2, plinth.AROUND, 4)
         slopes[..., :2] = -1e4 * self._outward  # of what stands upright
         slopes[0, :, 2], slopes[1, :, 2], slopes[..., 3] = 1.0, 0.6, 1.0
-        self._ground = _polygons(*block.ground(), shade=1)
+        self._ground = _polygons(*plinth.ground(), shade=1)
         ground = _actor(self._ground, attributes=("shade",))
         _shade(ground, (shading.GROUND_VERTEX_DECLARE, shading.GROUND_VERTEX), (shading.GROUND_DECLARE, shading.GROUND))
         self.actors = self.actor, ground
@@ -364,11 +364,11 @@ class _Block(_Dressed):
         self._height, self._lit = view.height, (light, azimuth, plinth, view.look.fade)
         depth, radius, height = plinth.depth, view.look.fade.end, _whole(view.height)
         places = radius * self._outward
-        points = self._mesh.points.reshape(2, block.AROUND, 3)
-        points[..., :2], points[0, :, 2], points[1, :, 2] = places, block.rim(height, places), -depth
+        points = self._mesh.points.reshape(2, plinth.AROUND, 3)
+        points[..., :2], points[0, :, 2], points[1, :, 2] = places, plinth.rim(height, places), -depth
         self._mesh["paint"][:] = linear(plinth.colour)
         self._ground.points[:, 2] = -depth
-        self._ground["shade"][:] = block.shade(height, radius, depth, light, azimuth)
+        self._ground["shade"][:] = plinth.shade(height, radius, depth, light, azimuth)
         for mesh, name in ((self._mesh, "paint"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _changed(mesh, name)

@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.config.records import digest
 from studio.errors import RunError
-from studio.files import atomic, read_json, write_json
-from studio.spec import digest
+from studio.storage.files import atomic, read_json, write_json
 from studio.training.recipe import Run
 
 if TYPE_CHECKING:

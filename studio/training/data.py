@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from studio.config.records import BY_KIND, Record
+from studio.config.units import Folder
 from studio.errors import RunError
-from studio.spec import BY_KIND, Record
 from studio.training import formats
 from studio.training.formats import Labelled
-from studio.units import Folder
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from studio.config.functions import FORM, Function
+from studio.config.records import BY_KIND, Record, Table
 from studio.errors import RunError, SceneError
-from studio.functions import FORM, Function
-from studio.spec import BY_KIND, Record, Table
 
 if TYPE_CHECKING:
     from torch import nn

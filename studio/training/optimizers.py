@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from studio.spec import BY_KIND, Record
+from studio.config.records import BY_KIND, Record
 
 if TYPE_CHECKING:
     import torch

@@ -4,11 +4,11 @@ import math
 
 from pydantic import Field, field_validator
 
-from studio.spec import Record
+from studio.config.records import Record
+from studio.config.units import Folder
 from studio.training.data import DataSet, Digits
 from studio.training.models import Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
-from studio.units import Folder
 
 
 class Every(Record):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.errors import RunError
-from studio.files import atomic
+from studio.storage.files import atomic
 from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.evaluate import device, repeatable, scores, tensors

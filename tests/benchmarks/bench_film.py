@@ -9,13 +9,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from studio.execution.workers import default_count
 from studio.field import Surfaces
 from studio.film.frame import Reel
 from studio.film.survey import pulse, survey
-from studio.pipeline import Studio
-from studio.scene import Scene
-from studio.store import Shelf
-from studio.workers import default_count
+from studio.pipeline.project import Studio
+from studio.scene.scene import Scene
+from studio.storage.shelf import Shelf
 
 SCENE = Path(__file__).parents[2] / "scenes/first-light.yaml"
 POINTS = 61

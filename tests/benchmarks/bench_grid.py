@@ -24,10 +24,10 @@ from nets import net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from studio import workers
+from studio.execution import workers
 from studio.field import Grid
-from studio.landscape.evaluator import Evaluator
-from studio.landscape.objective import Loss, choose
+from studio.landscape.loss import Loss, choose
+from studio.landscape.values.evaluator import Evaluator
 from studio.training.evaluate import repeatable
 
 SAMPLES = {"mlp": 256, "cnn": 256, "resnet20": 256, "deep": 128}

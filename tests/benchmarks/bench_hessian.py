@@ -18,9 +18,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional as F
 
-from studio.landscape.hessian import FLOOR, lockstep
-from studio.landscape.network import Objective
-from studio.landscape.products import Derivatives
+from studio.landscape.curvature.extremes import FLOOR, lockstep
+from studio.landscape.curvature.hvp import Derivatives
+from studio.landscape.network.weight_loss import Objective
 from studio.training.evaluate import repeatable
 
 SAMPLES, TOL = 128, 1e-3
@@ -62,12 +62,12 @@ def _speed(name: str) -> dict[str, float]:
     v = torch.randn(derivatives.size, generator=torch.Generator().manual_seed(0))
     ours, product, fresh, forward = _in_turns(
         ROUNDS[name],
-        lambda: _extremes(derivatives, points, tol),
+        lambda: _hessian_extremes(derivatives, points, tol),
         lambda: products[0](v[None]),
         lambda: _usual_product(trained, v.double().numpy(), mode),
         lambda: _forward(trained),
     )
-    ends = _extremes(derivatives, points, tol)
+    ends = _hessian_extremes(derivatives, points, tol)
     for end, truth in zip(ends, truths, strict=True):
         assert _error((end.lambda_min, end.lambda_max), truth) <= tol, f"{name}: {end} is not {truth}"
     return {
@@ -88,7 +88,7 @@ def _points(trained: Net, objective: Objective, count: int, seed: int) -> Tensor
     return theta + steps @ torch.stack([delta, eta])
 
 
-def _extremes(derivatives: Derivatives, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
+def _hessian_extremes(derivatives: Derivatives, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
     """Ours, graphs included, as the engine does it: points together or one by one, by its own rule."""
     found, sketch = [], derivatives.sketch
     for some in points.split(derivatives.together):
@@ -185,7 +185,7 @@ def _coverage(name: str) -> list[bool]:
         )
         point = _points(trained, single, 2, seed=case)[1:]
         ours, exact = (Derivatives(objective) for objective in (single, double))
-        (end,) = _extremes(ours, point, seed=case)
+        (end,) = _hessian_extremes(ours, point, seed=case)
         truth = _ends(exact.products(point.double()), single.size, 1e-7, seed=count + case)
         within.append(end.converged and _error((end.lambda_min, end.lambda_max), truth) <= TOL)
     return within

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nets import net
 
 from studio.field import Grid
-from studio.landscape.evaluator import Evaluator
-from studio.landscape.network import Objective
-from studio.landscape.preview import preview
+from studio.landscape.network.weight_loss import Objective
+from studio.landscape.values.evaluator import Evaluator
+from studio.landscape.values.preview import preview
 from studio.training.evaluate import repeatable
 
 NETS = {"mlp": ("shared", 256), "cnn": ("fused", 32)}

@@ -22,8 +22,9 @@ from unittest.mock import patch
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from studio import workers
+from studio.config.units import Size
 from studio.deliver.movie import Movie
+from studio.execution import workers
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
 from studio.film.colour import encode, table
@@ -32,8 +33,7 @@ from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
 from studio.film.quality import WORDS, subframes
-from studio.scene import Scene
-from studio.units import Size
+from studio.scene.scene import Scene
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 SIZES = {"720p": Size(1280, 720), "1080p": Size(1920, 1080)}
@@ -75,7 +75,7 @@ def overhead() -> dict[str, float]:
 
     CPU time of the main thread; the median of some frames.
     """
-    from studio.render.canvas import Canvas
+    from studio.render.framebuffer import Canvas
 
     stage, inside, taken = _stage(SIZES["1080p"]), [], []
     codes, fetch = Canvas.codes, Canvas._fetch
@@ -105,7 +105,7 @@ def overhead() -> dict[str, float]:
 def grade() -> dict[str, float]:
     """`grade.1080p_ms`: CPU time from a plate to eight bits, with bloom, vignette, grain and dither."""
     from studio.render.grade import picture
-    from studio.render.plate import coded
+    from studio.render.linear_frame import coded
 
     kept, frame = coded(_stage(SIZES["1080p"]).light(_frame(0))), _frame(0)
     return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).whole())}
@@ -125,7 +125,7 @@ def tiles() -> dict[str, float]:
     At final quality, as films and stills are drawn.
     """
     from studio.render.grade import picture
-    from studio.render.plate import coded
+    from studio.render.linear_frame import coded
     from studio.render.stage import Stage
 
     whole, part, shares = Size(3840, 2160), Size(1280, 720), []
@@ -154,7 +154,7 @@ def banding() -> dict[str, float]:
     import av
 
     from studio.render.grade import picture
-    from studio.render.plate import coded
+    from studio.render.linear_frame import coded
 
     size, count, found = SIZES["720p"], 6, {}
     across = np.linspace(0.004, 0.05, size.width)[None] * np.linspace(1, 0.6, size.height)[:, None]
@@ -279,7 +279,7 @@ def _frame(number: int, turn: float = 1.0, surface: int | None = None) -> Frame:
 def _ours(number: int, reference: bool = False) -> np.ndarray:
     """Codes [H, W, 3] of a slow orbit around a held surface, without grain."""
     from studio.render.grade import picture
-    from studio.render.plate import coded
+    from studio.render.linear_frame import coded
 
     frame = replace(_frame(number, SLOW, surface=0), grade=STILL)
     if not reference:

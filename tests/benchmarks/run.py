@@ -11,7 +11,7 @@ from bench_hessian import figures as hessian
 from bench_preview import figures as preview
 from bench_render import figures as render
 
-from studio.files import write_json
+from studio.storage.files import write_json
 
 
 def main() -> None:

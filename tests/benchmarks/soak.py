@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from studio.config.units import Size
 from studio.film.camera import Orbit
 from studio.film.colour import table
 from studio.film.frame import Frame, View
 from studio.film.look import Look, Trail
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.units import Size
 
 SIZE, MESH = Size(96, 54), 65
 LOOKS = ("ember", "plaster", "blueprint", "atlas", "abyss")

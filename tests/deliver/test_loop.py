@@ -5,10 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.deliver.loop import difference, unclosed
 from studio.deliver.movie import Movie
 from studio.errors import SceneError
-from studio.units import Size
 
 SIZE, FPS = Size(96, 64), Fraction(24)
 

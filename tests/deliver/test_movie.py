@@ -15,11 +15,11 @@ import av
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.deliver import encoder
+from studio.deliver.media import probe
 from studio.deliver.movie import Movie
-from studio.deliver.probe import probe
 from studio.errors import MachineError
-from studio.units import Size
 
 SIZE = Size(128, 72)
 FPS = Fraction(24)

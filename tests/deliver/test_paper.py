@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.deliver.paper import SHEETS, bled, pixels, rim
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
@@ -12,7 +13,6 @@ from studio.film.labels import seen
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text
-from studio.units import Size
 
 
 @pytest.mark.parametrize(

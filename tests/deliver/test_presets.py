@@ -13,13 +13,13 @@ from PIL import Image
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
+from studio.config.units import Size
 from studio.deliver import encoder
+from studio.deliver.media import Animation, _stretches, animation, probe
 from studio.deliver.movie import Movie
+from studio.deliver.picture_spec import Wants
 from studio.deliver.presets import PRESETS
-from studio.deliver.probe import Animation, _stretches, animation, probe
-from studio.deliver.wants import Wants
 from studio.errors import MachineError
-from studio.units import Size
 
 SIZE = Size(256, 128)
 FPS = Fraction(24)

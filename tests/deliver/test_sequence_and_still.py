@@ -16,15 +16,15 @@ import tifffile
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from studio.deliver import colour, exr, pictures, png
+from studio.config.units import Size, Time
+from studio.deliver import colour_spaces, exr, image_files, png
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
+from studio.deliver.picture_spec import Layered, Wants
 from studio.deliver.sequence import CINEMA, Sequence
 from studio.deliver.still import Still
-from studio.deliver.wants import Layered, Wants
 from studio.errors import MachineError
 from studio.film.bands import Bands
-from studio.units import Size, Time
 
 SIZE = Size(31, 17)  # odd on purpose: pictures may be
 FPS = Fraction(24)
@@ -128,7 +128,7 @@ def said(path: Path) -> dict:
 def test_a_sequence_holds_exactly_the_frames_under_their_numbers(tmp_path, word):
     sequence = Sequence(format=word)
     join(pieces(tmp_path, 8, 10, 13, sequence=sequence), tmp_path / "film", 5, sequence)
-    suffix = pictures.FORMATS[word].suffix
+    suffix = image_files.FORMATS[word].suffix
     made = sorted((tmp_path / "film").iterdir())
     assert [p.name for p in made] == [f"frame-{n:06d}{suffix}" for n in range(8, 13)]
     for n, path in zip(range(8, 13), made, strict=True):
@@ -187,7 +187,7 @@ def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path):
     sequence = Sequence(format="dcp-source")
     join(pieces(tmp_path, 0, 2, sequence=sequence), tmp_path / "film", 2, sequence)
     for n, path in enumerate(sorted((tmp_path / "film").iterdir())):
-        assert np.array_equal(read(path), colour.projected(picture(n, sequence.wants)))
+        assert np.array_equal(read(path), colour_spaces.projected(picture(n, sequence.wants)))
         with tifffile.TiffFile(path) as file:
             assert file.pages[0].iccprofile is None and file.pages[0].compression == 1
 
@@ -252,7 +252,7 @@ def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, w
 
 
 def test_a_tiff_of_more_than_four_gigabytes_is_a_big_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "_CLASSIC", 0)
+    monkeypatch.setattr(image_files, "_CLASSIC", 0)
     path = still(tmp_path, format="tiff16")
     with tifffile.TiffFile(path) as file:
         assert file.is_bigtiff
@@ -278,7 +278,7 @@ def test_a_jpeg_keeps_its_colours_within_three_codes(tmp_path):
     assert np.abs(read(still(tmp_path, flat, format="jpg")).astype(int) - flat).max() <= 3  # quality 95, 4:4:4
 
 
-@pytest.mark.parametrize("profile", colour.SPACES)
+@pytest.mark.parametrize("profile", colour_spaces.SPACES)
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, profile):
     dtype = Still(at=Time(6.0), format=word, profile=profile).wants.dtype
@@ -286,15 +286,15 @@ def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, 
     flat = np.full((32, 48, 3), np.multiply((1, 0.5, 0.125), most).astype(dtype))
     path = still(tmp_path, flat, format=word, profile=profile, dpi=300)
     if word == "exr":
-        wanted, slack = colour.relit(flat, profile), 0
+        wanted, slack = colour_spaces.relit(flat, profile), 0
     else:
         eighths = word in ("png", "jpg")
-        wanted = colour.converted(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
+        wanted = colour_spaces.converted(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
         slack = {"png": 1, "jpg": 3}.get(word, 0)
-        assert profile_of(path) == colour.icc(profile)
+        assert profile_of(path) == colour_spaces.icc(profile)
     assert np.abs(read(path).astype(float) - wanted).max() <= slack
-    finish = pictures.Finish(format=word, profile=profile, dpi=300)
-    assert pictures.verified(path, finish, Size(48, 32)).profile == profile
+    finish = image_files.Finish(format=word, profile=profile, dpi=300)
+    assert image_files.verified(path, finish, Size(48, 32)).profile == profile
 
 
 def profile_of(path: Path) -> bytes:
@@ -390,7 +390,7 @@ def test_an_exr_whose_blocks_do_not_follow_each_other_is_not_handed_over(tmp_pat
     data[middle + 4] ^= 1  # the length of one block
     path.write_bytes(data)
     with pytest.raises(MachineError, match="cut off, or changed"):
-        pictures.verified(path, pictures.Finish(format="exr"), Size(9, 700))
+        image_files.verified(path, image_files.Finish(format="exr"), Size(9, 700))
 
 
 def test_layers_that_would_fill_the_memory_are_a_mistake_with_a_way_out():
@@ -444,7 +444,7 @@ def test_a_long_provenance_comes_back_and_changes_no_pixel(tmp_path, word):
 def test_a_provenance_too_long_for_one_comment_of_a_jpeg_goes_into_several(tmp_path):
     path = still(tmp_path, None, {"slices": "x" * 150_000}, format="jpg")
     with open(path, "rb") as file:
-        comments = [data for marker, data in pictures._segments(file) if marker == 0xFE]
+        comments = [data for marker, data in image_files._segments(file) if marker == 0xFE]
     assert len(comments) == 3 and json.loads(b"".join(comments)) == {"slices": "x" * 150_000}
     assert np.asarray(Image.open(io.BytesIO(path.read_bytes()))).shape == (SIZE.height, SIZE.width, 3)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from studio.config.units import Time
 from studio.film.camera import Camera, Key, Move, Orbit, Start
 from studio.film.easing import EASES
-from studio.units import Time
 
 FPS = Fraction(24)
 HERE = Orbit(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from studio.config.records import Record
 from studio.film.easing import EASES, Curve, Ease
-from studio.spec import Record
 
 NAMES = sorted(EASES)
 

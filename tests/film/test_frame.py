@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import Height, Paint
@@ -17,7 +18,6 @@ from studio.film.look import Look
 from studio.film.overlays import Bar, Page, Text, Type
 from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition
-from studio.units import Size, Time
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
 GRID = Grid(range=(-1, 1), points=9)
@@ -156,7 +156,7 @@ def notes(frame: Frame) -> dict[str, float]:
 
 def box(text: Text) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of a line of type, with what hangs below it."""
-    from studio.render.type import _font
+    from studio.render.text import _font
 
     wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
     left = text.x if text.align == "left" else text.x - wide

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.film.camera import Orbit
 from studio.film.fields import Height
 from studio.film.labels import RAYS, labels, seen
@@ -10,7 +11,6 @@ from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
 from studio.film.overlays import Page, Type
-from studio.units import Size
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)

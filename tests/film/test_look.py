@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from studio.config.reading import parse
+from studio.config.records import Record, digest
 from studio.errors import SceneError
 from studio.film.fields import Height, Paint
 from studio.film.look import Look, assets, looks
-from studio.spec import Record, digest, parse
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from studio.config.reading import parse
+from studio.config.units import Size, Time
 from studio.errors import SceneError
 from studio.field import Grid, Instant
 from studio.film.colour import table
@@ -21,9 +23,7 @@ from studio.film.overlays import (
     live,
     title,
 )
-from studio.film.terrain import Ranges
-from studio.spec import parse
-from studio.units import Size, Time
+from studio.film.surface import Ranges
 
 LOOK = Look(
     light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),
@@ -152,7 +152,7 @@ NOTES = " \u00b7 ".join(
     "size", [HD, Size(3840, 2160), Size(640, 360), Size(480, 270), Size(1080, 1080), Size(1080, 1920)]
 )
 def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of_any_shape(size):
-    from studio.render.type import _font
+    from studio.render.text import _font
 
     paint, kind = Paint(), Type(live="epoch")
     page = Page.of(size, kind, [(paint, f"{NOTES}\n{NOTES}")])
@@ -217,7 +217,7 @@ def test_a_metric_of_the_users_goes_by_its_functions_name():
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_fields_name_is_no_longer_than_its_bar_or_it_would_run_into_the_notes(field):
-    from studio.render.type import _font
+    from studio.render.text import _font
 
     size = 0.5 * PLAIN.size
     assert _font("Regular", 100).getlength(FIELDS[field]) / 100 * size <= 0.24

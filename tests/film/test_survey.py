@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from studio.config.units import Size, Time
 from studio.field import DETAIL, Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import Height
@@ -13,7 +14,6 @@ from studio.film.overlays import Type
 from studio.film.survey import above, assumed, cell_pixels, pulse
 from studio.film.survey import survey as surveyed
 from studio.film.timeline import Shot
-from studio.units import Size, Time
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 GRID = Grid(range=(-2, 2), points=101)

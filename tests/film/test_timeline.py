@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from studio.config.reading import parse
+from studio.config.units import Time
 from studio.film.camera import Camera, Key, Move
 from studio.film.timeline import Cut, Shot, Transition
-from studio.spec import parse
-from studio.units import Time
 
 FPS = Fraction(24)
 

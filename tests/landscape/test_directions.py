@@ -4,19 +4,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from studio.errors import RunError
-from studio.landscape.directions import (
-    Checkpoints,
-    Directions,
-    Hessian,
-    Pca,
-    Random,
-    Trail,
-    dot,
-    flat,
-    gaussian,
-    norm,
-)
-from studio.landscape.network import Objective
+from studio.landscape.directions import Checkpoints, Directions, Hessian, Pca, Random, Trail, dot, flat, gaussian, norm
+from studio.landscape.network.weight_loss import Objective
 from studio.training.models import Vgg
 
 EPOCHS = (0.0, 1.0, 2.0, 3.0)

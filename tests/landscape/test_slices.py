@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from studio.errors import MachineError, SceneError
 from studio.field import Grid
 from studio.landscape import slices
+from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.curvature.spectrum import Spectrum
 from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
-from studio.landscape.hessian import Convexity
-from studio.landscape.objective import Loss
+from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice, curvature_rows, facts, identity, loss_rows, preview_rows, spectrum_probes
-from studio.landscape.spectrum import Spectrum
 from studio.training import checkpoints
 from studio.training.evaluate import scores, tensors
 from studio.training.models import Mlp, Resnet
@@ -271,7 +271,7 @@ def test_facts_are_those_of_the_picture(conv):
 
 
 def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
-    from studio.landscape.products import Derivatives
+    from studio.landscape.curvature.hvp import Derivatives
 
     assert facts("convexity", conv, Convexity(points=5))["asymmetry"] < 1e-4
     monkeypatch.setattr(Derivatives, "asymmetry", lambda derivatives, point: 0.16)
@@ -281,8 +281,8 @@ def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
 
 def test_naming_slices_needs_no_torch():
     code = (
-        "import sys, studio.landscape.slices, studio.landscape.directions, studio.landscape.hessian, "
-        "studio.landscape.objective, studio.landscape.sweeps; "
+        "import sys, studio.landscape.slices, studio.landscape.directions, studio.landscape.curvature.extremes, "
+        "studio.landscape.loss, studio.landscape.sweeps; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'pyvista')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

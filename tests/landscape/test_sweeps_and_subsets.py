@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from studio.config.reading import parse
 from studio.errors import RunError, SceneError
-from studio.landscape.objective import Loss
+from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Epochs, Sweep
-from studio.spec import parse
 from studio.training.data import Data
 
 HAVE = (0.0, 0.5, 1.0, 1.5, 2.0)

@@ -9,7 +9,7 @@ from studio.film.colour import decode, encode, linear
 from studio.film.frame import Frame
 from studio.film.light import HALF_RANGE, Background, Grade, Lut
 from studio.film.overlays import Bar, Text
-from studio.render import grade, plate
+from studio.render import grade, linear_frame
 from studio.render.grade import picture, shone
 
 PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
@@ -22,7 +22,7 @@ def frame(given: Grade = PLAIN, number: int = 0, background: Background = BLACK,
 
 def developed(light: np.ndarray, alpha=1.0) -> np.ndarray:
     """The plate of light [H, W, 3], multiplied by its alpha already."""
-    return plate.coded(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
+    return linear_frame.coded(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
 
 
 def graded(light: np.ndarray, given: Grade, number: int, **how) -> np.ndarray:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.film.camera import Orbit
 from studio.film.colour import linear
 from studio.film.frame import Frame, View
@@ -10,9 +11,8 @@ from studio.film.labels import seen
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail
 from studio.film.look import Look
-from studio.render import block
+from studio.render import plinth
 from studio.render.stage import Stage
-from studio.units import Size
 
 SIZE, MESH = Size(192, 108), 97
 CODE = 2e-4
@@ -159,8 +159,8 @@ def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height(
 
 def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_its_top():
     sheet, lamps = np.full((MESH, MESH), 0.3, np.float32), lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0})
-    places, _ = block.ground()
-    shade = block.shade(sheet, 0.9, 0.1, lamps, 0.0)
+    places, _ = plinth.ground()
+    shade = plinth.shade(sheet, 0.9, 0.1, lamps, 0.0)
     radius = np.hypot(*places.T)
     at = [shade[(radius > r) & (radius < r + 0.04)].mean() for r in np.arange(0.92, 1.3, 0.04)]
     assert (np.diff(at) > -1e-3).all() and at[-1] > at[0] + 0.1

@@ -12,6 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.camera import Orbit
 from studio.film.colour import linear
@@ -22,9 +23,8 @@ from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.render import bake, grade, plate
+from studio.render import bake, grade, linear_frame
 from studio.render.stage import Stage
-from studio.units import Size
 
 SIZE, MESH = Size(64, 36), 97
 AXIS = np.linspace(-1, 1, MESH)
@@ -576,7 +576,7 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
     )
     shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
-        grade.picture(plate.coded(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
+        grade.picture(linear_frame.coded(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
     )
     assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
 
@@ -683,7 +683,7 @@ def test_light_is_kept_to_a_code_of_sixteen_bits_and_has_no_noise_however_dark_i
 
 def test_a_plate_is_the_codes_of_its_light(stage):
     for shot in (frame(view()), frame(view(weight=0.5), view(azimuth=70.0, weight=0.5))):
-        apart = stage.plate(shot).astype(int) - plate.coded(stage.light(shot))
+        apart = stage.plate(shot).astype(int) - linear_frame.coded(stage.light(shot))
         assert np.abs(apart).max() <= 1  # a square of a root in float32, and its root
 
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from studio.config.units import Size
 from studio.field import Field, Grid, Surfaces
 from studio.film.frame import Format, Frame, Reel
 from studio.film.look import Look
@@ -14,7 +15,6 @@ from studio.film.quality import Quality
 from studio.film.timeline import Shot
 from studio.render.grade import picture
 from studio.render.stage import Stage
-from studio.units import Size
 
 SIZE, FPS = Size(160, 90), Fraction(24)
 GRID = Grid(range=(-1, 1), points=21)

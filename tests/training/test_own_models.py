@@ -7,11 +7,12 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+from studio.config.reading import parse
+from studio.config.records import Record, digest
 from studio.errors import RunError, SceneError
-from studio.spec import Record, digest, parse
 from studio.training import checkpoints
-from studio.training.adopt import adopt
 from studio.training.data import Arrays, DataSet
+from studio.training.import_checkpoints import adopt
 from studio.training.models import Mlp, Model, Python, Resnet, Vgg
 from studio.training.recipe import Recipe, Run
 from studio.training.recorder import seconds_per_step, train

@@ -5,8 +5,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from studio.config.reading import parse
 from studio.errors import SceneError
-from studio.spec import parse
 from studio.training.recipe import Every, Recipe, Run
 
 

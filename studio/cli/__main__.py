@@ -1,0 +1,5 @@
+"""`python -m studio.cli` runs the command line."""
+
+from studio.cli.commands import main
+
+main()

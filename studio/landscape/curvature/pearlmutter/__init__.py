@@ -1,0 +1,1 @@
+"""Hessian-vector products written out operation by operation (Pearlmutter 1994)."""

@@ -1,0 +1,207 @@
+"""Which loss the landscape shows: of what, over how many training images, how the network is run, and by which path.
+
+A path is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
+so that the same scene gives the same bytes on a busy machine; a scene may name another.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from studio.config.functions import Function, word_or_function
+from studio.config.records import Record
+from studio.errors import RunError
+from studio.training.models import Mlp, Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from studio.landscape.network.weight_loss import Objective
+    from studio.training.data import Data
+
+
+def _subset(given: int | str) -> int | str:
+    """A count as a number, a share as text such as `5%`."""
+    text = str(given).strip()
+    try:
+        if text.endswith("%"):
+            if 0 < float(text[:-1]) <= 100:
+                return f"{float(text[:-1]):g}%"
+        elif int(text) > 0:
+            return int(text)
+    except ValueError:
+        pass
+    raise ValueError(f"'{given}' is not a number of images; write it like 128 or 5%")
+
+
+Subset = Annotated[
+    int | str,
+    BeforeValidator(_subset),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
+]
+Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
+Extra = Annotated[str | Function, *word_or_function("entropy")]
+Path = Literal["plain", "fused", "wide", "shared", "batched", "vmap", "compiled", "graphed"]
+PATHS: tuple[str, ...] = get_args(Path)
+MEASURED = ("loss", "accuracy", "losses")
+"""The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
+
+
+class Loss(Record):
+    """The mean of a criterion over a fixed subset of the training images, and other means from the same passes.
+
+    subset: a count or a share of the images, the first of a shuffle by `seed`. mode: `eval` normalises by the run's
+    own running statistics; `train` by those of the whole subset as one batch, with one fixed dropout mask;
+    `recalibrated` is eval mode with the statistics of these very weights, taken anew at every point on `calibration`
+    images of the same shuffle (the subset's own if not given). criterion: cross-entropy, or a function of the user's,
+    (outputs [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose
+    mean is kept. keep_samples: each sample's loss is kept too. precision: of the arithmetic. path: how the values are
+    computed; by the rule of `choose` if not given. sampling: `preview` measures few points and interpolates the rest.
+    """
+
+    subset: Subset = "100%"
+    seed: int = Field(0, ge=0)
+    mode: Literal["eval", "train", "recalibrated"] = "eval"
+    calibration: Subset | None = None
+    criterion: Criterion = "cross-entropy"
+    fields: tuple[Extra, ...] = ()
+    keep_samples: bool = False
+    precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
+    path: Path | None = None
+    sampling: Literal["exact", "preview"] = "exact"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "Loss":
+        if self.calibration is not None and self.mode != "recalibrated":
+            raise ValueError(
+                f"calibration images are for mode: recalibrated, not {self.mode}; take the key out or change the mode"
+            )
+        if self.path == "fused" and self.mode != "eval":
+            raise ValueError(
+                f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
+                f"leave the path out, or write path: wide"
+            )
+        if self.path == "graphed" and self.mode == "recalibrated":
+            raise ValueError(
+                "path: graphed plays the same operations back at every point, and mode: recalibrated has "
+                "two kinds of passes; leave the path out"
+            )
+        if self.keep_samples and self.sampling == "preview":
+            raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
+        names = [*MEASURED, *map(_name, self.fields)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two fields would be called '{twice}'; rename the function or take one out")
+        return self
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Of all means that are measured: loss, accuracy, then `fields`, a function by its own name."""
+        return ("loss", "accuracy", *map(_name, self.fields))
+
+    @property
+    def alone(self) -> "Loss":
+        """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on.
+
+        They are taken in float32 at least: in fewer digits a Hessian means little.
+        """
+        precision = "float64" if self.precision == "float64" else "float32"
+        return self.model_copy(
+            update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None, "precision": precision}
+        )
+
+    def excess(self, available: int) -> Iterator[tuple[str, str]]:
+        """(key, what is wrong) for what asks for more images than there are to train on."""
+        for key, subset in (("subset", self.subset), ("calibration", self.calibration)):
+            if isinstance(subset, int) and subset > available:
+                yield key, f"{subset} images are asked for, the training set holds {available}"
+
+    def samples(self, data: "Data") -> "np.ndarray":
+        """Indices of the images that are used. Raises RunError if the data holds fewer."""
+        return self._first(self.subset, data)
+
+    def calibrating(self, data: "Data") -> "np.ndarray":
+        """Indices of the images that statistics are taken on. Raises RunError if the data holds fewer."""
+        return self.samples(data) if self.calibration is None else self._first(self.calibration, data)
+
+    def _first(self, subset: int | str, data: "Data") -> "np.ndarray":
+        import numpy as np
+
+        total = len(data.train_y)
+        if wrong := next(self.excess(total), None):
+            raise RunError("loss.{}: {}".format(*wrong))
+        count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
+        return np.random.default_rng(self.seed).permutation(total)[:count]
+
+    def objective(
+        self,
+        model: "nn.Module",
+        state: "Mapping[str, Tensor]",
+        x: "Tensor",
+        y: "Tensor",
+        device: str = "cpu",
+        calibration: "Tensor | None" = None,
+    ) -> "Objective":
+        """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
+
+        state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
+        """
+        from studio.landscape.network.weight_loss import Objective
+        from studio.landscape.objectives import BUILT_IN
+
+        take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
+        return Objective(
+            model,
+            state,
+            x,
+            y,
+            self.mode,
+            device,
+            precision=self.precision,
+            calibration=calibration,
+            criterion=take(self.criterion),
+            fields={_name(f): take(f) for f in self.fields},
+        )
+
+
+def _name(field: str | Function) -> str:
+    return field if isinstance(field, str) else field.name.rpartition(":")[2].rpartition(".")[2]
+
+
+def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+    """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
+    perceptron, chain = isinstance(model, Mlp), _is_chain(model)
+    names = {
+        "fused": loss.mode == "eval" and not chain,
+        "wide": device == "cpu" and not chain,
+        "shared": chain,
+        "batched": perceptron,
+        "vmap": perceptron or device == "cuda",
+        "graphed": device == "cuda" and not chain and loss.mode != "recalibrated",
+    }
+    return ("plain", *(name for name, fits in names.items() if fits))
+
+
+def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
+    """The path that computes this loss, and why. The same for the same records on the same kind of device.
+
+    moves_norms: whether the directions move the weights of batch norms.
+    """
+    if loss.path is not None:
+        return loss.path, "named by the scene"
+    if _is_chain(model):
+        return "shared", "the first layer is linear in the weights and is passed once for all points"
+    if isinstance(model, Mlp):
+        return "batched", "small layers: many points pass together, with the samples last; the first layer once"
+    if loss.mode == "eval":
+        where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"
+        return "fused", f"eval mode: batch norms are folded into the layers before them, {where}"
+    if device == "cpu":
+        return "wide", "batch statistics change from point to point; kernels for small pictures, channels last"
+    return "plain", "batch statistics change from point to point; a GPU's own kernels"
+
+
+def _is_chain(model: Model) -> bool:
+    """Whether a model is linear layers and functions of single numbers in a row."""
+    return isinstance(model, Mlp) and model.norm == "none" and not model.skip

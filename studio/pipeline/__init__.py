@@ -1,0 +1,1 @@
+"""The stages: train, measure, render, deliver; each resumes from what the shelf holds."""

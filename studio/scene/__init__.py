@@ -1,0 +1,1 @@
+"""The whole scene as one record, and its draft."""

@@ -1,0 +1,182 @@
+"""Tuning: which path is quickest, and how it gets into the scene's file."""
+
+import os
+import stat
+
+import pytest
+
+from studio.cli import tune
+from studio.config.reading import plain
+from studio.errors import SceneError
+from studio.landscape.values import profiling
+from studio.landscape.values.profiling import Timed
+from studio.scene.scene import Scene
+
+HEAD = """\
+title: Tuned        # a comment
+run: {recipe: {model: {kind: mlp, depth: 1, width: 8}, data: digits, epochs: 1}}
+grid: {points: 5}
+shots: [{shot: only, duration: 1s, along: {0s: 0}}]
+"""
+
+
+@pytest.fixture
+def scene(tmp_path):
+    path = tmp_path / "tuned.yaml"
+    path.write_text(HEAD + "loss: {subset: 32}\n", encoding="utf-8")
+    return path
+
+
+# --- the text --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("loss: {subset: 32}\n", "loss: {subset: 32, path: wide}\n"),
+        ("loss: { subset: 32, mode: train }   # said\n", "loss: { subset: 32, mode: train, path: wide }   # said\n"),
+        ("loss: {path: plain, subset: 32}\n", "loss: {path: wide, subset: 32}\n"),
+        ("loss: {path: 'plain'}\n", "loss: {path: wide}\n"),
+        ("loss: {}\n", "loss: {path: wide}\n"),
+        ("loss: {subset: 32,}\n", "loss: {subset: 32, path: wide,}\n"),
+        (
+            "loss: {\n  subset: 32,   # few\n  seed: 1\n}\n",
+            "loss: {\n  subset: 32,   # few\n  seed: 1, path: wide\n}\n",
+        ),
+        (
+            "loss:\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
+            "loss:\n  path: wide\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
+        ),
+        (
+            "loss:\n  # first\n  subset: 32\n  path: fused   # once\n",
+            "loss:\n  # first\n  subset: 32\n  path: wide   # once\n",
+        ),
+        ("loss:\n", "loss: {path: wide}\n"),
+        ("loss: ~\n", "loss: {path: wide}\n"),
+        ("loss: &l\n    subset: 32\n", "loss: &l\n    path: wide\n    subset: 32\n"),
+    ],
+    ids=str,
+)
+def test_the_path_is_put_under_loss_and_nothing_else_is_touched(before, after):
+    assert tune.written(HEAD + before, "wide") == HEAD + after
+    assert tune.written(before + HEAD, "wide") == after + HEAD
+
+
+def test_a_scene_without_loss_gets_one():
+    text = "# what this is\n\n" + HEAD
+    assert tune.written(text, "wide") == "# what this is\n\nloss: {path: wide}\n" + HEAD
+
+
+@pytest.mark.parametrize("text", [HEAD, HEAD + "loss:\n  subset: 5%\n", "{title: a, loss: {subset: 3}}", "{title: a}"])
+def test_only_the_path_differs_and_a_second_time_nothing_does(text):
+    once = tune.written(text, "fused")
+    said = plain(text, name="a")
+    assert plain(once, name="b") == said | {"loss": said.get("loss", {}) | {"path": "fused"}}
+    assert tune.written(once, "fused") == once
+    assert tune.written(once, "plain") == once.replace("fused", "plain")
+
+
+def test_the_ends_of_lines_stay_as_they_are():
+    text = "title: a\r\nloss:\r\n  subset: 3\r\n"
+    assert tune.written(text, "wide") == "title: a\r\nloss:\r\n  path: wide\r\n  subset: 3\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "look: &same {a: 1}\nloss: *same\n",  # written there, it would be said of the look too
+        "loss: 3\n",
+        "loss:\n  ? subset\n  : 3\n",
+    ],
+    ids=["alias", "scalar", "complex key"],
+)
+def test_a_layout_that_leaves_no_place_is_an_error_with_the_way_out(text):
+    with pytest.raises(SceneError, match="my.yaml: its layout leaves no place.*write `path: wide` under `loss`"):
+        tune.written(text, "wide", "my.yaml")
+
+
+def test_a_broken_text_is_reported_with_its_place():
+    with pytest.raises(SceneError, match="my.yaml:1:"):
+        tune.written("loss: {", "wide", "my.yaml")
+
+
+def test_the_file_is_replaced_whole_and_keeps_its_rights_and_its_link(scene, tmp_path):
+    scene.chmod(0o640)
+    link = tmp_path / "link.yaml"
+    link.symlink_to(scene)
+    tune.write(link, "shared")
+    assert link.is_symlink() and stat.S_IMODE(scene.stat().st_mode) == 0o640
+    assert scene.read_text() == HEAD + "loss: {subset: 32, path: shared}\n"
+    assert Scene.load(scene).loss.path == "shared"
+    assert sorted(os.listdir(tmp_path)) == ["link.yaml", "tuned.yaml"]
+
+
+def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
+    path = tmp_path / "odd.yaml"
+    path.write_text("loss: 3\n")
+    with pytest.raises(SceneError):
+        tune.write(path, "wide")
+    assert path.read_text() == "loss: 3\n"
+    with pytest.raises(SceneError, match="absent.yaml: cannot be read"):
+        tune.write(tmp_path / "absent.yaml", "wide")
+
+
+# --- the times -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without torch's compiler, which takes half a minute."""
+    monkeypatch.setattr(profiling, "paths", profiling.fitting)
+
+
+def test_every_path_that_fits_is_timed_and_agrees_with_the_plain_loop(scene, quick):
+    film = Scene.load(scene)
+    found = tune.times(film)
+    assert {one.path for one in found} == set(profiling.fitting(film.run.recipe.model, film.loss, "cpu"))
+    assert all(one.value > 0 and not one.failure for one in found)
+    assert max(one.difference for one in found) < 1e-5  # float32 sums in another order
+    assert next(one.difference for one in found if one.path == "plain") == 0
+
+
+def test_a_path_that_cannot_be_taken_says_why_and_comes_last(scene, monkeypatch):
+    monkeypatch.setattr(profiling, "paths", lambda *given: ("plain", "shared"))
+    text = scene.read_text().replace("kind: mlp, depth: 1, width: 8", "kind: vgg, widths: [4]")
+    scene.write_text(text, encoding="utf-8")
+    film = Scene.load(scene)
+    found = tune.times(film)
+    assert [one.path for one in found] == ["plain", "shared"] and "chain of linear layers" in found[1].failure
+    assert any("shared" in line and "cannot be taken" in line for line in tune.table(found, film))
+    assert tune.best(found, film) == "plain"  # the rule's own would be fused, which was not tried
+
+
+def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
+    before = scene.read_bytes()
+    tune.times(Scene.load(scene))
+    assert scene.read_bytes() == before and os.listdir(tmp_path) == ["tuned.yaml"]
+
+
+def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
+    film = Scene.load(scene)  # 2 keys of 25 points
+    slow, eager = Timed("plain", value=0.010), Timed("compiled", value=0.001, preparing=30.0)
+    assert tune.seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
+    assert tune.seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
+    large = film.model_copy(update={"grid": film.grid.model_copy(update={"points": 101})})
+    assert tune.seconds(eager, large) < tune.seconds(slow, large)
+    assert tune.seconds(slow, large, workers=4) == pytest.approx(tune.seconds(slow, large) / 4)
+
+
+def test_the_rules_own_path_stays_unless_another_is_worth_measuring_again(scene):
+    film = Scene.load(scene)  # an mlp: the rule says shared
+    hardly = [Timed("vmap", value=0.97), Timed("shared", value=1.0), Timed("plain", value=2.0)]
+    clearly = [Timed("vmap", value=0.9), Timed("shared", value=1.0), Timed("plain", value=2.0)]
+    assert tune.best(hardly, film) == "shared" and tune.best(clearly, film) == "vmap"
+    named = film.model_copy(update={"loss": film.loss.model_copy(update={"path": "plain"})})
+    assert tune.best(hardly, named) == "shared"  # what the scene names now is no reason
+
+
+def test_the_table_has_a_line_for_each_path_and_names_the_best(scene):
+    film = Scene.load(scene)
+    lines = list(tune.table([Timed("shared", 0.1, 0.001, 1e-7), Timed("plain", 0.0, 0.002)], film))
+    assert len(lines) == 4 and lines[1].startswith("shared*") and "2.00x" in lines[1] and "best" in lines[3]
+    assert lines[3].split(": ")[1].startswith("shared")

@@ -1,0 +1,229 @@
+import importlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from studio.errors import MachineError
+from studio.execution import workers
+
+# Tasks are functions of the standard library: a spawned worker must be able to import them by name.
+
+GUARD = 600
+"""Seconds after which a test that waits for a process gives up: no machine is so slow. Nothing is measured by it."""
+
+
+def test_every_result_comes_back_with_the_number_of_its_task():
+    with workers.pool(2) as run:
+        assert dict(run((math.factorial, (n,)) for n in range(9))) == {n: math.factorial(n) for n in range(9)}
+        assert dict(run([(math.hypot, (3, 4))])) == {0: 5.0}
+        assert list(run([])) == []
+
+
+def test_workers_are_other_processes_with_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with workers.pool(1) as run:
+        found = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
+    assert (found[0], found[1]) == ("1", "0") and found[2] != os.getpid()
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
+
+
+def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once():
+    asked = []
+
+    def tasks():
+        for n in range(50):
+            asked.append(n)
+            yield abs, (-n,)
+
+    with workers.pool(1) as run:
+        results = run(tasks())
+        next(results)
+        assert len(asked) == 2  # both in flight for the one worker, of which one has come back
+        assert len(list(results)) == 49
+
+
+def test_a_tasks_own_error_arrives_as_it_was():
+    with pytest.raises(ValueError, match="math domain|nonnegative"), workers.pool(1) as run:
+        list(run([(math.sqrt, (-1.0,))]))
+
+
+DYING = """
+import os, pathlib, signal
+
+def hang(mark):
+    mark.with_suffix(".new").write_text(str(os.getpid()))
+    mark.with_suffix(".new").rename(mark)
+    signal.pause()
+
+def hang_at_first(mark, value):
+    if not mark.exists():
+        hang(mark)
+    return value, os.getpid()
+
+def die(count):
+    with count.open("a") as lines:
+        lines.write("begun\\n")
+    os._exit(1)
+"""
+
+
+@pytest.fixture
+def dying(tmp_path, monkeypatch):
+    """A module that a worker can import, and whose tasks do not live long."""
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("dying")
+    sys.modules.pop("dying")
+
+
+def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole(dying, tmp_path):
+    mark, arrived, killed = tmp_path / "mark", [], None
+    with workers.pool(2) as run:
+        for index, value in run([(dying.hang_at_first, (mark, 7)), *[(os.getpid, ())] * 4]):
+            arrived.append(index)
+            if index == 0:
+                assert value[0] == 7 and value[1] != killed
+            if killed is None:
+                other, killed = value, _written(mark)
+                os.kill(killed, signal.SIGKILL)
+    assert sorted(arrived) == [0, 1, 2, 3, 4] and arrived[0] != 0 and other != killed  # the other one had worked on
+
+
+def _written(mark) -> int:
+    """The process that wrote the mark, once it has."""
+    assert _until(mark.exists)
+    return int(mark.read_text())
+
+
+def _until(happens) -> bool:
+    deadline = time.monotonic() + GUARD
+    while not happens() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return happens()
+
+
+def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_finished_has_arrived(dying, tmp_path):
+    arrived, count = [], tmp_path / "count"
+    with (
+        pytest.raises(MachineError, match=r"a worker died .* 3 times it was given die\(.*count"),
+        workers.pool(1) as run,
+    ):
+        for index, value in run([(abs, (-3,)), (dying.die, (count,)), (abs, (-4,)), (abs, (-5,))]):
+            arrived.append((index, value))
+    assert arrived[0] == (0, 3) and count.read_text() == "begun\n" * 3
+
+
+def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
+    mark = tmp_path / "mark"
+    with workers.pool(1, devices=("3",)) as run:
+        work = run([(os.getpid, ()), (dying.hang_at_first, (mark, 7)), (os.getenv, ("CUDA_VISIBLE_DEVICES",))])
+        next(work)
+        os.kill(_written(mark), signal.SIGKILL)
+        assert dict(work)[2] == "3"
+
+
+def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path):
+    mark = tmp_path / "mark"
+    with pytest.raises(KeyboardInterrupt), workers.pool(1) as run:
+        for _ in run([(os.getpid, ()), (dying.hang, (mark,))]):
+            busy = _written(mark)
+            raise KeyboardInterrupt
+    assert not _lives(busy)
+
+
+PARENT = """
+import os, signal
+from studio import workers
+with workers.pool(1) as run:
+    for index, value in run([(os.getpid, ()), (signal.pause, ())]):
+        print(value, flush=True)
+"""
+
+
+def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    worker = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()  # not read to its end, which a worker that lives on would hold open
+    try:
+        assert _until(lambda: not _lives(worker))  # in a task that would never end
+    finally:
+        if _lives(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+SCRIPT = """
+import math, os
+from studio import workers
+print(__name__, flush=True)
+before = dict(globals())
+with workers.pool(2) as run:
+    found = dict(run([(math.factorial, (5,)), (os.getpid, ())]))
+same = all(globals()[name] is value for name, value in before.items())
+print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.keys())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), [(("script.py",), None), (("-m", "pkg.script"), None), (("-",), SCRIPT)]
+)
+def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path, arguments, text):
+    (tmp_path / "pkg").mkdir()
+    for path in (tmp_path / "script.py", tmp_path / "pkg" / "script.py"):
+        path.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=text,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=180,  # a script that ran again in its workers would wait for ever
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "__main__\n120 True True\n", "")
+
+
+def test_there_is_a_worker_for_every_core_this_process_may_use():
+    assert workers.default_count() == len(os.sched_getaffinity(0))
+
+
+def test_the_gpus_are_those_the_environment_shows(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5ebe")
+    assert workers.gpus() == ("2", "GPU-5ebe")
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert workers.gpus() == ()
+
+
+def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    asked = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
+    with workers.pool(5, devices=("3",)) as run:
+        found = dict(run([*asked, *[(os.getpid, ())] * 20]))
+    assert {found[n] for n in range(20)} == {"3"} and len({found[n] for n in range(20, 40)}) == 1
+    with workers.pool(5, devices=("3", "7")) as run:
+        assert set(dict(run(asked)).values()) <= {"3", "7"}
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ

@@ -1,0 +1,407 @@
+import copy
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from studio.errors import MachineError
+from studio.landscape.curvature import hvp
+from studio.landscape.curvature.hvp import Derivatives
+from studio.landscape.network.weight_loss import Objective, fixed_masks
+from studio.training.models import Mlp, Resnet
+
+N, CLASSES = 7, 3
+
+
+class Tied(nn.Module):
+    """Two layers that share one weight, between two of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.middle, self.again, self.leave = (nn.Linear(a, b) for a, b in pairwise((8, 5, 5, 5, CLASSES)))
+        self.again.weight = self.middle.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.middle(torch.tanh(self.enter(x.flatten(1)))))
+        return self.leave(torch.tanh(self.again(x)))
+
+
+class Careless(nn.Module):
+    """Calls dropout as a function and owns a layer that it never uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(8, CLASSES), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.used(F.dropout(x.flatten(1), 0.5, self.training))
+
+
+class Recurrent(nn.Module):
+    """Reads a picture as a sequence of pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.classify = nn.LSTM(2, 3, batch_first=True), nn.Linear(3, CLASSES)
+
+    def forward(self, x):
+        return self.classify(self.read(x.flatten(2).mT)[0][:, -1])
+
+
+class Attentive(nn.Module):
+    """Lets the pixels of a picture look at each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.look, self.classify = nn.MultiheadAttention(2, 1, batch_first=True), nn.Linear(2, CLASSES)
+
+    def forward(self, x):
+        pixels = x.flatten(2).mT
+        return self.classify(self.look(pixels, pixels, pixels, need_weights=False)[0].mean(1))
+
+
+class Scaled(nn.Module):
+    """Has a weight of no dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.scale * self.layer(x.flatten(1))
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
+    )
+
+
+def grouped() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 2, padding=1, groups=2, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Tanh(),
+        nn.Conv2d(4, 3, 2, stride=2, dilation=2, padding=2),
+        nn.Softplus(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3, CLASSES),
+    )
+
+
+def deep(skip: bool = False) -> nn.Module:
+    return Mlp(depth=5, width=4, norm="batch", activation="tanh", skip=skip).build((2, 2, 2), CLASSES)
+
+
+def layered() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
+    )
+
+
+def chain() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, CLASSES)
+    )
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
+
+
+NETS = {
+    "convolution and batch norm": convolutional,
+    "groups, strides and dilation": grouped,
+    "batch norms between linear layers": deep,
+    "shortcuts between them": partial(deep, True),
+    "layer norm and dropout": layered,
+    "a chain of layers": chain,
+    "tied weights": Tied,
+    "unused layer": Careless,
+    "lstm": Recurrent,
+    "attention": Attentive,
+    "a weight of no dimension": Scaled,
+}
+
+
+@pytest.fixture
+def samples():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 2, 2, 2, dtype=torch.float64, generator=generator)
+    return x, torch.randint(CLASSES, (N,), generator=generator)
+
+
+def net(make) -> nn.Module:
+    """Doubles, with running statistics that differ from a fresh norm's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        model = make().double()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2.0)
+        return model
+
+
+def theta(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
+
+
+def near(model: nn.Module, count: int) -> torch.Tensor:
+    """Points [count, P] around the model's weights."""
+    start = theta(model)
+    return start + 0.1 * torch.randn(count, len(start), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+def loss_of(model: nn.Module, x, y):
+    """The loss written out once more, as a function of the flat weights."""
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+
+    def loss(vector):
+        parts = vector.split([p.numel() for p in named.values()])
+        weights = {name: part.view(p.shape) for part, (name, p) in zip(parts, named.items(), strict=True)}
+        with fixed_masks("cpu"), sdpa_kernel(SDPBackend.MATH):
+            return F.cross_entropy(torch.func.functional_call(model, {**buffers, **weights}, (x,)), y)
+
+    return loss
+
+
+def whole(derivatives: Derivatives, point: torch.Tensor) -> torch.Tensor:
+    """The matrix, column by column."""
+    product = derivatives.products(point[None])
+    return torch.cat([product(v[None]) for v in torch.eye(derivatives.size, dtype=point.dtype)])
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples):
+    model = net(make)
+    derivatives = Derivatives(Objective(model, {}, *samples, mode))
+    loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
+    # float64 on both sides: differences are rounding
+    torch.testing.assert_close(
+        whole(derivatives, point), torch.autograd.functional.hessian(loss, point), rtol=1e-9, atol=1e-11
+    )
+    torch.testing.assert_close(
+        derivatives.gradients(point[None])[0], torch.autograd.functional.jacobian(loss, point), rtol=1e-9, atol=1e-11
+    )
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 5)), nn.Tanh(), nn.Linear(5, CLASSES)
+    )
+
+
+def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
+    model = net(normed)
+    derivatives, (point, step) = Derivatives(Objective(model, {}, *samples)), near(model, 2)
+    step = 1e-5 * (step - point)
+    apart = derivatives.gradients(torch.stack([point + step, point - step]))
+    torch.testing.assert_close(
+        derivatives.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2, rtol=1e-5, atol=1e-12
+    )
+    assert derivatives.asymmetry(point) < 1e-12
+
+
+class HalfMeant(torch.autograd.Function):
+    """a b, whose backward forgets that it depends on b."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        return g * b.detach(), (g * a).sum(0)
+
+
+class Forgetful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.ones(CLASSES))
+
+    def forward(self, x):
+        return HalfMeant.apply(self.layer(x.flatten(1)), self.scale)
+
+
+def test_a_second_derivative_that_is_wrong_is_seen_to_be_not_symmetric(samples):
+    model = net(Forgetful)
+    assert Derivatives(Objective(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
+
+
+@pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
+def test_many_points_have_the_products_they_have_alone(make, samples):
+    model = net(make)
+    derivatives, points = Derivatives(Objective(model, {}, *samples)), near(net(make), 20)
+    v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    assert derivatives.together > 1
+    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-10, atol=1e-12)
+    slopes = torch.cat([derivatives.gradients(point[None]) for point in points])
+    torch.testing.assert_close(derivatives.gradients(points), slopes, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_networks_on_small_pictures_are_stacked_and_change_nothing(mode):
+    generator = torch.Generator().manual_seed(5)
+    model = Resnet(depth=8, width=2).build((1, 8, 8), 3).double()
+    x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
+    derivatives, points = Derivatives(Objective(model, {}, x, y, mode)), near(model, 5)
+    v = torch.randn(points.shape, generator=generator, dtype=torch.float64)
+    assert derivatives.together >= len(points)
+    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    # float64 on both sides, in another order
+    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-8, atol=1e-10)
+
+
+def test_a_network_whose_steps_depend_on_its_data_is_never_stacked():
+    class Choosing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, x):
+            h = self.layer(x.flatten(1))
+            return h if h.sum() > 0 else -h
+
+    x, y = torch.ones(4, 1, 4, 4), torch.arange(4) % 3
+    assert Derivatives(Objective(Choosing(), {}, x, y)).together == 1
+
+
+def test_statistics_of_the_samples_themselves_make_recalibrated_and_train_mode_one(samples):
+    model = net(convolutional)
+    train, recalibrated = (Derivatives(Objective(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
+    torch.testing.assert_close(whole(recalibrated, theta(model)), whole(train, theta(model)), rtol=1e-9, atol=1e-11)
+
+
+def test_softmax_regression_has_its_closed_form(samples):
+    x, y = samples
+    model = net(linear)
+    p = F.softmax(model(x), 1).detach()
+    blocks = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    wanted = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
+    found = whole(Derivatives(Objective(model, {}, x, y)), theta(model))
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_a_criterion_of_the_users_is_differentiated_too(samples):
+    x, y = samples
+    objective = Objective(
+        net(linear), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
+    )
+    wanted = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
+    torch.testing.assert_close(whole(Derivatives(objective), theta(net(linear))), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples):
+    objective = Objective(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
+    assert not whole(Derivatives(objective), theta(net(linear))).any()
+
+
+def test_biases_and_norms_that_are_ignored_leave_the_rest_of_the_matrix(samples):
+    model = net(convolutional)
+    objective = Objective(model, {}, *samples)
+    full, part = Derivatives(objective), Derivatives(objective, "bias-and-norm")
+    moving = part.embedded(torch.ones(part.size)).bool()
+    assert part.size == sum(p.numel() for p in model.parameters() if p.dim() > 1) < full.size
+    wanted = whole(full, theta(model))[moving][:, moving]
+    torch.testing.assert_close(whole(part, theta(model)), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_what_is_restricted_and_embedded_again_lost_only_what_stays_still(samples):
+    model = net(convolutional)
+    derivatives = Derivatives(Objective(model, {}, *samples), "bias-and-norm")
+    points = near(model, 3)
+    there = derivatives.restricted(points)
+    assert torch.equal(derivatives.restricted(derivatives.embedded(there)), there)
+    lost = points - derivatives.embedded(there)
+    assert (lost == 0).sum() == 3 * derivatives.size
+
+
+def test_short_last_batches_weigh_by_their_samples(samples):
+    model = net(convolutional)
+    objective, pieces = (Objective(model, {}, *samples) for _ in range(2))
+    pieces.chunk = 3  # 3 + 3 + 1
+    assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(objective.chunks) == 1
+    torch.testing.assert_close(
+        whole(Derivatives(pieces), theta(model)), whole(Derivatives(objective), theta(model)), rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples):
+    model = net(convolutional)
+    objective, v = Objective(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
+    kept, fresh = (Derivatives(objective, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
+    assert torch.equal(kept, fresh)
+
+
+def test_many_samples_keep_no_graph(samples, monkeypatch):
+    objective = Objective(net(convolutional), {}, *samples)
+    monkeypatch.setattr(hvp, "KEPT", N - 1)
+    made = []
+    monkeypatch.setattr(Derivatives, "_loss", lambda *given, loss=Derivatives._loss: made.append(1) or loss(*given))
+    product = Derivatives(objective).products(near(net(convolutional), 1))
+    product(torch.ones(1, objective.size)), product(torch.ones(1, objective.size))
+    assert len(made) == 2
+
+
+def test_a_graph_that_does_not_fit_is_made_again_for_every_product(samples, monkeypatch):
+    model = net(convolutional)
+    product = Derivatives(Objective(model, {}, *samples)).products(theta(model)[None])
+    v = torch.ones(1, len(theta(model)))
+    wanted, pulled, failures = product(v), hvp._pulled, []
+
+    def fails_once(*given, **more):
+        if not failures:
+            failures.append(1)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return pulled(*given, **more)
+
+    monkeypatch.setattr(hvp, "_pulled", fails_once)
+    assert torch.equal(product(v), wanted) and failures
+
+
+def test_what_fits_in_no_way_says_what_to_do(samples, monkeypatch):
+    def never(*given, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(hvp, "_pulled", never)
+    model = net(convolutional)
+    with pytest.raises(MachineError, match="subset"):
+        Derivatives(Objective(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
+
+
+def test_a_mistake_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
+    def broken(outputs, y):
+        raise RuntimeError("broken")
+
+    objective = Objective(net(linear), {}, *samples, criterion=broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        Derivatives(objective).products(theta(net(linear))[None])
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+def test_the_model_and_the_random_numbers_stay_as_they_were(mode, samples):
+    model = net(grouped)
+    model[3].bias.requires_grad_(False)
+    model.train(mode == "eval")
+    state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
+    random = torch.get_rng_state()
+    derivatives = Derivatives(Objective(model, {}, *samples, mode))
+    assert derivatives.size == sum(p.numel() for p in model.parameters()) - 3  # the frozen bias
+    derivatives.products(theta(model)[None] + 1)(torch.ones(1, derivatives.size))
+    derivatives.gradients(theta(model)[None] + 1)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)

@@ -1,0 +1,440 @@
+import copy
+import math
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from studio.errors import SceneError
+from studio.landscape.network import weight_loss
+from studio.landscape.network.weight_loss import Objective
+from studio.landscape.objectives import accuracy, cross_entropy, entropy
+
+N, CLASSES = 7, 3
+DOUBLE = {"dtype": torch.float64}
+
+
+class Tied(nn.Module):
+    """Two layers that share one weight, between two of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.middle, self.again, self.leave = (nn.Linear(a, b) for a, b in pairwise((8, 5, 5, 5, CLASSES)))
+        self.again.weight = self.middle.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.middle(torch.tanh(self.enter(x.flatten(1)))))
+        return self.leave(torch.tanh(self.again(x)))
+
+
+class Careless(nn.Module):
+    """Calls dropout as a function and owns a layer that it never uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(8, CLASSES), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.used(F.dropout(x.flatten(1), 0.5, self.training))
+
+
+class Writing(nn.Module):
+    """Counts its passes in a buffer that it uses, and follows its inputs in another that it replaces."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, CLASSES)
+        self.register_buffer("passes", torch.zeros(1))
+        self.register_buffer("middle", torch.zeros(8), persistent=False)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        self.passes.add_(1)
+        self.middle = 0.9 * self.middle + 0.1 * x.detach().mean(0)
+        return self.layer(x - self.middle) * self.passes
+
+
+class Scaled(nn.Module):
+    """Owns a parameter of a single number, without dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * self.scale
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.leave = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, CLASSES)
+
+    def forward(self, x):
+        return self.leave(self.memory(x.flatten(2))[0][:, -1])
+
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.leave = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        x = x.flatten(2)
+        return self.leave(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+class Deciding(nn.Module):
+    """Takes its path by its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(8, CLASSES), nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.one(x) if float(self.one(x).detach().sum()) > 0 else self.other(x)
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
+    )
+
+
+def layered() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
+    )
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
+
+
+def frozen() -> nn.Module:
+    model = convolutional()
+    model[0].requires_grad_(False)
+    return model
+
+
+NETS = {
+    "convolution and batch norm": convolutional,
+    "layer norm and dropout": layered,
+    "tied weights": Tied,
+    "unused layer": Careless,
+    "written buffers": Writing,
+    "LSTM": Recurrent,
+    "attention": Attentive,
+    "a path by the data": Deciding,
+    "frozen layer": frozen,
+    "a number": Scaled,
+}
+
+
+@pytest.fixture
+def samples():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 2, 2, 2, generator=generator, **DOUBLE)
+    return x, torch.randint(CLASSES, (N,), generator=generator)
+
+
+def net(make) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        return make().double()
+
+
+def theta(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
+
+
+def loss(objective: Objective, weights: torch.Tensor) -> float:
+    return float(objective.losses(objective.passed(weights), objective.targets).mean())
+
+
+def by_hand(model: nn.Module, weights: torch.Tensor, x, y, mode: str) -> torch.Tensor:
+    """Losses of a copy of the model, its weights set one by one, in one batch."""
+    model = copy.deepcopy(model).train(mode == "train")
+    nn.utils.vector_to_parameters(weights, [p for p in model.parameters() if p.requires_grad])
+    with torch.no_grad(), weight_loss.fixed_masks("cpu"):
+        return F.cross_entropy(model(x), y, reduction="none")
+
+
+def in_pieces(objective: Objective, of: int) -> Objective:
+    objective.chunk = of
+    return objective
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_values_are_those_of_the_model_itself(make, mode, samples):
+    model = net(make)
+    objective = Objective(model, {}, *samples, mode)
+    for weights in (theta(model), theta(model) + 0.1):
+        wanted = by_hand(model, weights, *samples, mode)
+        found = objective.losses(objective.passed(weights), objective.targets)
+        named = objective.losses(objective.outputs(objective.split(weights), samples[0]), samples[1])
+        # float64 on all sides: only the order of the sums may differ
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(named.detach(), wanted, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples):
+    model = net(make).train(mode == "eval")
+    state = {name: b.clone() for name, b in [*model.named_buffers(), *model.named_parameters()]}
+    flags, random = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
+    objective = Objective(model, {}, *samples, mode)
+    weights = theta(model) + 1
+    first = loss(objective, weights)
+    named = {name: part.clone().requires_grad_() for name, part in objective.split(weights).items()}
+    objective.losses(objective.outputs(named, samples[0]), samples[1]).sum().backward()
+    assert loss(objective, weights) == first  # nothing is left over from point to point
+    assert all(torch.equal(tensor, state[name]) for name, tensor in [*model.named_buffers(), *model.named_parameters()])
+    assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
+@pytest.mark.parametrize("make", [convolutional, layered, Tied, Recurrent, Attentive], ids=lambda make: make.__name__)
+def test_outputs_differentiate_as_differences_say(make, mode, samples):
+    model = net(make)
+    objective = Objective(model, {}, *samples, mode)
+    leaf = theta(model).requires_grad_()
+    objective.losses(objective.outputs(objective.split(leaf), samples[0]), samples[1]).mean().backward()
+    v = torch.randn(objective.size, generator=torch.Generator().manual_seed(1), **DOUBLE)
+    step = 1e-6
+    slope = (loss(objective, theta(model) + step * v) - loss(objective, theta(model) - step * v)) / (2 * step)
+    # central differences: error step^2 times the third derivative, and 1e-16 / step
+    assert slope == pytest.approx(float(leaf.grad @ v), rel=1e-6, abs=1e-8)
+
+
+def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
+    objective = Objective(net(linear), {}, *samples)
+    outputs = objective.passed(torch.zeros(objective.size, **DOUBLE))
+    numbers = {name: float(each.mean()) for name, each in objective.numbers(outputs, samples[1]).items()}
+    assert numbers["loss"] == pytest.approx(math.log(CLASSES), rel=1e-12)
+    assert numbers["accuracy"] == pytest.approx(100 * float((samples[1] == 0).double().mean()))  # a tie goes to class 0
+
+
+def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
+    monkeypatch.setitem(weight_loss.PIXELS, "cpu", 12)
+    model = net(convolutional)
+    assert Objective(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
+    wanted = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
+    assert loss(Objective(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_running_statistics_count_in_eval_mode_only(samples):
+    model = net(convolutional)
+    moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
+
+    def losses(mode):
+        return [loss(Objective(model, buffers, *samples, mode), theta(model)) for buffers in ({}, moved)]
+
+    for mode in ("train", "recalibrated"):
+        assert losses(mode)[0] == losses(mode)[1]
+    assert losses("eval")[0] != losses("eval")[1]
+
+
+def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples):
+    model = net(convolutional)
+    x, y = samples
+    parts = [loss(Objective(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
+    whole = loss(Objective(model, {}, *samples), theta(model))
+    assert whole == pytest.approx((2 * parts[0] + 5 * parts[1]) / N, rel=1e-12)
+    assert loss(in_pieces(Objective(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
+
+
+def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples):
+    model = net(convolutional)
+    values = [loss(Objective(model, {}, *samples, mode), theta(model)) for mode in ("recalibrated", "train")]
+    assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_recalibrated_statistics_are_those_of_the_calibration_images(samples):
+    model = net(convolutional)
+    x, y = samples
+    others = torch.randn(11, 2, 2, 2, generator=torch.Generator().manual_seed(5), **DOUBLE) * 3
+    with torch.no_grad():
+        features = model[0](others)
+        running = {"1.running_mean": features.mean((0, 2, 3)), "1.running_var": features.var((0, 2, 3), correction=0)}
+    wanted = loss(Objective(model, running, x, y, "eval"), theta(model))
+    found = in_pieces(Objective(model, {}, x, y, "recalibrated", calibration=others), 3)
+    assert loss(found, theta(model)) == pytest.approx(wanted, rel=1e-12)
+    named = found.outputs(found.split(theta(model)), x)
+    assert float(found.losses(named, y).mean()) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples):
+    model = net(frozen)
+    assert "0.weight" not in Objective(model, {}, *samples).names
+    stored = {"0.weight": torch.zeros_like(model[0].weight)}
+    assert loss(Objective(model, stored, *samples), theta(model)) != loss(Objective(model, {}, *samples), theta(model))
+
+
+@pytest.mark.parametrize("make", [convolutional, Scaled, Tied], ids=lambda make: make.__name__)
+def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
+    model = net(make)
+    objective = Objective(model, {}, *samples)
+    flat = objective.flat(dict(model.named_parameters())).detach()
+    assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
+    many = torch.stack([flat, 2 * flat])
+    assert all(
+        torch.equal(part[1], 2 * p) for part, p in zip(objective.split(many).values(), model.parameters(), strict=True)
+    )
+    assert torch.equal(objective.network.flat(objective.split(many)), many)
+
+
+@pytest.mark.parametrize("mode", ["train", "recalibrated"])
+def test_dropout_draws_one_mask_for_all_points(mode, samples):
+    model = net(layered)
+    objective = Objective(model, {}, *samples, mode)
+    first = loss(objective, theta(model))
+    torch.rand(5)
+    assert loss(objective, theta(model)) == first
+    dropped = first != loss(Objective(model, {}, *samples, "eval"), theta(model))
+    assert dropped == (mode == "train")
+
+
+def test_an_exploding_loss_stays_as_measured(samples):
+    objective = Objective(net(linear).float(), {}, samples[0].float(), samples[1])
+    assert not math.isfinite(loss(objective, torch.full((24,), 3e38)))
+    # beyond what float32 could take the exponential of, the loss is a plain number in float64
+    for size in (1e6, 1e36):
+        large = loss(objective, torch.cat([torch.full((8,), size), torch.zeros(16)]))
+        assert 0.01 * size < large < math.inf
+
+
+# --- precision and the numbers of a sample ---------------------------------------------------------------------------
+
+
+def test_a_cpu_has_no_tf32_and_says_so(samples):
+    model = net(layered).float()
+    x, y = samples[0].float(), samples[1]
+    assert Objective(model, {}, x, y, precision="tf32").precision == "float32"
+    values = {
+        kind: loss(Objective(model, {}, x, y, precision=kind), theta(model))
+        for kind in ("float32", "tf32", "bf16", "float64")
+    }
+    assert values["tf32"] == values["float32"]
+    assert values["float32"] == pytest.approx(values["float64"], rel=1e-6)
+    # bf16 has 8 bits
+    assert values["bf16"] == pytest.approx(values["float64"], rel=2e-2) and values["bf16"] != values["float32"]
+
+
+def test_the_same_objective_in_another_precision(samples):
+    model = net(convolutional).float()
+    single = Objective(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
+    double = single.again(precision="float64")
+    flat = double.flat(single.split(theta(model)))
+    assert flat.dtype == torch.float64 and loss(double, flat) == pytest.approx(loss(single, theta(model)), rel=1e-6)
+
+
+def test_entropy_is_largest_for_a_guess_and_nothing_for_certainty():
+    outputs = torch.tensor([[0.0, 0.0], [1e4, 0.0]])
+    assert entropy(outputs, torch.tensor([0, 0])).tolist() == pytest.approx([math.log(2), 0.0])
+
+
+def test_sequences_count_by_their_mean():
+    outputs = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(3, (4, 5), generator=torch.Generator().manual_seed(1))
+    wanted = torch.stack([F.cross_entropy(o.T.double(), t) for o, t in zip(outputs, y, strict=True)])
+    torch.testing.assert_close(cross_entropy(outputs, y), wanted)
+    assert accuracy(outputs, y).shape == entropy(outputs, y).shape == (4,)
+
+
+def test_there_is_no_accuracy_without_classes():
+    assert accuracy(torch.zeros(3, 1), torch.zeros(3, 1)).isnan().all()
+
+
+def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples):
+    x, y = samples
+    squares = lambda outputs, y: outputs.square().sum(1)  # noqa: E731
+    objective = Objective(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
+    weights = theta(net(linear))
+    numbers = objective.numbers(objective.passed(weights), y)
+    torch.testing.assert_close(numbers["loss"], (x.flatten(1) @ weights.view(CLASSES, 8).T).square().sum(1))
+    assert list(numbers) == ["loss", "accuracy", "size"]
+    for wrong in (lambda outputs, y: outputs.mean(), lambda outputs, y: 1.0):
+        with pytest.raises(SceneError, match=r"loss.criterion: <lambda> returned .*one number for each, \[7\]"):
+            loss(Objective(net(linear), {}, x, y, criterion=wrong), weights)
+
+
+def test_records_of_losses_load_no_torch():
+    import subprocess
+
+    code = "import sys, studio.landscape.loss; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class Noisy(nn.Module):
+    """Draws a mask in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        return self.layer(F.dropout(x.flatten(1), 0.5, training=True))
+
+
+def of_its_batch() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, CLASSES)
+    )
+
+
+@pytest.mark.parametrize(("make", "whole"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
+def test_a_network_that_mixes_its_samples_is_given_all_of_them(make, whole, samples, monkeypatch):
+    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
+    assert Objective(make().double(), {}, *samples).chunk == (N if whole else 3)
+
+
+def dead_filters(weight: float) -> nn.Module:
+    """Batch norms whose running variance has died, as in a trained ResNet-56: each multiplies by 316."""
+    layers = [nn.Flatten(), nn.Linear(8, 5)]
+    for _ in range(20):
+        layers += [norm := nn.BatchNorm1d(5), linear := nn.Linear(5, 5)]
+        norm.running_var.fill_(1e-45)
+        nn.init.constant_(linear.weight, weight)
+    return nn.Sequential(*layers, nn.Linear(5, CLASSES)).double()
+
+
+def test_samples_are_probed_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
+    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
+    fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
+    objective = Objective(fresh, trained.state_dict(), *samples)
+    assert objective.chunk == 3 and math.isfinite(loss(objective, theta(trained)))
+    assert Objective(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
+
+
+class Gated(nn.Module):
+    """Mixes its samples as far as its gate is open."""
+
+    def __init__(self, gate: float):
+        super().__init__()
+        self.layer, self.gate = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(gate))
+
+    def forward(self, x):
+        y = self.layer(x.flatten(1))
+        return y + self.gate * y.mean(0)
+
+
+def test_a_gate_that_training_opened_is_seen(samples, monkeypatch):
+    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
+    opened = Objective(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
+    assert opened.chunk == N and Objective(Gated(0.0).double(), {}, *samples).chunk == 3
+
+
+def test_the_old_weight_norm_is_refused_with_the_way_out(samples):
+    with pytest.warns(FutureWarning):
+        model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(8, CLASSES))).double()
+    with pytest.raises(SceneError, match="parametrizations.weight_norm"):
+        Objective(model, {}, *samples)

@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+
+from studio.film.light import Lamp, Light
+from studio.render import plinth
+
+N = 101
+FLAT = np.full((N, N), 0.3, np.float32)
+
+
+def light(**more) -> Light:
+    lamps = {"key": Lamp(azimuth=0.0, elevation=45.0), "rim": Lamp(azimuth=0.0, elevation=45.0)}
+    return Light(**lamps | {"shadow": 1.0, "occlusion": 0.0} | more)
+
+
+def shaded(azimuth=0.0, depth=0.1, **more) -> tuple[np.ndarray, np.ndarray]:
+    """Distances along the light's way [n] of the ground outside the cast, and its light [n]."""
+    places, _ = plinth.ground()
+    found = plinth.shade(FLAT, 0.9, depth, light(**more), azimuth)
+    along = -(places @ [math.cos(azimuth), math.sin(azimuth)])
+    ahead = np.abs(places @ [-math.sin(azimuth), math.cos(azimuth)]) < 0.02
+    return along[ahead & (np.hypot(*places.T) > 0.95)], found[ahead & (np.hypot(*places.T) > 0.95)]
+
+
+def test_the_wall_goes_once_around_and_its_triangles_use_every_vertex_three_times():
+    outward, triangles = plinth.wall()
+    assert np.hypot(*outward.T) == pytest.approx(1.0) and outward.sum(axis=0) == pytest.approx([0, 0], abs=1e-3)
+    assert (np.bincount(triangles.ravel(), minlength=2 * plinth.AROUND) == 3).all()
+
+
+def test_the_rim_lies_on_the_sheet():
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, N, dtype=np.float32)])
+    places = 0.9 * plinth.wall()[0]
+    assert plinth.rim(0.5 * x - 0.2 * y, places) == pytest.approx(places @ [0.5, -0.2], abs=1e-6)  # linear: exact
+
+
+@pytest.mark.parametrize("azimuth", [0.0, math.pi / 2, math.pi])
+def test_the_shadow_falls_away_from_the_lamp_as_far_as_the_cast_is_high(azimuth):
+    along, lit = shaded(azimuth)
+    # at 45 degrees it reaches 0.4 from the edge; its own edge is as soft as half the softness, and steps lie 12 % apart
+    assert lit[(along > 0.95) & (along < 1.15)].max() < 0.35
+    assert lit[along > 1.6].min() > 0.95 and lit[along < -1.0].min() > 0.99
+
+
+def test_without_a_shadow_or_an_occlusion_the_ground_is_in_full_light():
+    assert shaded(shadow=0.0)[1] == pytest.approx(1.0)
+
+
+def test_the_foot_is_darkest_by_occlusion_and_the_light_returns_with_the_distance():
+    along, lit = shaded(shadow=0.0, occlusion=1.0)
+    order = np.argsort(np.abs(along))
+    assert lit[order][0] < 0.8 and lit[np.abs(along) > 1.4].min() > 0.99
+
+
+def test_the_ground_ends_in_full_light_whatever_stands_on_it():
+    low = light(key=Lamp(azimuth=0.0, elevation=8.0))
+    places, _ = plinth.ground()
+    found = plinth.shade(FLAT, 0.9, 0.4, low, 0.0)
+    edge = np.abs(places).max(axis=1) > 2.59
+    assert found[edge] == pytest.approx(1.0) and found.min() < 0.2

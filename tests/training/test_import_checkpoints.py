@@ -1,0 +1,162 @@
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from studio.errors import RunError
+from studio.training import checkpoints
+from studio.training.import_checkpoints import adopt
+from studio.training.recipe import Recipe, Run
+
+RECIPE = Recipe(model={"kind": "vgg", "widths": [2, 3]})
+
+
+def network(seed=0):
+    return RECIPE.model.build((1, 8, 8), 10, seed)
+
+
+def state(seed=0):
+    return network(seed).state_dict()
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    return tmp_path / "theirs"
+
+
+def adopted(theirs):
+    ours = theirs.parent / "ours"
+    adopt(Run(recipe=RECIPE, checkpoints=theirs), ours)
+    return ours
+
+
+WRAPPED = {
+    "plain": lambda s: s,
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3, "acc": 0.5},
+    "model": lambda s: {"model": s, "optimizer": {"state": {}}},
+    "data parallel": lambda s: {"state_dict": {f"module.{name}": value for name, value in s.items()}},
+    "double": lambda s: {name: value.double() for name, value in s.items()},
+    "without counters": lambda s: {name: value for name, value in s.items() if "num_batches" not in name},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_a_torch_file_becomes_a_checkpoint_however_it_is_wrapped(theirs, wrap, suffix):
+    torch.save(wrap(state()), theirs / f"epoch-3{suffix}")
+    ours = adopted(theirs)
+    kept, expected = checkpoints.load(ours, 3), state()
+    assert all(torch.equal(value, expected[name]) for name, value in {**kept.weights, **kept.buffers}.items())
+    assert set(checkpoints.metrics(ours)) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+
+
+def test_epochs_come_from_the_names_and_metrics_from_each_file(theirs):
+    save_file(state(0), theirs / "net_10.safetensors")
+    torch.save(state(1), theirs / "net_2.5.pt")
+    (theirs / "notes.txt").write_text("not a checkpoint")
+    ours = adopted(theirs)
+    assert checkpoints.epochs(ours) == (2.5, 10.0)
+    early, late = checkpoints.metrics(ours)["train_loss"]
+    assert early != late
+
+
+def test_metrics_are_the_means_over_all_images_in_eval_mode(theirs):
+    torch.save(state(), theirs / "1.pt")
+    data, model = RECIPE.data.load(), network().eval()
+    with torch.no_grad():
+        logits, y = model(torch.from_numpy(data.test_x)), torch.from_numpy(data.test_y)
+    found = {name: values[0] for name, values in checkpoints.metrics(adopted(theirs)).items()}
+    # float32 sums of 360 terms in another order
+    assert found["test_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item(), rel=1e-5)
+    assert found["test_accuracy"] == pytest.approx(100 * (logits.argmax(1) == y).double().mean().item())
+
+
+def test_what_is_adopted_already_is_not_done_again(theirs):
+    torch.save(state(), theirs / "1.pt")
+    ours = adopted(theirs)
+    before = (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns
+    adopted(theirs)
+    assert (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns == before
+
+
+def test_their_folder_is_left_as_it_was(theirs):
+    torch.save(state(), theirs / "1.pt")
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    adopted(theirs)
+    assert before == {path.name: path.read_bytes() for path in theirs.iterdir()}
+
+
+class Malice:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))], ids=["torch", "bare pickle"]
+)
+def test_code_in_a_checkpoint_is_refused_and_not_run(theirs, write):
+    mark = theirs / "ran"
+    write({"state_dict": state(), "extra": Malice(mark)}, theirs / "epoch-1.pt")
+    with pytest.raises(RunError, match="epoch-1.pt: holds more than tensors, .* Code in a file is never run"):
+        adopted(theirs)
+    assert not mark.exists()
+    torch.load(theirs / "epoch-1.pt", weights_only=False) if write is torch.save else pickle.loads(
+        (theirs / "epoch-1.pt").read_bytes()
+    )
+    assert mark.exists()  # the tester tested: this file does run, when it is let
+
+
+def without(name):
+    return {n: value for n, value in state().items() if n != name}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (without("0.weight"), "0.weight is missing"),
+        ({**state(), "extra.bias": torch.zeros(1)}, "extra.bias is not in the model"),
+        ({**state(), "0.weight": torch.zeros(2, 1, 5, 5)}, "0.weight is 2x1x5x5, expected 2x1x3x3"),
+        ({}, "0.weight is missing.*and .* more"),
+        ({"epoch": 3}, "is not a state dict"),
+        ([1, 2], "is not a state dict"),
+    ],
+    ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"],
+)
+def test_a_checkpoint_that_does_not_fit_says_where(theirs, given, complaint):
+    torch.save(given, theirs / "epoch-1.pt")
+    with pytest.raises(RunError, match=f"epoch-1.pt: .*{complaint}"):
+        adopted(theirs)
+    assert checkpoints.epochs(theirs.parent / "ours") == ()
+
+
+@pytest.mark.parametrize("name", ["1.pt", "1.safetensors"])
+@pytest.mark.parametrize("kept", [0, 40, 400])
+def test_a_truncated_file_is_named(theirs, name, kept):
+    (save_file if name.endswith("safetensors") else torch.save)(state(), theirs / name)
+    (theirs / name).write_bytes((theirs / name).read_bytes()[:kept])
+    with pytest.raises(RunError, match=f"{theirs / name}: "):
+        adopted(theirs)
+
+
+def test_names_that_tell_no_epoch_or_the_same_one_are_refused(theirs):
+    torch.save(state(), theirs / "best.pt")
+    with pytest.raises(RunError, match="best.pt: its name tells no epoch; name it like epoch-10.pt"):
+        adopted(theirs)
+    (theirs / "best.pt").unlink()
+    for name in ("epoch-1.pt", "epoch-1.0.pth"):
+        torch.save(state(), theirs / name)
+    with pytest.raises(RunError, match="its name tells epoch 1, and so does"):
+        adopted(theirs)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_without_checkpoints_says_what_it_expected(theirs, there):
+    folder = theirs if there else theirs / "nowhere"
+    with pytest.raises(RunError, match=f"{folder}: no checkpoints here; expected files named by epoch"):
+        adopt(Run(recipe=RECIPE, checkpoints=folder), theirs.parent / "ours")
