@@ -5,6 +5,8 @@ Scene.load("film.yaml")                     a scene, checked
 Studio.open("film.yaml").dataset()          its surfaces as an xarray.Dataset, measured if they are not yet
 """
 
+from __future__ import annotations
+
 _ROOMS = {"Scene": "scene", "Studio": "pipeline"}
 
 

@@ -6,6 +6,8 @@ StudioError
 └── MachineError    exit 3   no GL, no encoder, a full disk, a worker that died
 """
 
+from __future__ import annotations
+
 
 class StudioError(Exception):
     """Any failure that is explained to the person at the keyboard. `exit_status` is what the command returns."""

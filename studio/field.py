@@ -5,6 +5,8 @@ keys it is interpolated on the scale that suits its numbers: monotonically, whic
 around but lets every point stop at each key, or by a cubic spline, whose speed is continuous.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,14 +68,14 @@ class Grid(Record):
         return self.points // 2, self.points // 2
 
 
-def forward(values: np.ndarray, scale: Scale) -> np.ndarray:
+def to_scale(values: np.ndarray, scale: Scale) -> np.ndarray:
     """Values on the scale they are interpolated on."""
     if scale == "log":
         return np.log(np.maximum(values, _TINY))
     return np.arcsinh(values) if scale == "signed-log" else values
 
 
-def backward(values: np.ndarray, scale: Scale) -> np.ndarray:
+def from_scale(values: np.ndarray, scale: Scale) -> np.ndarray:
     """The inverse of `forward`."""
     if scale == "log":
         return np.exp(values)
@@ -130,7 +132,7 @@ class Field:
         after = int(np.searchsorted(keys, coordinate, side="left"))
         if keys[after] == coordinate:
             return self.values[after]
-        inside = np.maximum(backward(self._between(coordinate), self.scale), self._least)
+        inside = np.maximum(from_scale(self._between(coordinate), self.scale), self._least)
         nearer = after if keys[after] - coordinate < coordinate - keys[after - 1] else after - 1
         broken = ~np.isfinite(self.values[after]) | ~np.isfinite(self.values[after - 1])
         unfit = np.where(np.isinf(self.values[nearer]), self.values[nearer], np.nan)
@@ -165,7 +167,7 @@ class Field:
     def _scaled(self) -> np.ndarray:
         """The values on their scale; what is not finite is filled from the keys beside it, for the splines only."""
         values = np.asarray(self.values, dtype=np.float64)
-        return _filled(forward(np.where(np.isfinite(values), values, np.nan), self.scale))
+        return _filled(to_scale(np.where(np.isfinite(values), values, np.nan), self.scale))
 
     @property
     def finite(self) -> np.ndarray:
@@ -184,7 +186,7 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Way:
+class Trajectory:
     """Where the run's checkpoints lie in the plane of each key: (alpha, beta) places [K, K, 2], by key and checkpoint.
 
     kept: the share of the distances between them that lies in the planes.
@@ -221,7 +223,7 @@ class Instant:
     grids: Mapping[str, Grid]
     values: Mapping[str, np.ndarray]
     metrics: Mapping[str, float]
-    way: np.ndarray | None = None
+    trajectory: np.ndarray | None = None
     detail: float = 0.0
 
 
@@ -236,7 +238,7 @@ class Surfaces:
     fields: Mapping[str, Field]
     epochs: tuple[float, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    way: Way | None = None
+    trajectory: Trajectory | None = None
     pinned: float | None = None
 
     def at(self, coordinate: float) -> Instant:
@@ -247,7 +249,7 @@ class Surfaces:
             {name: f.grid for name, f in self.fields.items()},
             {name: f.at(coordinate) for name, f in self.fields.items()},
             {name: float(np.interp(coordinate, self.epochs, values)) for name, values in self.metrics.items()},
-            self.way.at(coordinate) if self.way else None,
+            self.trajectory.at(coordinate) if self.trajectory else None,
             self._detail(coordinate),
         )
 

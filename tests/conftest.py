@@ -28,10 +28,10 @@ run:
     checkpoint: {every: 0.5}
     optimizer: {kind: sgd, lr: 0.1}
 directions: {kind: random, seed: 1}
-sweep: {kind: epochs, keys: [0, 1, 2]}
+sweep: {kind: epochs, at: [0, 1, 2]}
 grid: {range: [-1, 1], points: 9}
 loss: {subset: 32, mode: eval}
-convexity: {points: 3, keys: [0, 2], tol: 1e-1}
+convexity: {points: 3, at: [0, 2], tol: 1e-1}
 look: {base: ember, mesh: 65}
 film: {size: 64x36, fps: 8}
 shots:
@@ -48,7 +48,7 @@ shots:
     duration: 1s
     along: {0s: 2}
     camera: {moves: [{hold: 1s}]}
-type: {title: Tiny}
+titles: {title: Tiny}
 deliver:
   - {kind: movie, preset: h264-web}
   - {kind: sequence}

@@ -51,13 +51,13 @@ MISTAKES = {
         "11:7: grid: 1 points: expected an odd number of at least 3, so that the minimiser is a node",
     ),
     "an epoch that does not exist": (
-        "keys: [0, 1, 2]",
-        "keys: [0, 1, 3]",
+        "at: [0, 1, 2]",
+        "at: [0, 1, 3]",
         "10:29: sweep.keys: epoch 3: the run has no checkpoint there; the nearest it has: 1.5, 2",
     ),
     "a convexity at such an epoch": (
-        "keys: [0, 2]",
-        "keys: [0, 1.2]",
+        "at: [0, 2]",
+        "at: [0, 1.2]",
         "13:30: convexity.keys: epoch 1.2: the run has no checkpoint there; the nearest it has: 1, 1.5",
     ),
     "a shot longer than its keys": (

@@ -71,16 +71,16 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def small(said: dict) -> dict:
     """A scene as plain YAML, with less of everything: the same shots over the same epochs, tiny and coarse."""
-    recipe, keys = said["run"]["recipe"], said.get("sweep", {}).get("keys", "all")
+    recipe, keys = said["run"]["recipe"], said.get("sweep", {}).get("at", "all")
     if recipe["model"]["kind"] in ("mlp", "resnet", "vgg"):
         recipe["model"] = {"kind": "mlp", "depth": 1, "width": 4}
     if isinstance(keys, list):
-        said["sweep"]["keys"] = [keys[0], keys[-1]]
+        said["sweep"]["at"] = [keys[0], keys[-1]]
         recipe["checkpoint"] = {"every": 1}
     said["grid"]["points"], said["loss"]["subset"] = 5, 32
     if "convexity" in said:
         said["convexity"] |= {"points": 3, "subset": 16, "tol": "1e-1"}
-        said["convexity"] |= {"keys": [keys[-1]]} if isinstance(keys, list) else {}
+        said["convexity"] |= {"at": [keys[-1]]} if isinstance(keys, list) else {}
     said["film"] = {"size": "64x36", "fps": 2}
     said["look"] = said.get("look", {"base": "ember"}) | {"mesh": 33}
     return said
@@ -188,7 +188,7 @@ def cwd(tmp_path_factory) -> Path:
 @pytest.fixture
 def reader(cwd, say, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(profiling, "paths", profiling.fitting)  # torch's compiler takes a minute
+    monkeypatch.setattr(profiling, "methods", profiling.fitting)  # torch's compiler takes a minute
     monkeypatch.setattr(project, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
     return Reader(cwd, say)
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
-from studio.field import DETAIL, Field, Grid, Surfaces, Way, backward, forward, hidden
+from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory, from_scale, hidden, to_scale
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -49,7 +49,9 @@ def test_a_grid_that_misses_the_minimiser_is_refused(wrong, told):
 @pytest.mark.parametrize("scale", ["linear", "log", "signed-log"])
 def test_a_scale_is_undone_by_its_inverse(scale):
     values = np.array([1e-12, 0.3, 1.0, 40.0, 1e6])
-    assert backward(forward(values, scale), scale) == pytest.approx(values, rel=1e-12)  # rounding of exp(log x) at 1e6
+    assert from_scale(to_scale(values, scale), scale) == pytest.approx(
+        values, rel=1e-12
+    )  # rounding of exp(log x) at 1e6
 
 
 def test_at_a_key_the_measured_values_come_back_bit_for_bit():
@@ -202,7 +204,7 @@ def test_surfaces_go_to_another_process_unchanged():
 # --- the way of the weights
 
 
-WAY = Way((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0)
+WAY = Trajectory((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +217,14 @@ WAY = Way((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] 
     ],
 )
 def test_the_way_so_far_ends_at_the_centre_and_moves_evenly_from_plane_to_plane(coordinate, places):
-    np.testing.assert_allclose(Surfaces({}, way=WAY).at(coordinate).way, places, atol=1e-12)
+    np.testing.assert_allclose(Surfaces({}, trajectory=WAY).at(coordinate).trajectory, places, atol=1e-12)
 
 
 def test_a_run_of_one_checkpoint_has_come_no_way():
-    assert Way((2.0,), np.zeros((1, 1, 2)), 1.0).at(2.0).tolist() == [[0, 0]] and Surfaces({}).at(0.0).way is None
+    assert (
+        Trajectory((2.0,), np.zeros((1, 1, 2)), 1.0).at(2.0).tolist() == [[0, 0]]
+        and Surfaces({}).at(0.0).trajectory is None
+    )
 
 
 # --- what is made of both curvatures

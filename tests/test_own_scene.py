@@ -38,7 +38,7 @@ run:
     data: {kind: arrays, file: words.npz}
     epochs: 1
     batch: 32
-sweep: {kind: epochs, keys: [1]}
+sweep: {kind: epochs, at: [1]}
 grid: {range: [-1, 1], points: 9}
 loss: {subset: 48, fields: [entropy, own_scene:surest]}
 convexity: {points: 3, tol: 1e-1}
@@ -105,7 +105,7 @@ def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):
             ("fields: [entropy, own_scene:surest]", f"sampling: {way}"),
             ("points: 9", "points: 33"),
             ("convexity", "# convexity"),
-            ("keys: [1]", "keys: [0]"),
+            ("at: [1]", "at: [0]"),
             ("{0s: 1}", "{0s: 0}"),
         )
         for way in ("exact", "preview")

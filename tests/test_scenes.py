@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.field import DETAIL, Field, Surfaces
-from studio.film.frame import Reel
+from studio.film.frame import FrameSource
 from studio.film.survey import survey
 from studio.scene.draft import drafted
 from studio.scene.scene import Scene
@@ -24,7 +24,7 @@ def test_no_shot_of_a_scene_is_soft_and_no_camera_is_under_the_land(path):
     assert drafted(scene).cut.length > 0
 
 
-def first_light(land: str) -> Reel:
+def first_light(land: str) -> FrameSource:
     """The first film on one measured surface."""
     scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])
     loss = np.load(LANDS)[land].astype(np.float64)
@@ -32,7 +32,7 @@ def first_light(land: str) -> Reel:
     assumed = scene.assumed().surfaces.fields
     fields = {name: field for name, field in assumed.items() if not name.endswith(DETAIL)}
     surfaces = Surfaces({**fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
-    return Reel.of(scene.shots, surfaces, scene.look, scene.type, scene.film, scene.notes())
+    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, scene.notes())
 
 
 @pytest.mark.parametrize("land", ["avx2", "default", "compatible"])

@@ -83,7 +83,7 @@ def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
 
 @app.command
 def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None:
-    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `path` under `loss`.
+    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `method` under `loss`.
 
     Args:
         dry_run: only print the table.
@@ -96,7 +96,7 @@ def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None
         print(line)
     if not dry_run:
         write(scene, chosen := best(found, loaded, count))
-        print(f"{scene} now says loss: {{path: {chosen}}}")
+        print(f"{scene} now says loss: {{method: {chosen}}}")
 
 
 @app.command
@@ -183,7 +183,7 @@ def still(
     profile: str | None = None,
     dpi: int | None = None,
     alpha: bool = False,
-    layers: str | None = None,
+    aovs: str | None = None,
     quality: str | None = None,
     points: int | None = None,
 ) -> None:
@@ -197,7 +197,7 @@ def still(
         profile: the colours it is converted to and tagged with, such as display-p3; srgb if not given.
         dpi: pixels to an inch of paper, written into the file.
         alpha: nothing stands behind the surface.
-        layers: of an exr, some of depth,normal,position,loss,convexity,mask.
+        aovs: of an exr, some of depth,normal,position,loss,convexity,mask.
         quality: how well it is drawn, from draft to master; as the film if not given.
         points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
@@ -210,8 +210,8 @@ def still(
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
     if dpi is None and (paper or bleed):
         dpi = 300
-    parts = layers.split(",") if layers else None
-    wanted = from_options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, layers=parts)
+    parts = aovs.split(",") if aovs else None
+    wanted = from_options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, aovs=parts)
     form = from_options(Format, size=size, quality=quality)
     sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
     edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from studio.errors import MachineError, StudioError
+from studio.render.gl import gl_renderer
 
 PACKAGES = "make python3-venv libegl1 libgl1-mesa-dri"
-_ASK_GL = """
-import os
-os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
-from studio.render.stage import Stage
-from studio.config.units import Size
-with Stage(Size(16, 16), 33, 1) as stage:
-    print("renderer:", stage.renderer)
-"""
+DEFAULT = frozenset({"libx264"})
+"""The encoders of the default movie."""
 
 
 class Finding(NamedTuple):
@@ -31,23 +23,6 @@ class Finding(NamedTuple):
     words: str
 
 
-def gl() -> str:
-    """The name of the GL renderer, asked in another process: where GL is missing, VTK crashes. Raises MachineError."""
-    asked = subprocess.run(
-        [sys.executable, "-c", _ASK_GL],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LP_NUM_THREADS": "0"},
-    )
-    for line in asked.stdout.splitlines():
-        if line.startswith("renderer: "):
-            return line.removeprefix("renderer: ").strip()
-    raise MachineError(
-        "no OpenGL without a screen on this machine; on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
-    )
-
-
 def _gpu() -> str:
     import torch
 
@@ -56,14 +31,11 @@ def _gpu() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def encoder(needed: Iterable[str] = ("libx264",)) -> str:
-    """The ffmpeg that makes movies. Raises MachineError if there is none, or it lacks an encoder that is needed."""
-    from studio.deliver.encoder import encoders, program, version
+def _encoder() -> str:
+    from studio.deliver.encoder import program, require_encoders, version
 
-    if missing := sorted(set(needed) - encoders()):
-        lacks = ", ".join(missing)
-        raise MachineError(f"{program()} has no {lacks}; unset STUDIO_FFMPEG, or name an ffmpeg that has it")
-    return f"ffmpeg {version()} with {', '.join(sorted(needed))} ({program()})"
+    require_encoders(DEFAULT)
+    return f"ffmpeg {version()} with {', '.join(sorted(DEFAULT))} ({program()})"
 
 
 def _fonts() -> str:
@@ -82,9 +54,9 @@ def _disk(folder: Path) -> str:
 def examine(folder: Path) -> Iterator[Finding]:
     """Every check, one after the other. folder: where the work would be done."""
     checks: dict[str, Callable[[], str]] = {
-        "OpenGL": gl,
+        "OpenGL": gl_renderer,
         "GPU": _gpu,
-        "ffmpeg": encoder,
+        "ffmpeg": _encoder,
         "fonts": _fonts,
         "disk": lambda: _disk(folder),
     }

@@ -39,7 +39,7 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     count = "at most " if preview else ""
     each = f"{1e3 * found.value:.1f} ms each"
     yield f"loss       {count}{values} values of {found.samples} images, {each}, {_duration(took)}"
-    yield f"           computed the {found.path} way: {found.why}"
+    yield f"           computed the {found.method} way: {found.why}"
     if scene.convexity:
         points = len(scene.convexity_keys()) * scene.convexity.points**2
         total += (took := points * PRODUCTS * found.product / workers)
@@ -66,9 +66,9 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
 
 def _seconds_per_frame(scene: Scene) -> float:
     """One frame of a bowl, drawn and graded; a picture larger than 1080p takes longer as it has more pixels."""
-    from studio.cli import doctor
+    from studio.render.gl import gl_renderer
 
-    doctor.gl()
+    gl_renderer()
     from studio.render.stage import Stage
 
     film = scene.film

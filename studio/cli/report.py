@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from studio.field import Surfaces
-from studio.film.frame import Reel
+from studio.film.frame import FrameSource
 from studio.film.surface import undrawn
 from studio.film.survey import survey
 from studio.scene.scene import Scene
@@ -46,7 +46,7 @@ def outlook(scene: Scene) -> Iterator[str]:
     return (f"warning: {line} (on an assumed crater)" for line in warnings(scene.assumed()))
 
 
-def warnings(reel: Reel) -> Iterator[str]:
+def warnings(reel: FrameSource) -> Iterator[str]:
     """What a viewer of a film would notice in its shots, each with the cure."""
     return (line for shot in survey(reel) for line in shot.warnings())
 

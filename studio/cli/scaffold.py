@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.errors import SceneError
 from studio.film.look import assets
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 
 
 def write(name: Path) -> Path:
@@ -20,7 +20,7 @@ def write(name: Path) -> Path:
         raise SceneError(f"'{path.stem}' is not a name for files; use letters, digits, - and _")
     title = path.stem.replace("-", " ").replace("_", " ").capitalize()
     text = (assets() / "starter.yaml").read_text(encoding="utf-8")
-    with atomic(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(
             text.replace("TITLE", title).replace("SCHEMA", (assets() / "scene.schema.json").resolve().as_uri()),
             encoding="utf-8",

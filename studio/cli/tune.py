@@ -1,7 +1,7 @@
-"""Which path computes a scene's loss values quickest on this machine: all that fit, timed; the best, written.
+"""Which method computes a scene's loss values quickest on this machine: all that fit, timed; the best, written.
 
 What a scene computes follows a fixed rule, never a timing, so tuning is a command of its own and its result a line of
-the scene: `path`, under `loss`. Comments and layout stay: text goes in where YAML's parser says a value begins or ends.
+the scene: `method`, under `loss`. Comments and layout stay: text goes in where YAML's parser says a value begins or ends.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.config.reading import compose, plain
+from studio.config.reading import compose, load_raw
 from studio.errors import SceneError
 from studio.scene.scene import Scene
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from studio.landscape.values.profiling import Timed
 
 WORTH = 0.95
-"""A path other than the rule's is taken if it needs less than this share of its time: what was measured by one path is
+"""A method other than the rule's is taken if it needs less than this share of its time: what was measured by one method is
 measured again by another."""
 
 
 def times(scene: Scene, workers: int = 1) -> list[Timed]:
-    """Every path that fits the scene: by the time the whole scene takes, then those that failed."""
+    """Every method that fits the scene: by the time the whole scene takes, then those that failed."""
     from studio.landscape.values.profiling import timed
 
     found = timed(scene.run, scene.directions, scene.loss, scene.grid)
@@ -38,28 +38,28 @@ def seconds(one: Timed, scene: Scene, workers: int = 1) -> float:
 
 
 def best(found: Sequence[Timed], scene: Scene, workers: int = 1) -> str:
-    """The path to write: the quickest, or the rule's if that is hardly slower."""
+    """The method to write: the quickest, or the rule's if that is hardly slower."""
     rule, quickest = _rule(scene), found[0]
-    usual = next((one for one in found if one.path == rule and not one.failure), None)
+    usual = next((one for one in found if one.method == rule and not one.failure), None)
     if usual and seconds(quickest, scene, workers) > WORTH * seconds(usual, scene, workers):
         return rule
-    return quickest.path
+    return quickest.method
 
 
 def _rule(scene: Scene) -> str:
-    """The path that is taken if the scene names none."""
-    from studio.landscape.slices import chosen_path
+    """The method that is taken if the scene names none."""
+    from studio.landscape.slices import chosen_method
 
-    free = scene.loss.model_copy(update={"path": None})
-    return chosen_path(scene.run.recipe.model, scene.directions, free)[0]
+    free = scene.loss.model_copy(update={"method": None})
+    return chosen_method(scene.run.recipe.model, scene.directions, free)[0]
 
 
 def table(found: Sequence[Timed], scene: Scene, workers: int = 1) -> Iterator[str]:
-    """A line for each path, and one that says which is best. The rule's own is starred."""
-    rule, plain_loop = _rule(scene), next(one for one in found if one.path == "plain")
-    yield f"{'path':10s} {'ms a value':>10s} {'plain is 1':>10s} {'to prepare':>10s} {'differs':>8s} {'in all':>9s}"
+    """A line for each method, and one that says which is best. The rule's own is starred."""
+    rule, plain_loop = _rule(scene), next(one for one in found if one.method == "loop")
+    yield f"{'method':10s} {'ms a value':>10s} {'plain is 1':>10s} {'to prepare':>10s} {'differs':>8s} {'in all':>9s}"
     for one in found:
-        name = one.path + "*" * (one.path == rule)
+        name = one.method + "*" * (one.method == rule)
         if one.failure:
             yield f"{name:10s} cannot be taken: {one.failure}"
         else:
@@ -74,30 +74,30 @@ def table(found: Sequence[Timed], scene: Scene, workers: int = 1) -> Iterator[st
 # --- the scene's file ------------------------------------------------------------------------------------------------
 
 
-def write(file: Path, path: str) -> None:
-    """Writes `path: ...` under `loss` into a scene's file, whole or not at all. Raises SceneError."""
+def write(file: Path, method: str) -> None:
+    """Writes `method: ...` under `loss` into a scene's file, whole or not at all. Raises SceneError."""
     real = file.resolve()  # a link stays a link
     try:
         text = real.read_bytes().decode()  # not read_text: the ends of lines stay as they are
     except (OSError, UnicodeDecodeError) as error:
         raise SceneError(f"{file}: cannot be read: {error}") from error
-    changed = written(text, path, str(file))
-    with atomic(real) as beside:
+    changed = written(text, method, str(file))
+    with atomic_write(real) as beside:
         beside.write_bytes(changed.encode())
         shutil.copymode(real, beside)
 
 
-def written(text: str, path: str, name: str = "scene") -> str:
-    """A scene's text with `path: ...` under `loss`, and nothing else changed. name: what complaints call it.
+def written(text: str, method: str, name: str = "scene") -> str:
+    """A scene's text with `method: ...` under `loss`, and nothing else changed. name: what complaints call it.
 
     Raises SceneError if the way it is laid out does not allow that.
     """
-    before = plain(text, name=name)
+    before = load_raw(text, name=name)
     if _has_room(before):
-        after = _changed(text, compose(text, name), path)
-        if _meant(after, name) == before | {"loss": (before.get("loss") or {}) | {"path": path}}:
+        after = _changed(text, compose(text, name), method)
+        if _meant(after, name) == before | {"loss": (before.get("loss") or {}) | {"method": method}}:
             return after
-    raise SceneError(f"{name}: its layout leaves no place to write in; write `path: {path}` under `loss` yourself")
+    raise SceneError(f"{name}: its layout leaves no place to write in; write `method: {method}` under `loss` yourself")
 
 
 def _has_room(said: Any) -> bool:
@@ -105,21 +105,21 @@ def _has_room(said: Any) -> bool:
     return isinstance(said, dict) and isinstance(said.get("loss") or {}, dict)
 
 
-def _changed(text: str, root: Any, path: str) -> str:
+def _changed(text: str, root: Any, method: str) -> str:
     loss = _value(root, "loss")
     if loss is None:
-        return _put(text, root, "loss", f"{{path: {path}}}")
+        return _put(text, root, "loss", f"{{method: {method}}}")
     if loss.tag.endswith(":null"):
-        return _over(text, loss, " " * (loss.value == "") + f"{{path: {path}}}")
-    if (old := _value(loss, "path")) is not None:
-        return _over(text, old, path)
-    return _put(text, loss, "path", path)
+        return _over(text, loss, " " * (loss.value == "") + f"{{method: {method}}}")
+    if (old := _value(loss, "method")) is not None:
+        return _over(text, old, method)
+    return _put(text, loss, "method", method)
 
 
 def _meant(text: str, name: str) -> Any:
     """What the text says; None if it is broken."""
     try:
-        return plain(text, name=name)
+        return load_raw(text, name=name)
     except SceneError:
         return None
 

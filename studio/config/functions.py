@@ -5,6 +5,8 @@ imported until the function is wanted. Wherever a record is digested, a function
 source, so that what was computed by another text of it is another thing on the shelf.
 """
 
+from __future__ import annotations
+
 import ast
 import hashlib
 import importlib
@@ -83,7 +85,7 @@ class Function:
             return _sha256(spec)
         try:
             text = importlib.util.decode_source(Path(spec.origin).read_bytes())
-            lines = leading_to(self.attribute.partition(".")[0], text)
+            lines = source_of_function(self.attribute.partition(".")[0], text)
         except (SyntaxError, ValueError):  # no Python: `load` says so
             return _sha256(spec)
         return hashlib.sha256(lines.encode()).hexdigest()
@@ -106,7 +108,7 @@ class Function:
         if (folder := str(self.folder.resolve())) not in sys.path:
             sys.path.insert(0, folder)  # as Python does with the folder of a script
         if _loaded.setdefault(place, now) != now:
-            _forget(self.module)
+            _unload(self.module)
         try:
             module = importlib.import_module(self.module)
         except Exception as error:  # whatever the user's module does when it is imported
@@ -119,7 +121,7 @@ class Function:
         return module
 
     @classmethod
-    def read(cls, given: Any, info: Any) -> "Function":
+    def read(cls, given: Any, info: Any) -> Function:
         """The function that a scene names. Raises ValueError, with the way out, if there is no such module."""
         if isinstance(given, cls):
             return given
@@ -130,7 +132,7 @@ class Function:
             raise ValueError(_missing(function))
         return function
 
-    def _told(self) -> dict[str, str | None]:
+    def _identity(self) -> dict[str, str | None]:
         """What stands for it in a digest. A source that is missing is no failure here: `load` says so better."""
         try:
             return {"function": self.name, "source": self.identity()}
@@ -141,7 +143,7 @@ class Function:
     def __get_pydantic_core_schema__(cls, source, handler):
         return handler.generate_schema(
             Annotated[
-                Any, PlainValidator(cls.read), PlainSerializer(cls._told, when_used="json"), WithJsonSchema(SCHEMA)
+                Any, PlainValidator(cls.read), PlainSerializer(cls._identity, when_used="json"), WithJsonSchema(SCHEMA)
             ]
         )
 
@@ -159,7 +161,7 @@ def word_or_function(*words: str) -> tuple:
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
 
 
-def leading_to(name: str, text: str) -> str:
+def source_of_function(name: str, text: str) -> str:
     """The lines of a module's text that a function in it may depend on: a text that changes when its results may.
 
     All are but functions and classes without decorators whose names are nowhere in the others, nor in it. So another
@@ -202,7 +204,7 @@ def _found(module: str, folder: Path) -> ModuleSpec | None:
     return spec
 
 
-def _forget(module: str) -> None:
+def _unload(module: str) -> None:
     """Makes Python import a module, and what is inside it, anew."""
     importlib.invalidate_caches()
     for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:

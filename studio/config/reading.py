@@ -5,6 +5,8 @@ so `5e-4` is a number, `no` a word, and `12s` a time. All mistakes are reported 
 `file:line:column: key.path: what was found; what was expected`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -64,7 +66,7 @@ def from_options(kind: type[R], **given: Any) -> R:
         raise SceneError(*(f"--{loc[0]}: {what}" if loc else what for loc, what in told)) from error
 
 
-def plain(text: str, *, name: str) -> Any:
+def load_raw(text: str, *, name: str) -> Any:
     """YAML text as dicts, lists and text scalars, for files whose record is built elsewhere. Raises SceneError."""
     mistakes: list[Mistake] = []
     data = _data(compose(text, name), mistakes)
@@ -199,7 +201,12 @@ def _element(kind: Any) -> Any:
 
 def _words(error: Mapping[str, Any], record: type[Record] | None) -> str:
     context, found, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
+    former = record.former if record else {}
     match error["type"]:
+        case "extra_forbidden" if key in former:
+            return f"the key '{key}' is called '{former[key]}' now"
+        case "literal_error" if f"{key}: {found}" in former:
+            return f"{key} '{found}' is called '{former[f'{key}: {found}']}' now"
         case "mistake":
             return error["what"]
         case "extra_forbidden":

@@ -1,13 +1,15 @@
 """Frozen records, the base of everything a scene says: hashable, compared by value, digested by content."""
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,12 +19,15 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
+    former: ClassVar[Mapping[str, str]] = {}
+    """Keys and words of earlier versions, `key` or `key: word`, and what each is called now: for messages only."""
+
     def mistakes(self) -> Iterable[tuple[tuple, str]]:
         """(path of keys, what is wrong) for what no single field can tell. Asked once, of the whole scene."""
         return ()
 
 
-class Table(dict):
+class FrozenDict(dict):
     """A mapping inside a record: hashable, since nothing changes it once it was read."""
 
     def __hash__(self):
@@ -31,11 +36,11 @@ class Table(dict):
 
 def digest(*parts: Any) -> str:
     """32 hex digits that name the parts: records, numbers, words, and lists or mappings of them."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_json)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _plain(part: Any) -> Any:
+def _to_json(part: Any) -> Any:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
     if is_dataclass(part):

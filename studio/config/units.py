@@ -1,5 +1,7 @@
 """Units as a scene writes them: `12s`, `120deg`, `35mm`, `1920x1080`, `#ff8a2b`; and numbers with a range."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +53,7 @@ class Time:
         return f"{self.amount:.12g}{self.unit}"  # digests are made from this text
 
     @classmethod
-    def parse(cls, text: str) -> "Time":
+    def parse(cls, text: str) -> Time:
         if re.fullmatch(r"\d+(:\d{1,2}){1,2}(\.\d+)?", text):
             amount = 0.0
             for part in text.split(":"):
@@ -80,7 +82,7 @@ class Size(NamedTuple):
         return f"{self.width}x{self.height}"
 
     @classmethod
-    def parse(cls, text: str) -> "Size":
+    def parse(cls, text: str) -> Size:
         match = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
         if not match or not (0 < int(match[1]) <= WIDEST and 0 < int(match[2]) <= WIDEST):
             raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {WIDEST} a side")

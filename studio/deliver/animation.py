@@ -3,6 +3,8 @@
 A GIF has one palette for the whole film, the 256 colours nearest to all of it, so it is read twice.
 """
 
+from __future__ import annotations
+
 import struct
 import tempfile
 from collections.abc import Sequence

@@ -6,6 +6,8 @@ Frames come as sRGB codes. A profile is made here, not shipped: a matrix of prim
 them out, so that its bytes are a function of this file.
 """
 
+from __future__ import annotations
+
 import hashlib
 import struct
 from dataclasses import dataclass

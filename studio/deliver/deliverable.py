@@ -5,6 +5,8 @@ them (`join`). `wants` says what pictures it is made of, `piece` is the suffix o
 piece's key, `file` the name of what is handed over, `mistake` an objection to a picture size or frame rate.
 """
 
+from __future__ import annotations
+
 from typing import Annotated, get_args
 
 from studio.config.records import BY_KIND, nearest

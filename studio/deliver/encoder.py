@@ -3,6 +3,8 @@
 The program is the one STUDIO_FFMPEG names, otherwise the one that comes with imageio-ffmpeg.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
@@ -48,6 +50,14 @@ def encoders() -> frozenset[str]:
     """Names of the encoders of the ffmpeg in use, such as `libx264`."""
     table = _asked(program(), "-encoders").partition("------")[2].splitlines()
     return frozenset(line.split()[1] for line in table if len(line.split()) > 1)
+
+
+def require_encoders(needed: Iterable[str]) -> None:
+    """Raises MachineError if the ffmpeg in use lacks one of these encoders, or there is no ffmpeg."""
+    if missing := sorted(set(needed) - encoders()):
+        raise MachineError(
+            f"{program()} has no {', '.join(missing)}; unset STUDIO_FFMPEG, or name an ffmpeg that has it"
+        )
 
 
 @cache

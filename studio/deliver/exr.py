@@ -5,6 +5,8 @@ them into, which know their own rows, are moved into the one file. After the Ope
 attributes, a table of where the blocks lie, and the blocks.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import shutil

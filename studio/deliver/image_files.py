@@ -4,6 +4,8 @@ A format writes one picture, band by band where it can; copies a file with the p
 written, without reading the pixels into memory.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import struct
@@ -11,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,13 +23,13 @@ from studio.config.units import Size
 from studio.deliver import colour_spaces, exr, png
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.media import differences
-from studio.deliver.picture_spec import Layer, Layered, Wants
+from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import MachineError
 from studio.film.bands import Bands
 
 LAYERED = 8e9
 """Bytes that the layers of one picture may take."""
-_BYTES: dict[Layer, int] = {"depth": 4, "normal": 6, "position": 12, "loss": 4, "convexity": 4, "mask": 2}
+_BYTES: dict[Aov, int] = {"depth": 4, "normal": 6, "position": 12, "loss": 4, "convexity": 4, "mask": 2}
 """Of a layer, to a pixel."""
 Word = Literal["png", "png16", "tiff16", "jpg", "exr", "dcp-source"]
 
@@ -35,30 +37,32 @@ Word = Literal["png", "png16", "tiff16", "jpg", "exr", "dcp-source"]
 class Finish(Record):
     """How pictures are written: what sequences and stills have in common, who say what it means."""
 
+    former: ClassVar[Mapping[str, str]] = {"layers": "aovs"}
+
     format: Word = "png"
     profile: Profile = "srgb"
     dpi: Annotated[int, Field(ge=1, le=65535)] | None = None
     alpha: bool = False
-    layers: tuple[Layer, ...] = ()
+    aovs: tuple[Aov, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_written(self):
         if self.alpha and not FORMATS[self.format].alpha:
             able = ", ".join(word for word, form in FORMATS.items() if form.alpha)
             raise ValueError(f"{self.format} has no alpha; take one of {able}")
-        if self.layers and self.format != "exr":
-            raise ValueError(f"{self.format} has no layers; take `format: exr`")
-        if len(set(self.layers)) < len(self.layers):
+        if self.aovs and self.format != "exr":
+            raise ValueError(f"{self.format} has no AOVs; take `format: exr`")
+        if len(set(self.aovs)) < len(self.aovs):
             raise ValueError("a layer is named twice; name it once")
         if self.format == "dcp-source" and self.profile != "srgb":
             raise ValueError(f"dcp-source is in X'Y'Z', and not in {self.profile}; leave out `profile`")
         return self
 
     @property
-    def wants(self) -> Wants:
+    def wants(self) -> PictureSpec:
         """What pictures it is made of. Codes that are converted have 16 bits, for the steps of 8 would show."""
         bits = FORMATS[self.format].bits if self.profile == "srgb" else 16
-        return Wants(None if self.format == "exr" else bits, self.alpha, self.layers)
+        return PictureSpec(None if self.format == "exr" else bits, self.alpha, self.aovs)
 
     @property
     def suffix(self) -> str:
@@ -67,7 +71,7 @@ class Finish(Record):
 
     def heavy(self, size: Size) -> str | None:
         """What is wrong with the layers of a picture of this size, and the way out; they are kept in memory whole."""
-        taken = sum(_BYTES[layer] for layer in self.layers) * size.width * size.height
+        taken = sum(_BYTES[layer] for layer in self.aovs) * size.width * size.height
         if taken <= LAYERED:
             return None
         return (
@@ -79,7 +83,7 @@ class Finish(Record):
     def words(self) -> list[str]:
         """What tells it in a file's name from another of the same format."""
         colours = [] if self.profile == "srgb" else [self.profile]
-        return [*colours, *(["alpha"] if self.alpha else []), *(["layers"] if self.layers else [])]
+        return [*colours, *(["alpha"] if self.alpha else []), *(["aovs"] if self.aovs else [])]
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of a file depend on besides its picture: for its key."""
@@ -87,7 +91,7 @@ class Finish(Record):
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageInfo:
     """What a picture file holds. bits: of a channel; EXR's are half floats. profile: None for none, or a stranger's."""
 
     size: Size
@@ -95,7 +99,7 @@ class Picture:
     channels: int
     profile: Profile | None
     dpi: int | None
-    layers: tuple[Layer, ...] = ()
+    aovs: tuple[Aov, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,12 @@ class Format:
     bits: int
     alpha: bool
     tagged: bool
-    write: Callable[[Path, Layered, Finish], None]
+    write: Callable[[Path, Picture, Finish], None]
     inscribe: Callable[[Path, Path, str], None]
-    examine: Callable[[Path], Picture]
+    examine: Callable[[Path], ImageInfo]
 
 
-def write(path: Path, picture: Layered, finish: Finish) -> None:
+def write(path: Path, picture: Picture, finish: Finish) -> None:
     """The picture, of what `finish` wants, as a file. Same picture, same bytes."""
     FORMATS[finish.format].write(path, picture, finish)
 
@@ -125,15 +129,15 @@ def inscribe(source: Path, target: Path, finish: Finish, provenance: Mapping[str
     FORMATS[finish.format].inscribe(source, target, json.dumps(provenance, sort_keys=True, default=str))
 
 
-def verified(path: Path, finish: Finish, size: Size) -> Picture:
+def verified(path: Path, finish: Finish, size: Size) -> ImageInfo:
     """What the file holds. Raises MachineError if it is broken, or not what was asked for."""
     form = FORMATS[finish.format]
     try:
         found = form.examine(path)
     except (OSError, ValueError, LookupError, struct.error, zlib.error) as error:
         raise MachineError(f"{path}: is no whole picture of {size} ({error}); remove it and run again") from error
-    profile, layers = finish.profile if form.tagged else None, tuple(sorted(finish.layers))
-    wanted = Picture(size, form.bits, 4 if finish.alpha else 3, profile, finish.dpi, layers)
+    profile, layers = finish.profile if form.tagged else None, tuple(sorted(finish.aovs))
+    wanted = ImageInfo(size, form.bits, 4 if finish.alpha else 3, profile, finish.dpi, layers)
     if wrong := differences(found, wanted):
         raise MachineError(f"{path}: is no whole picture of {size} ({wrong}); remove it and run again")
     return found
@@ -170,19 +174,19 @@ def _codes(picture: Bands, finish: Finish) -> Bands:
 # --- PNG -------------------------------------------------------------------------------------------------------------
 
 
-def _png(path: Path, shown: Layered, finish: Finish) -> None:
+def _png(path: Path, shown: Picture, finish: Finish) -> None:
     png.write(path, _codes(shown.picture, finish), colour_spaces.icc(finish.profile), finish.dpi)
 
 
-def _png_examine(path: Path) -> Picture:
+def _png_examine(path: Path) -> ImageInfo:
     width, height, bits, channels, profile, dpi = png.examine(path)
-    return Picture(Size(width, height), bits, channels, colour_spaces.icc_name(profile), dpi)
+    return ImageInfo(Size(width, height), bits, channels, colour_spaces.icc_name(profile), dpi)
 
 
 # --- JPEG ------------------------------------------------------------------------------------------------------------
 
 
-def _jpg(path: Path, shown: Layered, finish: Finish) -> None:
+def _jpg(path: Path, shown: Picture, finish: Finish) -> None:
     """Put together in memory, four bytes a pixel, as the library keeps it: no JPEG library takes a picture in bands."""
     from PIL import Image
 
@@ -207,7 +211,7 @@ def _jpg_inscribe(source: Path, target: Path, text: str) -> None:
         shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _jpg_examine(path: Path) -> Picture:
+def _jpg_examine(path: Path) -> ImageInfo:
     with open(path, "rb") as file:
         file.seek(-2, 2)
         if file.read() != b"\xff\xd9":
@@ -216,7 +220,7 @@ def _jpg_examine(path: Path) -> Picture:
     bits, height, width, channels = struct.unpack(">BHHB", segments[0xC0][:6])
     unit, density = struct.unpack(">BH", segments[0xE0][7:10])
     profile = colour_spaces.icc_name(segments[0xE2].removeprefix(b"ICC_PROFILE\0\1\1"))
-    return Picture(Size(width, height), bits, channels, profile, density if unit == 1 else None)
+    return ImageInfo(Size(width, height), bits, channels, profile, density if unit == 1 else None)
 
 
 def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -233,11 +237,11 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 _CLASSIC = 2**32 - 2**25  # bytes of pixels; a file of more needs places of 64 bits, as BigTIFF has them
 
 
-def _tiff16(path: Path, shown: Layered, finish: Finish) -> None:
+def _tiff16(path: Path, shown: Picture, finish: Finish) -> None:
     _tiff(path, _codes(shown.picture, finish), finish.dpi, iccprofile=colour_spaces.icc(finish.profile))
 
 
-def _dcp(path: Path, shown: Layered, finish: Finish) -> None:
+def _dcp(path: Path, shown: Picture, finish: Finish) -> None:
     picture = shown.picture
     projected = Bands(picture.shape, np.dtype(np.uint16), lambda: map(colour_spaces.projected, _grouped(picture)))
     _tiff(path, projected, finish.dpi)
@@ -265,7 +269,7 @@ def _tiff_inscribe(source: Path, target: Path, text: str) -> None:
     tifffile.tiffcomment(target, text)
 
 
-def _tiff_examine(path: Path) -> Picture:
+def _tiff_examine(path: Path) -> ImageInfo:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
@@ -274,12 +278,12 @@ def _tiff_examine(path: Path) -> Picture:
             raise ValueError("cut off")
         dpi = round(page.get_resolution("inch")[0]) if page.tags["ResolutionUnit"].value == 2 else None
         size, profile = Size(page.imagewidth, page.imagelength), colour_spaces.icc_name(page.iccprofile)
-        return Picture(size, page.bitspersample, page.samplesperpixel, profile, dpi)
+        return ImageInfo(size, page.bitspersample, page.samplesperpixel, profile, dpi)
 
 
 # --- EXR -------------------------------------------------------------------------------------------------------------
 
-_LETTERS: dict[Layer, str] = {
+_LETTERS: dict[Aov, str] = {
     "depth": "Z",
     "normal": "XYZ",
     "position": "XYZ",
@@ -290,7 +294,7 @@ _LETTERS: dict[Layer, str] = {
 """Channels of a layer, as in `normal.X`."""
 
 
-def _exr(path: Path, shown: Layered, finish: Finish) -> None:
+def _exr(path: Path, shown: Picture, finish: Finish) -> None:
     """Linear light in half floats, with alpha multiplied in as EXR has it, and the layers in channels of their own."""
     picture, space = shown.picture, colour_spaces.SPACES[finish.profile]
     lit = Bands(
@@ -298,20 +302,20 @@ def _exr(path: Path, shown: Layered, finish: Finish) -> None:
     )
     layers = {
         f"{name}.{letter}": values[..., index]
-        for name, values in shown.layers.items()
+        for name, values in shown.aovs.items()
         for index, letter in enumerate(_LETTERS[name])
     }
     chromaticities = *(number for xy in space.primaries for number in xy), *colour_spaces.D65
     exr.write(path, lit, layers, chromaticities, finish.dpi)
 
 
-def _exr_examine(path: Path) -> Picture:
+def _exr_examine(path: Path) -> ImageInfo:
     width, height, channels, primaries, dpi = exr.examine(path)
     [bits] = {bits for name, bits in channels.items() if "." not in name}
     near = (word for word, space in colour_spaces.SPACES.items() if np.allclose(primaries, space.primaries))
     layers = sorted({name.partition(".")[0] for name in channels if "." in name})
     own = sum("." not in name for name in channels)
-    return Picture(Size(width, height), bits, own, next(near, None), dpi, tuple(layers))
+    return ImageInfo(Size(width, height), bits, own, next(near, None), dpi, tuple(layers))
 
 
 FORMATS: dict[Word, Format] = {

@@ -1,5 +1,7 @@
 """Whether a film can be shown in a loop: its last frame must lead into its first as any frame leads into the next."""
 
+from __future__ import annotations
+
 import numpy as np
 
 _BLOCK = 8  # pixels: grain averages out over so many, movement does not

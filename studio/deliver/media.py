@@ -5,6 +5,8 @@ film, of a long one the first, the last and some in between. How much a decoder 
 HEVC, which carry checksums, show all that is damaged, ProRes and DNxHR most, H.264 half, VP9 some, AV1 next to nothing.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

@@ -5,6 +5,8 @@
 A piece is a function of its frames alone: one encoding thread, no rate control across pieces.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -20,11 +22,11 @@ from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.loop import unclosed
 from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
-from studio.deliver.picture_spec import Wants
+from studio.deliver.picture_spec import PictureSpec
 from studio.deliver.presets import PRESETS, Preset, Word
 from studio.errors import MachineError, SceneError
 from studio.film.bands import Bands
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
 _CLEAR = ("prores-4444", "vp9-alpha")
@@ -63,10 +65,10 @@ class Movie(Record):
         return self
 
     @property
-    def wants(self) -> Wants:
+    def wants(self) -> PictureSpec:
         """What its pictures are."""
         clear = self.preset in _CLEAR if self.alpha is None else self.alpha
-        return Wants(8 if self._preset.bits == 8 else 16, clear)
+        return PictureSpec(8 if self._preset.bits == 8 else 16, clear)
 
     @property
     def encoders(self) -> frozenset[str]:
@@ -126,7 +128,7 @@ class Movie(Record):
                 yield np.ascontiguousarray(colour_spaces.alphaed(whole) if self._preset.alpha else whole).data
                 count += 1
 
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             layout = _LAYOUTS[self.wants.bits, self._preset.alpha]
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
             encoder.run(source.output(str(beside), **self._preset.arguments(fps)), pixels())
@@ -151,7 +153,7 @@ class Movie(Record):
         """
         comment = json.dumps(provenance, sort_keys=True, default=str)
         self.closed(pieces, path)
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             if self.preset in animation.ENCODERS:
                 found, wrong = animation.write(self.preset, pieces, beside, frames, size, fps, comment)
             else:

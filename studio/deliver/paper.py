@@ -3,6 +3,8 @@
 ISO 216: a sheet is half of the one before it, in whole millimetres.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 

@@ -4,6 +4,8 @@ By hand: Pillow has no pictures of three channels of 16 bits, and wants all of a
 specification (third edition), of whose filters two are used.
 """
 
+from __future__ import annotations
+
 import shutil
 import struct
 import zlib

@@ -5,6 +5,8 @@ rooms, not of projection (BT.1886). Every piece is closed GOPs from one encoding
 anywhere, in any order, and be joined without encoding again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction

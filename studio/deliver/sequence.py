@@ -1,5 +1,7 @@
 """Image sequences: a folder of numbered pictures, exactly the frames that were drawn."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Listed
 from fractions import Fraction
@@ -10,10 +12,10 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.deliver.image_files import Finish, inscribe, verified, write
-from studio.deliver.picture_spec import Layered
+from studio.deliver.picture_spec import Picture
 from studio.errors import MachineError
 from studio.film.bands import Bands
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 
 VERSION = 3
 CINEMA = {
@@ -32,7 +34,7 @@ class Sequence(Finish):
 
     format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade; dcp-source,
     X'Y'Z' in TIFF files of 16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to
-    and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the background. layers: of an exr, for
+    and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the background. aovs: of an exr, for
     compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the marker, 3 the wall of a
     plinth and 4 the ground.
     """
@@ -61,14 +63,14 @@ class Sequence(Finish):
         return {"kind": self.kind, "version": VERSION, **super().identity()}
 
     def segment(
-        self, frames: Iterable[Bands | np.ndarray | Layered], path: Path, size: Size, fps: Fraction, first: int = 0
+        self, frames: Iterable[Bands | np.ndarray | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
         """Writes frames, as the sequence wants them, as a folder that is one piece; returns their number.
 
         first: number of the first one in the film. An exception from `frames` passes through and leaves no folder.
         """
         count = 0
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             beside.mkdir()
             for count, frame in enumerate(self.wants.checked(frames, size), start=1):
                 write(beside / self._name(first + count - 1), frame, self)
@@ -85,7 +87,7 @@ class Sequence(Finish):
         """
         found = sorted((picture for piece in pieces for picture in Path(piece).iterdir()), key=lambda p: p.name)
         self._consecutive(path, [picture.name for picture in found], frames)
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             beside.mkdir()
             for picture in found:
                 verified(picture, self, size)

@@ -1,5 +1,7 @@
 """Stills: one frame of the film as a picture file, for the wall, the page and the screen."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +11,9 @@ import numpy as np
 
 from studio.config.units import Duration, Size
 from studio.deliver.image_files import Finish, inscribe, verified, write
-from studio.deliver.picture_spec import Layered
+from studio.deliver.picture_spec import Picture
 from studio.film.bands import Bands
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 
 VERSION = 3
 _JPEG = 65500  # of every library that is made of libjpeg; the format itself could count to 65535
@@ -22,7 +24,7 @@ class Still(Finish):
 
     format: png and jpg in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade. profile:
     the colours it is converted to and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the
-    background. layers: of an exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the
+    background. aovs: of an exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the
     surface, 2 the marker, 3 the wall of a plinth and 4 the ground.
     """
 
@@ -51,11 +53,11 @@ class Still(Finish):
         return {"kind": self.kind, "version": VERSION, **super().identity()}
 
     def segment(
-        self, frames: Iterable[Bands | np.ndarray | Layered], path: Path, size: Size, fps: Fraction, first: int = 0
+        self, frames: Iterable[Bands | np.ndarray | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
         """Writes the one frame, as the still wants it, as the one piece; returns 1."""
         [frame] = self.wants.checked(frames, size)
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             write(beside, frame, self)
         return 1
 
@@ -72,5 +74,5 @@ class Still(Finish):
         """Hands over the one piece, with its provenance in it. Raises MachineError if it is not whole."""
         [piece] = pieces
         verified(piece, self, size)
-        with atomic(path) as beside:
+        with atomic_write(path) as beside:
             inscribe(piece, beside, self, provenance)

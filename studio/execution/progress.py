@@ -23,7 +23,7 @@ def silent(name: str, total: int) -> AbstractContextManager[Callable[..., None]]
 
 
 @contextmanager
-def telling(progress: Progress, name: str, counts: Sequence[int]) -> Iterator[Callable[[Iterable], Iterator]]:
+def track(progress: Progress, name: str, counts: Sequence[int]) -> Iterator[Callable[[Iterable], Iterator]]:
     """A function that passes the results of tasks on, (index, result), and tells how much of `counts` is done."""
     with progress(name, sum(counts)) as advance:
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -170,15 +171,17 @@ class Move(Record):
     """A stretch of camera movement; its components may be combined, and one without any is a hold.
 
     orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. zoom: change of focal length. hold: how long to stay.
+    looking at it. rise: camera and focal point up together. lens: change of focal length. hold: how long to stay.
     keys: poses at times instead of components; `over` is then the last of them. ease: how the move arrives at its end.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"zoom": "lens"}
 
     orbit: Angle = 0.0
     dolly: float = 0.0
     crane: float = 0.0
     rise: float = 0.0
-    zoom: Focal = 0.0
+    lens: Focal = 0.0
     over: Duration | None = None
     hold: Duration | None = None
     keys: tuple[Key, ...] = ()
@@ -188,9 +191,9 @@ class Move(Record):
     def _is_one_thing(self):
         if (self.over is not None) + (self.hold is not None) + bool(self.keys) != 1:
             raise ValueError("a move takes one of 'over' (how long), 'hold' (stand still so long) or 'keys'")
-        moving = any((self.orbit, self.dolly, self.crane, self.rise, self.zoom))
+        moving = any((self.orbit, self.dolly, self.crane, self.rise, self.lens))
         if moving and self.over is None:
-            raise ValueError("orbit, dolly, crane, rise and zoom go with 'over', not with 'hold' or 'keys'")
+            raise ValueError("orbit, dolly, crane, rise and lens go with 'over', not with 'hold' or 'keys'")
         return self
 
     @property
@@ -198,7 +201,7 @@ class Move(Record):
         return self.over or self.hold or self.keys[-1].at
 
     def end(self, start: Orbit) -> Orbit:
-        """Where the move arrives from `start`. Raises ValueError if a dolly or a zoom goes further than there is."""
+        """Where the move arrives from `start`. Raises ValueError if a dolly or a change of lens goes further than there is."""
         if self.keys:
             end = start
             for key in self.keys:
@@ -209,8 +212,8 @@ class Move(Record):
             raise ValueError(
                 f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at"
             )
-        if start.lens + self.zoom <= 0:
-            raise ValueError(f"a zoom of {self.zoom:g}mm from a lens of {start.lens:g}mm leaves no lens")
+        if start.lens + self.lens <= 0:
+            raise ValueError(f"a change of {self.lens:g}mm from a lens of {start.lens:g}mm leaves no lens")
         near = replace(start, distance=dollied)
         height = near.height + self.crane
         return replace(
@@ -218,7 +221,7 @@ class Move(Record):
             azimuth=start.azimuth + self.orbit,
             elevation=math.degrees(math.atan2(height, near.reach)),
             distance=math.hypot(height, near.reach),
-            lens=start.lens + self.zoom,
+            lens=start.lens + self.lens,
             pan=(start.pan[0], start.pan[1], start.pan[2] + self.rise),
         )
 

@@ -4,6 +4,8 @@ Colours are written in sRGB (IEC 61966-2-1) and used in linear light; colormaps 
 and cmcrameri.
 """
 
+from __future__ import annotations
+
 import warnings
 from functools import lru_cache
 from pathlib import Path

@@ -3,6 +3,8 @@
 An ease belongs to the end it arrives at: `out-cubic` slows down on arrival, `in-cubic` starts slowly, `in-out` both.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Annotated
 

@@ -1,5 +1,7 @@
 """Which measured numbers are the height and which the colour of a picture, and on what scales."""
 
+from __future__ import annotations
+
 import itertools
 from typing import Annotated, Literal
 
@@ -38,7 +40,7 @@ def _drawable(*words: str) -> tuple:
     return AfterValidator(named), WithJsonSchema({"anyOf": [{"enum": list(words)}, OWN]})
 
 
-class Height(Record):
+class HeightMapping(Record):
     """Which field is the height, and on what scale; `signed-log` is arcsinh.
 
     cap: values above it are drawn at it (in the field's units). exaggeration: drawn height of the film's full range.
@@ -69,7 +71,7 @@ class Height(Record):
 Stops = tuple[tuple[Share, Colour], ...]
 
 
-class Paint(Record):
+class ColourMapping(Record):
     """Which field is the colour, its range (film-wide if not given) and the colormap.
 
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` turns it round), or stops [[0, "#..."], ...].

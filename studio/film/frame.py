@@ -20,13 +20,13 @@ from studio.config.units import Angle, FrameRate, PixelSize, Size
 from studio.field import Instant, Interpolation, Surfaces
 from studio.film import overlays
 from studio.film.camera import Orbit, Pose
-from studio.film.fields import Paint
+from studio.film.fields import ColourMapping
 from studio.film.labels import labels
 from studio.film.light import Background, Grade
 from studio.film.look import Look
 from studio.film.quality import WORDS, Named, Quality, subframes
-from studio.film.surface import Ranges, colours, heights, open_side, parts, ranges, source, trodden, values
-from studio.film.timeline import Cut, Part, Shot
+from studio.film.surface import Ranges, colours, drawn_trajectory, heights, open_side, parts, ranges, source, values
+from studio.film.timeline import Cut, Shot, ShotShare
 
 _KEPT = 4  # sheets; a dissolve shows two
 COARSE = 241  # vertices along a side, where a look at the land as a whole is enough
@@ -92,7 +92,7 @@ class View:
     nodes: int = 3
     jitter: tuple[float, float] = (0.0, 0.0)
     lens: tuple[float, float] = (0.0, 0.0)
-    way: np.ndarray | None = None
+    trajectory: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Reel:
+class FrameSource:
     """A cut with its surfaces, look and type. notes: what is said of a colour's field, by the grid it stands on.
 
     shutter: seconds for which it is open.
@@ -119,7 +119,7 @@ class Reel:
     cut: Cut
     surfaces: Surfaces
     look: Look
-    type: overlays.Type
+    titles: overlays.Titles
     size: Size
     notes: dict[str, str]
     ranges: Ranges
@@ -135,10 +135,10 @@ class Reel:
         shots: tuple[Shot, ...],
         surfaces: Surfaces,
         look: Look,
-        kind: overlays.Type,
+        kind: overlays.Titles,
         form: Format,
         notes: dict[str, str],
-    ) -> Reel:
+    ) -> FrameSource:
         """The reel of some shots. Raises ValueError if nothing finite was measured."""
         paints = tuple(shot.colour or look.colour for shot in shots)
         look = form.quality.meshed(look)
@@ -149,7 +149,7 @@ class Reel:
         """Frame `number` of the film, from 0."""
         shown = self.cut.at(number)
         seconds = float(number / self.cut.fps)
-        kind = self.type.inked(self.look)
+        kind = self.titles.inked(self.look)
         said = ((paint, self.notes[source(paint.field)]) for paint, _ in self.ranges.paints)
         page = overlays.Page.of(self.size, kind, said)
         steady = tuple(self._view(part) for part in shown)
@@ -165,7 +165,7 @@ class Reel:
             type_ = [replace(o, halo=o.halo or halo) for o in type_]
         return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
 
-    def _said(self, part: Part, kind: overlays.Type, page: overlays.Page) -> list[overlays.Overlay]:
+    def _said(self, part: ShotShare, kind: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
         """What a shot says of itself at an instant."""
         paint = part.shot.colour or self.look.colour
         notes = self.notes[source(paint.field)]
@@ -183,10 +183,10 @@ class Reel:
         instant = self._instant(self._leading(number))
         return {name: values(instant, self.look, name) for name in names}
 
-    def _leading(self, number: int) -> Part:
+    def _leading(self, number: int) -> ShotShare:
         return max(self.cut.at(number), key=lambda part: part.weight)
 
-    def dressed(self, look: Look) -> Reel:
+    def dressed(self, look: Look) -> FrameSource:
         """The same film in another look, whose colours also replace those of single shots.
 
         Raises ValueError if the look draws what was not measured.
@@ -195,10 +195,10 @@ class Reel:
         cut, look = replace(self.cut, shots=shots), self.quality.meshed(look)
         return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
-    def _instant(self, part: Part) -> Instant:
+    def _instant(self, part: ShotShare) -> Instant:
         return self.surfaces.at(part.shot.coordinate(part.seconds, self.cut.fps))
 
-    def orbit(self, part: Part) -> Orbit:
+    def orbit(self, part: ShotShare) -> Orbit:
         """Where the camera stands; its azimuth from alpha, whatever the shot counts it from."""
         camera = part.shot.camera
         orbit = camera.at(part.seconds, self.cut.fps)
@@ -213,16 +213,16 @@ class Reel:
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
         return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
 
-    def with_mesh(self, vertices: int) -> Reel:
+    def with_mesh(self, vertices: int) -> FrameSource:
         """The same film on a mesh of so many vertices along a side."""
         return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
 
     def alone(self, shot: Shot, number: int) -> tuple[Instant, View]:
         """What a shot shows at its own frame `number`, from 0, as if no other overlapped it."""
-        part = Part(shot, float(number / self.cut.fps), 1.0)
+        part = ShotShare(shot, float(number / self.cut.fps), 1.0)
         return self._instant(part), self._view(part)
 
-    def _view(self, part: Part) -> View:
+    def _view(self, part: ShotShare) -> View:
         instant, look = self._instant(part), self.look
         height, paint = self._sheet(instant, part.shot.colour or look.colour)
         orbit = self.orbit(part)
@@ -235,10 +235,10 @@ class Reel:
             part.weight,
             self.ranges.height,
             instant.grids[parts(look.height.field)[0]].points,
-            way=trodden(instant, look),
+            trajectory=drawn_trajectory(instant, look),
         )
 
-    def _subframes(self, part: Part, steady: View) -> Iterator[View]:
+    def _subframes(self, part: ShotShare, steady: View) -> Iterator[View]:
         """The views that are averaged where a single steady one would be; the lamps stand still in all of them."""
         count = self.quality.subframes
         for place in subframes(count):
@@ -247,7 +247,7 @@ class Reel:
                 view = replace(self._view(part._replace(seconds=seconds)), azimuth=steady.azimuth)
             yield replace(view, weight=part.weight / count, jitter=place.jitter, lens=place.lens)
 
-    def _sheet(self, instant: Instant, paint: Paint) -> tuple[np.ndarray, np.ndarray]:
+    def _sheet(self, instant: Instant, paint: ColourMapping) -> tuple[np.ndarray, np.ndarray]:
         """Heights and colours at an instant; the same arrays for the same one, as in a hold, and not to be changed."""
         key = instant.coordinate, paint
         if key not in self._sheets:

@@ -1,5 +1,7 @@
 """All the looks there are, by name, and what may be said of any: who can read its colours, what it is fit for."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from studio.film.camera import Pose
-from studio.film.fields import Height
+from studio.film.fields import HeightMapping
 from studio.film.look import Look
 from studio.film.overlays import Page, Text, unscaled
 
@@ -82,7 +82,7 @@ def _crossings(height: np.ndarray, look: Look, ends: tuple[float, float]):
                 yield level * step, np.array([part[i] + u * (part[i + 1] - part[i]) for part in (x, y, z)])
 
 
-def value_at(z: np.ndarray, height: Height, ends: tuple[float, float]) -> np.ndarray:
+def value_at(z: np.ndarray, height: HeightMapping, ends: tuple[float, float]) -> np.ndarray:
     """Values of the height's field at drawn heights, in its own units."""
     low, high = ends
     return unscaled(low + np.asarray(z, np.float64) / height.exaggeration * (high - low), height.scale)

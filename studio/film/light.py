@@ -1,5 +1,7 @@
 """All that makes light or changes it: material, lamps and panels, air, background, and the grade."""
 
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
 from typing import Annotated, Any

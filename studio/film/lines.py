@@ -1,5 +1,7 @@
 """What is drawn on the surface beside its colour: marker, path, lines and strokes; and how the surface ends."""
 
+from __future__ import annotations
+
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -27,7 +29,7 @@ class Marker(Record):
     reach: Positive = 0.4
 
 
-class Trail(Record):
+class TrajectoryLine(Record):
     """The way of the weights up to the shown epoch, a lit thread on the surface, as near as the plane comes to it.
 
     width: scene units. light: how much brighter than its colour.

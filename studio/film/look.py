@@ -6,18 +6,20 @@ Colours are written in sRGB and used in linear light. Lengths are scene units: t
 Widths of lines are pixels of a picture 1080 lines high, so that a poster is drawn as its proof was.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from studio.config.reading import plain
+from studio.config.reading import load_raw
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, scene_folder
-from studio.film.fields import Height, Paint, lies_on
+from studio.film.fields import ColourMapping, HeightMapping, lies_on
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
-from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail, Wire
+from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine, Wire
 
 
 def _odd(points: int) -> int:
@@ -36,14 +38,16 @@ class Look(Record):
     ink: of the type. halo: softly around it, so that it is read on any land.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"path": "trajectory"}
+
     model_config = ON_A_BASE
     base: str | None = None
-    height: Height = Height()
-    colour: Paint = Paint()
+    height: HeightMapping = HeightMapping()
+    colour: ColourMapping = ColourMapping()
     material: Material = Material()
     light: Light
     marker: Marker = Marker()
-    path: Trail | None = None
+    trajectory: TrajectoryLine | None = None
     contours: Contours | None = None
     wire: Wire | None = None
     engraving: Engraving | None = None
@@ -81,7 +85,7 @@ def _based(given: Mapping, folder: Path, above: tuple[Path, ...] = ()) -> Mappin
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"no look in {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
-    under = plain(text, name=str(path))
+    under = load_raw(text, name=str(path))
     if not isinstance(under, Mapping):
         raise ValueError(f"{path} holds no keys and values, so it is no look")
     if isinstance(grade := under.get("grade"), Mapping) and grade.get("lut"):

@@ -19,7 +19,7 @@ from studio.config.units import Colour, Duration, Size, Time
 from studio.field import Instant
 from studio.film.colour import spread, table
 from studio.film.easing import in_out_sine
-from studio.film.fields import FIELDS, Height, Paint
+from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
 from studio.film.surface import Ranges
 
@@ -46,7 +46,7 @@ def _live(text: str) -> str:
     return text
 
 
-class Type(Record):
+class Titles(Record):
     """title: shown at the start, for title_for. live: a line with numbers in braces, formatted as in Python.
 
     notes: the small line that says how the slice was measured. legend: the colour scale. colour: the look's ink if not
@@ -61,7 +61,7 @@ class Type(Record):
     colour: Colour | None = None
     size: Annotated[float, Field(gt=0, le=0.2)] = 0.03
 
-    def inked(self, look: Look) -> Type:
+    def inked(self, look: Look) -> Titles:
         """The same in the look's ink, unless it has a colour of its own."""
         return self if self.colour else self.model_copy(update={"colour": look.ink})
 
@@ -120,7 +120,7 @@ class Page:
     legend: float
 
     @classmethod
-    def of(cls, size: Size, kind: Type, said: Iterable[tuple[Paint, str]]) -> Page:
+    def of(cls, size: Size, kind: Titles, said: Iterable[tuple[ColourMapping, str]]) -> Page:
         """The page of a film that says, of each of its paints, some notes; so that no line moves when they change."""
         aspect, small = size.width / size.height, min(max(0.5 * kind.size, SMALLEST / size.height), kind.size)
         said = tuple(said)
@@ -146,7 +146,7 @@ def _rows(notes: str, room: float, size: float) -> list[str]:
     return [row.replace("\u00a0", " ") for row in rows]
 
 
-def live(kind: Type, instant: Instant, page: Page) -> list[Overlay]:
+def live(kind: Titles, instant: Instant, page: Page) -> list[Overlay]:
     """The line with the numbers of this instant."""
     if not kind.live:
         return []
@@ -162,7 +162,7 @@ def live(kind: Type, instant: Instant, page: Page) -> list[Overlay]:
     ]
 
 
-def title(kind: Type, seconds: float, length: float) -> list[Overlay]:
+def title(kind: Titles, seconds: float, length: float) -> list[Overlay]:
     """The title at a time of the film; it comes in 0.8 s and goes in 1.2 s."""
     if not kind.title or not 0 <= seconds < length:
         return []
@@ -176,7 +176,7 @@ def _numbers(instant: Instant) -> dict[str, float]:
     return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
-def captions(kind: Type, look: Look, paint: Paint, ranges: Ranges, notes: str, page: Page) -> list[Overlay]:
+def captions(kind: Titles, look: Look, paint: ColourMapping, ranges: Ranges, notes: str, page: Page) -> list[Overlay]:
     """What a view says of itself: the notes, and the colour scale."""
     size, low = page.small, page.legend
     small = {"size": size, "colour": kind.colour}
@@ -225,7 +225,7 @@ def _unfaded(overlay: Overlay) -> tuple:
     return type(overlay), *(v.tobytes() if isinstance(v, np.ndarray) else v for v in values.values())
 
 
-def _told(paint: Paint, look: Look, ranges: Ranges) -> tuple[str, str]:
+def _told(paint: ColourMapping, look: Look, ranges: Ranges) -> tuple[str, str]:
     """What stands at both ends of the colour scale."""
     if paint.field == "hidden":
         return "no", "yes"
@@ -246,7 +246,7 @@ def name_of(field: str) -> str:
     return FIELDS.get(field) or field.rpartition(":")[2]
 
 
-def height_words(height: Height) -> str:
+def height_words(height: HeightMapping) -> str:
     """How the picture's notes name the height."""
     words = {"log": "log {}", "sqrt": "\u221a{}", "linear": "{}", "signed-log": "signed log {}"}
     return words[height.scale].format(name_of(height.field))

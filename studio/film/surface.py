@@ -16,9 +16,9 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filter, uniform_filter1d
 
-from studio.field import DETAIL, Grid, Instant, Scale, Surfaces, backward, forward, hidden, negative_share
+from studio.field import DETAIL, Grid, Instant, Scale, Surfaces, from_scale, hidden, negative_share, to_scale
 from studio.film.colour import diverging, table
-from studio.film.fields import SIGNED, Height, Paint
+from studio.film.fields import SIGNED, ColourMapping, HeightMapping
 from studio.film.look import Look
 
 SCALES: dict[str, Scale] = {"loss": "log", "accuracy": "linear", "entropy": "linear"} | dict.fromkeys(
@@ -34,14 +34,14 @@ class Ranges:
     """What stays fixed over the whole film: the height scale's ends, and each paint's, on its own scale."""
 
     height: tuple[float, float]
-    paints: tuple[tuple[Paint, tuple[float, float]], ...]
+    paints: tuple[tuple[ColourMapping, tuple[float, float]], ...]
     cap: float
 
-    def of(self, paint: Paint) -> tuple[float, float]:
+    def of(self, paint: ColourMapping) -> tuple[float, float]:
         return dict(self.paints)[paint]
 
 
-def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
+def ranges(surfaces: Surfaces, look: Look, paints: tuple[ColourMapping, ...]) -> Ranges:
     """Film-wide ranges over the measured values inside the drawn disc.
 
     Raises ValueError if a field was not measured, or not one of its values is finite.
@@ -55,7 +55,7 @@ def ranges(surfaces: Surfaces, look: Look, paints: tuple[Paint, ...]) -> Ranges:
     return Ranges(height, tuple(found), float(cap))
 
 
-def _painted(surfaces: Surfaces, look: Look, paint: Paint, cap: float) -> tuple[float, float]:
+def _painted(surfaces: Surfaces, look: Look, paint: ColourMapping, cap: float) -> tuple[float, float]:
     """Both ends of a paint, on its own scale."""
     values = _inside(surfaces, paint.field, look.fade.end)
     if paint.range is not None:
@@ -103,8 +103,8 @@ def undrawn(surfaces: Surfaces) -> list[str]:
         values = surfaces.fields[name].values if name in surfaces.fields else np.empty(0)
         if count := int(test(values).sum()):
             said.append(words.format(f"{count} of {values.size} points"))
-    if surfaces.way:
-        said.append(f"path: {surfaces.way.kept:.0%} of the way lies in the plane, the rest is not seen")
+    if surfaces.trajectory:
+        said.append(f"path: {surfaces.trajectory.kept:.0%} of the way lies in the plane, the rest is not seen")
     return said
 
 
@@ -145,11 +145,11 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _scaled(values: np.ndarray, paint: Paint, height: Height) -> np.ndarray:
+def _scaled(values: np.ndarray, paint: ColourMapping, height: HeightMapping) -> np.ndarray:
     """Field values on the scale a paint spreads its colours over."""
     if paint.scale == "height":
         return height.of(values) if paint.field == height.field else values
-    return Height(scale=paint.scale).of(values)
+    return HeightMapping(scale=paint.scale).of(values)
 
 
 _MADE: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
@@ -169,7 +169,7 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> np.ndarray:
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
-def colours(instant: Instant, look: Look, paint: Paint, ranges: Ranges) -> np.ndarray:
+def colours(instant: Instant, look: Look, paint: ColourMapping, ranges: Ranges) -> np.ndarray:
     """Linear RGB [mesh, mesh, 3], float32, of a paint at one instant; grey where nothing is known."""
     cap, smoothing = (ranges.cap, look.height.smoothing) if paint.field == look.height.field else (np.inf, 1.0)
     values = _fine(instant, paint.field, look.mesh, cap, smoothing)
@@ -196,17 +196,17 @@ def _fine(instant: Instant, name: str, side: int, cap: float, smoothing: float) 
 def _refined(instant: Instant, part: str, side: int, cap: float, smoothing: float) -> np.ndarray:
     """A measured field [side, side] from its nodes, and from those of its finer grid where there is one."""
     scale = SCALES.get(part, "linear")
-    sheet = refine(forward(np.minimum(instant.values[part], cap), scale), side, smoothing)
+    sheet = refine(to_scale(np.minimum(instant.values[part], cap), scale), side, smoothing)
     if (nodes := instant.values.get(part + DETAIL)) is not None and instant.detail > 0:
         share = reach(instant.grids[part + DETAIL], instant.grids[part])
         axis = np.linspace(-1, 1, side)
         covered = np.flatnonzero(np.abs(axis) <= share)
         near = slice(covered[0], covered[-1] + 1)
-        fine = refine(forward(np.minimum(nodes, cap), scale), tuple(axis[near] / share), smoothing)
+        fine = refine(to_scale(np.minimum(nodes, cap), scale), tuple(axis[near] / share), smoothing)
         weight = instant.detail * inner(axis[near] / share)
         # a hole in the finer grid is none where that does not count
         sheet[near, near] += np.where(weight > 0, weight * (fine - sheet[near, near]), 0.0)
-    return backward(sheet, scale)
+    return from_scale(sheet, scale)
 
 
 def reach(fine: Grid, coarse: Grid) -> float:
@@ -258,14 +258,19 @@ def open_side(height: np.ndarray, reach: float) -> float:
     return float(2 * np.argmin(uniform_filter1d(rise, 21, mode="wrap")))
 
 
-def trodden(instant: Instant, look: Look) -> np.ndarray | None:
+def drawn_trajectory(instant: Instant, look: Look) -> np.ndarray | None:
     """The way that led to an instant [n, 2] in scene units, smooth through its checkpoints; None if it is not drawn.
 
     Its last stretch that lies on the land, and ends at the minimiser.
     """
-    if look.path is None or instant.way is None or len(instant.way) < 2 or not np.isfinite(instant.way).all():
+    if (
+        look.trajectory is None
+        or instant.trajectory is None
+        or len(instant.trajectory) < 2
+        or not np.isfinite(instant.trajectory).all()
+    ):
         return None
-    places = instant.way / instant.grids[parts(look.height.field)[0]].range[1]
+    places = instant.trajectory / instant.grids[parts(look.height.field)[0]].range[1]
     fine = PchipInterpolator(np.arange(len(places)), places)(np.linspace(0, len(places) - 1, 24 * len(places)))
     off = np.flatnonzero(~(np.hypot(*fine.T) <= look.fade.start))
     return fine[off[-1] + 1 :] if off.size else fine

@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.field import DETAIL, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose
-from studio.film.frame import COARSE, Reel, View
+from studio.film.frame import COARSE, FrameSource, View
 from studio.film.labels import clearance, on_land, seen
 from studio.film.surface import inner, parts, reach
 
@@ -71,7 +71,7 @@ class Survey:
             )
 
 
-def survey(reel: Reel, count: int = 9) -> list[Survey]:
+def survey(reel: FrameSource, count: int = 9) -> list[Survey]:
     """So many frames of each shot, evenly from its first to its last, on the surfaces of a reel."""
     coarse = reel.with_mesh(min(COARSE, reel.look.mesh))
     found = []
@@ -81,7 +81,7 @@ def survey(reel: Reel, count: int = 9) -> list[Survey]:
     return found
 
 
-def _sight(reel: Reel, instant: Instant, view: View) -> Sight:
+def _sight(reel: FrameSource, instant: Instant, view: View) -> Sight:
     aspect = reel.size.width / reel.size.height
     sizes = cell_pixels(instant, view, aspect)
     median, most = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
@@ -160,7 +160,7 @@ def above(land: np.ndarray, pose: Pose) -> float:
     return float(z - land[near].max()) if near.any() else np.inf
 
 
-def pulse(reel: Reel, per_key: int = 12, window: int = 24) -> float:
+def pulse(reel: FrameSource, per_key: int = 12, window: int = 24) -> float:
     """How unevenly the land moves: 1 is an even flow; a sheet that rests at every key has much more.
 
     The root mean square over the measured points of the change of drawn height from frame to frame, the largest over

@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
-from studio.config.records import Record, Table
+from studio.config.records import FrozenDict, Record
 from studio.config.units import Duration, Time
 from studio.film.camera import Camera
 from studio.film.easing import Curve, Ease
-from studio.film.fields import Paint
+from studio.film.fields import ColourMapping
 
 
 class Transition(Record):
@@ -43,9 +43,9 @@ class Shot(Record):
 
     shot: str
     duration: Duration
-    along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(Table)]
+    along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
     camera: Camera = Camera()
-    colour: Paint | None = None
+    colour: ColourMapping | None = None
     to_next: Annotated[Transition, BeforeValidator(_cut, json_schema_input_type=Transition | Literal["cut"])] = (
         Transition()
     )
@@ -99,7 +99,7 @@ def _through(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterp
     return PchipInterpolator(times, values)
 
 
-class Part(NamedTuple):
+class ShotShare(NamedTuple):
     """A shot's share in one frame."""
 
     shot: Shot
@@ -135,9 +135,9 @@ class Cut:
                 return start, start + shot.duration.frames(self.fps)
         raise KeyError(name)
 
-    def at(self, number: int) -> tuple[Part, ...]:
+    def at(self, number: int) -> tuple[ShotShare, ...]:
         """The shots that frame `number` shows, with weights that sum to 1."""
-        parts: list[Part] = []
+        parts: list[ShotShare] = []
         for index, (start, shot) in enumerate(zip(self.starts, self.shots, strict=True)):
             inside = number - start
             if not 0 <= inside < shot.duration.frames(self.fps):
@@ -146,7 +146,7 @@ class Cut:
             frames = overlap.dissolve.frames(self.fps)
             weight = overlap.ease((inside + 1) / (frames + 1)) if parts and frames else 1.0
             parts = [part._replace(weight=part.weight * (1 - weight)) for part in parts]
-            parts.append(Part(shot, float(inside / self.fps), weight))
+            parts.append(ShotShare(shot, float(inside / self.fps), weight))
         return tuple(parts)
 
     def mistakes(self):

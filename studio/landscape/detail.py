@@ -1,10 +1,12 @@
 """A second, finer grid around the centre, for what a camera sees from near."""
 
+from __future__ import annotations
+
 from pydantic import model_validator
 
 from studio.config.records import Record
 from studio.field import Grid
-from studio.landscape.sweeps import Keys
+from studio.landscape.sweeps import EpochList
 
 
 class Detail(Record):
@@ -15,10 +17,10 @@ class Detail(Record):
 
     range: tuple[float, float]
     points: int = 101
-    at: Keys = "all"
+    at: EpochList = "all"
 
     @model_validator(mode="after")
-    def _is_a_grid(self) -> "Detail":
+    def _is_a_grid(self) -> Detail:
         self.grid  # noqa: B018
         return self
 

@@ -5,6 +5,8 @@ the same scene gives the same directions on every device. Only directions of cur
 measured, and to that device's rounding.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +19,7 @@ from studio.errors import RunError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from studio.landscape.network.weight_loss import Objective
+    from studio.landscape.network.weight_loss import WeightLoss
 
     Weights = Mapping[str, Tensor]
 
@@ -28,20 +30,20 @@ VECTORS = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Trail:
+class CheckpointSource:
     """What directions may look at: the epochs a run has, ascending, the weights at each, and the loss around them."""
 
     epochs: Sequence[float]
-    weights: "Callable[[float], Weights]" = field(repr=False)
-    objective: "Callable[[float], Objective] | None" = field(default=None, repr=False)
+    weights: Callable[[float], Weights] = field(repr=False)
+    objective: Callable[[float], WeightLoss] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
     """delta and eta, tensors by the names of the weights, with facts worth printing."""
 
-    delta: "Weights" = field(repr=False)
-    eta: "Weights" = field(repr=False)
+    delta: Weights = field(repr=False)
+    eta: Weights = field(repr=False)
     facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -77,16 +79,16 @@ class Random(Record):
         """The epochs whose weights the plane at `epoch` is made from."""
         return (epoch if self.scale_by == "each" else epochs[-1],)
 
-    def plane(self, trail: Trail, epoch: float) -> Plane:
+    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
         weights = trail.weights(*self.uses(trail.epochs, epoch))
         return Plane(*(self._direction(weights, stream) for stream in (0, 1)))
 
-    def _direction(self, weights: "Weights", stream: int) -> "Weights":
+    def _direction(self, weights: Weights, stream: int) -> Weights:
         return {
             name: self._rescaled(drawn, weights[name]) for name, drawn in gaussian(weights, self.seed, stream).items()
         }
 
-    def _rescaled(self, d: "Tensor", w: "Tensor") -> "Tensor":
+    def _rescaled(self, d: Tensor, w: Tensor) -> Tensor:
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
             return d.zero_()
         if self.normalize == "none":
@@ -119,7 +121,7 @@ class Pca(Record):
         """All of them."""
         return tuple(epochs)
 
-    def plane(self, trail: Trail, epoch: float) -> Plane:
+    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
         import torch
 
         if len(trail.epochs) < 3:
@@ -141,7 +143,7 @@ class Pca(Record):
             delta, eta, {"explained_variance_delta": float(shares[-1]), "explained_variance_eta": float(shares[-2])}
         )
 
-    def _step(self, weights: "Weights", last: "Weights") -> "Weights":
+    def _step(self, weights: Weights, last: Weights) -> Weights:
         still = self.ignore == "bias-and-norm"
         return {name: (w - last[name]) * (not still or w.dim() > 1) for name, w in weights.items()}
 
@@ -171,7 +173,7 @@ class Checkpoints(Record):
         """The two, and the centre."""
         return (*self.epochs, epoch)
 
-    def plane(self, trail: Trail, epoch: float) -> Plane:
+    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
         centre = trail.weights(epoch)
         first, second = (_difference(trail.weights(e), centre) for e in self.epochs)
         cosine = Plane(first, second).cosine
@@ -207,16 +209,16 @@ class Hessian(Record):
         """The epoch whose Hessian it is."""
         return (epoch if self.at == "each" else epochs[-1],)
 
-    def plane(self, trail: Trail, epoch: float) -> Plane:
+    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
         import torch
 
-        from studio.landscape.curvature.extremes import lockstep
-        from studio.landscape.curvature.hvp import Derivatives
+        from studio.landscape.curvature.extremes import batched_extremes
+        from studio.landscape.curvature.hvp import HessianOperator
 
         (at,) = self.uses(trail.epochs, epoch)
         objective, weights = trail.objective(at), trail.weights(at)
-        derivatives, theta = Derivatives(objective, self.ignore), objective.flat(weights)
-        (found,) = lockstep(
+        derivatives, theta = HessianOperator(objective, self.ignore), objective.flat(weights)
+        (found,) = batched_extremes(
             lambda rows: derivatives.products(theta[None]),
             1,
             derivatives.size,
@@ -242,7 +244,7 @@ class Hessian(Record):
         return Plane(delta, eta, {"lambda_min": found.lambda_min, "lambda_max": found.lambda_max})
 
 
-def gaussian(weights: "Weights", seed: int, stream: int) -> "dict[str, Tensor]":
+def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
     """Independent normal numbers, float32, in the shapes of the weights; each stream of a seed is another draw.
 
     Every tensor has a generator of its own, by its name: tensors come out of a file in no particular order.
@@ -257,35 +259,35 @@ def gaussian(weights: "Weights", seed: int, stream: int) -> "dict[str, Tensor]":
     return {name: torch.randn(w.shape, generator=generator(name)) for name, w in weights.items()}
 
 
-def flat(weights: "Weights") -> "Tensor":
+def flat(weights: Weights) -> Tensor:
     """All weights as one vector, by name in alphabetical order."""
     import torch
 
     return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
 
 
-def dot(a: "Weights", b: "Weights") -> float:
+def dot(a: Weights, b: Weights) -> float:
     return sum(float((a[name].double() * b[name].double()).sum()) for name in sorted(a))
 
 
-def norm(a: "Weights") -> float:
+def norm(a: Weights) -> float:
     return dot(a, a) ** 0.5
 
 
-def _difference(a: "Weights", b: "Weights") -> "Weights":
+def _difference(a: Weights, b: Weights) -> Weights:
     return _sum(a, b, -1.0)
 
 
-def _sum(a: "Weights", b: "Weights", factor: float) -> "Weights":
+def _sum(a: Weights, b: Weights, factor: float) -> Weights:
     return {name: a[name] + factor * b[name] for name in a}
 
 
-def _signed(axis: "Tensor") -> "Tensor":
+def _signed(axis: Tensor) -> Tensor:
     """The axis turned so that its largest component is positive: an eigenvector's sign is arbitrary."""
     return axis * axis[axis.abs().argmax()].sign()
 
 
-def _named(vector: "Tensor", like: "Weights") -> "Weights":
+def _named(vector: Tensor, like: Weights) -> Weights:
     """The tensors whose `flat` is the vector, in the shapes of `like`."""
     names = sorted(like)
     parts = vector.split([like[name].numel() for name in names])

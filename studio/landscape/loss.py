@@ -1,11 +1,13 @@
-"""Which loss the landscape shows: of what, over how many training images, how the network is run, and by which path.
+"""Which loss the landscape shows: of what, over how many training images, how the network is run, and by which method.
 
-A path is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
+A method is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
 so that the same scene gives the same bytes on a busy machine; a scene may name another.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from studio.landscape.network.weight_loss import Objective
+    from studio.landscape.network.weight_loss import WeightLoss
     from studio.training.data import Data
 
 
@@ -43,8 +45,10 @@ Subset = Annotated[
 ]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
 Extra = Annotated[str | Function, *word_or_function("entropy")]
-Path = Literal["plain", "fused", "wide", "shared", "batched", "vmap", "compiled", "graphed"]
-PATHS: tuple[str, ...] = get_args(Path)
+Method = Literal[
+    "loop", "folded", "image-kernels", "shared-first-layer", "batched", "vmap", "torch-compile", "cuda-graph"
+]
+METHODS: tuple[str, ...] = get_args(Method)
 MEASURED = ("loss", "accuracy", "losses")
 """The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
 
@@ -57,9 +61,19 @@ class Loss(Record):
     `recalibrated` is eval mode with the statistics of these very weights, taken anew at every point on `calibration`
     images of the same shuffle (the subset's own if not given). criterion: cross-entropy, or a function of the user's,
     (outputs [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose
-    mean is kept. keep_samples: each sample's loss is kept too. precision: of the arithmetic. path: how the values are
+    mean is kept. keep_samples: each sample's loss is kept too. precision: of the arithmetic. method: how the values are
     computed; by the rule of `choose` if not given. sampling: `preview` measures few points and interpolates the rest.
     """
+
+    former: ClassVar[Mapping[str, str]] = {
+        "path": "method",
+        "method: plain": "loop",
+        "method: fused": "folded",
+        "method: wide": "image-kernels",
+        "method: shared": "shared-first-layer",
+        "method: compiled": "torch-compile",
+        "method: graphed": "cuda-graph",
+    }
 
     subset: Subset = "100%"
     seed: int = Field(0, ge=0)
@@ -69,24 +83,24 @@ class Loss(Record):
     fields: tuple[Extra, ...] = ()
     keep_samples: bool = False
     precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
-    path: Path | None = None
+    method: Method | None = None
     sampling: Literal["exact", "preview"] = "exact"
 
     @model_validator(mode="after")
-    def _goes_together(self) -> "Loss":
+    def _goes_together(self) -> Loss:
         if self.calibration is not None and self.mode != "recalibrated":
             raise ValueError(
                 f"calibration images are for mode: recalibrated, not {self.mode}; take the key out or change the mode"
             )
-        if self.path == "fused" and self.mode != "eval":
+        if self.method == "folded" and self.mode != "eval":
             raise ValueError(
-                f"path: fused folds the running statistics away, which mode: {self.mode} does not use; "
-                f"leave the path out, or write path: wide"
+                f"method: folded folds the running statistics away, which mode: {self.mode} does not use; "
+                f"leave the method out, or write method: image-kernels"
             )
-        if self.path == "graphed" and self.mode == "recalibrated":
+        if self.method == "cuda-graph" and self.mode == "recalibrated":
             raise ValueError(
-                "path: graphed plays the same operations back at every point, and mode: recalibrated has "
-                "two kinds of passes; leave the path out"
+                "method: cuda-graph plays the same operations back at every point, and mode: recalibrated has "
+                "two kinds of passes; leave the method out"
             )
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
@@ -101,14 +115,14 @@ class Loss(Record):
         return ("loss", "accuracy", *map(_name, self.fields))
 
     @property
-    def alone(self) -> "Loss":
+    def alone(self) -> Loss:
         """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on.
 
         They are taken in float32 at least: in fewer digits a Hessian means little.
         """
         precision = "float64" if self.precision == "float64" else "float32"
         return self.model_copy(
-            update={"fields": (), "keep_samples": False, "sampling": "exact", "path": None, "precision": precision}
+            update={"fields": (), "keep_samples": False, "sampling": "exact", "method": None, "precision": precision}
         )
 
     def excess(self, available: int) -> Iterator[tuple[str, str]]:
@@ -117,15 +131,15 @@ class Loss(Record):
             if isinstance(subset, int) and subset > available:
                 yield key, f"{subset} images are asked for, the training set holds {available}"
 
-    def samples(self, data: "Data") -> "np.ndarray":
+    def samples(self, data: Data) -> np.ndarray:
         """Indices of the images that are used. Raises RunError if the data holds fewer."""
         return self._first(self.subset, data)
 
-    def calibrating(self, data: "Data") -> "np.ndarray":
+    def calibrating(self, data: Data) -> np.ndarray:
         """Indices of the images that statistics are taken on. Raises RunError if the data holds fewer."""
         return self.samples(data) if self.calibration is None else self._first(self.calibration, data)
 
-    def _first(self, subset: int | str, data: "Data") -> "np.ndarray":
+    def _first(self, subset: int | str, data: Data) -> np.ndarray:
         import numpy as np
 
         total = len(data.train_y)
@@ -136,22 +150,22 @@ class Loss(Record):
 
     def objective(
         self,
-        model: "nn.Module",
-        state: "Mapping[str, Tensor]",
-        x: "Tensor",
-        y: "Tensor",
+        model: nn.Module,
+        state: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
         device: str = "cpu",
-        calibration: "Tensor | None" = None,
-    ) -> "Objective":
+        calibration: Tensor | None = None,
+    ) -> WeightLoss:
         """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
 
         state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
         """
-        from studio.landscape.network.weight_loss import Objective
+        from studio.landscape.network.weight_loss import WeightLoss
         from studio.landscape.objectives import BUILT_IN
 
         take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
-        return Objective(
+        return WeightLoss(
             model,
             state,
             x,
@@ -170,36 +184,36 @@ def _name(field: str | Function) -> str:
 
 
 def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
-    """The paths that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
+    """The methods that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
     perceptron, chain = isinstance(model, Mlp), _is_chain(model)
     names = {
-        "fused": loss.mode == "eval" and not chain,
-        "wide": device == "cpu" and not chain,
-        "shared": chain,
+        "folded": loss.mode == "eval" and not chain,
+        "image-kernels": device == "cpu" and not chain,
+        "shared-first-layer": chain,
         "batched": perceptron,
         "vmap": perceptron or device == "cuda",
-        "graphed": device == "cuda" and not chain and loss.mode != "recalibrated",
+        "cuda-graph": device == "cuda" and not chain and loss.mode != "recalibrated",
     }
-    return ("plain", *(name for name, fits in names.items() if fits))
+    return ("loop", *(name for name, fits in names.items() if fits))
 
 
 def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
-    """The path that computes this loss, and why. The same for the same records on the same kind of device.
+    """The method that computes this loss, and why. The same for the same records on the same kind of device.
 
     moves_norms: whether the directions move the weights of batch norms.
     """
-    if loss.path is not None:
-        return loss.path, "named by the scene"
+    if loss.method is not None:
+        return loss.method, "named by the scene"
     if _is_chain(model):
-        return "shared", "the first layer is linear in the weights and is passed once for all points"
+        return "shared-first-layer", "the first layer is linear in the weights and is passed once for all points"
     if isinstance(model, Mlp):
         return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":
         where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"
-        return "fused", f"eval mode: batch norms are folded into the layers before them, {where}"
+        return "folded", f"eval mode: batch norms are folded into the layers before them, {where}"
     if device == "cpu":
-        return "wide", "batch statistics change from point to point; kernels for small pictures, channels last"
-    return "plain", "batch statistics change from point to point; a GPU's own kernels"
+        return "image-kernels", "batch statistics change from point to point; kernels for small pictures, channels last"
+    return "loop", "batch statistics change from point to point; a GPU's own kernels"
 
 
 def _is_chain(model: Model) -> bool:

@@ -1,5 +1,7 @@
 """What is counted of a network's outputs: one number for each sample, by built-in functions and the user's own."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 

@@ -1,5 +1,7 @@
 """A short look at what a loss value and a Hessian product cost here, on the untrained network."""
 
+from __future__ import annotations
+
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from studio.training.recipe import Run
 class Cost:
     """Seconds a loss value and a product take in one process; images to train on, samples of the loss, parameters.
 
-    path, why: how loss values are computed, and what decided it.
+    method, why: how loss values are computed, and what decided it.
     """
 
     value: float
@@ -23,28 +25,28 @@ class Cost:
     images: int
     samples: int
     parameters: int
-    path: str
+    method: str
     why: str
 
 
 ROW = 6
-"""Points of the grid that are timed together: some paths share work along a row."""
+"""Points of the grid that are timed together: some methods share work along a row."""
 
 
 def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
     """Costs from a few repetitions; they change from day to day, the results that are computed do not."""
     from studio.landscape import slices
-    from studio.landscape.curvature.hvp import Derivatives
+    from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
     from studio.landscape.values.profiling import untrained
     from studio.training.evaluate import repeatable
 
-    device, path = slices.device_kind(), slices.chosen_path(run.recipe.model, directions, loss)
+    device, method = slices.device_kind(), slices.chosen_method(run.recipe.model, directions, loss)
     with repeatable():
         drawn, *line = untrained(run, directions, loss, device)
         curved = untrained(run, directions, convexity.loss(loss), device)[0] if convexity else drawn
-        evaluator = Evaluator(drawn, *line, path[0])
-        derivatives = Derivatives(curved, convexity.ignore if convexity else "nothing")
+        evaluator = Evaluator(drawn, *line, method[0])
+        derivatives = HessianOperator(curved, convexity.ignore if convexity else "nothing")
         points = line[0].expand(derivatives.together, -1)
         product, v = derivatives.products(points), derivatives.restricted(points)
         return Cost(
@@ -53,7 +55,7 @@ def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | N
             len(run.recipe.data.load().train_y),
             drawn.samples,
             drawn.size,
-            *path,
+            *method,
         )
 
 

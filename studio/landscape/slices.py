@@ -6,6 +6,8 @@ A piece is a pure function of its slice and a range, so it may run in any proces
 prepared once per process. `identity` says, without torch, all that the numbers depend on.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,14 +18,14 @@ import numpy as np
 from studio.config.records import Record, digest
 from studio.errors import MachineError
 from studio.field import Grid
-from studio.landscape.curvature.extremes import Convexity, lockstep
-from studio.landscape.curvature.plane import planar
-from studio.landscape.curvature.spectrum import probed
-from studio.landscape.directions import Directions, Trail
+from studio.landscape.curvature.extremes import Convexity, batched_extremes
+from studio.landscape.curvature.plane import plane_curvatures
+from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
+from studio.landscape.directions import CheckpointSource, Directions
 from studio.landscape.loss import Loss, choose
-from studio.landscape.sweeps import existing
+from studio.landscape.sweeps import require_epoch
 from studio.storage.files import read_json
-from studio.storage.mapped_arrays import Kept, kept
+from studio.storage.mapped_arrays import MappedArrays, get_or_create
 from studio.training import checkpoints
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
@@ -31,8 +33,8 @@ from studio.training.recipe import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from studio.landscape.curvature.hvp import Derivatives
-    from studio.landscape.network.weight_loss import Objective
+    from studio.landscape.curvature.hvp import HessianOperator
+    from studio.landscape.network.weight_loss import WeightLoss
     from studio.landscape.values.evaluator import Evaluator
 
 VERSION = 4
@@ -73,14 +75,14 @@ def device_kind() -> str:
 
 def identity(slice: Slice) -> dict[str, Any]:
     """The resolved inputs of all numbers on this slice, for a shelf's key. Raises SceneError if an epoch is missing."""
-    path, _ = _path(slice)
+    method, _ = _method(slice)
     return {
         "version": VERSION,
         **_plane_identity(slice),
         **_samples_identity(slice),
         **_loss_identity(slice.loss),
         "grid": slice.grid.model_dump(mode="json"),
-        "path": path,
+        "method": method,
     }
 
 
@@ -90,20 +92,20 @@ def how(what: str, convexity: Convexity | None) -> dict[str, Any]:
     return {"version": CURVED} | convexity.model_dump(mode="json", include=kept) if kept else {}
 
 
-def chosen_path(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
+def chosen_method(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
     """The name of the way loss values are computed, and why it was taken: a fixed rule, or the scene's own wish."""
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
     return choose(model, loss, moves_norms, device_kind())
 
 
-def _path(slice: Slice) -> tuple[str, str]:
-    return chosen_path(slice.run.recipe.model, slice.directions, slice.loss)
+def _method(slice: Slice) -> tuple[str, str]:
+    return chosen_method(slice.run.recipe.model, slice.directions, slice.loss)
 
 
 def _plane_identity(slice: Slice) -> dict[str, Any]:
     index = checkpoints.index(Path(slice.folder))
-    epoch = existing(slice.epoch, tuple(index))
-    used = sorted({epoch, *(existing(e, tuple(index)) for e in slice.directions.uses(tuple(index), epoch))})
+    epoch = require_epoch(slice.epoch, tuple(index))
+    used = sorted({epoch, *(require_epoch(e, tuple(index)) for e in slice.directions.uses(tuple(index), epoch))})
     drawn = _as_drawn(slice)
     # directions of curvature depend on the loss too, and on the device that finds them
     found_by = {**_samples_identity(drawn), **_loss_identity(drawn.loss)} if slice.directions.kind == "hessian" else {}
@@ -127,7 +129,7 @@ def _samples_identity(slice: Slice) -> dict[str, Any]:
 
 
 def _loss_identity(loss: Loss) -> dict[str, Any]:
-    device, how = device_kind(), loss.model_dump(mode="json", exclude={"path", "subset", "seed", "calibration"})
+    device, how = device_kind(), loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"})
     return {"loss": how, "device": device}
 
 
@@ -144,21 +146,21 @@ def samples_key(slice: Slice) -> str:
 # --- what a slice needs in memory ------------------------------------------------------------------------------------
 
 
-def plane(slice: Slice) -> Kept:
+def plane(slice: Slice) -> MappedArrays:
     """theta, delta and eta [P], float32, with the plane's facts."""
-    return kept(Path(slice.prepared) / "planes" / plane_key(slice), lambda: _made_plane(slice))
+    return get_or_create(Path(slice.prepared) / "planes" / plane_key(slice), lambda: _made_plane(slice))
 
 
-def samples(slice: Slice) -> Kept:
+def samples(slice: Slice) -> MappedArrays:
     """x [N, ...] and y [N] of the loss, and `calibration` [M, ...] if its mode has them."""
-    return kept(Path(slice.prepared) / "samples" / samples_key(slice), lambda: _made_samples(slice))
+    return get_or_create(Path(slice.prepared) / "samples" / samples_key(slice), lambda: _made_samples(slice))
 
 
 def _made_plane(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from studio.training.evaluate import repeatable
 
     folder = Path(slice.folder)
-    trail = Trail(
+    trail = CheckpointSource(
         checkpoints.epochs(folder),
         lambda epoch: checkpoints.load(folder, epoch).weights,
         lambda epoch: objective(_as_drawn(slice), epoch),
@@ -180,7 +182,7 @@ def _made_samples(slice: Slice) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, {"shape": data.shape, "classes": data.classes}
 
 
-def objective(slice: Slice, epoch: float | None = None) -> "Objective":
+def objective(slice: Slice, epoch: float | None = None) -> WeightLoss:
     """The loss as a function of flat weights, prepared at the checkpoint of the slice's epoch, or of another.
 
     Whatever the objective finds out about the network, it finds out at these weights.
@@ -191,7 +193,9 @@ def objective(slice: Slice, epoch: float | None = None) -> "Objective":
     tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
     model = slice.run.recipe.model.build(tuple(found.facts["shape"]), found.facts["classes"])
     folder = Path(slice.folder)
-    centre = checkpoints.load(folder, existing(slice.epoch if epoch is None else epoch, checkpoints.epochs(folder)))
+    centre = checkpoints.load(
+        folder, require_epoch(slice.epoch if epoch is None else epoch, checkpoints.epochs(folder))
+    )
     state = {**centre.weights, **centre.buffers}
     return slice.loss.objective(model, state, tensors["x"], tensors["y"], device_kind(), tensors.get("calibration"))
 
@@ -200,11 +204,11 @@ def objective(slice: Slice, epoch: float | None = None) -> "Objective":
 class _Vectors:
     """theta, delta and eta [P] on the objective's device and in its precision."""
 
-    theta: "Tensor"
-    delta: "Tensor"
-    eta: "Tensor"
+    theta: Tensor
+    delta: Tensor
+    eta: Tensor
 
-    def at(self, alpha: float, beta: float) -> "Tensor":
+    def at(self, alpha: float, beta: float) -> Tensor:
         return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
 
 
@@ -212,12 +216,12 @@ class _Vectors:
 class _Curvature:
     """What Hessians of a slice are measured with."""
 
-    objective: "Objective"
-    derivatives: "Derivatives"
+    objective: WeightLoss
+    derivatives: HessianOperator
     vectors: _Vectors
 
 
-def _vectors(slice: Slice, like: "Objective") -> _Vectors:
+def _vectors(slice: Slice, like: WeightLoss) -> _Vectors:
     import torch
 
     arrays = plane(slice).arrays
@@ -225,20 +229,20 @@ def _vectors(slice: Slice, like: "Objective") -> _Vectors:
 
 
 @lru_cache(maxsize=4)
-def _evaluator(slice: Slice) -> "Evaluator":
+def _evaluator(slice: Slice) -> Evaluator:
     from studio.landscape.values.evaluator import Evaluator
 
     made = objective(slice)
     vectors = _vectors(slice, made)
-    return Evaluator(made, vectors.theta, vectors.delta, vectors.eta, _path(slice)[0], slice.loss.keep_samples)
+    return Evaluator(made, vectors.theta, vectors.delta, vectors.eta, _method(slice)[0], slice.loss.keep_samples)
 
 
 @lru_cache(maxsize=4)
 def _curvature(slice: Slice, ignore: str) -> _Curvature:
-    from studio.landscape.curvature.hvp import Derivatives
+    from studio.landscape.curvature.hvp import HessianOperator
 
     made = objective(slice)
-    return _Curvature(made, Derivatives(made, ignore), _vectors(slice, made))
+    return _Curvature(made, HessianOperator(made, ignore), _vectors(slice, made))
 
 
 # --- pieces of work --------------------------------------------------------------------------------------------------
@@ -280,7 +284,7 @@ def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
 
 
 SYMMETRIC = 1e-2
-"""How far a Hessian may be from a symmetric matrix, by `Derivatives.asymmetry`: more than rounding ever makes of it."""
+"""How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: more than rounding ever makes of it."""
 CURVATURE = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "kappa_max")
 """What is measured at a point of the Hessian's grid: both ends of its spectrum, and of the plane's own 2 x 2."""
 
@@ -321,7 +325,7 @@ def curvature_rows(slice: Slice, convexity: Convexity, rows: tuple[int, int]) ->
     return {name: values[..., i] for i, name in enumerate(CURVATURE)}
 
 
-def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.ndarray:
+def _group(made: _Curvature, points: Tensor, convexity: Convexity) -> np.ndarray:
     """`CURVATURE` at points [B, P] that are differentiated together: [B, 6]."""
     whole = made.derivatives.products(points)
 
@@ -329,7 +333,7 @@ def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.nda
         return whole if len(some) == len(points) else made.derivatives.products(points[list(some)])
 
     sketch = made.derivatives.sketch
-    found = lockstep(
+    found = batched_extremes(
         products,
         len(points),
         made.derivatives.size,
@@ -339,7 +343,7 @@ def _group(made: "_Curvature", points: "Tensor", convexity: Convexity) -> np.nda
         sketch=sketch and sketch.products(points),
     )
     delta, eta = (made.derivatives.restricted(part) for part in (made.vectors.delta, made.vectors.eta))
-    kappas = planar(whole, delta, eta, len(points))
+    kappas = plane_curvatures(whole, delta, eta, len(points))
     return np.array(
         [
             [one.lambda_min, one.lambda_max, one.converged, one.products, *kappa]
@@ -355,7 +359,7 @@ def spectrum_probes(slice: Slice, convexity: Convexity, probes: tuple[int, int])
     made = _curvature(slice, convexity.ignore)
     with repeatable():
         product = made.derivatives.products(made.vectors.theta[None])
-        return probed(
+        return stochastic_lanczos_quadrature(
             product, made.derivatives.size, convexity.spectrum, str(made.vectors.theta.device), range(*probes)
         )
 
@@ -370,11 +374,11 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
     with repeatable():
         if what == "loss":
             evaluator = _evaluator(slice)
-            path, why = _path(slice)
+            method, why = _method(slice)
             return known | {
                 "parameters": evaluator.objective.size,
                 "samples": evaluator.objective.samples,
-                "path": path,
+                "method": method,
                 "why": why,
                 "agreement": evaluator.agreement,
                 "chunk": evaluator.chunk,
@@ -399,7 +403,7 @@ def facts(what: str, slice: Slice, convexity: Convexity | None) -> dict[str, flo
         }
 
 
-def _precision(evaluator: "Evaluator", slice: Slice) -> dict[str, float | str]:
+def _precision(evaluator: Evaluator, slice: Slice) -> dict[str, float | str]:
     """What a scene that does not compute in float32 pays for it, at the centre and at two edges of the grid."""
     if slice.loss.precision == "float32":
         return {}

@@ -1,7 +1,9 @@
 """What changes from key to key of the film: each sweep turns what a run holds into an ordered list of coordinates."""
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -24,21 +26,21 @@ def _keys(given: str | Iterable) -> str | tuple[float, ...]:
     return keys
 
 
-Keys = Annotated[
+EpochList = Annotated[
     Literal["all"] | tuple[float, ...],
     BeforeValidator(_keys),
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
 ]
 
 
-def chosen(keys: Keys, available: Sequence[float]) -> tuple[float, ...]:
-    """The epochs that `keys` names, ascending. Raises SceneError for those the run does not have."""
-    if keys == "all":
+def select(at: EpochList, available: Sequence[float]) -> tuple[float, ...]:
+    """The epochs that `at` names, ascending. Raises SceneError for those the run does not have."""
+    if at == "all":
         return tuple(available)
-    return tuple(existing(key, available) for key in keys)
+    return tuple(require_epoch(epoch, available) for epoch in at)
 
 
-def existing(epoch: float, available: Sequence[float]) -> float:
+def require_epoch(epoch: float, available: Sequence[float]) -> float:
     """The epoch, if the run has it. Raises SceneError with the nearest that it has."""
     if epoch in available:
         return epoch
@@ -52,12 +54,14 @@ def existing(epoch: float, available: Sequence[float]) -> float:
 class Epochs(Record):
     """The run itself: one slice at every checkpoint, or at those listed; the coordinate is the epoch."""
 
+    former: ClassVar[Mapping[str, str]] = {"keys": "at"}
+
     kind: Literal["epochs"] = "epochs"
-    keys: Keys = "all"
+    at: EpochList = "all"
 
     def coordinates(self, available: Sequence[float]) -> tuple[float, ...]:
         """Epochs of the slices, ascending, out of those the run has."""
-        return chosen(self.keys, available)
+        return select(self.at, available)
 
 
 # one kind as yet: a union needs two before it can be told by its kind

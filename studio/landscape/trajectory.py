@@ -5,14 +5,16 @@
 are the alpha and beta of the point of plane k that is nearest to checkpoint j. What is left out is told by `kept`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from studio.field import Way
+from studio.field import Trajectory
 
 
-def projected(coordinates: Sequence[float], planes: Sequence[Mapping[str, np.ndarray]]) -> Way:
+def projected(coordinates: Sequence[float], planes: Sequence[Mapping[str, np.ndarray]]) -> Trajectory:
     """The way through the centres of some planes, each of theta, delta and eta [P].
 
     kept: root of the share of all squared distances between centres that lies in the planes. NaN places where a plane
@@ -30,4 +32,4 @@ def projected(coordinates: Sequence[float], planes: Sequence[Mapping[str, np.nda
             shown = basis.T @ away
             places[k, j] = np.linalg.solve(corner, shown)
             inside, whole = inside + float(shown @ shown), whole + float(away @ away)
-    return Way(tuple(coordinates), places, float(np.sqrt(inside / whole)) if whole > 0 else 1.0)
+    return Trajectory(tuple(coordinates), places, float(np.sqrt(inside / whole)) if whole > 0 else 1.0)

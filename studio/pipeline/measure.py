@@ -17,7 +17,7 @@ import numpy as np
 
 from studio.config.records import digest
 from studio.execution import workers
-from studio.execution.progress import Progress, telling
+from studio.execution.progress import Progress, track
 from studio.execution.workers import Task
 from studio.field import Grid
 from studio.landscape import slices
@@ -25,8 +25,7 @@ from studio.landscape.curvature.extremes import Convexity
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice
 from studio.scene.scene import Scene
-from studio.storage.shelf import Shelf
-from studio.storage.shelf import Slice as Stored
+from studio.storage.shelf import Shelf, StoredSlice
 
 T = TypeVar("T")
 
@@ -82,7 +81,7 @@ class Measuring:
     def measure(self) -> None:
         """Puts on the shelf all that is missing there."""
         if not self.done:
-            owned = self.shelf.owning(f"compute-{self.folder.name}", self.progress)
+            owned = self.shelf.lock(f"compute-{self.folder.name}", self.progress)
             with owned, workers.pool(self.count, workers.gpus()) as run:
                 for what in KINDS:
                     if chosen := of(what, self.slices):
@@ -98,22 +97,22 @@ class Measuring:
         work = [
             (store, stretch)
             for epoch, store in stores.items()
-            for stretch in stretches(quantity(what), chosen[epoch], self.scene.convexity, store.missing())
+            for stretch in row_tasks(quantity(what), chosen[epoch], self.scene.convexity, store.missing())
         ]
         if not work:
             return
-        with telling(self.progress, f"measure the {what}", [stretch.points for _, stretch in work]) as told:
+        with track(self.progress, f"measure the {what}", [stretch.points for _, stretch in work]) as told:
             for index, values in told(run([stretch.task for _, stretch in work])):
                 store, stretch = work[index]
                 store.write(stretch.first, values)
 
-    def _prepare(self, what: str, fresh: list[tuple[Slice, Stored]], run: Callable) -> None:
+    def _prepare(self, what: str, fresh: list[tuple[Slice, StoredSlice]], run: Callable) -> None:
         """Finds the planes of slices that are not begun, and makes the places of their values."""
         if not fresh:
             return
         curved = self.scene.convexity
         measured = quantity(what)
-        with telling(self.progress, f"prepare the {what}", [1] * len(fresh)) as told:
+        with track(self.progress, f"prepare the {what}", [1] * len(fresh)) as told:
             for index, facts in told(run([(slices.facts, (measured, slice_, curved)) for slice_, _ in fresh])):
                 slice_, store = fresh[index]
                 said = {"scene": self.scene.title, "what": measured, **slices.identity(slice_), **facts}
@@ -176,7 +175,7 @@ def fields(what: str, slice_: Slice) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RowTask:
     """Rows of a slice that one task measures: the first of them, how many points they take, and the task."""
 
     first: int
@@ -184,21 +183,21 @@ class Stretch:
     task: Task
 
 
-def stretches(what: str, slice_: Slice, convexity: Convexity | None, missing: list[int]) -> Iterator[Stretch]:
+def row_tasks(what: str, slice_: Slice, convexity: Convexity | None, missing: list[int]) -> Iterator[RowTask]:
     """The tasks that measure the missing rows; a preview is one task, for its points follow from each other."""
     n = slice_.grid.points
     if what == "loss" and slice_.loss.sampling == "preview":
         if missing:
-            yield Stretch(0, slice_.grid.size, (slices.preview_rows, (slice_,)))
+            yield RowTask(0, slice_.grid.size, (slices.preview_rows, (slice_,)))
         return
     if what == "convexity":
         for first, last in slices.bands(slice_):
             if not set(range(first, last)).isdisjoint(missing):
-                yield Stretch(first, n * (last - first), (slices.curvature_rows, (slice_, convexity, (first, last))))
+                yield RowTask(first, n * (last - first), (slices.curvature_rows, (slice_, convexity, (first, last))))
         return
     for row in missing:
         span = (row, row + 1)
         if what == "loss":
-            yield Stretch(row, n, (slices.loss_rows, (slice_, span)))
+            yield RowTask(row, n, (slices.loss_rows, (slice_, span)))
         else:
-            yield Stretch(row, 1, (slices.spectrum_probes, (slice_, convexity, span)))
+            yield RowTask(row, 1, (slices.spectrum_probes, (slice_, convexity, span)))

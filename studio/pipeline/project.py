@@ -12,36 +12,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from studio.cli import doctor
 from studio.config.reading import from_options
-from studio.config.records import Table, digest
+from studio.config.records import FrozenDict, digest
 from studio.config.units import Size, Time
 from studio.deliver.deliverable import Deliverable
+from studio.deliver.encoder import require_encoders
 from studio.deliver.movie import Movie
 from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.execution import workers
 from studio.execution.progress import Progress, silent
 from studio.field import Grid, Surfaces
-from studio.film.frame import Reel
+from studio.film.frame import FrameSource
 from studio.film.gallery import gallery
 from studio.film.look import LARGEST_MESH
 from studio.film.quality import Quality
 from studio.pipeline import render_job
 from studio.pipeline.measure import KINDS, Measuring, Portrait, of
-from studio.pipeline.render import Filming
-from studio.pipeline.render_job import Order, Piece
+from studio.pipeline.render import Rendering
+from studio.pipeline.render_job import RenderJob, Segment
 from studio.pipeline.results import Measured
+from studio.render.gl import gl_renderer
 from studio.scene.draft import drafted
 from studio.scene.scene import Scene, named
-from studio.storage.files import writable
-from studio.storage.shelf import Note, Shelf
+from studio.storage.files import check_writable
+from studio.storage.shelf import Manifest, Shelf
 from studio.training import checkpoints
 from studio.training.recipe import Run
 
@@ -102,9 +103,9 @@ class Studio:
 
     def train(self) -> Path:
         """The folder of the run, with every checkpoint the scene's run has."""
-        self.note.add(run=[self.run_key])
+        self.manifest.add(run=[self.run_key])
         if not self.trained:
-            with self.shelf.owning(f"run-{self.run_key}", self.progress), self.progress("train", 1) as advance:
+            with self.shelf.lock(f"run-{self.run_key}", self.progress), self.progress("train", 1) as advance:
                 if not self.trained:
                     _make_run(self.scene.run, self.run_folder, advance)
         return self.run_folder
@@ -114,7 +115,7 @@ class Studio:
     def measure(self) -> Measured:
         """Puts on the shelf all that the scene measures, and returns what names it there; trains first if need be."""
         self.train()
-        self.note.add(**self._measuring.used)
+        self.manifest.add(**self._measuring.used)
         self._measuring.measure()
         return self.measured
 
@@ -156,7 +157,7 @@ class Studio:
     @cached_property
     def measured(self) -> Measured:
         """What names the scene's slices on the shelf, measured or not; needs the trained run."""
-        return Measured(self.scene, self.shelf, self.run_folder, Table(self.slice_keys), self.portrait)
+        return Measured(self.scene, self.shelf, self.run_folder, FrozenDict(self.slice_keys), self.portrait)
 
     @cached_property
     def _measuring(self) -> Measuring:
@@ -164,7 +165,7 @@ class Studio:
 
     # --- film and deliver
 
-    def reel(self) -> Reel:
+    def reel(self) -> FrameSource:
         """The film as a function of the frame's number; computes what it needs."""
         return render_job.reel_of(self.measure(), self.draft)
 
@@ -174,7 +175,7 @@ class Studio:
         frames: only from the first to before the second; shot: only the one of that name.
         """
         span, part = self._span(frames, shot)
-        writable(out)  # asked before hours are spent
+        check_writable(out)  # asked before hours are spent
         return self._deliver(out, self._filming(span), part, beside=bool(part))
 
     def deliver(self, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
@@ -182,9 +183,9 @@ class Studio:
 
         Draws nothing, and needs no GL. Raises SceneError if frames would have to be drawn.
         """
-        if any(deliverable.wants.layers for deliverable in deliverables):
+        if any(deliverable.wants.aovs for deliverable in deliverables):
             raise SceneError(f"{self.path}: layers are drawn anew, not kept; make them with studio film")
-        writable(out)
+        check_writable(out)
         filming = self._with(deliver=tuple(deliverables))._kept()
         if undrawn := filming.undrawn():
             raise SceneError(f"{self.path}: {len(undrawn)} of the film's frames are not drawn yet, {_FIRST}")
@@ -217,7 +218,7 @@ class Studio:
         picture = self._with(**changes)
         if points:
             picture = replace(picture, portrait=Portrait(self._nearest_key(still.at), points))
-        writable(out)
+        check_writable(out)
         words = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
         part = "".join(f"-{word}" for word in words if word)
         [path] = picture._deliver(out, picture._filming(bleed=bleed), part, beside=True)
@@ -245,7 +246,7 @@ class Studio:
 
     def _sheet(self, out: Path, name: str, task: Callable, *arguments: Any) -> Path:
         """A picture that a worker puts together of several, as a PNG in the folder `out`."""
-        writable(out)
+        check_writable(out)
         renderer, fps = gl_renderer(), self.scene.film.fps
         self.measure()
         with self.progress(f"draw the {name}", 1) as advance, workers.pool(1) as run:
@@ -259,36 +260,36 @@ class Studio:
             still.join([piece], path, size=size, fps=fps, provenance=self.provenance(renderer))
         return path
 
-    def _filming(self, span: tuple[int, int] | None = None, bleed: int = 0) -> Filming:
+    def _filming(self, span: tuple[int, int] | None = None, bleed: int = 0) -> Rendering:
         """The film at work, or a span of it; measures first what is missing."""
         self._ask_for_encoders()
         renderer = gl_renderer()  # asked before hours are spent, like the encoders
         self.measure()
-        return Filming(self._order(renderer, bleed), span or self._whole, self.workers, self.progress)
+        return Rendering(self._order(renderer, bleed), span or self._whole, self.workers, self.progress)
 
-    def _kept(self) -> Filming:
+    def _kept(self) -> Rendering:
         """The whole film as it was last drawn. Raises SceneError if it cannot have been."""
-        renderer = self.note.read().get("renderer")
+        renderer = self.manifest.read().get("renderer")
         if not (renderer and self.trained and self._measuring.done):
             raise SceneError(f"{self.path}: nothing is drawn that it could be made from, {_FIRST}")
         self._ask_for_encoders()
-        return Filming(self._order(renderer), self._whole, self.workers, self.progress)
+        return Rendering(self._order(renderer), self._whole, self.workers, self.progress)
 
-    def _order(self, renderer: str, bleed: int = 0) -> Order:
-        return Order(self.measured, self.draft, renderer, bleed)
+    def _order(self, renderer: str, bleed: int = 0) -> RenderJob:
+        return RenderJob(self.measured, self.draft, renderer, bleed)
 
-    def _deliver(self, out: Path, filming: Filming, part: str = "", *, beside: bool) -> list[Path]:
+    def _deliver(self, out: Path, filming: Rendering, part: str = "", *, beside: bool) -> list[Path]:
         """Makes the deliverables over a span of frames. part: of the files' names; all of the film has none.
 
         beside: what the scene used before is still needed.
         """
-        used, before, renderer = filming.used, self.note.read(), filming.order.renderer
+        used, before, renderer = filming.used, self.manifest.read(), filming.order.renderer
         if beside:
             used = {room: sorted({*found, *before.get(room, ())}) for room, found in used.items()}
-        self.note.add(renderer=renderer, **used)
+        self.manifest.add(renderer=renderer, **used)
         made = filming.make(out, self.name + part, self.provenance(renderer), whole=not part)
-        now = {self.note.spelt(path): _named(filming.pieces[index]) for index, path in made.items()}
-        self.note.add(made=self.note.read().get("made", {}) | now)
+        now = {self.manifest.spelt(path): _named(filming.pieces[index]) for index, path in made.items()}
+        self.manifest.add(made=self.manifest.read().get("made", {}) | now)
         return list(made.values())
 
     def _with(self, **changes: Any) -> Studio:
@@ -302,7 +303,7 @@ class Studio:
         """Raises MachineError if this machine's ffmpeg lacks one that the scene's movies need."""
         movies = [deliverable for deliverable in self.scene.deliver if isinstance(deliverable, Movie)]
         if movies:
-            doctor.encoder(frozenset().union(*(movie.encoders for movie in movies)))
+            require_encoders(frozenset().union(*(movie.encoders for movie in movies)))
 
     @property
     def _whole(self) -> tuple[int, int]:
@@ -326,13 +327,13 @@ class Studio:
     # --- what was done
 
     @property
-    def note(self) -> Note:
+    def note(self) -> Manifest:
         """What the shelf knows of what this scene last used."""
-        return self.shelf.note(self.path, self.name)
+        return self.shelf.manifest(self.path, self.name)
 
     def status(self, out: Path) -> list[tuple[str, str, str]]:
         """(stage, state, details) of every stage; a state is done, stale (made from something else) or missing."""
-        wanted, before = self.scene.epochs(), self.note.read()
+        wanted, before = self.scene.epochs(), self.manifest.read()
         found = len(set(wanted) & set(checkpoints.epochs(self.run_folder)))
         state = _state(found, len(wanted), [self.run_key], before.get("run", ()))
         rows = [("train", state, f"{found} of {len(wanted)} checkpoints")]
@@ -349,7 +350,7 @@ class Studio:
             pieces = self._order(before.get("renderer") or gl_renderer()).pieces(self._whole)
             now = {path: _named(own) for path, own in zip(paths, pieces, strict=True)}
         for path in paths:
-            done = path in now and now[path] == made.get(self.note.spelt(path))
+            done = path in now and now[path] == made.get(self.manifest.spelt(path))
             rows.append(("deliver", "missing" if not path.exists() else "done" if done else "stale", str(path)))
         return rows
 
@@ -380,7 +381,7 @@ def _state(found: int, total: int, keys: Sequence[str], before: Sequence[str]) -
     return "stale" if not found and set(before) - set(keys) else "missing"
 
 
-def _named(pieces: Sequence[Piece]) -> str:
+def _named(pieces: Sequence[Segment]) -> str:
     """The digest of what a deliverable is made of."""
     return digest([piece.key for piece in pieces])
 
@@ -393,10 +394,4 @@ def _make_run(run: Run, folder: Path, advance: Callable) -> None:
     else:
         from studio.training import import_checkpoints
 
-        import_checkpoints.adopt(run, folder)
-
-
-@lru_cache(maxsize=1)
-def gl_renderer() -> str:
-    """The GL renderer of this machine, asked in a process of its own, since VTK may crash where GL is missing."""
-    return doctor.gl()
+        import_checkpoints.import_checkpoints(run, folder)

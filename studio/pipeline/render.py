@@ -19,25 +19,25 @@ from studio.config.records import digest
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.execution import workers
-from studio.execution.progress import Progress, telling
+from studio.execution.progress import Progress, track
 from studio.pipeline import render_job
-from studio.storage.shelf import Plate
+from studio.storage.shelf import LinearFrame
 
 SAMPLED = 5
 """Frames that are drawn again to verify a film."""
 
 
 @dataclass(frozen=True)
-class Filming:
+class Rendering:
     """An order at work. span: first frame, and one past the last. count: of workers."""
 
-    order: render_job.Order
+    order: render_job.RenderJob
     span: tuple[int, int]
     count: int
     progress: Progress
 
     @cached_property
-    def pieces(self) -> list[list[render_job.Piece]]:
+    def pieces(self) -> list[list[render_job.Segment]]:
         """The pieces of every deliverable."""
         return self.order.pieces(self.span)
 
@@ -54,7 +54,7 @@ class Filming:
         stem: of their names. whole: whether it is all of the film, which may have to loop.
         """
         if self._missing():
-            owned = self.order.measured.shelf.owning(f"film-{digest(self.used)}", self.progress)
+            owned = self.order.measured.shelf.lock(f"film-{digest(self.used)}", self.progress)
             with owned, workers.pool(self.count) as run:
                 if whole:
                     self._draw_ends(run, out, stem)
@@ -90,7 +90,7 @@ class Filming:
             raise SceneError("no drawn frames are kept, so there is nothing to verify; make the film first")
         sample = sorted({kept[round(i * (len(kept) - 1) / (SAMPLED - 1))] for i in range(SAMPLED)})
         work = [(render_job.redrawn, (self.order, number, plates[number])) for number in sample]
-        with telling(self.progress, "verify", [1] * len(work)) as told, workers.pool(1) as run:
+        with track(self.progress, "verify", [1] * len(work)) as told, workers.pool(1) as run:
             wrong = {sample[index]: others for index, others in told(run(work)) if others}
         if wrong:
             said = ", ".join(f"frame {number} in {others} numbers" for number, others in wrong.items())
@@ -100,13 +100,13 @@ class Filming:
             )
         return sample
 
-    def _missing(self) -> list[render_job.Piece]:
+    def _missing(self) -> list[render_job.Segment]:
         return list({p.key: p for found in self.pieces for p in found if not p.path.exists()}.values())
 
-    def _undrawn(self, pieces: Iterable[render_job.Piece]) -> list[int]:
+    def _undrawn(self, pieces: Iterable[render_job.Segment]) -> list[int]:
         return [number for number, plate in self._plates(pieces).items() if not plate.whole]
 
-    def _plates(self, pieces: Iterable[render_job.Piece]) -> dict[int, Plate]:
+    def _plates(self, pieces: Iterable[render_job.Segment]) -> dict[int, LinearFrame]:
         """The plates of all frames that some pieces show, by the frames' numbers."""
         keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
         return {number: self.order.kept(keys[number]) for number in sorted(keys)}
@@ -120,7 +120,7 @@ class Filming:
         for movie, *ends in loops:
             movie.closed([piece.path for piece in ends], out / movie.file(stem))
 
-    def _draw(self, run: Callable, missing: list[render_job.Piece]) -> None:
+    def _draw(self, run: Callable, missing: list[render_job.Segment]) -> None:
         if not missing:
             return
         if self.order.tiled:
@@ -134,6 +134,6 @@ class Filming:
 
     def _run(self, run: Callable, name: str, task: Callable, each: list[tuple], counts: list[int]) -> None:
         """Has the workers do a task for each of several arguments, which count so many frames, or tiles."""
-        with telling(self.progress, name, counts) as told:
+        with track(self.progress, name, counts) as told:
             for _ in told(run([(task, (self.order, *arguments)) for arguments in each])):
                 pass

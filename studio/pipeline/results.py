@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from studio.config.records import Table
+from studio.config.records import FrozenDict
 from studio.errors import SceneError
-from studio.field import DETAIL, Field, Grid, Surfaces, Way
+from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
 from studio.film.surface import SCALES
 from studio.landscape import slices
 from studio.landscape.curvature.extremes import Convexity
@@ -38,14 +38,14 @@ class Measured:
     scene: Scene
     shelf: Shelf
     folder: Path
-    keys: Table
+    keys: FrozenDict
     portrait: Portrait | None = None
 
     def surfaces(self) -> Surfaces:
         """The surfaces, by the names that a look gives them. A Hessian point that did not converge is NaN."""
         found = self._fields("loss") | self._fields("convexity")
         found |= {name + DETAIL: field for name, field in self._fields("detail").items()}
-        way = self._way() if self.scene.look.path else None
+        way = self._way() if self.scene.look.trajectory else None
         return Surfaces(found, checkpoints.epochs(self.folder), checkpoints.metrics(self.folder), way)
 
     def pinned(self, surfaces: Surfaces) -> Surfaces:
@@ -70,7 +70,7 @@ class Measured:
             found[own.get(name, name)] = Field(tuple(keys), grid, values, SCALES.get(name, "linear"), between)
         return found
 
-    def _way(self) -> Way:
+    def _way(self) -> Trajectory:
         """The way through the scene's keys, in the planes of its loss."""
         drawn = of("loss", slices_of(self.scene, self.shelf, self.folder))
         return projected(tuple(drawn), [slices.plane(slice_).arrays for slice_ in drawn.values()])
@@ -83,7 +83,7 @@ class Measured:
         at = [checkpoints.epochs(self.folder).index(epoch) for epoch in keys]
         metrics = checkpoints.metrics(self.folder)
         over_keys = {name: ("key", [values[i] for i in at]) for name, values in metrics.items()}
-        return self.shelf.together(keys).assign(over_keys)
+        return self.shelf.concat(keys).assign(over_keys)
 
     def facts(self) -> dict[str, str]:
         """What is known of the last slice beside its values: parameters, samples, path, the directions' cosine."""

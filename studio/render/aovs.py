@@ -6,6 +6,8 @@ x and y are where the pixel's centre is in a window at distance 1 from the eye. 
 smoothed: halfway between two things there is nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -25,7 +27,7 @@ _KINDS = {"position": (3, np.float32), "normal": (3, np.float16), "mask": (1, np
 _HAIR = 1e-3  # scene units by which a place may be off
 
 
-def layers(
+def render_aovs(
     stage: Stage, frame: Frame, names: Sequence[str], fields: Mapping[str, np.ndarray], size: Size
 ) -> dict[str, np.ndarray]:
     """The layers of a frame's first view, by name [H, W, 1 or 3]; drawn in tiles where larger than the stage.

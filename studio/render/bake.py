@@ -4,6 +4,8 @@ Both are sweeps over the height field in numpy. The result depends on heights an
 tile, frame order and process.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

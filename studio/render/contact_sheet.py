@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from studio.config.units import Size
-from studio.film.frame import Reel
+from studio.film.frame import FrameSource
 from studio.film.gallery import marks
 from studio.film.look import Look
-from studio.film.overlays import Text, Type
+from studio.film.overlays import Text, Titles
 from studio.film.quality import WORDS, Word
 from studio.film.timeline import Cut, Transition
 from studio.render.stage import Stage
@@ -36,7 +36,9 @@ class Cell(NamedTuple):
     said: str
 
 
-def sheet(reel: Reel, number: int, looks: Mapping[str, Look], *, cell: Size = CELL, columns: int = 3) -> np.ndarray:
+def sheet(
+    reel: FrameSource, number: int, looks: Mapping[str, Look], *, cell: Size = CELL, columns: int = 3
+) -> np.ndarray:
     """Frame `number` of a reel in every look [H, W, 3], uint8, at final quality. cell: the size of each, in pixels.
 
     A look that draws what was not measured is told in words, in its place.
@@ -56,7 +58,7 @@ def sheet(reel: Reel, number: int, looks: Mapping[str, Look], *, cell: Size = CE
     return _contact(cells, cell, columns, gap=cell.height // 24, strip=cell.height // 8)
 
 
-def storyboard(reel: Reel, title: str) -> np.ndarray:
+def storyboard(reel: FrameSource, title: str) -> np.ndarray:
     """The first, the middle and the last frame of every shot [H, W, 3], uint8, a row each; small, at draft quality.
 
     A shot is shown alone, also where it dissolves.
@@ -74,7 +76,7 @@ def storyboard(reel: Reel, title: str) -> np.ndarray:
     return _contact(cells, cell, 3, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))
 
 
-def _apart(reel: Reel) -> Iterator[Reel]:
+def _apart(reel: FrameSource) -> Iterator[FrameSource]:
     """Every shot of a reel as a reel of its own, on the ranges of the whole."""
     for shot in reel.cut.shots:
         yield replace(reel, cut=Cut((shot.model_copy(update={"to_next": Transition()}),), reel.cut.fps))
@@ -87,9 +89,9 @@ def _place(alone: Cut, start: int, inside: int) -> str:
     return f"{float((start + inside) / alone.fps):.2f} s   epoch {epoch:.1f}"
 
 
-def _bare(reel: Reel, size: Size, quality: Word) -> Reel:
+def _bare(reel: FrameSource, size: Size, quality: Word) -> FrameSource:
     """The film small, with no type on it."""
-    return replace(reel, size=size, type=Type(live=None, notes=False, legend=False), quality=WORDS[quality])
+    return replace(reel, size=size, titles=Titles(live=None, notes=False, legend=False), quality=WORDS[quality])
 
 
 def _shaped(size: Size) -> Size:

@@ -6,6 +6,8 @@ A sample is the square root of light, and so is a plate's code: the mean is take
 are, and only the pixels leave GL.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_SHORT

@@ -4,6 +4,8 @@ Each of its four channels is the square root of a share, code = 65535 sqrt(share
 already multiplied by the alpha beside it, which is a share of 1. Roots, for the eye tells dark tones apart more finely.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from studio.film.light import HALF_RANGE

@@ -1,5 +1,7 @@
 """A cast that stands on the ground instead of a disc that fades: the wall under its round edge, and its soft shadow."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 

@@ -5,6 +5,8 @@ software GL, and are the same for every tile. Light is linear; the shader ends w
 `HALF_RANGE`, times what it covers, and of the cover itself, which sixteen bits carry without bands and without noise.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -167,11 +167,11 @@ class Stage:
 
     def _lay(self, view: View, place: dict) -> None:
         """Lays the way on the land, if the view has one."""
-        self._way.SetVisibility(view.way is not None and len(view.way) > 1)
+        self._way.SetVisibility(view.trajectory is not None and len(view.trajectory) > 1)
         if self._way.GetVisibility():
-            trail, land = view.look.path, _whole(view.height)
-            heights = plinth.rim(land, view.way) + trail.width / 2
-            thread = pv.lines_from_points(np.column_stack([view.way, heights]).astype(np.float32))
+            trail, land = view.look.trajectory, _whole(view.height)
+            heights = plinth.rim(land, view.trajectory) + trail.width / 2
+            thread = pv.lines_from_points(np.column_stack([view.trajectory, heights]).astype(np.float32))
             self._way.GetMapper().SetInputData(thread.tube(radius=trail.width / 2, n_sides=10, capping=True))
             shining = linear(trail.colour) * trail.light * view.look.grade.exposure
             _uniforms(self._way, {"markerLight": shining, "limbLight": shining, "toEye": (0, 0, 1)} | place)

@@ -29,19 +29,19 @@ def drafted(scene: Scene) -> Scene:
         "shutter": 0.0,
     }
     changes: dict[str, Any] = {
-        "sweep": scene.sweep.model_copy(update={"keys": keys}),
+        "sweep": scene.sweep.model_copy(update={"at": keys}),
         "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
         "loss": loss.model_copy(update={"subset": _fewer(loss.subset, SAMPLES)}),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),
         "film": film.model_copy(update=slower),
-        **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "type")},
+        **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
     if curved := scene.convexity:
         few = _thinned(scene.convexity_keys(), CONVEXITY_KEYS)
         coarser = {
             "points": min(curved.points, CONVEXITY_POINTS),
-            "keys": tuple(sorted({min(keys, key=lambda key: (abs(key - one), key)) for one in few})),
+            "at": tuple(sorted({min(keys, key=lambda key: (abs(key - one), key)) for one in few})),
             "subset": None if curved.subset is None else _fewer(curved.subset, SAMPLES),
         }
         changes["convexity"] = curved.model_copy(update=coarser)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,9 +16,9 @@ from studio.errors import RunError, SceneError
 from studio.field import DETAIL, Grid
 from studio.film.camera import Camera
 from studio.film.fields import FIELDS, SIGNED
-from studio.film.frame import Format, Reel
+from studio.film.frame import Format, FrameSource
 from studio.film.look import Look
-from studio.film.overlays import Type, height_words
+from studio.film.overlays import Titles, height_words
 from studio.film.surface import missing, parts
 from studio.film.survey import assumed
 from studio.film.timeline import Cut, Shot
@@ -25,13 +26,15 @@ from studio.landscape.curvature.extremes import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Epochs, Sweep, chosen
+from studio.landscape.sweeps import Epochs, Sweep, select
 from studio.training import checkpoints
 from studio.training.recipe import Run
 
 
 class Scene(Record):
     """A film: what is measured (run to convexity), what is made of it (look to type), and what is handed over."""
+
+    former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
     title: str
     run: Run
@@ -44,7 +47,7 @@ class Scene(Record):
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
     shots: tuple[Shot, ...] = Field(min_length=1)
-    type: Type = Type()
+    titles: Titles = Titles()
     deliver: tuple[Deliverable, ...] = Field((Movie(),), min_length=1)
 
     @classmethod
@@ -76,7 +79,7 @@ class Scene(Record):
         """The epochs whose convexity is measured; none without `convexity`."""
         if self.convexity is None:
             return ()
-        return self.keys() if self.convexity.keys == "all" else chosen(self.convexity.keys, self.epochs())
+        return self.keys() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
 
     def mistakes(self) -> Iterator[tuple[tuple, str]]:
         """(path of keys, what is wrong) for what no single record can tell."""
@@ -94,9 +97,9 @@ class Scene(Record):
                     f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
                 )
         for index, deliverable in enumerate(self.deliver):
-            for layer in deliverable.wants.layers:
+            for layer in deliverable.wants.aovs:
                 if layer in FIELDS and (what := self._unmeasured(layer)):
-                    yield ("deliver", index, "layers"), what
+                    yield ("deliver", index, "aovs"), what
         yield from self._too_many()
         for index, shot in enumerate(self.shots):
             if _blurs(shot.camera) and self.film.quality.subframes == 1:
@@ -146,13 +149,13 @@ class Scene(Record):
         try:
             keys = self.keys()
         except SceneError as error:
-            yield ("sweep", "keys"), str(error)
+            yield ("sweep", "at"), str(error)
             return
         if self.convexity:
             try:
-                self.convexity_keys()
+                self.convexity.at()
             except SceneError as error:
-                yield ("convexity", "keys"), str(error)
+                yield ("convexity", "at"), str(error)
         if self.detail:
             if self.loss.sampling == "preview":
                 yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
@@ -178,13 +181,13 @@ class Scene(Record):
                         f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}",
                     )
 
-    def assumed(self) -> Reel:
+    def assumed(self) -> FrameSource:
         """The film over a land that is assumed, for what can be told of its shots before anything is measured."""
         names = {part for _, field in self._drawn() for part in parts(field)}
         grids = {"": (self.grid, self.keys())}
         if self.detail:
             grids[DETAIL] = self.detail.grid, self.detail_keys()
-        return Reel.of(self.shots, assumed(names, grids), self.look, self.type, self.film, self.notes())
+        return FrameSource.of(self.shots, assumed(names, grids), self.look, self.titles, self.film, self.notes())
 
     def notes(self, portrait: tuple[float, int] | None = None) -> dict[str, str]:
         """What the picture says of itself in small type, by the grid that its colour stands on.
@@ -213,7 +216,7 @@ class Scene(Record):
         if self.convexity:
             n = self.convexity.points
             said["convexity"] = (
-                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
+                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity.at())} epochs over "
                 f"{self.convexity.loss(loss).subset} images, interpolated between"
             )
         return said

@@ -1,5 +1,7 @@
 """Whole files or none: written beside, synced, renamed."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import json
@@ -18,7 +20,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[None]:
+def translate_os_errors(path: str | Path) -> Iterator[None]:
     """Turns a full or unwritable disk, met while writing `path`, into a MachineError."""
     try:
         yield
@@ -33,15 +35,15 @@ def writing(path: str | Path) -> Iterator[None]:
         raise
 
 
-def writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Raises MachineError if nothing could be written in a folder, or if it cannot be made; makes nothing."""
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    with writing(folder), tempfile.TemporaryFile(dir=there):
+    with translate_os_errors(folder), tempfile.TemporaryFile(dir=there):
         pass
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, for a file or a folder; renamed onto `path` if all goes well.
 
     Nothing is left behind when it does not. Raises MachineError if the disk is full or cannot be written.
@@ -49,7 +51,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
-        with writing(path):
+        with translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield beside
             _sync(beside)
@@ -77,7 +79,7 @@ def _sync(path: Path) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """The value as readable JSON, whole or not at all."""
-    with atomic(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 

@@ -5,6 +5,8 @@ the images and labels of the loss. Each lies in a folder named by the digest of 
 share what they have in common, and pages in memory are shared by processes.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from studio.errors import MachineError
-from studio.storage.files import atomic, writing
+from studio.storage.files import atomic_write, translate_os_errors
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class MappedArrays:
     """Arrays by name, mapped from files (what is written to them stays in this process), and facts about them."""
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
 
 
-def kept(folder: Path, make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> Kept:
+def get_or_create(folder: Path, make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> MappedArrays:
     """What lies in the folder; made first if it is not there. Of several processes one makes it, the others wait.
 
     The lock lies with the shelf's others, in `locks` beside the folder's own.
@@ -36,20 +38,20 @@ def kept(folder: Path, make: Callable[[], tuple[Mapping[str, np.ndarray], Mappin
         from filelock import FileLock
 
         lock = folder.parents[1] / "locks" / f"{folder.name}.lock"
-        with writing(lock):
+        with translate_os_errors(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 if not folder.is_dir():
                     _write(folder, *make())
     try:
         arrays = {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in folder.glob("*.npy")}
-        return Kept(arrays, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+        return MappedArrays(arrays, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise MachineError(f"{folder}: cannot be read ({error}); remove it and run again") from error
 
 
 def _write(folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-    with atomic(folder) as beside:
+    with atomic_write(folder) as beside:
         beside.mkdir()
         for name, array in arrays.items():
             np.save(beside / f"{name}.npy", array)

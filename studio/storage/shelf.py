@@ -32,7 +32,7 @@ from studio.config.records import digest
 from studio.config.units import Size
 from studio.errors import MachineError, SceneError
 from studio.execution.progress import Progress
-from studio.storage.files import atomic, is_temporary, read_json, write_json, writing
+from studio.storage.files import atomic_write, is_temporary, read_json, translate_os_errors, write_json
 
 ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
 MARK = "shelf.json"
@@ -74,23 +74,23 @@ class Shelf:
     def run(self, key: str) -> Path:
         return self.root / "runs" / key
 
-    def slice(self, key: str) -> Slice:
-        return Slice(self.root / "slices" / f"{key}.zarr")
+    def slice(self, key: str) -> StoredSlice:
+        return StoredSlice(self.root / "slices" / f"{key}.zarr")
 
-    def plate(self, key: str, size: Size) -> Plate:
-        return Plate(self.root / "plates" / f"{key}.zarr", size)
+    def plate(self, key: str, size: Size) -> LinearFrame:
+        return LinearFrame(self.root / "plates" / f"{key}.zarr", size)
 
     def piece(self, key: str, suffix: str) -> Path:
         return self.root / "pieces" / f"{key}{suffix}"
 
     @contextmanager
-    def owning(self, key: str, progress: Progress) -> Iterator[None]:
+    def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Sole ownership of a key among all processes; tells if it has to wait for another. Death releases it."""
         from filelock import FileLock, Timeout
 
         self.mark()
         lock = self.root / "locks" / f"{key}.lock"
-        with writing(lock):
+        with translate_os_errors(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
             held = FileLock(lock)
             try:
@@ -103,10 +103,10 @@ class Shelf:
         finally:
             held.release()
 
-    def note(self, scene: Path, name: str) -> Note:
-        return Note(self.root, scene, name)
+    def manifest(self, scene: Path, name: str) -> Manifest:
+        return Manifest(self.root, scene, name)
 
-    def together(self, keys: Mapping[float, str]) -> xr.Dataset:
+    def concat(self, keys: Mapping[float, str]) -> xr.Dataset:
         """Several slices of one kind, with a further axis `key`. keys: {coordinate of the sweep: key}."""
         found = [self.slice(key).read().drop_vars("done") for key in keys.values()]
         return xr.concat(
@@ -124,9 +124,9 @@ class Shelf:
         notes = [read_json(path) for path in (self.root / "scenes").glob("[!.]*.json")]
         lists = [
             keys
-            for note in notes
-            if (self.root / note["scene"]).is_file()
-            for keys in note.values()
+            for manifest in notes
+            if (self.root / manifest["scene"]).is_file()
+            for keys in manifest.values()
             if isinstance(keys, list)
         ]
         used = {key for keys in lists for key in keys}
@@ -184,7 +184,7 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class Note:
+class Manifest:
     """What a scene last used, so that `clean` and `status` know.
 
     scene: its file. name: of what is made of it; scenes of one name in two folders have two notes.
@@ -223,7 +223,7 @@ def _half_written(folder: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Slice:
+class StoredSlice:
     """What was measured on one slice, a zarr group that xarray opens: fields over axes, `done` over the first."""
 
     path: Path
@@ -247,13 +247,13 @@ class Slice:
         )
         chunks = {name: {"chunks": (1, *size[1:])} for name, size in sizes.items()}
         # an unmeasured row and a row of NaN must differ on disk too
-        with atomic(self.path) as beside:
+        with atomic_write(self.path) as beside:
             encoding = chunks | {"done": {"chunks": (len(axes[rows]),)}}
             empty.to_zarr(beside, encoding=encoding, consolidated=False, zarr_format=3, write_empty_chunks=True)
 
     def write(self, first: int, values: Mapping[str, np.ndarray]) -> None:
         """The measured values of rows from the first on, then their mark. Only the owner of the slice may write."""
-        with writing(self.path):
+        with translate_os_errors(self.path):
             group = zarr.open_group(self.path, mode="r+")
             count = 0
             for name, measured in values.items():
@@ -289,7 +289,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Plate:
+class LinearFrame:
     """One drawn frame [height, width, 4], uint16, kept by tiles that any process may write; it is used like an array.
 
     A tile counts once it is there: zarr writes it beside its place and renames it.
@@ -325,7 +325,7 @@ class Plate:
         return [tile for tile in self.tiles if not self._chunk(*tile).is_file()]
 
     def __setitem__(self, tile: tuple[slice, slice], codes: np.ndarray) -> None:
-        with writing(self.path):
+        with translate_os_errors(self.path):
             self._array()[:, *tile] = np.moveaxis(codes, -1, 0)
 
     def __getitem__(self, index: slice | tuple[slice, slice]) -> np.ndarray:

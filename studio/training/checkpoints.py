@@ -7,6 +7,8 @@
 Finding out what a run holds needs no torch; only loading and saving tensors does.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config.records import digest
 from studio.errors import RunError
-from studio.storage.files import atomic, read_json, write_json
+from studio.storage.files import atomic_write, read_json, write_json
 from studio.training.recipe import Run
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ class Checkpoint:
     """Weights and buffers by name at one epoch; tensors on the CPU, contiguous."""
 
     epoch: float
-    weights: "Mapping[str, Tensor]" = field(repr=False)
-    buffers: "Mapping[str, Tensor]" = field(repr=False)
+    weights: Mapping[str, Tensor] = field(repr=False)
+    buffers: Mapping[str, Tensor] = field(repr=False)
 
 
 # --- what a run holds, without torch ---------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ def _path(folder: Path, epoch: float) -> Path:
 # --- tensors ---------------------------------------------------------------------------------------------------------
 
 
-def taken(epoch: float, model: "nn.Module") -> Checkpoint:
+def taken(epoch: float, model: nn.Module) -> Checkpoint:
     """A copy of the model's parameters and buffers."""
 
     def copies(named):
@@ -129,7 +131,7 @@ def taken(epoch: float, model: "nn.Module") -> Checkpoint:
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
-def restore(model: "nn.Module", checkpoint: Checkpoint) -> None:
+def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Sets the model's parameters and buffers, in place, to the checkpoint's."""
     import torch
 
@@ -151,7 +153,7 @@ def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> 
             for name, tensor in getattr(checkpoint, part).items()
         }
     )
-    with atomic(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)
     write_json(
         path.with_suffix(".json"), {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}

@@ -5,6 +5,8 @@ are standardised by the training images, x = (pixel - mean) / std, for every cha
 numbers, so mean and std are exact and the same bytes come out on every machine.
 """
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -3,6 +3,8 @@
 One thread on a CPU: the same sums in the same order whatever the load, and on a shared machine it is faster too.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 

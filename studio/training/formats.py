@@ -3,6 +3,8 @@
 CIFAR's python version is a set of pickles, and a pickle may run any code. Here it may only rebuild numpy arrays.
 """
 
+from __future__ import annotations
+
 import gzip
 import io
 import math

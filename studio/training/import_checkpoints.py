@@ -4,6 +4,8 @@ Files are taken apart without running code from them: safetensors, or pickles th
 must be what the recipe's model has, name by name and shape by shape.
 """
 
+from __future__ import annotations
+
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from studio.training.recipe import Run
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
-def adopt(run: Run, folder: Path) -> None:
+def import_checkpoints(run: Run, folder: Path) -> None:
     """Copies the checkpoints in `run.checkpoints` into the run folder `folder`, each with its losses and accuracies.
 
     The epoch is the number in a file's name. Epochs that are there already are kept.

@@ -4,6 +4,8 @@ Every model takes samples [N, ...], as a rule images [N, C, H, W], and returns o
 `build` draws the initial weights from its own seed and leaves torch's global generator as it was.
 """
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from studio.config.functions import FORM, Function
-from studio.config.records import BY_KIND, Record, Table
+from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.errors import RunError, SceneError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Mlp(Record):
     activation: Literal["relu", "tanh", "gelu", "silu", "elu"] = "relu"
     skip: bool = False
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
+    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
         from studio.training import nets
 
         kind = {"batch_norm": self.norm == "batch", "activation": self.activation, "skip": self.skip}
@@ -68,7 +70,7 @@ class Resnet(Record):
             )
         return depth
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
+    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
         from studio.training import nets
 
         channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
@@ -86,16 +88,16 @@ class Vgg(Record):
     widths: tuple[Width, ...] = Field((32, 64, 128), min_length=1)
     norm: Norm = "batch"
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
+    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
         from studio.training import nets
 
         images = _images("vgg", shape)
         return nets.initialised(lambda: nets.vgg(images, classes, self.widths, self.norm == "batch"), seed)
 
 
-def _arguments(given: dict[str, Any]) -> Table:
+def _arguments(given: dict[str, Any]) -> FrozenDict:
     """Text that is a number, true or false becomes that; lists become tuples, so that the record can be hashed."""
-    return Table((name, _argument(value)) for name, value in given.items())
+    return FrozenDict((name, _argument(value)) for name, value in given.items())
 
 
 def _argument(given: Any) -> Any:
@@ -123,9 +125,9 @@ class Python(Record):
 
     kind: Literal["python"] = "python"
     make: Function
-    arguments: Annotated[dict[str, Any], AfterValidator(_arguments)] = Table()
+    arguments: Annotated[dict[str, Any], AfterValidator(_arguments)] = FrozenDict()
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> "nn.Module":
+    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
         from torch.nn import Module
 
         from studio.training import nets

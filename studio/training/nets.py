@@ -5,6 +5,8 @@ rectified layers: var(w) = 2 / fan. The last layer keeps torch's smaller uniform
 log(classes).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise

@@ -4,6 +4,8 @@ rate(p) = lr * s(p) with p in [0, 1] the share of the run that is done; s is 1, 
 from the start, one half and three quarters.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -42,7 +44,7 @@ class Sgd(Record):
     def rate(self, progress: float) -> float:
         return self.lr * _scale(self.schedule, progress)
 
-    def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         import torch
 
         return torch.optim.SGD(
@@ -62,7 +64,7 @@ class Adam(Record):
     def rate(self, progress: float) -> float:
         return self.lr * _scale(self.schedule, progress)
 
-    def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         import torch
 
         return torch.optim.AdamW(parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True)

@@ -1,5 +1,7 @@
 """A run in records: what is trained, on what, how, and when a checkpoint is kept."""
 
+from __future__ import annotations
+
 import math
 
 from pydantic import Field, field_validator

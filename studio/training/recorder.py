@@ -4,6 +4,8 @@ theta <- optimizer(theta, gradient of the mean cross-entropy of a batch). Whatev
 seed and the epoch, so a run that was killed at any instant goes on from its last pause to the very same bytes.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import time
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.errors import RunError
-from studio.storage.files import atomic
+from studio.storage.files import atomic_write
 from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.evaluate import device, repeatable, scores, tensors
@@ -165,7 +167,7 @@ def _pause(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
         state |= {f"optimizer/{number}/{name}": value for name, value in values.items() if value is not None}
     # clones: a tied weight has two names, and no file holds one tensor twice
     content = save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()})
-    with atomic(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)  # not save_file, whose own error hides that a disk is full
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.execution.workers import default_count
 from studio.field import Surfaces
-from studio.film.frame import Reel
+from studio.film.frame import FrameSource
 from studio.film.survey import pulse, survey
 from studio.pipeline.project import Studio
 from studio.scene.scene import Scene
@@ -39,4 +39,4 @@ def _reels(film: Scene):
     for how in ("cubic", "monotone"):
         loss = replace(surfaces.fields["loss"], interpolation=how)
         shown = Surfaces({"loss": loss}, surfaces.epochs, surfaces.metrics)
-        yield how, Reel.of(changed.shots, shown, changed.look, changed.type, changed.film, changed.notes())
+        yield how, FrameSource.of(changed.shots, shown, changed.look, changed.titles, changed.film, changed.notes())

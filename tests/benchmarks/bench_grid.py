@@ -4,7 +4,7 @@ The loop: for every point set the parameters, pass the whole subset, read the lo
 path that the rule chooses. Nets of `nets.py`, 256 images. They take turns, A B A B, and the medians are compared, in
 seconds of this process's own CPU time, so that what else runs on the machine weighs as little as it can. The floor is
 what the same number of samples take in plain forwards of one large batch. The deep perceptron, 128 images in train
-mode, is compared with the path `plain`, which is two to three times as quick as that loop. The peer, loss-landscapes,
+mode, is compared with the method `loop`, which is two to three times as quick as that loop. The peer, loss-landscapes,
 measures part of a 51 x 51 grid of the CNN as its users call it, with torch's own threads, and is scaled to the whole;
 ours is measured whole, by two processes, preparation included, in seconds on the clock.
 
@@ -53,7 +53,7 @@ def figures() -> dict[str, float]:
             for mode in ("train", "recalibrated"):
                 loop, ours = _turns(name, [_loop(name, mode), _ours(name, mode)])
                 found[f"grid.{name}.{mode}_speedup"] = loop / ours
-        loop, ours = _turns("deep", [_ours("deep", "train", path="plain"), _ours("deep", "train")])
+        loop, ours = _turns("deep", [_ours("deep", "train", method="loop"), _ours("deep", "train")])
         found |= {"grid.deep.points_per_s": POINTS["deep"] / ours, "grid.deep.speedup": loop / ours}
         found["grid.agreement"] = max(_disagreement(name, mode) for name in USUAL for mode in ("eval", "train"))
     return found | _peer()
@@ -200,7 +200,7 @@ def _row(path: Path, beta: float) -> Tensor:
 def _read(path: Path) -> Evaluator:
     model, (x, y), *vectors = torch.load(path, weights_only=False)
     objective = Loss().objective(model, {}, x, y)
-    return Evaluator(objective, *map(objective.flat, vectors), "fused")
+    return Evaluator(objective, *map(objective.flat, vectors), "folded")
 
 
 def _clock(work: Callable[[], object]) -> float:

@@ -18,9 +18,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional as F
 
-from studio.landscape.curvature.extremes import FLOOR, lockstep
-from studio.landscape.curvature.hvp import Derivatives
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.curvature.extremes import FLOOR, batched_extremes
+from studio.landscape.curvature.hvp import HessianOperator
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.evaluate import repeatable
 
 SAMPLES, TOL = 128, 1e-3
@@ -52,8 +52,8 @@ def figures() -> dict[str, float]:
 
 def _speed(name: str) -> dict[str, float]:
     trained, mode, tol = net(name), MODES.get(name, "eval"), TOLS.get(name, TOL)
-    objective = Objective(trained.model, {}, *trained.samples(SAMPLES), mode)
-    derivatives, points = Derivatives(objective), _points(trained, objective, POINTS[name], seed=0)
+    objective = WeightLoss(trained.model, {}, *trained.samples(SAMPLES), mode)
+    derivatives, points = HessianOperator(objective), _points(trained, objective, POINTS[name], seed=0)
     products = [derivatives.products(point[None]) for point in points]
     truths = [_ends(product, derivatives.size, 1e-6, seed=1) for product in products]
     usual = [_usual(product, derivatives.size, truth, tol) for product, truth in zip(products, truths, strict=True)]
@@ -79,7 +79,7 @@ def _speed(name: str) -> dict[str, float]:
     }
 
 
-def _points(trained: Net, objective: Objective, count: int, seed: int) -> Tensor:
+def _points(trained: Net, objective: WeightLoss, count: int, seed: int) -> Tensor:
     """The centre and random points of a random plane, weights [count, P]."""
     plane = trained.plane(seed)
     theta, delta, eta = (objective.flat(part) for part in (trained.weights, plane.delta, plane.eta))
@@ -88,11 +88,11 @@ def _points(trained: Net, objective: Objective, count: int, seed: int) -> Tensor
     return theta + steps @ torch.stack([delta, eta])
 
 
-def _hessian_extremes(derivatives: Derivatives, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
+def _hessian_extremes(derivatives: HessianOperator, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
     """Ours, graphs included, as the engine does it: points together or one by one, by its own rule."""
     found, sketch = [], derivatives.sketch
     for some in points.split(derivatives.together):
-        found += lockstep(
+        found += batched_extremes(
             lambda rows, some=some: derivatives.products(some[rows]),
             len(some),
             derivatives.size,
@@ -104,7 +104,7 @@ def _hessian_extremes(derivatives: Derivatives, points: Tensor, tol: float = TOL
 
 
 def _ends(product: Callable[[Tensor], Tensor], size: int, tol: float, seed: int) -> tuple[float, float]:
-    (end,) = lockstep(lambda rows: product, 1, size, seed, tol)
+    (end,) = batched_extremes(lambda rows: product, 1, size, seed, tol)
     assert end.converged
     return end.lambda_min, end.lambda_max
 
@@ -180,11 +180,11 @@ def _coverage(name: str) -> list[bool]:
     for case in range(count):
         mode = ("eval", "train")[case % 2]
         single, double = (
-            Objective(trained.model, {}, *trained.samples(samples), mode, precision=precision)
+            WeightLoss(trained.model, {}, *trained.samples(samples), mode, precision=precision)
             for precision in ("float32", "float64")
         )
         point = _points(trained, single, 2, seed=case)[1:]
-        ours, exact = (Derivatives(objective) for objective in (single, double))
+        ours, exact = (HessianOperator(objective) for objective in (single, double))
         (end,) = _hessian_extremes(ours, point, seed=case)
         truth = _ends(exact.products(point.double()), single.size, 1e-7, seed=count + case)
         within.append(end.converged and _error((end.lambda_min, end.lambda_max), truth) <= TOL)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.method.insert(0, str(Path(__file__).parent))
 
 from nets import net
 
 from studio.field import Grid
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.values.evaluator import Evaluator
 from studio.landscape.values.preview import preview
 from studio.training.evaluate import repeatable
 
-NETS = {"mlp": ("shared", 256), "cnn": ("fused", 32)}
+NETS = {"mlp": ("shared-first-layer", 256), "cnn": ("folded", 32)}
 """Path, and samples."""
 GRID = Grid(range=(-1, 1), points=101)
 
@@ -32,11 +32,11 @@ def figures() -> dict[str, float]:
     return {"preview.points": max(points), "preview.error": max(errors)}
 
 
-def _evaluator(name: str, path: str, samples: int) -> Evaluator:
+def _evaluator(name: str, method: str, samples: int) -> Evaluator:
     made = net(name)
     plane = made.plane()
-    objective = Objective(made.model, dict(made.model.named_buffers()), *made.samples(samples))
-    return Evaluator(objective, *map(objective.flat, (made.weights, plane.delta, plane.eta)), path)
+    objective = WeightLoss(made.model, dict(made.model.named_buffers()), *made.samples(samples))
+    return Evaluator(objective, *map(objective.flat, (made.weights, plane.delta, plane.eta)), method)
 
 
 def _compared(evaluator: Evaluator) -> tuple[int, float]:

@@ -28,7 +28,7 @@ from studio.execution import workers
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
 from studio.film.colour import encode, table
-from studio.film.frame import Frame, Reel, View, Window
+from studio.film.frame import Frame, FrameSource, View, Window
 from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
@@ -227,7 +227,7 @@ def _surface(number: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _reel() -> Reel:
+def _reel() -> FrameSource:
     """First-light's film of a surface made up on its grid: a rough sheet that opens into a crater."""
     scene = Scene.load(SCENE)
     x, y = np.meshgrid(scene.grid.axis, scene.grid.axis)
@@ -241,7 +241,7 @@ def _reel() -> Reel:
         for name, sign, shift in (("lambda_min", -1, 2.0), ("lambda_max", 1, 1.0))
     }
     notes = {"loss": "made up", "convexity": "made up"}
-    return Reel.of(scene.shots[:1], Surfaces(fields), scene.look, scene.type, scene.film, notes)
+    return FrameSource.of(scene.shots[:1], Surfaces(fields), scene.look, scene.titles, scene.film, notes)
 
 
 # --- ours ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.errors import RunError
-from studio.landscape.directions import Plane, Random, Trail
+from studio.landscape.directions import CheckpointSource, Plane, Random
 from studio.training.data import Data, Digits, Mnist5k
 from studio.training.evaluate import repeatable
 from studio.training.models import Mlp, Model, Resnet, Vgg
@@ -48,7 +48,7 @@ class Net:
 
     def plane(self, seed: int = 0) -> Plane:
         """Random directions, normalised filter by filter; biases and norms stay put."""
-        return Random(seed=seed).plane(Trail((0.0,), lambda epoch: self.weights), 0.0)
+        return Random(seed=seed).plane(CheckpointSource((0.0,), lambda epoch: self.weights), 0.0)
 
 
 @cache

@@ -215,15 +215,15 @@ def test_the_subset_is_checked_on_demand(say, copy):
 
 
 def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tiny, monkeypatch):
-    monkeypatch.setattr(profiling, "paths", profiling.fitting)  # without torch's compiler, which takes half a minute
+    monkeypatch.setattr(profiling, "methods", profiling.fitting)  # without torch's compiler, which takes half a minute
     before = tiny.read_text()
     dry = say("tune", "tiny.yaml", "--dry-run")
     assert dry.status == 0 and tiny.read_text() == before
     said = say("tune", "tiny.yaml")
     found = [line.split()[0].rstrip("*") for line in said.out.splitlines()]
-    assert said.status == 0 and {"plain", "shared"} <= set(found)
+    assert said.status == 0 and {"loop", "shared-first-layer"} <= set(found)
     best = said.out.splitlines()[-1].rpartition("path: ")[2].rstrip("}")
-    assert best in found and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, path: {best}}}")
+    assert best in found and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, method: {best}}}")
     assert say("check", "tiny.yaml").status == 0
 
 

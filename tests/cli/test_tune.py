@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from studio.cli import tune
-from studio.config.reading import plain
+from studio.config.reading import load_raw
 from studio.errors import SceneError
 from studio.landscape.values import profiling
 from studio.landscape.values.profiling import Timed
@@ -33,52 +33,55 @@ def scene(tmp_path):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("loss: {subset: 32}\n", "loss: {subset: 32, path: wide}\n"),
-        ("loss: { subset: 32, mode: train }   # said\n", "loss: { subset: 32, mode: train, path: wide }   # said\n"),
-        ("loss: {path: plain, subset: 32}\n", "loss: {path: wide, subset: 32}\n"),
-        ("loss: {path: 'plain'}\n", "loss: {path: wide}\n"),
-        ("loss: {}\n", "loss: {path: wide}\n"),
-        ("loss: {subset: 32,}\n", "loss: {subset: 32, path: wide,}\n"),
+        ("loss: {subset: 32}\n", "loss: {subset: 32, method: image-kernels}\n"),
+        (
+            "loss: { subset: 32, mode: train }   # said\n",
+            "loss: { subset: 32, mode: train, method: image-kernels }   # said\n",
+        ),
+        ("loss: {method: loop, subset: 32}\n", "loss: {method: image-kernels, subset: 32}\n"),
+        ("loss: {method: 'loop'}\n", "loss: {method: image-kernels}\n"),
+        ("loss: {}\n", "loss: {method: image-kernels}\n"),
+        ("loss: {subset: 32,}\n", "loss: {subset: 32, method: image-kernels,}\n"),
         (
             "loss: {\n  subset: 32,   # few\n  seed: 1\n}\n",
-            "loss: {\n  subset: 32,   # few\n  seed: 1, path: wide\n}\n",
+            "loss: {\n  subset: 32,   # few\n  seed: 1, method: image-kernels\n}\n",
         ),
         (
             "loss:\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
-            "loss:\n  path: wide\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
+            "loss:\n  method: image-kernels\n  subset: 32   # few\n  # and so on\n  mode: eval\n",
         ),
         (
-            "loss:\n  # first\n  subset: 32\n  path: fused   # once\n",
-            "loss:\n  # first\n  subset: 32\n  path: wide   # once\n",
+            "loss:\n  # first\n  subset: 32\n  method: folded   # once\n",
+            "loss:\n  # first\n  subset: 32\n  method: image-kernels   # once\n",
         ),
-        ("loss:\n", "loss: {path: wide}\n"),
-        ("loss: ~\n", "loss: {path: wide}\n"),
-        ("loss: &l\n    subset: 32\n", "loss: &l\n    path: wide\n    subset: 32\n"),
+        ("loss:\n", "loss: {method: image-kernels}\n"),
+        ("loss: ~\n", "loss: {method: image-kernels}\n"),
+        ("loss: &l\n    subset: 32\n", "loss: &l\n    method: image-kernels\n    subset: 32\n"),
     ],
     ids=str,
 )
 def test_the_path_is_put_under_loss_and_nothing_else_is_touched(before, after):
-    assert tune.written(HEAD + before, "wide") == HEAD + after
-    assert tune.written(before + HEAD, "wide") == after + HEAD
+    assert tune.written(HEAD + before, "image-kernels") == HEAD + after
+    assert tune.written(before + HEAD, "image-kernels") == after + HEAD
 
 
 def test_a_scene_without_loss_gets_one():
     text = "# what this is\n\n" + HEAD
-    assert tune.written(text, "wide") == "# what this is\n\nloss: {path: wide}\n" + HEAD
+    assert tune.written(text, "image-kernels") == "# what this is\n\nloss: {method: image-kernels}\n" + HEAD
 
 
 @pytest.mark.parametrize("text", [HEAD, HEAD + "loss:\n  subset: 5%\n", "{title: a, loss: {subset: 3}}", "{title: a}"])
 def test_only_the_path_differs_and_a_second_time_nothing_does(text):
-    once = tune.written(text, "fused")
-    said = plain(text, name="a")
-    assert plain(once, name="b") == said | {"loss": said.get("loss", {}) | {"path": "fused"}}
-    assert tune.written(once, "fused") == once
-    assert tune.written(once, "plain") == once.replace("fused", "plain")
+    once = tune.written(text, "folded")
+    said = load_raw(text, name="a")
+    assert load_raw(once, name="b") == said | {"loss": said.get("loss", {}) | {"method": "folded"}}
+    assert tune.written(once, "folded") == once
+    assert tune.written(once, "loop") == once.replace("folded", "loop")
 
 
 def test_the_ends_of_lines_stay_as_they_are():
     text = "title: a\r\nloss:\r\n  subset: 3\r\n"
-    assert tune.written(text, "wide") == "title: a\r\nloss:\r\n  path: wide\r\n  subset: 3\r\n"
+    assert tune.written(text, "image-kernels") == "title: a\r\nloss:\r\n  method: image-kernels\r\n  subset: 3\r\n"
 
 
 @pytest.mark.parametrize(
@@ -91,23 +94,25 @@ def test_the_ends_of_lines_stay_as_they_are():
     ids=["alias", "scalar", "complex key"],
 )
 def test_a_layout_that_leaves_no_place_is_an_error_with_the_way_out(text):
-    with pytest.raises(SceneError, match="my.yaml: its layout leaves no place.*write `path: wide` under `loss`"):
-        tune.written(text, "wide", "my.yaml")
+    with pytest.raises(
+        SceneError, match="my.yaml: its layout leaves no place.*write `method: image-kernels` under `loss`"
+    ):
+        tune.written(text, "image-kernels", "my.yaml")
 
 
 def test_a_broken_text_is_reported_with_its_place():
     with pytest.raises(SceneError, match="my.yaml:1:"):
-        tune.written("loss: {", "wide", "my.yaml")
+        tune.written("loss: {", "image-kernels", "my.yaml")
 
 
 def test_the_file_is_replaced_whole_and_keeps_its_rights_and_its_link(scene, tmp_path):
     scene.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(scene)
-    tune.write(link, "shared")
+    tune.write(link, "shared-first-layer")
     assert link.is_symlink() and stat.S_IMODE(scene.stat().st_mode) == 0o640
-    assert scene.read_text() == HEAD + "loss: {subset: 32, path: shared}\n"
-    assert Scene.load(scene).loss.path == "shared"
+    assert scene.read_text() == HEAD + "loss: {subset: 32, method: shared-first-layer}\n"
+    assert Scene.load(scene).loss.method == "shared-first-layer"
     assert sorted(os.listdir(tmp_path)) == ["link.yaml", "tuned.yaml"]
 
 
@@ -115,10 +120,10 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
     path = tmp_path / "odd.yaml"
     path.write_text("loss: 3\n")
     with pytest.raises(SceneError):
-        tune.write(path, "wide")
+        tune.write(path, "image-kernels")
     assert path.read_text() == "loss: 3\n"
     with pytest.raises(SceneError, match="absent.yaml: cannot be read"):
-        tune.write(tmp_path / "absent.yaml", "wide")
+        tune.write(tmp_path / "absent.yaml", "image-kernels")
 
 
 # --- the times -------------------------------------------------------------------------------------------------------
@@ -127,27 +132,29 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without torch's compiler, which takes half a minute."""
-    monkeypatch.setattr(profiling, "paths", profiling.fitting)
+    monkeypatch.setattr(profiling, "methods", profiling.fitting)
 
 
 def test_every_path_that_fits_is_timed_and_agrees_with_the_plain_loop(scene, quick):
     film = Scene.load(scene)
     found = tune.times(film)
-    assert {one.path for one in found} == set(profiling.fitting(film.run.recipe.model, film.loss, "cpu"))
+    assert {one.method for one in found} == set(profiling.fitting(film.run.recipe.model, film.loss, "cpu"))
     assert all(one.value > 0 and not one.failure for one in found)
     assert max(one.difference for one in found) < 1e-5  # float32 sums in another order
-    assert next(one.difference for one in found if one.path == "plain") == 0
+    assert next(one.difference for one in found if one.method == "loop") == 0
 
 
 def test_a_path_that_cannot_be_taken_says_why_and_comes_last(scene, monkeypatch):
-    monkeypatch.setattr(profiling, "paths", lambda *given: ("plain", "shared"))
+    monkeypatch.setattr(profiling, "methods", lambda *given: ("loop", "shared-first-layer"))
     text = scene.read_text().replace("kind: mlp, depth: 1, width: 8", "kind: vgg, widths: [4]")
     scene.write_text(text, encoding="utf-8")
     film = Scene.load(scene)
     found = tune.times(film)
-    assert [one.path for one in found] == ["plain", "shared"] and "chain of linear layers" in found[1].failure
-    assert any("shared" in line and "cannot be taken" in line for line in tune.table(found, film))
-    assert tune.best(found, film) == "plain"  # the rule's own would be fused, which was not tried
+    assert [one.method for one in found] == ["loop", "shared-first-layer"] and "chain of linear layers" in found[
+        1
+    ].failure
+    assert any("shared-first-layer" in line and "cannot be taken" in line for line in tune.table(found, film))
+    assert tune.best(found, film) == "loop"  # the rule's own would be fused, which was not tried
 
 
 def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
@@ -158,7 +165,7 @@ def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
 
 def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
     film = Scene.load(scene)  # 2 keys of 25 points
-    slow, eager = Timed("plain", value=0.010), Timed("compiled", value=0.001, preparing=30.0)
+    slow, eager = Timed("loop", value=0.010), Timed("torch-compile", value=0.001, preparing=30.0)
     assert tune.seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
     assert tune.seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
     large = film.model_copy(update={"grid": film.grid.model_copy(update={"points": 101})})
@@ -168,15 +175,15 @@ def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
 
 def test_the_rules_own_path_stays_unless_another_is_worth_measuring_again(scene):
     film = Scene.load(scene)  # an mlp: the rule says shared
-    hardly = [Timed("vmap", value=0.97), Timed("shared", value=1.0), Timed("plain", value=2.0)]
-    clearly = [Timed("vmap", value=0.9), Timed("shared", value=1.0), Timed("plain", value=2.0)]
-    assert tune.best(hardly, film) == "shared" and tune.best(clearly, film) == "vmap"
-    named = film.model_copy(update={"loss": film.loss.model_copy(update={"path": "plain"})})
-    assert tune.best(hardly, named) == "shared"  # what the scene names now is no reason
+    hardly = [Timed("vmap", value=0.97), Timed("shared-first-layer", value=1.0), Timed("loop", value=2.0)]
+    clearly = [Timed("vmap", value=0.9), Timed("shared-first-layer", value=1.0), Timed("loop", value=2.0)]
+    assert tune.best(hardly, film) == "shared-first-layer" and tune.best(clearly, film) == "vmap"
+    named = film.model_copy(update={"loss": film.loss.model_copy(update={"method": "loop"})})
+    assert tune.best(hardly, named) == "shared-first-layer"  # what the scene names now is no reason
 
 
 def test_the_table_has_a_line_for_each_path_and_names_the_best(scene):
     film = Scene.load(scene)
-    lines = list(tune.table([Timed("shared", 0.1, 0.001, 1e-7), Timed("plain", 0.0, 0.002)], film))
+    lines = list(tune.table([Timed("shared-first-layer", 0.1, 0.001, 1e-7), Timed("loop", 0.0, 0.002)], film))
     assert len(lines) == 4 and lines[1].startswith("shared*") and "2.00x" in lines[1] and "best" in lines[3]
-    assert lines[3].split(": ")[1].startswith("shared")
+    assert lines[3].split(": ")[1].startswith("shared-first-layer")

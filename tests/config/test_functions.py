@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pytest
 
-from studio.config.functions import Function, leading_to, word_or_function
+from studio.config.functions import Function, source_of_function, word_or_function
 from studio.config.reading import parse
 from studio.config.records import Record, digest
 from studio.errors import SceneError
@@ -124,19 +124,19 @@ def registered():
 )
 def test_a_function_is_what_it_leads_to_in_its_file(old, new, same):
     assert old in FILE
-    assert (leading_to("model", FILE.replace(old, new)) == leading_to("model", FILE)) == same
+    assert (source_of_function("model", FILE.replace(old, new)) == source_of_function("model", FILE)) == same
 
 
 def test_what_is_only_named_in_a_text_counts_too():
     by_text = FILE.replace("return helper() * SCALE", "return globals()['metric'](1)")
     changed = by_text.replace("return x", "return 2 * x")
-    assert leading_to("model", by_text) != leading_to("model", changed)
+    assert source_of_function("model", by_text) != source_of_function("model", changed)
 
 
 def test_a_name_defined_twice_counts_with_both():
     twice = FILE + "\ndef other(x):\n    return 3 * x\n"
-    assert leading_to("model", twice) != leading_to("model", FILE)
-    assert "3 * x" in leading_to("metric", twice) and "return x" in leading_to("metric", twice)
+    assert source_of_function("model", twice) != source_of_function("model", FILE)
+    assert "3 * x" in source_of_function("metric", twice) and "return x" in source_of_function("metric", twice)
 
 
 def test_a_function_beside_one_that_was_edited_is_loaded_anew_too(folder):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from studio.config.reading import from_options, parse, plain, read
+from studio.config.reading import from_options, load_raw, parse, read
 from studio.config.records import BY_KIND, Record, digest, nearest
 from studio.config.units import Angle, Colour, Duration, Focal, Folder, FrameRate, PixelSize, Size, Time
 from studio.errors import SceneError
@@ -230,13 +230,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_plain_yaml_keeps_words_as_they_were_written():
-    assert plain("{a: 1.50, b: [no, 5e-4, null], c: {d: ~}}", name="x") == {
+    assert load_raw("{a: 1.50, b: [no, 5e-4, null], c: {d: ~}}", name="x") == {
         "a": "1.50",
         "b": ["no", "5e-4", None],
         "c": {"d": None},
     }
     with pytest.raises(SceneError, match="x:1:8: 'a' stands here for the second time"):
-        plain("{a: 1, a: 2}", name="x")
+        load_raw("{a: 1, a: 2}", name="x")
 
 
 def test_records_are_frozen_and_equal_by_value():

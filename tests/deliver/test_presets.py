@@ -17,7 +17,7 @@ from studio.config.units import Size
 from studio.deliver import encoder
 from studio.deliver.media import Animation, _stretches, animation, probe
 from studio.deliver.movie import Movie
-from studio.deliver.picture_spec import Wants
+from studio.deliver.picture_spec import PictureSpec
 from studio.deliver.presets import PRESETS
 from studio.errors import MachineError
 
@@ -35,7 +35,7 @@ def frames(start: int, stop: int, size: Size = SIZE):
         yield (65535 * np.stack([slope, 0.7 * slope, 0.5 - 0.5 * slope], axis=-1)).astype(np.uint16)
 
 
-def suited(pictures, wants: Wants):
+def suited(pictures, wants: PictureSpec):
     """Pictures of 8 or 16 bits as a movie wants them; opaque where they have no alpha and it has."""
     for picture in pictures:
         shares = picture / np.iinfo(picture.dtype).max
@@ -364,7 +364,7 @@ def test_presets_say_what_pictures_they_are_made_of():
         "gif",
         "webp",
     }
-    assert Movie(preset="webp", alpha=True).wants == Wants(8, alpha=True)
+    assert Movie(preset="webp", alpha=True).wants == PictureSpec(8, alpha=True)
 
 
 @pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"prores-4444", "vp9-alpha", "webp"}))

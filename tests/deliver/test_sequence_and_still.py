@@ -20,7 +20,7 @@ from studio.config.units import Size, Time
 from studio.deliver import colour_spaces, exr, image_files, png
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
-from studio.deliver.picture_spec import Layered, Wants
+from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.sequence import CINEMA, Sequence
 from studio.deliver.still import Still
 from studio.errors import MachineError
@@ -35,7 +35,7 @@ EXACT = ["png", "png16", "tiff16", "exr"]
 CLEAR = ["png", "png16", "tiff16", "exr"]
 
 
-def picture(n: int, wants: Wants = STILL.wants, size: Size = SIZE) -> np.ndarray:
+def picture(n: int, wants: PictureSpec = STILL.wants, size: Size = SIZE) -> np.ndarray:
     """Noise of the kind that is wanted."""
     shape, codes = (size.height, size.width, 4 if wants.alpha else 3), 256**wants.dtype.itemsize
     noise = np.random.default_rng(n).integers(0, codes, shape, np.uint16)
@@ -47,7 +47,7 @@ def banded(frame: np.ndarray, rows: int) -> Bands:
     return Bands(frame.shape, frame.dtype, lambda: (frame[i : i + rows] for i in range(0, len(frame), rows)))
 
 
-def frames(start: int, stop: int, wants: Wants = STILL.wants):
+def frames(start: int, stop: int, wants: PictureSpec = STILL.wants):
     return (picture(n, wants) for n in range(start, stop))
 
 
@@ -63,11 +63,11 @@ def join(made, path, frames, sequence: Sequence = Sequence()):  # noqa: B008 - i
     sequence.join(made, path, frames=frames, size=SIZE, fps=FPS, provenance={"seed": 3, "by": "\u00c9"})
 
 
-def still(folder: Path, frame: np.ndarray | Bands | Layered | None = None, provenance=None, **options) -> Path:
+def still(folder: Path, frame: np.ndarray | Bands | Picture | None = None, provenance=None, **options) -> Path:
     """The finished still of a frame, or of a noise."""
     record = Still(at=Time(6.0), **options)
     frame = picture(5, record.wants) if frame is None else frame
-    height, width, _ = frame.picture.shape if isinstance(frame, Layered) else frame.shape
+    height, width, _ = frame.picture.shape if isinstance(frame, Picture) else frame.shape
     record.segment([frame], folder / f"piece{record.piece}", Size(width, height), FPS, first=144)
     path, given = folder / record.file("film"), provenance or {"frame": 144}
     record.join([folder / f"piece{record.piece}"], path, size=Size(width, height), fps=FPS, provenance=given)
@@ -256,7 +256,7 @@ def test_a_tiff_of_more_than_four_gigabytes_is_a_big_one(tmp_path, monkeypatch):
     path = still(tmp_path, format="tiff16")
     with tifffile.TiffFile(path) as file:
         assert file.is_bigtiff
-    assert np.array_equal(read(path), picture(5, Wants(16))) and said(path) == {"frame": 144}
+    assert np.array_equal(read(path), picture(5, PictureSpec(16))) and said(path) == {"frame": 144}
 
 
 def test_a_png_of_eight_bits_is_what_pillow_reads_of_it(tmp_path):
@@ -335,20 +335,20 @@ CHANNELS = {
 }
 
 
-def layered(wants: Wants) -> Layered:
+def layered(wants: PictureSpec) -> Picture:
     """A picture with layers, each of other numbers."""
     noise = np.random.default_rng(1)
-    made = {name: noise.normal(size=(SIZE.height, SIZE.width, len(CHANNELS[name]))) for name in wants.layers}
+    made = {name: noise.normal(size=(SIZE.height, SIZE.width, len(CHANNELS[name]))) for name in wants.aovs}
     kinds = {"normal": np.float16, "mask": np.float16}
     made = {name: values.astype(kinds.get(name, np.float32)) for name, values in made.items()}
-    return Layered(Bands.of(picture(5, wants)), made)
+    return Picture(Bands.of(picture(5, wants)), made)
 
 
 @pytest.mark.parametrize("alpha", [False, True])
 def test_an_exr_holds_every_layer_in_channels_that_name_it(tmp_path, alpha):
     import OpenEXR
 
-    given = {"format": "exr", "layers": list(CHANNELS), "alpha": alpha}
+    given = {"format": "exr", "aovs": list(CHANNELS), "alpha": alpha}
     frame = layered(Still(at=Time(6.0), **given).wants)
     path = still(tmp_path, frame, **given)
     with OpenEXR.File(str(path), separate_channels=True) as file:
@@ -357,21 +357,21 @@ def test_an_exr_holds_every_layer_in_channels_that_name_it(tmp_path, alpha):
     assert np.array_equal(np.stack([found[c] for c in ("RGBA" if alpha else "RGB")], -1), frame.picture.whole())
     for name, channels in CHANNELS.items():
         stored = np.stack([found[channel] for channel in channels], axis=-1)
-        assert stored.dtype == frame.layers[name].dtype and np.array_equal(stored, frame.layers[name])
+        assert stored.dtype == frame.aovs[name].dtype and np.array_equal(stored, frame.aovs[name])
     assert said(path) == {"frame": 144}
 
 
 def test_an_exr_of_many_bands_is_one_picture_with_its_layers(tmp_path):
     import OpenEXR
 
-    options = {"format": "exr", "layers": ["depth", "normal"], "alpha": True}
+    options = {"format": "exr", "aovs": ["depth", "normal"], "alpha": True}
     wants, noise = Still(at=Time(6.0), **options).wants, np.random.default_rng(2)
     tall = picture(5, wants, Size(9, 700))  # in two whole bands of 256 rows, and one that ends in half a block
     given = {
         "depth": noise.normal(size=(700, 9, 1)).astype(np.float32),
         "normal": noise.normal(size=(700, 9, 3)).astype(np.float16),
     }
-    path = still(tmp_path, Layered(banded(tall, 100), given), **options)
+    path = still(tmp_path, Picture(banded(tall, 100), given), **options)
     with OpenEXR.File(str(path), separate_channels=True) as file:
         found = {name: channel.pixels for name, channel in file.channels().items()}
         assert [list(end) for end in file.header()["dataWindow"]] == [[0, 0], [8, 699]]
@@ -382,7 +382,7 @@ def test_an_exr_of_many_bands_is_one_picture_with_its_layers(tmp_path):
 
 
 def test_an_exr_whose_blocks_do_not_follow_each_other_is_not_handed_over(tmp_path):
-    path = still(tmp_path, picture(5, Wants(None), Size(9, 700)), format="exr")
+    path = still(tmp_path, picture(5, PictureSpec(None), Size(9, 700)), format="exr")
     data = bytearray(path.read_bytes())
     with open(path, "rb") as file:
         exr._header(file)
@@ -394,25 +394,25 @@ def test_an_exr_whose_blocks_do_not_follow_each_other_is_not_handed_over(tmp_pat
 
 
 def test_layers_that_would_fill_the_memory_are_a_mistake_with_a_way_out():
-    everything = {"format": "exr", "layers": tuple(CHANNELS)}
+    everything = {"format": "exr", "aovs": tuple(CHANNELS)}
     for record in (Still(at=Time(6.0), **everything), Sequence(**everything)):
         assert record.mistake(Size(15360, 8640)) is None
         # 32 bytes a pixel, of 600 million
         assert "would take 19 GB of memory" in record.mistake(Size(30000, 20000))
-    assert Still(at=Time(6.0), format="exr", layers=("depth", "normal")).mistake(Size(30000, 20000)) is None
+    assert Still(at=Time(6.0), format="exr", aovs=("depth", "normal")).mistake(Size(30000, 20000)) is None
 
 
 def test_a_sequence_has_layers_in_every_picture(tmp_path):
-    sequence = Sequence(format="exr", layers=("depth",))
+    sequence = Sequence(format="exr", aovs=("depth",))
     sequence.segment([layered(sequence.wants)] * 2, tmp_path / "0.frames", SIZE, FPS)
     join([tmp_path / "0.frames"], tmp_path / "film", 2, sequence)
-    with pytest.raises(MachineError, match="layers is"):
+    with pytest.raises(MachineError, match="aovs is"):
         join([tmp_path / "0.frames"], tmp_path / "other", 2, Sequence(format="exr"))
 
 
 def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
-    sequence = Sequence(format="exr", layers=("depth", "mask"))
-    for frame in (picture(0, sequence.wants), layered(Sequence(format="exr", layers=("depth",)).wants)):
+    sequence = Sequence(format="exr", aovs=("depth", "mask"))
+    for frame in (picture(0, sequence.wants), layered(Sequence(format="exr", aovs=("depth",)).wants)):
         with pytest.raises(ValueError, match="expected float16 .* with depth mask"):
             sequence.segment([frame], tmp_path / "0.frames", SIZE, FPS)
 
@@ -421,8 +421,8 @@ def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
     ("given", "what"),
     [
         ({"format": "jpg", "alpha": True}, "jpg has no alpha; take one of png, png16, tiff16, exr"),
-        ({"format": "tiff16", "layers": ["depth"]}, "tiff16 has no layers; take `format: exr`"),
-        ({"format": "exr", "layers": ["depth", "depth"]}, "named twice"),
+        ({"format": "tiff16", "aovs": ["depth"]}, "tiff16 has no AOVs; take `format: exr`"),
+        ({"format": "exr", "aovs": ["depth", "depth"]}, "named twice"),
     ],
 )
 def test_a_still_that_no_file_could_hold_is_a_mistake(given, what):
@@ -557,7 +557,7 @@ def test_deliverables_of_one_scene_have_different_names():
         Still(at=Time(6), profile="adobe-rgb"),
         Still(at=Time(6), alpha=True),
         Sequence(alpha=True),
-        Sequence(format="exr", layers=("depth",)),
+        Sequence(format="exr", aovs=("depth",)),
         Movie(),
     ]
     names = [deliverable.file("film") for deliverable in kept]
@@ -593,6 +593,6 @@ def test_deliverables_say_what_pictures_they_are_made_of():
         "exr": None,
     }
     assert Still(at=Time(6), format="jpg", profile="adobe-rgb").wants.bits == 16  # 8 would show its steps
-    assert Sequence(format="dcp-source").wants == Wants(16)
-    given = {"alpha": True, "layers": ("mask",)}
-    assert Sequence(format="exr", **given).wants == Wants(None, **given)
+    assert Sequence(format="dcp-source").wants == PictureSpec(16)
+    given = {"alpha": True, "aovs": ("mask",)}
+    assert Sequence(format="exr", **given).wants == PictureSpec(None, **given)

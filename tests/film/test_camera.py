@@ -98,16 +98,16 @@ def test_a_rise_lifts_the_camera_and_what_it_looks_at_alike():
 
 
 def test_components_combined_arrive_where_they_would_one_after_the_other():
-    together = Move(orbit=50.0, dolly=0.5, crane=0.3, zoom=10.0, over=seconds(1)).end(HERE)
+    together = Move(orbit=50.0, dolly=0.5, crane=0.3, lens=10.0, over=seconds(1)).end(HERE)
     apart = HERE
-    for component in ({"dolly": 0.5}, {"crane": 0.3}, {"orbit": 50.0}, {"zoom": 10.0}):
+    for component in ({"dolly": 0.5}, {"crane": 0.3}, {"orbit": 50.0}, {"lens": 10.0}):
         apart = Move(**component, over=seconds(1)).end(apart)
     assert position(together) == pytest.approx(position(apart)) and together.lens == apart.lens == 40.0
 
 
 @pytest.mark.parametrize(
     ("move", "told"),
-    [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"zoom": -30.0}, "leaves no lens")],
+    [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"lens": -30.0}, "leaves no lens")],
     ids=str,
 )
 def test_a_move_that_goes_further_than_there_is_is_refused(move, told):

@@ -3,7 +3,7 @@ import pytest
 
 from studio.film import colour
 from studio.film.colour import cube, decode, encode, kelvin, lab, linear, ordered, table
-from studio.film.fields import Paint
+from studio.film.fields import ColourMapping
 
 
 def test_colours_are_written_in_srgb_and_used_in_linear_light():
@@ -28,7 +28,7 @@ def test_stops_are_met_exactly_and_mixed_in_srgb_between():
     "name", ["inferno", "viridis", "lajolla", "cmc.lajolla", "thermal", "cmo.thermal", "fire", "cet_fire", "lajolla_r"]
 )
 def test_the_colormaps_of_four_libraries_go_by_their_own_names(name):
-    assert Paint(map=name).map == name
+    assert ColourMapping(map=name).map == name
     assert table(name).shape == (1024, 3) and 0 <= table(name).min() < table(name).max() <= 1
 
 

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
-from studio.film.fields import Height, Paint
-from studio.film.frame import Format, Frame, Reel
+from studio.film.fields import ColourMapping, HeightMapping
+from studio.film.frame import Format, Frame, FrameSource
 from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.overlays import Bar, Page, Text, Type
+from studio.film.overlays import Bar, Page, Text, Titles
 from studio.film.quality import Quality
 from studio.film.timeline import Shot, Transition
 
@@ -42,17 +42,17 @@ SHOTS = (
         shot="round",
         duration=Time(2.0),
         along={Time(0.0): 3.0},
-        colour=Paint(field="convexity", map="viridis", scale="linear"),
+        colour=ColourMapping(field="convexity", map="viridis", scale="linear"),
         camera=Camera(look_at="centre", start=Start(azimuth=90.0), moves=(Move(orbit=90.0, over=Time(2.0)),)),
     ),
 )
 FORM = Format(size=Size(160, 90), fps=Fraction(8))
 NOTES = {"loss": "what the loss is", "convexity": "what the convexity is"}
-TITLED = Type(title="A film")
+TITLED = Titles(title="A film")
 
 
-def reel(shots=SHOTS, look=LOOK, kind=TITLED, form=FORM, surfaces=SURFACES) -> Reel:
-    return Reel.of(shots, surfaces, look, kind, form, NOTES)
+def reel(shots=SHOTS, look=LOOK, kind=TITLED, form=FORM, surfaces=SURFACES) -> FrameSource:
+    return FrameSource.of(shots, surfaces, look, kind, form, NOTES)
 
 
 def bits(value):
@@ -102,7 +102,7 @@ def test_another_camera_changes_only_where_the_camera_stands():
 
 
 def test_another_colour_changes_only_the_paint_and_what_is_said_of_it():
-    a, b = reel().frame(4), reel(look=LOOK.model_copy(update={"colour": Paint(map="viridis")})).frame(4)
+    a, b = reel().frame(4), reel(look=LOOK.model_copy(update={"colour": ColourMapping(map="viridis")})).frame(4)
     assert not np.array_equal(a.views[0].paint, b.views[0].paint)
     assert np.array_equal(a.views[0].height, b.views[0].height) and a.views[0].pose == b.views[0].pose
     assert [o for o in a.overlays if isinstance(o, Text)] == [o for o in b.overlays if isinstance(o, Text)]
@@ -145,7 +145,7 @@ def test_where_the_minimiser_is_a_hole_the_camera_looks_at_the_middle():
 
 
 def test_the_live_line_says_the_numbers_of_the_instant():
-    film = reel(kind=Type(live="epoch {epoch:.2f} loss {loss:.3f} accuracy {test_accuracy:.0f} rate {learning_rate}"))
+    film = reel(kind=Titles(live="epoch {epoch:.2f} loss {loss:.3f} accuracy {test_accuracy:.0f} rate {learning_rate}"))
     line = next(o for o in film.frame(0).overlays if isinstance(o, Text) and o.text.startswith("epoch"))
     assert line.text == "epoch 0.00 loss 2.000 accuracy 10 rate nan"
 
@@ -212,7 +212,7 @@ def test_two_shots_that_say_the_same_say_it_once_and_as_clearly_in_their_dissolv
 
 
 def test_the_title_comes_and_goes_and_the_number_is_the_frames_own():
-    film = reel(kind=Type(title="A film", title_for=Time(1.0)))
+    film = reel(kind=Titles(title="A film", title_for=Time(1.0)))
     shown = [any(isinstance(o, Text) and o.text == "A film" for o in film.frame(n).overlays) for n in (0, 4, 7, 8, 20)]
     assert shown == [True, True, True, False, False] and film.frame(7).number == 7
 
@@ -225,7 +225,7 @@ def test_an_open_shutter_without_subframes_is_refused_with_the_way_out():
         Format(shutter="361deg", quality="master")
 
 
-def accumulated(shutter: float, shots=SHOTS, count: int = 8) -> Reel:
+def accumulated(shutter: float, shots=SHOTS, count: int = 8) -> FrameSource:
     quality = Quality(samples=1, subframes=count)
     return reel(shots, form=FORM.model_copy(update={"quality": quality, "shutter": shutter}))
 
@@ -279,7 +279,7 @@ def test_a_frame_knows_what_is_behind_it():
 
 
 def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
-    other = LOOK.model_copy(update={"colour": Paint(map="viridis"), "height": Height(scale="linear")})
+    other = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "height": HeightMapping(scale="linear")})
     film = reel().dressed(other)
     assert film.ranges == reel(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).ranges
     for n in (3, 27):
@@ -290,7 +290,7 @@ def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
 
 def test_a_look_that_draws_what_was_not_measured_cannot_be_put_on():
     with pytest.raises(ValueError, match="nothing measures the entropy"):
-        reel().dressed(LOOK.model_copy(update={"colour": Paint(field="entropy")}))
+        reel().dressed(LOOK.model_copy(update={"colour": ColourMapping(field="entropy")}))
 
 
 def test_a_view_knows_what_its_heights_stand_for_and_how_many_points_were_measured():
@@ -300,7 +300,9 @@ def test_a_view_knows_what_its_heights_stand_for_and_how_many_points_were_measur
 
 
 def test_a_curvature_is_told_with_the_notes_of_the_convexity():
-    film = reel((SHOTS[0], SHOTS[1].model_copy(update={"colour": Paint(field="lambda_min", scale="signed-log")})))
+    film = reel(
+        (SHOTS[0], SHOTS[1].model_copy(update={"colour": ColourMapping(field="lambda_min", scale="signed-log")}))
+    )
     assert notes(film.frame(27)) == {"what the convexity is": 0.55}
 
 
@@ -330,7 +332,7 @@ def test_the_plain_frame_is_the_view_that_weighs_most_alone(number, leading):
 
 
 def test_fields_are_the_measured_numbers_at_the_nodes_and_know_no_cap():
-    capped = reel(look=LOOK.model_copy(update={"height": Height(cap=1.5)}))
+    capped = reel(look=LOOK.model_copy(update={"height": HeightMapping(cap=1.5)}))
     found = capped.fields(0, ["loss", "convexity"])
     assert found["loss"].shape == (33, 33) and np.allclose(found["loss"][::4, ::4], LOSS.values[0])
     low, high = SQUARED - 1, SQUARED + 1

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from studio.film.fields import Paint
+from studio.film.fields import ColourMapping
 from studio.film.gallery import gallery, marks
 from studio.film.look import Look, looks
 
@@ -20,7 +20,7 @@ def test_the_gallery_holds_ours_and_those_of_a_folder_which_may_replace_ours(tmp
 
 def test_a_map_that_turns_back_in_lightness_is_not_for_everyone_and_one_that_rises_is():
     def of(name: str, **more) -> tuple[str, ...]:
-        return marks(Look(light=LIGHT, colour=Paint(map=name), **more))
+        return marks(Look(light=LIGHT, colour=ColourMapping(map=name), **more))
 
     assert "colour-blind" in of("viridis") and "colour-blind" in of("viridis_r")
     assert "colour-blind" not in of("jet") and "colour-blind" not in of("RdYlGn")
@@ -32,7 +32,7 @@ def test_print_asks_for_light_paper_no_glow_and_inks_that_exist():
     for part in (
         {"grade": plaster.grade.model_copy(update={"bloom": 0.1})},
         {"background": gallery()["gold"].background},
-        {"colour": Paint(map=((0.0, "#00ff00"), (1.0, "#ffffff")))},
+        {"colour": ColourMapping(map=((0.0, "#00ff00"), (1.0, "#ffffff")))},
     ):
         assert "print" not in marks(plaster.model_copy(update=part))
 

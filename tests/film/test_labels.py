@@ -5,12 +5,12 @@ import pytest
 
 from studio.config.units import Size
 from studio.film.camera import Orbit
-from studio.film.fields import Height
+from studio.film.fields import HeightMapping
 from studio.film.labels import RAYS, labels, seen
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.overlays import Page, Type
+from studio.film.overlays import Page, Titles
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)
@@ -18,13 +18,13 @@ R = np.hypot(*np.meshgrid(AXIS, AXIS))
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 LOOK = Look(
     light=LIGHT,
-    height=Height(scale="linear", exaggeration=0.5),
+    height=HeightMapping(scale="linear", exaggeration=0.5),
     contours=Contours(step=0.5, index=2, labels=True, colour="#123456"),
 )
 CONE = (0.5 * R).astype(np.float32)
 """Drawn for a loss of 5 times the radius."""
 ENDS = (0.0, 5.0)
-PAGE = Page.of(Size(1920, 1080), Type(), ())
+PAGE = Page.of(Size(1920, 1080), Titles(), ())
 
 
 def pose(azimuth=40.0, elevation=60.0, distance=3.0):
@@ -57,7 +57,7 @@ def test_a_label_stands_along_its_line_and_never_on_its_head():
 
 
 def test_a_label_tells_the_value_on_the_heights_own_scale():
-    sqrt = LOOK.model_copy(update={"height": Height(scale="sqrt", exaggeration=0.5)})
+    sqrt = LOOK.model_copy(update={"height": HeightMapping(scale="sqrt", exaggeration=0.5)})
     found = labels(CONE, sqrt, (0.0, 2.0), pose(elevation=88.0), PAGE)  # the loss is 4 r^2 there
     for text in found:
         radius = math.sqrt(float(text.text) / 4)

@@ -4,7 +4,7 @@ import pytest
 from studio.config.reading import parse
 from studio.config.records import Record, digest
 from studio.errors import SceneError
-from studio.film.fields import Height, Paint
+from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.look import Look, assets, looks
 
 LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "200deg", "elevation": "15deg"}}
@@ -66,21 +66,25 @@ def test_a_look_that_cannot_be_is_one_mistake(part, told):
     ("scale", "expected"), [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))]
 )
 def test_a_height_is_the_value_on_its_scale(scale, expected):
-    assert Height(scale=scale).of(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
+    assert HeightMapping(scale=scale).of(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
 
 
 def test_the_cap_is_in_the_units_of_the_field_and_takes_inf_but_not_nan():
-    drawn = Height(scale="sqrt", cap=16.0).of(np.array([4.0, 100.0, np.inf, np.nan]))
+    drawn = HeightMapping(scale="sqrt", cap=16.0).of(np.array([4.0, 100.0, np.inf, np.nan]))
     assert drawn[:3].tolist() == [2.0, 4.0, 4.0] and np.isnan(drawn[3])
 
 
 def test_a_loss_of_zero_has_a_height_on_every_scale():
-    assert all(np.isfinite(Height(scale=scale).of(np.zeros(1))).all() for scale in ("log", "sqrt", "linear"))
+    assert all(np.isfinite(HeightMapping(scale=scale).of(np.zeros(1))).all() for scale in ("log", "sqrt", "linear"))
 
 
 def test_a_look_has_a_digest_that_any_of_its_numbers_changes():
     base = Look.model_validate({"light": LIGHT})
-    others = [{"mesh": 65}, {"grade": base.grade.model_copy(update={"grain": 0.006})}, {"colour": Paint(map="viridis")}]
+    others = [
+        {"mesh": 65},
+        {"grade": base.grade.model_copy(update={"grain": 0.006})},
+        {"colour": ColourMapping(map="viridis")},
+    ]
     assert len({digest(base), *(digest(base.model_copy(update=other)) for other in others)}) == 4
 
 
@@ -163,7 +167,7 @@ def test_a_metric_of_the_users_may_be_height_and_colour():
 
 
 def test_a_signed_logarithm_is_odd_and_near_0_the_value_itself():
-    drawn = Height(field="lambda_min", scale="signed-log").of(np.array([-1e6, -1e-3, 0.0, 1e-3, 1e6]))
+    drawn = HeightMapping(field="lambda_min", scale="signed-log").of(np.array([-1e6, -1e-3, 0.0, 1e-3, 1e6]))
     # arcsinh x = x - x^3/6: 2e-10 at a thousandth
     assert drawn[:2] == pytest.approx(-drawn[:2:-1]) and drawn[3] == pytest.approx(1e-3, abs=2e-10) and drawn[2] == 0
     assert drawn[4] == pytest.approx(np.log(2e6))

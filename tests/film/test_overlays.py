@@ -6,7 +6,7 @@ from studio.config.units import Size, Time
 from studio.errors import SceneError
 from studio.field import Grid, Instant
 from studio.film.colour import table
-from studio.film.fields import FIELDS, Height, Paint
+from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import (
@@ -15,7 +15,7 @@ from studio.film.overlays import (
     Bar,
     Page,
     Text,
-    Type,
+    Titles,
     captions,
     crossed,
     crossing,
@@ -27,28 +27,28 @@ from studio.film.surface import Ranges
 
 LOOK = Look(
     light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),
-    height=Height(scale="sqrt"),
+    height=HeightMapping(scale="sqrt"),
 )
 INSTANT = Instant(3.5, {"loss": Grid(points=3)}, {"loss": np.arange(9.0).reshape(3, 3)}, {"test_accuracy": 61.8})
 
 
-PLAIN = Type()
+PLAIN = Titles()
 HD = Size(1920, 1080)
-PAGE = Page.of(HD, PLAIN, [(Paint(), "the notes")])
+PAGE = Page.of(HD, PLAIN, [(ColourMapping(), "the notes")])
 
 
-def said(paint: Paint, ends: tuple[float, float], kind: Type = PLAIN) -> list:
+def said(paint: ColourMapping, ends: tuple[float, float], kind: Titles = PLAIN) -> list:
     return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", PAGE)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
     (line,) = live(
-        Type(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"),
+        Titles(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"),
         INSTANT,
         PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
-    assert live(Type(live=None), INSTANT, PAGE) == []
+    assert live(Titles(live=None), INSTANT, PAGE) == []
 
 
 @pytest.mark.parametrize(
@@ -64,25 +64,25 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
 )
 def test_a_live_line_that_cannot_be_filled_in_is_refused_when_the_scene_is_read(line, told):
     with pytest.raises(SceneError, match="scene:1:8: live: .*") as caught:
-        parse(f"{{live: {line}}}", Type)
+        parse(f"{{live: {line}}}", Titles)
     assert told in str(caught.value)
 
 
 def test_a_title_is_not_there_at_its_ends_and_is_whole_between():
-    kind = Type(title="First light", title_for=Time(4.0))
+    kind = Titles(title="First light", title_for=Time(4.0))
     opacity = [title(kind, t, 4.0)[0].opacity for t in np.linspace(0, 3.999, 200)]
     assert opacity[0] == 0.0 and opacity[-1] < 0.01 and max(opacity) == 0.95
     assert (
         np.abs(np.diff(opacity)).max() < 0.95 * np.pi / 2 / 0.8 * 0.0202
     )  # the steepest of a sine over 0.8 s, steps of 20 ms
-    assert title(kind, 4.0, 4.0) == title(kind, -0.1, 4.0) == title(Type(), 1.0, 4.0) == []
+    assert title(kind, 4.0, 4.0) == title(kind, -0.1, 4.0) == title(Titles(), 1.0, 4.0) == []
 
 
 def test_the_legend_gives_the_ends_in_the_units_of_the_field():
-    bar, name, high, low = said(Paint(scale="height"), (0.5, 3.0))[1:]
+    bar, name, high, low = said(ColourMapping(scale="height"), (0.5, 3.0))[1:]
     assert (name.text, low.text, high.text) == ("loss", "0.25", "9")  # squares: the height is the root
-    assert [o.text for o in said(Paint(scale="log"), (0.0, np.log(100.0)))[2:]] == ["loss", "1e+02", "1"]
-    assert [o.text for o in said(Paint(field="convexity"), (0.0, 0.5))[2:]] == [
+    assert [o.text for o in said(ColourMapping(scale="log"), (0.0, np.log(100.0)))[2:]] == ["loss", "1e+02", "1"]
+    assert [o.text for o in said(ColourMapping(field="convexity"), (0.0, 0.5))[2:]] == [
         "share of negative curvature",
         "0.5",
         "0",
@@ -91,19 +91,23 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
 
 
 def test_all_type_stands_inside_the_margins():
-    for overlay in (*said(Paint(), (0.5, 3.0)), *live(Type(), INSTANT, PAGE), *title(Type(title="x"), 1.0, 4.0)):
+    for overlay in (
+        *said(ColourMapping(), (0.5, 3.0)),
+        *live(Titles(), INSTANT, PAGE),
+        *title(Titles(title="x"), 1.0, 4.0),
+    ):
         right = overlay.x + overlay.width if isinstance(overlay, Bar) else overlay.x
         assert overlay.x >= MARGIN and right <= 16 / 9 - MARGIN + 1e-12 and 0 < overlay.y < 1
 
 
 def test_the_low_end_is_named_at_the_left_of_the_bar_and_the_high_end_at_its_right():
-    _, bar, _, high, low = said(Paint(), (0.5, 3.0))
+    _, bar, _, high, low = said(ColourMapping(), (0.5, 3.0))
     assert (low.x, low.align) == (bar.x, "left") and (high.x, high.align) == (pytest.approx(bar.x + bar.width), "right")
 
 
 def test_notes_and_legend_can_be_left_out():
-    assert said(Paint(), (0, 1), Type(notes=False, legend=False)) == []
-    assert [o.text for o in said(Paint(), (0, 1), Type(legend=False))] == ["the notes"]
+    assert said(ColourMapping(), (0, 1), Titles(notes=False, legend=False)) == []
+    assert [o.text for o in said(ColourMapping(), (0, 1), Titles(legend=False))] == ["the notes"]
 
 
 def line(text: str, y: float = 0.9) -> Text:
@@ -119,14 +123,14 @@ def test_in_a_dissolve_what_goes_has_gone_before_what_comes_begins():
 
 
 def test_what_shots_have_in_common_stands_still_and_as_clear_in_their_dissolve():
-    bar = said(Paint(), (0, 1))[1]
+    bar = said(ColourMapping(), (0, 1))[1]
     for share in np.linspace(0, 1, 41):
         # of shares that sum to 1 but for the last bit, 1e-16, a cosine near its turning point leaves nothing
         assert crossed([(1 - share, [line("same"), bar]), (share, [line("same"), bar])]) == [line("same"), bar]
 
 
 def test_the_same_words_in_another_place_and_a_bar_of_other_colours_are_not_the_same():
-    bars = [said(Paint(map=name), (0, 1))[1] for name in ("inferno", "viridis")]
+    bars = [said(ColourMapping(map=name), (0, 1))[1] for name in ("inferno", "viridis")]
     assert crossed([(0.5, [line("same"), bars[0]]), (0.5, [line("same", 0.8), bars[1]])]) == []
 
 
@@ -137,8 +141,8 @@ def test_type_in_a_dissolve_has_no_jump():
 
 
 def test_notes_with_more_lines_begin_where_shorter_ones_do():
-    page = Page.of(HD, PLAIN, [(Paint(), "one"), (Paint(), "one\ntwo")])
-    how = LOOK, Paint(), Ranges((0.0, 1.0), ((Paint(), (0, 1)),), 9.0)
+    page = Page.of(HD, PLAIN, [(ColourMapping(), "one"), (ColourMapping(), "one\ntwo")])
+    how = LOOK, ColourMapping(), Ranges((0.0, 1.0), ((ColourMapping(), (0, 1)),), 9.0)
     short, long = (captions(PLAIN, *how, notes, page) for notes in ("one", "one\ntwo"))
     assert short[0] == long[0] and long[1].text == "two" and long[1].y > long[0].y
 
@@ -154,7 +158,7 @@ NOTES = " \u00b7 ".join(
 def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of_any_shape(size):
     from studio.render.text import _font
 
-    paint, kind = Paint(), Type(live="epoch")
+    paint, kind = ColourMapping(), Titles(live="epoch")
     page = Page.of(size, kind, [(paint, f"{NOTES}\n{NOTES}")])
     found = captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, (0.5, 3.0)),), 9.0), f"{NOTES}\n{NOTES}", page)
     lines = [text for text in (*live(kind, INSTANT, page), *found) if isinstance(text, Text)]
@@ -173,15 +177,17 @@ def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
 
 
 def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read():
-    assert Page.of(Size(7680, 4320), PLAIN, [(Paint(), NOTES)]) == Page.of(HD, PLAIN, [(Paint(), NOTES)])
+    assert Page.of(Size(7680, 4320), PLAIN, [(ColourMapping(), NOTES)]) == Page.of(
+        HD, PLAIN, [(ColourMapping(), NOTES)]
+    )
 
 
 @pytest.mark.parametrize(
     ("height", "words"),
     [
-        (Height(), "log loss"),
-        (Height(scale="sqrt"), "\u221aloss"),
-        (Height(field="accuracy", scale="linear"), "accuracy"),
+        (HeightMapping(), "log loss"),
+        (HeightMapping(scale="sqrt"), "\u221aloss"),
+        (HeightMapping(field="accuracy", scale="linear"), "accuracy"),
     ],
 )
 def test_the_height_is_named_as_it_is_drawn(height, words):
@@ -190,29 +196,29 @@ def test_the_height_is_named_as_it_is_drawn(height, words):
 
 def test_type_is_in_the_looks_ink_unless_it_has_a_colour_of_its_own():
     dark = LOOK.model_copy(update={"ink": "#102030"})
-    assert Type().inked(dark).colour == "#102030" and Type(colour="#ffffff").inked(dark).colour == "#ffffff"
+    assert Titles().inked(dark).colour == "#102030" and Titles(colour="#ffffff").inked(dark).colour == "#ffffff"
 
 
 @pytest.mark.parametrize(("end", "told"), [("#806040", False), ("#8a6a48", False), ("#f0e0c0", True)])
 def test_a_map_of_one_colour_or_nearly_has_no_legend(end, told):
-    found = said(Paint(map=((0.0, "#806040"), (1.0, end))), (0.0, 1.0))
+    found = said(ColourMapping(map=((0.0, "#806040"), (1.0, end))), (0.0, 1.0))
     assert len(found) == (5 if told else 1)
 
 
 def test_yes_and_no_stand_at_the_ends_of_what_is_one_or_the_other():
-    name, high, low = said(Paint(field="hidden", map="gray"), (0.0, 1.0))[2:]
+    name, high, low = said(ColourMapping(field="hidden", map="gray"), (0.0, 1.0))[2:]
     assert (name.text, low.text, high.text) == ("convex in the picture only", "no", "yes")
 
 
 def test_a_signed_scale_is_told_in_the_units_of_the_field():
     ends = (-np.arcsinh(20.0), np.arcsinh(50.0))
-    name, high, low = said(Paint(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]
+    name, high, low = said(ColourMapping(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]
     assert (name.text, low.text, high.text) == ("smallest Hessian eigenvalue", "-20", "50")
 
 
 def test_a_metric_of_the_users_goes_by_its_functions_name():
-    assert said(Paint(field="my.metrics:margin", scale="linear"), (0.0, 1.0))[2].text == "margin"
-    assert height_words(Height(field="my.metrics:margin", scale="sqrt")) == "\u221amargin"
+    assert said(ColourMapping(field="my.metrics:margin", scale="linear"), (0.0, 1.0))[2].text == "margin"
+    assert height_words(HeightMapping(field="my.metrics:margin", scale="sqrt")) == "\u221amargin"
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Instant, Surfaces, Way, negative_share
+from studio.field import Field, Grid, Instant, Surfaces, Trajectory, negative_share
 from studio.film import surface
 from studio.film.colour import decode, table
-from studio.film.fields import Height, Paint
+from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.light import Lamp, Light
-from studio.film.lines import Trail
+from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
-from studio.film.surface import UNKNOWN, colours, heights, missing, ranges, refine, source, trodden, undrawn
+from studio.film.surface import UNKNOWN, colours, drawn_trajectory, heights, missing, ranges, refine, source, undrawn
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
@@ -71,8 +71,8 @@ def test_less_smoothing_is_straighter_between_the_nodes_and_moves_none_of_them(s
 
 
 def test_a_look_without_smoothing_draws_height_and_its_colour_straight_between_the_nodes():
-    film, paint = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), Paint(map=GREY)
-    kind = look(height=Height(scale="log", smoothing=0.0), colour=paint)
+    film, paint = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), ColourMapping(map=GREY)
+    kind = look(height=HeightMapping(scale="log", smoothing=0.0), colour=paint)
     fixed = ranges(film, kind, (paint,))
     drawn, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
     inside = drawn[20, 8:33]  # the film's range is of the disc's nodes, and beyond its edge heights are cut to it
@@ -170,7 +170,7 @@ def test_the_films_range_knows_the_finer_grid():
     deep = np.full((5, 5), 0.5)
     deep[2, 1] = 0.01
     fields = {**film.fields, "loss@detail": Field((0.0,), fine, deep[None], "log")}
-    kind = look(height=Height(scale="linear"))
+    kind = look(height=HeightMapping(scale="linear"))
     assert ranges(Surfaces(fields), kind, ()).height[0] == 0.01 < ranges(film, kind, ()).height[0]
 
 
@@ -189,8 +189,8 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
 
 def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
     film = surfaces(bowl(), bowl(3.0))
-    kind = look(height=Height(scale="sqrt", exaggeration=0.7))
-    fixed = ranges(film, kind, (Paint(),))
+    kind = look(height=HeightMapping(scale="sqrt", exaggeration=0.7))
+    fixed = ranges(film, kind, (ColourMapping(),))
     disc = np.hypot(*np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))) <= kind.fade.end
     lowest = heights(film.at(0.0), kind, fixed)[20, 20]
     highest = heights(film.at(1.0), kind, fixed)[disc].max()
@@ -201,25 +201,25 @@ def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
 
 def test_ranges_are_the_same_whatever_is_looked_at_and_cover_every_key():
     film = surfaces(bowl(), bowl(9.0), bowl(2.0))
-    fixed = ranges(film, look(), (Paint(),))
-    together = [ranges(surfaces(f), look(), (Paint(),)) for f in (bowl(), bowl(9.0), bowl(2.0))]
+    fixed = ranges(film, look(), (ColourMapping(),))
+    together = [ranges(surfaces(f), look(), (ColourMapping(),)) for f in (bowl(), bowl(9.0), bowl(2.0))]
     assert fixed.height == (min(r.height[0] for r in together), max(r.height[1] for r in together))
     for coordinate in (0.0, 0.4, 1.0, 2.0):
         film.at(coordinate)
-        assert ranges(film, look(), (Paint(),)) == fixed
+        assert ranges(film, look(), (ColourMapping(),)) == fixed
 
 
 def test_values_outside_the_drawn_disc_do_not_set_the_range():
     film, spiked = bowl(), bowl()
     spiked[0, 0] = 1e9
-    assert ranges(surfaces(spiked), look(), (Paint(),)) == ranges(surfaces(film), look(), (Paint(),))
+    assert ranges(surfaces(spiked), look(), (ColourMapping(),)) == ranges(surfaces(film), look(), (ColourMapping(),))
 
 
 def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
     loss = bowl()
     loss[5, 8], loss[2, 5] = np.inf, np.nan
-    film, kind = surfaces(loss), look(height=Height(scale="linear", cap=2.0, exaggeration=1.0))
-    fixed = ranges(film, kind, (Paint(),))
+    film, kind = surfaces(loss), look(height=HeightMapping(scale="linear", cap=2.0, exaggeration=1.0))
+    fixed = ranges(film, kind, (ColourMapping(),))
     drawn = heights(film.at(0.0), kind, fixed)
     assert fixed.cap == 2.0 and drawn[20, 32] == pytest.approx(1.0) and np.isnan(drawn[8, 20])
     assert np.nanmax(drawn) <= 1.0 + 1e-6  # float32
@@ -228,8 +228,8 @@ def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
 def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
     loss = bowl()
     loss[5, 8] = np.inf
-    film, kind = surfaces(loss), look(height=Height(scale="linear"))
-    fixed = ranges(film, kind, (Paint(),))
+    film, kind = surfaces(loss), look(height=HeightMapping(scale="linear"))
+    fixed = ranges(film, kind, (ColourMapping(),))
     inside = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2 <= (2 * kind.fade.end) ** 2
     assert fixed.cap == loss[inside & np.isfinite(loss)].max()
     assert heights(film.at(0.0), kind, fixed)[20, 32] == pytest.approx(kind.height.exaggeration)
@@ -237,21 +237,21 @@ def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
 
 def test_a_film_without_one_finite_value_says_so():
     with pytest.raises(ValueError, match="not one finite value of 'loss'"):
-        ranges(surfaces(np.full((N, N), np.nan)), look(), (Paint(),))
+        ranges(surfaces(np.full((N, N), np.nan)), look(), (ColourMapping(),))
 
 
 def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
     film = surfaces(np.ones((N, N)))
     assert np.array_equal(
-        heights(film.at(0.0), look(), ranges(film, look(), (Paint(),))), np.zeros((41, 41), np.float32)
+        heights(film.at(0.0), look(), ranges(film, look(), (ColourMapping(),))), np.zeros((41, 41), np.float32)
     )
 
 
 def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
     for seed in range(8):
         loss = np.random.default_rng(seed).lognormal(sigma=2.0, size=(N, N))
-        film, kind = surfaces(loss), look(height=Height(scale="linear", exaggeration=1.0), mesh=81)
-        fixed = ranges(film, kind, (Paint(),))
+        film, kind = surfaces(loss), look(height=HeightMapping(scale="linear", exaggeration=1.0), mesh=81)
+        fixed = ranges(film, kind, (ColourMapping(),))
         low, high = fixed.height
         floor = (loss.min() - low) / (high - low)  # 0, unless the lowest is outside the disc
         assert heights(film.at(0.0), kind, fixed).min() >= floor - 1e-6  # float32
@@ -274,7 +274,7 @@ def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
 
 def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
     film = surfaces(bowl())
-    paint = Paint(map=GREY, scale="linear", range=(0.0, 10.0))
+    paint = ColourMapping(map=GREY, scale="linear", range=(0.0, 10.0))
     painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
     assert painted.dtype == np.float32 and painted.shape == (41, 41, 3)
     # node (5, 7): the bowl at alpha = 0.8; half an entry of 1023 in the table
@@ -283,8 +283,8 @@ def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
 
 def test_a_colour_that_follows_the_height_does_so_on_its_scale():
     film = surfaces(bowl())
-    paint = Paint(map=GREY)
-    kind = look(height=Height(scale="sqrt", exaggeration=1.0))
+    paint = ColourMapping(map=GREY)
+    kind = look(height=HeightMapping(scale="sqrt", exaggeration=1.0))
     fixed = ranges(film, kind, (paint,))
     height, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
     expected = table(GREY)[np.round(np.clip(height, 0, 1) * 1023).astype(int)]
@@ -295,23 +295,23 @@ def test_a_colour_that_follows_the_height_does_so_on_its_scale():
 def test_what_is_not_known_is_grey():
     loss = bowl()
     loss[5, 8] = np.nan
-    film, paint = surfaces(loss), Paint(map="inferno")
+    film, paint = surfaces(loss), ColourMapping(map="inferno")
     painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
     assert np.array_equal(painted[20, 32], UNKNOWN) and not np.array_equal(painted[20, 20], UNKNOWN)
 
 
 def test_convexity_is_painted_from_blended_curvatures_and_its_scale_begins_at_0():
     film = surfaces(bowl(), lambda_min=np.full((N, N), -1.0), lambda_max=np.full((N, N), 4.0))
-    paint = Paint(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
+    paint = ColourMapping(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
     painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
     assert painted == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
-    free = Paint(field="convexity", map=GREY, scale="linear")
+    free = ColourMapping(field="convexity", map=GREY, scale="linear")
     assert ranges(film, look(), (free,)).of(free) == (0.0, 0.25)
 
 
 def test_each_paint_keeps_a_range_of_its_own():
     film = surfaces(bowl(), accuracy=np.linspace(10, 90, N * N).reshape(N, N))
-    one, other = Paint(), Paint(field="accuracy", scale="linear", range=(0.0, 100.0))
+    one, other = ColourMapping(), ColourMapping(field="accuracy", scale="linear", range=(0.0, 100.0))
     fixed = ranges(film, look(), (one, other, one))
     assert len(fixed.paints) == 2 and fixed.of(other) == (0.0, 100.0) and fixed.of(one) == fixed.height
 
@@ -330,12 +330,12 @@ CURVED = {
 def test_the_planes_convexity_is_the_share_in_its_own_curvatures_and_hidden_is_yes_or_no():
     film = surfaces(bowl(), **CURVED)
     for field, shown in (("plane-convexity", 0.25 / 2.0), ("hidden", 0.0)):
-        paint = Paint(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
+        paint = ColourMapping(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
         painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
         # node (1, 1): the 13th of 121 from -0.5 to 2 is -0.25; half an entry of 1023 in the table
         assert painted[4, 4, 0] == pytest.approx(decode(np.float64(shown)), abs=1e-3)
         assert painted[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
-    paint = Paint(field="hidden", map=GREY)
+    paint = ColourMapping(field="hidden", map=GREY)
     nowhere = surfaces(bowl(), **CURVED | {"kappa_min": CURVED["lambda_min"]})
     assert ranges(nowhere, look(), (paint,)).of(paint) == (0, 1)
 
@@ -343,7 +343,7 @@ def test_the_planes_convexity_is_the_share_in_its_own_curvatures_and_hidden_is_y
 @pytest.mark.parametrize("field", ["lambda_min", "lambda_max", "kappa_min", "kappa_max"])
 def test_a_curvature_is_a_colour_on_a_signed_scale_and_may_be_centred_on_0(field):
     film = surfaces(bowl(), **{field: np.linspace(-3.0, 5.0, N * N).reshape(N, N)})
-    free, centred = (Paint(field=field, map=GREY, scale="signed-log", centre=centre) for centre in (None, 0.0))
+    free, centred = (ColourMapping(field=field, map=GREY, scale="signed-log", centre=centre) for centre in (None, 0.0))
     fixed = ranges(film, look(), (free, centred))
     low, high = fixed.of(centred)
     # the drawn disc leaves the corners out
@@ -354,7 +354,7 @@ def test_a_map_that_diverges_has_its_middle_at_0_where_values_may_be_negative():
     film = surfaces(bowl(), lambda_min=np.linspace(-3.0, 5.0, N * N).reshape(N, N))
 
     def ends(field: str, name: str, **more) -> tuple[float, float]:
-        paint = Paint(field=field, map=name, scale="linear", **more)
+        paint = ColourMapping(field=field, map=name, scale="linear", **more)
         return ranges(film, look(), (paint,)).of(paint)
 
     low, high = ends("lambda_min", "vik")
@@ -367,15 +367,17 @@ def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknow
     lambda_min = np.linspace(-2.0, 0.0, N * N).reshape(N, N)
     lambda_min[5, 8] = np.nan
     film = surfaces(bowl(), lambda_min=lambda_min, lambda_max=CURVED["lambda_max"])
-    kind = look(height=Height(field="convexity", scale="linear", exaggeration=1.0), fade={"start": 0.1, "end": 1.0})
-    drawn = heights(film.at(0.0), kind, ranges(film, kind, (Paint(field="convexity"),)))
+    kind = look(
+        height=HeightMapping(field="convexity", scale="linear", exaggeration=1.0), fade={"start": 0.1, "end": 1.0}
+    )
+    drawn = heights(film.at(0.0), kind, ranges(film, kind, (ColourMapping(field="convexity"),)))
     assert np.isnan(drawn[20, 32]) and drawn[0, 20] > drawn[20, 20] > drawn[40, 20]
 
 
 def test_a_metric_of_the_users_is_drawn_as_it_is():
     film = surfaces(bowl(), **{"my.metrics:margin": GRID.axis[None] + np.zeros((N, 1))})
-    kind = look(height=Height(field="my.metrics:margin", scale="linear", exaggeration=2.0))
-    drawn = heights(film.at(0.0), kind, ranges(film, kind, (Paint(),)))
+    kind = look(height=HeightMapping(field="my.metrics:margin", scale="linear", exaggeration=2.0))
+    drawn = heights(film.at(0.0), kind, ranges(film, kind, (ColourMapping(),)))
     # at the nodes inside the disc, whose values run from -0.8 to 0.8 of the range
     assert drawn[20, 4:40:4] == pytest.approx(np.linspace(0.0, 2.0, 9), abs=1e-6)  # float32
 
@@ -394,7 +396,7 @@ def test_a_metric_of_the_users_is_drawn_as_it_is():
 def test_what_was_not_measured_is_told_with_what_to_add(field, told):
     film = surfaces(bowl(), **({"lambda_min": CURVED["lambda_min"]} if field == "hidden" else {}))
     with pytest.raises(ValueError, match=told):
-        ranges(film, look(), (Paint(field=field),))
+        ranges(film, look(), (ColourMapping(field=field),))
     assert missing("loss", film.fields) is None and missing(field, {field, *CURVED, "entropy"}) is None
 
 
@@ -410,8 +412,10 @@ PLACES = np.array([[-0.8, 0.4], [-0.2, 0.6], [0.0, 0.0]])  # of a grid that reac
 
 def trail(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
     count = len(places)
-    film = Surfaces(surfaces(bowl()).fields, way=Way(tuple(map(float, range(count))), np.stack([places] * count), 0.4))
-    return trodden(film.at(count - 1.0), look(**{"path": Trail()} | parts))
+    film = Surfaces(
+        surfaces(bowl()).fields, trajectory=Trajectory(tuple(map(float, range(count))), np.stack([places] * count), 0.4)
+    )
+    return drawn_trajectory(film.at(count - 1.0), look(**{"trajectory": TrajectoryLine()} | parts))
 
 
 def test_a_trail_goes_through_every_checkpoint_and_ends_at_the_minimiser():
@@ -429,10 +433,10 @@ def test_only_the_last_stretch_of_a_trail_that_lies_on_the_land_is_drawn():
 
 
 def test_no_trail_is_drawn_unless_it_is_asked_for_known_and_longer_than_a_point():
-    assert trail(path=None) is None and trail(PLACES[2:]) is None and trail(np.full((2, 2), np.nan)) is None
-    assert trodden(surfaces(bowl()).at(0.0), look(path=Trail())) is None
+    assert trail(trajectory=None) is None and trail(PLACES[2:]) is None and trail(np.full((2, 2), np.nan)) is None
+    assert drawn_trajectory(surfaces(bowl()).at(0.0), look(trajectory=TrajectoryLine())) is None
 
 
 def test_how_much_of_the_way_is_seen_is_said():
-    film = Surfaces(surfaces(bowl()).fields, way=Way((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
+    film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
     assert undrawn(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]

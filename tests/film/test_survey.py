@@ -6,11 +6,11 @@ import pytest
 from studio.config.units import Size, Time
 from studio.field import DETAIL, Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
-from studio.film.fields import Height
-from studio.film.frame import Format, Reel
+from studio.film.fields import HeightMapping
+from studio.film.frame import Format, FrameSource
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.overlays import Type
+from studio.film.overlays import Titles
 from studio.film.survey import above, assumed, cell_pixels, pulse
 from studio.film.survey import survey as surveyed
 from studio.film.timeline import Shot
@@ -20,14 +20,18 @@ GRID = Grid(range=(-2, 2), points=101)
 HOW = "monotone", "cubic"
 
 
-LINEAR = Height(scale="linear", exaggeration=0.5)
+LINEAR = HeightMapping(scale="linear", exaggeration=0.5)
 
 
-def reel(land: np.ndarray | Surfaces, camera: Camera, size: str = "1920x1080", height: Height = LINEAR) -> Reel:
+def reel(
+    land: np.ndarray | Surfaces, camera: Camera, size: str = "1920x1080", height: HeightMapping = LINEAR
+) -> FrameSource:
     surfaces = land if isinstance(land, Surfaces) else Surfaces({"loss": Field((0.0,), GRID, land[None], "log")})
     shot = Shot(shot="a", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
     kind = Look(light=LIGHT, mesh=241, height=height)
-    return Reel.of((shot,), surfaces, kind, Type(), Format(size=Size.parse(size)), {"loss": "", "convexity": ""})
+    return FrameSource.of(
+        (shot,), surfaces, kind, Titles(), Format(size=Size.parse(size)), {"loss": "", "convexity": ""}
+    )
 
 
 FLAT = np.where(np.arange(101)[:, None] + np.arange(101) == 0, 2.0, 1.0)  # one node away, so that it has a range
@@ -36,7 +40,7 @@ ABOVE = Start(azimuth=0.0, elevation=90.0, distance=2.0, lens=30.0)
 CELL = 0.02 / 2 * 30 / 24 * 1080  # 2 / 100 of a unit, from 2 units, by a lens of 30 mm over a 24 mm gate of 1080 lines
 
 
-def sizes(film: Reel) -> np.ndarray:
+def sizes(film: FrameSource) -> np.ndarray:
     instant, view = film.alone(film.cut.shots[0], 0)
     return cell_pixels(instant, view, film.size.width / film.size.height)
 
@@ -73,7 +77,7 @@ def test_the_deep_landscapes_still_has_the_sizes_that_were_measured_of_it():
     grid = Grid(range=(-1.25, 1.25), points=181)
     land = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.axis, grid.axis))[None], "log")})
     camera = Camera(start=Start(azimuth=235.0, elevation=42.0, distance=1.55, lens=32.0))
-    film = reel(land, camera, height=Height(scale="sqrt", exaggeration=0.56))
+    film = reel(land, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
     assert np.percentile(sizes(film), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
 
 

@@ -4,8 +4,19 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from studio.errors import RunError
-from studio.landscape.directions import Checkpoints, Directions, Hessian, Pca, Random, Trail, dot, flat, gaussian, norm
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.directions import (
+    Checkpoints,
+    CheckpointSource,
+    Directions,
+    Hessian,
+    Pca,
+    Random,
+    dot,
+    flat,
+    gaussian,
+    norm,
+)
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.models import Vgg
 
 EPOCHS = (0.0, 1.0, 2.0, 3.0)
@@ -18,7 +29,7 @@ def weights(epoch: float) -> dict[str, torch.Tensor]:
     return drawn
 
 
-TRAIL = Trail(EPOCHS, weights)
+TRAIL = CheckpointSource(EPOCHS, weights)
 
 
 def filters(tensor: torch.Tensor) -> torch.Tensor:
@@ -85,7 +96,7 @@ def test_seeds_and_streams_differ_and_zero_is_a_seed():
 def test_random_directions_are_nearly_perpendicular_and_leave_the_generator_alone():
     big = {"fc": torch.ones(200, 200)}
     random = torch.get_rng_state()
-    cosine = Random().plane(Trail((0.0,), lambda _: big), 0.0).cosine
+    cosine = Random().plane(CheckpointSource((0.0,), lambda _: big), 0.0).cosine
     assert abs(cosine) < 0.025  # 5 deviations of 1 / sqrt(40000)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -98,7 +109,7 @@ def on_a_plane(epoch: float) -> dict[str, torch.Tensor]:
 
 
 def test_principal_directions_span_a_path_that_is_flat():
-    plane = Pca(scale="unit").plane(Trail(EPOCHS, on_a_plane), 0.0)
+    plane = Pca(scale="unit").plane(CheckpointSource(EPOCHS, on_a_plane), 0.0)
     assert sum(plane.facts.values()) == pytest.approx(1, abs=1e-12)
     assert norm(plane.delta) == pytest.approx(1, abs=1e-6) and norm(plane.eta) == pytest.approx(1, abs=1e-6)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and not plane.delta["bias"].any()
@@ -116,7 +127,7 @@ def test_principal_directions_agree_with_a_singular_value_decomposition():
 
 
 def test_the_reach_holds_the_whole_path():
-    plane = Pca().plane(Trail(EPOCHS, on_a_plane), 1.0)
+    plane = Pca().plane(CheckpointSource(EPOCHS, on_a_plane), 1.0)
     last = on_a_plane(3.0)
     steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in EPOCHS]
     places = np.array([[dot(step, d) / dot(d, d) for d in (plane.delta, plane.eta)] for step in steps])
@@ -125,7 +136,7 @@ def test_the_reach_holds_the_whole_path():
 
 def test_a_straight_path_has_no_second_principal_direction():
     with pytest.raises(RunError, match="one line"):
-        Pca().plane(Trail(EPOCHS, lambda epoch: {"fc": torch.ones(3, 3) * epoch}), 0.0)
+        Pca().plane(CheckpointSource(EPOCHS, lambda epoch: {"fc": torch.ones(3, 3) * epoch}), 0.0)
 
 
 def test_the_first_checkpoint_stands_at_alpha_one():
@@ -151,7 +162,7 @@ def test_a_centre_that_is_one_of_the_two_spans_no_plane():
 
 
 @pytest.fixture(scope="module")
-def curved() -> Trail:
+def curved() -> CheckpointSource:
     """Two epochs of a small convolutional network, untrained, and its loss on eight random pictures."""
     networks = {epoch: Vgg(widths=(3, 4)).build((1, 6, 6), 3, seed=int(epoch)) for epoch in (0.0, 1.0)}
     generator = torch.Generator().manual_seed(0)
@@ -160,10 +171,10 @@ def curved() -> Trail:
     def parameters(epoch):
         return {name: p.detach() for name, p in networks[epoch].named_parameters()}
 
-    return Trail((0.0, 1.0), parameters, lambda epoch: Objective(networks[epoch], {}, x, y))
+    return CheckpointSource((0.0, 1.0), parameters, lambda epoch: WeightLoss(networks[epoch], {}, x, y))
 
 
-def rayleigh(trail: Trail, epoch: float, direction) -> float:
+def rayleigh(trail: CheckpointSource, epoch: float, direction) -> float:
     """The curvature of the loss along a direction of length 1, by differences of its gradient in float64."""
     objective = trail.objective(epoch).again(precision="float64")
     theta, d = (objective.flat(part) for part in (trail.weights(epoch), direction))
@@ -215,7 +226,7 @@ def test_the_order_in_which_tensors_come_out_of_a_file_is_no_matter(directions):
         turned = names[int(epoch) :] + names[: int(epoch)]
         return {name: weights(epoch)[name] for name in turned}
 
-    one, other = (directions.plane(Trail(EPOCHS, source), 2.0) for source in (weights, shuffled))
+    one, other = (directions.plane(CheckpointSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
     for name in weights(2.0):
         assert torch.equal(one.delta[name], other.delta[name]) and torch.equal(one.eta[name], other.eta[name])
     assert one.cosine == other.cosine

@@ -4,7 +4,7 @@ import torch
 
 from studio.config.reading import parse
 from studio.errors import RunError, SceneError
-from studio.landscape.loss import PATHS, Loss, choose, fitting
+from studio.landscape.loss import METHODS, Loss, choose, fitting
 from studio.training.data import Data
 from studio.training.models import Mlp, Resnet, Vgg
 
@@ -20,15 +20,15 @@ def data(count: int) -> Data:
     ("text", "way_out"),
     [
         ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
-        ("{mode: train, path: fused}", "path: wide"),
-        ("{mode: recalibrated, path: fused}", "path: wide"),
-        ("{mode: recalibrated, path: graphed}", "path: graphed plays the same operations back"),
+        ("{mode: train, method: folded}", "method: image-kernels"),
+        ("{mode: recalibrated, method: folded}", "method: image-kernels"),
+        ("{mode: recalibrated, method: cuda-graph}", "method: cuda-graph plays the same operations back"),
         ("{keep_samples: true, sampling: preview}", "sampling: exact"),
         ("{fields: [entropy, entropy]}", "rename the function"),
         ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),
         ("{fields: [entropi]}", "did you mean 'entropy'"),
         ("{precision: float16}", "float64"),
-        ("{path: quick}", "fused"),
+        ("{method: quick}", "folded"),
         ("{mode: recalibrated, calibration: none}", "128 or 5%"),
     ],
 )
@@ -63,28 +63,28 @@ def test_calibration_images_begin_as_the_subset_does():
 def test_the_rule_chooses_a_path_that_fits(model, device, mode):
     loss = Loss(mode=mode)
     for moves in (False, True):
-        path, why = choose(model, loss, moves, device)
-        assert path in fitting(model, loss, device) and why
-    assert fitting(model, loss, device)[0] == "plain" and set(fitting(model, loss, device)) <= set(PATHS)
+        method, why = choose(model, loss, moves, device)
+        assert method in fitting(model, loss, device) and why
+    assert fitting(model, loss, device)[0] == "loop" and set(fitting(model, loss, device)) <= set(METHODS)
 
 
 def test_a_scene_may_name_the_path():
-    assert choose(Vgg(), Loss(path="plain"), False, "cpu") == ("plain", "named by the scene")
+    assert choose(Vgg(), Loss(method="loop"), False, "cpu") == ("loop", "named by the scene")
 
 
 def test_the_rule_is_what_the_figures_were_measured_with():
-    paths = {
+    methods = {
         (model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0]
         for model in MODELS[:3]
         for mode in ("eval", "train")
     }
-    assert paths == {
-        ("mlp", "eval"): "shared",
-        ("mlp", "train"): "shared",
-        ("vgg", "eval"): "fused",
-        ("vgg", "train"): "wide",
-        ("resnet", "eval"): "fused",
-        ("resnet", "train"): "wide",
+    assert methods == {
+        ("mlp", "eval"): "shared-first-layer",
+        ("mlp", "train"): "shared-first-layer",
+        ("vgg", "eval"): "folded",
+        ("vgg", "train"): "image-kernels",
+        ("resnet", "eval"): "folded",
+        ("resnet", "train"): "image-kernels",
     }
     for model in MODELS[3:]:
         assert {

@@ -76,7 +76,8 @@ def by_hand(slice: Slice, alpha: float, beta: float) -> float:
     data = slice.run.recipe.data.load()
     found = checkpoints.load(slice.folder, slice.epoch)
     plane = slice.directions.plane(
-        slices.Trail(checkpoints.epochs(slice.folder), lambda e: checkpoints.load(slice.folder, e).weights), slice.epoch
+        slices.CheckpointSource(checkpoints.epochs(slice.folder), lambda e: checkpoints.load(slice.folder, e).weights),
+        slice.epoch,
     )
     model = slice.run.recipe.model.build(data.shape, data.classes).train(slice.loss.mode == "train")
     model.load_state_dict({**found.weights, **found.buffers})
@@ -238,8 +239,8 @@ def test_the_global_generator_is_left_alone(conv):
 
 def test_the_identity_names_what_the_numbers_depend_on(conv):
     first = identity(conv)
-    path, _ = slices.chosen_path(conv.run.recipe.model, conv.directions, conv.loss)
-    assert list(first["weights"]) == ["2"] and first["path"] == path
+    path, _ = slices.chosen_method(conv.run.recipe.model, conv.directions, conv.loss)
+    assert list(first["weights"]) == ["2"] and first["method"] == path
     for directions in (Pca(), Checkpoints(epochs=(0, 1))):
         assert set(identity(conv.model_copy(update={"directions": directions}))["weights"]) == {"0", "1", "2"}
     for change in ({"epoch": 1.0}, {"loss": Loss(subset=48)}, {"grid": Grid(points=7)}, {"directions": Random(seed=4)}):
@@ -271,10 +272,10 @@ def test_facts_are_those_of_the_picture(conv):
 
 
 def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
-    from studio.landscape.curvature.hvp import Derivatives
+    from studio.landscape.curvature.hvp import HessianOperator
 
     assert facts("convexity", conv, Convexity(points=5))["asymmetry"] < 1e-4
-    monkeypatch.setattr(Derivatives, "asymmetry", lambda derivatives, point: 0.16)
+    monkeypatch.setattr(HessianOperator, "asymmetry", lambda derivatives, point: 0.16)
     with pytest.raises(MachineError, match="differ by 16 %.*leave out convexity"):
         facts("convexity", conv, Convexity(points=5))
 

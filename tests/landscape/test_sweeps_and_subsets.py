@@ -16,15 +16,15 @@ def test_all_epochs_are_those_the_run_has():
 
 
 def test_listed_epochs_come_in_order_and_once():
-    assert parse("keys: [2, 0, 0.5, 2]", Epochs).coordinates(HAVE) == (0.0, 0.5, 2.0)
+    assert parse("at: [2, 0, 0.5, 2]", Epochs).coordinates(HAVE) == (0.0, 0.5, 2.0)
 
 
 def test_a_missing_epoch_names_its_neighbours():
     with pytest.raises(SceneError, match="epoch 0.7: .* 0.5, 1"):
-        Epochs(keys=(0.7,)).coordinates(HAVE)
+        Epochs(at=(0.7,)).coordinates(HAVE)
 
 
-@pytest.mark.parametrize("text", ["keys: al", "keys: []", "keys: [0, two]", "keys: {a: 1}"])
+@pytest.mark.parametrize("text", ["at: al", "at: []", "at: [0, two]", "at: {a: 1}"])
 def test_keys_that_are_not_understood_are_one_mistake_with_a_place(text):
     with pytest.raises(SceneError) as caught:
         parse(text, Epochs)
@@ -35,7 +35,7 @@ def test_keys_that_are_not_understood_are_one_mistake_with_a_place(text):
 def test_a_sweep_may_be_a_bare_word_and_survives_json():
     family = TypeAdapter(Sweep)
     assert family.validate_python("epochs") == Epochs()
-    some = Epochs(keys=(0, 2))
+    some = Epochs(at=(0, 2))
     assert family.validate_json(family.dump_json(some)) == some
 
 

@@ -15,7 +15,7 @@ from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.execution.progress import silent
 from studio.execution.workers import pool
-from studio.film.surface import trodden
+from studio.film.surface import drawn_trajectory
 from studio.pipeline import render_job
 from studio.pipeline.measure import Portrait
 from studio.pipeline.project import Studio, gl_renderer
@@ -49,14 +49,16 @@ def states(studio: Studio) -> list[str]:
 
 
 def test_the_way_of_the_weights_is_read_from_the_planes_only_where_a_look_draws_it(copy):
-    plain, drawn = (edited(copy, *change).reel() for change in ((), (("base: ember", "base: ember, path: {}"),)))
-    way, keys = drawn.surfaces.way, plain.surfaces.fields["loss"].coordinates
-    assert plain.surfaces.way is None and way.coordinates == keys and 0 < way.kept < 1
+    plain, drawn = (edited(copy, *change).reel() for change in ((), (("base: ember", "base: ember, trajectory: {}"),)))
+    way, keys = drawn.surfaces.trajectory, plain.surfaces.fields["loss"].coordinates
+    assert plain.surfaces.trajectory is None and way.coordinates == keys and 0 < way.kept < 1
     assert all((way.places[k, k] == 0).all() for k in range(len(keys)))
-    assert "of the way lies in the plane" in drawn.notes["loss"] and plain.frame(9).views[0].way is None
+    assert "of the way lies in the plane" in drawn.notes["loss"] and plain.frame(9).views[0].trajectory is None
     [part] = drawn.cut.at(7)  # the last before the dissolve
-    expected = trodden(drawn.surfaces.at(part.shot.coordinate(part.seconds, drawn.cut.fps)), drawn.look)
-    assert len(expected) > 1 and np.array_equal(drawn.frame(7).views[0].way, expected)  # it ends on the land, at 0
+    expected = drawn_trajectory(drawn.surfaces.at(part.shot.coordinate(part.seconds, drawn.cut.fps)), drawn.look)
+    assert len(expected) > 1 and np.array_equal(
+        drawn.frame(7).views[0].trajectory, expected
+    )  # it ends on the land, at 0
 
 
 # --- what a key depends on -------------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ def test_clean_knows_the_scene_again_when_its_folder_was_moved(copy, tmp_path):
 
 def test_clean_removes_exactly_what_is_needed_no_more(copy):
     before = things(copy.shelf)
-    studio = edited(copy, ("keys: [0, 2], tol", "keys: [2], tol"), ("  - {kind: movie, preset: h264-web}\n", ""))
+    studio = edited(copy, ("at: [0, 2], tol", "at: [2], tol"), ("  - {kind: movie, preset: h264-web}\n", ""))
     dropped = [copy.shelf.slice(key).path.name for key in [Studio.open(copy.scene).slice_keys["convexity", 2.0]]]
     assert copy.shelf.unused() == []  # it has not been made yet, so all it last used is needed
     studio.film(copy.out)
@@ -311,7 +313,7 @@ def test_clean_takes_what_killed_processes_left_and_leaves_what_living_ones_writ
     ]
     for path in left:
         path.mkdir() if path.suffix == ".frames" else path.write_text("half")
-    with copy.shelf.owning("something", silent):
+    with copy.shelf.lock("something", silent):
         assert copy.shelf.unused() == []
     assert sorted(copy.shelf.unused()) == sorted(left)
     copy.shelf.remove(copy.shelf.unused())

@@ -10,7 +10,7 @@ from studio.film.labels import seen
 from studio.film.light import Lamp, Light
 from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look
-from studio.render.aovs import FAR, GROUND, MARKER, SURFACE, WALL, layers
+from studio.render.aovs import FAR, GROUND, MARKER, SURFACE, WALL, render_aovs
 from studio.render.stage import Stage
 
 SIZE, MESH = Size(64, 36), 97
@@ -48,7 +48,9 @@ def stage(request):
 
 
 def found(stage: Stage, shown: Frame, *names: str, size: Size = SIZE, **fields) -> dict[str, np.ndarray]:
-    return {name: values.astype(float) for name, values in layers(stage, shown, names or NAMES, fields, size).items()}
+    return {
+        name: values.astype(float) for name, values in render_aovs(stage, shown, names or NAMES, fields, size).items()
+    }
 
 
 def test_a_place_seen_from_it_falls_on_the_centre_of_its_pixel(stage):

@@ -8,12 +8,12 @@ import pytest
 from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Start
-from studio.film.fields import Paint
-from studio.film.frame import Format, Reel
+from studio.film.fields import ColourMapping
+from studio.film.frame import Format, FrameSource
 from studio.film.gallery import gallery
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.overlays import Type
+from studio.film.overlays import Titles
 from studio.film.timeline import Shot, Transition
 from studio.render.contact_sheet import sheet, storyboard
 from studio.render.stage import Stage
@@ -26,25 +26,25 @@ CELL, GAP = Size(192, 108), 108 // 24
 
 
 @pytest.fixture(scope="module")
-def reel() -> Reel:
+def reel() -> FrameSource:
     surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
-    shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, colour=Paint(map="gray"))
+    shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, colour=ColourMapping(map="gray"))
     form = Format(size=Size(640, 360), fps=Fraction(8))
-    return Reel.of((shot,), surfaces, LOOK, Type(title="A film"), form, {"loss": ""})
+    return FrameSource.of((shot,), surfaces, LOOK, Titles(title="A film"), form, {"loss": ""})
 
 
 def test_every_look_has_its_own_picture_with_nothing_written_on_it(reel):
-    other = LOOK.model_copy(update={"colour": Paint(map="viridis"), "mesh": 33})
+    other = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "mesh": 33})
     made = sheet(reel, 3, {"one": LOOK, "other": other}, cell=CELL, columns=2)
     for place, look in enumerate((LOOK, other)):
         left = GAP + place * (192 + GAP)
-        bare = replace(reel.dressed(look), type=Type(live=None, notes=False, legend=False), size=CELL)
+        bare = replace(reel.dressed(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
         with Stage(CELL, look.mesh) as stage:
             assert np.array_equal(made[GAP : GAP + 108, left : left + 192], stage.draw(bare.frame(3)))
 
 
 def test_a_look_that_needs_what_was_not_measured_leaves_its_place_empty_and_says_why(reel):
-    needy = LOOK.model_copy(update={"colour": Paint(field="convexity")})
+    needy = LOOK.model_copy(update={"colour": ColourMapping(field="convexity")})
     made = sheet(reel, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
     left = 2 * GAP + 192
     assert (made[GAP : GAP + 108, left : left + 192] == made[0, 0]).all()
@@ -65,7 +65,7 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
     shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
     form = Format(size=CELL, fps=Fraction(8))
     notes = {"loss": "", "convexity": ""}
-    film = Reel.of((shot,), Surfaces(fields), LOOK, Type(live=None, notes=False, legend=False), form, notes)
+    film = FrameSource.of((shot,), Surfaces(fields), LOOK, Titles(live=None, notes=False, legend=False), form, notes)
     pictures = {}
     for name, look in gallery().items():
         small = look.model_copy(update={"mesh": 97})
@@ -78,14 +78,16 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
 
 # --- storyboards -----------------------------------------------------------------------------------------------------
 
-BARE = Type(live=None, notes=False, legend=False)
-FIRST = Shot(shot="first", duration=Time(1.0), along={Time(0.0): 0.0}, colour=Paint(map="gray"))
+BARE = Titles(live=None, notes=False, legend=False)
+FIRST = Shot(shot="first", duration=Time(1.0), along={Time(0.0): 0.0}, colour=ColourMapping(map="gray"))
 THEN = Shot(shot="then", duration=Time(0.5), along={Time(0.0): 0.0}, camera=Camera(start=Start(azimuth=90.0)))
 
 
-def film_of(*shots: Shot, size: Size = CELL) -> Reel:
+def film_of(*shots: Shot, size: Size = CELL) -> FrameSource:
     surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
-    return Reel.of(shots, surfaces, LOOK, Type(title="A film"), Format(size=size, fps=Fraction(8)), {"loss": ""})
+    return FrameSource.of(
+        shots, surfaces, LOOK, Titles(title="A film"), Format(size=size, fps=Fraction(8)), {"loss": ""}
+    )
 
 
 def places(board: np.ndarray, cell: Size) -> list[np.ndarray]:
@@ -99,7 +101,7 @@ def places(board: np.ndarray, cell: Size) -> list[np.ndarray]:
 
 def test_a_row_of_a_storyboard_is_the_first_the_middle_and_the_last_frame_of_a_shot():
     film, cell = film_of(FIRST, THEN), Size(480, 270)
-    bare = replace(film, type=BARE, size=cell)  # a reel's own quality is draft, as a storyboard's
+    bare = replace(film, titles=BARE, size=cell)  # a reel's own quality is draft, as a storyboard's
     shown = places(storyboard(film, "A film"), cell)
     with Stage(cell, LOOK.mesh, 1) as stage:
         # the second shot is the film's frames 8 to 11; grain is by the frame's number, in a shot alone from 0

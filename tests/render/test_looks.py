@@ -9,7 +9,7 @@ from studio.film.colour import linear
 from studio.film.frame import Frame, View
 from studio.film.labels import seen
 from studio.film.light import Grade, Lamp, Light, Material, Panel
-from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Trail
+from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look
 from studio.render import plinth
 from studio.render.stage import Stage
@@ -167,12 +167,12 @@ def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_
 
 
 def test_a_trail_shines_on_the_land_where_the_weights_came_by_and_goes_with_its_view():
-    kind = look(dark(), path=Trail(width=0.06, light=1.5, colour="#ff0000"))
+    kind = look(dark(), trajectory=TrajectoryLine(width=0.06, light=1.5, colour="#ff0000"))
     pose, sheet = Orbit(30.0, 60.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), np.zeros((MESH, MESH), np.float32)
     way = np.stack([np.linspace(-0.5, 0.0, 30), np.linspace(0.3, 0.0, 30)], axis=1)
     plain = View(sheet, np.ones((MESH, MESH, 3), np.float32), pose, 30.0, kind)
     with Stage(SIZE, MESH, 3) as stage:
-        frames = (Frame(0, (one,), (), kind.grade, kind.background) for one in (replace(plain, way=way), plain))
+        frames = (Frame(0, (one,), (), kind.grade, kind.background) for one in (replace(plain, trajectory=way), plain))
         found, without = (stage.light(frame)[..., 0] for frame in frames)
     at = seen(np.column_stack([way[:-3], np.full(27, 0.03)]), pose, 16 / 9) * SIZE.height
     across, down = at.astype(int).T

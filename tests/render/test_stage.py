@@ -16,7 +16,7 @@ from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.camera import Orbit
 from studio.film.colour import linear
-from studio.film.fields import Height
+from studio.film.fields import HeightMapping
 from studio.film.frame import Frame, View, Window
 from studio.film.light import HALF_RANGE, Background, Fog, Grade, Lamp, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
@@ -440,7 +440,7 @@ def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, larg
     low, high = of(1.0), of(9.0)
     cone = (0.5 * np.hypot(X, Y)).astype(np.float32)
     lines = Contours(step=2.0, width=8.0, opacity=1.0, colour="#ffffff")
-    kind = matt(contours=lines, height=Height(scale=scale, exaggeration=0.5))
+    kind = matt(contours=lines, height=HeightMapping(scale=scale, exaggeration=0.5))
     light = light_of(large, above(kind, cone, ends=(low, high)))
     seen = light[:, :, 0] > 0.3
 

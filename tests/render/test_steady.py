@@ -8,9 +8,9 @@ import pytest
 
 from studio.config.units import Size
 from studio.field import Field, Grid, Surfaces
-from studio.film.frame import Format, Frame, Reel
+from studio.film.frame import Format, Frame, FrameSource
 from studio.film.look import Look
-from studio.film.overlays import Type
+from studio.film.overlays import Titles
 from studio.film.quality import Quality
 from studio.film.timeline import Shot
 from studio.render.grade import picture
@@ -30,17 +30,17 @@ def surfaces() -> Surfaces:
     return Surfaces({"loss": Field((0.0, 1.0), GRID, np.stack([ridges, 0.5 * ridges + 0.2]), "log")})
 
 
-def reel(look: Look, quality: Quality, camera: dict, along: dict) -> Reel:
+def reel(look: Look, quality: Quality, camera: dict, along: dict) -> FrameSource:
     shot = Shot.model_validate({"shot": "one", "duration": "2s", "along": along, "camera": camera})
     form = Format(size=SIZE, fps=FPS, quality=quality)
-    return Reel.of((shot,), surfaces(), look, Type(), form, {"loss": ""})
+    return FrameSource.of((shot,), surfaces(), look, Titles(), form, {"loss": ""})
 
 
 LOW = {"start": {"azimuth": "20deg", "elevation": "18deg", "distance": 2.4, "lens": "32mm"}}
 HOLD = {"0s": 0, "1s": 1, "2s": 1}
 
 
-def held(look: Look) -> Reel:
+def held(look: Look) -> FrameSource:
     """A camera that stands, and a surface that does from the first second on."""
     return reel(look, FINAL, LOW, HOLD)
 

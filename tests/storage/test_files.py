@@ -7,12 +7,12 @@ import pytest
 
 from studio.errors import MachineError
 from studio.storage import files
-from studio.storage.files import atomic, read_json, writable, write_json, writing
+from studio.storage.files import atomic_write, check_writable, read_json, translate_os_errors, write_json
 
 
 def test_a_file_appears_whole_and_alone(tmp_path):
     path = tmp_path / "deep" / "a.txt"
-    with atomic(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("all of it")
         assert not path.exists() and beside.parent == path.parent and beside.suffix == ".txt"
     assert path.read_text() == "all of it" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
@@ -22,7 +22,7 @@ def test_a_file_appears_whole_and_alone(tmp_path):
 def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path, interruption):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(interruption), atomic(path) as beside:
+    with pytest.raises(interruption), atomic_write(path) as beside:
         beside.write_text("half of the n")
         raise interruption
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
@@ -30,14 +30,14 @@ def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path, inter
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     for content in ("old", "new"):
-        with atomic(tmp_path / "a.zarr") as beside:
+        with atomic_write(tmp_path / "a.zarr") as beside:
             (beside / "inner").mkdir(parents=True)
             (beside / "inner" / content).write_text(content)
     assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["a.zarr", "a.zarr/inner", "a.zarr/inner/new"]
 
 
 def test_an_interrupted_folder_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), atomic(tmp_path / "a.zarr") as beside:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.zarr") as beside:
         beside.mkdir()
         (beside / "x").write_text("x")
         raise RuntimeError
@@ -49,7 +49,7 @@ def test_every_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatc
     monkeypatch.setattr(files.os, "fsync", lambda handle: told.append("sync"))
     replace = os.replace
     monkeypatch.setattr(files.os, "replace", lambda a, b: (told.append("rename"), replace(a, b)))
-    with atomic(tmp_path / "a") as beside:
+    with atomic_write(tmp_path / "a") as beside:
         beside.mkdir()
         (beside / "x").write_text("x")
         (beside / "y").write_text("y")
@@ -57,7 +57,7 @@ def test_every_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatc
 
 
 def test_two_writers_do_not_share_a_temporary(tmp_path):
-    with atomic(tmp_path / "a") as one, atomic(tmp_path / "a") as other:
+    with atomic_write(tmp_path / "a") as one, atomic_write(tmp_path / "a") as other:
         assert one != other
         one.write_text("1")
         other.write_text("2")
@@ -75,7 +75,7 @@ def test_two_writers_do_not_share_a_temporary(tmp_path):
     ids=errno.errorcode.get,
 )
 def test_a_disk_that_takes_no_more_is_the_machines_fault(tmp_path, number, told):
-    with pytest.raises(MachineError, match=f"a.txt: .*{told}") as caught, atomic(tmp_path / "a.txt") as beside:
+    with pytest.raises(MachineError, match=f"a.txt: .*{told}") as caught, atomic_write(tmp_path / "a.txt") as beside:
         beside.write_text("half")
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_status == 3 and list(tmp_path.iterdir()) == []
@@ -83,14 +83,17 @@ def test_a_disk_that_takes_no_more_is_the_machines_fault(tmp_path, number, told)
 
 def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
     (tmp_path / "out").write_text("I am a file")
-    with pytest.raises(MachineError, match="cannot be written"), atomic(tmp_path / "out" / "film.mp4"):
+    with pytest.raises(MachineError, match="cannot be written"), atomic_write(tmp_path / "out" / "film.mp4"):
         pass
     assert (tmp_path / "out").read_text() == "I am a file"
 
 
 def test_a_folder_where_a_file_should_be_is_explained(tmp_path):
     (tmp_path / "film.mp4").mkdir()
-    with pytest.raises(MachineError, match="film.mp4: cannot be written"), atomic(tmp_path / "film.mp4") as beside:
+    with (
+        pytest.raises(MachineError, match="film.mp4: cannot be written"),
+        atomic_write(tmp_path / "film.mp4") as beside,
+    ):
         beside.write_text("a film")
     assert [p.name for p in tmp_path.rglob("*")] == ["film.mp4"]
 
@@ -98,12 +101,12 @@ def test_a_folder_where_a_file_should_be_is_explained(tmp_path):
 def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path / "not" / "there", Path("not/there"), Path("..")):
-        writable(folder)
+        check_writable(folder)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_failures_pass_as_they_are(tmp_path):
-    with pytest.raises(BrokenPipeError), writing(tmp_path):
+    with pytest.raises(BrokenPipeError), translate_os_errors(tmp_path):
         raise BrokenPipeError(errno.EPIPE, "pipe")
 
 

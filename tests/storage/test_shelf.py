@@ -12,7 +12,7 @@ from studio.errors import MachineError, SceneError
 from studio.execution.progress import silent
 from studio.field import Grid
 from studio.storage.files import write_json
-from studio.storage.shelf import MARK, Shelf, Slice
+from studio.storage.shelf import MARK, Shelf, StoredSlice
 
 GRID = Grid(range=(-2, 2), points=5)
 AXES = {"beta": GRID.axis, "alpha": GRID.axis}
@@ -25,7 +25,7 @@ def shelf(tmp_path):
 
 
 @pytest.fixture
-def slice_(shelf) -> Slice:
+def slice_(shelf) -> StoredSlice:
     found = shelf.slice("abc")
     found.create(AXES, FIELDS, {"epoch": 3.0, "scene": "First light"})
     return found
@@ -116,7 +116,7 @@ def test_a_broken_slice_is_the_machines_fault_and_the_message_says_what_to_do(sl
 
 
 def test_notes_are_laid_over_what_was_noted_before(shelf):
-    note = shelf.note(shelf.root.parent / "film.yaml", "film")
+    note = shelf.manifest(shelf.root.parent / "film.yaml", "film")
     assert note.read() == {}
     note.add(keys=["a"], others=["c"])
     note.add(keys=["b"])
@@ -136,7 +136,7 @@ def scene(shelf, tmp_path):
     for key in (S1, S2):
         shelf.slice(key).create(AXES, {"loss": ("beta", "alpha")}, {})
     write_json(shelf.piece(P1, ".mkv"), {})
-    shelf.note(scene, "film").add(keys=[R1, S1, P1])
+    shelf.manifest(scene, "film").add(keys=[R1, S1, P1])
     return scene
 
 
@@ -176,7 +176,7 @@ def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):
     assert shelf.marked
     (shelf.root / MARK).unlink()
     (shelf.root / ".git").mkdir()
-    with pytest.raises(SceneError, match=r"is no shelf of studio's: it holds \.git"), shelf.owning("key", silent):
+    with pytest.raises(SceneError, match=r"is no shelf of studio's: it holds \.git"), shelf.lock("key", silent):
         pass
     assert not shelf.marked and not (shelf.root / "locks").exists()
 
@@ -186,7 +186,7 @@ import sys
 from pathlib import Path
 from studio.execution.progress import silent
 from studio.storage.shelf import Shelf
-with Shelf(Path(sys.argv[1])).owning("key", silent):
+with Shelf(Path(sys.argv[1])).lock("key", silent):
     print("mine", flush=True)
     sys.stdin.read()
 """
@@ -204,9 +204,9 @@ def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
             other.kill()
             return silent(name, total)
 
-        with shelf.owning("another key", waiting):
+        with shelf.lock("another key", waiting):
             assert told == []  # nobody else has this one
-            with shelf.owning("key", waiting):
+            with shelf.lock("key", waiting):
                 assert told == ["waiting for another studio at work on key"]
     finally:
         other.kill()
@@ -216,7 +216,7 @@ def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
 def test_a_shelf_that_cannot_be_written_is_the_machines_fault(shelf):
     shelf.root.parent.mkdir(exist_ok=True)
     shelf.root.write_text("a file, not a folder")
-    with pytest.raises(MachineError, match="cannot be written"), shelf.owning("key", silent):
+    with pytest.raises(MachineError, match="cannot be written"), shelf.lock("key", silent):
         pass
 
 

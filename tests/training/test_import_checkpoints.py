@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.import_checkpoints import adopt
+from studio.training.import_checkpoints import import_checkpoints
 from studio.training.recipe import Recipe, Run
 
 RECIPE = Recipe(model={"kind": "vgg", "widths": [2, 3]})
@@ -29,7 +29,7 @@ def theirs(tmp_path):
 
 def adopted(theirs):
     ours = theirs.parent / "ours"
-    adopt(Run(recipe=RECIPE, checkpoints=theirs), ours)
+    import_checkpoints(Run(recipe=RECIPE, checkpoints=theirs), ours)
     return ours
 
 
@@ -159,4 +159,4 @@ def test_names_that_tell_no_epoch_or_the_same_one_are_refused(theirs):
 def test_a_folder_without_checkpoints_says_what_it_expected(theirs, there):
     folder = theirs if there else theirs / "nowhere"
     with pytest.raises(RunError, match=f"{folder}: no checkpoints here; expected files named by epoch"):
-        adopt(Run(recipe=RECIPE, checkpoints=folder), theirs.parent / "ours")
+        import_checkpoints(Run(recipe=RECIPE, checkpoints=folder), theirs.parent / "ours")

@@ -12,7 +12,7 @@ from studio.config.records import Record, digest
 from studio.errors import RunError, SceneError
 from studio.training import checkpoints
 from studio.training.data import Arrays, DataSet
-from studio.training.import_checkpoints import adopt
+from studio.training.import_checkpoints import import_checkpoints
 from studio.training.models import Mlp, Model, Python, Resnet, Vgg
 from studio.training.recipe import Recipe, Run
 from studio.training.recorder import seconds_per_step, train
@@ -215,7 +215,7 @@ def test_checkpoints_of_a_model_of_ones_own_are_adopted(folder, sentences):
     trained = own.build((5,), 3, seed=8)
     torch.save(trained.state_dict(), folder / "given" / "epoch-3.pt")
     run = Run(recipe=Recipe(model=own, data=Arrays(file=sentences)), checkpoints=folder / "given")
-    adopt(run, folder / "kept")
+    import_checkpoints(run, folder / "kept")
     weights = checkpoints.load(folder / "kept", 3.0).weights
     assert torch.equal(weights["classify.weight"], trained.classify.weight)
     assert "again.weight" not in weights  # tied: it is the embedding's own

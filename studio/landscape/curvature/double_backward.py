@@ -9,6 +9,8 @@ a convolution with kernels as large as the pictures. A rectifier and a max pooli
 derivative by x is zero, which torch makes, adds and sends back through all layers before, and here is nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import torch

@@ -5,9 +5,11 @@ estimate whose residual is r lies within min(r, r^2 / gap) of an eigenvalue. Whe
 about where the ends lie, the run starts from there.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -16,7 +18,7 @@ from studio.config.records import Record
 from studio.field import FLOOR, Grid
 from studio.landscape.curvature.spectrum import Spectrum
 from studio.landscape.loss import Loss, Subset
-from studio.landscape.sweeps import Keys
+from studio.landscape.sweeps import EpochList
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,8 +65,10 @@ class Convexity(Record):
     (2018). spectrum: how the whole spectrum at each centre is probed, if it is wanted.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"keys": "at"}
+
     points: int = 11
-    keys: Keys = "all"
+    at: EpochList = "all"
     subset: Subset | None = None
     tol: float = Field(1e-3, gt=0, lt=1)
     seed: int = Field(0, ge=0)
@@ -96,29 +100,29 @@ class Extremes:
     lambda_max: float
     products: int
     converged: bool
-    vectors: "Tensor | None" = field(default=None, repr=False, compare=False)
+    vectors: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 def hessian_extremes(
-    product: "Product", size: int, seed: int, tol: float, device: str = "cpu", vectors: bool = False
+    product: Product, size: int, seed: int, tol: float, device: str = "cpu", vectors: bool = False
 ) -> Extremes:
     """Smallest and largest eigenvalue of a symmetric operator v [size] -> H v [size].
 
     v is float64; a product in float32 is enough. Same seed, same bytes. What has not converged after `MOST` products is
     marked, not guessed.
     """
-    return lockstep(lambda rows: lambda v: product(v[0])[None], 1, size, seed, tol, device, vectors)[0]
+    return batched_extremes(lambda rows: lambda v: product(v[0])[None], 1, size, seed, tol, device, vectors)[0]
 
 
-def lockstep(
-    products: "Callable[[Sequence[int]], Product]",
+def batched_extremes(
+    products: Callable[[Sequence[int]], Product],
     count: int,
     size: int,
     seed: int,
     tol: float,
     device: str = "cpu",
     vectors: bool = False,
-    sketch: "Product | None" = None,
+    sketch: Product | None = None,
 ) -> list[Extremes]:
     """The same for `count` operators at once; each stops by its own rule.
 
@@ -159,7 +163,7 @@ def lockstep(
             product = products(rows)
 
 
-def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
+def _told(sketch: Product, random: Tensor) -> tuple[Tensor, list[Start]]:
     """For each operator a start [count, size] between the sketch's two ends, and its kind.
 
     random [count, size]: what the sketch starts from; it stays where the sketch does not see a spectrum.
@@ -179,7 +183,7 @@ def _told(sketch: "Product", random: "Tensor") -> "tuple[Tensor, list[Start]]":
     return starts, kinds
 
 
-def _ended(krylov: "Krylov", place: int, tol: float, start: Start, vectors: bool) -> tuple[Extremes | None, int]:
+def _ended(krylov: Krylov, place: int, tol: float, start: Start, vectors: bool) -> tuple[Extremes | None, int]:
     """The result of one run if it is over, else None, and after how many more products to ask again."""
     steps, whole = krylov.steps, bool(krylov.whole[place])
     if not krylov.finite[place]:

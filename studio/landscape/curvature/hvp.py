@@ -8,6 +8,8 @@ through it. In eval mode batch norms are folded into the layers before them with
 same weights.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -23,7 +25,7 @@ from studio.landscape.network.batched import BatchedNetwork
 from studio.landscape.network.graph import channels_last
 from studio.landscape.network.kernels import WIDEST
 from studio.landscape.network.linear_chain import Chain
-from studio.landscape.network.weight_loss import Objective, is_out_of_memory
+from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
 
 KEPT = 512
 """Up to so many samples the graph is kept from one product to the next; with more it is built for every product."""
@@ -52,7 +54,7 @@ class Graph(NamedTuple):
     leaves: list[Tensor]
 
 
-class Derivatives:
+class HessianOperator:
     """First and second derivatives of an objective by those of its weights that may move, M of the P.
 
     ignore: `bias-and-norm` holds tensors of one dimension or none still. keep: whether graphs are kept from product to
@@ -60,7 +62,7 @@ class Derivatives:
     """
 
     def __init__(
-        self, objective: Objective, ignore: Literal["bias-and-norm", "nothing"] = "nothing", keep: bool | None = None
+        self, objective: WeightLoss, ignore: Literal["bias-and-norm", "nothing"] = "nothing", keep: bool | None = None
     ):
         self._objective, self._ignore = objective, ignore
         self._shapes = {
@@ -94,12 +96,12 @@ class Derivatives:
         return STACKED if self._small and (self._plan or self._stacks()) else 1
 
     @cached_property
-    def sketch(self) -> "Derivatives | None":
+    def sketch(self) -> HessianOperator | None:
         """Those of the first few samples alone, which resemble these at a fraction of the cost; None if too few are."""
         samples = self._objective.samples
         if samples < SKETCHED or self._chain or self._perceptron:
             return None
-        return Derivatives(self._objective.first(max(8, samples // SHARE)), self._ignore)
+        return HessianOperator(self._objective.first(max(8, samples // SHARE)), self._ignore)
 
     @property
     def _small(self) -> bool:

@@ -6,6 +6,8 @@ T is tridiagonal. The basis Q is kept, in float64 whatever the products' own pre
 all of it, in a second pass too where the first leaves little. Paige (1972); Parlett (1998), section 6.9.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

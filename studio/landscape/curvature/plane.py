@@ -6,6 +6,8 @@ By Cauchy's interlacing lambda_min <= kappa_min <= kappa_max <= lambda_max, what
 chain. A surface that curves upwards all around in the picture may still fall in directions that the picture lacks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +23,7 @@ ROUNDING = 1e-5
 """Of products in float32, relative to the largest eigenvalue: what interlacing cannot be held to."""
 
 
-def planar(product: "Callable[[Tensor], Tensor]", delta: "Tensor", eta: "Tensor", count: int) -> np.ndarray:
+def plane_curvatures(product: Callable[[Tensor], Tensor], delta: Tensor, eta: Tensor, count: int) -> np.ndarray:
     """kappa_min and kappa_max at `count` points [count, 2], exact, from two products V [count, M] -> H V [count, M].
 
     NaN if delta and eta [M] span no plane, or where a product is not finite.

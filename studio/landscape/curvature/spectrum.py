@@ -9,6 +9,8 @@ for any function f: f(t) = t gives the trace, a narrow Gaussian the density. Gol
 (2017).
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +35,8 @@ class Spectrum(Record):
     seed: int = Field(0, ge=0)
 
 
-def probed(
-    product: "Callable[[Tensor], Tensor]",
+def stochastic_lanczos_quadrature(
+    product: Callable[[Tensor], Tensor],
     size: int,
     spectrum: Spectrum,
     device: str = "cpu",
@@ -49,9 +51,7 @@ def probed(
     return {name: np.stack([run[i] for run in runs]) for i, name in enumerate(("ritz", "weight"))}
 
 
-def _probe(
-    product: "Callable[[Tensor], Tensor]", size: int, spectrum: Spectrum, device: str, number: int
-) -> np.ndarray:
+def _probe(product: Callable[[Tensor], Tensor], size: int, spectrum: Spectrum, device: str, number: int) -> np.ndarray:
     """Ritz values and weights [2, steps] of one probe."""
     import torch
     from scipy.linalg import eigh_tridiagonal

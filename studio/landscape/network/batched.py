@@ -9,6 +9,8 @@ feature of every point is a group of its own,
 The first layer sees the same samples at all points and is linear in the weights: it is passed once for all of them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +30,8 @@ Statistics = dict[str, tuple[Tensor, Tensor]]
 class Shortcut:
     """activation(branch(h) + h)."""
 
-    branch: "Sequence[Step]"
-    activation: "Sequence[Step]"
+    branch: Sequence[Step]
+    activation: Sequence[Step]
 
 
 Step = tuple[nn.Module, str] | Shortcut
@@ -43,7 +45,7 @@ class BatchedNetwork:
     steps: Sequence[Step]
 
     @classmethod
-    def of(cls, model: nn.Module) -> "BatchedNetwork | None":
+    def of(cls, model: nn.Module) -> BatchedNetwork | None:
         """The steps of a network in its present mode, on flattened samples or not; None if it has others."""
         steps = _steps(model, "")
         if steps and isinstance(steps[0], tuple) and flattens(steps[0][0]):

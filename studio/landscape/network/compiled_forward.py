@@ -12,6 +12,8 @@ stand together, x [N lanes, C, H, W], and a layer's weights are [lanes, ...]. Th
 `wide`; the function is the same to rounding, and a point has the same bytes in every lane.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -83,7 +85,7 @@ class Settled:
         self._run = made
 
     @classmethod
-    def of(cls, module: nn.Module, example: Tensor, together: int) -> "Settled | None":
+    def of(cls, module: nn.Module, example: Tensor, together: int) -> Settled | None:
         """The network `module`, which is taken over; None if it has no graph.
 
         It must not write its buffers, nor keep running statistics in train mode. example: a few samples, two at least

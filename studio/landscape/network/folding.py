@@ -9,6 +9,8 @@ A norm is folded only where symbolic tracing shows that it is fed by one layer, 
 that cannot be traced, because its path depends on the data, keeps all its norms.
 """
 
+from __future__ import annotations
+
 import copy
 from collections import Counter
 from collections.abc import Mapping

@@ -5,6 +5,8 @@ works in place wherever nobody else uses what it rectifies, and so does a sum; a
 there is less to rectify.
 """
 
+from __future__ import annotations
+
 import copy
 import operator
 

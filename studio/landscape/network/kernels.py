@@ -10,6 +10,8 @@ to the library's kernels with their channels last. This is for loss values only:
 library's own kernels run, whose backward passes are quicker.
 """
 
+from __future__ import annotations
+
 from functools import cache, partial
 
 import torch

@@ -6,6 +6,8 @@ layer sees the same samples at all points, and is linear in the weights:
     W(theta + alpha delta + beta eta) x = W(theta) x + alpha W(delta) x + beta W(eta) x.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,7 +27,7 @@ class Chain:
     layers: tuple[tuple[nn.Module, str], ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> "Chain | None":
+    def of(cls, model: nn.Module) -> Chain | None:
         """The chain that a network is, on flattened samples or not; None if it is anything else."""
         layers = list(_unrolled(model))
         if layers and flattens(layers[0][0]):

@@ -4,6 +4,8 @@ torch's weight norm is one fused kernel whose double backward is not the derivat
 `torch.autograd.gradgradcheck`): Hessians made of it were off by a quarter, and not symmetric.
 """
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 
@@ -15,7 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from studio.errors import SceneError
 
 
-def mended(module: nn.Module) -> nn.Module:
+def twice_differentiable(module: nn.Module) -> nn.Module:
     """A deep copy that computes the same, to rounding, and is differentiable twice.
 
     Raises SceneError for the old weight norm, of which torch makes no copies.

@@ -8,6 +8,8 @@ model's own order; frozen ones keep their values. A buffer that the network writ
 next pass, so that every point of a landscape meets the same network.
 """
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import math
@@ -26,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from studio.landscape.network import kernels
 from studio.landscape.network.folding import Fused
 from studio.landscape.network.graph import reordered
-from studio.landscape.network.twice_differentiable import mended
+from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.landscape.objectives import Criterion, accuracy, cross_entropy, per_sample
 
 PIXELS = {"cpu": 2**17, "cuda": 2**22}
@@ -111,7 +113,7 @@ class Network:
             self.module.eval()
 
 
-class Objective:
+class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
 
     state: weights and buffers by name, put in place of the model's own; whether the network mixes its samples is probed
@@ -143,7 +145,7 @@ class Objective:
         self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
         self._over = partial(
-            Objective,
+            WeightLoss,
             model,
             state,
             mode=mode,
@@ -163,7 +165,7 @@ class Objective:
         self.whole = mode == "train" or (mode == "eval" and self._mixes())
         self.chunk = len(y) if self.whole else self._even(self._most())
 
-    def first(self, count: int) -> "Objective":
+    def first(self, count: int) -> WeightLoss:
         """The same objective over the first `count` of the samples alone."""
         x, y, precision = self._asked
         return self._over(x[:count], y[:count], precision=precision)
@@ -353,7 +355,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _private(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the given tensors in place of its own."""
-    private = mended(model).to(device)
+    private = twice_differentiable(model).to(device)
     own = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in state.items():

@@ -3,10 +3,12 @@
     f(alpha, beta) = L(theta + alpha delta + beta eta)
 
 A slice is prepared once; then its points are measured row by row, and nothing waits for the device before a row is
-done. A path says how: each prepares what does not change from point to point, and returns the network's outputs for
-every point of a row. What is counted from the outputs is the same for all paths: every sample's numbers, in float64,
+done. A method says how: each prepares what does not change from point to point, and returns the network's outputs for
+every point of a row. What is counted from the outputs is the same for all methods: every sample's numbers, in float64,
 summed in one order.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,19 +24,19 @@ from studio.landscape.network.folding import Fused
 from studio.landscape.network.graph import channels_last, tightened
 from studio.landscape.network.kernels import widen
 from studio.landscape.network.linear_chain import Chain
-from studio.landscape.network.weight_loss import Network, Objective, is_out_of_memory, moded, written
+from studio.landscape.network.weight_loss import Network, WeightLoss, is_out_of_memory, moded, written
 from studio.landscape.objectives import BUILT_IN
 
 POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
-"""Where a path is checked against the plain loop: (alpha, beta)."""
+"""Where a method is checked against the plain loop: (alpha, beta)."""
 CLOSE = {"float32": 1e-5, "float64": 1e-11, "tf32": 1e-2, "bf16": 1e-1}
-"""How far from the plain loop a path may be, relative to the largest loss of a sample."""
+"""How far from the plain loop a method may be, relative to the largest loss of a sample."""
 ROUNDING = 10
 """And if it is farther: how many times as far from the float64 value as the plain loop is."""
 NOTHING = 1e-6
 """Losses are compared relative to one of this size at least: of a perfect fit nothing but rounding is left."""
 NUMBERS = {"cpu": 2**17, "cuda": 2**26}
-"""In the features of all points that pass together on the paths for many: on a CPU they stay in the cache."""
+"""In the features of all points that pass together on the methods for many: on a CPU they stay in the cache."""
 COUNTED = 2**20
 """Numbers of outputs that are counted together."""
 
@@ -45,24 +47,24 @@ Quick = Network | Settled
 
 
 class Evaluator:
-    """Values on the plane through theta along delta and eta, flat vectors [P] of the objective, by a path.
+    """Values on the plane through theta along delta and eta, flat vectors [P] of the objective, by a method.
 
-    keep_samples: rows carry each sample's loss too. Raises SceneError if the network is not of the kind that the path
+    keep_samples: rows carry each sample's loss too. Raises SceneError if the network is not of the kind that the method
     is for.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        objective: WeightLoss,
         theta: Tensor,
         delta: Tensor,
         eta: Tensor,
-        path: str = "plain",
+        method: str = "loop",
         keep_samples: bool = False,
     ):
-        self.objective, self.path, self.chunk = objective, path, objective.chunk
+        self.objective, self.method, self.chunk = objective, method, objective.chunk
         self._theta, self._delta, self._eta, self._keep = theta, delta, eta, keep_samples
-        self._outputs: Outputs = PATHS[path](objective, theta, delta, eta)
+        self._outputs: Outputs = METHODS[method](objective, theta, delta, eta)
 
     @torch.inference_mode()
     def row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
@@ -132,32 +134,32 @@ class Evaluator:
 
     @cached_property
     def agreement(self) -> float:
-        """How far the path is from the plain loop at three points, compared when it is first asked for.
+        """How far the method is from the plain loop at three points, compared when it is first asked for.
 
         The largest difference of a sample's loss, relative to the largest loss. Raises MachineError if that is more
         than rounding.
         """
-        if self.path == "plain":
+        if self.method == "loop":
             return 0.0
         loop = cache(self._plain)  # one for all points, and none when they are compared
         return max(self._agreement(loop, *point) for point in POINTS)
 
-    def _agreement(self, loop: Callable[[str], "Evaluator"], alpha: float, beta: float) -> float:
+    def _agreement(self, loop: Callable[[str], Evaluator], alpha: float, beta: float) -> float:
         plain, close = loop(self.objective.precision), CLOSE[self.objective.precision]
         mine, theirs = self._losses(alpha, beta), plain._losses(alpha, beta)
         off = _off(mine, theirs)
         if off > close:
-            # a deep network may round so much that two right paths differ by more: is ours as near to the truth?
+            # a deep network may round so much that two right methods differ by more: is ours as near to the truth?
             truth = loop("float64")._losses(alpha, beta)
             if _off(mine, truth) > max(close, ROUNDING * _off(theirs, truth)):
                 raise MachineError(
                     f"two ways to compute the same loss give {float(theirs.mean()):g} (plain) and "
-                    f"{float(mine.mean()):g} ({self.path}): a kernel of the installed torch is wrong; "
-                    f"try another version of it, or write path: plain under loss"
+                    f"{float(mine.mean()):g} ({self.method}): a kernel of the installed torch is wrong; "
+                    f"try another version of it, or write method: loop under loss"
                 )
         return off
 
-    def _plain(self, precision: str) -> "Evaluator":
+    def _plain(self, precision: str) -> Evaluator:
         """The plain loop on the same plane."""
         objective = self.objective.again(precision=precision)
         vectors = (objective.flat(self.objective.split(part)) for part in (self._theta, self._delta, self._eta))
@@ -199,25 +201,25 @@ def _relative(a: float, b: float) -> float:
     return abs(a - b) / abs(b) if b and math.isfinite(a) and math.isfinite(b) else math.inf
 
 
-# --- paths: point by point -------------------------------------------------------------------------------------------
+# --- methods: point by point -------------------------------------------------------------------------------------------
 
 
-def _plain(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+def _plain(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The loop that every tool has: put the weights, pass the samples."""
     return _loop(objective, objective.network, lambda x: x, *_line(objective.network, theta, delta, eta))
 
 
-def _wide(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+def _wide(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
     return _by_network(objective, _widened(objective.copied(), objective), theta, delta, eta)
 
 
 def _fused(
-    objective: Objective,
+    objective: WeightLoss,
     theta: Tensor,
     delta: Tensor,
     eta: Tensor,
-    quicken: Callable[[nn.Module, Objective], Quick] | None = None,
+    quicken: Callable[[nn.Module, WeightLoss], Quick] | None = None,
 ) -> Outputs:
     """As wide, with batch norms folded into theta, delta and eta at once, or into each point if their weights move."""
     fused = Fused(objective.copied(), objective.inputs[:2])
@@ -235,10 +237,10 @@ def _fused(
     return _loop(objective, network, _layout(objective), lambda beta: theta.add(eta, alpha=beta), folded)
 
 
-def _by(quicken: Callable[[nn.Module, Objective], Quick]) -> Callable[[Objective, Tensor, Tensor, Tensor], Outputs]:
+def _by(quicken: Callable[[nn.Module, WeightLoss], Quick]) -> Callable[[WeightLoss, Tensor, Tensor, Tensor], Outputs]:
     """As fused in eval mode, else as wide, with a network that is quickened."""
 
-    def outputs(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+    def outputs(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
         if objective.mode == "eval":
             return _fused(objective, theta, delta, eta, quicken)
         return _by_network(objective, quicken(objective.copied(), objective), theta, delta, eta)
@@ -246,7 +248,7 @@ def _by(quicken: Callable[[nn.Module, Objective], Quick]) -> Callable[[Objective
     return outputs
 
 
-def _by_network(objective: Objective, network: Quick, *plane: Tensor) -> Outputs:
+def _by_network(objective: WeightLoss, network: Quick, *plane: Tensor) -> Outputs:
     """Outputs of a network with the objective's own weights, on a plane [P] each."""
     return _loop(
         objective,
@@ -265,7 +267,7 @@ def _line(network: Quick, theta: Tensor, delta: Tensor, eta: Tensor) -> tuple[Ca
 
 
 def _loop(
-    objective: Objective,
+    objective: WeightLoss,
     network: Quick,
     layout: Callable[[Tensor], Tensor],
     start: Callable[[float], Tensor],
@@ -306,12 +308,12 @@ def _pieces(x: Tensor, layout: Callable[[Tensor], Tensor]) -> Callable[[int], li
     return pieces
 
 
-def _layout(objective: Objective) -> Callable[[Tensor], Tensor]:
+def _layout(objective: WeightLoss) -> Callable[[Tensor], Tensor]:
     """How samples lie in memory: channels last, unless a mask would be another there."""
     return (lambda x: x) if objective.draws else channels_last
 
 
-def _widened(module: nn.Module, objective: Objective) -> Quick:
+def _widened(module: nn.Module, objective: WeightLoss) -> Quick:
     plain = objective.kind != "cpu" or objective.draws
     if not plain and objective.mode != "recalibrated" and objective.precision != "bf16":
         settled = _settled(module, objective)
@@ -324,7 +326,7 @@ def _widened(module: nn.Module, objective: Objective) -> Quick:
     return Network(module, objective.device, objective.mode, run)
 
 
-def _settled(module: nn.Module, objective: Objective) -> Settled | None:
+def _settled(module: nn.Module, objective: WeightLoss) -> Settled | None:
     if written(module):
         return None
     moded(module, objective.mode)
@@ -332,7 +334,7 @@ def _settled(module: nn.Module, objective: Objective) -> Settled | None:
         return Settled.of(module, objective.inputs[:2], objective.chunk)
 
 
-def _compile(module: nn.Module, objective: Objective) -> Network:
+def _compile(module: nn.Module, objective: WeightLoss) -> Network:
     """Through torch's compiler: minutes to prepare, which a large grid repays."""
     compiled = torch.compile(module)
 
@@ -341,23 +343,25 @@ def _compile(module: nn.Module, objective: Objective) -> Network:
             return compiled(x)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise MachineError(
-                f"loss.path: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
-                f"compiler (on Debian: apt-get install g++); or leave the path out"
+                f"loss.method: torch's compiler failed: {str(error).splitlines()[0]}; it needs a C++ "
+                f"compiler (on Debian: apt-get install g++); or leave the method out"
             ) from error
 
     return Network(module, objective.device, objective.mode, run)
 
 
-def _graph(module: nn.Module, objective: Objective) -> Network:
+def _graph(module: nn.Module, objective: WeightLoss) -> Network:
     """What a GPU does in one pass is recorded once for each piece of the samples, and played back at every point: for
     small networks, whose operations take longer to begin than to do.
     """
     if objective.kind != "cuda":
-        raise MachineError("loss.path: graphed plays back what a GPU did, and there is none here; leave the path out")
+        raise MachineError(
+            "loss.method: cuda-graph plays back what a GPU did, and there is none here; leave the method out"
+        )
     if objective.mode == "recalibrated" or objective.draws:
         raise SceneError(
-            "loss.path: graphed is for networks that do the same at every point; this one draws random "
-            "numbers, or its mode is recalibrated; leave the path out"
+            "loss.method: cuda-graph is for networks that do the same at every point; this one draws random "
+            "numbers, or its mode is recalibrated; leave the method out"
         )
     recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
@@ -386,18 +390,18 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
             y = module(x)
     except RuntimeError as error:
         raise SceneError(
-            f"loss.path: graphed: the network waits for the GPU, or its path depends on the data: "
-            f"{str(error).splitlines()[0]}; leave the path out"
+            f"loss.method: cuda-graph: the network waits for the GPU, or its control flow depends on the data: "
+            f"{str(error).splitlines()[0]}; leave the method out"
         ) from error
     for buffer, value in before:
         buffer.copy_(value)
     return graph, y
 
 
-# --- paths: many points together -------------------------------------------------------------------------------------
+# --- methods: many points together -------------------------------------------------------------------------------------
 
 
-def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+def _vmap(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """All points that fit as one batch of networks: for small ones on a GPU, which a single point does not fill."""
     network = objective.network
     points = max(1, NUMBERS[objective.kind] // (objective.size + objective.inputs[: objective.chunk].numel()))
@@ -416,8 +420,8 @@ def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
             if is_out_of_memory(error):
                 raise
             raise SceneError(
-                f"loss.path: vmap: torch cannot run this network at many points at once: "
-                f"{str(error).splitlines()[0]}; leave the path out"
+                f"loss.method: vmap: torch cannot run this network at many points at once: "
+                f"{str(error).splitlines()[0]}; leave the method out"
             ) from error
 
     def outputs(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
@@ -429,11 +433,13 @@ def _vmap(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Ou
     return outputs
 
 
-def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+def _shared(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """For chains of linear layers: the first is linear in the weights, so it is passed three times for all points."""
     chain = Chain.of(objective.model)
     if chain is None:
-        raise SceneError("loss.path: shared is for networks that are a chain of linear layers; leave the path out")
+        raise SceneError(
+            "loss.method: shared-first-layer is for networks that are a chain of linear layers; leave the method out"
+        )
     theta_, delta_, eta_ = (objective.split(part) for part in (theta, delta, eta))
     first = [chain.first(named, objective.inputs) for named in (theta_, delta_, eta_)]
     points = max(1, NUMBERS[objective.kind] // (chain.widest * objective.chunk))
@@ -449,14 +455,14 @@ def _shared(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> 
     return outputs
 
 
-def _batched(objective: Objective, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
+def _batched(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
     """For perceptrons with batch norms or shortcuts: samples last, the first layer as in `shared`."""
     recalibrated = objective.mode == "recalibrated"
     network = BatchedNetwork.of(objective.copied().train() if recalibrated else objective.model)
     if network is None:
         raise SceneError(
-            "loss.path: batched is for networks of linear layers, batch norms, functions of single "
-            "numbers and shortcuts over them; leave the path out"
+            "loss.method: batched is for networks of linear layers, batch norms, functions of single "
+            "numbers and shortcuts over them; leave the method out"
         )
     vectors = [objective.split(part) for part in (theta, delta, eta)]
     x = objective.inputs
@@ -490,13 +496,13 @@ def _groups(alphas: Sequence[float], points: int) -> Iterator[Sequence[float]]:
     return (alphas[i : i + points] for i in range(0, len(alphas), points))
 
 
-PATHS: dict[str, Callable[[Objective, Tensor, Tensor, Tensor], Outputs]] = {
-    "plain": _plain,
-    "wide": _wide,
-    "fused": _fused,
-    "shared": _shared,
+METHODS: dict[str, Callable[[WeightLoss, Tensor, Tensor, Tensor], Outputs]] = {
+    "loop": _plain,
+    "image-kernels": _wide,
+    "folded": _fused,
+    "shared-first-layer": _shared,
     "batched": _batched,
     "vmap": _vmap,
-    "compiled": _by(_compile),
-    "graphed": _by(_graph),
+    "torch-compile": _by(_compile),
+    "cuda-graph": _by(_graph),
 }

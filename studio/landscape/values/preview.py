@@ -5,13 +5,15 @@ a plane; phi is r^3, or r^2 log r, the thin plate. Where they agree the points t
 they differ one more is worth its cost. What was not measured is r^3's guess: the picture says "preview".
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
 from scipy.interpolate import NearestNDInterpolator, RBFInterpolator
 from scipy.spatial import KDTree
 
-from studio.field import Grid, Scale, backward, forward
+from studio.field import Grid, Scale, from_scale, to_scale
 
 MOST = 350
 """Points that are measured at most."""
@@ -48,7 +50,7 @@ def preview(measure: Callable[[np.ndarray, np.ndarray], np.ndarray], grid: Grid)
     values[known] = measured(known)
     while (room := most(grid) - len(known)) > 0:
         scale = _scale(values[known])
-        scaled = forward(values[known], scale)
+        scaled = to_scale(values[known], scale)
         free = np.setdiff1d(candidates, known)
         foretold, doubt, reach = _doubted(places[known], scaled, places[free])
         batch = _apart(doubt, places[free], reach, min(room, BATCH))
@@ -56,7 +58,7 @@ def preview(measure: Callable[[np.ndarray, np.ndarray], np.ndarray], grid: Grid)
             break
         values[free[batch]] = measured(free[batch])
         known = np.concatenate([known, free[batch]])
-        missed = np.abs(forward(values[free[batch]], scale) - foretold[batch])
+        missed = np.abs(to_scale(values[free[batch]], scale) - foretold[batch])
         if (missed <= ENOUGH * np.ptp(scaled[np.isfinite(scaled)])).all():
             break
     mask = np.zeros(grid.size, bool)
@@ -114,7 +116,7 @@ def _between(points: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarr
     if not len(finite):
         return nearest
     scale = _scale(values)
-    smooth, _ = _interpolants(points, forward(values, scale))
+    smooth, _ = _interpolants(points, to_scale(values, scale))
     with np.errstate(over="ignore"):
-        found = np.clip(backward(smooth(at), scale), finite.min(), finite.max())
+        found = np.clip(from_scale(smooth(at), scale), finite.min(), finite.max())
     return np.where(np.isfinite(nearest), found, nearest)

@@ -8,7 +8,7 @@ from pytest import approx
 
 from studio.field import Grid
 from studio.landscape.curvature import extremes
-from studio.landscape.curvature.extremes import BLIND, MOST, Convexity, hessian_extremes, lockstep
+from studio.landscape.curvature.extremes import BLIND, MOST, Convexity, batched_extremes, hessian_extremes
 from studio.landscape.curvature.spectrum import Spectrum
 
 
@@ -104,7 +104,7 @@ def many(spectra):
 
 
 def test_operators_in_lockstep_find_what_each_finds_alone():
-    found = lockstep(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
+    found = batched_extremes(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
     for values, end in zip(SPECTRA, found, strict=True):
         alone = hessian_extremes(*diagonal(values), seed=0, tol=1e-4)
         # batched sums may round in another order, and so a run be looked at a little earlier or later
@@ -114,7 +114,7 @@ def test_operators_in_lockstep_find_what_each_finds_alone():
 
 def test_the_finished_are_left_out_of_the_products():
     products, asked = many(SPECTRA)
-    found = lockstep(products, len(SPECTRA), 300, seed=0, tol=1e-4)
+    found = batched_extremes(products, len(SPECTRA), 300, seed=0, tol=1e-4)
     order = sorted(range(len(SPECTRA)), key=lambda i: found[i].products)
     assert asked[0] == [0, 1, 2, 3, 4] and len(asked) > 1
     for rows in asked[1:]:
@@ -123,7 +123,7 @@ def test_the_finished_are_left_out_of_the_products():
 
 def test_one_broken_operator_leaves_the_others_alone():
     broken = [SPECTRA[0], np.full(300, np.nan), SPECTRA[2]]
-    found = lockstep(many(broken)[0], 3, 300, seed=0, tol=1e-3)
+    found = batched_extremes(many(broken)[0], 3, 300, seed=0, tol=1e-3)
     assert [end.converged for end in found] == [True, False, True] and math.isnan(found[1].lambda_min)
     assert found[0].lambda_max == approx(5, rel=1e-3) and found[2].lambda_max == approx(1, rel=1e-3)
 
@@ -173,7 +173,7 @@ ENDS = np.concatenate([[-1.6, -1.25], BULK, [1.9, 2.6, 4.0]])
 def sketched(values: np.ndarray, sketch: np.ndarray, seed: int, tol: float = 1e-3):
     """Both ends of a diagonal operator, from where another one's lie."""
     exact, rough = (torch.from_numpy(v) for v in (values, sketch))
-    (found,) = lockstep(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
+    (found,) = batched_extremes(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
     return found
 
 

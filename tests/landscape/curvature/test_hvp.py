@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from studio.errors import MachineError
 from studio.landscape.curvature import hvp
-from studio.landscape.curvature.hvp import Derivatives
-from studio.landscape.network.weight_loss import Objective, fixed_masks
+from studio.landscape.curvature.hvp import HessianOperator
+from studio.landscape.network.weight_loss import WeightLoss, fixed_masks
 from studio.training.models import Mlp, Resnet
 
 N, CLASSES = 7, 3
@@ -172,7 +172,7 @@ def loss_of(model: nn.Module, x, y):
     return loss
 
 
-def whole(derivatives: Derivatives, point: torch.Tensor) -> torch.Tensor:
+def whole(derivatives: HessianOperator, point: torch.Tensor) -> torch.Tensor:
     """The matrix, column by column."""
     product = derivatives.products(point[None])
     return torch.cat([product(v[None]) for v in torch.eye(derivatives.size, dtype=point.dtype)])
@@ -182,7 +182,7 @@ def whole(derivatives: Derivatives, point: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
 def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples):
     model = net(make)
-    derivatives = Derivatives(Objective(model, {}, *samples, mode))
+    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode))
     loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
     # float64 on both sides: differences are rounding
     torch.testing.assert_close(
@@ -201,7 +201,7 @@ def normed() -> nn.Module:
 
 def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
     model = net(normed)
-    derivatives, (point, step) = Derivatives(Objective(model, {}, *samples)), near(model, 2)
+    derivatives, (point, step) = HessianOperator(WeightLoss(model, {}, *samples)), near(model, 2)
     step = 1e-5 * (step - point)
     apart = derivatives.gradients(torch.stack([point + step, point - step]))
     torch.testing.assert_close(
@@ -235,13 +235,13 @@ class Forgetful(nn.Module):
 
 def test_a_second_derivative_that_is_wrong_is_seen_to_be_not_symmetric(samples):
     model = net(Forgetful)
-    assert Derivatives(Objective(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
+    assert HessianOperator(WeightLoss(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
 
 
 @pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
 def test_many_points_have_the_products_they_have_alone(make, samples):
     model = net(make)
-    derivatives, points = Derivatives(Objective(model, {}, *samples)), near(net(make), 20)
+    derivatives, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
     v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     assert derivatives.together > 1
     alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
@@ -255,7 +255,7 @@ def test_networks_on_small_pictures_are_stacked_and_change_nothing(mode):
     generator = torch.Generator().manual_seed(5)
     model = Resnet(depth=8, width=2).build((1, 8, 8), 3).double()
     x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
-    derivatives, points = Derivatives(Objective(model, {}, x, y, mode)), near(model, 5)
+    derivatives, points = HessianOperator(WeightLoss(model, {}, x, y, mode)), near(model, 5)
     v = torch.randn(points.shape, generator=generator, dtype=torch.float64)
     assert derivatives.together >= len(points)
     alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
@@ -274,12 +274,12 @@ def test_a_network_whose_steps_depend_on_its_data_is_never_stacked():
             return h if h.sum() > 0 else -h
 
     x, y = torch.ones(4, 1, 4, 4), torch.arange(4) % 3
-    assert Derivatives(Objective(Choosing(), {}, x, y)).together == 1
+    assert HessianOperator(WeightLoss(Choosing(), {}, x, y)).together == 1
 
 
 def test_statistics_of_the_samples_themselves_make_recalibrated_and_train_mode_one(samples):
     model = net(convolutional)
-    train, recalibrated = (Derivatives(Objective(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
+    train, recalibrated = (HessianOperator(WeightLoss(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
     torch.testing.assert_close(whole(recalibrated, theta(model)), whole(train, theta(model)), rtol=1e-9, atol=1e-11)
 
 
@@ -289,28 +289,28 @@ def test_softmax_regression_has_its_closed_form(samples):
     p = F.softmax(model(x), 1).detach()
     blocks = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     wanted = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
-    found = whole(Derivatives(Objective(model, {}, x, y)), theta(model))
+    found = whole(HessianOperator(WeightLoss(model, {}, x, y)), theta(model))
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 def test_a_criterion_of_the_users_is_differentiated_too(samples):
     x, y = samples
-    objective = Objective(
+    objective = WeightLoss(
         net(linear), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
     )
     wanted = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
-    torch.testing.assert_close(whole(Derivatives(objective), theta(net(linear))), wanted, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(whole(HessianOperator(objective), theta(net(linear))), wanted, rtol=1e-10, atol=1e-12)
 
 
 def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples):
-    objective = Objective(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
-    assert not whole(Derivatives(objective), theta(net(linear))).any()
+    objective = WeightLoss(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
+    assert not whole(HessianOperator(objective), theta(net(linear))).any()
 
 
 def test_biases_and_norms_that_are_ignored_leave_the_rest_of_the_matrix(samples):
     model = net(convolutional)
-    objective = Objective(model, {}, *samples)
-    full, part = Derivatives(objective), Derivatives(objective, "bias-and-norm")
+    objective = WeightLoss(model, {}, *samples)
+    full, part = HessianOperator(objective), HessianOperator(objective, "bias-and-norm")
     moving = part.embedded(torch.ones(part.size)).bool()
     assert part.size == sum(p.numel() for p in model.parameters() if p.dim() > 1) < full.size
     wanted = whole(full, theta(model))[moving][:, moving]
@@ -319,7 +319,7 @@ def test_biases_and_norms_that_are_ignored_leave_the_rest_of_the_matrix(samples)
 
 def test_what_is_restricted_and_embedded_again_lost_only_what_stays_still(samples):
     model = net(convolutional)
-    derivatives = Derivatives(Objective(model, {}, *samples), "bias-and-norm")
+    derivatives = HessianOperator(WeightLoss(model, {}, *samples), "bias-and-norm")
     points = near(model, 3)
     there = derivatives.restricted(points)
     assert torch.equal(derivatives.restricted(derivatives.embedded(there)), there)
@@ -329,35 +329,40 @@ def test_what_is_restricted_and_embedded_again_lost_only_what_stays_still(sample
 
 def test_short_last_batches_weigh_by_their_samples(samples):
     model = net(convolutional)
-    objective, pieces = (Objective(model, {}, *samples) for _ in range(2))
+    objective, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
     pieces.chunk = 3  # 3 + 3 + 1
     assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(objective.chunks) == 1
     torch.testing.assert_close(
-        whole(Derivatives(pieces), theta(model)), whole(Derivatives(objective), theta(model)), rtol=1e-10, atol=1e-12
+        whole(HessianOperator(pieces), theta(model)),
+        whole(HessianOperator(objective), theta(model)),
+        rtol=1e-10,
+        atol=1e-12,
     )
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples):
     model = net(convolutional)
-    objective, v = Objective(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
-    kept, fresh = (Derivatives(objective, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
+    objective, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
+    kept, fresh = (HessianOperator(objective, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
     assert torch.equal(kept, fresh)
 
 
 def test_many_samples_keep_no_graph(samples, monkeypatch):
-    objective = Objective(net(convolutional), {}, *samples)
+    objective = WeightLoss(net(convolutional), {}, *samples)
     monkeypatch.setattr(hvp, "KEPT", N - 1)
     made = []
-    monkeypatch.setattr(Derivatives, "_loss", lambda *given, loss=Derivatives._loss: made.append(1) or loss(*given))
-    product = Derivatives(objective).products(near(net(convolutional), 1))
+    monkeypatch.setattr(
+        HessianOperator, "_loss", lambda *given, loss=HessianOperator._loss: made.append(1) or loss(*given)
+    )
+    product = HessianOperator(objective).products(near(net(convolutional), 1))
     product(torch.ones(1, objective.size)), product(torch.ones(1, objective.size))
     assert len(made) == 2
 
 
 def test_a_graph_that_does_not_fit_is_made_again_for_every_product(samples, monkeypatch):
     model = net(convolutional)
-    product = Derivatives(Objective(model, {}, *samples)).products(theta(model)[None])
+    product = HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])
     v = torch.ones(1, len(theta(model)))
     wanted, pulled, failures = product(v), hvp._pulled, []
 
@@ -378,16 +383,16 @@ def test_what_fits_in_no_way_says_what_to_do(samples, monkeypatch):
     monkeypatch.setattr(hvp, "_pulled", never)
     model = net(convolutional)
     with pytest.raises(MachineError, match="subset"):
-        Derivatives(Objective(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
+        HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
 
 
 def test_a_mistake_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
     def broken(outputs, y):
         raise RuntimeError("broken")
 
-    objective = Objective(net(linear), {}, *samples, criterion=broken)
+    objective = WeightLoss(net(linear), {}, *samples, criterion=broken)
     with pytest.raises(RuntimeError, match="broken"):
-        Derivatives(objective).products(theta(net(linear))[None])
+        HessianOperator(objective).products(theta(net(linear))[None])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
@@ -397,7 +402,7 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(mode, samples):
     model.train(mode == "eval")
     state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
-    derivatives = Derivatives(Objective(model, {}, *samples, mode))
+    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode))
     assert derivatives.size == sum(p.numel() for p in model.parameters()) - 3  # the frozen bias
     derivatives.products(theta(model)[None] + 1)(torch.ones(1, derivatives.size))
     derivatives.gradients(theta(model)[None] + 1)

@@ -8,7 +8,7 @@ import torch
 from pytest import approx
 
 from studio.field import negative_share
-from studio.landscape.curvature.plane import centre, compared, interlaces, planar, rank_correlation
+from studio.landscape.curvature.plane import centre, compared, interlaces, plane_curvatures, rank_correlation
 
 
 def symmetric(size: int, seed: int) -> torch.Tensor:
@@ -22,40 +22,40 @@ def along(matrix: torch.Tensor):
 
 def test_the_curvatures_of_a_plane_of_axes_are_a_block_of_the_matrix():
     matrix, axes = symmetric(6, 0), torch.eye(6, dtype=torch.float64)
-    found = planar(along(matrix), 3 * axes[1], axes[4], 2)
+    found = plane_curvatures(along(matrix), 3 * axes[1], axes[4], 2)
     wanted = np.linalg.eigvalsh(matrix[[1, 4]][:, [1, 4]].numpy())
     np.testing.assert_allclose(found, [wanted, wanted], rtol=1e-12)
 
 
 def test_they_belong_to_the_plane_and_not_to_the_two_directions_that_span_it():
     matrix, (delta, eta) = symmetric(9, 1), torch.randn(2, 9, generator=torch.Generator().manual_seed(2)).double()
-    one, other = (planar(along(matrix), *pair, 1) for pair in ((delta, eta), (5 * eta - delta, 0.01 * delta)))
+    one, other = (plane_curvatures(along(matrix), *pair, 1) for pair in ((delta, eta), (5 * eta - delta, 0.01 * delta)))
     np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_they_interlace_with_those_of_the_space(seed):
     matrix, (delta, eta) = symmetric(8, seed), torch.randn(2, 8, generator=torch.Generator().manual_seed(seed)).double()
-    (low, high), ends = planar(along(matrix), delta, eta, 1)[0], np.linalg.eigvalsh(matrix.numpy())[[0, -1]]
+    (low, high), ends = plane_curvatures(along(matrix), delta, eta, 1)[0], np.linalg.eigvalsh(matrix.numpy())[[0, -1]]
     assert interlaces(*ends, low, high, tol=1e-9)
 
 
 def test_the_plane_of_the_extreme_eigenvectors_shows_the_hessian_extremes():
     matrix = symmetric(7, 3)
     values, vectors = torch.linalg.eigh(matrix)
-    found = planar(along(matrix), vectors[:, -1], vectors[:, 0], 1)[0]
+    found = plane_curvatures(along(matrix), vectors[:, -1], vectors[:, 0], 1)[0]
     assert found == approx(values[[0, -1]].numpy(), rel=1e-12)
 
 
 def test_directions_that_span_no_plane_have_no_curvature():
     axis = torch.ones(4, dtype=torch.float64)
     for other in (-2 * axis, 0 * axis):
-        assert np.isnan(planar(along(symmetric(4, 0)), axis, other, 3)).all()
+        assert np.isnan(plane_curvatures(along(symmetric(4, 0)), axis, other, 3)).all()
 
 
 def test_a_product_that_is_not_finite_leaves_the_plane_unknown():
     delta, eta = torch.eye(5, dtype=torch.float64)[:2]
-    assert np.isnan(planar(lambda v: v * math.nan, delta, eta, 1)).all()
+    assert np.isnan(plane_curvatures(lambda v: v * math.nan, delta, eta, 1)).all()
 
 
 def test_shares_of_negative_curvature_are_0_where_convex_and_1_where_concave():

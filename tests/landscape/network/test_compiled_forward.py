@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from studio.landscape.network import kernels
 from studio.landscape.network.compiled_forward import Settled
-from studio.landscape.network.weight_loss import Objective, moded
+from studio.landscape.network.weight_loss import WeightLoss, moded
 from studio.landscape.values.evaluator import Evaluator
 from studio.training.models import Resnet, Vgg
 
@@ -147,13 +147,13 @@ def test_a_path_by_the_data_is_not_settled():
     assert Settled.of(Deciding(), images(), N) is None
 
 
-@pytest.mark.parametrize(("mode", "path"), [("train", "wide"), ("eval", "fused")])
+@pytest.mark.parametrize(("mode", "path"), [("train", "image-kernels"), ("eval", "folded")])
 @pytest.mark.parametrize("skip", [True, False])
 def test_a_point_has_the_same_bytes_alone_and_in_every_lane(skip, mode, path, monkeypatch):
     monkeypatch.setattr(kernels, "FEWEST_NUMBERS", 20480)
     model = Resnet(depth=14, width=8, skip=skip).build((1, 8, 8), 3)
     x, y = images((1, 8, 8), 128).float(), torch.arange(128) % 3
-    objective = Objective(model, {}, x, y, mode)
+    objective = WeightLoss(model, {}, x, y, mode)
     theta = objective.flat({name: p.detach() for name, p in model.named_parameters()})
     ours = Evaluator(objective, theta, 0.1 * theta.roll(1), 0.1 * theta.roll(2), path)
     alphas = [-1.0, -0.5, 0.25, 0.5, 1.0]

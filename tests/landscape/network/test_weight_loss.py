@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from studio.errors import SceneError
 from studio.landscape.network import weight_loss
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.objectives import accuracy, cross_entropy, entropy
 
 N, CLASSES = 7, 3
@@ -152,7 +152,7 @@ def theta(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
 
 
-def loss(objective: Objective, weights: torch.Tensor) -> float:
+def loss(objective: WeightLoss, weights: torch.Tensor) -> float:
     return float(objective.losses(objective.passed(weights), objective.targets).mean())
 
 
@@ -164,7 +164,7 @@ def by_hand(model: nn.Module, weights: torch.Tensor, x, y, mode: str) -> torch.T
         return F.cross_entropy(model(x), y, reduction="none")
 
 
-def in_pieces(objective: Objective, of: int) -> Objective:
+def in_pieces(objective: WeightLoss, of: int) -> WeightLoss:
     objective.chunk = of
     return objective
 
@@ -173,7 +173,7 @@ def in_pieces(objective: Objective, of: int) -> Objective:
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
 def test_values_are_those_of_the_model_itself(make, mode, samples):
     model = net(make)
-    objective = Objective(model, {}, *samples, mode)
+    objective = WeightLoss(model, {}, *samples, mode)
     for weights in (theta(model), theta(model) + 0.1):
         wanted = by_hand(model, weights, *samples, mode)
         found = objective.losses(objective.passed(weights), objective.targets)
@@ -189,7 +189,7 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples)
     model = net(make).train(mode == "eval")
     state = {name: b.clone() for name, b in [*model.named_buffers(), *model.named_parameters()]}
     flags, random = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
-    objective = Objective(model, {}, *samples, mode)
+    objective = WeightLoss(model, {}, *samples, mode)
     weights = theta(model) + 1
     first = loss(objective, weights)
     named = {name: part.clone().requires_grad_() for name, part in objective.split(weights).items()}
@@ -205,7 +205,7 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples)
 @pytest.mark.parametrize("make", [convolutional, layered, Tied, Recurrent, Attentive], ids=lambda make: make.__name__)
 def test_outputs_differentiate_as_differences_say(make, mode, samples):
     model = net(make)
-    objective = Objective(model, {}, *samples, mode)
+    objective = WeightLoss(model, {}, *samples, mode)
     leaf = theta(model).requires_grad_()
     objective.losses(objective.outputs(objective.split(leaf), samples[0]), samples[1]).mean().backward()
     v = torch.randn(objective.size, generator=torch.Generator().manual_seed(1), **DOUBLE)
@@ -216,7 +216,7 @@ def test_outputs_differentiate_as_differences_say(make, mode, samples):
 
 
 def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
-    objective = Objective(net(linear), {}, *samples)
+    objective = WeightLoss(net(linear), {}, *samples)
     outputs = objective.passed(torch.zeros(objective.size, **DOUBLE))
     numbers = {name: float(each.mean()) for name, each in objective.numbers(outputs, samples[1]).items()}
     assert numbers["loss"] == pytest.approx(math.log(CLASSES), rel=1e-12)
@@ -226,9 +226,9 @@ def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
 def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
     monkeypatch.setitem(weight_loss.PIXELS, "cpu", 12)
     model = net(convolutional)
-    assert Objective(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
+    assert WeightLoss(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
     wanted = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
-    assert loss(Objective(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
+    assert loss(WeightLoss(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_running_statistics_count_in_eval_mode_only(samples):
@@ -236,7 +236,7 @@ def test_running_statistics_count_in_eval_mode_only(samples):
     moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
 
     def losses(mode):
-        return [loss(Objective(model, buffers, *samples, mode), theta(model)) for buffers in ({}, moved)]
+        return [loss(WeightLoss(model, buffers, *samples, mode), theta(model)) for buffers in ({}, moved)]
 
     for mode in ("train", "recalibrated"):
         assert losses(mode)[0] == losses(mode)[1]
@@ -246,15 +246,15 @@ def test_running_statistics_count_in_eval_mode_only(samples):
 def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples):
     model = net(convolutional)
     x, y = samples
-    parts = [loss(Objective(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
-    whole = loss(Objective(model, {}, *samples), theta(model))
+    parts = [loss(WeightLoss(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
+    whole = loss(WeightLoss(model, {}, *samples), theta(model))
     assert whole == pytest.approx((2 * parts[0] + 5 * parts[1]) / N, rel=1e-12)
-    assert loss(in_pieces(Objective(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
+    assert loss(in_pieces(WeightLoss(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
 
 
 def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples):
     model = net(convolutional)
-    values = [loss(Objective(model, {}, *samples, mode), theta(model)) for mode in ("recalibrated", "train")]
+    values = [loss(WeightLoss(model, {}, *samples, mode), theta(model)) for mode in ("recalibrated", "train")]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
 
 
@@ -265,8 +265,8 @@ def test_recalibrated_statistics_are_those_of_the_calibration_images(samples):
     with torch.no_grad():
         features = model[0](others)
         running = {"1.running_mean": features.mean((0, 2, 3)), "1.running_var": features.var((0, 2, 3), correction=0)}
-    wanted = loss(Objective(model, running, x, y, "eval"), theta(model))
-    found = in_pieces(Objective(model, {}, x, y, "recalibrated", calibration=others), 3)
+    wanted = loss(WeightLoss(model, running, x, y, "eval"), theta(model))
+    found = in_pieces(WeightLoss(model, {}, x, y, "recalibrated", calibration=others), 3)
     assert loss(found, theta(model)) == pytest.approx(wanted, rel=1e-12)
     named = found.outputs(found.split(theta(model)), x)
     assert float(found.losses(named, y).mean()) == pytest.approx(wanted, rel=1e-12)
@@ -274,15 +274,17 @@ def test_recalibrated_statistics_are_those_of_the_calibration_images(samples):
 
 def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples):
     model = net(frozen)
-    assert "0.weight" not in Objective(model, {}, *samples).names
+    assert "0.weight" not in WeightLoss(model, {}, *samples).names
     stored = {"0.weight": torch.zeros_like(model[0].weight)}
-    assert loss(Objective(model, stored, *samples), theta(model)) != loss(Objective(model, {}, *samples), theta(model))
+    assert loss(WeightLoss(model, stored, *samples), theta(model)) != loss(
+        WeightLoss(model, {}, *samples), theta(model)
+    )
 
 
 @pytest.mark.parametrize("make", [convolutional, Scaled, Tied], ids=lambda make: make.__name__)
 def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
     model = net(make)
-    objective = Objective(model, {}, *samples)
+    objective = WeightLoss(model, {}, *samples)
     flat = objective.flat(dict(model.named_parameters())).detach()
     assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
     many = torch.stack([flat, 2 * flat])
@@ -295,16 +297,16 @@ def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
 @pytest.mark.parametrize("mode", ["train", "recalibrated"])
 def test_dropout_draws_one_mask_for_all_points(mode, samples):
     model = net(layered)
-    objective = Objective(model, {}, *samples, mode)
+    objective = WeightLoss(model, {}, *samples, mode)
     first = loss(objective, theta(model))
     torch.rand(5)
     assert loss(objective, theta(model)) == first
-    dropped = first != loss(Objective(model, {}, *samples, "eval"), theta(model))
+    dropped = first != loss(WeightLoss(model, {}, *samples, "eval"), theta(model))
     assert dropped == (mode == "train")
 
 
 def test_an_exploding_loss_stays_as_measured(samples):
-    objective = Objective(net(linear).float(), {}, samples[0].float(), samples[1])
+    objective = WeightLoss(net(linear).float(), {}, samples[0].float(), samples[1])
     assert not math.isfinite(loss(objective, torch.full((24,), 3e38)))
     # beyond what float32 could take the exponential of, the loss is a plain number in float64
     for size in (1e6, 1e36):
@@ -318,9 +320,9 @@ def test_an_exploding_loss_stays_as_measured(samples):
 def test_a_cpu_has_no_tf32_and_says_so(samples):
     model = net(layered).float()
     x, y = samples[0].float(), samples[1]
-    assert Objective(model, {}, x, y, precision="tf32").precision == "float32"
+    assert WeightLoss(model, {}, x, y, precision="tf32").precision == "float32"
     values = {
-        kind: loss(Objective(model, {}, x, y, precision=kind), theta(model))
+        kind: loss(WeightLoss(model, {}, x, y, precision=kind), theta(model))
         for kind in ("float32", "tf32", "bf16", "float64")
     }
     assert values["tf32"] == values["float32"]
@@ -331,7 +333,7 @@ def test_a_cpu_has_no_tf32_and_says_so(samples):
 
 def test_the_same_objective_in_another_precision(samples):
     model = net(convolutional).float()
-    single = Objective(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
+    single = WeightLoss(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
     double = single.again(precision="float64")
     flat = double.flat(single.split(theta(model)))
     assert flat.dtype == torch.float64 and loss(double, flat) == pytest.approx(loss(single, theta(model)), rel=1e-6)
@@ -357,14 +359,14 @@ def test_there_is_no_accuracy_without_classes():
 def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples):
     x, y = samples
     squares = lambda outputs, y: outputs.square().sum(1)  # noqa: E731
-    objective = Objective(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
+    objective = WeightLoss(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
     weights = theta(net(linear))
     numbers = objective.numbers(objective.passed(weights), y)
     torch.testing.assert_close(numbers["loss"], (x.flatten(1) @ weights.view(CLASSES, 8).T).square().sum(1))
     assert list(numbers) == ["loss", "accuracy", "size"]
     for wrong in (lambda outputs, y: outputs.mean(), lambda outputs, y: 1.0):
         with pytest.raises(SceneError, match=r"loss.criterion: <lambda> returned .*one number for each, \[7\]"):
-            loss(Objective(net(linear), {}, x, y, criterion=wrong), weights)
+            loss(WeightLoss(net(linear), {}, x, y, criterion=wrong), weights)
 
 
 def test_records_of_losses_load_no_torch():
@@ -394,7 +396,7 @@ def of_its_batch() -> nn.Module:
 @pytest.mark.parametrize(("make", "whole"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
 def test_a_network_that_mixes_its_samples_is_given_all_of_them(make, whole, samples, monkeypatch):
     monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
-    assert Objective(make().double(), {}, *samples).chunk == (N if whole else 3)
+    assert WeightLoss(make().double(), {}, *samples).chunk == (N if whole else 3)
 
 
 def dead_filters(weight: float) -> nn.Module:
@@ -410,9 +412,9 @@ def dead_filters(weight: float) -> nn.Module:
 def test_samples_are_probed_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
     monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
     fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
-    objective = Objective(fresh, trained.state_dict(), *samples)
+    objective = WeightLoss(fresh, trained.state_dict(), *samples)
     assert objective.chunk == 3 and math.isfinite(loss(objective, theta(trained)))
-    assert Objective(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
+    assert WeightLoss(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
 
 
 class Gated(nn.Module):
@@ -429,12 +431,12 @@ class Gated(nn.Module):
 
 def test_a_gate_that_training_opened_is_seen(samples, monkeypatch):
     monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
-    opened = Objective(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
-    assert opened.chunk == N and Objective(Gated(0.0).double(), {}, *samples).chunk == 3
+    opened = WeightLoss(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
+    assert opened.chunk == N and WeightLoss(Gated(0.0).double(), {}, *samples).chunk == 3
 
 
 def test_the_old_weight_norm_is_refused_with_the_way_out(samples):
     with pytest.warns(FutureWarning):
         model = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(8, CLASSES))).double()
     with pytest.raises(SceneError, match="parametrizations.weight_norm"):
-        Objective(model, {}, *samples)
+        WeightLoss(model, {}, *samples)

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from studio.errors import MachineError, SceneError
-from studio.landscape.directions import Random, Trail
-from studio.landscape.loss import PATHS as NAMES
+from studio.landscape.directions import CheckpointSource, Random
+from studio.landscape.loss import METHODS as NAMES
 from studio.landscape.loss import Loss, choose
 from studio.landscape.network.batched import BatchedNetwork
 from studio.landscape.network.linear_chain import Chain
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.objectives import cross_entropy, entropy
 from studio.landscape.values import evaluator as room
-from studio.landscape.values.evaluator import PATHS, Evaluator
+from studio.landscape.values.evaluator import METHODS, Evaluator
 from studio.training.models import Mlp, Resnet, Vgg
 from studio.training.nets import Residual
 
@@ -25,7 +25,7 @@ DOUBLE = {"dtype": torch.float64}
 
 
 class Deciding(nn.Module):
-    """Convolutions whose path depends on the data, and a buffer that counts."""
+    """Convolutions whose method depends on the data, and a buffer that counts."""
 
     def __init__(self):
         super().__init__()
@@ -67,18 +67,18 @@ NETS = {
     "resnet": lambda: build(Resnet(depth=8, width=4)),
     "no norm": lambda: build(Resnet(depth=8, width=4, norm="none")),
     "dropout": dropping,
-    "a path by the data": Deciding,
+    "a method by the data": Deciding,
 }
 FITS = {
-    "mlp": ("shared", "batched", "vmap"),
-    "linear": ("shared", "batched", "vmap"),
-    "normed": ("batched", "fused", "wide", "vmap"),
-    "skip": ("batched", "fused", "wide", "vmap"),
-    "cnn": ("fused", "wide", "vmap"),
-    "resnet": ("fused", "wide", "vmap"),
-    "no norm": ("fused", "wide"),
-    "dropout": ("fused", "wide", "vmap"),
-    "a path by the data": ("fused", "wide"),
+    "mlp": ("shared-first-layer", "batched", "vmap"),
+    "linear": ("shared-first-layer", "batched", "vmap"),
+    "normed": ("batched", "folded", "image-kernels", "vmap"),
+    "skip": ("batched", "folded", "image-kernels", "vmap"),
+    "cnn": ("folded", "image-kernels", "vmap"),
+    "resnet": ("folded", "image-kernels", "vmap"),
+    "no norm": ("folded", "image-kernels"),
+    "dropout": ("folded", "image-kernels", "vmap"),
+    "a method by the data": ("folded", "image-kernels"),
 }
 
 
@@ -98,7 +98,7 @@ def net(make) -> nn.Module:
     return model
 
 
-def plane(objective: Objective, model: nn.Module, moves_norms: bool = True) -> list[torch.Tensor]:
+def plane(objective: WeightLoss, model: nn.Module, moves_norms: bool = True) -> list[torch.Tensor]:
     """theta, and two small directions; norms may stay put."""
     named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
@@ -112,31 +112,31 @@ def plane(objective: Objective, model: nn.Module, moves_norms: bool = True) -> l
     return [objective.flat(part) for part in (named, draw(5), draw(6))]
 
 
-def evaluators(make, path: str, moves_norms: bool = True, **options) -> tuple[Evaluator, Evaluator]:
-    """One by the path, and the plain loop in float64."""
+def evaluators(make, method: str, moves_norms: bool = True, **options) -> tuple[Evaluator, Evaluator]:
+    """One by the method, and the plain loop in float64."""
     model = net(make)
-    objective = Objective(model, {}, *images(), **options)
+    objective = WeightLoss(model, {}, *images(), **options)
     vectors = plane(objective, model, moves_norms)
     double = objective.again(precision="float64")
-    return Evaluator(objective, *vectors, path), Evaluator(double, *(v.double() for v in vectors))
+    return Evaluator(objective, *vectors, method), Evaluator(double, *(v.double() for v in vectors))
 
 
 def test_every_path_a_scene_can_name_is_there():
-    assert set(PATHS) == set(NAMES)
+    assert set(METHODS) == set(NAMES)
 
 
 CASES = [
-    (name, path, mode)
-    for name, paths in FITS.items()
-    for path in ("plain", *paths)
+    (name, method, mode)
+    for name, methods in FITS.items()
+    for method in ("loop", *methods)
     for mode in ("eval", "train", "recalibrated")
-    if path != "fused" or mode == "eval"
+    if method != "folded" or mode == "eval"
 ]
 
 
-@pytest.mark.parametrize(("name", "path", "mode"), CASES, ids=map("-".join, CASES))
-def test_every_path_is_a_float64_loop_to_float32s_rounding(name, path, mode):
-    ours, exact = evaluators(NETS[name], path, mode=mode)
+@pytest.mark.parametrize(("name", "method", "mode"), CASES, ids=map("-".join, CASES))
+def test_every_path_is_a_float64_loop_to_float32s_rounding(name, method, mode):
+    ours, exact = evaluators(NETS[name], method, mode=mode)
     for beta in (0.0, -0.7):
         torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
@@ -152,8 +152,8 @@ def test_every_path_is_a_float64_loop_to_float32s_rounding(name, path, mode):
 def test_the_rule_is_right_for_every_perceptron(norm, skip, mode, moves_norms, device):
     for activation in ("relu", "tanh", "gelu", "silu", "elu"):
         record = Mlp(depth=4, width=7, norm=norm, skip=skip, activation=activation)
-        path, _ = choose(record, Loss(mode=mode), moves_norms, device)
-        ours, exact = evaluators(lambda record=record: build(record), path, moves_norms, mode=mode, device=device)
+        method, _ = choose(record, Loss(mode=mode), moves_norms, device)
+        ours, exact = evaluators(lambda record=record: build(record), method, moves_norms, mode=mode, device=device)
         torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=1e-5, atol=0)
         assert ours.agreement < 1e-5
 
@@ -163,7 +163,7 @@ def test_the_compiled_path_runs_what_the_compiler_returns(mode, monkeypatch):
     # the compiler itself takes 20 s: here it returns what it was given
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
-    ours, exact = evaluators(NETS["cnn"], "compiled", mode=mode)
+    ours, exact = evaluators(NETS["cnn"], "torch-compile", mode=mode)
     torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
     norms = [part for part in compiled[0].modules() if isinstance(part, nn.BatchNorm2d)]
     assert len(compiled) == 1 and len(norms) == (0 if mode == "eval" else 2)
@@ -177,79 +177,80 @@ def test_a_compiler_that_fails_is_a_fault_of_the_machine(monkeypatch):
         return fail
 
     monkeypatch.setattr(torch, "compile", compile)
-    with pytest.raises(MachineError, match="no working C.. compiler.*leave the path out"):
-        assert evaluators(NETS["cnn"], "compiled")[0].agreement
+    with pytest.raises(MachineError, match="no working C.. compiler.*leave the method out"):
+        assert evaluators(NETS["cnn"], "torch-compile")[0].agreement
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("name", ["cnn", "resnet"])
 def test_what_a_gpu_plays_back_is_a_float64_loop_to_float32s_rounding(name, mode):
-    ours, exact = evaluators(NETS[name], "graphed", mode=mode, device="cuda")
+    ours, exact = evaluators(NETS[name], "cuda-graph", mode=mode, device="cuda")
     for beta in (0.0, -0.7):
         torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
 
 def test_a_machine_without_a_gpu_has_nothing_to_play_back():
-    with pytest.raises(MachineError, match="graphed plays back what a GPU did.*leave the path out"):
-        evaluators(NETS["cnn"], "graphed")
+    with pytest.raises(MachineError, match="graphed plays back what a GPU did.*leave the method out"):
+        evaluators(NETS["cnn"], "cuda-graph")
 
 
 @pytest.mark.parametrize("moves_norms", [False, True])
 @pytest.mark.parametrize("name", ["cnn", "resnet", "dropout"])
 def test_norms_fold_once_or_at_every_point(name, moves_norms):
-    ours, exact = evaluators(NETS[name], "fused", moves_norms)
+    ours, exact = evaluators(NETS[name], "folded", moves_norms)
     torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [("cnn", "plain"), ("cnn", "fused"), ("cnn", "wide"), ("cnn", "vmap"), ("skip", "batched")]
+    ("name", "method"),
+    [("cnn", "loop"), ("cnn", "folded"), ("cnn", "image-kernels"), ("cnn", "vmap"), ("skip", "batched")],
 )
-def test_a_row_is_the_same_bytes_whatever_came_before(name, path):
-    ours, _ = evaluators(NETS[name], path)
+def test_a_row_is_the_same_bytes_whatever_came_before(name, method):
+    ours, _ = evaluators(NETS[name], method)
     first = ours.row(ALPHAS, 0.4)["loss"]
     ours.row((3.0, math.inf), -2.0)
     torch.rand(3)
     assert torch.equal(ours.row(ALPHAS, 0.4)["loss"], first)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
-def test_points_that_pass_together_or_apart_are_alike(path, monkeypatch):
-    together, _ = evaluators(NETS["mlp"], path)
+@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+def test_points_that_pass_together_or_apart_are_alike(method, monkeypatch):
+    together, _ = evaluators(NETS["mlp"], method)
     monkeypatch.setitem(room.NUMBERS, "cpu", 1)
     monkeypatch.setattr(room, "COUNTED", 2 * N * CLASSES)
-    apart, _ = evaluators(NETS["mlp"], path)
+    apart, _ = evaluators(NETS["mlp"], method)
     # 1e-8 here: roundings of float32, of 6e-8 each, in the logits of eleven samples, whose mean is taken
     torch.testing.assert_close(together.row(ALPHAS, 0.4), apart.row(ALPHAS, 0.4), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "mode"),
+    ("name", "method", "mode"),
     [
-        ("cnn", "plain", "eval"),
-        ("cnn", "fused", "eval"),
-        ("cnn", "wide", "eval"),
+        ("cnn", "loop", "eval"),
+        ("cnn", "folded", "eval"),
+        ("cnn", "image-kernels", "eval"),
         ("skip", "batched", "eval"),
         ("skip", "batched", "recalibrated"),
     ],
 )
-def test_pieces_of_the_samples_make_the_whole_value(name, path, mode):
-    ours, _ = evaluators(NETS[name], path, mode=mode)
+def test_pieces_of_the_samples_make_the_whole_value(name, method, mode):
+    ours, _ = evaluators(NETS[name], method, mode=mode)
     whole = ours.row(ALPHAS, 0.4)["loss"]
     ours.chunk = 4  # 4 + 4 + 3
     torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
-def test_all_fields_come_from_the_same_passes(path):
+@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+def test_all_fields_come_from_the_same_passes(method):
     def surprise(outputs, y):
         """Depends on the other samples too: a point of its own needs a call of its own."""
         return cross_entropy(outputs, y) / cross_entropy(outputs, y).sum()
 
     model = net(NETS["mlp"])
     for fields in ({"entropy": entropy}, {"entropy": entropy, "surprise": surprise}):
-        objective = Objective(model, {}, *images(), fields=fields)
-        row = Evaluator(objective, *plane(objective, model), path, keep_samples=True).row(ALPHAS, 0.5)
+        objective = WeightLoss(model, {}, *images(), fields=fields)
+        row = Evaluator(objective, *plane(objective, model), method, keep_samples=True).row(ALPHAS, 0.5)
         assert list(row) == ["loss", "accuracy", *fields, "losses"]
         assert all(values.dtype == torch.float64 and values.shape[0] == len(ALPHAS) for values in row.values())
         torch.testing.assert_close(row["losses"].mean(1), row["loss"], rtol=1e-12, atol=0)
@@ -260,39 +261,39 @@ def test_all_fields_come_from_the_same_passes(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "path"),
+    ("name", "method"),
     [
-        ("mlp", "plain"),
-        ("mlp", "shared"),
-        ("cnn", "fused"),
-        ("cnn", "wide"),
+        ("mlp", "loop"),
+        ("mlp", "shared-first-layer"),
+        ("cnn", "folded"),
+        ("cnn", "image-kernels"),
         ("normed", "batched"),
         ("skip", "batched"),
     ],
 )
-def test_what_is_not_finite_stays_as_measured(name, path):
+def test_what_is_not_finite_stays_as_measured(name, method):
     model = net(NETS[name])
-    objective = Objective(model, {}, *images())
+    objective = WeightLoss(model, {}, *images())
     theta, delta, eta = plane(objective, model)
-    row = Evaluator(objective, theta, delta, eta, path).row((0.0, 1e5, math.inf, math.nan), 0.0)["loss"]
+    row = Evaluator(objective, theta, delta, eta, method).row((0.0, 1e5, math.inf, math.nan), 0.0)["loss"]
     assert row[0].isfinite() and row[1] > 1e10 and row[2:].isnan().all()
 
 
 def test_rotating_the_plane_rotates_the_picture():
     model = net(NETS["resnet"])
-    objective = Objective(model, {}, *images())
+    objective = WeightLoss(model, {}, *images())
     theta, delta, eta = plane(objective, model)
-    straight, turned = (Evaluator(objective, theta, *both, "fused") for both in ((delta, eta), (eta, -delta)))
+    straight, turned = (Evaluator(objective, theta, *both, "folded") for both in ((delta, eta), (eta, -delta)))
     ours = [float(straight.row([alpha], 0.5)["loss"]) for alpha in ALPHAS]
     # alpha delta + 0.5 eta is 0.5 (eta) - alpha (-delta)
     assert ours == pytest.approx([float(turned.row([0.5], -alpha)["loss"]) for alpha in ALPHAS], rel=1e-5)
 
 
-@pytest.mark.parametrize("path", ["plain", "shared", "batched", "vmap"])
-def test_the_picture_of_a_quadratic_is_the_quadratic(path):
+@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+def test_the_picture_of_a_quadratic_is_the_quadratic(method):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES, bias=False)).double()
     x, y = images()
-    objective = Objective(model, {}, x.double(), y, criterion=lambda outputs, y: outputs.square().sum(1))
+    objective = WeightLoss(model, {}, x.double(), y, criterion=lambda outputs, y: outputs.square().sum(1))
     theta, delta, eta = (
         torch.randn(objective.size, generator=torch.Generator().manual_seed(seed), **DOUBLE) for seed in (1, 2, 3)
     )
@@ -301,7 +302,7 @@ def test_the_picture_of_a_quadratic_is_the_quadratic(path):
     def form(a, b):
         return float((a.view(CLASSES, 64) @ gram * b.view(CLASSES, 64)).sum())
 
-    row = Evaluator(objective, theta, delta, eta, path).row(ALPHAS, 0.7)["loss"]
+    row = Evaluator(objective, theta, delta, eta, method).row(ALPHAS, 0.7)["loss"]
     wanted = [
         form(theta, theta)
         + a * a * form(delta, delta)
@@ -318,12 +319,12 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 9, bias=False), nn.ReLU(), nn.Linear(9, CLASSES, bias=False))
     named = {name: p.detach() for name, p in net(lambda: model).named_parameters()}
     other = {name: p * factor for (name, p), factor in zip(named.items(), (8.0, 0.125), strict=True)}
-    objective = Objective(model, {}, *images())
+    objective = WeightLoss(model, {}, *images())
     pictures = []
     for theta in (named, other):
-        plane = Random(seed=1).plane(Trail((0.0,), lambda epoch, theta=theta: theta), 0.0)
+        plane = Random(seed=1).plane(CheckpointSource((0.0,), lambda epoch, theta=theta: theta), 0.0)
         vectors = (objective.flat(part) for part in (theta, plane.delta, plane.eta))
-        pictures.append(Evaluator(objective, *vectors, "shared").row(ALPHAS, 0.5)["loss"])
+        pictures.append(Evaluator(objective, *vectors, "shared-first-layer").row(ALPHAS, 0.5)["loss"])
     # factors of two round nothing; the norm that a filter is divided by has 1e-10 added
     torch.testing.assert_close(*pictures, rtol=1e-6, atol=0)
 
@@ -332,8 +333,8 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
 
 
 def test_a_network_that_cannot_be_batched_says_the_way_out():
-    with pytest.raises(SceneError, match="vmap: .* leave the path out"):
-        assert evaluators(NETS["a path by the data"], "vmap")[0].agreement
+    with pytest.raises(SceneError, match="vmap: .* leave the method out"):
+        assert evaluators(NETS["a method by the data"], "vmap")[0].agreement
 
 
 def test_only_chains_of_linear_layers_share_their_first():
@@ -347,8 +348,8 @@ def test_only_chains_of_linear_layers_share_their_first():
         nn.Sequential(nn.Linear(4, 4), nn.Softmax(1)),
     ):
         assert Chain.of(model) is None
-    with pytest.raises(SceneError, match="leave the path out"):
-        evaluators(NETS["cnn"], "shared")
+    with pytest.raises(SceneError, match="leave the method out"):
+        evaluators(NETS["cnn"], "shared-first-layer")
 
 
 def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
@@ -365,7 +366,7 @@ def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
         hooked,
     ):
         assert BatchedNetwork.of(model) is None
-    with pytest.raises(SceneError, match="leave the path out"):
+    with pytest.raises(SceneError, match="leave the method out"):
         evaluators(NETS["cnn"], "batched")
 
 
@@ -393,7 +394,7 @@ def test_one_function_between_several_layers_is_passed_each_time():
         nn.Sequential(nn.Linear(5, 5), relu, nn.Identity()),
         nn.Linear(5, CLASSES, bias=False),
     )
-    ours, exact = evaluators(make, "shared")
+    ours, exact = evaluators(make, "shared-first-layer")
     torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
@@ -401,14 +402,14 @@ def test_one_function_between_several_layers_is_passed_each_time():
 
 
 def test_a_path_that_computes_something_else_is_refused(monkeypatch):
-    plain = PATHS["plain"]
+    plain = METHODS["loop"]
 
     def wrong(objective, theta, delta, eta):
         return plain(objective, theta, delta, 1.001 * eta)
 
-    monkeypatch.setitem(PATHS, "fused", wrong)
-    with pytest.raises(MachineError, match="path: plain"):
-        assert evaluators(NETS["cnn"], "fused")[0].agreement
+    monkeypatch.setitem(METHODS, "folded", wrong)
+    with pytest.raises(MachineError, match="method: loop"):
+        assert evaluators(NETS["cnn"], "folded")[0].agreement
 
 
 @pytest.mark.parametrize(
@@ -446,30 +447,30 @@ def test_a_network_that_amplifies_rounding_is_judged_by_float64():
     with torch.no_grad():
         model[-1].weight.mul_(1e5)
         model[-1].bias.fill_(1e7)  # losses are differences of numbers around 1e7: two or three digits are left
-    objective = Objective(model, {}, *images())
-    assert Evaluator(objective, *plane(objective, model), "fused").agreement < math.inf
+    objective = WeightLoss(model, {}, *images())
+    assert Evaluator(objective, *plane(objective, model), "folded").agreement < math.inf
 
 
 def test_a_cheaper_precision_states_its_error():
     model = net(NETS["cnn"])
-    cheap, exact = (Objective(model, {}, *images(), precision=kind) for kind in ("bf16", "float32"))
+    cheap, exact = (WeightLoss(model, {}, *images(), precision=kind) for kind in ("bf16", "float32"))
     assert Evaluator(exact, *plane(exact, model)).precision_error() == 0
-    assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "fused").precision_error() < 0.1
+    assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "folded").precision_error() < 0.1
     for mode in ("train", "recalibrated"):
-        for name, path in (("cnn", "wide"), ("skip", "batched")):
+        for name, method in (("cnn", "image-kernels"), ("skip", "batched")):
             model = net(NETS[name])
-            other = Objective(model, {}, *images(), mode, precision="bf16")
-            assert 1e-5 < Evaluator(other, *plane(other, model), path).precision_error() < 0.1
+            other = WeightLoss(model, {}, *images(), mode, precision="bf16")
+            assert 1e-5 < Evaluator(other, *plane(other, model), method).precision_error() < 0.1
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["plain", "fused"])
-def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(path, monkeypatch):
+@pytest.mark.parametrize("method", ["loop", "folded"])
+def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkeypatch):
     model = net(NETS["cnn"])
-    objective = Objective(model, {}, *images(64)).again(precision="float64")
-    ours = Evaluator(objective, *(v.double() for v in plane(objective, model)), path)
+    objective = WeightLoss(model, {}, *images(64)).again(precision="float64")
+    ours = Evaluator(objective, *(v.double() for v in plane(objective, model)), method)
     wanted = ours.row(ALPHAS, 0.5)["loss"]
     real, passes = ours._outputs, []
 
@@ -486,7 +487,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(path, monkeypa
 
 
 def test_train_mode_that_does_not_fit_says_the_way_out():
-    ours, _ = evaluators(NETS["cnn"], "wide", mode="train")
+    ours, _ = evaluators(NETS["cnn"], "image-kernels", mode="train")
 
     def full(alphas, beta, chunk):
         raise torch.OutOfMemoryError("out of memory")
@@ -497,7 +498,7 @@ def test_train_mode_that_does_not_fit_says_the_way_out():
 
 
 def test_other_errors_are_not_taken_for_memory():
-    ours, _ = evaluators(NETS["cnn"], "plain")
+    ours, _ = evaluators(NETS["cnn"], "loop")
 
     def broken(alphas, beta, chunk):
         raise RuntimeError("a shape is wrong")
@@ -518,7 +519,7 @@ model = nn.Sequential(nn.Conv2d(1, 256, 3, padding=1), nn.ReLU(), nn.AdaptiveAvg
 x, y = torch.randn(256, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(256, dtype=torch.int64)
 objective = Objective(model, {}, x, y)
 theta = objective.flat(dict(model.named_parameters())).detach()
-evaluator = Evaluator(objective, theta, 0.1 * theta, 0 * theta, "plain")
+evaluator = Evaluator(objective, theta, 0.1 * theta, 0 * theta, "loop")
 evaluator.chunk = 8
 few = evaluator.row([0.0, 1.0], 0.0)["loss"]
 evaluator.chunk = objective.chunk                       # 256 pictures of 16 x 16 with 256 features: 67 MB at a time

@@ -11,6 +11,8 @@ Tensors carry the point first, [B, N, ...], or 1 where all points share them. Pi
 one convolution of twice the channels: half as many operations, and more for each to do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 

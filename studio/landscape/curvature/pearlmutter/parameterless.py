@@ -2,6 +2,8 @@
 tables of all that are written out.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 

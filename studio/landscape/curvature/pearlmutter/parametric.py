@@ -1,5 +1,7 @@
 """Operations with weights: linear layers, convolutions, batch norms, in the four passes of `operation`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from functools import cache

@@ -7,6 +7,8 @@ weights is H v. What an operation does in each pass is said in `operation`, and 
 Folded weights W(theta), of eval mode, are products of theta's tensors: with G = dL/dW, H v = W' dG + (W' G)' v.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -32,7 +34,7 @@ from studio.landscape.curvature.pearlmutter.parameterless import (
 )
 from studio.landscape.curvature.pearlmutter.parametric import Columns
 from studio.landscape.network.graph import NEW, bare, reordered, traced
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.network.weight_loss import WeightLoss
 
 CLOSE = 1e-3
 """How far outputs may be from the network's own, relative to the largest: more than rounding ever makes of it."""
@@ -44,7 +46,7 @@ Named = dict[str, Tensor]
 class Plan:
     """The operations of an objective's network, if each is one that is written out. moving: weights that may move."""
 
-    def __init__(self, objective: Objective, moving: Iterable[str]):
+    def __init__(self, objective: WeightLoss, moving: Iterable[str]):
         self._objective, self.moving = objective, set(moving)
         self.folds = objective.mode == "eval" and bool(objective.fused.pairs)
         network = objective.fused.model if self.folds else objective.network.module
@@ -54,7 +56,7 @@ class Plan:
         self._columns = any(type(module) is nn.BatchNorm1d for module in self._modules.values())
 
     @classmethod
-    def of(cls, objective: Objective, moving: Iterable[str]) -> "Plan | None":
+    def of(cls, objective: WeightLoss, moving: Iterable[str]) -> Plan | None:
         """None for a network that is not known through and through, and where torch's own way is taken."""
         if objective.mode == "recalibrated" or objective.kind != "cpu" or objective.precision == "bf16":
             return None

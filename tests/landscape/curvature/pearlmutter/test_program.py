@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from studio.landscape.curvature.hvp import Derivatives
+from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.curvature.pearlmutter.parametric import Convolution, Entrance, Tiny, convolution, taps
-from studio.landscape.network.weight_loss import Objective
+from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.models import Resnet, Vgg
 from studio.training.nets import Residual
 
@@ -181,14 +181,14 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 
 
-def known(model: nn.Module, samples, mode: str = "eval", **how) -> Derivatives:
+def known(model: nn.Module, samples, mode: str = "eval", **how) -> HessianOperator:
     """Derivatives that are written out, which is what this file is about."""
-    derivatives = Derivatives(Objective(model, {}, *samples, mode), **how)
+    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode), **how)
     assert derivatives._plan is not None
     return derivatives
 
 
-def by_torch(derivatives: Derivatives) -> Derivatives:
+def by_torch(derivatives: HessianOperator) -> HessianOperator:
     """The same by torch's own second derivative."""
     other = copy.copy(derivatives)
     other._plan = None
@@ -267,9 +267,9 @@ def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples):
 
 def test_short_last_chunks_weigh_by_their_samples(samples):
     model = net(settings)
-    objective = Objective(model, {}, *samples)
+    objective = WeightLoss(model, {}, *samples)
     objective.chunk = 4  # 4 + 2
-    pieces, whole = Derivatives(objective), known(model, samples)
+    pieces, whole = HessianOperator(objective), known(model, samples)
     v, point = drawn(1, whole.size), near(model, 1)
     assert pieces._plan is not None
     torch.testing.assert_close(pieces.products(point)(v), whole.products(point)(v), rtol=1e-10, atol=1e-12)
@@ -294,22 +294,22 @@ def test_single_precision_keeps_its_digits(samples):
     ids=["overwritten", "layer norm", "same"],
 )
 def test_a_network_that_is_not_known_through_and_through_is_left_to_torch(make, samples):
-    derivatives = Derivatives(Objective(net(make), {}, *samples))
+    derivatives = HessianOperator(WeightLoss(net(make), {}, *samples))
     assert derivatives._plan is None
     assert derivatives.products(near(net(make), 1))(drawn(1, derivatives.size)).isfinite().all()
 
 
 def test_statistics_of_other_samples_and_random_masks_are_left_to_torch(samples):
-    assert Derivatives(Objective(net(in_place), {}, *samples, "recalibrated"))._plan is None
+    assert HessianOperator(WeightLoss(net(in_place), {}, *samples, "recalibrated"))._plan is None
     masked = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(72, 3))
-    assert Derivatives(Objective(net(lambda: masked), {}, *samples, "train"))._plan is None
-    assert Derivatives(Objective(net(lambda: masked), {}, *samples))._plan is not None
+    assert HessianOperator(WeightLoss(net(lambda: masked), {}, *samples, "train"))._plan is None
+    assert HessianOperator(WeightLoss(net(lambda: masked), {}, *samples))._plan is not None
 
 
 def test_hooks_are_left_to_torch(samples):
     model = net(in_place)
     model[4].register_forward_hook(lambda module, given, result: 2 * result)
-    assert Derivatives(Objective(model, {}, *samples))._plan is None
+    assert HessianOperator(WeightLoss(model, {}, *samples))._plan is None
 
 
 def test_the_operation_of_a_convolution_goes_by_what_it_sees():

@@ -1,0 +1,37 @@
+"""The GL renderer of this machine, asked in a process of its own: where GL is missing, VTK crashes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+
+from studio.errors import MachineError
+
+_PROBE = """
+import os
+os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+from studio.config.units import Size
+from studio.render.stage import Stage
+with Stage(Size(16, 16), 33, 1) as stage:
+    print("renderer:", stage.renderer)
+"""
+
+
+@cache
+def gl_renderer() -> str:
+    """The renderer's name, such as `llvmpipe (LLVM 15.0.7, 256 bits)`. Raises MachineError if there is no GL."""
+    answer = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LP_NUM_THREADS": "0"},
+    )
+    for line in answer.stdout.splitlines():
+        if line.startswith("renderer: "):
+            return line.removeprefix("renderer: ").strip()
+    raise MachineError(
+        "no OpenGL without a screen on this machine; on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
+    )
