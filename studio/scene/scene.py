@@ -153,7 +153,7 @@ class Scene(Record):
             return
         if self.convexity:
             try:
-                self.convexity.at()
+                self.convexity_keys()
             except SceneError as error:
                 yield ("convexity", "at"), str(error)
         if self.detail:
@@ -216,7 +216,7 @@ class Scene(Record):
         if self.convexity:
             n = self.convexity.points
             said["convexity"] = (
-                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity.at())} epochs over "
+                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
                 f"{self.convexity.loss(loss).subset} images, interpolated between"
             )
         return said
