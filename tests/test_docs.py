@@ -22,7 +22,7 @@ import yaml
 
 from studio.cli import doctor
 from studio.cli.commands import app
-from studio.config.reading import parse, plain, read
+from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets
@@ -150,7 +150,7 @@ class Reader:
         assert done.returncode == 0, done.stderr
 
     def yaml(self, block: Block) -> None:
-        said, first = plain(block.text, name="block"), block.first
+        said, first = load_raw(block.text, name="block"), block.first
         if first.startswith("in "):
             scene = self.folder / first.removeprefix("in ")
             self.write(scene, small(laid(self.raw(scene), said)))
@@ -167,7 +167,7 @@ class Reader:
             self.checked(laid(self.raw(self.folder / "dunes.yaml"), said))
 
     def raw(self, path: Path) -> dict:
-        return plain(path.read_text(encoding="utf-8"), name=path.name)
+        return load_raw(path.read_text(encoding="utf-8"), name=path.name)
 
     def checked(self, said: dict) -> str:
         """The text of a scene, which is one."""

@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from studio.config.reading import plain
+from studio.config.reading import load_raw
 from studio.config.units import Size
 from studio.deliver.image_files import Finish, verified
 from studio.deliver.media import probe
@@ -522,7 +522,7 @@ def schema() -> dict:
 
 @pytest.mark.parametrize("path", [*SCENES, assets() / "starter.yaml"], ids=lambda path: path.name)
 def test_an_editor_finds_nothing_to_complain_of_in_our_scenes(path, schema):
-    assert _accepts(schema, _as_an_editor_reads(plain(path.read_text(encoding="utf-8"), name=path.name)), schema)
+    assert _accepts(schema, _as_an_editor_reads(load_raw(path.read_text(encoding="utf-8"), name=path.name)), schema)
 
 
 @pytest.mark.parametrize(
@@ -538,5 +538,5 @@ def test_an_editor_finds_nothing_to_complain_of_in_our_scenes(path, schema):
 )
 def test_an_editor_underlines_a_mistake(tiny, schema, right, wrong):
     text = tiny.read_text()
-    assert _accepts(schema, _as_an_editor_reads(plain(text, name="tiny")), schema)
-    assert not _accepts(schema, _as_an_editor_reads(plain(text.replace(right, wrong, 1), name="tiny")), schema)
+    assert _accepts(schema, _as_an_editor_reads(load_raw(text, name="tiny")), schema)
+    assert not _accepts(schema, _as_an_editor_reads(load_raw(text.replace(right, wrong, 1), name="tiny")), schema)
