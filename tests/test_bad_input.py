@@ -53,12 +53,12 @@ MISTAKES = {
     "an epoch that does not exist": (
         "at: [0, 1, 2]",
         "at: [0, 1, 3]",
-        "10:29: sweep.keys: epoch 3: the run has no checkpoint there; the nearest it has: 1.5, 2",
+        "10:27: sweep.at: epoch 3: the run has no checkpoint there; the nearest it has: 1.5, 2",
     ),
     "a convexity at such an epoch": (
         "at: [0, 2]",
         "at: [0, 1.2]",
-        "13:30: convexity.keys: epoch 1.2: the run has no checkpoint there; the nearest it has: 1, 1.5",
+        "13:28: convexity.at: epoch 1.2: the run has no checkpoint there; the nearest it has: 1, 1.5",
     ),
     "a shot longer than its keys": (
         "1.5s: 2}",
@@ -396,7 +396,4 @@ def test_a_note_that_an_older_studio_wrote_is_understood(measured):
         "convexity": "done",
         "deliver": "missing",
     }
-    assert (
-        Shelf(measured.shelf.root).unused() != []
-        and read(measured.scene, type(studio.scene.scene)) == studio.scene.scene
-    )
+    assert Shelf(measured.shelf.root).unused() != [] and read(measured.scene, type(studio.scene)) == studio.scene

@@ -148,7 +148,7 @@ def film(
     studio, out = making.begin(scene)
     for path in studio.film(out, _span(frames), shot):
         print(path)
-    if not studio.scene.draft:
+    if not studio.draft:
         _warn(studio)
     if verify:
         print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
@@ -166,7 +166,7 @@ def deliver(scene: Path, *, preset: list[str] | None = None, making: Making = _M
 
     chosen = [_read("preset", by_word, word) for word in preset or []]
     studio, out = making.begin(scene)
-    for path in studio.deliver(out, chosen or studio.scene.scene.deliver):
+    for path in studio.deliver(out, chosen or studio.scene.deliver):
         print(path)
 
 

@@ -57,15 +57,15 @@ def _rule(scene: Scene) -> str:
 def table(found: Sequence[Timed], scene: Scene, workers: int = 1) -> Iterator[str]:
     """A line for each method, and one that says which is best. The rule's own is starred."""
     rule, plain_loop = _rule(scene), next(one for one in found if one.method == "loop")
-    yield f"{'method':10s} {'ms a value':>10s} {'plain is 1':>10s} {'to prepare':>10s} {'differs':>8s} {'in all':>9s}"
+    yield f"{'method':20s} {'ms a value':>10s} {'loop is 1':>10s} {'to prepare':>10s} {'differs':>8s} {'in all':>9s}"
     for one in found:
         name = one.method + "*" * (one.method == rule)
         if one.failure:
-            yield f"{name:10s} cannot be taken: {one.failure}"
+            yield f"{name:20s} cannot be taken: {one.failure}"
         else:
             ratio, took = plain_loop.value / one.value, seconds(one, scene, workers)
             yield (
-                f"{name:10s} {1e3 * one.value:10.3f} {ratio:9.2f}x {one.preparing:8.2f} s {one.difference:8.0e} "
+                f"{name:20s} {1e3 * one.value:10.3f} {ratio:9.2f}x {one.preparing:8.2f} s {one.difference:8.0e} "
                 f"{took:7.1f} s"
             )
     yield f"best for this scene on this machine: {best(found, scene, workers)} (the rule's own choice: {rule})"

@@ -75,7 +75,7 @@ class Finish(Record):
         if taken <= LAYERED:
             return None
         return (
-            f"{size}: its layers ({', '.join(self.layers)}) would take {taken / 1e9:.0f} GB of memory, and may take "
+            f"{size}: its AOVs ({', '.join(self.aovs)}) would take {taken / 1e9:.0f} GB of memory, and may take "
             f"{LAYERED / 1e9:.0f}; take fewer of them in one file, or a smaller size"
         )
 

@@ -17,7 +17,7 @@ class Picture(NamedTuple):
     """A picture with the layers of its frame, by their names: half floats or float32 [height, width, 1 or 3]."""
 
     picture: Bands
-    layers: Mapping[Aov, np.ndarray]
+    aovs: Mapping[Aov, np.ndarray]
 
 
 class PictureSpec(NamedTuple):
@@ -44,7 +44,7 @@ class PictureSpec(NamedTuple):
                 picture = Bands.of(picture)
             if picture.shape != shape or picture.dtype != self.dtype or set(layers) != set(self.aovs):
                 found = _words(picture.shape, picture.dtype, layers)
-                raise ValueError(f"a frame of {found}; expected {_words(shape, self.dtype, self.layers)}")
+                raise ValueError(f"a frame of {found}; expected {_words(shape, self.dtype, self.aovs)}")
             yield Picture(picture, layers)
 
 

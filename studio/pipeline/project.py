@@ -327,7 +327,7 @@ class Studio:
     # --- what was done
 
     @property
-    def note(self) -> Manifest:
+    def manifest(self) -> Manifest:
         """What the shelf knows of what this scene last used."""
         return self.shelf.manifest(self.path, self.name)
 

@@ -132,7 +132,7 @@ class Segment:
 def reel_of(measured: Measured, draft: bool) -> FrameSource:
     """The film as a function of the frame's number. Raises SceneError if nothing finite was measured."""
     scene, surfaces = measured.scene, measured.surfaces()
-    kind = scene.titles.model_copy(update={"live": f"draft    {scene.type.live or ''}"} if draft else {})
+    kind = scene.titles.model_copy(update={"live": f"draft    {scene.titles.live or ''}"} if draft else {})
     try:
         portrait = measured.portrait and astuple(measured.portrait)
         shown = measured.pinned(surfaces) if portrait else surfaces

@@ -222,7 +222,7 @@ def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tin
     said = say("tune", "tiny.yaml")
     found = [line.split()[0].rstrip("*") for line in said.out.splitlines()]
     assert said.status == 0 and {"loop", "shared-first-layer"} <= set(found)
-    best = said.out.splitlines()[-1].rpartition("path: ")[2].rstrip("}")
+    best = said.out.splitlines()[-1].rpartition("method: ")[2].rstrip("}")
     assert best in found and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, method: {best}}}")
     assert say("check", "tiny.yaml").status == 0
 

@@ -185,5 +185,5 @@ def test_the_rules_own_path_stays_unless_another_is_worth_measuring_again(scene)
 def test_the_table_has_a_line_for_each_path_and_names_the_best(scene):
     film = Scene.load(scene)
     lines = list(tune.table([Timed("shared-first-layer", 0.1, 0.001, 1e-7), Timed("loop", 0.0, 0.002)], film))
-    assert len(lines) == 4 and lines[1].startswith("shared*") and "2.00x" in lines[1] and "best" in lines[3]
+    assert len(lines) == 4 and lines[1].startswith("shared-first-layer*") and "2.00x" in lines[1] and "best" in lines[3]
     assert lines[3].split(": ")[1].startswith("shared-first-layer")

@@ -40,7 +40,7 @@ def compute_keys(studio: Studio) -> list[str]:
 
 
 def piece_keys(studio: Studio, deliverable: int = 0) -> list[str]:
-    length = studio.scene.scene.cut.length
+    length = studio.scene.cut.length
     return [piece.key for piece in studio._order(gl_renderer()).pieces((0, length))[deliverable]]
 
 
@@ -70,7 +70,7 @@ LOOKS = [
     ("{dissolve: 0.5s}", "cut"),
     ("duration: 1s", "duration: 2s"),
     ("64x36, fps: 8", "32x18, fps: 12"),
-    ("type: {title: Tiny}", "type: {title: Other, legend: false}"),
+    ("titles: {title: Tiny}", "titles: {title: Other, legend: false}"),
     ("  - {kind: sequence}\n", ""),
     ("title: Tiny\nrun", "title: Another name\nrun"),
 ]
@@ -334,11 +334,11 @@ def test_a_film_killed_while_measuring_needs_what_it_has_measured(measured):
 def test_studio_is_imported_lightly_and_gives_its_scene_and_studio():
     code = "import sys, studio; from studio import Scene, Studio; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "studio.scene.scene" in loaded and not {"torch", "pyvista", "sklearn", "matplotlib"} & set(loaded)
+    assert "studio.scene" in loaded and not {"torch", "pyvista", "sklearn", "matplotlib"} & set(loaded)
     light = subprocess.run(
         [sys.executable, "-c", "import sys, studio; print(*sys.modules)"], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "numpy" not in light and "studio.scene.scene" not in light
+    assert "numpy" not in light and "studio.scene" not in light
     with pytest.raises(ImportError, match="cannot import name 'Scenes'"):
         exec("from studio import Scenes")
 
@@ -349,11 +349,11 @@ def losses(studio: Studio, epoch: float) -> np.ndarray:
 
     from studio.training import checkpoints
 
-    recipe, kept = studio.scene.scene.run.recipe, checkpoints.load(studio.run_folder, epoch)
+    recipe, kept = studio.scene.run.recipe, checkpoints.load(studio.run_folder, epoch)
     data = recipe.data.load()
     model = recipe.model.build(data.shape, data.classes)
     model.load_state_dict({**kept.weights, **kept.buffers})
-    chosen = studio.scene.scene.loss.samples(data)
+    chosen = studio.scene.loss.samples(data)
     x, y = (torch.from_numpy(part[chosen]) for part in (data.train_x, data.train_y))
     with torch.no_grad():
         return torch.nn.functional.cross_entropy(model.eval()(x), y, reduction="none").double().numpy()
@@ -427,7 +427,7 @@ def test_another_text_of_a_function_is_another_slice(measured):
 def test_a_preview_is_said_to_be_one_and_never_mixed_with_exact_values(measured):
     exact = Studio.open(measured.scene)
     studio = edited(measured, ("subset: 32", "subset: 32, sampling: preview"), ("points: 9", "points: 31"))
-    assert "preview of 31\u00d731 points" in studio.scene.scene.notes()["loss"]
+    assert "preview of 31\u00d731 points" in studio.scene.notes()["loss"]
     data = studio.dataset()
     share = float(data["measured"].mean())
     assert 0 < share < 0.5 and any("are interpolated" in line for line in studio.reel().notes["loss"].splitlines())

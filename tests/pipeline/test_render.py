@@ -38,7 +38,7 @@ def edited(made, old: str, new: str) -> Studio:
 GRADES = [
     ("look: {base: ember,", "look: {base: ember, grade: {contrast: 1.3, bloom: 0, vignette: 0, grain: 0},"),
     ("look: {base: ember,", 'look: {base: ember, background: {top: "#ffffff", bottom: "#808080"},'),
-    ("type: {title: Tiny}", "type: {title: Other, legend: false}"),
+    ("titles: {title: Tiny}", "titles: {title: Other, legend: false}"),
     ("  - {kind: sequence}", "  - {kind: sequence, format: png16}\n  - {kind: movie, preset: hevc-10}"),
 ]
 
@@ -109,7 +109,7 @@ def test_frames_drawn_again_are_the_kept_ones(copy):
 def test_a_kept_plate_is_the_reels_own_frame_of_its_number(copy):
     studio = Studio.open(copy.scene)
     order, reel = studio._order(gl_renderer()), studio.reel()
-    with Stage(order.size, reel.look.mesh, studio.scene.scene.film.samples) as stage:
+    with Stage(order.size, reel.look.mesh, studio.scene.film.samples) as stage:
         for number in (0, 7, 14, 23):  # the first, the last, and two between
             assert np.array_equal(order.plate(number)[:], stage.plate(reel.frame(number)))
 
