@@ -28,6 +28,7 @@ bench: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/run.py
 
 lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 install: $(VENV)/installed

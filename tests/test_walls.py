@@ -56,7 +56,7 @@ EVERYWHERE = {"numpy", "scipy", "pydantic"}
 
 @cache
 def imports() -> dict[str, set[str]]:
-    """What every module of studio imports, at any depth: `studio.config.reading`, `torch`, ..., by the module's own name."""
+    """Names that every module of studio imports, at any depth, such as `studio.field` or `torch`."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = ("studio", *path.relative_to(ROOT).with_suffix("").parts)

@@ -1,7 +1,8 @@
 """Which method computes a scene's loss values quickest on this machine: all that fit, timed; the best, written.
 
 What a scene computes follows a fixed rule, never a timing, so tuning is a command of its own and its result a line of
-the scene: `method`, under `loss`. Comments and layout stay: text goes in where YAML's parser says a value begins or ends.
+the scene: `method`, under `loss`. Comments and layout stay: text goes in where YAML's parser says a value begins or
+ends.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from studio.landscape.values.profiling import Timed
 
 WORTH = 0.95
-"""A method other than the rule's is taken if it needs less than this share of its time: what was measured by one method is
-measured again by another."""
+"""A method other than the rule's is chosen if it needs less than this share of its time, since every value is then
+measured again."""
 
 
 def times(scene: Scene, workers: int = 1) -> list[Timed]:

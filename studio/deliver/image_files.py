@@ -144,7 +144,7 @@ def verified(path: Path, finish: Finish, size: Size) -> ImageInfo:
 
 
 def _grouped(bands: Bands) -> Iterator[np.ndarray]:
-    """The same rows in arrays of `colour_spaces.BAND` each: however a picture comes, it is written as the same bytes."""
+    """The same rows in arrays of `colour_spaces.BAND` each, so that the bytes do not depend on how a picture comes."""
     height, *row = bands.shape
     top = held = 0
     group = np.empty((min(colour_spaces.BAND, height), *row), bands.dtype)

@@ -201,7 +201,7 @@ class Move(Record):
         return self.over or self.hold or self.keys[-1].at
 
     def end(self, start: Orbit) -> Orbit:
-        """Where the move arrives from `start`. Raises ValueError if a dolly or a change of lens goes further than there is."""
+        """Where the move arrives from `start`. Raises ValueError if a dolly or a lens goes too far."""
         if self.keys:
             end = start
             for key in self.keys:

@@ -284,7 +284,7 @@ def preview_rows(slice: Slice) -> dict[str, np.ndarray]:
 
 
 SYMMETRIC = 1e-2
-"""How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: more than rounding ever makes of it."""
+"""How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 CURVATURE = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "kappa_max")
 """What is measured at a point of the Hessian's grid: both ends of its spectrum, and of the plane's own 2 x 2."""
 

@@ -105,9 +105,9 @@ def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
         layer, norm = modules[source.target], modules[node.target]
         if type(norm) is LAYERS.get(type(layer)) and calls[source.target] == calls[node.target] == 1:
             pair = Pair(source.target, node.target)
-            if _folds(layer, norm) and not _shared(model, layer, norm):
-                if not any(name.startswith(f"{part}.") for name in named for part in pair):
-                    found.append(pair)
+            used = any(name.startswith(f"{part}.") for name in named for part in pair)
+            if _folds(layer, norm) and not _shared(model, layer, norm) and not used:
+                found.append(pair)
     return [
         pair
         for pair in found

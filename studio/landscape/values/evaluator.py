@@ -201,7 +201,7 @@ def _relative(a: float, b: float) -> float:
     return abs(a - b) / abs(b) if b and math.isfinite(a) and math.isfinite(b) else math.inf
 
 
-# --- methods: point by point -------------------------------------------------------------------------------------------
+# --- methods: point by point ------------------------------------------------------------------------------------------
 
 
 def _plain(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:
@@ -398,7 +398,7 @@ def _recorded(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tenso
     return graph, y
 
 
-# --- methods: many points together -------------------------------------------------------------------------------------
+# --- methods: many points together ------------------------------------------------------------------------------------
 
 
 def _vmap(objective: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> Outputs:

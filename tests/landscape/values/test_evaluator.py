@@ -372,28 +372,33 @@ def test_only_known_layers_and_shortcuts_pass_at_many_points_at_once():
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 def test_norms_without_weights_or_running_statistics_pass_at_many_points_too(mode):
-    make = lambda: nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(64, 5),
-        nn.BatchNorm1d(5, affine=False),
-        nn.Tanh(),
-        nn.Linear(5, 6),
-        nn.BatchNorm1d(6, track_running_stats=False),
-        nn.Linear(6, CLASSES),
-    )
+    def make():
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 5),
+            nn.BatchNorm1d(5, affine=False),
+            nn.Tanh(),
+            nn.Linear(5, 6),
+            nn.BatchNorm1d(6, track_running_stats=False),
+            nn.Linear(6, CLASSES),
+        )
+
     ours, exact = evaluators(make, "batched", mode=mode)
     torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
 def test_one_function_between_several_layers_is_passed_each_time():
     relu = nn.ReLU()
-    make = lambda: nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(64, 5, bias=False),
-        relu,
-        nn.Sequential(nn.Linear(5, 5), relu, nn.Identity()),
-        nn.Linear(5, CLASSES, bias=False),
-    )
+
+    def make():
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 5, bias=False),
+            relu,
+            nn.Sequential(nn.Linear(5, 5), relu, nn.Identity()),
+            nn.Linear(5, CLASSES, bias=False),
+        )
+
     ours, exact = evaluators(make, "shared-first-layer")
     torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
