@@ -40,7 +40,7 @@ def soaked(frames: int, told: Sequence[int], count: Callable[[], int] | None = N
     from studio.render import grade
     from studio.render.stage import Stage
 
-    looks = [Look.model_validate({"base": name, "mesh": MESH, "method": None}) for name in LOOKS]
+    looks = [Look.model_validate({"base": name, "mesh": MESH, "trajectory": None}) for name in LOOKS]
     looks[0] = looks[0].model_copy(update={"trajectory": TrajectoryLine()})
     with Stage(SIZE, MESH) as stage:
         for number in range(1, frames + 1):
