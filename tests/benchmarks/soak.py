@@ -82,7 +82,7 @@ def _view(number: int, look: Look, azimuth: float) -> View:
         height[10:14, 20:30] = np.nan
     paint = table("inferno")[(np.clip(np.nan_to_num(height) / 0.3, 0, 1) * 1023).astype(int)]
     pose = Orbit(azimuth, 40.0, 1.8, 30.0).pose((0.0, 0.0, 0.1))
-    way = _WAY[: 2 + number % 38] if look.path else None
+    way = _WAY[: 2 + number % 38] if look.trajectory else None
     return View(height, paint, pose, azimuth, look, nodes=11, trajectory=way)
 
 
