@@ -41,7 +41,7 @@ def made(folder: Path, *cuts: int, fps: Fraction = FPS, provenance=None, name="f
     pieces = []
     for start, stop in zip((0, *cuts), cuts, strict=False):
         pieces.append(folder / f"{name}-{start}.mp4")
-        assert MOVIE.segment(frames(start, stop), pieces[-1], SIZE, fps, start) == stop - start
+        assert MOVIE.write_segment(frames(start, stop), pieces[-1], SIZE, fps, start) == stop - start
     MOVIE.join(pieces, folder / name, frames=cuts[-1], size=SIZE, fps=fps, provenance=provenance or {})
     return folder / name, pieces
 
@@ -120,7 +120,7 @@ def test_pieces_of_very_different_content_join_without_a_changed_picture(tmp_pat
     noise = [np.random.default_rng(n).integers(0, 256, (SIZE.height, SIZE.width, 3), np.uint8) for n in range(12)]
     pieces = [tmp_path / "flat.mp4", tmp_path / "noise.mp4"]
     for piece, pictures in zip(pieces, (flat, noise), strict=True):
-        MOVIE.segment(pictures, piece, SIZE, FPS)
+        MOVIE.write_segment(pictures, piece, SIZE, FPS)
     MOVIE.join(pieces, tmp_path / "film.mp4", frames=24, size=SIZE, fps=FPS, provenance={})
     assert decoded(tmp_path / "film.mp4") == decoded(pieces[0]) + decoded(pieces[1])
 
@@ -162,7 +162,7 @@ def test_colours_come_back_within_three_codes(tmp_path):
     # Y, U, V are rounded to 8 bits: half a step of V alone is 0.5 / 224 * 1.5748 * 255 = 0.9 codes of red, Y adds 0.6,
     # and crf 15 quantises flat patches to within a code of that. BT.601 would miss red by 25.
     picture = np.repeat(np.repeat(np.array(PATCHES, np.uint8).reshape(2, 4, 3), 32, axis=0), 32, axis=1)
-    MOVIE.segment([picture], tmp_path / "patches.mp4", Size(128, 64), FPS)
+    MOVIE.write_segment([picture], tmp_path / "patches.mp4", Size(128, 64), FPS)
     y, u, v = planes(tmp_path / "patches.mp4")
     for i, wanted in enumerate(PATCHES):
         row, column = 32 * (i // 4) + 16, 32 * (i % 4) + 16
@@ -175,7 +175,7 @@ def test_chroma_stands_on_the_left_pixel_of_each_pair(tmp_path):
     # half a ramp step of 3 codes more: 0.66 codes of U at 224 / 255 * 0.5 a code. The mean of 20 tells them apart.
     ramp = np.zeros((64, 80, 3), np.uint8)
     ramp[..., 2] = 3 * np.arange(80)
-    MOVIE.segment([ramp], tmp_path / "ramp.mp4", Size(80, 64), FPS)
+    MOVIE.write_segment([ramp], tmp_path / "ramp.mp4", Size(80, 64), FPS)
     u = planes(tmp_path / "ramp.mp4")[1][8:24, 10:30].mean(axis=0)
     left = 128 + 224 / 255 * 0.5 * 3 * 2 * np.arange(10, 30)
     assert abs((u - left).mean()) < 0.33
@@ -196,13 +196,13 @@ def test_a_size_beyond_h264_is_a_mistake_that_names_the_limit():
 
 def test_a_frame_of_another_shape_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="expected uint8"):
-        MOVIE.segment(frames(0, 2, Size(72, 128)), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 2, Size(72, 128)), tmp_path / "piece.mp4", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_piece_of_no_frames_is_refused(tmp_path):
     with pytest.raises((ValueError, MachineError)):
-        MOVIE.segment([], tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment([], tmp_path / "piece.mp4", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,7 +266,7 @@ def test_an_exception_while_drawing_kills_ffmpeg_and_leaves_nothing(tmp_path, mo
         raise blow
 
     with pytest.raises(blow):
-        MOVIE.segment(interrupted(), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(interrupted(), tmp_path / "piece.mp4", SIZE, FPS)
     assert [process.poll() for process in watched.processes] == [-9]
     assert list(tmp_path.iterdir()) == []
 
@@ -280,7 +280,7 @@ def test_a_killed_ffmpeg_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
         yield from frames(3, 200)
 
     with pytest.raises(MachineError, match="SIGKILL.*kept, so run again"):
-        MOVIE.segment(killed(), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(killed(), tmp_path / "piece.mp4", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -292,40 +292,40 @@ def test_ctrl_c_at_the_terminal_does_not_reach_ffmpeg(tmp_path, monkeypatch):
         yield from frames(0, 1)
         sessions.append(os.getsid(watched.processes[-1].pid))
 
-    MOVIE.segment(looking(), tmp_path / "piece.mp4", SIZE, FPS)
+    MOVIE.write_segment(looking(), tmp_path / "piece.mp4", SIZE, FPS)
     assert sessions != [os.getsid(0)]
 
 
 def test_a_failing_ffmpeg_is_quoted(tmp_path, fake):
     fake("echo 'the dog ate the encoder' >&2; exit 3")
     with pytest.raises(MachineError, match="status 3: the dog ate the encoder"):
-        MOVIE.segment(frames(0, 50), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 50), tmp_path / "piece.mp4", SIZE, FPS)
     assert [path.name for path in tmp_path.iterdir()] == ["fake-ffmpeg"]
 
 
 def test_an_ffmpeg_that_stops_early_without_a_word_is_an_error(tmp_path, fake):
     fake("head -c 1000 >/dev/null; exit 0")
     with pytest.raises(MachineError, match="without a word"):
-        MOVIE.segment(frames(0, 50), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 50), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 def test_an_ffmpeg_that_talks_a_lot_does_not_stall(tmp_path, fake):
     fake("cat >/dev/null; yes 'a long complaint' | head -n 50000 >&2; exit 1")
     with pytest.raises(MachineError, match="a long complaint"):
-        MOVIE.segment(frames(0, 5), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 5), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 @pytest.mark.parametrize("lack", ["Unknown encoder 'libx264'", "No such filter: 'zscale'"])
 def test_an_ffmpeg_without_the_encoder_or_a_filter_is_an_error_with_a_way_out(tmp_path, fake, lack):
     fake(f'echo "{lack}" >&2; exit 8')
     with pytest.raises(MachineError, match="STUDIO_FFMPEG"):
-        MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 def test_an_ffmpeg_that_is_not_there_is_an_error_with_a_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("STUDIO_FFMPEG", "/no/such/program")
     with pytest.raises(MachineError, match="unset it"):
-        MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 def test_an_ffmpeg_that_cannot_be_started_is_an_error(tmp_path, monkeypatch):
@@ -334,13 +334,13 @@ def test_an_ffmpeg_that_cannot_be_started_is_an_error(tmp_path, monkeypatch):
     broken.chmod(0o755)
     monkeypatch.setenv("STUDIO_FFMPEG", str(broken))
     with pytest.raises(MachineError, match="cannot be started"):
-        MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 def test_a_disk_that_fills_up_under_ffmpeg_is_an_error_that_names_the_file(tmp_path, fake):
     fake(f"echo 'av_interleaved_write_frame(): {os.strerror(errno.ENOSPC)}' >&2; exit 228")
     with pytest.raises(MachineError, match=r"piece\.mp4: the disk is full"):
-        MOVIE.segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
+        MOVIE.write_segment(frames(0, 2), tmp_path / "piece.mp4", SIZE, FPS)
 
 
 # --- the program -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from studio.config.units import Size
 from studio.deliver import encoder
-from studio.deliver.media import Animation, _stretches, animation, probe
+from studio.deliver.media import Animation, _spans, probe, probe_animation
 from studio.deliver.movie import Movie
 from studio.deliver.picture_spec import PictureSpec
 from studio.deliver.presets import PRESETS
@@ -49,11 +49,11 @@ def made(
 ):
     """(the movie of the pictures, its pieces, what was found in it). cuts: where the second and later pieces begin."""
     movie, pieces = Movie(preset=preset, **options), []
-    pictures = list(suited(pictures, movie.wants))
+    pictures = list(suited(pictures, movie.picture_spec))
     for start, stop in zip((0, *cuts), (*cuts, len(pictures)), strict=True):
-        pieces.append(folder / f"{start}{movie.piece}")
-        movie.segment(pictures[start:stop], pieces[-1], size, fps, start)
-    path = folder / movie.file("film")
+        pieces.append(folder / f"{start}{movie.segment_suffix}")
+        movie.write_segment(pictures[start:stop], pieces[-1], size, fps, start)
+    path = folder / movie.file_name("film")
     found = movie.join(pieces, path, frames=len(pictures), size=size, fps=fps, provenance={"by": "\u00c9", "seed": 3})
     return path, pieces, found
 
@@ -146,7 +146,7 @@ def test_a_master_begins_at_the_first_hour(tmp_path):
 
 def test_a_provenance_longer_than_a_mov_text_comes_back_unchanged(tmp_path):
     movie, provenance = Movie(preset="prores-422hq"), {"slices": "x" * 100_000}
-    movie.segment(frames(0, 1), tmp_path / "piece.mov", SIZE, FPS)
+    movie.write_segment(frames(0, 1), tmp_path / "piece.mov", SIZE, FPS)
     media = movie.join(
         [tmp_path / "piece.mov"], tmp_path / "film.mov", frames=1, size=SIZE, fps=FPS, provenance=provenance
     )
@@ -154,7 +154,7 @@ def test_a_provenance_longer_than_a_mov_text_comes_back_unchanged(tmp_path):
 
 
 def test_pieces_of_another_preset_are_refused(tmp_path):
-    Movie(preset="prores-422hq").segment(frames(0, 2), tmp_path / "piece.mov", SIZE, FPS)
+    Movie(preset="prores-422hq").write_segment(frames(0, 2), tmp_path / "piece.mov", SIZE, FPS)
     with pytest.raises(MachineError, match="codec is prores, not dnxhd"):
         Movie(preset="dnxhr").join(
             [tmp_path / "piece.mov"], tmp_path / "film.mov", frames=2, size=SIZE, fps=FPS, provenance={}
@@ -180,13 +180,13 @@ def damage(path: Path, *places: float) -> None:
 @pytest.mark.parametrize("preset", ["h264-web", "hevc-10", "prores-422hq", "prores-4444", "dnxhr", "ffv1"])
 def test_a_movie_with_a_piece_that_is_broken_in_the_middle_is_not_kept_and_the_piece_is_named(tmp_path, preset):
     movie = Movie(preset=preset)
-    pieces = [tmp_path / f"{n}{movie.piece}" for n in range(2)]
+    pieces = [tmp_path / f"{n}{movie.segment_suffix}" for n in range(2)]
     for piece in pieces:
-        movie.segment(suited(grained(6), movie.wants), piece, SIZE, FPS)
+        movie.write_segment(suited(grained(6), movie.picture_spec), piece, SIZE, FPS)
     damage(pieces[1], *np.linspace(0.2, 0.9, 8))
     with pytest.raises(MachineError, match=rf"film\..* cannot be decoded: .*; remove {pieces[1]} and run again"):
-        movie.join(pieces, tmp_path / f"film{movie.piece}", frames=12, size=SIZE, fps=FPS, provenance={})
-    assert not (tmp_path / f"film{movie.piece}").exists()
+        movie.join(pieces, tmp_path / f"film{movie.segment_suffix}", frames=12, size=SIZE, fps=FPS, provenance={})
+    assert not (tmp_path / f"film{movie.segment_suffix}").exists()
 
 
 @pytest.mark.parametrize("preset", [name for name in STREAMS if PRESETS[name].codec != "h264"])
@@ -200,11 +200,11 @@ def test_a_movie_that_is_damaged_as_it_is_copied_is_not_kept(tmp_path, preset, m
         return said
 
     movie = Movie(preset=preset)
-    movie.segment(suited(grained(4), movie.wants), tmp_path / f"0{movie.piece}", SIZE, FPS)
+    movie.write_segment(suited(grained(4), movie.picture_spec), tmp_path / f"0{movie.segment_suffix}", SIZE, FPS)
     monkeypatch.setattr("studio.deliver.encoder.run", damaging)
-    with pytest.raises(MachineError, match="not whole, so not kept: its packets are not those of its pieces"):
+    with pytest.raises(MachineError, match="not whole, so not kept: its packets are not those of its segments"):
         movie.join(
-            [tmp_path / f"0{movie.piece}"], tmp_path / f"film{movie.piece}", frames=4, size=SIZE, fps=FPS, provenance={}
+            [tmp_path / f"0{movie.segment_suffix}"], tmp_path / f"film{movie.segment_suffix}", frames=4, size=SIZE, fps=FPS, provenance={}
         )
 
 
@@ -219,11 +219,11 @@ def test_a_file_damaged_anywhere_is_probed_or_is_no_whole_movie(tmp_path, place)
 
 
 def test_of_a_long_film_the_first_and_the_last_frames_are_decoded_and_some_between():
-    assert _stretches(480, Size(1920, 1080)) == [(0, 480)]
-    spans = _stretches(5000, Size(1920, 1080))
+    assert _spans(480, Size(1920, 1080)) == [(0, 480)]
+    spans = _spans(5000, Size(1920, 1080))
     assert spans[0][0] == 0 and spans[-1][1] == 5000 and sum(stop - start for start, stop in spans) == 480
     assert all(one[1] < other[0] for one, other in itertools.pairwise(spans))
-    assert _stretches(10_000, Size(30000, 20000))[-1] == (9999, 10_000)  # never none
+    assert _spans(10_000, Size(30000, 20000))[-1] == (9999, 10_000)  # never none
 
 
 def test_a_probe_says_that_a_film_is_silent(tmp_path):
@@ -318,7 +318,7 @@ def test_chroma_of_ten_bits_stands_on_the_left_pixel_of_each_pair(tmp_path, pres
     # 224 / 255 * 0.5 * 1.5 = 0.66 codes more. The mean of 20 samples tells them apart.
     ramp = np.zeros((64, 80, 3), np.uint16)
     ramp[..., 2] = 3 * 257 * np.arange(80)
-    Movie(preset=preset).segment([ramp], tmp_path / "ramp", Size(80, 64), FPS)
+    Movie(preset=preset).write_segment([ramp], tmp_path / "ramp", Size(80, 64), FPS)
     u = planes(decoded(tmp_path / "ramp")[0])[1][8:24, 10:30].mean(axis=0) * 1023 / 4
     assert abs((u - (128 + 224 / 255 * 0.5 * 3 * 2 * np.arange(10, 30))).mean()) < 0.33
 
@@ -356,15 +356,15 @@ def test_a_movie_that_may_have_alpha_and_shall_not_is_opaque(tmp_path, preset):
 
 
 def test_presets_say_what_pictures_they_are_made_of():
-    assert {name for name in PRESETS if Movie(preset=name).wants.alpha} == {"prores-4444", "vp9-alpha"}
-    assert {name for name in PRESETS if Movie(preset=name).wants.bits == 8} == {
+    assert {name for name in PRESETS if Movie(preset=name).picture_spec.alpha} == {"prores-4444", "vp9-alpha"}
+    assert {name for name in PRESETS if Movie(preset=name).picture_spec.bits == 8} == {
         "h264-web",
         "h264-archive",
         "vp9-alpha",
         "gif",
         "webp",
     }
-    assert Movie(preset="webp", alpha=True).wants == PictureSpec(8, alpha=True)
+    assert Movie(preset="webp", alpha=True).picture_spec == PictureSpec(8, alpha=True)
 
 
 @pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"prores-4444", "vp9-alpha", "webp"}))
@@ -379,7 +379,7 @@ def test_alpha_where_there_can_be_none_is_a_mistake(preset):
 @pytest.mark.parametrize("preset", ["gif", "webp"])
 def test_an_animation_loops_for_ever_and_lasts_as_long_as_the_film(tmp_path, preset):
     path, _, found = made(tmp_path, preset, frames(0, 12), cuts=(5, 7))
-    assert isinstance(found, Animation) and found == animation(path)
+    assert isinstance(found, Animation) and found == probe_animation(path)
     assert (found.frames, found.size, found.codec, found.loops) == (12, SIZE, preset, 0)
     assert found.seconds == pytest.approx(0.5, abs=0.02)
     assert json.loads(found.comment) == {"by": "\u00c9", "seed": 3}
@@ -389,7 +389,7 @@ def test_an_animation_loops_for_ever_and_lasts_as_long_as_the_film(tmp_path, pre
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_film_that_stands_still_is_an_animation_too(tmp_path, preset, count):
     path, _, found = made(tmp_path, preset, [patches()] * count, cuts=())
-    assert found.size == SIZE and json.loads(animation(path).comment)["seed"] == 3
+    assert found.size == SIZE and json.loads(probe_animation(path).comment)["seed"] == 3
 
 
 def test_a_palette_is_of_the_whole_film(tmp_path):
@@ -405,7 +405,7 @@ def test_a_palette_is_of_the_whole_film(tmp_path):
 
 def test_an_animation_cut_short_is_not_kept(tmp_path):
     movie = Movie(preset="gif")
-    movie.segment(suited(frames(0, 4), movie.wants), tmp_path / "piece.mkv", SIZE, FPS)
+    movie.write_segment(suited(frames(0, 4), movie.picture_spec), tmp_path / "piece.mkv", SIZE, FPS)
     with pytest.raises(MachineError, match="seconds is 0.1"):
         movie.join([tmp_path / "piece.mkv"], tmp_path / "film.gif", frames=12, size=SIZE, fps=FPS, provenance={})
     assert not (tmp_path / "film.gif").exists()
@@ -442,7 +442,7 @@ def test_a_gif_of_more_than_fifty_frames_a_second_is_a_mistake():
 
 def test_movies_of_every_preset_have_different_names_and_keys():
     movies = [Movie(preset=name) for name in PRESETS]
-    assert len({movie.file("film") for movie in movies}) == len(PRESETS)
+    assert len({movie.file_name("film") for movie in movies}) == len(PRESETS)
     assert len({json.dumps(movie.identity(), sort_keys=True) for movie in movies}) == len(PRESETS)
-    assert Movie(preset="prores-422hq").file("film") == "film-prores-422hq.mov"
-    assert Movie(preset="gif").file("film") == "film.gif"
+    assert Movie(preset="prores-422hq").file_name("film") == "film-prores-422hq.mov"
+    assert Movie(preset="gif").file_name("film") == "film.gif"

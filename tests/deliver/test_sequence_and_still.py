@@ -6,18 +6,17 @@ import itertools
 import json
 import shutil
 import tracemalloc
-import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-import tifffile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from pydantic import TypeAdapter, ValidationError
 
 from studio.config.units import Size, Time
-from studio.deliver import colour_spaces, exr, image_files, png
+from studio.deliver import colour_spaces, image_files, image_io
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.deliver.picture_spec import Picture, PictureSpec
@@ -35,7 +34,7 @@ EXACT = ["png", "png16", "tiff16", "exr"]
 CLEAR = ["png", "png16", "tiff16", "exr"]
 
 
-def picture(n: int, wants: PictureSpec = STILL.wants, size: Size = SIZE) -> np.ndarray:
+def picture(n: int, wants: PictureSpec = STILL.picture_spec, size: Size = SIZE) -> np.ndarray:
     """Noise of the kind that is wanted."""
     shape, codes = (size.height, size.width, 4 if wants.alpha else 3), 256**wants.dtype.itemsize
     noise = np.random.default_rng(n).integers(0, codes, shape, np.uint16)
@@ -47,15 +46,15 @@ def banded(frame: np.ndarray, rows: int) -> Bands:
     return Bands(frame.shape, frame.dtype, lambda: (frame[i : i + rows] for i in range(0, len(frame), rows)))
 
 
-def frames(start: int, stop: int, wants: PictureSpec = STILL.wants):
+def frames(start: int, stop: int, wants: PictureSpec = STILL.picture_spec):
     return (picture(n, wants) for n in range(start, stop))
 
 
 def pieces(folder: Path, *cuts: int, sequence: Sequence = Sequence()) -> list[Path]:  # noqa: B008 - it is frozen
     made = []
     for start, stop in itertools.pairwise(cuts):
-        made.append(folder / f"{start}{Sequence.piece}")
-        assert sequence.segment(frames(start, stop, sequence.wants), made[-1], SIZE, FPS, first=start) == stop - start
+        made.append(folder / f"{start}{Sequence.segment_suffix}")
+        assert sequence.write_segment(frames(start, stop, sequence.picture_spec), made[-1], SIZE, FPS, first=start) == stop - start
     return made
 
 
@@ -66,58 +65,39 @@ def join(made, path, frames, sequence: Sequence = Sequence()):  # noqa: B008 - i
 def still(folder: Path, frame: np.ndarray | Bands | Picture | None = None, provenance=None, **options) -> Path:
     """The finished still of a frame, or of a noise."""
     record = Still(at=Time(6.0), **options)
-    frame = picture(5, record.wants) if frame is None else frame
+    frame = picture(5, record.picture_spec) if frame is None else frame
     height, width, _ = frame.picture.shape if isinstance(frame, Picture) else frame.shape
-    record.segment([frame], folder / f"piece{record.piece}", Size(width, height), FPS, first=144)
-    path, given = folder / record.file("film"), provenance or {"frame": 144}
-    record.join([folder / f"piece{record.piece}"], path, size=Size(width, height), fps=FPS, provenance=given)
+    record.write_segment([frame], folder / f"piece{record.segment_suffix}", Size(width, height), FPS, first=144)
+    path, given = folder / record.file_name("film"), provenance or {"frame": 144}
+    record.join([folder / f"piece{record.segment_suffix}"], path, size=Size(width, height), fps=FPS, provenance=given)
     return path
 
 
-def png16(path: Path) -> np.ndarray:
-    """The pixels of a PNG of 16 bits, undone by the standard's own loop over bytes: another program than ours."""
-    with open(path, "rb") as file:
-        chunks = list(png._chunks(file))
-    packed = b"".join(content for name, content in chunks if name == b"IDAT")
-    header = dict(chunks)[b"IHDR"]
-    width, height, step = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), {2: 6, 6: 8}[header[9]]
-    rows, above, stride = [], bytes(width * step), width * step + 1
-    flat = zlib.decompress(packed)
-    for top in range(0, height * stride, stride):
-        kind, row = flat[top], bytearray(flat[top + 1 : top + stride])
-        for i in range(len(row)):
-            row[i] = (row[i] + (above[i] if kind == 2 else row[i - step] if i >= step else 0)) % 256
-        rows.append(row)
-        above = row
-    return np.frombuffer(b"".join(rows), ">u2").reshape(height, width, step // 2)
-
-
 def read(path: Path) -> np.ndarray:
-    """The pixels of a picture file, as they are stored."""
-    if path.suffix == ".tif":
-        return tifffile.imread(path)
+    """The pixels of a picture file as they are stored, by another program than the one that wrote them."""
     if path.suffix == ".exr":
         import OpenEXR
 
         with OpenEXR.File(str(path)) as file:
             [channel] = file.channels().values()
             return channel.pixels
-    if path.suffix == ".png" and path.read_bytes()[24] == 16:
-        return png16(path)
-    with Image.open(path) as image:
-        return np.asarray(image)
+    if path.suffix == ".jpg":
+        with Image.open(path) as image:
+            return np.asarray(image)
+    with av.open(str(path)) as file:
+        return next(file.decode(video=0)).to_ndarray()
 
 
 def said(path: Path) -> dict:
     """The provenance in a picture file, by a program that is not ours."""
-    if path.suffix == ".tif":
-        return json.loads(tifffile.tiffcomment(path))
     if path.suffix == ".exr":
         import OpenEXR
 
         with OpenEXR.File(str(path)) as file:
             return json.loads(file.header()["comments"])
     with Image.open(path) as image:
+        if path.suffix == ".tif":
+            return json.loads(image.tag_v2[TiffImagePlugin.IMAGEDESCRIPTION])
         return json.loads(image.info["comment"] if path.suffix == ".jpg" else image.text["provenance"])
 
 
@@ -132,7 +112,7 @@ def test_a_sequence_holds_exactly_the_frames_under_their_numbers(tmp_path, word)
     made = sorted((tmp_path / "film").iterdir())
     assert [p.name for p in made] == [f"frame-{n:06d}{suffix}" for n in range(8, 13)]
     for n, path in zip(range(8, 13), made, strict=True):
-        assert np.array_equal(read(path), picture(n, sequence.wants))
+        assert np.array_equal(read(path), picture(n, sequence.picture_spec))
         assert said(path) == {"seed": 3, "by": "\u00c9"}
 
 
@@ -176,7 +156,7 @@ def test_an_exception_while_drawing_leaves_no_pictures(tmp_path, blow):
         raise blow
 
     with pytest.raises(blow):
-        Sequence().segment(interrupted(), tmp_path / "piece", SIZE, FPS)
+        Sequence().write_segment(interrupted(), tmp_path / "piece", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,9 +167,9 @@ def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path):
     sequence = Sequence(format="dcp-source")
     join(pieces(tmp_path, 0, 2, sequence=sequence), tmp_path / "film", 2, sequence)
     for n, path in enumerate(sorted((tmp_path / "film").iterdir())):
-        assert np.array_equal(read(path), colour_spaces.projected(picture(n, sequence.wants)))
-        with tifffile.TiffFile(path) as file:
-            assert file.pages[0].iccprofile is None and file.pages[0].compression == 1
+        assert np.array_equal(read(path), colour_spaces.to_dcp(picture(n, sequence.picture_spec)))
+        with Image.open(path) as image:
+            assert image.info["compression"] == "raw" and "icc_profile" not in image.info
 
 
 @pytest.mark.parametrize("size", CINEMA)
@@ -221,14 +201,14 @@ def test_a_still_is_exactly_the_frame_with_its_provenance(tmp_path):
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("word", EXACT)
 def test_every_bit_comes_back(tmp_path, word, alpha):
-    frame = picture(5, Still(at=Time(6.0), format=word, alpha=alpha).wants)
+    frame = picture(5, Still(at=Time(6.0), format=word, alpha=alpha).picture_spec)
     assert np.array_equal(read(still(tmp_path, frame, format=word, alpha=alpha)), frame)
 
 
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, word):
     record = Still(at=Time(6.0), format=word, profile="adobe-rgb")
-    tall, found = picture(5, record.wants, Size(9, 600)), set()  # 256 rows are written at once
+    tall, found = picture(5, record.picture_spec, Size(9, 600)), set()  # 256 rows are written at once
     for rows in (64, 100, 512, 600):
         (tmp_path / str(rows)).mkdir()
         found.add(still(tmp_path / str(rows), banded(tall, rows), format=word, profile="adobe-rgb").read_bytes())
@@ -237,7 +217,7 @@ def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, word):
 
 @pytest.mark.parametrize("word", ["png", "png16", "tiff16", "exr"])
 def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, word):
-    wants, size = Still(at=Time(6.0), format=word).wants, Size(1500, 4000)
+    wants, size = Still(at=Time(6.0), format=word).picture_spec, Size(1500, 4000)
     noise = picture(5, wants, Size(1500, 250))
     tall = Bands((*size[::-1], 3), wants.dtype, lambda: (noise for _ in range(16)))
     tracemalloc.start()
@@ -281,26 +261,23 @@ def test_a_jpeg_keeps_its_colours_within_three_codes(tmp_path):
 @pytest.mark.parametrize("profile", colour_spaces.SPACES)
 @pytest.mark.parametrize("word", FORMATS)
 def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, profile):
-    dtype = Still(at=Time(6.0), format=word, profile=profile).wants.dtype
+    dtype = Still(at=Time(6.0), format=word, profile=profile).picture_spec.dtype
     most = {"u": 256**dtype.itemsize - 1, "f": 3.5}[dtype.kind]
     flat = np.full((32, 48, 3), np.multiply((1, 0.5, 0.125), most).astype(dtype))
     path = still(tmp_path, flat, format=word, profile=profile, dpi=300)
     if word == "exr":
-        wanted, slack = colour_spaces.relit(flat, profile), 0
+        wanted, slack = colour_spaces.convert_linear(flat, profile), 0
     else:
         eighths = word in ("png", "jpg")
-        wanted = colour_spaces.converted(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
+        wanted = colour_spaces.convert(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
         slack = {"png": 1, "jpg": 3}.get(word, 0)
         assert profile_of(path) == colour_spaces.icc(profile)
     assert np.abs(read(path).astype(float) - wanted).max() <= slack
-    finish = image_files.Finish(format=word, profile=profile, dpi=300)
-    assert image_files.verified(path, finish, Size(48, 32)).profile == profile
+    finish = image_files.ImageOptions(format=word, profile=profile, dpi=300)
+    assert image_files.verify(path, finish, Size(48, 32)).profile == profile
 
 
 def profile_of(path: Path) -> bytes:
-    if path.suffix == ".tif":
-        with tifffile.TiffFile(path) as file:
-            return file.pages[0].iccprofile
     with Image.open(path) as image:
         return image.info["icc_profile"]
 
@@ -349,7 +326,7 @@ def test_an_exr_holds_every_layer_in_channels_that_name_it(tmp_path, alpha):
     import OpenEXR
 
     given = {"format": "exr", "aovs": list(CHANNELS), "alpha": alpha}
-    frame = layered(Still(at=Time(6.0), **given).wants)
+    frame = layered(Still(at=Time(6.0), **given).picture_spec)
     path = still(tmp_path, frame, **given)
     with OpenEXR.File(str(path), separate_channels=True) as file:
         found = {name: channel.pixels for name, channel in file.channels().items()}
@@ -365,7 +342,7 @@ def test_an_exr_of_many_bands_is_one_picture_with_its_layers(tmp_path):
     import OpenEXR
 
     options = {"format": "exr", "aovs": ["depth", "normal"], "alpha": True}
-    wants, noise = Still(at=Time(6.0), **options).wants, np.random.default_rng(2)
+    wants, noise = Still(at=Time(6.0), **options).picture_spec, np.random.default_rng(2)
     tall = picture(5, wants, Size(9, 700))  # in two whole bands of 256 rows, and one that ends in half a block
     given = {
         "depth": noise.normal(size=(700, 9, 1)).astype(np.float32),
@@ -390,7 +367,7 @@ def test_an_exr_whose_blocks_do_not_follow_each_other_is_not_handed_over(tmp_pat
     data[middle + 4] ^= 1  # the length of one block
     path.write_bytes(data)
     with pytest.raises(MachineError, match="cut off, or changed"):
-        image_files.verified(path, image_files.Finish(format="exr"), Size(9, 700))
+        image_files.verify(path, image_files.ImageOptions(format="exr"), Size(9, 700))
 
 
 def test_layers_that_would_fill_the_memory_are_a_mistake_with_a_way_out():
@@ -404,7 +381,7 @@ def test_layers_that_would_fill_the_memory_are_a_mistake_with_a_way_out():
 
 def test_a_sequence_has_layers_in_every_picture(tmp_path):
     sequence = Sequence(format="exr", aovs=("depth",))
-    sequence.segment([layered(sequence.wants)] * 2, tmp_path / "0.frames", SIZE, FPS)
+    sequence.write_segment([layered(sequence.picture_spec)] * 2, tmp_path / "0.frames", SIZE, FPS)
     join([tmp_path / "0.frames"], tmp_path / "film", 2, sequence)
     with pytest.raises(MachineError, match="aovs is"):
         join([tmp_path / "0.frames"], tmp_path / "other", 2, Sequence(format="exr"))
@@ -412,9 +389,9 @@ def test_a_sequence_has_layers_in_every_picture(tmp_path):
 
 def test_a_frame_without_the_layers_that_are_wanted_is_refused(tmp_path):
     sequence = Sequence(format="exr", aovs=("depth", "mask"))
-    for frame in (picture(0, sequence.wants), layered(Sequence(format="exr", aovs=("depth",)).wants)):
+    for frame in (picture(0, sequence.picture_spec), layered(Sequence(format="exr", aovs=("depth",)).picture_spec)):
         with pytest.raises(ValueError, match="expected float16 .* with depth mask"):
-            sequence.segment([frame], tmp_path / "0.frames", SIZE, FPS)
+            sequence.write_segment([frame], tmp_path / "0.frames", SIZE, FPS)
 
 
 @pytest.mark.parametrize(
@@ -472,7 +449,7 @@ def test_a_png_of_eight_bits_is_no_png_of_sixteen(tmp_path):
 
 
 def test_a_picture_upside_down_in_memory_is_written_as_it_is_seen(tmp_path):
-    STILL.segment([picture(5)[::-1]], tmp_path / "piece.png", SIZE, FPS)  # renderers hand over flipped views
+    STILL.write_segment([picture(5)[::-1]], tmp_path / "piece.png", SIZE, FPS)  # renderers hand over flipped views
     assert np.array_equal(read(tmp_path / "piece.png"), picture(5)[::-1])
 
 
@@ -496,7 +473,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deli
     for module in ("sequence", "still"):
         monkeypatch.setattr(f"studio.deliver.{module}.write", full)
     with pytest.raises(MachineError, match="the disk is full"):
-        deliverable.segment(frames(0, 1, deliverable.wants), tmp_path / "piece.png", SIZE, FPS)
+        deliverable.write_segment(frames(0, 1, deliverable.picture_spec), tmp_path / "piece.png", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -513,7 +490,7 @@ def test_a_disk_that_fills_up_under_an_exr_is_an_error_that_leaves_nothing(tmp_p
     monkeypatch.setattr(OpenEXR.File, "write", full)
     record = Still(at=Time(6.0), format="exr")
     with pytest.raises((MachineError, OSError), match=told):
-        record.segment(frames(0, 1, record.wants), tmp_path / "piece.exr", SIZE, FPS)
+        record.write_segment(frames(0, 1, record.picture_spec), tmp_path / "piece.exr", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -523,7 +500,7 @@ def test_a_disk_that_fills_up_under_an_exr_is_an_error_that_leaves_nothing(tmp_p
 )
 def test_a_frame_of_another_kind_is_refused(tmp_path, deliverable, frame):
     with pytest.raises(ValueError, match=r"expected uint8 \(17, 31, 3\)"):
-        deliverable.segment([frame], tmp_path / "piece.png", SIZE, FPS)
+        deliverable.write_segment([frame], tmp_path / "piece.png", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -560,7 +537,7 @@ def test_deliverables_of_one_scene_have_different_names():
         Sequence(format="exr", aovs=("depth",)),
         Movie(),
     ]
-    names = [deliverable.file("film") for deliverable in kept]
+    names = [deliverable.file_name("film") for deliverable in kept]
     assert len(set(names)) == len(names)
     assert {"film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png", "film-at-6s.tif", "film-exr"} <= set(names)
 
@@ -585,14 +562,14 @@ def test_the_largest_jpeg_is_one_that_can_be_written(tmp_path):
 
 
 def test_deliverables_say_what_pictures_they_are_made_of():
-    assert {word: Still(at=Time(6), format=word).wants.bits for word in FORMATS} == {
+    assert {word: Still(at=Time(6), format=word).picture_spec.bits for word in FORMATS} == {
         "png": 8,
         "png16": 16,
         "tiff16": 16,
         "jpg": 8,
         "exr": None,
     }
-    assert Still(at=Time(6), format="jpg", profile="adobe-rgb").wants.bits == 16  # 8 would show its steps
-    assert Sequence(format="dcp-source").wants == PictureSpec(16)
+    assert Still(at=Time(6), format="jpg", profile="adobe-rgb").picture_spec.bits == 16  # 8 would show its steps
+    assert Sequence(format="dcp-source").picture_spec == PictureSpec(16)
     given = {"alpha": True, "aovs": ("mask",)}
-    assert Sequence(format="exr", **given).wants == PictureSpec(None, **given)
+    assert Sequence(format="exr", **given).picture_spec == PictureSpec(None, **given)
