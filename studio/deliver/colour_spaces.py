@@ -123,9 +123,10 @@ def to_dcp(frame: Array) -> npt.NDArray[np.uint16]:
     X' = 4095 (48 X / 52.37)^(1/2.6). White stays D65: it is not adapted to the projector's own.
     """
     matrix = (SPACES["srgb"].to_xyz * PEAK).astype(np.float32)
-    codes = np.rint(4095 * np.clip(to_light(frame) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
-    twelve: npt.NDArray[np.uint16] = codes.astype(np.uint16)
-    return twelve << 4
+    twelve_bits = np.rint(4095 * np.clip(to_light(frame) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
+    codes: npt.NDArray[np.uint16] = twelve_bits.astype(np.uint16)
+    codes <<= 4
+    return codes
 
 
 def _between(profile: Profile) -> npt.NDArray[np.float32]:

@@ -6,8 +6,6 @@ A picture is converted and written band by band; the provenance is added when th
 from __future__ import annotations
 
 import json
-import shutil
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
-from studio.deliver import colour_spaces, image_io
+from studio.deliver import colour_spaces, image_io, jpeg
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.image_io import Array, OpenImage
 from studio.deliver.media import differences
@@ -118,7 +116,7 @@ class Format:
 
     convert: a band, as the PictureSpec has it, to the band in the file. bits: of a channel. alpha: whether it can have
     one. tagged: whether a profile says what the codes mean. attributes: how OpenImageIO encodes it. comment: the
-    attribute that holds the provenance.
+    attribute that holds the provenance. JPEG uses neither.
     """
 
     suffix: str
@@ -133,12 +131,16 @@ class Format:
 def write(path: Path, picture: Picture, options: ImageOptions) -> None:
     """Writes a picture, made as `options.picture_spec` says, as a file. Same picture, same bytes."""
     height, width, colours = picture.picture.shape
+    size, bands = Size(width, height), _converted_bands(picture, options)
+    if options.format == "jpg":
+        jpeg.write(path, size, bands, colour_spaces.icc(options.profile), options.dpi)
+        return
     kind = "f" if options.format == "exr" else "u"
     channels = {letter: np.dtype(f"{kind}{FORMATS[options.format].bits // 8}") for letter in "RGBA"[:colours]}
     for name in picture.aovs:
         letters, dtype = _AOV_CHANNELS[name]
         channels |= {f"{name}.{letter}": dtype for letter in letters}
-    image_io.write(path, Size(width, height), channels, _converted_bands(picture, options), _attributes(options))
+    image_io.write(path, size, channels, bands, _attributes(options))
 
 
 def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, provenance: Mapping[str, Any]) -> None:
@@ -149,7 +151,7 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
     text = json.dumps(provenance, sort_keys=True, default=str)
     if options.format == "jpg":
         verify(source, options, size)
-        _add_jpeg_comment(source, target, text)
+        jpeg.add_comment(source, target, text)
         return
     with _opened(source, options, size) as image:
         attributes = {**_attributes(options), FORMATS[options.format].comment: text}
@@ -235,21 +237,6 @@ def _regroup(bands: Bands, count: int) -> Iterator[Array]:
                 group = np.empty((min(count, height - top), *row), bands.dtype)
 
 
-def _add_jpeg_comment(source: Path, target: Path, text: str) -> None:
-    """Copies a JPEG with a text in comment segments behind the first segment, JFIF's; each holds 65533 bytes at most.
-
-    By hand: OpenImageIO also copies without decoding, but writes one segment only and ends the process if the text is
-    longer than that; no other library copies a JPEG without decoding it.
-    """
-    data = text.encode("ascii")
-    parts = [data[i : i + 65533] for i in range(0, len(data), 65533)]
-    with open(source, "rb") as old, open(target, "wb") as new:
-        head = old.read(6)
-        new.write(head + old.read(int.from_bytes(head[4:6], "big") - 2))
-        new.writelines(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
-        shutil.copyfileobj(old, new, 1 << 20)
-
-
 def _codes_8bit(band: Array, profile: Profile) -> Array:
     return colour_spaces.to_8bit(colour_spaces.convert(band, profile))
 
@@ -262,14 +249,13 @@ def _codes_dcp(band: Array, profile: Profile) -> Array:
 # eight times as long for files at most a tenth smaller.
 _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1, "png:filter": 0x40}
 # Uncompressed: every grading room, printer and DCP maker reads it, and nothing is read faster.
-_TIFF: Mapping[str, str | int] = {"compression": "none", "tiff:RowsPerStrip": image_io.ROWS, "tiff:write_exif": 0}
-_JPEG: Mapping[str, str | int] = {"compression": "jpeg:95", "jpeg:subsampling": "4:4:4"}
+_TIFF: Mapping[str, str | int] = {"compression": "none", "tiff:RowsPerStrip": image_io.ROWS}
 
 FORMATS: dict[FormatName, Format] = {
     "png": Format(".png", 8, _codes_8bit, _PNG, comment="provenance"),
     "png16": Format(".png", 16, colour_spaces.convert, _PNG, comment="provenance"),
     "tiff16": Format(".tif", 16, colour_spaces.convert, _TIFF),
-    "jpg": Format(".jpg", 8, _codes_8bit, _JPEG, alpha=False),
+    "jpg": Format(".jpg", 8, _codes_8bit, {}, alpha=False),
     "exr": Format(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
     "dcp-source": Format(".tif", 16, _codes_dcp, _TIFF, tagged=False),
 }

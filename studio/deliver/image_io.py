@@ -125,6 +125,7 @@ def _spec(size: Size, channels: Mapping[str, np.dtype[Any]], attributes: Mapping
     spec.channelformats = tuple(kinds)
     spec.attribute("oiio:UnassociatedAlpha", 1)
     spec.attribute("oiio:ColorSpace", "unknown")  # otherwise a PNG claims sRGB beside whatever profile it has
+    spec.attribute("tiff:write_exif", 0)  # an unknown colour space makes it fail
     spec.attribute("DateTime", "")  # otherwise it is the time of writing
     for name, value in attributes.items():
         if isinstance(value, bytes):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.config.units import Duration, Size
+from studio.deliver import jpeg
 from studio.deliver.image_files import ImageOptions, add_metadata, write
 from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
@@ -15,7 +16,6 @@ from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frame is to be written differently
-_MAX_JPEG_SIDE = 65500  # of every library made of libjpeg; the format itself could count to 65535
 
 
 class Still(ImageOptions):
@@ -43,8 +43,8 @@ class Still(ImageOptions):
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, and the way out; only a JPEG and AOVs have a largest one."""
-        if self.format == "jpg" and max(size) > _MAX_JPEG_SIDE:
-            return f"{size}: a JPEG ends at {_MAX_JPEG_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
+        if self.format == "jpg" and max(size) > jpeg.MAX_SIDE:
+            return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
         return self.aov_mistake(size)
 
     def identity(self) -> dict[str, Any]:

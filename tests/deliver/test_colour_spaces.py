@@ -90,7 +90,9 @@ def test_what_is_opaque_has_full_alpha():
 
 def test_light_brighter_than_white_stays_so_in_other_primaries():
     light = np.full((1, 1, 3), 3.0, np.float16)
-    assert np.allclose(colour_spaces.convert_linear(light, "display-p3"), 3, atol=4e-3)  # two steps of half floats there
+    assert np.allclose(
+        colour_spaces.convert_linear(light, "display-p3"), 3, atol=4e-3
+    )  # two steps of half floats there
 
 
 # --- cinema ----------------------------------------------------------------------------------------------------------

@@ -279,7 +279,7 @@ def test_a_killed_ffmpeg_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
         watched.processes[-1].kill()
         yield from frames(3, 200)
 
-    with pytest.raises(MachineError, match="SIGKILL.*kept, so run again"):
+    with pytest.raises(MachineError, match=r"SIGKILL.*kept, so run again"):
         MOVIE.write_segment(killed(), tmp_path / "piece.mp4", SIZE, FPS)
     assert list(tmp_path.iterdir()) == []
 

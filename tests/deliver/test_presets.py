@@ -204,7 +204,12 @@ def test_a_movie_that_is_damaged_as_it_is_copied_is_not_kept(tmp_path, preset, m
     monkeypatch.setattr("studio.deliver.encoder.run", damaging)
     with pytest.raises(MachineError, match="not whole, so not kept: its packets are not those of its segments"):
         movie.join(
-            [tmp_path / f"0{movie.segment_suffix}"], tmp_path / f"film{movie.segment_suffix}", frames=4, size=SIZE, fps=FPS, provenance={}
+            [tmp_path / f"0{movie.segment_suffix}"],
+            tmp_path / f"film{movie.segment_suffix}",
+            frames=4,
+            size=SIZE,
+            fps=FPS,
+            provenance={},
         )
 
 
@@ -213,9 +218,10 @@ def test_a_file_damaged_anywhere_is_probed_or_is_no_whole_movie(tmp_path, place)
     path, _, _ = made(tmp_path, "hevc-10", frames(0, 4))
     damage(path, place)
     try:
-        assert probe(path).codec
+        codec = probe(path).codec
     except MachineError as error:
-        assert "is no whole movie" in str(error)
+        codec = str(error)
+    assert codec == "hevc" or "is no whole movie" in codec
 
 
 def test_of_a_long_film_the_first_and_the_last_frames_are_decoded_and_some_between():
@@ -369,7 +375,7 @@ def test_presets_say_what_pictures_they_are_made_of():
 
 @pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"prores-4444", "vp9-alpha", "webp"}))
 def test_alpha_where_there_can_be_none_is_a_mistake(preset):
-    with pytest.raises(ValidationError, match="has no alpha.* prores-4444"):
+    with pytest.raises(ValidationError, match=r"has no alpha.* prores-4444"):
         Movie(preset=preset, alpha=True)
 
 
@@ -406,7 +412,7 @@ def test_a_palette_is_of_the_whole_film(tmp_path):
 def test_an_animation_cut_short_is_not_kept(tmp_path):
     movie = Movie(preset="gif")
     movie.write_segment(suited(frames(0, 4), movie.picture_spec), tmp_path / "piece.mkv", SIZE, FPS)
-    with pytest.raises(MachineError, match="seconds is 0.1"):
+    with pytest.raises(MachineError, match=r"seconds is 0\.1"):
         movie.join([tmp_path / "piece.mkv"], tmp_path / "film.gif", frames=12, size=SIZE, fps=FPS, provenance={})
     assert not (tmp_path / "film.gif").exists()
 
