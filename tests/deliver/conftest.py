@@ -1,9 +1,10 @@
-"""Noise as pictures, finished stills, and readers of picture files that share no code with the writer.
+"""Noise as pictures, finished stills and movies, and readers of picture files that share no code with the writer.
 
 Readers: FFmpeg through PyAV for the pixels of PNG and TIFF, OpenEXR for EXR, Pillow for JPEG and for metadata.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,11 +14,15 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from studio.config.units import Size, Time
+from studio.deliver.media import Animation, Media
+from studio.deliver.movie import Movie
 from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.still import Still
 from studio.film.bands import Bands
 
 SIZE = Size(31, 17)  # odd on purpose: pictures may be
+MOVIE_SIZE = Size(256, 128)
+FPS = Fraction(24)
 EIGHT_BITS = PictureSpec()
 AOV_CHANNELS = {
     "depth": ["depth.Z"],
@@ -79,10 +84,10 @@ def still():
         record = Still(at=Time(6.0), **options)
         frame = _noise(5, record.picture_spec) if frame is None else frame
         height, width, _ = frame.picture.shape if isinstance(frame, Picture) else frame.shape
-        size, fps, segment = Size(width, height), Fraction(24), folder / f"segment{record.segment_suffix}"
-        record.write_segment([frame], segment, size, fps, first=144)
+        size, segment = Size(width, height), folder / f"segment{record.segment_suffix}"
+        record.write_segment([frame], segment, size, FPS, first=144)
         path = folder / record.file_name("film")
-        record.join([segment], path, size=size, fps=fps, provenance=provenance or {"frame": 144})
+        record.join([segment], path, size=size, fps=FPS, provenance=provenance or {"frame": 144})
         return path
 
     return make
@@ -124,3 +129,68 @@ def read_provenance():
             return json.loads(image.info["comment"] if path.suffix == ".jpg" else image.text["provenance"])
 
     return read
+
+
+@pytest.fixture(scope="session")
+def drifting_frames():
+    """Makes the frames [start, stop) of a slope that drifts by two pixels a frame, uint16."""
+
+    def make(start: int, stop: int, size: Size = MOVIE_SIZE) -> Iterator[np.ndarray]:
+        y, x = np.mgrid[0 : size.height, 0 : size.width]
+        for n in range(start, stop):
+            slope = 0.25 + 0.2 * np.sin((x + 2 * n) / 17) * np.cos(y / 23)
+            yield (65535 * np.stack([slope, 0.7 * slope, 0.5 - 0.5 * slope], axis=-1)).astype(np.uint16)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fit_frames():
+    """Converts pictures of 8 or 16 bits to a picture spec; opaque where they have no alpha and the spec has."""
+    return _fit_frames
+
+
+def _fit_frames(pictures: Iterable[np.ndarray], spec: PictureSpec) -> Iterator[np.ndarray]:
+    for picture in pictures:
+        shares = picture / np.iinfo(picture.dtype).max
+        if spec.alpha and picture.shape[2] == 3:
+            shares = np.dstack([shares, np.ones(picture.shape[:2])])
+        yield np.rint(shares * np.iinfo(spec.dtype).max).astype(spec.dtype)
+
+
+@pytest.fixture(scope="session")
+def make_movie():
+    """Makes (the movie of the pictures, its segments, what it holds). cuts: where later segments begin."""
+
+    def make(
+        folder: Path,
+        preset: str,
+        pictures: Iterable[np.ndarray],
+        cuts: tuple[int, ...] = (1,),
+        fps: Fraction = FPS,
+        size: Size = MOVIE_SIZE,
+        **options,
+    ) -> tuple[Path, list[Path], Media | Animation]:
+        movie, segments = Movie(preset=preset, **options), []
+        frames = list(_fit_frames(pictures, movie.picture_spec))
+        for start, stop in zip((0, *cuts), (*cuts, len(frames)), strict=True):
+            segments.append(folder / f"{start}{movie.segment_suffix}")
+            movie.write_segment(frames[start:stop], segments[-1], size, fps, start)
+        path, provenance = folder / movie.file_name("film"), {"by": "\u00c9", "seed": 3}
+        media = movie.join(segments, path, frames=len(frames), size=size, fps=fps, provenance=provenance)
+        return path, segments, media
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def damage():
+    """Overwrites some bytes at shares of a file."""
+
+    def overwrite(path: Path, *places: float) -> None:
+        data, random = bytearray(path.read_bytes()), np.random.default_rng(0)
+        for place in np.array(places) * len(data):
+            data[int(place) : int(place) + 64] = random.bytes(64)
+        path.write_bytes(data)
+
+    return overwrite

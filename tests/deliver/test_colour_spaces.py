@@ -59,8 +59,8 @@ def test_a_conversion_agrees_with_little_cms(profile):
 
 def test_grey_stays_grey_and_srgb_stays_itself():
     for profile in WIDE:
-        found = colour_spaces.convert(ramp(np.uint16), profile)[:8].astype(int)
-        assert np.ptp(found, axis=-1).max() <= 1  # the rows of the matrix sum to 1 within float32
+        actual = colour_spaces.convert(ramp(np.uint16), profile)[:8].astype(int)
+        assert np.ptp(actual, axis=-1).max() <= 1  # the rows of the matrix sum to 1 within float32
     assert np.array_equal(colour_spaces.convert(ramp(np.uint16), "srgb"), ramp(np.uint16))
 
 
@@ -78,9 +78,9 @@ def test_eight_bits_come_back_from_sixteen():
 
 def test_fewer_bits_keep_the_mean_of_what_lies_between_two_codes():
     between = np.full((256, 256, 3), 257 * 100 + 64, np.uint16)  # 100.249 in 8 bits
-    found = colour_spaces.to_8bit(between)
-    assert set(found.ravel()) == {100, 101}
-    assert found.mean() == pytest.approx(100.249, abs=0.006)  # 3.5 standard errors: 0.43 / 256
+    actual = colour_spaces.to_8bit(between)
+    assert set(actual.ravel()) == {100, 101}
+    assert actual.mean() == pytest.approx(100.249, abs=0.006)  # 3.5 standard errors: 0.43 / 256
 
 
 def test_what_is_opaque_has_full_alpha():
@@ -140,8 +140,8 @@ def test_a_profile_is_read_by_its_name_and_known_again(profile):
 def test_a_profile_has_the_colorants_of_the_published_one(profile, columns):
     """Red, green and blue under D50, from the profiles of the ICC, of Apple and of Adobe, to four digits."""
     read = ImageCms.ImageCmsProfile(io.BytesIO(colour_spaces.icc(profile))).profile
-    found = [getattr(read, f"{name}_colorant")[0] for name in ("red", "green", "blue")]
-    assert np.allclose(found, columns, atol=2.5e-4)  # they state D65 in four or five digits, and adapt in s15.16
+    actual = [getattr(read, f"{name}_colorant")[0] for name in ("red", "green", "blue")]
+    assert np.allclose(actual, columns, atol=2.5e-4)  # they state D65 in four or five digits, and adapt in s15.16
 
 
 def test_our_srgb_profile_changes_no_picture_that_is_srgb():

@@ -20,7 +20,7 @@ STILL = Still(at=Time(6.0))
 
 @pytest.mark.parametrize("deliverable", [Sequence(), Sequence(format="exr"), STILL, Still(at=Time(6), format="png16")])
 def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, deliverable, noise):
-    def full(path, frame, finish):
+    def full(path, frame, options):
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -50,10 +50,10 @@ def test_a_scene_names_its_deliverables_by_kind(text, expected):
 
 
 def test_deliverables_of_one_scene_have_different_names():
-    kept = [
-        *(Sequence(format=word) for word in ("png", "png16", "tiff16", "exr", "dcp-source")),
+    deliverables = [
+        *(Sequence(format=format_name) for format_name in ("png", "png16", "tiff16", "exr", "dcp-source")),
         Sequence(profile="display-p3"),
-        *(Still(at=Time(6), format=word) for word in ("png", "png16", "tiff16", "jpg", "exr")),
+        *(Still(at=Time(6), format=format_name) for format_name in ("png", "png16", "tiff16", "jpg", "exr")),
         Still(at=Time(6, "f")),
         Still(at=Time(6), profile="adobe-rgb"),
         Still(at=Time(6), alpha=True),
@@ -61,7 +61,7 @@ def test_deliverables_of_one_scene_have_different_names():
         Sequence(format="exr", aovs=("depth",)),
         Movie(),
     ]
-    names = [deliverable.file_name("film") for deliverable in kept]
+    names = [deliverable.file_name("film") for deliverable in deliverables]
     assert len(set(names)) == len(names)
     assert {"film.mp4", "film-frames", "film-at-6s.png", "film-at-6f.png", "film-at-6s.tif", "film-exr"} <= set(names)
 

@@ -28,30 +28,30 @@ def read_profile(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("word", LOSSLESS)
-def test_every_bit_comes_back(tmp_path, word, alpha, noise, still, read_pixels):
-    frame = noise(5, Still(at=Time(6.0), format=word, alpha=alpha).picture_spec)
-    assert np.array_equal(read_pixels(still(tmp_path, frame, format=word, alpha=alpha)), frame)
+@pytest.mark.parametrize("format_name", LOSSLESS)
+def test_every_bit_comes_back(tmp_path, format_name, alpha, noise, still, read_pixels):
+    frame = noise(5, Still(at=Time(6.0), format=format_name, alpha=alpha).picture_spec)
+    assert np.array_equal(read_pixels(still(tmp_path, frame, format=format_name, alpha=alpha)), frame)
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, word, noise, banded, still):
-    record = Still(at=Time(6.0), format=word, profile="adobe-rgb")
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_picture_is_the_same_file_in_whatever_bands_it_comes(tmp_path, format_name, noise, banded, still):
+    record = Still(at=Time(6.0), format=format_name, profile="adobe-rgb")
     tall, files = noise(5, record.picture_spec, Size(9, 600)), set()  # 256 rows are written at once
     for rows in (64, 100, 512, 600):
         (tmp_path / str(rows)).mkdir()
-        files.add(still(tmp_path / str(rows), banded(tall, rows), format=word, profile="adobe-rgb").read_bytes())
+        files.add(still(tmp_path / str(rows), banded(tall, rows), format=format_name, profile="adobe-rgb").read_bytes())
     assert len(files) == 1
 
 
-@pytest.mark.parametrize("word", ["png", "png16", "tiff16", "exr"])
-def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, word, noise, still, read_pixels):
-    spec, size = Still(at=Time(6.0), format=word).picture_spec, Size(1500, 4000)
+@pytest.mark.parametrize("format_name", ["png", "png16", "tiff16", "exr"])
+def test_a_large_picture_is_written_and_handed_over_in_little_memory(tmp_path, format_name, noise, still, read_pixels):
+    spec, size = Still(at=Time(6.0), format=format_name).picture_spec, Size(1500, 4000)
     rows = noise(5, spec, Size(1500, 250))
     tall = Bands((*size[::-1], 3), spec.dtype, lambda: (rows for _ in range(16)))
     tracemalloc.start()
     try:
-        path = still(tmp_path, tall, format=word)
+        path = still(tmp_path, tall, format=format_name)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -75,28 +75,28 @@ def test_a_png_of_sixteen_bits_is_what_pillow_sees_of_it(tmp_path, still):
 
 
 @pytest.mark.parametrize("profile", colour_spaces.SPACES)
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, word, profile, still, read_pixels):
-    dtype = Still(at=Time(6.0), format=word, profile=profile).picture_spec.dtype
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_still_is_converted_to_its_profile_and_tagged_with_it(tmp_path, format_name, profile, still, read_pixels):
+    dtype = Still(at=Time(6.0), format=format_name, profile=profile).picture_spec.dtype
     most = {"u": 256**dtype.itemsize - 1, "f": 3.5}[dtype.kind]
     flat = np.full((32, 48, 3), np.multiply((1, 0.5, 0.125), most).astype(dtype))
-    path = still(tmp_path, flat, format=word, profile=profile, dpi=300)
-    if word == "exr":
-        wanted, slack = colour_spaces.convert_linear(flat, profile), 0
+    path = still(tmp_path, flat, format=format_name, profile=profile, dpi=300)
+    if format_name == "exr":
+        expected, slack = colour_spaces.convert_linear(flat, profile), 0
     else:
-        eighths = word in ("png", "jpg")
-        wanted = colour_spaces.convert(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
-        slack = {"png": 1, "jpg": 3}.get(word, 0)
+        eighths = format_name in ("png", "jpg")
+        expected = colour_spaces.convert(flat, profile) / (257 if eighths and flat.dtype == np.uint16 else 1)
+        slack = {"png": 1, "jpg": 3}.get(format_name, 0)
         assert read_profile(path) == colour_spaces.icc(profile)
-    assert np.abs(read_pixels(path).astype(float) - wanted).max() <= slack
-    finish = image_files.ImageOptions(format=word, profile=profile, dpi=300)
-    assert image_files.verify(path, finish, Size(48, 32)).profile == profile
+    assert np.abs(read_pixels(path).astype(float) - expected).max() <= slack
+    options = image_files.ImageOptions(format=format_name, profile=profile, dpi=300)
+    assert image_files.verify(path, options, Size(48, 32)).profile == profile
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_dots_per_inch_are_read_by_others(tmp_path, word, still):
-    path = still(tmp_path, format=word, dpi=300)
-    if word == "exr":
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_dots_per_inch_are_read_by_others(tmp_path, format_name, still):
+    path = still(tmp_path, format=format_name, dpi=300)
+    if format_name == "exr":
         import OpenEXR
 
         with OpenEXR.File(str(path), header_only=True) as file:
@@ -172,31 +172,31 @@ def test_a_still_that_no_file_could_hold_is_a_mistake(options, message):
         Still(at=Time(6.0), **options)
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_long_provenance_comes_back_and_changes_no_pixel(tmp_path, word, still, read_pixels, read_provenance):
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_long_provenance_comes_back_and_changes_no_pixel(tmp_path, format_name, still, read_pixels, read_provenance):
     provenance = {"slices": ["\u00c9" * 50] * 100}
     (tmp_path / "short").mkdir()
-    one, two = still(tmp_path, None, provenance, format=word), still(tmp_path / "short", format=word)
-    assert read_provenance(one) == provenance and np.array_equal(read_pixels(one), read_pixels(two))
+    first, second = still(tmp_path, None, provenance, format=format_name), still(tmp_path / "short", format=format_name)
+    assert read_provenance(first) == provenance and np.array_equal(read_pixels(first), read_pixels(second))
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_the_same_frame_gives_the_same_bytes(tmp_path, word, still):
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_the_same_frame_gives_the_same_bytes(tmp_path, format_name, still):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    one, two = (still(tmp_path / name, format=word, profile="adobe-rgb") for name in ("a", "b"))
-    assert one.read_bytes() == two.read_bytes()
+    first, second = (still(tmp_path / name, format=format_name, profile="adobe-rgb") for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_damaged_file_gets_no_metadata(tmp_path, word, still):
-    path = still(tmp_path, format=word)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_damaged_file_gets_no_metadata(tmp_path, format_name, still):
+    path = still(tmp_path, format=format_name)
     path.write_bytes(path.read_bytes()[:-20])
     target = tmp_path / f"copy{path.suffix}"
     with pytest.raises(MachineError, match=r"is no whole picture of 31x17 .*; remove it and run again"):
-        image_files.add_metadata(path, target, image_files.ImageOptions(format=word), SIZE, {})
+        image_files.add_metadata(path, target, image_files.ImageOptions(format=format_name), SIZE, {})
     with pytest.raises(MachineError, match="is no whole picture"):
-        image_files.verify(path, image_files.ImageOptions(format=word), SIZE)
+        image_files.verify(path, image_files.ImageOptions(format=format_name), SIZE)
 
 
 def test_a_wide_gamut_png_says_nothing_of_srgb(tmp_path, still):

@@ -53,8 +53,8 @@ def test_mixed_channels_keep_every_bit_even_of_what_is_no_number(tmp_path):
     channels = {"R": np.dtype(np.float16), "depth.Z": np.dtype(np.float32)}
     image_io.write(tmp_path / "mixed.exr", Size(9, 20), channels, [bands], {"compression": "zip"})
     with image_io.open_image(tmp_path / "mixed.exr") as image:
-        [found] = image.bands()
-        assert image.channels == channels and np.array_equal(found.view(np.uint32), bands.view(np.uint32))
+        [actual] = image.bands()
+        assert image.channels == channels and np.array_equal(actual.view(np.uint32), bands.view(np.uint32))
 
 
 @pytest.mark.parametrize("suffix", TYPES)

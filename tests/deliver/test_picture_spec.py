@@ -40,7 +40,7 @@ def test_a_frame_without_the_aovs_of_the_spec_is_refused(tmp_path, noise, noise_
 
 
 def test_deliverables_say_what_pictures_they_are_made_of():
-    assert {word: Still(at=Time(6), format=word).picture_spec.bits for word in FORMATS} == {
+    assert {format_name: Still(at=Time(6), format=format_name).picture_spec.bits for format_name in FORMATS} == {
         "png": 8,
         "png16": 16,
         "tiff16": 16,

@@ -38,13 +38,13 @@ def join(segments, path, frames, sequence: Sequence = Sequence()):  # noqa: B008
     sequence.join(segments, path, frames=frames, size=SIZE, fps=FPS, provenance={"seed": 3, "by": "\u00c9"})
 
 
-@pytest.mark.parametrize("word", FORMATS)
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_a_sequence_holds_exactly_the_frames_under_their_numbers(
-    tmp_path, word, noise, read_pixels, read_provenance, write_segments
+    tmp_path, format_name, noise, read_pixels, read_provenance, write_segments
 ):
-    sequence = Sequence(format=word)
+    sequence = Sequence(format=format_name)
     join(write_segments(8, 10, 13, sequence=sequence), tmp_path / "film", 5, sequence)
-    suffix = image_files.FORMATS[word].suffix
+    suffix = image_files.FORMATS[format_name].suffix
     segments = sorted((tmp_path / "film").iterdir())
     assert [p.name for p in segments] == [f"frame-{n:06d}{suffix}" for n in range(8, 13)]
     for n, path in zip(range(8, 13), segments, strict=True):
@@ -61,9 +61,9 @@ def test_a_sequence_with_a_gap_is_not_kept(tmp_path, write_segments):
     assert not (tmp_path / "film").exists()
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_truncated_picture_is_not_joined(tmp_path, word, write_segments):
-    sequence = Sequence(format=word)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_truncated_picture_is_not_joined(tmp_path, format_name, write_segments):
+    sequence = Sequence(format=format_name)
     segments = write_segments(0, 3, sequence=sequence)
     [broken] = segments[0].glob("frame-000001.*")
     broken.write_bytes(broken.read_bytes()[:-20])

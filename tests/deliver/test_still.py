@@ -21,18 +21,18 @@ def test_a_still_is_exactly_the_frame_with_its_provenance(tmp_path, noise, still
     assert np.array_equal(read_pixels(path), noise(5)) and read_provenance(path) == {"frame": 144}
 
 
-@pytest.mark.parametrize("word", FORMATS)
-def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, word, still):
-    path = still(tmp_path, format=word, profile="display-p3", dpi=300)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, format_name, still):
+    path = still(tmp_path, format=format_name, profile="display-p3", dpi=300)
     segment = tmp_path / f"again{path.suffix}"
     shutil.copyfile(path, segment)
-    out, options = tmp_path / f"out{path.suffix}", {"format": word, "profile": "display-p3", "dpi": 300}
-    for change, size, what in (
+    out, options = tmp_path / f"out{path.suffix}", {"format": format_name, "profile": "display-p3", "dpi": 300}
+    for change, size, message in (
         ({}, Size(32, 17), "32x17"),
         ({"dpi": 72}, SIZE, "dpi is 300, not 72"),
         ({"profile": "adobe-rgb"}, SIZE, "not adobe-rgb"),
     ):
-        with pytest.raises(MachineError, match=what):
+        with pytest.raises(MachineError, match=message):
             Still(at=Time(6.0), **options | change).join([segment], out, size=size, fps=FPS, provenance={})
     assert not out.exists()
 
@@ -56,7 +56,9 @@ def test_a_still_is_the_same_segment_whatever_time_chose_it():
 def test_only_a_jpeg_has_a_largest_size():
     large = Size(70_000, 40_000)
     assert "ends at 65500" in Still(at=Time(6), format="jpg").mistake(large)
-    assert [Still(at=Time(6), format=word).mistake(large) for word in ("png", "png16", "tiff16", "exr")] == [None] * 4
+    assert [
+        Still(at=Time(6), format=format_name).mistake(large) for format_name in ("png", "png16", "tiff16", "exr")
+    ] == [None] * 4
 
 
 def test_the_largest_jpeg_is_one_that_can_be_written(tmp_path, still, read_pixels):
