@@ -7,7 +7,7 @@ Studio.open("film.yaml").dataset()          its surfaces as an xarray.Dataset, m
 
 from __future__ import annotations
 
-_ROOMS = {"Scene": "scene", "Studio": "pipeline"}
+_ROOMS = {"Scene": "scene.scene", "Studio": "pipeline.project"}
 
 
 def __getattr__(name: str):

@@ -191,7 +191,7 @@ def test_what_a_gpu_plays_back_is_a_float64_loop_to_float32s_rounding(name, mode
 
 
 def test_a_machine_without_a_gpu_has_nothing_to_play_back():
-    with pytest.raises(MachineError, match="graphed plays back what a GPU did.*leave the method out"):
+    with pytest.raises(MachineError, match="cuda-graph plays back what a GPU did.*leave the method out"):
         evaluators(NETS["cnn"], "cuda-graph")
 
 
@@ -517,12 +517,12 @@ SMALL = """
 import resource, torch
 torch.set_num_threads(1)
 from torch import nn
-from studio.landscape.evaluator import Evaluator
-from studio.landscape.network import Objective
+from studio.landscape.values.evaluator import Evaluator
+from studio.landscape.network.weight_loss import WeightLoss
 model = nn.Sequential(nn.Conv2d(1, 256, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                       nn.Linear(256, 3))
 x, y = torch.randn(256, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(256, dtype=torch.int64)
-objective = Objective(model, {}, x, y)
+objective = WeightLoss(model, {}, x, y)
 theta = objective.flat(dict(model.named_parameters())).detach()
 evaluator = Evaluator(objective, theta, 0.1 * theta, 0 * theta, "loop")
 evaluator.chunk = 8
