@@ -162,9 +162,9 @@ def deliver(scene: Path, *, preset: list[str] | None = None, making: Making = _M
         preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
             times. What the scene delivers if not given.
     """
-    from studio.deliver.deliverable import by_word
+    from studio.deliver.deliverable import from_word
 
-    chosen = [_read("preset", by_word, word) for word in preset or []]
+    chosen = [_read("preset", from_word, word) for word in preset or []]
     studio, out = making.begin(scene)
     for path in studio.deliver(out, chosen or studio.scene.deliver):
         print(path)
@@ -202,7 +202,7 @@ def still(
         points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
     from studio.config.reading import from_options
-    from studio.deliver.paper import pixels, rim
+    from studio.deliver.paper import bleed_pixels, sheet_pixels
     from studio.deliver.still import Still
     from studio.film.frame import Format
 
@@ -213,8 +213,8 @@ def still(
     parts = aovs.split(",") if aovs else None
     wanted = from_options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, aovs=parts)
     form = from_options(Format, size=size, quality=quality)
-    sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
-    edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
+    sheet = _read("paper", lambda word: sheet_pixels(word, dpi), paper) if paper else form.size if size else None
+    edge = bleed_pixels(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
     studio, out = making.begin(scene)
     print(studio.still(out, wanted, sheet, bleed=edge, quality=form.quality if quality else None, points=points))
 

@@ -37,7 +37,7 @@ def summary(scene: Scene, name: str) -> str:
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = _count(shot.camera.moves, "move")
         lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {moves}")
-    lines += [f"deliver: {deliverable.file(name)}" for deliverable in scene.deliver]
+    lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *outlook(scene)])
 
 

@@ -1,6 +1,8 @@
-"""Animated pictures: GIF and WebP, encoded from lossless pieces when these are joined.
+"""Animated pictures: GIF and WebP, encoded from lossless segments when these are joined.
 
-A GIF has one palette for the whole film, the 256 colours nearest to all of it, so it is read twice.
+A GIF has one palette for the whole film, the 256 colours nearest to all of it, so the film is read twice.
+Comments are inserted by hand: ffmpeg writes none into a GIF or WebP, and Pillow, imageio and OpenImageIO would encode
+the frames anew.
 """
 
 from __future__ import annotations
@@ -12,66 +14,66 @@ from fractions import Fraction
 from pathlib import Path
 
 from studio.config.units import Size
-from studio.deliver.encoder import joined, listed, run
-from studio.deliver.media import Animation, animation, differences
+from studio.deliver.encoder import concat_input, concat_list, run
+from studio.deliver.media import Animation, differences, probe_animation
 
 ENCODERS = {"gif": ("gif", "png"), "webp": ("libwebp_anim",)}
-_TICKS = {"gif": 100, "webp": 1000}  # to a second: how finely the files can say how long a frame stands
+_TICKS = {"gif": 100, "webp": 1000}  # to a second: the resolution of a frame's duration
 _XMP = 0x04  # flag of a WebP file that carries XMP
 
 
 def write(
-    preset: str, pieces: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
+    preset: str, segments: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
 ) -> tuple[Animation, str]:
-    """Encodes the pieces: what the file holds, and what is wrong with that, empty if nothing is."""
-    make, inscribed = {"gif": (_gif, _gif_inscribed), "webp": (_webp, _webp_inscribed)}[preset]
-    make(pieces, path)
-    path.write_bytes(inscribed(path.read_bytes(), comment.encode()))
-    found, seconds = animation(path), float(frames / fps)
-    if found.frames == 1:  # a film in which nothing moves is one picture, without an end or a loop
-        wanted = Animation(1, found.seconds, size, preset, found.loops, comment)
+    """Encodes the segments; returns what the file holds, and what is wrong with it, empty if nothing."""
+    encode, add_comment = {"gif": (_gif, _add_gif_comment), "webp": (_webp, _add_webp_comment)}[preset]
+    encode(segments, path)
+    path.write_bytes(add_comment(path.read_bytes(), comment.encode()))
+    media, seconds = probe_animation(path), float(frames / fps)
+    if media.frames == 1:  # a film in which nothing moves is one picture, without an end or a loop
+        expected = Animation(1, media.seconds, size, preset, media.loops, comment)
     else:
-        near = abs(found.seconds - seconds) <= 2 / _TICKS[preset] and found.frames <= frames
-        wanted = Animation(found.frames, found.seconds if near else seconds, size, preset, 0, comment)
-    return found, differences(found, wanted)
+        near = abs(media.seconds - seconds) <= 2 / _TICKS[preset] and media.frames <= frames
+        expected = Animation(media.frames, media.seconds if near else seconds, size, preset, 0, comment)
+    return media, differences(media, expected)
 
 
-def _gif(pieces: Sequence[Path], path: Path) -> None:
-    """Errors of colour are handed on to the neighbours, in the part of the picture that moves: the rest stays still."""
+def _gif(segments: Sequence[Path], path: Path) -> None:
+    """Dithers by error diffusion, only inside the rectangle that changes: the rest stays still."""
     import ffmpeg
 
     with tempfile.TemporaryDirectory() as folder:
         palette = f"{folder}/palette.png"
-        opaque = joined().filter("format", "bgr0")
-        run(opaque.filter("palettegen", reserve_transparent=0).output(palette, vframes=1), [listed(pieces)])
-        chosen = ffmpeg.filter(
-            [joined().filter("format", "bgr0"), ffmpeg.input(palette)],
+        opaque = concat_input().filter("format", "bgr0")
+        run(opaque.filter("palettegen", reserve_transparent=0).output(palette, vframes=1), [concat_list(segments)])
+        indexed = ffmpeg.filter(
+            [concat_input().filter("format", "bgr0"), ffmpeg.input(palette)],
             "paletteuse",
             dither="sierra2_4a",
             diff_mode="rectangle",
         )
-        run(chosen.output(str(path), format="gif", loop=0), [listed(pieces)])
+        run(indexed.output(str(path), format="gif", loop=0), [concat_list(segments)])
 
 
-def _webp(pieces: Sequence[Path], path: Path) -> None:
-    output = joined().output(
+def _webp(segments: Sequence[Path], path: Path) -> None:
+    output = concat_input().output(
         str(path), format="webp", vcodec="libwebp_anim", threads=1, quality=90, compression_level=4, loop=0
     )
-    run(output, [listed(pieces)])
+    run(output, [concat_list(segments)])
 
 
-def _gif_inscribed(picture: bytes, comment: bytes) -> bytes:
-    """With a comment extension, in blocks of up to 255 bytes, after the header and its palette."""
+def _add_gif_comment(picture: bytes, comment: bytes) -> bytes:
+    """Inserts a comment extension, in blocks of up to 255 bytes, after the header and its palette."""
     place = 13 + (3 << (picture[10] & 7) + 1 if picture[10] & 0x80 else 0)
     blocks = (comment[i : i + 255] for i in range(0, len(comment), 255))
-    said = b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
-    return picture[:place] + said + picture[place:]
+    extension = b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    return picture[:place] + extension + picture[place:]
 
 
-def _webp_inscribed(picture: bytes, comment: bytes) -> bytes:
-    """With the comment as its XMP chunk, at the end, which the flags in the first chunk announce.
+def _add_webp_comment(picture: bytes, comment: bytes) -> bytes:
+    """Appends the comment as an XMP chunk, which the flags in the first chunk announce.
 
-    One picture alone lacks that first chunk; its size is that of the VP8 frame.
+    A single picture lacks that first chunk; its size is that of the VP8 frame.
     """
     body = bytearray(picture[12:])
     if not body.startswith(b"VP8X"):

@@ -1,9 +1,10 @@
-"""The colour spaces pictures are handed over in, and the ICC profiles that name them.
+"""Colour spaces that pictures are delivered in, and the ICC profiles that name them.
 
     code --curve--> light --matrix--> light of the other space --curve--> code
 
-Frames come as sRGB codes. A profile is made here, not shipped: a matrix of primaries and one curve, as ICC.1:2010 lays
-them out, so that its bytes are a function of this file.
+Frames come as sRGB codes. A profile is assembled here, a matrix of primaries and one curve as ICC.1:2010 lays them out,
+so that its bytes are a function of this file. Pillow makes sRGB's only, OpenImageIO copies profiles, and those of
+imagecodecs (79 MB) are all called "RGB built-in" and contain the time.
 """
 
 from __future__ import annotations
@@ -12,40 +13,42 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.film.colour import decode, encode
 
 Profile = Literal["srgb", "display-p3", "adobe-rgb"]
+Array = npt.NDArray[Any]
 
 D65 = (0.3127, 0.3290)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-BAND = 256
-"""Rows that are converted at once: a 16K picture in float32 would fill the memory several times over."""
+_NOISE_ROWS = 256  # the dither repeats after so many rows
 
 PEAK = 48 / 52.37  # cd/m2 of projected white over the code range of SMPTE 428-1
 
 
 @dataclass(frozen=True)
 class Space:
-    """Colours of red, green and blue as CIE (x, y); the white is D65. gamma: of the curve, None for that of sRGB."""
+    """A colour space. primaries: CIE (x, y) of red, green and blue; the white is D65. gamma: None for sRGB's curve."""
 
     name: str
     primaries: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
     gamma: float | None = None
 
     @property
-    def to_xyz(self) -> np.ndarray:
-        """Light [r, g, b] to CIE XYZ [3, 3], white at Y = 1."""
+    def to_xyz(self) -> Array:
+        """Matrix from linear light [r, g, b] to CIE XYZ [3, 3], with white at Y = 1."""
         columns = np.stack([_xyz(xy) for xy in self.primaries], axis=1)
-        return columns * np.linalg.solve(columns, _xyz(D65))
+        matrix: Array = columns * np.linalg.solve(columns, _xyz(D65))
+        return matrix
 
-    def codes(self, light: np.ndarray) -> np.ndarray:
+    def codes(self, light: Array) -> Array:
         """Linear light in 0..1 to codes in 0..1."""
-        return encode(light) if self.gamma is None else light ** (1 / self.gamma)
+        return encode(light) if self.gamma is None else np.power(light, 1 / self.gamma)
 
 
 SPACES: dict[Profile, Space] = {
@@ -55,7 +58,7 @@ SPACES: dict[Profile, Space] = {
 }
 
 
-def _xyz(xy: tuple[float, float]) -> np.ndarray:
+def _xyz(xy: tuple[float, float]) -> Array:
     x, y = xy
     return np.array([x / y, 1, (1 - x - y) / y])
 
@@ -63,8 +66,8 @@ def _xyz(xy: tuple[float, float]) -> np.ndarray:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def eight(frame: np.ndarray) -> np.ndarray:
-    """The same picture in 8 bits [up to BAND rows]. From 16 bits it is dithered, so that a slope has no steps."""
+def to_8bit(frame: Array) -> Array:
+    """The picture in 8 bits [up to 256 rows, W, C]. From 16 bits it is dithered, so that a slope has no steps."""
     if frame.dtype == np.uint8:
         return frame
     rows, width = frame.shape[:2]
@@ -72,60 +75,62 @@ def eight(frame: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _noise(width: int) -> np.ndarray:
-    """In 0..1 [BAND, width, 1], float32; the same in every picture, so that a held shot stays still."""
-    return np.random.Generator(np.random.SFC64(1)).random((BAND, width, 1), dtype=np.float32)
+def _noise(width: int) -> npt.NDArray[np.float32]:
+    """Noise in 0..1 [256, width, 1]; the same in every picture, so that a held shot stays still."""
+    return np.random.Generator(np.random.SFC64(1)).random((_NOISE_ROWS, width, 1), dtype=np.float32)
 
 
-def alphaed(frame: np.ndarray) -> np.ndarray:
-    """The picture with alpha [height, width, 4]: opaque if it had none."""
+def add_alpha(frame: Array) -> Array:
+    """The picture with an alpha channel [H, W, 4]: opaque if it had none."""
     if frame.shape[2] == 4:
         return frame
-    full = np.full((*frame.shape[:2], 1), np.iinfo(frame.dtype).max, frame.dtype)
-    return np.concatenate([frame, full], axis=2)
+    opaque = np.full((*frame.shape[:2], 1), np.iinfo(frame.dtype).max, frame.dtype)
+    return np.concatenate([frame, opaque], axis=2)
 
 
-def light(frame: np.ndarray) -> np.ndarray:
-    """sRGB codes of 16 bits as linear light in 0..1, float32. Alpha is a share, not a light: leave it out."""
-    return _decoded()[frame]
+def to_light(frame: Array) -> npt.NDArray[np.float32]:
+    """sRGB codes of 16 bits as linear light in 0..1. Not for alpha, which is a share and no light."""
+    return _light_of_codes()[frame]
 
 
 @lru_cache(maxsize=1)
-def _decoded() -> np.ndarray:
+def _light_of_codes() -> npt.NDArray[np.float32]:
     return decode(np.arange(65536) / 65535).astype(np.float32)
 
 
-def converted(frame: np.ndarray, profile: Profile) -> np.ndarray:
-    """sRGB codes of 16 bits as codes of another space; alpha as it is. Each space here holds all of sRGB."""
+def convert(frame: Array, profile: Profile) -> Array:
+    """sRGB codes of 16 bits as codes of another space; alpha stays. Each space here contains all of sRGB."""
     if profile == "srgb":
         return frame
-    seen = np.clip(light(frame[..., :3]) @ _between(profile).T, 0, 1)
-    out = frame.copy()
-    out[..., :3] = np.rint(SPACES[profile].codes(seen) * np.float32(65535))
-    return out
+    light = np.clip(to_light(frame[..., :3]) @ _between(profile).T, 0, 1)
+    codes = frame.copy()
+    codes[..., :3] = np.rint(SPACES[profile].codes(light) * np.float32(65535))
+    return codes
 
 
-def relit(linear: np.ndarray, profile: Profile) -> np.ndarray:
-    """Linear light, float16, in sRGB's primaries as that in another space's; alpha as it is."""
+def convert_linear(linear: Array, profile: Profile) -> Array:
+    """Linear light, float16, in sRGB's primaries as that in another space's; alpha stays."""
     if profile == "srgb":
         return linear
-    out = linear.copy()
-    out[..., :3] = linear[..., :3].astype(np.float32) @ _between(profile).T
-    return out
+    converted = linear.copy()
+    converted[..., :3] = linear[..., :3].astype(np.float32) @ _between(profile).T
+    return converted
 
 
-def projected(frame: np.ndarray) -> np.ndarray:
+def to_dcp(frame: Array) -> npt.NDArray[np.uint16]:
     """sRGB codes of 16 bits as X'Y'Z' of SMPTE 428-1: 12 bits in the upper end of 16, the lowest four are 0.
 
-    X' = 4095 (48 X / 52.37)^(1/2.6). White stays D65: it is not bent to the projector's own.
+    X' = 4095 (48 X / 52.37)^(1/2.6). White stays D65: it is not adapted to the projector's own.
     """
     matrix = (SPACES["srgb"].to_xyz * PEAK).astype(np.float32)
-    codes = np.rint(4095 * np.clip(light(frame) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
-    return codes.astype(np.uint16) << 4
+    twelve_bits = np.rint(4095 * np.clip(to_light(frame) @ matrix.T, 0, 1) ** np.float32(1 / 2.6))
+    codes: npt.NDArray[np.uint16] = twelve_bits.astype(np.uint16)
+    codes <<= 4
+    return codes
 
 
-def _between(profile: Profile) -> np.ndarray:
-    """sRGB's light to that of another space [3, 3], float32."""
+def _between(profile: Profile) -> npt.NDArray[np.float32]:
+    """Matrix from sRGB's light to that of another space [3, 3]."""
     return np.linalg.solve(SPACES[profile].to_xyz, SPACES["srgb"].to_xyz).astype(np.float32)
 
 
@@ -134,36 +139,37 @@ def _between(profile: Profile) -> np.ndarray:
 
 @lru_cache(maxsize=len(SPACES))
 def icc(profile: Profile) -> bytes:
-    """The profile of a space as an ICC v4 file."""
+    """A space's profile as the bytes of an ICC v4 file."""
     space = SPACES[profile]
     adapted = _adaptation()
     columns = (adapted @ space.to_xyz).T
     curve = _curve(space)
     tags = {
-        b"desc": _words(space.name),
-        b"cprt": _words("CC0: no rights reserved"),
+        b"desc": _text(space.name),
+        b"cprt": _text("CC0: no rights reserved"),
         b"wtpt": _numbers(b"XYZ ", _D50),
         b"chad": _numbers(b"sf32", adapted.ravel()),
         **{name: _numbers(b"XYZ ", column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)},
         **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
     }
-    return _assembled(tags)
+    return _assemble(tags)
 
 
 def icc_name(data: bytes | None) -> Profile | None:
-    """Which of ours a profile is; None for none, or one of others."""
+    """Name of a profile made here; None for no profile, or another one."""
     return next((name for name in SPACES if icc(name) == data), None)
 
 
-def _adaptation() -> np.ndarray:
-    """XYZ under D65 to XYZ under D50 [3, 3], by Bradford's cones, as ICC.1:2010 annex E."""
+def _adaptation() -> Array:
+    """Matrix from XYZ under D65 to XYZ under D50 [3, 3], by Bradford's cones, as ICC.1:2010 annex E."""
     gains = (_BRADFORD @ _D50) / (_BRADFORD @ _xyz(D65))
     return np.linalg.solve(_BRADFORD, gains[:, None] * _BRADFORD)
 
 
-def _assembled(tags: dict[bytes, bytes]) -> bytes:
-    """Header, table and data; equal data is stored once. The identity is the MD5 of the rest."""
-    table, data, places = b"", b"", {}
+def _assemble(tags: dict[bytes, bytes]) -> bytes:
+    """Header, table and data; equal data is stored once. The profile's ID is the MD5 of the rest."""
+    table, data = b"", b""
+    places: dict[bytes, int] = {}
     start = 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         if content not in places:
@@ -175,27 +181,28 @@ def _assembled(tags: dict[bytes, bytes]) -> bytes:
         ">I4xI4s4s4s6H4s", 128 + len(body), 0x04300000, b"mntr", b"RGB ", b"XYZ ", 2026, 1, 1, 0, 0, 0, b"acsp"
     )
     head += bytes(68 - len(head)) + _fixed(_D50)
-    unnamed = head + bytes(128 - len(head)) + body
-    return unnamed[:84] + hashlib.md5(unnamed, usedforsecurity=False).digest() + unnamed[100:]
+    without_id = head + bytes(128 - len(head)) + body
+    return without_id[:84] + hashlib.md5(without_id, usedforsecurity=False).digest() + without_id[100:]
 
 
-def _words(text: str) -> bytes:
-    spelled = text.encode("utf-16-be")
-    return struct.pack(">4s4xII4sII", b"mluc", 1, 12, b"enUS", len(spelled), 28) + spelled
+def _text(text: str) -> bytes:
+    encoded = text.encode("utf-16-be")
+    return struct.pack(">4s4xII4sII", b"mluc", 1, 12, b"enUS", len(encoded), 28) + encoded
 
 
-def _numbers(kind: bytes, values: np.ndarray) -> bytes:
+def _numbers(kind: bytes, values: Array) -> bytes:
     return kind + bytes(4) + _fixed(values)
 
 
-def _fixed(values: np.ndarray) -> bytes:
+def _fixed(values: Array) -> bytes:
     """Numbers as ICC's s15Fixed16."""
-    return np.rint(np.asarray(values) * 65536).astype(">i4").tobytes()
+    fixed: Array = np.rint(np.asarray(values) * 65536).astype(">i4")
+    return fixed.tobytes()
 
 
 def _curve(space: Space) -> bytes:
     """The space's curve, code to light, as a parametric one: a power, or sRGB's power with its straight foot."""
     if space.gamma is not None:
         return struct.pack(">4s4xHxx", b"para", 0) + _fixed(np.array([space.gamma]))
-    foot = np.array([2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])
-    return struct.pack(">4s4xHxx", b"para", 3) + _fixed(foot)
+    parameters = np.array([2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])
+    return struct.pack(">4s4xHxx", b"para", 3) + _fixed(parameters)

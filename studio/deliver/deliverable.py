@@ -1,8 +1,9 @@
 """The family of deliverables.
 
-Each makes bounded pieces of frames (`segment`), which may be cached and made in any order, and hands over the whole of
-them (`join`). `wants` says what pictures it is made of, `piece` is the suffix of a piece, `identity` its share of the
-piece's key, `file` the name of what is handed over, `mistake` an objection to a picture size or frame rate.
+Each writes bounded segments of frames (`write_segment`), which may be cached and made in any order, and hands over all
+of them (`join`). `picture_spec` says what pictures it is made of, `segment_suffix` is the suffix of a segment,
+`identity` its part of the segment's digest, `file_name` the name of what is handed over, `mistake` what is wrong with a
+picture size or frame rate.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from studio.deliver.still import Still
 Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
 
 
-def by_word(word: str) -> Movie | Sequence:
-    """The movie of a preset, or the sequence of a format. Raises ValueError if there is neither."""
-    named = {"preset": Movie, "format": Sequence}
-    words = {name: (kind, key) for key, kind in named.items() for name in get_args(kind.model_fields[key].annotation)}
-    if word not in words:
-        raise ValueError(f"no preset '{word}'{nearest(word, words)}")
-    kind, key = words[word]
-    return kind(**{key: word})
+def from_word(word: str) -> Movie | Sequence:
+    """The movie of a preset, or the sequence of a format. Raises ValueError at another word."""
+    presets = get_args(Movie.model_fields["preset"].annotation)
+    formats = get_args(Sequence.model_fields["format"].annotation)
+    if word in presets:
+        return Movie.model_validate({"preset": word})
+    if word in formats:
+        return Sequence.model_validate({"format": word})
+    raise ValueError(f"no preset '{word}'{nearest(word, [*presets, *formats])}")

@@ -1,21 +1,26 @@
-"""Whether a film can be shown in a loop: its last frame must lead into its first as any frame leads into the next."""
+"""Check that a film loops: its last frame must lead into its first as any frame leads into the next."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 _BLOCK = 8  # pixels: grain averages out over so many, movement does not
-_SLACK = 0.5  # codes: no eye sees that
+_TOLERANCE = 0.5  # codes: no eye sees it
+
+Array = npt.NDArray[Any]
 
 
-def unclosed(first: np.ndarray, second: np.ndarray, before: np.ndarray, last: np.ndarray) -> str | None:
+def loop_gap(first: Array, second: Array, before: Array, last: Array) -> str | None:
     """What is wrong with the loop of a film with these ends, uint8 [height, width, 3]; None if it closes.
 
     The jump from the last frame to the first may be twice the larger of the two steps beside it: a move that speeds up
     or slows down evenly over those three steps stays below that.
     """
     jump, step = difference(last, first), max(difference(first, second), difference(before, last))
-    if jump <= 2 * step + _SLACK:
+    if jump <= 2 * step + _TOLERANCE:
         return None
     return (
         f"from the last frame to the first the picture changes by {jump:.1f} codes, from frame to frame there by "
@@ -23,10 +28,10 @@ def unclosed(first: np.ndarray, second: np.ndarray, before: np.ndarray, last: np
     )
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> float:
+def difference(a: Array, b: Array) -> float:
     """Root mean square between two pictures, in codes, after the mean over blocks."""
     height, width = (side - side % _BLOCK or side for side in a.shape[:2])
-    gap = a[:height, :width].astype(np.float32) - b[:height, :width]
+    change = a[:height, :width].astype(np.float32) - b[:height, :width]
     rows, columns = (np.arange(0, side, _BLOCK) for side in (height, width))
-    sums = np.add.reduceat(np.add.reduceat(gap, rows, axis=0), columns, axis=1)
+    sums = np.add.reduceat(np.add.reduceat(change, rows, axis=0), columns, axis=1)
     return float(np.sqrt(np.mean((sums / min(_BLOCK, height) / min(_BLOCK, width)) ** 2)))

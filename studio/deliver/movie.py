@@ -1,8 +1,8 @@
-"""Movies: frames go to ffmpeg in bounded pieces, and the finished pieces are joined without encoding again.
+"""Movies: ffmpeg encodes frames in bounded segments, and the finished segments are joined without encoding again.
 
-    sRGB frames  ->  what the preset encodes  ->  pieces, each of closed GOPs  ->  one file
+    sRGB frames  ->  pixels as the preset encodes them  ->  segments, each of closed GOPs  ->  one file
 
-A piece is a function of its frames alone: one encoding thread, no rate control across pieces.
+A segment is a function of its frames alone: one encoding thread, no rate control across segments.
 """
 
 from __future__ import annotations
@@ -20,55 +20,61 @@ from pydantic import model_validator
 from studio.config.records import Record
 from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
-from studio.deliver.loop import unclosed
+from studio.deliver.image_io import Array
+from studio.deliver.loop import loop_gap
 from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
 from studio.deliver.picture_spec import PictureSpec
-from studio.deliver.presets import PRESETS, Preset, Word
+from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
-_CLEAR = ("prores-4444", "vp9-alpha")
-_LAYOUTS = {(8, False): "rgb24", (8, True): "rgba", (16, False): "rgb48le", (16, True): "rgba64le"}
+_ALPHA_BY_DEFAULT = ("prores-4444", "vp9-alpha")
+_LAYOUTS: dict[tuple[int | None, bool], str] = {
+    (8, False): "rgb24",
+    (8, True): "rgba",
+    (16, False): "rgb48le",
+    (16, True): "rgba64le",
+}
 
 
 class Movie(Record):
     """A movie, by the name of its preset.
 
-    h264-web: H.264 in 8 bits, hardly to be told from the frames; every browser and player shows it.
-    h264-archive: the same, not to be told from the frames, and four times as large.
+    h264-web: H.264 in 8 bits, hardly distinguishable from the frames; every browser and player shows it.
+    h264-archive: the same, indistinguishable from the frames, and four times as large.
     hevc-10, av1-10: 10 bits, so that dark slopes show no bands.
     prores-422hq, dnxhr: for editing rooms: 10 bits, every frame a key frame, beginning at 01:00:00:00.
-    prores-4444: the same with alpha and all of its colour. ffv1: exactly the frames, RGB in 16 bits, for the vault.
+    prores-4444: the same with alpha and colour at full size. ffv1: exactly the frames, RGB in 16 bits, for archives.
     vp9-alpha: with alpha, for web pages. gif, webp: animated pictures that loop without end; webp with alpha.
     loop: the last frame must lead into the first one; a movie whose last frame does not is refused.
-    alpha: of prores-4444, vp9-alpha and webp: nothing stands behind the surface. The first two have it unless it is
-    false.
+    alpha: of prores-4444, vp9-alpha and webp: an alpha channel instead of the background. The first two have it unless
+    it is false.
     """
 
     kind: Literal["movie"] = "movie"
-    preset: Word = "h264-web"
+    preset: PresetName = "h264-web"
     loop: bool = False
     alpha: bool | None = None
 
     @property
-    def piece(self) -> str:
-        """Suffix of a piece."""
-        return self._preset.piece or self._preset.suffix
+    def segment_suffix(self) -> str:
+        """Suffix of a segment."""
+        return self._preset.segment_suffix or self._preset.suffix
 
     @model_validator(mode="after")
-    def _can_be_clear(self):
+    def _can_have_alpha(self) -> Movie:
         if self.alpha and not self._preset.alpha:
-            can = ", ".join(word for word, preset in PRESETS.items() if preset.alpha)
-            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {can}")
+            able = ", ".join(name for name, preset in PRESETS.items() if preset.alpha)
+            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {able}")
         return self
 
     @property
-    def wants(self) -> PictureSpec:
-        """What its pictures are."""
-        clear = self.preset in _CLEAR if self.alpha is None else self.alpha
-        return PictureSpec(8 if self._preset.bits == 8 else 16, clear)
+    def picture_spec(self) -> PictureSpec:
+        """What pictures it is made of."""
+        alpha = self.preset in _ALPHA_BY_DEFAULT if self.alpha is None else self.alpha
+        return PictureSpec(8 if self._preset.bits == 8 else 16, alpha)
 
     @property
     def encoders(self) -> frozenset[str]:
@@ -79,43 +85,43 @@ class Movie(Record):
     def _preset(self) -> Preset:
         return PRESETS[self.preset]
 
-    def file(self, stem: str) -> str:
-        """Name of the finished movie of a scene."""
+    def file_name(self, stem: str) -> str:
+        """Name of the finished movie of a scene called `stem`."""
         suffix = self._preset.suffix
         return stem + suffix if self.preset in ("h264-web", suffix[1:]) else f"{stem}-{self.preset}{suffix}"
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out; None if nothing is."""
-        preset, (across, down) = self._preset, self._preset.steps
+        preset, (across, down) = self._preset, self._preset.multiples
         if size.width % across or size.height % down:
             even = Size(size.width + size.width % across, size.height + size.height % down)
-            both = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
-            return f"{size}: {self.preset} halves {both} must be even; the nearest is {even}"
-        if preset.largest and _blocks(size) > _blocks(preset.largest):
-            return f"{size}: {self.preset} ends at {preset.largest}; deliver a sequence or stills at this size"
-        if size.width < preset.smallest.width or size.height < preset.smallest.height:
-            return f"{size}: {self.preset} begins at {preset.smallest}; make the film larger, or choose another preset"
-        if fps is not None and preset.fastest and fps > preset.fastest:
-            return f"{float(fps):g} frames a second: {self.preset} ends at {preset.fastest}; lower `film: {{fps: ...}}`"
+            halved = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
+            return f"{size}: {self.preset} halves {halved} must be even; the nearest is {even}"
+        if preset.max_size and _blocks(size) > _blocks(preset.max_size):
+            return f"{size}: {self.preset} ends at {preset.max_size}; deliver a sequence or stills at this size"
+        if size.width < preset.min_size.width or size.height < preset.min_size.height:
+            return f"{size}: {self.preset} begins at {preset.min_size}; make the film larger, or choose another preset"
+        if fps is not None and preset.max_fps and fps > preset.max_fps:
+            return f"{float(fps):g} frames a second: {self.preset} ends at {preset.max_fps}; lower `film: {{fps: ...}}`"
         return None
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of a piece depend on besides its frames, size and rate: for its key."""
+        """What the bytes of a segment depend on besides its frames, size and rate: part of its digest."""
         return {
             "kind": self.kind,
             "preset": self.preset,
-            "alpha": self.wants.alpha,
+            "alpha": self.picture_spec.alpha,
             "version": VERSION,
             "ffmpeg": encoder.version(),
         }
 
-    def segment(
-        self, frames: Iterable[Bands | np.ndarray], path: Path, size: Size, fps: Fraction, first: int = 0
+    def write_segment(
+        self, frames: Iterable[Bands | Array], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
-        """Encodes pictures of the kind it `wants` as one piece; returns their number.
+        """Encodes frames, made as `picture_spec` says, as one segment; returns their number.
 
-        first: number of the first one in the film; a piece of movie is the same wherever it stands. Raises MachineError
-        in ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
+        first: number of the first one in the film; a movie's segment does not depend on it. Raises MachineError with
+        ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
         """
         import ffmpeg
 
@@ -123,22 +129,22 @@ class Movie(Record):
 
         def pixels() -> Iterator[memoryview]:
             nonlocal count
-            for frame in self.wants.checked(frames, size):
-                whole = frame.picture.whole()
-                yield np.ascontiguousarray(colour_spaces.alphaed(whole) if self._preset.alpha else whole).data
+            for frame in self.picture_spec.checked(frames, size):
+                picture = frame.picture.whole()
+                yield np.ascontiguousarray(colour_spaces.add_alpha(picture) if self._preset.alpha else picture).data
                 count += 1
 
-        with atomic_write(path) as beside:
-            layout = _LAYOUTS[self.wants.bits, self._preset.alpha]
+        with atomic_write(path) as temporary:
+            layout = _LAYOUTS[self.picture_spec.bits, self._preset.alpha]
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
-            encoder.run(source.output(str(beside), **self._preset.arguments(fps)), pixels())
+            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels())
             if count == 0:
-                raise ValueError(f"{path}: a piece of no frames")
+                raise ValueError(f"{path}: a segment of no frames")
         return count
 
     def join(
         self,
-        pieces: Sequence[Path],
+        segments: Sequence[Path],
         path: Path,
         *,
         frames: int,
@@ -146,42 +152,43 @@ class Movie(Record):
         fps: Fraction,
         provenance: Mapping[str, Any],
     ) -> Media | Animation:
-        """Makes the movie of its pieces, in order, with its provenance as JSON in the comment.
+        """Joins the segments, in order, into the movie, with its provenance as JSON in the comment.
 
-        frames: how many it must have. Raises MachineError, and keeps no file, if what was written is something else;
+        frames: how many it must have. Raises MachineError, and keeps no file, if the file holds something else;
         SceneError if it should loop and does not.
         """
         comment = json.dumps(provenance, sort_keys=True, default=str)
-        self.closed(pieces, path)
-        with atomic_write(path) as beside:
+        self.check_loop(segments, path)
+        with atomic_write(path) as temporary:
             if self.preset in animation.ENCODERS:
-                found, wrong = animation.write(self.preset, pieces, beside, frames, size, fps, comment)
+                media: Media | Animation
+                media, defect = animation.write(self.preset, segments, temporary, frames, size, fps, comment)
             else:
-                found, wrong = self._copied(pieces, beside, frames, size, fps, comment)
-            if wrong:
-                raise MachineError(f"{path}: not whole, so not kept: {wrong}")
-        return found
+                media, defect = self._copy(segments, temporary, frames, size, fps, comment)
+            if defect:
+                raise MachineError(f"{path}: not whole, so not kept: {defect}")
+        return media
 
-    def closed(self, pieces: Sequence[Path], path: Path) -> None:
-        """Raises SceneError if it should loop and does not; of the pieces those at both ends are enough."""
-        if self.loop and (gap := unclosed(*ends(pieces))):
+    def check_loop(self, segments: Sequence[Path], path: Path) -> None:
+        """Raises SceneError if it should loop and does not; the segments at both ends are enough."""
+        if self.loop and (gap := loop_gap(*ends(segments))):
             raise SceneError(f"{path}: does not loop, so not kept: {gap}")
 
-    def _copied(
-        self, pieces: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
+    def _copy(
+        self, segments: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
     ) -> tuple[Media, str]:
-        """Copies the pieces into one file: what it holds, and what is wrong with that."""
+        """Copies the segments into one file; returns what it holds, and what is wrong with it, empty if nothing."""
         preset = self._preset
-        copied = encoder.joined().output(str(path), metadata=f"comment={comment}", **preset.copying(fps))
-        encoder.run(copied, [encoder.listed(pieces)])
+        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **preset.copy_options(fps))
+        encoder.run(output, [encoder.concat_list(segments)])
         media = probe(path)
-        pixels = preset.read if media.pixel_format == preset.read else preset.pixels
-        wanted = Media(
+        decoded = media.pixel_format == preset.decoded_format
+        expected = Media(
             frames,
             fps,
             size,
             preset.codec,
-            pixels,
+            preset.decoded_format if decoded else preset.pixel_format,
             preset.alpha,
             *preset.tags,
             faststart=preset.suffix in (".mp4", ".mov"),
@@ -189,21 +196,21 @@ class Movie(Record):
             sound="none",
             comment=comment,
         )
-        if wrong := differences(media, wanted):
-            return media, wrong
-        if list(packets(path)) != list(chain.from_iterable(map(packets, pieces))):
-            return media, "its packets are not those of its pieces"
-        if said := undecodable(path, frames, fps, size):
-            return media, f"{said}{self._broken(pieces, fps, size)}"
+        if difference := differences(media, expected):
+            return media, difference
+        if list(packets(path)) != list(chain.from_iterable(map(packets, segments))):
+            return media, "its packets are not those of its segments"
+        if complaint := undecodable(path, frames, fps, size):
+            return media, f"{complaint}{self._advice(segments, fps, size)}"
         return media, ""
 
     @staticmethod
-    def _broken(pieces: Sequence[Path], fps: Fraction, size: Size) -> str:
-        """The way out of a movie that cannot be decoded: which of its pieces to make again."""
-        broken = [str(piece) for piece in pieces if undecodable(piece, probe(piece).frames, fps, size)]
+    def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:
+        """How to repair a movie that cannot be decoded: which of its segments to make again."""
+        broken = [str(segment) for segment in segments if undecodable(segment, probe(segment).frames, fps, size)]
         return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 
 def _blocks(size: Size) -> int:
-    """Blocks of 16x16 pixels: what the levels of H.264 and its heirs count."""
+    """Number of 16x16 blocks: the levels of H.264 and its successors count these."""
     return -(-size.width // 16) * -(-size.height // 16)

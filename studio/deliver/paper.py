@@ -1,4 +1,4 @@
-"""Sheets of paper: how many pixels they have, and the rim of picture around them that the cutter takes away.
+"""Sheets of paper: their sizes in pixels, and the bleed, the margin of picture that the cutter takes away.
 
 ISO 216: a sheet is half of the one before it, in whole millimetres.
 """
@@ -16,8 +16,8 @@ from studio.film.overlays import Bar, Overlay
 INCH = 25.4  # millimetres
 
 
-def _halved(name: str, short: int, long: int) -> dict[str, tuple[float, float]]:
-    sheets = {}
+def _halvings(name: str, short: int, long: int) -> dict[str, tuple[float, float]]:
+    sheets: dict[str, tuple[float, float]] = {}
     for number in range(7):
         sheets[f"{name}{number}"] = long, short
         short, long = long // 2, short
@@ -25,48 +25,52 @@ def _halved(name: str, short: int, long: int) -> dict[str, tuple[float, float]]:
 
 
 SHEETS = {
-    **_halved("A", 841, 1189),
-    **_halved("B", 1000, 1414),
+    **_halvings("A", 841, 1189),
+    **_halvings("B", 1000, 1414),
     "letter": (11 * INCH, 8.5 * INCH),
     "tabloid": (17 * INCH, 11 * INCH),
 }
-"""Width and height in millimetres, lying on the longer side."""
+"""Width and height in millimetres, lying on the longer side, by name."""
 
 
-def pixels(word: str, dpi: int) -> Size:
-    """The size of a sheet, such as `A2`, or `A2-portrait` on its shorter side. Raises ValueError if there is none."""
-    name, _, stands = word.partition("-")
-    if name not in SHEETS or stands not in ("", "portrait"):
+def sheet_pixels(word: str, dpi: int) -> Size:
+    """The size of a sheet, such as `A2`, or `A2-portrait` on its shorter side. Raises ValueError at another name.
+
+    >>> str(sheet_pixels("A4", 300))
+    '3508x2480'
+    """
+    name, _, orientation = word.partition("-")
+    if name not in SHEETS or orientation not in ("", "portrait"):
         raise ValueError(f"no paper '{word}'{nearest(word, [*SHEETS, *(f'{sheet}-portrait' for sheet in SHEETS)])}")
-    width, height = (rim(side, dpi) for side in SHEETS[name])
-    return Size(height, width) if stands else Size(width, height)
+    width, height = (bleed_pixels(side, dpi) for side in SHEETS[name])
+    return Size(height, width) if orientation else Size(width, height)
 
 
-def rim(millimetres: float, dpi: int) -> int:
-    """So many millimetres in pixels."""
+def bleed_pixels(millimetres: float, dpi: int) -> int:
+    """A length in millimetres as pixels at `dpi` pixels to an inch."""
     return round(millimetres / INCH * dpi)
 
 
-def bled(frame: Frame, size: Size, rim: int) -> Frame:
-    """The frame of a picture that is `rim` pixels larger on every side than `size`, and the same inside of that.
+def add_bleed(frame: Frame, size: Size, bleed: int) -> Frame:
+    """The frame of a picture `bleed` pixels larger on every side than `size`; inside, the picture is the same.
 
-    Every lens sees more, and the type keeps its place. Lines become wider by as much as the picture becomes higher.
+    Every lens sees more, and the titles keep their place. Lines become wider in proportion to the height.
     """
-    share = size.height / (size.height + 2 * rim)
+    share = size.height / (size.height + 2 * bleed)
     views = tuple(
-        replace(view, pose=replace(view.pose, view_angle=_wider(view.pose.view_angle, share))) for view in frame.views
+        replace(view, pose=replace(view.pose, view_angle=_widen(view.pose.view_angle, share))) for view in frame.views
     )
-    return replace(frame, views=views, overlays=tuple(_moved(overlay, share) for overlay in frame.overlays))
+    return replace(frame, views=views, overlays=tuple(_shrink(overlay, share) for overlay in frame.overlays))
 
 
-def _wider(angle: float, share: float) -> float:
-    """The angle, in degrees, of which another sees a share of the height."""
+def _widen(angle: float, share: float) -> float:
+    """The view angle in degrees whose height contains that of `angle` as a share."""
     return math.degrees(2 * math.atan(math.tan(math.radians(angle) / 2) / share))
 
 
-def _moved(overlay: Overlay, share: float) -> Overlay:
-    """The same type in a picture of which the old one is a share of the height, in the middle."""
-    place = {"x": overlay.x * share + (1 - share) / 2, "y": overlay.y * share + (1 - share) / 2}
+def _shrink(overlay: Overlay, share: float) -> Overlay:
+    """The same overlay in a larger picture, of whose height the old picture is a share, in the middle."""
+    x, y = overlay.x * share + (1 - share) / 2, overlay.y * share + (1 - share) / 2
     if isinstance(overlay, Bar):
-        return replace(overlay, **place, width=overlay.width * share, height=overlay.height * share)
-    return replace(overlay, **place, size=overlay.size * share)
+        return replace(overlay, x=x, y=y, width=overlay.width * share, height=overlay.height * share)
+    return replace(overlay, x=x, y=y, size=overlay.size * share)

@@ -1,11 +1,12 @@
-"""What a deliverable wants to be made of: the bits and channels of its pictures, and the layers beside them."""
+"""Pictures that a deliverable is made of: their bits, their channels, and the AOVs beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.config.units import Size
 from studio.film.bands import Bands
@@ -14,17 +15,17 @@ Aov = Literal["depth", "normal", "position", "loss", "convexity", "mask"]
 
 
 class Picture(NamedTuple):
-    """A picture with the layers of its frame, by their names: half floats or float32 [height, width, 1 or 3]."""
+    """A picture with the AOVs of its frame, by name: half floats or float32 [height, width, 1 or 3]."""
 
     picture: Bands
-    aovs: Mapping[Aov, np.ndarray]
+    aovs: Mapping[Aov, npt.NDArray[Any]]
 
 
 class PictureSpec(NamedTuple):
-    """What pictures are made for a deliverable: how they are graded, and which layers come with them.
+    """How pictures are graded for a deliverable, and which AOVs come with them.
 
-    bits: of a channel of sRGB codes; None for linear light in half floats, before the grade. alpha: with it, or over
-    the background.
+    bits: of a channel of sRGB codes; None for linear light in half floats, before the grade. alpha: with an alpha
+    channel, instead of over the background.
     """
 
     bits: Literal[8, 16] | None = 8
@@ -32,21 +33,22 @@ class PictureSpec(NamedTuple):
     aovs: tuple[Aov, ...] = ()
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a channel: uint8, uint16 or float16."""
         return np.dtype({8: np.uint8, 16: np.uint16, None: np.float16}[self.bits])
 
-    def checked(self, frames: Iterable[Bands | np.ndarray | Picture], size: Size) -> Iterator[Picture]:
-        """The same pictures, in bands. Raises ValueError at one that is not what is wanted: it would shear."""
+    def checked(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
+        """The same pictures, in bands. Raises ValueError at one of another shape, type or AOVs: it would shear."""
         shape = (size.height, size.width, 4 if self.alpha else 3)
         for frame in frames:
-            picture, layers = frame if isinstance(frame, Picture) else (frame, {})
+            picture, aovs = frame if isinstance(frame, Picture) else (frame, {})
             if isinstance(picture, np.ndarray):
                 picture = Bands.of(picture)
-            if picture.shape != shape or picture.dtype != self.dtype or set(layers) != set(self.aovs):
-                found = _words(picture.shape, picture.dtype, layers)
-                raise ValueError(f"a frame of {found}; expected {_words(shape, self.dtype, self.aovs)}")
-            yield Picture(picture, layers)
+            if picture.shape != shape or picture.dtype != self.dtype or set(aovs) != set(self.aovs):
+                actual = _describe(picture.shape, picture.dtype, aovs)
+                raise ValueError(f"a frame of {actual}; expected {_describe(shape, self.dtype, self.aovs)}")
+            yield Picture(picture, aovs)
 
 
-def _words(shape: tuple[int, ...], dtype: np.dtype, layers: Iterable[str]) -> str:
-    return " ".join([str(np.dtype(dtype)), str(shape), *(["with", *sorted(layers)] if layers else [])])
+def _describe(shape: tuple[int, ...], dtype: np.dtype[Any], aovs: Iterable[str]) -> str:
+    return " ".join([str(dtype), str(shape), *(["with", *sorted(aovs)] if aovs else [])])

@@ -1,7 +1,7 @@
-"""What ffmpeg is told for each preset of a movie, and what the file must then say of itself.
+"""Movie presets: the options ffmpeg gets, and the properties the file must then have.
 
-Frames come as sRGB codes. In YUV they stand under BT.709 tags, limited range: the convention of the web and of editing
-rooms, not of projection (BT.1886). Every piece is closed GOPs from one encoding thread, so that pieces can be made
+Frames come as sRGB codes. In YUV they are tagged BT.709, limited range: the convention of the web and of editing rooms,
+not of projection (BT.1886). Every segment is closed GOPs from one encoding thread, so that segments can be made
 anywhere, in any order, and be joined without encoding again.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from studio.config.units import Size
 
-Word = Literal[
+PresetName = Literal[
     "h264-web",
     "h264-archive",
     "hevc-10",
@@ -28,76 +28,83 @@ Word = Literal[
     "webp",
 ]
 
+_ANY_SIZE = Size(1, 1)
+
 
 @dataclass(frozen=True)
 class Preset:
     """One way of encoding. codec, tags (primaries, transfer, matrix, range): as they are read back.
 
-    pixels: ffmpeg's name of what is encoded. read: of what is read back, where decoders may call that otherwise.
-    bits: of a channel that matter. steps: what width and height must be multiples of. fastest: frames a second.
-    key: seconds between key frames, None where every frame is one. joined: options for joining pieces.
-    piece: suffix of a piece, if it is not the file's.
+    pixel_format: ffmpeg's name of what is encoded. decoded_format: the other name that decoders may report for it.
+    bits: of a channel that matter. multiples: of what width and height must be. max_fps: frames a second. gop_seconds:
+    seconds between key frames, None where every frame is one. join_options: ffmpeg's, for joining segments.
+    segment_suffix: of a segment, if it is not the file's.
     """
 
     suffix: str
     container: str
     encoder: str
     codec: str
-    pixels: str
+    pixel_format: str
     options: Mapping[str, Any]
     bits: int = 8
     alpha: bool = False
     tags: tuple[str, str, str, str] = ("bt709", "bt709", "bt709", "tv")
-    steps: tuple[int, int] = (2, 2)
-    smallest: Size = Size(1, 1)
-    largest: Size | None = None
-    fastest: int | None = None
-    key: int | None = None
-    joined: Mapping[str, Any] = field(default_factory=dict)
-    piece: str = ""
-    read: str = ""
+    multiples: tuple[int, int] = (2, 2)
+    min_size: Size = _ANY_SIZE
+    max_size: Size | None = None
+    max_fps: int | None = None
+    gop_seconds: int | None = None
+    join_options: Mapping[str, Any] = field(default_factory=dict)
+    segment_suffix: str = ""
+    decoded_format: str = ""
 
-    def arguments(self, fps: Fraction) -> dict[str, Any]:
-        """ffmpeg's options for one piece."""
-        how = {} if self.key is None else {"g": round(self.key * fps)}
-        if self.joined != _MATROSKA:  # else an mp4 writes its length in milliseconds, and the next piece comes early
-            how["movie_timescale"] = 1000 * fps.numerator
-        filters = ",".join(_rgb(self.pixels) if self.tags[2] == "gbr" else _yuv(self.pixels))
-        return {"format": self.container, "vf": filters, "vcodec": self.encoder, "threads": 1, **how, **self.options}
+    def encode_options(self, fps: Fraction) -> dict[str, Any]:
+        """ffmpeg's options for encoding one segment."""
+        timing = {} if self.gop_seconds is None else {"g": round(self.gop_seconds * fps)}
+        if self.join_options != _MATROSKA:  # else an mp4's length is in milliseconds, and the next segment comes early
+            timing["movie_timescale"] = 1000 * fps.numerator
+        filters = ",".join(_rgb(self.pixel_format) if self.tags[2] == "gbr" else _yuv(self.pixel_format))
+        return {"format": self.container, "vf": filters, "vcodec": self.encoder, "threads": 1, **timing, **self.options}
 
-    def copying(self, fps: Fraction) -> dict[str, Any]:
-        """ffmpeg's options for joining pieces into one file."""
-        # Matroska writes its times in whole milliseconds, so those of the pieces would drift: they are counted anew.
+    def copy_options(self, fps: Fraction) -> dict[str, Any]:
+        """ffmpeg's options for joining segments into one file."""
+        # Matroska writes its times in whole milliseconds, so those of the segments would drift: they are counted anew.
         times = {"bsf:v": f"setts=ts=round(N*{fps.denominator}/{fps.numerator}/TB)"}
-        return {"format": self.container, "c": "copy", **self.joined, **(times if self.joined == _MATROSKA else {})}
+        return {
+            "format": self.container,
+            "c": "copy",
+            **self.join_options,
+            **(times if self.join_options == _MATROSKA else {}),
+        }
 
 
 # The input is named full-range RGB and the output BT.709 inside the filter graph: flags on the output alone leave the
 # file untagged and the conversion BT.601, which turns pure red into (255, 25, 0). Chroma is sited left, as in H.264;
 # the filter's own default is between the pixels.
-_GIVEN = "setparams=range=pc:color_primaries=bt709:color_trc=bt709:colorspace=gbr"
-_SAID = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+_TAG_INPUT = "setparams=range=pc:color_primaries=bt709:color_trc=bt709:colorspace=gbr"
+_TAG_OUTPUT = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 
-def _yuv(pixels: str) -> list[str]:
-    if pixels.endswith("10le"):
+def _yuv(pixel_format: str) -> list[str]:
+    if pixel_format.endswith("10le"):
         # zscale: the scale filter's way into 10 bits is 0.35 % too steep, so that white would become 943, not 940.
-        planes = "gbrap16le" if "yuva" in pixels else "gbrp16le"
-        exact = "zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
-        return [_GIVEN, f"format={planes}", exact, f"format={pixels}", _SAID]
-    sited = "out_h_chr_pos=0:out_v_chr_pos=128"
-    scaled = f"scale=out_color_matrix=bt709:out_range=tv:{sited}:flags=bicubic+accurate_rnd+full_chroma_int"
-    return [_GIVEN, scaled, f"format={pixels}", _SAID]
+        planes = "gbrap16le" if "yuva" in pixel_format else "gbrp16le"
+        scale = "zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
+        return [_TAG_INPUT, f"format={planes}", scale, f"format={pixel_format}", _TAG_OUTPUT]
+    siting = "out_h_chr_pos=0:out_v_chr_pos=128"
+    scale = f"scale=out_color_matrix=bt709:out_range=tv:{siting}:flags=bicubic+accurate_rnd+full_chroma_int"
+    return [_TAG_INPUT, scale, f"format={pixel_format}", _TAG_OUTPUT]
 
 
-def _rgb(pixels: str) -> list[str]:
-    return [f"format={pixels}", "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"]
+def _rgb(pixel_format: str) -> list[str]:
+    return [f"format={pixel_format}", "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"]
 
 
 _FASTSTART = {"movflags": "+faststart"}
-# Matroska numbers its files at random, unless told not to.
+# Without it, Matroska gives every file a random number.
 _MATROSKA = {"fflags": "+bitexact"}
-# The hour an editing room begins at.
+# Editing rooms begin at the first hour.
 _MOV = {"movflags": "+faststart+use_metadata_tags", "timecode": "01:00:00:00"}
 _LEVEL_6 = Size(8192, 4352)
 
@@ -110,9 +117,9 @@ _H264 = Preset(
     # veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain
     # up to two thirds more bits, for a higher SSIM.
     {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"},
-    key=2,
-    largest=_LEVEL_6,
-    joined=_FASTSTART,
+    gop_seconds=2,
+    max_size=_LEVEL_6,
+    join_options=_FASTSTART,
 )
 _LOSSLESS = Preset(
     ".mkv",
@@ -123,14 +130,14 @@ _LOSSLESS = Preset(
     {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA},
     alpha=True,
     tags=("bt709", "iec61966-2-1", "gbr", "pc"),
-    steps=(1, 1),
-    joined=_MATROSKA,
+    multiples=(1, 1),
+    join_options=_MATROSKA,
 )
 
-PRESETS: dict[Word, Preset] = {
+PRESETS: dict[PresetName, Preset] = {
     "h264-web": _H264,
     "h264-archive": replace(
-        _H264, key=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
+        _H264, gop_seconds=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
     ),
     "hevc-10": Preset(
         ".mp4",
@@ -144,14 +151,14 @@ PRESETS: dict[Word, Preset] = {
             "profile:v": "main10",
             "tag:v": "hvc1",
             # aq-mode 3 spends more on the dark, where bands are seen: 0.6 of the error there, for 1.5 of the bits.
-            # bframes=0: pieces of one frame have no order to change, and would not join exactly with those that have.
+            # bframes=0: segments of one frame have no order to change, and would not join exactly with those that have.
             # hash=1: a checksum of every picture, without which a decoder does not notice what is damaged.
             "x265-params": "log-level=error:pools=none:frame-threads=1:open-gop=0:info=0:aq-mode=3:bframes=0:hash=1",
         },
         bits=10,
-        key=2,
-        largest=_LEVEL_6,
-        joined=_FASTSTART | {"tag:v": "hvc1"},
+        gop_seconds=2,
+        max_size=_LEVEL_6,
+        join_options=_FASTSTART | {"tag:v": "hvc1"},
     ),
     "av1-10": Preset(
         ".mp4",
@@ -164,10 +171,10 @@ PRESETS: dict[Word, Preset] = {
         # bits, so by 0.17; grained 1080p takes as many bits as hevc-10, in 0.4 of the time.
         {"preset": 5, "crf": 6, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0:enable-variance-boost=1"},
         bits=10,
-        key=2,
-        smallest=Size(64, 64),
-        largest=_LEVEL_6,
-        joined=_FASTSTART,
+        gop_seconds=2,
+        min_size=Size(64, 64),
+        max_size=_LEVEL_6,
+        join_options=_FASTSTART,
     ),
     "prores-422hq": Preset(
         ".mov",
@@ -177,8 +184,8 @@ PRESETS: dict[Word, Preset] = {
         "yuv422p10le",
         {"profile:v": "hq", "vendor": "apl0"},
         bits=10,
-        steps=(2, 1),
-        joined=_MOV,
+        multiples=(2, 1),
+        join_options=_MOV,
     ),
     "prores-4444": Preset(
         ".mov",
@@ -189,9 +196,9 @@ PRESETS: dict[Word, Preset] = {
         {"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
         bits=10,
         alpha=True,
-        read="yuva444p12le",
-        steps=(1, 1),
-        joined=_MOV,
+        decoded_format="yuva444p12le",
+        multiples=(1, 1),
+        join_options=_MOV,
     ),
     "dnxhr": Preset(
         ".mov",
@@ -201,11 +208,11 @@ PRESETS: dict[Word, Preset] = {
         "yuv422p10le",
         {"profile:v": "dnxhr_hqx"},
         bits=10,
-        steps=(2, 1),
-        smallest=Size(256, 120),
-        joined=_MOV,
+        multiples=(2, 1),
+        min_size=Size(256, 120),
+        join_options=_MOV,
     ),
-    "ffv1": replace(_LOSSLESS, pixels="gbrp16le", bits=16, alpha=False),
+    "ffv1": replace(_LOSSLESS, pixel_format="gbrp16le", bits=16, alpha=False),
     "vp9-alpha": Preset(
         ".webm",
         "webm",
@@ -214,13 +221,13 @@ PRESETS: dict[Word, Preset] = {
         "yuva420p",
         {"crf": 18, "b:v": 0, "deadline": "good", "cpu-used": 3, "row-mt": 0, "auto-alt-ref": 0, **_MATROSKA},
         alpha=True,
-        read="yuv420p",
-        key=2,
-        largest=_LEVEL_6,
-        joined=_MATROSKA,
+        decoded_format="yuv420p",
+        gop_seconds=2,
+        max_size=_LEVEL_6,
+        join_options=_MATROSKA,
     ),
-    # A palette is of the whole film, and an animated picture is no stream: their pieces are lossless, and encoded when
-    # they are joined.
-    "gif": replace(_LOSSLESS, suffix=".gif", piece=".mkv", alpha=False, fastest=50),
-    "webp": replace(_LOSSLESS, suffix=".webp", piece=".mkv"),
+    # A palette is of the whole film, and an animated picture is no stream: their segments are lossless, and encoded
+    # when they are joined.
+    "gif": replace(_LOSSLESS, suffix=".gif", segment_suffix=".mkv", alpha=False, max_fps=50),
+    "webp": replace(_LOSSLESS, suffix=".webp", segment_suffix=".mkv"),
 }

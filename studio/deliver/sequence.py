@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Listed
+from collections.abc import Sequence as ListOf
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from studio.config.units import Size
-from studio.deliver.image_files import Finish, inscribe, verified, write
+from studio.deliver.image_files import ImageOptions, add_metadata, write
+from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
 from studio.errors import MachineError
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
-VERSION = 3
+VERSION = 4  # raise it when the same frames are to be written differently
 CINEMA = {
     size: rates
     for rates, sizes in {
@@ -29,29 +28,29 @@ CINEMA = {
 """Frames a second, by size: 2K and 4K, each flat, scope and full (SMPTE 428-1, 429-2)."""
 
 
-class Sequence(Finish):
+class Sequence(ImageOptions):
     """A folder of `frame-000000.png`, numbered as the film's frames; for grading, editing and projection elsewhere.
 
     format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade; dcp-source,
     X'Y'Z' in TIFF files of 16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to
-    and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the background. aovs: of an exr, for
-    compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the marker, 3 the wall of a
-    plinth and 4 the ground.
+    and tagged with. dpi: pixels to an inch of paper. alpha: with an alpha channel, instead of over the background.
+    aovs: of an exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the
+    marker, 3 the wall of a plinth and 4 the ground.
     """
 
     kind: Literal["sequence"] = "sequence"
     format: Literal["png", "png16", "tiff16", "exr", "dcp-source"] = "png"
 
-    piece: ClassVar[str] = ".frames"
+    segment_suffix: ClassVar[str] = ".frames"
 
-    def file(self, stem: str) -> str:
-        """Name of the finished folder of a scene."""
-        return "-".join([stem, "frames" if self.format == "png" else self.format, *self.words])
+    def file_name(self, stem: str) -> str:
+        """Name of the finished folder of a scene called `stem`."""
+        return "-".join([stem, "frames" if self.format == "png" else self.format, *self.name_parts])
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
         if self.format != "dcp-source":
-            return self.heavy(size)
+            return self.aov_mistake(size)
         if size not in CINEMA:
             return f"{size}: no cinema projects that; dcp-source is one of {', '.join(map(str, CINEMA))}"
         if fps is not None and fps not in CINEMA[size]:
@@ -59,44 +58,52 @@ class Sequence(Finish):
         return None
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of a piece depend on besides its frames: for its key."""
+        """What the bytes of a segment depend on besides its frames: part of its digest."""
         return {"kind": self.kind, "version": VERSION, **super().identity()}
 
-    def segment(
-        self, frames: Iterable[Bands | np.ndarray | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
+    def write_segment(
+        self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
-        """Writes frames, as the sequence wants them, as a folder that is one piece; returns their number.
+        """Writes frames, made as `picture_spec` says, as a folder that is one segment; returns their number.
 
         first: number of the first one in the film. An exception from `frames` passes through and leaves no folder.
         """
         count = 0
-        with atomic_write(path) as beside:
-            beside.mkdir()
-            for count, frame in enumerate(self.wants.checked(frames, size), start=1):
-                write(beside / self._name(first + count - 1), frame, self)
+        with atomic_write(path) as temporary:
+            temporary.mkdir()
+            for count, frame in enumerate(self.picture_spec.checked(frames, size), start=1):
+                write(temporary / self._frame_name(first + count - 1), frame, self)
             if count == 0:
-                raise ValueError(f"{path}: a piece of no frames")
+                raise ValueError(f"{path}: a segment of no frames")
         return count
 
     def join(
-        self, pieces: Listed[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
+        self,
+        segments: ListOf[Path],
+        path: Path,
+        *,
+        frames: int,
+        size: Size,
+        fps: Fraction,
+        provenance: Mapping[str, Any],
     ) -> None:
-        """Gathers the pieces' pictures in one folder, each with the provenance in it.
+        """Gathers the segments' pictures in one folder, each with the provenance in it.
 
         Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all whole.
         """
-        found = sorted((picture for piece in pieces for picture in Path(piece).iterdir()), key=lambda p: p.name)
-        self._consecutive(path, [picture.name for picture in found], frames)
-        with atomic_write(path) as beside:
-            beside.mkdir()
-            for picture in found:
-                verified(picture, self, size)
-                inscribe(picture, beside / picture.name, self, provenance)
+        pictures = sorted(
+            (picture for segment in segments for picture in Path(segment).iterdir()), key=lambda p: p.name
+        )
+        self._require_consecutive(path, [picture.name for picture in pictures], frames)
+        with atomic_write(path) as temporary:
+            temporary.mkdir()
+            for picture in pictures:
+                add_metadata(picture, temporary / picture.name, self, size, provenance)
 
-    def _name(self, number: int) -> str:
+    def _frame_name(self, number: int) -> str:
         return f"frame-{number:06d}{self.suffix}"
 
-    def _consecutive(self, path: Path, names: list[str], frames: int) -> None:
+    def _require_consecutive(self, path: Path, names: list[str], frames: int) -> None:
         first = int(names[0][6:].partition(".")[0]) if names else 0
-        if names != [self._name(first + i) for i in range(frames)]:
+        if names != [self._frame_name(first + i) for i in range(frames)]:
             raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")

@@ -1,4 +1,4 @@
-"""Stills: one frame of the film as a picture file, for the wall, the page and the screen."""
+"""Stills: one frame of the film as a picture file."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from studio.config.units import Duration, Size
-from studio.deliver.image_files import Finish, inscribe, verified, write
+from studio.deliver import jpeg
+from studio.deliver.image_files import ImageOptions, add_metadata, write
+from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
-VERSION = 3
-_JPEG = 65500  # of every library that is made of libjpeg; the format itself could count to 65535
+VERSION = 4  # raise it when the same frame is to be written differently
 
 
-class Still(Finish):
+class Still(ImageOptions):
     """The picture at one time of the film. at: film time, such as `6s` or `144f`.
 
     format: png and jpg in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade. profile:
-    the colours it is converted to and tagged with. dpi: pixels to an inch of paper. alpha: with it, not over the
-    background. aovs: of an exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the
-    surface, 2 the marker, 3 the wall of a plinth and 4 the ground.
+    the colours it is converted to and tagged with. dpi: pixels to an inch of paper. alpha: with an alpha channel,
+    instead of over the background. aovs: of an exr, for compositors: what lies under the centre of every pixel; in the
+    mask 1 is the surface, 2 the marker, 3 the wall of a plinth and 4 the ground.
     """
 
     kind: Literal["still"] = "still"
@@ -33,37 +32,37 @@ class Still(Finish):
     format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png"
 
     @property
-    def piece(self) -> str:
-        """Suffix of the piece."""
+    def segment_suffix(self) -> str:
+        """Suffix of the one segment."""
         return self.suffix
 
-    def file(self, stem: str) -> str:
-        """Name of the finished picture of a scene."""
-        words = ["16bit"] if self.format == "png16" else []
-        return "-".join([stem, "at", str(self.at), *words, *self.words]) + self.suffix
+    def file_name(self, stem: str) -> str:
+        """Name of the finished picture of a scene called `stem`."""
+        bits = ["16bit"] if self.format == "png16" else []
+        return "-".join([stem, "at", str(self.at), *bits, *self.name_parts]) + self.suffix
 
     def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
-        """What is wrong with this picture size, and the way out. Only a JPEG has a largest one, and layers do."""
-        if self.format == "jpg" and max(size) > _JPEG:
-            return f"{size}: a JPEG ends at {_JPEG} pixels a side; take png, png16 or tiff16, which do not end"
-        return self.heavy(size)
+        """What is wrong with this picture size, and the way out; only a JPEG and AOVs have a largest one."""
+        if self.format == "jpg" and max(size) > jpeg.MAX_SIDE:
+            return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
+        return self.aov_mistake(size)
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of the piece depend on besides its frame: for its key. Not `at`: that chose the frame."""
+        """What the bytes of the segment depend on besides its frame: part of its digest. `at` only chose the frame."""
         return {"kind": self.kind, "version": VERSION, **super().identity()}
 
-    def segment(
-        self, frames: Iterable[Bands | np.ndarray | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
+    def write_segment(
+        self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
-        """Writes the one frame, as the still wants it, as the one piece; returns 1."""
-        [frame] = self.wants.checked(frames, size)
-        with atomic_write(path) as beside:
-            write(beside, frame, self)
+        """Writes the one frame, made as `picture_spec` says, as the one segment; returns 1."""
+        [frame] = self.picture_spec.checked(frames, size)
+        with atomic_write(path) as temporary:
+            write(temporary, frame, self)
         return 1
 
     def join(
         self,
-        pieces: Sequence[Path],
+        segments: Sequence[Path],
         path: Path,
         *,
         frames: int = 1,
@@ -71,8 +70,7 @@ class Still(Finish):
         fps: Fraction,
         provenance: Mapping[str, Any],
     ) -> None:
-        """Hands over the one piece, with its provenance in it. Raises MachineError if it is not whole."""
-        [piece] = pieces
-        verified(piece, self, size)
-        with atomic_write(path) as beside:
-            inscribe(piece, beside, self, provenance)
+        """Hands over the one segment, with its provenance in it. Raises MachineError if it is not whole."""
+        [segment] = segments
+        with atomic_write(path) as temporary:
+            add_metadata(segment, temporary, self, size, provenance)

@@ -183,7 +183,7 @@ class Studio:
 
         Draws nothing, and needs no GL. Raises SceneError if frames would have to be drawn.
         """
-        if any(deliverable.wants.aovs for deliverable in deliverables):
+        if any(deliverable.picture_spec.aovs for deliverable in deliverables):
             raise SceneError(f"{self.path}: layers are drawn anew, not kept; make them with studio film")
         check_writable(out)
         filming = self._with(deliver=tuple(deliverables))._kept()
@@ -256,7 +256,7 @@ class Studio:
         path, still, size = out / f"{self.name}-{name}.png", Still(at=Time(0)), Size(width, height)
         with TemporaryDirectory() as beside:
             piece = Path(beside) / "sheet.png"
-            still.segment([picture], piece, size, fps)
+            still.write_segment([picture], piece, size, fps)
             still.join([piece], path, size=size, fps=fps, provenance=self.provenance(renderer))
         return path
 
@@ -344,7 +344,7 @@ class Studio:
                 found = sum(self.shelf.slice(key).whole for key in own)
                 state = _state(found, total, own, before.get(what, ()))
                 rows.append((what, state, f"{found} of {total} slices"))
-        paths = [out / deliverable.file(self.name) for deliverable in self.scene.deliver]
+        paths = [out / deliverable.file_name(self.name) for deliverable in self.scene.deliver]
         now, made = {}, before.get("made", {})
         if all(state == "done" for _, state, _ in rows) and any(path.exists() for path in paths):
             pieces = self._order(before.get("renderer") or gl_renderer()).pieces(self._whole)

@@ -64,7 +64,7 @@ class Rendering:
             if pieces := self.pieces[index]:
                 if not whole and isinstance(deliverable, Movie):
                     deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-                made[index] = out / deliverable.file(stem)
+                made[index] = out / deliverable.file_name(stem)
                 deliverable.join(
                     [piece.path for piece in pieces],
                     made[index],
@@ -118,7 +118,7 @@ class Rendering:
         keys = {piece.key for _, *ends in loops for piece in ends}
         self._draw(run, [piece for piece in self._missing() if piece.key in keys])
         for movie, *ends in loops:
-            movie.closed([piece.path for piece in ends], out / movie.file(stem))
+            movie.check_loop([piece.path for piece in ends], out / movie.file_name(stem))
 
     def _draw(self, run: Callable, missing: list[render_job.Segment]) -> None:
         if not missing:

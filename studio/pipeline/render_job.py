@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.config.records import digest
 from studio.config.units import Size
-from studio.deliver.paper import bled
+from studio.deliver.paper import add_bleed
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import SceneError
 from studio.film import overlays
@@ -108,7 +108,7 @@ class RenderJob:
         for first, last in itertools.pairwise(edges):
             own = tuple(plates[number] for number in range(first, last))
             key = digest("piece", VERSION, list(enumerate(own, first)), laid, deliverable.identity())
-            yield Segment(key, index, first, last, self.measured.shelf.piece(key, deliverable.piece), own)
+            yield Segment(key, index, first, last, self.measured.shelf.piece(key, deliverable.segment_suffix), own)
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def draw(order: RenderJob, pieces: tuple[Segment, ...]) -> None:
     """Encodes a stretch of frames for every deliverable that wants it, from plates; draws those that are not kept."""
     for piece in pieces:
         deliverable, plates = order.scene.deliver[piece.deliverable], enumerate(piece.plates, piece.start)
-        pictures = (_picture(order, number, order.kept(key), deliverable.wants) for number, key in plates)
-        deliverable.segment(pictures, piece.path, order.size, order.reel.cut.fps, piece.start)
+        pictures = (_picture(order, number, order.kept(key), deliverable.picture_spec) for number, key in plates)
+        deliverable.write_segment(pictures, piece.path, order.size, order.reel.cut.fps, piece.start)
 
 
 def draw_tile(order: RenderJob, number: int, plate: LinearFrame, tile: tuple[slice, slice]) -> None:
@@ -240,7 +240,7 @@ def _stage_of(order: RenderJob):
 
 
 def _bled(order: RenderJob, frame: Frame) -> Frame:
-    return bled(frame, order.scene.film.size, order.bleed) if order.bleed else frame
+    return add_bleed(frame, order.scene.film.size, order.bleed) if order.bleed else frame
 
 
 def sheet(order: RenderJob, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:

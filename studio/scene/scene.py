@@ -85,7 +85,7 @@ class Scene(Record):
         """(path of keys, what is wrong) for what no single record can tell."""
         for path, what in self.cut.mistakes():
             yield ("shots", *path), what
-        files = [deliverable.file(self.title) for deliverable in self.deliver]
+        files = [deliverable.file_name(self.title) for deliverable in self.deliver]
         for index, deliverable in enumerate(self.deliver):
             if files[index] in files[:index]:
                 yield ("deliver", index), f"the same file as deliver[{files.index(files[index])}]; take one of them out"
@@ -97,7 +97,7 @@ class Scene(Record):
                     f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
                 )
         for index, deliverable in enumerate(self.deliver):
-            for layer in deliverable.wants.aovs:
+            for layer in deliverable.picture_spec.aovs:
                 if layer in FIELDS and (what := self._unmeasured(layer)):
                     yield ("deliver", index, "aovs"), what
         yield from self._too_many()

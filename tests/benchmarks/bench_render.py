@@ -165,7 +165,7 @@ def banding() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for preset in MASTERS:
             movie = Movie(preset=preset)
-            shown = picture(coded(light), flat, bits=16, alpha=movie.wants.alpha)
+            shown = picture(coded(light), flat, bits=16, alpha=movie.picture_spec.alpha)
             path = Path(folder) / f"{preset}{movie.piece}"
             movie.segment(count * [shown], path, size, FPS)
             with av.open(path) as media:

@@ -10,7 +10,7 @@ import pytest
 
 from studio.config.reading import load_raw
 from studio.config.units import Size
-from studio.deliver.image_files import Finish, verified
+from studio.deliver.image_files import ImageOptions, verify
 from studio.deliver.media import probe
 from studio.deliver.movie import Movie
 from studio.film.gallery import gallery
@@ -270,8 +270,8 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(say, copy, t
     said = say("still", "tiny.yaml", "--at", "1s", "--format", "tiff16", "--profile", "display-p3", "--dpi", "300")
     assert (said.status, said.out) == (0, "out/tiny/tiny-at-1s-display-p3.tif\n")
     path = tmp_path / "out" / "tiny" / "tiny-at-1s-display-p3.tif"
-    wanted = Finish(format="tiff16", profile="display-p3", dpi=300)
-    found = verified(path, wanted, Size(64, 36))
+    wanted = ImageOptions(format="tiff16", profile="display-p3", dpi=300)
+    found = verify(path, wanted, Size(64, 36))
     assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
     assert say("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (
         2,

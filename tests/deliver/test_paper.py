@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.deliver.paper import SHEETS, bled, pixels, rim
+from studio.deliver.paper import SHEETS, add_bleed, bleed_pixels, sheet_pixels
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
 from studio.film.labels import seen
@@ -28,7 +28,7 @@ from studio.film.overlays import Bar, Text
     ],
 )
 def test_a_sheet_has_the_pixels_that_printers_publish(word, dpi, size):
-    assert pixels(word, dpi) == size
+    assert sheet_pixels(word, dpi) == size
 
 
 def test_every_iso_sheet_is_half_of_the_one_before_it():
@@ -42,16 +42,16 @@ def test_every_iso_sheet_is_half_of_the_one_before_it():
 @pytest.mark.parametrize("word", ["A7", "a4", "A4-landscape", "foolscap"])
 def test_another_sheet_is_a_mistake_that_names_one(word):
     with pytest.raises(ValueError, match=f"no paper '{word}'; .*A"):
-        pixels(word, 300)
+        sheet_pixels(word, 300)
 
 
 def test_three_millimetres_are_35_pixels_at_300_to_the_inch():
-    assert rim(3, 300) == 35  # 35.43
+    assert bleed_pixels(3, 300) == 35  # 35.43
 
 
 # --- bleed -----------------------------------------------------------------------------------------------------------
 
-SIZE, RIM = Size(600, 400), 25
+SIZE, BLEED = Size(600, 400), 25
 WIDE = Size(650, 450)
 POSE = Orbit(-60, 35, 2.0, 30.0).pose((0.1, -0.2, 0.1))
 FLAT = np.zeros((5, 5), np.float32)
@@ -62,22 +62,22 @@ FRAME = Frame(7, (View(FLAT, FLAT, POSE, -60.0, LOOK),), TYPE, LOOK.grade, LOOK.
 
 def test_what_is_trimmed_from_a_bleed_is_the_picture_without_it():
     points = np.random.default_rng(0).uniform(-0.7, 0.7, (50, 3))
-    [view] = bled(FRAME, SIZE, RIM).views
+    [view] = add_bleed(FRAME, SIZE, BLEED).views
     before = seen(points, POSE, SIZE.width / SIZE.height) * SIZE.height
     after = seen(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
-    assert np.allclose(after - RIM, before, atol=1e-9)  # pixels
+    assert np.allclose(after - BLEED, before, atol=1e-9)  # pixels
     assert np.ptp(before, axis=0).min() > 100  # they are spread over the picture
 
 
 def test_the_type_keeps_its_place_and_its_size_in_a_bleed():
-    text, bar = bled(FRAME, SIZE, RIM).overlays
+    text, bar = add_bleed(FRAME, SIZE, BLEED).overlays
     for old, new in zip(TYPE, (text, bar), strict=True):
-        assert new.x * WIDE.height - RIM == pytest.approx(old.x * SIZE.height)
-        assert new.y * WIDE.height - RIM == pytest.approx(old.y * SIZE.height)
+        assert new.x * WIDE.height - BLEED == pytest.approx(old.x * SIZE.height)
+        assert new.y * WIDE.height - BLEED == pytest.approx(old.y * SIZE.height)
     assert text.size * WIDE.height == pytest.approx(TYPE[0].size * SIZE.height)
     assert (bar.width * 450, bar.height * 450) == pytest.approx((TYPE[1].width * 400, TYPE[1].height * 400))
 
 
 def test_without_a_bleed_nothing_changes():
-    assert bled(FRAME, SIZE, 0).views[0].pose.view_angle == pytest.approx(POSE.view_angle, rel=1e-14)
-    assert bled(FRAME, SIZE, 0).overlays == TYPE
+    assert add_bleed(FRAME, SIZE, 0).views[0].pose.view_angle == pytest.approx(POSE.view_angle, rel=1e-14)
+    assert add_bleed(FRAME, SIZE, 0).overlays == TYPE

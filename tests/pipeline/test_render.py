@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size, Time
-from studio.deliver.deliverable import by_word
+from studio.deliver.deliverable import from_word
 from studio.deliver.media import probe
 from studio.deliver.still import Still
 from studio.errors import MachineError, SceneError
@@ -76,7 +76,7 @@ def test_a_picture_from_a_kept_plate_is_the_one_that_was_drawn(copy, pictures, u
 
 def test_other_files_are_delivered_from_what_is_kept(copy, undrawable):
     studio = Studio.open(copy.scene)
-    made = studio.deliver(copy.out, [by_word("prores-4444"), by_word("exr")])
+    made = studio.deliver(copy.out, [from_word("prores-4444"), from_word("exr")])
     assert [path.name for path in made] == ["tiny-prores-4444.mov", "tiny-exr"]
     assert probe(made[0]).alpha and probe(made[0]).frames == 24 and len(list(made[1].iterdir())) == 24
     assert copy.shelf.unused() == []  # and what the film was made of stays needed
@@ -84,19 +84,19 @@ def test_other_files_are_delivered_from_what_is_kept(copy, undrawable):
 
 def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
     with pytest.raises(SceneError, match="make the film first"):
-        Studio.open(measured.scene).deliver(measured.out, [by_word("ffv1")])
+        Studio.open(measured.scene).deliver(measured.out, [from_word("ffv1")])
 
 
 def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawable):
     studio = edited(copy, "orbit: 40deg", "orbit: 50deg")
     with pytest.raises(SceneError, match="11 of the film's frames are not drawn"):
-        studio.deliver(copy.out, [by_word("ffv1")])
+        studio.deliver(copy.out, [from_word("ffv1")])
 
 
 def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
-    assert by_word("av1-10").kind == "movie" and by_word("dcp-source").kind == "sequence"
+    assert from_word("av1-10").kind == "movie" and from_word("dcp-source").kind == "sequence"
     with pytest.raises(ValueError, match="did you mean 'prores-4444'"):
-        by_word("prores-444")
+        from_word("prores-444")
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------
