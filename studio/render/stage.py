@@ -17,10 +17,10 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import LARGEST, Size
 from studio.errors import MachineError
-from studio.film.colour import linear
+from studio.film.colour import to_linear as linear
 from studio.film.frame import Frame, View, Window
 from studio.film.look import Look
-from studio.film.surface import filled
+from studio.film.surface import fill_holes as filled
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Canvas
 from studio.render.uniforms import Values, key_azimuth, told
@@ -358,15 +358,15 @@ class _Block(_Dressed):
 
     def show(self, view: View) -> None:
         """Gives wall and ground the shape, the paint and the shadow of a view, if they have another."""
-        light, azimuth, style = view.look.light, key_azimuth(view), view.look.plinth
-        if view.height is self._height and self._lit == (light, azimuth, style, view.look.fade):
+        light, azimuth, plinth = view.look.light, key_azimuth(view), view.look.plinth
+        if view.height is self._height and self._lit == (light, azimuth, plinth, view.look.fade):
             return
-        self._height, self._lit = view.height, (light, azimuth, style, view.look.fade)
-        depth, radius, height = style.depth, view.look.fade.end, _whole(view.height)
+        self._height, self._lit = view.height, (light, azimuth, plinth, view.look.fade)
+        depth, radius, height = plinth.depth, view.look.fade.end, _whole(view.height)
         places = radius * self._outward
         points = self._mesh.points.reshape(2, plinth.AROUND, 3)
         points[..., :2], points[0, :, 2], points[1, :, 2] = places, plinth.rim(height, places), -depth
-        self._mesh["paint"][:] = linear(style.colour)
+        self._mesh["paint"][:] = linear(plinth.colour)
         self._ground.points[:, 2] = -depth
         self._ground["shade"][:] = plinth.shade(height, radius, depth, light, azimuth)
         for mesh, name in ((self._mesh, "paint"), (self._ground, "shade")):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.execution.workers import default_count
+
 from studio.field import Surfaces
 from studio.film.frame import FrameSource
 from studio.film.survey import pulse, survey

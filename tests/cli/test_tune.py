@@ -4,12 +4,12 @@ import os
 import stat
 
 import pytest
+from studio.landscape.values.profiling import Timed
 
 from studio.cli import tune
 from studio.config.reading import load_raw
 from studio.errors import SceneError
 from studio.landscape.values import profiling
-from studio.landscape.values.profiling import Timed
 from studio.scene.scene import Scene
 
 HEAD = """\

@@ -8,13 +8,13 @@ from dataclasses import replace
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from studio.execution.workers import pool
 
 from studio.config.units import Time
 from studio.deliver.media import probe
 from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.execution.progress import silent
-from studio.execution.workers import pool
 from studio.film.surface import drawn_trajectory
 from studio.pipeline import render_job
 from studio.pipeline.measure import Portrait

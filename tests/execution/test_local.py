@@ -139,7 +139,7 @@ def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path)
 
 PARENT = """
 import os, signal
-from studio.execution import workers
+from studio import workers
 with workers.pool(1) as run:
     for index, value in run([(os.getpid, ()), (signal.pause, ())]):
         print(value, flush=True)
@@ -176,7 +176,7 @@ def _lives(pid: int) -> bool:
 
 SCRIPT = """
 import math, os
-from studio.execution import workers
+from studio import workers
 print(__name__, flush=True)
 before = dict(globals())
 with workers.pool(2) as run:
