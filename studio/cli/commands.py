@@ -220,7 +220,7 @@ def still(
     from studio.config.reading import from_options
     from studio.deliver.paper import bleed_pixels, sheet_pixels
     from studio.deliver.still import Still
-    from studio.film.frame import Format
+    from studio.film.format import Format
     from studio.pipeline.film import make_still
 
     if size and paper:

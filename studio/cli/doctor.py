@@ -1,4 +1,4 @@
-"""What works on this machine and what to install: GL, GPU, ffmpeg, fonts, disk. No check can hurt."""
+"""What works on this machine and what to install: GL, GPU, ffmpeg, fonts, disk. No check changes anything."""
 
 from __future__ import annotations
 
@@ -11,16 +11,37 @@ from studio.errors import MachineError, StudioError
 from studio.render.gl import gl_renderer
 
 PACKAGES = "make python3-venv libegl1 libgl1-mesa-dri"
-DEFAULT = frozenset({"libx264"})
-"""The encoders of the default movie."""
+"""Debian packages that a bare machine lacks."""
+ENCODERS = frozenset({"libx264"})
+"""ffmpeg encoders of the default movie."""
+ENOUGH_DISK = 2 * 2**30
+"""Bytes that a film needs."""
 
 
-class Finding(NamedTuple):
-    """name, whether it works, and what was found or what to do."""
+class CheckResult(NamedTuple):
+    """The name of a check, whether the thing works, and what was found or what to do."""
 
     name: str
-    good: bool
-    words: str
+    works: bool
+    details: str
+
+
+def run_checks(folder: Path) -> Iterator[CheckResult]:
+    """Every check, one after the other. folder: where the work would be done."""
+    checks: dict[str, Callable[[], str]] = {
+        "OpenGL": gl_renderer,
+        "GPU": _gpu,
+        "ffmpeg": _encoders,
+        "fonts": _fonts,
+        "disk": lambda: _disk(folder),
+    }
+    for name, check in checks.items():
+        try:
+            yield CheckResult(name, True, check())
+        except StudioError as error:
+            yield CheckResult(name, False, str(error))
+        except (ImportError, OSError) as error:
+            yield CheckResult(name, False, f"{error}; install studio again with `make install`")
 
 
 def _gpu() -> str:
@@ -31,39 +52,21 @@ def _gpu() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def _encoder() -> str:
+def _encoders() -> str:
     from studio.deliver.encoder import program, require_encoders, version
 
-    require_encoders(DEFAULT)
-    return f"ffmpeg {version()} with {', '.join(sorted(DEFAULT))} ({program()})"
+    require_encoders(ENCODERS)
+    return f"ffmpeg {version()} with {', '.join(sorted(ENCODERS))} ({program()})"
 
 
 def _fonts() -> str:
     from studio.render.text import fonts
 
-    return f"{', '.join(fonts())}"
+    return ", ".join(fonts())
 
 
 def _disk(folder: Path) -> str:
     free = shutil.disk_usage(folder).free
-    if free < 2 * 2**30:
-        raise MachineError(f"only {free / 2**30:.1f} GiB free at {folder}; a film wants 2 or more")
+    if free < ENOUGH_DISK:
+        raise MachineError(f"only {free / 2**30:.1f} GiB free at {folder}; a film needs 2 or more")
     return f"{free / 2**30:.0f} GiB free at {folder}"
-
-
-def examine(folder: Path) -> Iterator[Finding]:
-    """Every check, one after the other. folder: where the work would be done."""
-    checks: dict[str, Callable[[], str]] = {
-        "OpenGL": gl_renderer,
-        "GPU": _gpu,
-        "ffmpeg": _encoder,
-        "fonts": _fonts,
-        "disk": lambda: _disk(folder),
-    }
-    for name, check in checks.items():
-        try:
-            yield Finding(name, True, check())
-        except StudioError as error:
-            yield Finding(name, False, str(error))
-        except (ImportError, OSError) as error:
-            yield Finding(name, False, f"{error}; install studio again with `make install`")

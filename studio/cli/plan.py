@@ -1,96 +1,123 @@
-"""What a scene costs: counts that are exact, and times from a short probe of this machine."""
+"""What a scene costs: counts that are exact, and times from a short measurement on this machine."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-import numpy as np
-
-from studio.cli.report import bytes_, outlook
+from studio.cli.report import assumed_warnings, format_bytes
 from studio.config.units import Size
 from studio.errors import MachineError
-from studio.film.frame import Frame, View
+from studio.landscape.profiling import Cost
+from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
 
-PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
-BYTES_PER_PIXEL = 0.35  # of a finished H.264 frame with grain
-KEPT_PER_PIXEL = 2.0  # of a plate
+PRODUCTS = 20
+"""Hessian products a point typically takes: 14 at least, seldom more than 25, and 2 for the plane."""
+MOVIE_BYTES = 0.35
+"""Bytes per pixel of a finished H.264 frame with grain."""
+FRAME_BYTES = 2.0
+"""Bytes per pixel of a stored linear frame."""
 
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
-    """Lines that say what each stage counts and, roughly, takes."""
-    from studio.landscape.profiling import probe
-    from studio.landscape.values.preview import most
-    from studio.training.recorder import seconds_per_step
+    """Lines that say what each stage counts and, roughly, how long it takes."""
+    from studio.landscape.profiling import probe_costs
 
-    recipe, found = scene.run.recipe, probe(scene.run, scene.directions, scene.loss, scene.convexity)
+    cost = probe_costs(scene.run, scene.directions, scene.loss, scene.convexity)
     total = 0.0
-    if scene.run.checkpoints is None:
-        steps = recipe.epochs * math.ceil(found.images / recipe.batch)
-        total += (took := steps * seconds_per_step(recipe))
-        yield f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(took)}"
-    preview = scene.loss.sampling == "preview"
-    values = len(scene.keys()) * (most(scene.grid) if preview else scene.grid.size)
-    if scene.detail:
-        values += len(scene.detail_keys()) * scene.detail.grid.size
-    total += (took := values * found.value / workers)
-    count = "at most " if preview else ""
-    each = f"{1e3 * found.value:.1f} ms each"
-    yield f"loss       {count}{values} values of {found.samples} images, {each}, {_duration(took)}"
-    yield f"           computed the {found.method} way: {found.why}"
-    if scene.convexity:
-        points = len(scene.convexity_keys()) * scene.convexity.points**2
-        total += (took := points * PRODUCTS * found.product / workers)
-        products, each = points * PRODUCTS, f"{1e3 * found.product:.0f} ms each"
-        yield f"convexity  {points} points, about {products} products, {each}, {_duration(took)}"
-        if probes := scene.convexity.spectrum:
-            products = len(scene.convexity_keys()) * probes.probes * probes.steps
-            total += (took := products * found.product / workers)
-            yield f"spectrum   {products} products, {_duration(took)}"
+    for seconds, lines in (_train(scene, cost), _loss(scene, cost, workers), _curvature(scene, cost, workers)):
+        total += seconds
+        yield from lines
     frames, size = scene.cut.length, scene.film.size
     try:
-        total += (took := frames * _seconds_per_frame(scene) / workers)
-        yield f"draw       {frames} frames of {size}, {_duration(took)}"
+        seconds = frames * _seconds_per_frame(scene) / workers
+        total += seconds
+        yield f"draw       {frames} frames of {size}, {_duration(seconds)}"
     except MachineError as error:
         yield f"draw       {frames} frames of {size}; {error}"
     disk = (
-        len(scene.epochs()) * 4 * found.parameters
-        + 16 * values
-        + frames * size.width * size.height * (2 * BYTES_PER_PIXEL + KEPT_PER_PIXEL)
+        len(scene.epochs()) * 4 * cost.parameters
+        + 16 * _loss_values(scene)
+        + frames * size.width * size.height * (2 * MOVIE_BYTES + FRAME_BYTES)
     )
-    yield f"in all     {_duration(total)} with {workers} worker{'s' * (workers > 1)}, {bytes_(round(disk))} of disk"
-    yield from outlook(scene)
+    count = f"{workers} worker{'s' * (workers > 1)}"
+    yield f"in all     {_duration(total)} with {count}, {format_bytes(round(disk))} of disk"
+    yield from assumed_warnings(scene)
+
+
+def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
+    """Seconds of the train stage, and its lines."""
+    from studio.training.recorder import seconds_per_step
+
+    recipe = scene.run.recipe
+    if scene.run.checkpoints is not None:
+        return 0.0, []
+    steps = recipe.epochs * math.ceil(cost.images / recipe.batch)
+    seconds = steps * seconds_per_step(recipe)
+    return seconds, [f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(seconds)}"]
+
+
+def _loss(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
+    """Seconds of measuring the loss, and its lines."""
+    values = _loss_values(scene)
+    seconds = values * cost.value / workers
+    at_most = "at most " if scene.loss.sampling == "preview" else ""
+    each = f"{1e3 * cost.value:.1f} ms each"
+    return seconds, [
+        f"loss       {at_most}{values} values of {cost.samples} images, {each}, {_duration(seconds)}",
+        f"           computed by the method {cost.method}: {cost.why}",
+    ]
+
+
+def _loss_values(scene: Scene) -> int:
+    from studio.landscape.values.preview import most
+
+    per_keyframe = most(scene.grid) if scene.loss.sampling == "preview" else scene.grid.size
+    detail = len(scene.detail_keyframes()) * scene.detail.grid.size if scene.detail else 0
+    return len(scene.keyframes()) * per_keyframe + detail
+
+
+def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
+    """Seconds of measuring curvature, and its lines."""
+    if (convexity := scene.convexity) is None:
+        return 0.0, []
+    keyframes = len(scene.convexity_keyframes())
+    points = keyframes * convexity.points**2
+    products = points * PRODUCTS
+    total = seconds = products * cost.product / workers
+    each = f"{1e3 * cost.product:.0f} ms each"
+    lines = [f"convexity  {points} points, about {products} products, {each}, {_duration(seconds)}"]
+    if spectrum := convexity.spectrum:
+        products = keyframes * spectrum.probes * spectrum.steps
+        seconds = products * cost.product / workers
+        total += seconds
+        lines.append(f"spectrum   {products} products, {_duration(seconds)}")
+    return total, lines
 
 
 def _seconds_per_frame(scene: Scene) -> float:
-    """One frame of a bowl, drawn and graded; a picture larger than 1080p takes longer as it has more pixels."""
+    """One frame of an assumed landscape, drawn and graded; beyond 1080p the time grows with the pixels."""
     from studio.render.gl import gl_renderer
 
     gl_renderer()
     from studio.render.stage import Stage
 
     film = scene.film
-    look = film.quality.meshed(scene.look)
     size = min(film.size, Size(1920, 1080), key=math.prod)
-    axis = np.linspace(-1, 1, look.mesh, dtype=np.float32)
-    bowl = 0.3 * (axis[:, None] ** 2 + axis[None] ** 2)
-    pose = scene.shots[0].camera.start.orbit().pose((0.0, 0.0, 0.1))
-    view = View(bowl, np.full((*bowl.shape, 3), 0.3, np.float32), pose, 0.0, look, 1 / film.quality.subframes)
-
-    def frame(number: int) -> Frame:
-        return Frame(number, film.quality.subframes * (view,), (), look.grade, look.background)
-
-    with Stage(size, look.mesh, film.samples) as stage:
-        stage.draw(frame(0))
-        return _timed(lambda: stage.draw(frame(1))) * math.prod(film.size) / math.prod(size)
+    source = replace(assumed_film(scene), size=size)
+    first, second = source.frame(0), source.frame(1)
+    with Stage(size, source.look.mesh, film.samples) as stage:
+        stage.draw(first)
+        return _seconds(lambda: stage.draw(second)) * math.prod(film.size) / math.prod(size)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _duration(seconds: float) -> str:

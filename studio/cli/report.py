@@ -7,78 +7,76 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from studio.field import Surfaces
-from studio.film.frame import FrameSource
-from studio.film.surface import undrawn
+from studio.film.frame_source import FrameSource
+from studio.film.surface import caveats
 from studio.film.survey import survey
+from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
 
 
 def summary(scene: Scene, name: str) -> str:
-    """What a scene would make. name: what its files are called."""
-    keys, more = scene.keys(), scene.convexity_keys()
-    film, cut, points = scene.film, scene.cut, scene.grid.points
+    """What a scene would make. name: of its files."""
+    keyframes, film, cut, points = scene.keyframes(), scene.film, scene.cut, scene.grid.points
     lines = [
         f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
         f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        f"surfaces: {len(keys)} keys, epochs {keys[0]:g} to {keys[-1]:g}, {points}x{points} points each, "
-        f"{len(keys) * scene.grid.size} loss values",
+        f"surfaces: {len(keyframes)} keyframes, epochs {keyframes[0]:g} to {keyframes[-1]:g}, "
+        f"{points}x{points} points each, {len(keyframes) * scene.grid.size} loss values",
     ]
-    if fine := scene.detail_keys():
-        n = scene.detail.points
+    if detail := scene.detail:
+        count, n = len(scene.detail_keyframes()), detail.points
         lines.append(
-            f"detail: {len(fine)} keys, {n}x{n} points each within {scene.detail.range[1]:g} of the centre, "
-            f"{len(fine) * n * n} loss values"
+            f"detail: {count} keyframes, {n}x{n} points each within {detail.range[1]:g} of the centre, "
+            f"{count * n * n} loss values"
         )
-    if more:
-        n = scene.convexity.points
-        lines.append(
-            f"convexity: {len(more)} keys, {n}x{n} points each, {len(more) * n * n} pairs of extreme eigenvalues"
-        )
+    if convexity := scene.convexity:
+        count, n = len(scene.convexity_keyframes()), convexity.points
+        lines.append(f"convexity: {count} keyframes, {n}x{n} points each, {count * n * n} pairs of extreme eigenvalues")
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = _count(shot.camera.moves, "move")
         lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {moves}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
-    return "\n".join([*lines, *outlook(scene)])
+    return "\n".join([*lines, *assumed_warnings(scene)])
 
 
-def outlook(scene: Scene) -> Iterator[str]:
-    """Warnings about the shots, on a land that is assumed since none is measured."""
-    return (f"warning: {line} (on an assumed crater)" for line in warnings(scene.assumed()))
+def assumed_warnings(scene: Scene) -> Iterator[str]:
+    """Warnings about the shots, on an assumed landscape, since none is measured."""
+    return (f"warning: {line} (on an assumed crater)" for line in warnings(assumed_film(scene)))
 
 
-def warnings(reel: FrameSource) -> Iterator[str]:
+def warnings(source: FrameSource) -> Iterator[str]:
     """What a viewer of a film would notice in its shots, each with the cure."""
-    return (line for shot in survey(reel) for line in shot.warnings())
+    return (line for shot in survey(source) for line in shot.warnings())
 
 
-def measured(surfaces: Surfaces) -> str:
-    """What was measured, with what is not finite said plainly."""
+def surfaces(measured: Surfaces) -> str:
+    """The range of every measured field, and how many values are not finite."""
     lines = []
-    for name, field in surfaces.fields.items():
+    for name, field in measured.fields.items():
         ends = f"{field.finite.min():.4g} to {field.finite.max():.4g}" if field.finite.size else "none finite"
-        lines.append(f"{name}: {len(field.coordinates)} keys, {field.grid.points}x{field.grid.points}, {ends}")
-    return "\n".join([*lines, *undrawn(surfaces)])
+        lines.append(f"{name}: {len(field.coordinates)} keyframes, {field.grid.points}x{field.grid.points}, {ends}")
+    return "\n".join([*lines, *caveats(measured)])
 
 
-def curvature(found: Mapping[float, Mapping[str, Any]]) -> Iterator[str]:
-    """A line a key on what the Hessian says of the picture."""
-    for epoch, said in found.items():
-        words = [f"curvature at epoch {epoch:g}: the centre is {_A.get(said['centre'], said['centre'])}"]
-        words.append(f"convex in the picture but not in the space at {100 * said['hidden_share']:.0f} % of points")
-        words.append(f"rank correlation of plane and space {said['rank_correlation']:.2f}")
-        if said["interlacing_share"] < 1:
-            out = 1 - said["interlacing_share"]
-            words.append(f"the plane's curvatures lie outside the space's at {out:.1%} of points")
-        if "trace" in said:
-            words.append(f"trace {said['trace']:.4g} +- {said['trace_error']:.2g}")
+def curvature(by_epoch: Mapping[float, Mapping[str, Any]]) -> Iterator[str]:
+    """A line per epoch on what the Hessian says of the picture, from `Results.curvature`."""
+    for epoch, facts in by_epoch.items():
+        words = [f"curvature at epoch {epoch:g}: the centre is {_WITH_ARTICLE.get(facts['centre'], facts['centre'])}"]
+        words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")
+        words.append(f"rank correlation of plane and space {facts['rank_correlation']:.2f}")
+        if facts["interlacing_share"] < 1:
+            outside = 1 - facts["interlacing_share"]
+            words.append(f"the plane's curvatures lie outside the space's at {outside:.1%} of points")
+        if "trace" in facts:
+            words.append(f"trace {facts['trace']:.4g} +- {facts['trace_error']:.2g}")
         yield "; ".join(words)
 
 
-_A = {"minimum": "a minimum", "saddle": "a saddle", "maximum": "a maximum"}
+_WITH_ARTICLE = {"minimum": "a minimum", "saddle": "a saddle", "maximum": "a maximum"}
 
 
 def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator[str]:
-    """A line a point, and the largest relative difference."""
+    """A line per point of (alpha, beta, loss over the subset, loss over all), and the largest relative difference."""
     largest = 0.0
     for alpha, beta, part, whole in rows:
         error = abs(part - whole) / abs(whole) if whole else math.inf
@@ -92,11 +90,18 @@ def _count(things: Sized, name: str) -> str:
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Rows of (stage, state, details) in columns."""
     return "\n".join(f"{stage:10s} {state:8s} {details}" for stage, state, details in rows)
 
 
-def bytes_(count: int) -> str:
-    """A size as people write it: 1.4 GiB."""
+def format_bytes(count: int) -> str:
+    """A size as people write it.
+
+    >>> format_bytes(1536)
+    '2 KiB'
+    >>> format_bytes(3 * 2**29)
+    '1.5 GiB'
+    """
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:

@@ -1,4 +1,4 @@
-"""What a new film starts from: a commented scene, and the JSON Schema that lets an editor complete and check it."""
+"""What a new film starts from: a commented scene, and the JSON Schema with which an editor completes and checks it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import re
 from pathlib import Path
 
 from studio.errors import SceneError
-from studio.film.look import assets
+from studio.film.look import assets_folder
 from studio.storage.files import atomic_write
 
 
-def write(name: Path) -> Path:
-    """Writes the starter scene as NAME.yaml. Raises SceneError rather than write over a file, or for an unfit name."""
+def write_starter(name: Path) -> Path:
+    """Writes the starter scene as NAME.yaml. Raises SceneError if the file exists, or the name is no file name."""
     path = name if name.suffix == ".yaml" else name.with_name(name.name + ".yaml")
     if path.exists():
         raise SceneError(f"{path}: is there already; choose another name, or remove it")
     if not re.fullmatch(r"[\w.-]+", path.stem):
         raise SceneError(f"'{path.stem}' is not a name for files; use letters, digits, - and _")
     title = path.stem.replace("-", " ").replace("_", " ").capitalize()
-    text = (assets() / "starter.yaml").read_text(encoding="utf-8")
-    with atomic_write(path) as beside:
-        beside.write_text(
-            text.replace("TITLE", title).replace("SCHEMA", (assets() / "scene.schema.json").resolve().as_uri()),
-            encoding="utf-8",
-        )
+    text = (assets_folder() / "starter.yaml").read_text(encoding="utf-8")
+    schema = (assets_folder() / "scene.schema.json").resolve().as_uri()
+    with atomic_write(path) as temporary:
+        temporary.write_text(text.replace("TITLE", title).replace("SCHEMA", schema), encoding="utf-8")
     return path
 
 

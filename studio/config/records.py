@@ -10,9 +10,12 @@ from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Record(BaseModel):
@@ -28,7 +31,7 @@ class Record(BaseModel):
         return ()
 
 
-class FrozenDict(dict[Any, Any]):
+class FrozenDict(dict[K, V]):
     """A hashable mapping inside a record; by convention nothing changes it after reading."""
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict declares that it has none

@@ -23,7 +23,7 @@ from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.image_io import Array
 from studio.deliver.loop import loop_gap
 from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
-from studio.deliver.picture_spec import PictureSpec
+from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
 from studio.film.bands import Bands
@@ -116,7 +116,7 @@ class Movie(Record):
         }
 
     def write_segment(
-        self, frames: Iterable[Bands | Array], path: Path, size: Size, fps: Fraction, first: int = 0
+        self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
         """Encodes frames, made as `picture_spec` says, as one segment; returns their number.
 

@@ -83,9 +83,9 @@ def _colormaps() -> dict[str, Colormap]:
     """Every colormap by name; matplotlib's first, then those of cmcrameri, cmocean and colorcet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cmocean calls matplotlib in a deprecated way, which we cannot mend
-        # each of the three registers its maps with matplotlib; the first two have no type stubs
-        import cmcrameri  # type: ignore[import-untyped]  # noqa: F401
-        import cmocean  # type: ignore[import-untyped]  # noqa: F401
+        # each of the three registers its maps with matplotlib
+        import cmcrameri  # noqa: F401
+        import cmocean  # noqa: F401
         import colorcet  # noqa: F401
     from matplotlib import colormaps
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, WithJsonSchema, model_validator
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Scale, hidden, negative_share
+from studio.field import Scale, hidden_curvature, negative_share
 from studio.film.colour import check_colormap
 
 Array = npt.NDArray[Any]
@@ -45,7 +45,7 @@ SCALES: dict[str, Scale] = {
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
-    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden),
+    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden_curvature),
 }
 """Fields computed from measured ones, after these were blended in time and refined in space."""
 

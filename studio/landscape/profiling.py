@@ -91,7 +91,7 @@ def probe_costs(run: Run, directions: Directions, loss: Loss, convexity: Convexi
     from studio.landscape.values.evaluator import Evaluator
     from studio.training.evaluate import deterministic
 
-    device, (method, why) = slices.device_kind(), slices.chosen_method(run.recipe.model, directions, loss)
+    device, (method, why) = slices.device_kind(), slices.scene_method(run.recipe.model, directions, loss)
     with deterministic():
         plane = untrained_plane(run, directions, loss, device)
         curved = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane

@@ -28,7 +28,7 @@ from studio.training.data import DataSet
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
 
-VERSION = 4
+VERSION = 5
 """Raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 4
 """The same, for the numbers that only curvature has."""
@@ -188,7 +188,7 @@ def scene_method(model: Model, directions: Directions, loss: Loss) -> tuple[str,
 
 
 def device_kind() -> Device:
-    """"cuda" or "cpu". torch is asked only where a GPU's driver is present."""
+    """ "cuda" or "cpu". torch is asked only where a GPU's driver is present."""
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
     from studio.training.evaluate import device
@@ -217,5 +217,7 @@ def fields(slice_: Slice) -> dict[str, tuple[str, ...]]:
         return dict.fromkeys(CURVATURE_FIELDS, ("beta", "alpha"))
     loss = slice_.loss
     names = ("loss", "measured") if loss.sampling == "preview" else loss.field_names
-    per_sample = {"losses": ("beta", "alpha", "sample")} if loss.keep_samples else {}
-    return dict.fromkeys(names, ("beta", "alpha")) | per_sample
+    layout: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("beta", "alpha"))
+    if loss.keep_samples:
+        layout["losses"] = ("beta", "alpha", "sample")
+    return layout

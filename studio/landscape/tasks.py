@@ -217,7 +217,7 @@ def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.nd
         record.seed,
         record.tol,
         str(points.device),
-        sketch=sketch and sketch.products(points),
+        sketch=sketch.products(points) if sketch else None,
     )
     delta, eta = (hessian.restrict(vector) for vector in (curvature.plane.delta, curvature.plane.eta))
     kappas = plane_curvatures(all_products, delta, eta, len(points))

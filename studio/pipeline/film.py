@@ -16,7 +16,7 @@ from studio.deliver.movie import Movie
 from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.field import Grid
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import gallery
 from studio.film.look import LARGEST_MESH
 from studio.film.quality import Quality
@@ -34,7 +34,9 @@ from studio.storage.files import check_writable
 _MAKE_FIRST = "so make the film first: studio film"
 
 
-def make_film(project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None) -> list[Path]:
+def make_film(
+    project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None
+) -> list[Path]:
     """Makes every deliverable of the scene in the folder `out`; returns their paths.
 
     frames: only from the first to before the second. shot: only the one of that name. Raises SceneError if there are
@@ -124,7 +126,10 @@ def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any],
     """A picture that a worker puts together of several, as a PNG in the folder `out`."""
     check_writable(out)
     job, fps = _job(project), project.scene.film.fps
-    with project.open_workers(1) as workers, workers.run(f"draw the {name}", [(function, (job, *arguments))], [1]) as sheets:
+    with (
+        project.open_workers(1) as workers,
+        workers.run(f"draw the {name}", [(function, (job, *arguments))], [1]) as sheets,
+    ):
         [(_, picture)] = sheets
     height, width, _ = picture.shape
     path, png, size = out / f"{project.name}-{name}.png", Still(at=Time(0)), Size(width, height)

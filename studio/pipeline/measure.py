@@ -80,14 +80,16 @@ def _resolver(project: Project) -> SliceResolver:
 
 def quantity_of(kind: SliceKind) -> Quantity:
     """What is measured on slices of a kind."""
-    return "loss" if kind in ("detail", "portrait") else kind
+    return "loss" if kind == "detail" or kind == "portrait" else kind
 
 
 def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
     planes = sorted({slice_.plane for slice_ in slices.values()})
     samples = sorted({digest for slice_ in slices.values() for digest in (slice_.samples, slice_.direction_samples)})
-    digests = {kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS}
+    digests: dict[str, list[str]] = {
+        kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS
+    }
     return {"planes": planes, "samples": samples, **digests}
 
 

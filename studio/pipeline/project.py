@@ -104,9 +104,7 @@ class Workers:
     progress: Progress
 
     @contextmanager
-    def run(
-        self, name: str, tasks: Iterable[Task], counts: Sequence[int]
-    ) -> Iterator[Iterator[tuple[int, Any]]]:
+    def run(self, name: str, tasks: Iterable[Task], counts: Sequence[int]) -> Iterator[Iterator[tuple[int, Any]]]:
         """The (index, result) pairs of tasks as they finish. name, counts: of the progress, and each task's share."""
         with track(self.progress, name, counts) as tracked:
             yield tracked(run_tasks(self.executor, tasks, self.in_flight))

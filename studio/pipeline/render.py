@@ -102,9 +102,7 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
 # --- rendering what is missing ---------------------------------------------------------------------------------------
 
 
-def _render_missing(
-    project: Project, job: RenderJob, segments: Segments, out: Path, stem: str, *, whole: bool
-) -> None:
+def _render_missing(project: Project, job: RenderJob, segments: Segments, out: Path, stem: str, *, whole: bool) -> None:
     if not _missing(segments):
         return
     lock = project.shelf.lock(f"film-{digest(digests_used(segments))}", project.progress)

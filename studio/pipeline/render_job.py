@@ -23,7 +23,8 @@ from studio.errors import SceneError
 from studio.film import overlays
 from studio.film.bands import Bands
 from studio.film.fields import FIELDS
-from studio.film.frame import Frame, FrameSource, Window
+from studio.film.frame import Frame, Window
+from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.surface import caveats
 from studio.pipeline.results import Results
@@ -152,9 +153,7 @@ def frame_source(results: Results, draft: bool) -> FrameSource:
     titles = scene.titles.model_copy(update={"live": live})
     try:
         held = results.hold_portrait(surfaces)
-        notes = {
-            grid: "\n".join([text, *caveats(held)]) for grid, text in captions(scene, results.portrait).items()
-        }
+        notes = {grid: "\n".join([text, *caveats(held)]) for grid, text in captions(scene, results.portrait).items()}
         # ranges are the film's, also where a portrait is shown
         source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes)
     except ValueError as error:
@@ -232,7 +231,8 @@ def _aovs(job: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Aov, n
 
     fields = job.source.fields(number, [name for name in names if name in FIELDS])
     frame = _with_bleed(job, job.source.aov_frame(number))
-    return render_aovs(_stage_of(job), frame, names, fields, job.size)
+    rendered = render_aovs(_stage_of(job), frame, names, fields, job.size)
+    return {name: rendered[name] for name in names}
 
 
 def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFrame | np.ndarray:

@@ -12,7 +12,7 @@ import xarray as xr
 from studio.config.records import FrozenDict
 from studio.errors import SceneError
 from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
-from studio.film.surface import SCALES
+from studio.film.fields import SCALES
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
@@ -161,12 +161,13 @@ def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
 
 def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:
     converged = dataset.where(dataset["converged"] > 0)
-    ends = [converged[name].values for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max")]
-    middle = tuple(n // 2 for n in ends[0].shape)
+    names = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
+    lambda_min, lambda_max, kappa_min, kappa_max = (converged[name].values for name in names)
+    middle = tuple(n // 2 for n in lambda_min.shape)
     at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
     return {
-        "centre": classify_centre(*at_centre, ends[0][middle], ends[1][middle], convexity.tol),
-        **compare_curvatures(*ends, convexity.tol),
+        "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),
+        **compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol),
     }
 
 

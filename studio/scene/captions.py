@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from studio.field import DETAIL
-from studio.film.frame import FrameSource
+from studio.film.fields import measured_fields
+from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
-from studio.film.surface import measured_fields
 from studio.film.survey import assumed_surfaces
 from studio.scene.checks import drawn_fields
 from studio.scene.scene import Portrait, Scene

@@ -12,10 +12,9 @@ from studio.config.records import nearest
 from studio.errors import RunError
 from studio.field import Grid
 from studio.film.camera import Camera
-from studio.film.fields import FIELDS, SIGNED
-from studio.film.frame import Format
+from studio.film.fields import FIELDS, SIGNED, missing
+from studio.film.format import Format
 from studio.film.look import Look
-from studio.film.surface import missing
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
@@ -35,9 +34,7 @@ def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]
             yield ("shots", index, "colour"), shot.colour.field
 
 
-def unmeasured_fields(
-    fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None
-) -> Iterator[Mistake]:
+def unmeasured_fields(fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None) -> Iterator[Mistake]:
     """Fields that nothing measures, and what to add."""
     exact = {"accuracy", *map(str, loss.fields)}
     measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
@@ -96,7 +93,8 @@ def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
 
 
 def _has_aperture(camera: Camera) -> bool:
-    return any(place.aperture for place in (camera.start, *(key for move in camera.moves for key in move.keys)))
+    keys = (key for move in camera.moves for key in move.keys)
+    return bool(camera.start.aperture) or any(key.aperture for key in keys)
 
 
 def detail_mistakes(

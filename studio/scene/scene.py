@@ -14,7 +14,7 @@ from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
 from studio.field import Grid
-from studio.film.frame import Format
+from studio.film.format import Format
 from studio.film.look import Look
 from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
@@ -97,7 +97,7 @@ class Scene(Record):
         return self.keyframes() if self.detail.at == "all" else self.detail.at
 
     def convexity_keyframes(self) -> tuple[float, ...]:
-        """The epochs at which convexity is measured; none without `convexity`. """
+        """The epochs at which convexity is measured; none without `convexity`."""
         if self.convexity is None:
             return ()
         return self.keyframes() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())

@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.film.camera import Orbit
-from studio.film.colour import table
+from studio.film.colour import lookup_table as table
 from studio.film.frame import Frame, View
 from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
@@ -40,7 +40,7 @@ def soaked(frames: int, told: Sequence[int], count: Callable[[], int] | None = N
     from studio.render import grade
     from studio.render.stage import Stage
 
-    looks = [Look.model_validate({"base": name, "mesh": MESH, "trajectory": None}) for name in LOOKS]
+    looks = [Look.model_validate({"base": name, "mesh": MESH, "method": None}) for name in LOOKS]
     looks[0] = looks[0].model_copy(update={"trajectory": TrajectoryLine()})
     with Stage(SIZE, MESH) as stage:
         for number in range(1, frames + 1):
@@ -82,7 +82,7 @@ def _view(number: int, look: Look, azimuth: float) -> View:
         height[10:14, 20:30] = np.nan
     paint = table("inferno")[(np.clip(np.nan_to_num(height) / 0.3, 0, 1) * 1023).astype(int)]
     pose = Orbit(azimuth, 40.0, 1.8, 30.0).pose((0.0, 0.0, 0.1))
-    way = _WAY[: 2 + number % 38] if look.trajectory else None
+    way = _WAY[: 2 + number % 38] if look.path else None
     return View(height, paint, pose, azimuth, look, nodes=11, trajectory=way)
 
 
