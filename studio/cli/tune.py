@@ -142,7 +142,8 @@ def _add_key(text: str, mapping: Any, key: str, value: str) -> str:
     """The text with one more key in a YAML mapping: last within braces, else first, on a line of its own."""
     pair, pairs = f"{key}: {value}", mapping.value
     if mapping.flow_style:
-        end = pairs[-1][1].end_mark.index if pairs else mapping.end_mark.index - 1
+        end = int(pairs[-1][1].end_mark.index if pairs else mapping.end_mark.index - 1)
         return text[:end] + ", " * bool(pairs) + pair + text[end:]
     first, line_end = pairs[0][0].start_mark, "\r\n" if "\r\n" in text else "\n"
-    return text[: first.index] + pair + line_end + " " * first.column + text[first.index :]
+    start = int(first.index)
+    return text[:start] + pair + line_end + " " * first.column + text[start:]

@@ -55,7 +55,7 @@ def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
 
 
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
-    """theta, delta and eta [P], float32, flat in the model's order of trainable weights; and facts of the directions."""
+    """theta, delta and eta [P], float32, flat in the model's order of weights; and facts of the directions."""
     from studio.training.evaluate import deterministic
 
     folder = shelf.run(slice_.run)

@@ -123,10 +123,11 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
         save_samples(shelf, slice_)
     lacking = {slice_.plane: slice_ for slice_ in slices if not shelf.plane(slice_.plane).is_dir()}
     planes = list(lacking.values())
-    plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
-    with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
-        for index, (arrays, facts) in results:
-            save_arrays(shelf.plane(planes[index].plane), arrays, facts)
+    if planes:
+        plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
+        with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
+            for index, (arrays, facts) in results:
+                save_arrays(shelf.plane(planes[index].plane), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     with workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)) as results:
         for index, facts in results:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ class RenderJob:
         # a movie of one or two frames has a delay of its own, which does not join with others'
         edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
         overlaid = source.look, source.titles, source.notes, source.cut.fps, overlays.VERSION
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             own = tuple(frames[number] for number in range(first, last))
             name = digest("segment", VERSION, list(enumerate(own, first)), overlaid, deliverable.identity())
             path = self.results.shelf.segment(name, deliverable.segment_suffix)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def to_draft(scene: Scene) -> Scene:
-    """The same film with fewer keyframes, coarser grids, fewer samples, and a small picture at half the rate or less."""
+    """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
     film, loss, keyframes = scene.film, scene.loss, _subsample(scene.keyframes(), KEYFRAMES)
     small = {
         "size": _smaller(film.size, HEIGHT),

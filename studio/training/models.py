@@ -103,7 +103,7 @@ class Vgg(Record):
         return nets.initialise(partial(nets.vgg, images, classes, self.widths, self.norm == "batch"), seed)
 
 
-def _arguments(values: dict[str, Any]) -> FrozenDict:
+def _arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
     """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
     return FrozenDict((name, _argument(value)) for name, value in values.items())
 
