@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from studio.cli import commands
-from studio.execution import workers
+from studio.execution import local
 from studio.storage.shelf import Shelf
 
 TINY = """\
@@ -182,11 +182,19 @@ def run(tmp_path) -> Callable[..., Said]:
 def here(monkeypatch) -> None:
     """Lets tasks run in this process, one after the other, which has long imported what they need."""
 
-    @contextmanager
-    def pool(count, devices=()):
-        yield lambda tasks: ((index, function(*arguments)) for index, (function, arguments) in enumerate(tasks))
+    class InThisProcess(Executor):
+        def __init__(self, workers, gpus=()):
+            pass
 
-    monkeypatch.setattr(workers, "pool", pool)
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+
+    monkeypatch.setattr(local, "LocalExecutor", InThisProcess)
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ import pytest
 from studio.config.reading import read
 from studio.deliver import encoder
 from studio.pipeline import project
+from studio.pipeline.film import film_source
+from studio.pipeline.measure import measure, results_of
+from studio.pipeline.status import status
 from studio.storage.shelf import ROOMS, Shelf
 
 # --- exit 2: the user's mistake, by its place in the file ------------------------------------------------------------
@@ -152,7 +155,7 @@ def own(finished, tiny) -> Path:
 
 def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tiny, finished):
     assert say("train", "tiny.yaml").status == 0
-    here, there = project.Studio.open(tiny), project.Studio.open(finished.scene)
+    here, there = project.Project.open(tiny), project.Project.open(finished.scene)
     assert [row[:2] for row in here.status(here.out)][:2] == [("train", "done"), ("loss", "missing")]
     assert here.run_key != there.run_key
     theirs = [weights_of(studio.run_folder, 1.0) for studio in (here, there)]
@@ -285,7 +288,7 @@ def test_when_ffmpeg_dies_its_words_are_told_and_nothing_half_made_counts(
     assert (said.status, said.out) == (3, "") and said.err.splitlines()[
         -1
     ] == "ffmpeg stopped with status 9: out of luck"
-    assert [path for path in (measured.shelf.root / "pieces").glob("*") if path.suffix == ".mp4"] == []
+    assert [path for path in (measured.shelf.root / "segments").glob("*") if path.suffix == ".mp4"] == []
     assert not measured.out.exists()
     monkeypatch.delenv("STUDIO_FFMPEG")
     assert say("film", "tiny.yaml").status == 0
@@ -317,7 +320,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
     say, tiny, small_disk, finished, pictures
 ):
     stages = []
-    rooms = [finished.shelf.root / room for room in ROOMS if room not in ("plates", "pieces")]
+    rooms = [finished.shelf.root / room for room in ROOMS if room not in ("frames", "segments")]
     whole = [path for room in rooms for path in room.rglob("*") if path.is_file()]
     measured = sum(-(-path.stat().st_size // 4096) * 4 for path in whole)
     # KiB; each is enough for a part of the training, of the measuring, of the drawing
@@ -327,7 +330,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
         assert (said.status, said.out) == (3, ""), said
         assert "the disk is full; all finished work is kept. Free some space and run again" in said.err.splitlines()[-1]
         assert not (tiny.parent / "out").exists()
-        stages.append([state for _, state, _ in project.Studio.open(tiny, shelf).status(tiny.parent / "out" / "tiny")])
+        stages.append([state for _, state, _ in project.Project.open(tiny, shelf).status(tiny.parent / "out" / "tiny")])
     assert [states.count("done") for states in stages] == [0, 1, 3], stages
     said = say("film", "tiny.yaml", "--shelf", small_disk(20000))
     assert said.status == 0
@@ -343,8 +346,8 @@ def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and
 ):
     import zarr
 
-    studio = project.Studio.open(measured.scene)
-    row = zarr.open_group(measured.shelf.slice(studio.slice_keys["loss", 2.0]).path, mode="r+")["loss"]
+    studio = project.Project.open(measured.scene)
+    row = zarr.open_group(measured.shelf.slice(results_of(studio).digests["loss", 2.0]).path, mode="r+")["loss"]
     row[4] = [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4]
     said = say("compute", "tiny.yaml")
     assert said.status == 0 and {
@@ -356,9 +359,9 @@ def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and
     assert not np.array_equal(
         pictures(measured.out / "tiny-closing-frames"), pictures(finished.out / "tiny-frames")[16:]
     )
-    kept = studio.dataset()["loss"].sel(key=2.0).values[4]
+    kept = measure(studio).dataset()["loss"].sel(keyframe=2.0).values[4]
     assert np.array_equal(kept, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
-    notes = studio.reel().notes
+    notes = film_source(studio).notes
     assert all(
         text.endswith("drawn as high as the highest\nthe loss is not a number at 2 of 243 points, drawn as holes")
         for text in notes.values()
@@ -369,8 +372,8 @@ def test_a_range_so_wide_that_the_loss_overflows_is_measured_and_filmed(say, mea
     measured.scene.write_text(measured.scene.read_text().replace("range: [-1, 1]", "range: [-1e25, 1e25]"))
     said = say("film", "tiny.yaml", "--frames", "20:24")
     assert said.status == 0
-    studio = project.Studio.open(measured.scene)
-    loss = studio.dataset()["loss"].values
+    studio = project.Project.open(measured.scene)
+    loss = measure(studio).dataset()["loss"].values
     assert not np.isfinite(loss).all() and np.isfinite(loss[:, 4, 4]).all()
     assert pictures(measured.out / "tiny-frames-20-24-frames").shape == (4, 36, 64, 3)
 
@@ -389,8 +392,8 @@ def test_a_note_that_an_older_studio_wrote_is_understood(measured):
     (measured.shelf.root / "scenes").mkdir()
     measured.shelf.mark()
     (measured.shelf.root / "scenes" / "tiny.json").write_text('{"scene": "../tiny.yaml", "keys": ["a"]}')
-    studio = project.Studio.open(measured.scene)
-    assert dict(row[:2] for row in studio.status(studio.out)) == {
+    studio = project.Project.open(measured.scene)
+    assert dict(row[:2] for row in status(studio, studio.out)) == {
         "train": "done",
         "loss": "done",
         "convexity": "done",

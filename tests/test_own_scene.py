@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from studio.pipeline.project import Studio
+from studio.pipeline.measure import measure, results_of
+from studio.pipeline.project import Project
+from studio.pipeline.train import is_trained, train
 
 MODULE = """
 import torch
@@ -66,8 +68,8 @@ def measured(scene, *changes):
         assert old in text
         text = text.replace(old, new)
     scene.write_text(text, encoding="utf-8")
-    data = Studio.open(scene).dataset()
-    fields = Studio.open(scene).compute().fields
+    data = measure(Project.open(scene)).dataset()
+    fields = measure(Project.open(scene)).surfaces().fields
     more = {"measured": data["measured"].values[0]} if "measured" in data else {}
     return {name: field.values[0] for name, field in fields.items()} | more
 
@@ -84,17 +86,17 @@ def test_the_users_model_samples_criterion_and_numbers_are_measured_like_any_oth
 
 
 def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained_again(scene):
-    before = Studio.open(scene)
-    before.train()
-    assert Studio.open(scene).slice_keys == before.slice_keys
+    before = Project.open(scene)
+    train(before)
+    assert results_of(Project.open(scene)).digests == results_of(before).digests
     own = scene.with_name("own_scene.py")
     own.write_text(MODULE.replace("max(1).values", "max(1).values ** 2"), encoding="utf-8")
-    after = Studio.open(scene)
-    assert after.run_key == before.run_key and after.trained
-    assert after.slice_keys.keys() == before.slice_keys.keys()
-    assert after.slice_keys["loss", 1.0] != before.slice_keys["loss", 1.0]
+    after = Project.open(scene)
+    assert after.run_digest == before.run_digest and is_trained(after)
+    assert results_of(after).digests.keys() == results_of(before).digests.keys()
+    assert results_of(after).digests["loss", 1.0] != results_of(before).digests["loss", 1.0]
     own.write_text(MODULE.replace("nn.LSTM", "nn.GRU"), encoding="utf-8")
-    assert Studio.open(scene).run_key != before.run_key
+    assert Project.open(scene).run_digest != before.run_digest
 
 
 def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):

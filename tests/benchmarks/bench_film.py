@@ -14,7 +14,7 @@ from studio.execution.workers import default_count
 from studio.field import Surfaces
 from studio.film.frame import FrameSource
 from studio.film.survey import pulse, survey
-from studio.pipeline.project import Studio
+from studio.pipeline.project import Project
 from studio.scene.scene import Scene
 from studio.storage.shelf import Shelf
 
@@ -36,7 +36,7 @@ def _reels(film: Scene):
     small = film.grid.model_copy(update={"points": POINTS})
     changed = film.model_copy(update={"grid": small, "detail": None, "convexity": None, "shots": film.shots[:1]})
     with tempfile.TemporaryDirectory() as folder:
-        surfaces = Studio(changed, Shelf(Path(folder)), SCENE, default_count()).compute()
+        surfaces = Project(changed, Shelf(Path(folder)), SCENE, default_count()).compute()
     for how in ("cubic", "monotone"):
         loss = replace(surfaces.fields["loss"], interpolation=how)
         shown = Surfaces({"loss": loss}, surfaces.epochs, surfaces.metrics)

@@ -16,7 +16,8 @@ from studio.deliver.movie import Movie
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets, looks
 from studio.landscape.values import profiling
-from studio.pipeline.project import Studio
+from studio.pipeline.measure import measure
+from studio.pipeline.project import Project
 from studio.scene.draft import drafted
 from studio.scene.scene import Scene
 
@@ -120,12 +121,12 @@ def test_the_movie_shows_the_pictures_that_were_drawn(finished, pictures, tmp_pa
 
 
 def test_a_film_that_is_made_is_only_joined_again_without_torch(run, copy):
-    before = {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "segments").rglob("*")}
     (copy.out / "tiny.mp4").unlink()
     said = run("film", "tiny.yaml", python=("-X", "importtime"))
     assert said.status == 0 and said.out == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
     assert "torch" not in imported(said) and "draw ..." not in said.err and "encode ..." not in said.err
-    assert before == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "pieces").rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "segments").rglob("*")}
 
 
 # --- parts of it, other places ---------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_train_and_compute_say_what_they_have(say, measured):
     said = say("compute", "tiny.yaml")
     assert said.status == 0 and said.err == ""
     lines = dict(line.split(": ", 1) for line in said.out.splitlines())
-    fields = Studio.open(measured.scene).compute().fields
+    fields = measure(Project.open(measured.scene)).surfaces().fields
     for name, size in (("loss", "3 keys, 9x9"), ("lambda_min", "2 keys, 3x3"), ("lambda_max", "2 keys, 3x3")):
         assert lines[name] == f"{size}, {fields[name].values.min():.4g} to {fields[name].values.max():.4g}"
 
@@ -300,7 +301,7 @@ def test_a_storyboard_is_drawn_from_what_is_measured_and_says_where_it_comes_fro
     # three columns of pictures 480 wide; a row 270 high for each of three shots, with its words
     assert board.shape[1] > 3 * 480 and board.shape[0] > 3 * 270
     assert provenance["scene"] == "Tiny" and len(provenance["slices"]) == 5
-    assert not (measured.shelf.root / "plates").exists()  # it is not a stage of the film
+    assert not (measured.shelf.root / "frames").exists()  # it is not a stage of the film
 
 
 def test_a_storyboard_measures_first_what_is_missing(say, tiny, tmp_path):

@@ -5,11 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from studio.errors import MachineError
-from studio.execution import workers
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
+
+
+@contextmanager
+def pool(count, gpus=()):
+    """A function that runs tasks on workers, two in flight for each."""
+    with LocalExecutor(count, gpus) as executor:
+        yield lambda tasks: run_tasks(executor, tasks, 2 * (len(gpus) or count))
+
 
 # Tasks are functions of the standard library: a spawned worker must be able to import them by name.
 
@@ -18,7 +28,7 @@ GUARD = 600
 
 
 def test_every_result_comes_back_with_the_number_of_its_task():
-    with workers.pool(2) as run:
+    with pool(2) as run:
         assert dict(run((math.factorial, (n,)) for n in range(9))) == {n: math.factorial(n) for n in range(9)}
         assert dict(run([(math.hypot, (3, 4))])) == {0: 5.0}
         assert list(run([])) == []
@@ -27,7 +37,7 @@ def test_every_result_comes_back_with_the_number_of_its_task():
 def test_workers_are_other_processes_with_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with workers.pool(1) as run:
+    with pool(1) as run:
         found = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
     assert (found[0], found[1]) == ("1", "0") and found[2] != os.getpid()
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
@@ -41,7 +51,7 @@ def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once():
             asked.append(n)
             yield abs, (-n,)
 
-    with workers.pool(1) as run:
+    with pool(1) as run:
         results = run(tasks())
         next(results)
         assert len(asked) == 2  # both in flight for the one worker, of which one has come back
@@ -49,7 +59,7 @@ def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once():
 
 
 def test_a_tasks_own_error_arrives_as_it_was():
-    with pytest.raises(ValueError, match="math domain|nonnegative"), workers.pool(1) as run:
+    with pytest.raises(ValueError, match="math domain|nonnegative"), pool(1) as run:
         list(run([(math.sqrt, (-1.0,))]))
 
 
@@ -84,7 +94,7 @@ def dying(tmp_path, monkeypatch):
 
 def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole(dying, tmp_path):
     mark, arrived, killed = tmp_path / "mark", [], None
-    with workers.pool(2) as run:
+    with pool(2) as run:
         for index, value in run([(dying.hang_at_first, (mark, 7)), *[(os.getpid, ())] * 4]):
             arrived.append(index)
             if index == 0:
@@ -112,7 +122,7 @@ def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_f
     arrived, count = [], tmp_path / "count"
     with (
         pytest.raises(MachineError, match=r"a worker died .* 3 times it was given die\(.*count"),
-        workers.pool(1) as run,
+        pool(1) as run,
     ):
         for index, value in run([(abs, (-3,)), (dying.die, (count,)), (abs, (-4,)), (abs, (-5,))]):
             arrived.append((index, value))
@@ -121,7 +131,7 @@ def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_f
 
 def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
     mark = tmp_path / "mark"
-    with workers.pool(1, devices=("3",)) as run:
+    with pool(1, gpus=("3",)) as run:
         work = run([(os.getpid, ()), (dying.hang_at_first, (mark, 7)), (os.getenv, ("CUDA_VISIBLE_DEVICES",))])
         next(work)
         os.kill(_written(mark), signal.SIGKILL)
@@ -130,7 +140,7 @@ def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
 
 def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path):
     mark = tmp_path / "mark"
-    with pytest.raises(KeyboardInterrupt), workers.pool(1) as run:
+    with pytest.raises(KeyboardInterrupt), pool(1) as run:
         for _ in run([(os.getpid, ()), (dying.hang, (mark,))]):
             busy = _written(mark)
             raise KeyboardInterrupt
@@ -139,9 +149,10 @@ def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path)
 
 PARENT = """
 import os, signal
-from studio import workers
-with workers.pool(1) as run:
-    for index, value in run([(os.getpid, ()), (signal.pause, ())]):
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
+with LocalExecutor(1) as workers:
+    for index, value in run_tasks(workers, [(os.getpid, ()), (signal.pause, ())], 2):
         print(value, flush=True)
 """
 
@@ -176,11 +187,12 @@ def _lives(pid: int) -> bool:
 
 SCRIPT = """
 import math, os
-from studio import workers
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
 print(__name__, flush=True)
 before = dict(globals())
-with workers.pool(2) as run:
-    found = dict(run([(math.factorial, (5,)), (os.getpid, ())]))
+with LocalExecutor(2) as workers:
+    found = dict(run_tasks(workers, [(math.factorial, (5,)), (os.getpid, ())], 4))
 same = all(globals()[name] is value for name, value in before.items())
 print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.keys())
 """
@@ -206,24 +218,12 @@ def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path,
     assert (done.returncode, done.stdout, done.stderr) == (0, "__main__\n120 True True\n", "")
 
 
-def test_there_is_a_worker_for_every_core_this_process_may_use():
-    assert workers.default_count() == len(os.sched_getaffinity(0))
-
-
-def test_the_gpus_are_those_the_environment_shows(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5ebe")
-    assert workers.gpus() == ("2", "GPU-5ebe")
-    for hidden in ("", "-1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-        assert workers.gpus() == ()
-
-
 def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     asked = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
-    with workers.pool(5, devices=("3",)) as run:
+    with pool(5, gpus=("3",)) as run:
         found = dict(run([*asked, *[(os.getpid, ())] * 20]))
     assert {found[n] for n in range(20)} == {"3"} and len({found[n] for n in range(20, 40)}) == 1
-    with workers.pool(5, devices=("3", "7")) as run:
+    with pool(5, gpus=("3", "7")) as run:
         assert set(dict(run(asked)).values()) <= {"3", "7"}
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

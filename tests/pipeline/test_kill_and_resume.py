@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.pipeline.project import Studio
+from studio.pipeline.project import Project
+from studio.pipeline.status import status
 from studio.storage.shelf import Shelf
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a command in /proc")
@@ -120,8 +121,8 @@ PARTS = (
 
 
 def states(scene: Path) -> list[str]:
-    studio = Studio.open(scene)
-    return [row[2] for row in studio.status(studio.out)][:3]
+    studio = Project.open(scene)
+    return [row[2] for row in status(studio, studio.out)][:3]
 
 
 def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, say, finished, pictures):
@@ -133,9 +134,9 @@ def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, he
     assert same_film(tiny.parent / "out" / "tiny", finished, pictures)
     # the other film was made by two workers: their number leaves no trace, nor does the order of the rows
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
-    pieces = {path.name: path.read_bytes() for path in (finished.shelf.root / "pieces").glob("*.mp4")}
+    pieces = {path.name: path.read_bytes() for path in (finished.shelf.root / "segments").glob("*.mp4")}
     assert len(pieces) == 2
-    assert pieces == {path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "pieces").glob("[!.]*.mp4")}
+    assert pieces == {path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "segments").glob("[!.]*.mp4")}
     # what the killed ones left half written is no part of anything, and clean takes it away
     shelf = Shelf(tiny.parent / ".studio")
     shelf.remove(shelf.unused())

@@ -7,8 +7,12 @@ from studio.deliver.media import probe
 from studio.deliver.still import Still
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
-from studio.pipeline.project import Studio, gl_renderer
+from studio.pipeline.film import deliver, film_source, make_film, make_still, verify
+from studio.pipeline.measure import results_of
+from studio.pipeline.project import Project
 from studio.pipeline.render import SAMPLED
+from studio.pipeline.render_job import RenderJob
+from studio.render.gl import gl_renderer
 from studio.render.stage import Stage
 from studio.storage import shelf
 
@@ -26,11 +30,11 @@ def undrawable(monkeypatch):
     monkeypatch.setattr(render_job, "_tile", refused)
 
 
-def edited(made, old: str, new: str) -> Studio:
+def edited(made, old: str, new: str) -> Project:
     text = made.scene.read_text()
     assert old in text
     made.scene.write_text(text.replace(old, new))
-    return Studio.open(made.scene)
+    return Project.open(made.scene)
 
 
 # --- what draws nothing ----------------------------------------------------------------------------------------------
@@ -46,28 +50,28 @@ GRADES = [
 @pytest.mark.parametrize("change", GRADES, ids=["grade", "background", "type", "deliverables"])
 def test_another_grade_background_type_or_codec_is_made_without_drawing(copy, change, undrawable):
     before = copy.scene.read_text()
-    made = edited(copy, *change).film(copy.out)
+    made = make_film(edited(copy, *change), copy.out)
     assert all(path.exists() for path in made) and copy.scene.read_text() != before
 
 
 def test_another_grade_is_another_picture(copy, pictures, undrawable):
     before = pictures(copy.out / "tiny-frames")
-    _, frames = edited(copy, "look: {base: ember,", "look: {base: ember, grade: {contrast: 1.3},").film(copy.out)
+    _, frames = make_film(edited(copy, "look: {base: ember,", "look: {base: ember, grade: {contrast: 1.3},"), copy.out)
     assert not np.array_equal(pictures(frames), before)
 
 
 def test_another_exposure_is_drawn(copy, undrawable):
     with pytest.raises(AssertionError, match="drawn"):
-        edited(copy, "look: {base: ember,", "look: {base: ember, grade: {exposure: 2},").film(copy.out)
+        make_film(edited(copy, "look: {base: ember,", "look: {base: ember, grade: {exposure: 2},"), copy.out)
 
 
 def test_a_picture_from_a_kept_plate_is_the_one_that_was_drawn(copy, pictures, undrawable):
     before = pictures(copy.out / "tiny-frames")
-    for piece in (copy.shelf.root / "pieces").glob("*.frames"):
+    for piece in (copy.shelf.root / "segments").glob("*.frames"):
         for picture in piece.iterdir():
             picture.unlink()
         piece.rmdir()
-    _, frames = Studio.open(copy.scene).film(copy.out)
+    _, frames = make_film(Project.open(copy.scene), copy.out)
     assert np.array_equal(pictures(frames), before)
 
 
@@ -75,8 +79,8 @@ def test_a_picture_from_a_kept_plate_is_the_one_that_was_drawn(copy, pictures, u
 
 
 def test_other_files_are_delivered_from_what_is_kept(copy, undrawable):
-    studio = Studio.open(copy.scene)
-    made = studio.deliver(copy.out, [from_word("prores-4444"), from_word("exr")])
+    studio = Project.open(copy.scene)
+    made = deliver(studio, copy.out, [from_word("prores-4444"), from_word("exr")])
     assert [path.name for path in made] == ["tiny-prores-4444.mov", "tiny-exr"]
     assert probe(made[0]).alpha and probe(made[0]).frames == 24 and len(list(made[1].iterdir())) == 24
     assert copy.shelf.unused() == []  # and what the film was made of stays needed
@@ -84,13 +88,13 @@ def test_other_files_are_delivered_from_what_is_kept(copy, undrawable):
 
 def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
     with pytest.raises(SceneError, match="make the film first"):
-        Studio.open(measured.scene).deliver(measured.out, [from_word("ffv1")])
+        deliver(Project.open(measured.scene), measured.out, [from_word("ffv1")])
 
 
 def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawable):
     studio = edited(copy, "orbit: 40deg", "orbit: 50deg")
     with pytest.raises(SceneError, match="11 of the film's frames are not drawn"):
-        studio.deliver(copy.out, [from_word("ffv1")])
+        deliver(studio, copy.out, [from_word("ffv1")])
 
 
 def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
@@ -103,44 +107,44 @@ def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
 
 
 def test_frames_drawn_again_are_the_kept_ones(copy):
-    assert Studio.open(copy.scene).verify() == [0, 6, 12, 17, 23] and SAMPLED == 5
+    assert verify(Project.open(copy.scene)) == [0, 6, 12, 17, 23] and SAMPLED == 5
 
 
 def test_a_kept_plate_is_the_reels_own_frame_of_its_number(copy):
-    studio = Studio.open(copy.scene)
-    order, reel = studio._order(gl_renderer()), studio.reel()
+    studio = Project.open(copy.scene)
+    order, reel = RenderJob(results_of(studio), studio.draft, gl_renderer()), film_source(studio)
     with Stage(order.size, reel.look.mesh, studio.scene.film.samples) as stage:
         for number in (0, 7, 14, 23):  # the first, the last, and two between
             assert np.array_equal(order.plate(number)[:], stage.plate(reel.frame(number)))
 
 
 def test_a_plate_with_one_wrong_bit_is_found(copy):
-    studio = Studio.open(copy.scene)
-    plate = studio._order(gl_renderer()).plate(12)
+    studio = Project.open(copy.scene)
+    plate = RenderJob(results_of(studio), studio.draft, gl_renderer()).plate(12)
     codes = plate[:]
     codes[5, 5, 0] ^= 1
     plate[:, :] = codes
     with pytest.raises(MachineError, match="frame 12 in 1 numbers"):
-        studio.verify()
+        verify(studio)
 
 
 def test_a_film_that_is_not_drawn_cannot_be_verified(measured):
     with pytest.raises(SceneError, match="make the film first"):
-        Studio.open(measured.scene).verify()
+        verify(Project.open(measured.scene))
 
 
 # --- pictures larger than a window -----------------------------------------------------------------------------------
 
 
 def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch, pictures):
-    studio, still, size = Studio.open(copy.scene), Still(at=Time(1), format="png16"), Size(320, 180)
+    studio, still, size = Project.open(copy.scene), Still(at=Time(1), format="png16"), Size(320, 180)
     import imageio.v3 as iio
 
-    direct = iio.imread(studio.still(copy.out / "direct", still, size)).astype(int)
+    direct = iio.imread(make_still(studio, copy.out / "direct", still, size)).astype(int)
     monkeypatch.setattr(render_job, "DIRECT", 128)
     for module in (render_job, shelf):
         monkeypatch.setattr(module, "TILE", 128)
-    for room in ("plates", "pieces"):
+    for room in ("frames", "segments"):
         copy.shelf.remove((copy.shelf.root / room).iterdir())
-    tiled = iio.imread(studio.still(copy.out / "tiled", still, size)).astype(int)
+    tiled = iio.imread(make_still(studio, copy.out / "tiled", still, size)).astype(int)
     assert (np.abs(tiled - direct) > 257).mean() <= 1e-5  # more than one code of eight bits

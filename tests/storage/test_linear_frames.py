@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from studio.config.units import Size
+from studio.errors import MachineError
+from studio.storage import linear_frames
+from studio.storage.linear_frames import LinearFrame
+
+
+@pytest.fixture
+def frame(tmp_path, monkeypatch):
+    """Of 150 x 100 pixels in six tiles, nothing drawn yet."""
+    monkeypatch.setattr(linear_frames, "TILE", 64)
+    return LinearFrame(tmp_path / "drawn", Size(150, 100))
+
+
+CODES = np.random.default_rng(0).integers(0, 2**16, (100, 150, 4)).astype(np.uint16)
+
+
+def test_a_frame_comes_back_bit_for_bit_by_rows_by_tiles_and_whole(frame):
+    for tile in frame.tiles:
+        frame.write(tile, CODES[tile])
+    assert frame.complete and frame.shape == CODES.shape
+    assert np.array_equal(frame[:], CODES) and np.array_equal(frame[60:70], CODES[60:70])
+    assert np.array_equal(frame[60:70, 5:9], CODES[60:70, 5:9])
+
+
+def test_a_frame_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(frame):
+    assert not frame.complete and frame.missing() == frame.tiles
+    for tile in frame.tiles[:-1]:
+        frame.write(tile, 0 * CODES[tile])
+    assert frame.missing() == frame.tiles[-1:]
+    frame.write(frame.tiles[-1], CODES[frame.tiles[-1]])
+    assert frame.complete and not frame[:64, :64].any()
+
+
+def test_the_array_of_a_frame_is_made_with_its_first_tile_only(frame, monkeypatch):
+    made = []
+    create = studio.storage.shelf.zarr.create_array
+    monkeypatch.setattr(studio.storage.shelf.zarr, "create_array", lambda *a, **k: made.append(a) or create(*a, **k))
+    for tile in frame.tiles:
+        frame.write(tile, CODES[tile])
+    assert len(made) == 1 and frame.complete
+
+
+def test_a_frame_that_does_not_exist_or_is_broken_cannot_be_read(frame):
+    with pytest.raises(MachineError, match="remove it and run again"):
+        frame[:]
+    frame.write_all(CODES)
+    (frame.path / "c" / "0" / "0" / "0").write_bytes(b"cut")
+    with pytest.raises(MachineError, match="remove it and run again"):
+        frame[:]
