@@ -21,7 +21,7 @@ from studio.pipeline import render_job
 from studio.pipeline.film import film_source, make_film, make_still
 from studio.pipeline.measure import measure, results_of, subset_errors
 from studio.pipeline.project import Project
-from studio.pipeline.render_job import RenderJob
+from studio.pipeline.render_job import RenderJob, render_segments
 from studio.pipeline.status import status
 from studio.pipeline.train import is_trained, train
 from studio.render.gl import gl_renderer

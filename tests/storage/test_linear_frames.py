@@ -34,19 +34,22 @@ def test_a_frame_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(fra
     assert frame.complete and not frame[:64, :64].any()
 
 
-def test_the_array_of_a_frame_is_made_with_its_first_tile_only(frame, monkeypatch):
-    made = []
-    create = studio.storage.shelf.zarr.create_array
-    monkeypatch.setattr(studio.storage.shelf.zarr, "create_array", lambda *a, **k: made.append(a) or create(*a, **k))
-    for tile in frame.tiles:
-        frame.write(tile, CODES[tile])
-    assert len(made) == 1 and frame.complete
+def test_a_tile_whose_writing_fails_is_missing_and_leaves_nothing_behind(frame, monkeypatch):
+    def fails(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studio.storage.files.os.replace", fails)
+    with pytest.raises(KeyboardInterrupt):
+        frame.write(frame.tiles[0], CODES[frame.tiles[0]])
+    assert frame.missing() == frame.tiles and list(frame.path.iterdir()) == []
 
 
 def test_a_frame_that_does_not_exist_or_is_broken_cannot_be_read(frame):
     with pytest.raises(MachineError, match="remove it and run again"):
         frame[:]
     frame.write_all(CODES)
-    (frame.path / "c" / "0" / "0" / "0").write_bytes(b"cut")
+    for stored in frame.path.rglob("*"):
+        if stored.is_file():
+            stored.write_bytes(b"cut")
     with pytest.raises(MachineError, match="remove it and run again"):
         frame[:]
