@@ -156,8 +156,8 @@ def own(finished, tiny) -> Path:
 def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tiny, finished):
     assert say("train", "tiny.yaml").status == 0
     here, there = project.Project.open(tiny), project.Project.open(finished.scene)
-    assert [row[:2] for row in here.status(here.out)][:2] == [("train", "done"), ("loss", "missing")]
-    assert here.run_key != there.run_key
+    assert [row[:2] for row in status(here, here.out)][:2] == [("train", "done"), ("loss", "missing")]
+    assert here.run_digest != there.run_digest
     theirs = [weights_of(studio.run_folder, 1.0) for studio in (here, there)]
     assert all(bool((theirs[0][name] == theirs[1][name]).all()) for name in theirs[0])
 

@@ -27,7 +27,7 @@ from studio.errors import StudioError
 from studio.film.gallery import gallery
 from studio.film.look import Look, assets_folder
 from studio.landscape import profiling
-from studio.pipeline import project
+from studio.pipeline import film
 from studio.scene.scene import Scene
 
 ROOT = assets_folder().parent
@@ -195,7 +195,7 @@ def cwd(tmp_path_factory) -> Path:
 def reader(cwd, say, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # torch's compiler takes a minute
-    monkeypatch.setattr(project, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
+    monkeypatch.setattr(film, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
     return Reader(cwd, say)
 
 

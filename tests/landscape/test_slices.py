@@ -71,20 +71,20 @@ def forget() -> None:
     slices._curvature.cache_clear()
 
 
-def by_hand(slice: Slice, alpha: float, beta: float) -> float:
+def by_hand(slice_: Slice, alpha: float, beta: float) -> float:
     """The loss of the built model with its weights moved, by torch alone."""
-    data = slice.run.recipe.data.load()
-    found = checkpoints.load(slice.folder, slice.epoch)
-    plane = slice.directions.plane(
-        slices.CheckpointSource(checkpoints.epochs(slice.folder), lambda e: checkpoints.load(slice.folder, e).weights),
-        slice.epoch,
+    data = slice_.run.recipe.data.load()
+    found = checkpoints.load(slice_.folder, slice_.epoch)
+    plane = slice_.directions.plane(
+        slices.CheckpointSource(checkpoints.epochs(slice_.folder), lambda e: checkpoints.load(slice_.folder, e).weights),
+        slice_.epoch,
     )
-    model = slice.run.recipe.model.build(data.shape, data.classes).train(slice.loss.mode == "train")
+    model = slice_.run.recipe.model.build(data.shape, data.classes).train(slice_.loss.mode == "train")
     model.load_state_dict({**found.weights, **found.buffers})
     with torch.no_grad():
         for name, p in model.named_parameters():
             p += alpha * plane.delta[name] + beta * plane.eta[name]
-        chosen = slice.loss.samples(data)
+        chosen = slice_.loss.samples(data)
         x, y = (torch.from_numpy(part[chosen]) for part in (data.train_x, data.train_y))
         return float(F.cross_entropy(model(x), y))
 
@@ -92,18 +92,18 @@ def by_hand(slice: Slice, alpha: float, beta: float) -> float:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", ["conv", "deep"])
 def test_rows_are_betas_and_columns_alphas(name, mode, request):
-    slice = request.getfixturevalue(name).model_copy(update={"loss": Loss(subset=48, mode=mode)})
-    loss = loss_rows(slice, (0, 5))["loss"]
+    slice_ = request.getfixturevalue(name).model_copy(update={"loss": Loss(subset=48, mode=mode)})
+    loss = loss_rows(slice_, (0, 5))["loss"]
     axis = GRID.axis
     for row, column in ((2, 2), (0, 4), (3, 1)):
         # float32 sums in another order
-        assert loss[row, column] == pytest.approx(by_hand(slice, axis[column], axis[row]), rel=1e-4)
+        assert loss[row, column] == pytest.approx(by_hand(slice_, axis[column], axis[row]), rel=1e-4)
 
 
 def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
-    slice = mlp.model_copy(update={"loss": Loss(mode="eval")})
-    recorded = checkpoints.index(slice.folder)[2.0]["metrics"]
-    measured = {name: values[0, 2] for name, values in loss_rows(slice, (2, 3)).items()}
+    slice_ = mlp.model_copy(update={"loss": Loss(mode="eval")})
+    recorded = checkpoints.index(slice_.folder)[2.0]["metrics"]
+    measured = {name: values[0, 2] for name, values in loss_rows(slice_, (2, 3)).items()}
     # float32 means over 1437 images, in other batches
     assert measured["loss"] == pytest.approx(recorded["train_loss"], rel=1e-5)
     assert measured["accuracy"] == pytest.approx(recorded["train_accuracy"], abs=1e-9)
@@ -131,10 +131,10 @@ def test_threads_change_nothing(conv):
         torch.set_num_threads(before)
 
 
-def dense(slice: Slice, alpha: float, beta: float) -> np.ndarray:
+def dense(slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
-    exact = slice.model_copy(update={"loss": slice.loss.model_copy(update={"precision": "float64"})})
-    objective, vectors = slices.objective(exact), slices.plane(slice).arrays
+    exact = slice_.model_copy(update={"loss": slice_.loss.model_copy(update={"precision": "float64"})})
+    objective, vectors = slices.objective(exact), slices.plane(slice_).arrays
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
     def loss(weights):
@@ -148,13 +148,13 @@ def dense(slice: Slice, alpha: float, beta: float) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["mlp", "deep"])
 def test_curvature_is_that_of_the_dense_hessian_row_by_row(name, request):
-    slice = request.getfixturevalue(name)
+    slice_ = request.getfixturevalue(name)
     convexity, axis = Convexity(points=5, tol=1e-3), GRID.axis
-    found = curvature_rows(slice, convexity, (1, 3))
+    found = curvature_rows(slice_, convexity, (1, 3))
     assert all(values.shape == (2, 5) and values.dtype == np.float64 for values in found.values())
     assert found["converged"].all() and (found["products"] >= 14).all()
     for row, column in ((0, 1), (1, 4)):
-        values = dense(slice, axis[column], axis[row + 1])
+        values = dense(slice_, axis[column], axis[row + 1])
         # the asked tolerance: 1e-3 at each end
         assert (found["lambda_min"][row, column], found["lambda_max"][row, column]) == pytest.approx(
             (values[0], values[-1]), rel=1e-3
@@ -179,7 +179,7 @@ def test_a_gpu_measures_several_rows_of_a_perceptrons_curvature_together(mlp, co
 def test_rows_that_are_measured_together_have_their_own_numbers(mlp, monkeypatch):
     convexity = Convexity(points=5, tol=1e-3)
     alone = curvature_rows(mlp, convexity, (0, 3))
-    monkeypatch.setattr(slices, "bands", lambda slice: [(0, 3), (3, 5)])
+    monkeypatch.setattr(slices, "bands", lambda slice_: [(0, 3), (3, 5)])
     together = curvature_rows(mlp, convexity, (0, 3))
     for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max"):
         # one start for all points, so nothing but rounding differs; eigenvalues are of the size of the largest
@@ -255,10 +255,10 @@ def test_where_the_run_lies_is_no_part_of_the_identity(conv, tmp_path):
 
 
 def test_a_missing_epoch_is_said_with_its_neighbours(conv):
-    slice = conv.model_copy(update={"epoch": 1.4})
-    for ask in (identity, lambda slice: facts("loss", slice, None)):
+    slice_ = conv.model_copy(update={"epoch": 1.4})
+    for ask in (identity, lambda slice_: facts("loss", slice_, None)):
         with pytest.raises(SceneError, match="epoch 1.4: .* 1, 2"):
-            ask(slice)
+            ask(slice_)
 
 
 def test_facts_are_those_of_the_picture(conv):

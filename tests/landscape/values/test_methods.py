@@ -173,13 +173,13 @@ def test_torch_compile_runs_what_the_compiler_returns(mode, monkeypatch):
 
 
 def test_a_compiler_that_fails_is_a_machine_error(monkeypatch):
-    def compile(module):
+    def compile_to_failure(module):
         def fail(x):
             raise torch._dynamo.exc.TorchDynamoException("no working C++ compiler")
 
         return fail
 
-    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setattr(torch, "compile", compile_to_failure)
     with pytest.raises(MachineError, match="no working C.. compiler.*leave the method out"):
         assert evaluators(NETS["cnn"], "torch-compile")[0].agreement
 
