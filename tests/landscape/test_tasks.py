@@ -1,0 +1,217 @@
+"""What workers measure, against torch's own evaluation and dense Hessians."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from studio.errors import MachineError
+from studio.field import Grid
+from studio.landscape import tasks
+from studio.landscape.convexity import Convexity, Spectrum
+from studio.landscape.curvature.hvp import HessianOperator
+from studio.landscape.directions import CheckpointSource, Hessian, Pca
+from studio.landscape.loss import Loss
+from studio.landscape.slices import Slice
+from studio.landscape.tasks import convexity_rows, loss_rows, preview_rows, slice_facts, spectrum_probes
+from studio.storage.mapped_arrays import map_arrays
+from studio.training import checkpoints
+
+AXIS = Grid(range=(-1.5, 1.5), points=5).axis
+"""That of the planted runs' grid."""
+
+
+def forget() -> None:
+    """Drops what this process has prepared of slices."""
+    tasks._evaluator.cache_clear()
+    tasks._curvature.cache_clear()
+
+
+def curved(run, tol: float = 1e-3, **options) -> Slice:
+    return run.slice("convexity", convexity=Convexity(points=5, tol=tol), **options)
+
+
+def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
+    """The loss of the built model with its weights moved, by torch alone."""
+    data = slice_.data.load()
+    checkpoint = checkpoints.load(run.folder, slice_.epoch)
+    source = CheckpointSource(checkpoints.epochs(run.folder), lambda e: checkpoints.load(run.folder, e).weights)
+    plane = slice_.directions.plane(source, slice_.epoch)
+    model = slice_.model.build(data.shape, data.classes).train(slice_.loss.mode == "train")
+    model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p += alpha * plane.delta[name] + beta * plane.eta[name]
+        indices = slice_.loss.sample_indices(data)
+        x, y = (torch.from_numpy(part[indices]) for part in (data.train_x, data.train_y))
+        return float(F.cross_entropy(model(x), y))
+
+
+def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
+    """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
+    exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), epoch=slice_.epoch)
+    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane)).arrays
+    theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
+
+    def loss(weights):
+        named = weight_loss.split(weights)
+        chunks = (weight_loss.losses(weight_loss.outputs(named, x), y).sum() for x, y in weight_loss.chunks)
+        return sum(chunks) / weight_loss.samples
+
+    return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
+
+
+# --- loss values -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", ["conv", "deep"])
+def test_rows_are_betas_and_columns_alphas(name, mode, request):
+    run = request.getfixturevalue(name)
+    slice_ = run.slice(loss=Loss(subset=48, mode=mode))
+    loss = loss_rows(run.shelf, slice_, (0, 5))["loss"]
+    for row, column in ((2, 2), (0, 4), (3, 1)):
+        # float32 sums in another order
+        assert loss[row, column] == pytest.approx(by_hand(run, slice_, AXIS[column], AXIS[row]), rel=1e-4)
+
+
+def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
+    slice_ = mlp.slice(loss=Loss(mode="eval"))
+    recorded = checkpoints.index(mlp.folder)[2.0]["metrics"]
+    measured = {name: values[0, 2] for name, values in loss_rows(mlp.shelf, slice_, (2, 3)).items()}
+    # float32 means over 1437 images, in other batches
+    assert measured["loss"] == pytest.approx(recorded["train_loss"], rel=1e-5)
+    assert measured["accuracy"] == pytest.approx(recorded["train_accuracy"], abs=1e-9)
+
+
+def test_rows_are_the_same_alone_and_together(conv):
+    slice_ = conv.slice()
+    whole = loss_rows(conv.shelf, slice_, (0, 5))
+    forget()
+    parts = {rows: loss_rows(conv.shelf, slice_, rows) for rows in ((4, 5), (0, 3), (3, 4))}
+    for name, values in whole.items():
+        again = np.concatenate([parts[rows][name] for rows in sorted(parts)])
+        assert values.dtype == np.float64 and again.tobytes() == values.tobytes()
+
+
+def test_threads_change_nothing(conv):
+    slice_, before = conv.slice(), torch.get_num_threads()
+    forget()
+    one = loss_rows(conv.shelf, slice_, (1, 2))["loss"]
+    try:
+        torch.set_num_threads(2)
+        forget()
+        assert loss_rows(conv.shelf, slice_, (1, 2))["loss"].tobytes() == one.tobytes()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_global_generator_is_left_alone(conv):
+    slice_ = conv.slice()
+    forget()
+    before = torch.get_rng_state()
+    loss_rows(conv.shelf, slice_, (0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_preview_measures_few_points_as_they_are_and_fills_in_the_rest(mlp):
+    grid = Grid(points=31)
+    preview = preview_rows(mlp.shelf, mlp.slice(loss=Loss(sampling="preview"), grid=grid))
+    exact = loss_rows(mlp.shelf, mlp.slice(loss=Loss(), grid=grid), (0, 31))["loss"]
+    measured = preview["measured"] == 1
+    assert 0 < measured.sum() < 0.5 * measured.size and measured[15, 15]
+    # single points and whole rows may round differently
+    assert preview["loss"][measured] == pytest.approx(exact[measured], rel=1e-5)
+    assert preview["loss"].min() >= preview["loss"][measured].min()
+
+
+# --- curvature -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mlp", "deep"])
+def test_curvature_is_that_of_the_dense_hessian_row_by_row(name, request):
+    run = request.getfixturevalue(name)
+    slice_ = curved(run)
+    measured = convexity_rows(run.shelf, slice_, (1, 3))
+    assert all(values.shape == (2, 5) and values.dtype == np.float64 for values in measured.values())
+    assert measured["converged"].all() and (measured["products"] >= 14).all()
+    for row, column in ((0, 1), (1, 4)):
+        values = dense(run, slice_, AXIS[column], AXIS[row + 1])
+        # the asked tolerance: 1e-3 at each end
+        assert (measured["lambda_min"][row, column], measured["lambda_max"][row, column]) == pytest.approx(
+            (values[0], values[-1]), rel=1e-3
+        )
+        assert values[0] <= measured["kappa_min"][row, column] <= measured["kappa_max"][row, column] <= values[-1]
+
+
+def test_rows_of_curvature_are_the_same_alone_and_together(conv):
+    slice_ = curved(conv, tol=1e-1)
+    together, alone = (convexity_rows(conv.shelf, slice_, rows) for rows in ((1, 3), (2, 3)))
+    assert all(values[1:].tobytes() == alone[name].tobytes() for name, values in together.items())
+
+
+def test_rows_that_are_measured_together_have_their_own_numbers(mlp, monkeypatch):
+    slice_ = curved(mlp)
+    alone = convexity_rows(mlp.shelf, slice_, (0, 3))
+    monkeypatch.setattr(Slice, "row_groups", [(0, 3), (3, 5)])
+    together = convexity_rows(mlp.shelf, slice_, (0, 3))
+    for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max"):
+        # one start for all points, so nothing but rounding differs; eigenvalues are of the size of the largest
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-5 * alone["lambda_max"].max())
+
+
+def test_a_spectrum_adds_up_to_the_trace_and_its_probes_stand_alone(mlp):
+    slice_ = mlp.slice("spectrum", convexity=Convexity(points=5, spectrum=Spectrum(probes=6, steps=10)))
+    whole, last = (spectrum_probes(mlp.shelf, slice_, probes) for probes in ((0, 6), (5, 6)))
+    assert all(values[5:].tobytes() == last[name].tobytes() for name, values in whole.items())
+    # every probe's weights are squares of a unit vector's parts
+    assert whole["weight"].sum(1) == pytest.approx(np.ones(6), abs=1e-9)
+    values = dense(mlp, slice_, 0.0, 0.0)
+    traces = len(values) * (whole["ritz"] * whole["weight"]).sum(1)
+    spread = traces.std(ddof=1) / 6**0.5
+    assert abs(traces.mean() - values.sum()) < 4 * spread + 1e-3 * abs(values.sum())
+
+
+def test_a_spectrum_that_was_not_asked_for_is_not_measured(mlp):
+    with pytest.raises(ValueError, match="no spectrum"):
+        spectrum_probes(mlp.shelf, curved(mlp), (0, 1))
+
+
+# --- planes and facts ------------------------------------------------------------------------------------------------
+
+
+def test_directions_of_curvature_are_those_of_the_drawn_loss(mlp):
+    drawn = mlp.slice(directions=Hessian(ignore="nothing"))
+    plane = map_arrays(mlp.shelf.plane(drawn.plane))
+    theta, delta, eta = (plane.arrays[name].astype(np.float64) for name in ("theta", "delta", "eta"))
+    # both are as long as the weights, and float32
+    assert np.linalg.norm(delta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)
+    assert np.linalg.norm(eta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)
+    assert abs(delta @ eta) < 1e-3 * (theta @ theta)
+    values = dense(mlp, drawn, 0.0, 0.0)
+    assert (plane.facts["lambda_min"], plane.facts["lambda_max"]) == pytest.approx((values[0], values[-1]), rel=1e-3)
+    # in its own plane, the picture's curvatures at the centre are the space's
+    centre = convexity_rows(mlp.shelf, curved(mlp, directions=Hessian(ignore="nothing")), (2, 3))
+    assert centre["kappa_max"][0, 2] == pytest.approx(values[-1], rel=1e-2)
+
+
+def test_facts_are_those_of_the_picture(conv):
+    slice_ = conv.slice()
+    facts = slice_facts(conv.shelf, slice_)
+    assert facts["samples"] == 48 and abs(facts["cosine"]) < 0.2
+    assert (facts["method"], facts["why"]) == (slice_.method, slice_.reason)
+    weights = checkpoints.load(conv.folder, 2.0).weights
+    assert facts["parameters"] == sum(w.numel() for w in weights.values())
+    assert 0 < slice_facts(conv.shelf, conv.slice(directions=Pca()))["explained_variance_delta"] <= 1
+    facts = slice_facts(conv.shelf, curved(conv))
+    assert facts["gradient_norm"] > 0
+    assert facts["centre_loss"] == pytest.approx(by_hand(conv, slice_, 0, 0), rel=1e-4)
+
+
+def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
+    slice_ = curved(conv)
+    assert slice_facts(conv.shelf, slice_)["asymmetry"] < 1e-4
+    monkeypatch.setattr(HessianOperator, "asymmetry", lambda operator, point: 0.16)
+    with pytest.raises(MachineError, match="differ by 16 %.*leave out convexity"):
+        slice_facts(conv.shelf, slice_)
