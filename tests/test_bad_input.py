@@ -15,7 +15,8 @@ from studio.pipeline import project
 from studio.pipeline.film import film_source
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.status import status
-from studio.storage.shelf import ROOMS, Shelf
+from studio.render.gl import gl_renderer
+from studio.storage.shelf import KINDS, Shelf
 
 # --- exit 2: the user's mistake, by its place in the file ------------------------------------------------------------
 
@@ -233,9 +234,9 @@ def no_gl(monkeypatch):
     """A machine on which VTK finds no GL, and crashes."""
     monkeypatch.setenv("VTK_DEFAULT_OPENGL_WINDOW", "none")
     monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", os.devnull)
-    project.gl_renderer.cache_clear()
+    gl_renderer.cache_clear()
     yield
-    project.gl_renderer.cache_clear()
+    gl_renderer.cache_clear()
 
 
 def test_without_gl_film_says_in_one_line_what_to_install_before_anything_is_made(say, no_gl, tiny):
@@ -320,7 +321,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
     say, tiny, small_disk, finished, pictures
 ):
     stages = []
-    rooms = [finished.shelf.root / room for room in ROOMS if room not in ("frames", "segments")]
+    rooms = [finished.shelf.root / room for room in KINDS if room not in ("frames", "segments")]
     whole = [path for room in rooms for path in room.rglob("*") if path.is_file()]
     measured = sum(-(-path.stat().st_size // 4096) * 4 for path in whole)
     # KiB; each is enough for a part of the training, of the measuring, of the drawing
@@ -330,7 +331,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
         assert (said.status, said.out) == (3, ""), said
         assert "the disk is full; all finished work is kept. Free some space and run again" in said.err.splitlines()[-1]
         assert not (tiny.parent / "out").exists()
-        stages.append([state for _, state, _ in project.Project.open(tiny, shelf).status(tiny.parent / "out" / "tiny")])
+        stages.append([state for _, state, _ in status(project.Project.open(tiny, shelf), tiny.parent / "out" / "tiny")])
     assert [states.count("done") for states in stages] == [0, 1, 3], stages
     said = say("film", "tiny.yaml", "--shelf", small_disk(20000))
     assert said.status == 0

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from studio.field import DETAIL, Field, Surfaces
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.survey import survey
-from studio.scene.draft import drafted
+from studio.scene.captions import assumed_film, captions
+from studio.scene.draft import to_draft
 from studio.scene.scene import Scene
 
 SCENES = sorted((Path(__file__).parents[1] / "scenes").glob("*.yaml"))
@@ -20,8 +21,8 @@ kernels for AVX2, without vector instructions, and with those of MKL held to wha
 @pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
 def test_no_shot_of_a_scene_is_soft_and_no_camera_is_under_the_land(path):
     scene = Scene.load(path)
-    assert [line for shot in survey(scene.assumed(), 25) for line in shot.warnings()] == []
-    assert drafted(scene).cut.length > 0
+    assert [line for shot in survey(assumed_film(scene), 25) for line in shot.warnings()] == []
+    assert to_draft(scene).cut.length > 0
 
 
 def first_light(land: str) -> FrameSource:
@@ -29,10 +30,10 @@ def first_light(land: str) -> FrameSource:
     scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])
     loss = np.load(LANDS)[land].astype(np.float64)
     grid = scene.grid.model_copy(update={"points": len(loss)})
-    assumed = scene.assumed().surfaces.fields
+    assumed = assumed_film(scene).surfaces.fields
     fields = {name: field for name, field in assumed.items() if not name.endswith(DETAIL)}
     surfaces = Surfaces({**fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
-    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, scene.notes())
+    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, captions(scene))
 
 
 @pytest.mark.parametrize("land", ["avx2", "default", "compatible"])

@@ -14,14 +14,14 @@ from studio.deliver.image_files import ImageOptions, verify
 from studio.deliver.media import probe
 from studio.deliver.movie import Movie
 from studio.film.gallery import gallery
-from studio.film.look import Look, assets, looks
-from studio.landscape.values import profiling
+from studio.film.look import Look, assets_folder, looks
+from studio.landscape import profiling
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project
-from studio.scene.draft import drafted
+from studio.scene.draft import to_draft
 from studio.scene.scene import Scene
 
-REPOSITORY = assets().parent
+REPOSITORY = assets_folder().parent
 SCENES = sorted((REPOSITORY / "scenes").glob("*.yaml"))
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
 COMMANDS = (
@@ -76,8 +76,8 @@ def test_check_says_what_would_be_made_and_loads_neither_torch_nor_vtk(run, tiny
         assert line.endswith(" times the points, or stay farther away (on an assumed crater)")
     assert lines == [
         "Tiny: 3.0 s, 24 frames of 64x36 at 8 fps",
-        "surfaces: 3 keys, epochs 0 to 2, 9x9 points each, 243 loss values",
-        "convexity: 2 keys, 3x3 points each, 18 pairs of extreme eigenvalues",
+        "surfaces: 3 keyframes, epochs 0 to 2, 9x9 points each, 243 loss values",
+        "convexity: 2 keyframes, 3x3 points each, 18 pairs of extreme eigenvalues",
         "shot descent: from 0.00 s, 1.5s, 1 move",
         "shot curvature: from 1.00 s, 1s, 0 moves",
         "shot closing: from 2.00 s, 1s, 1 move",
@@ -114,7 +114,7 @@ def test_the_movie_shows_the_pictures_that_were_drawn(finished, pictures, tmp_pa
     drawn, movie, pieces = pictures(finished.out / "tiny-frames"), Movie(), []
     for first, last in ((0, 16), (16, 24)):
         pieces.append(tmp_path / f"{first}.mp4")
-        movie.segment(drawn[first:last], pieces[-1], Size(64, 36), Fraction(8), first)
+        movie.write_segment(drawn[first:last], pieces[-1], Size(64, 36), Fraction(8), first)
     movie.join(pieces, tmp_path / "again.mp4", frames=24, size=Size(64, 36), fps=Fraction(8), provenance={})
     # one encoder, whose bytes follow from its pictures
     assert np.array_equal(pictures(finished.out / "tiny.mp4"), pictures(tmp_path / "again.mp4"))
@@ -169,9 +169,9 @@ def test_a_draft_is_named_one_and_says_so_on_the_picture(say, measured, finished
 
 
 def test_a_draft_of_a_large_scene_is_small():
-    draft = drafted(Scene.load(REPOSITORY / "scenes" / "first-light.yaml"))
+    draft = to_draft(Scene.load(REPOSITORY / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
-    assert len(draft.keys()) <= 8 and draft.grid.points <= 21 and draft.keys()[-1] == 40 and draft.detail is None
+    assert len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1] == 40 and draft.detail is None
 
 
 def test_the_shelf_is_where_it_is_told_to_be(say, tiny, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_train_and_compute_say_what_they_have(say, measured):
     assert said.status == 0 and said.err == ""
     lines = dict(line.split(": ", 1) for line in said.out.splitlines())
     fields = measure(Project.open(measured.scene)).surfaces().fields
-    for name, size in (("loss", "3 keys, 9x9"), ("lambda_min", "2 keys, 3x3"), ("lambda_max", "2 keys, 3x3")):
+    for name, size in (("loss", "3 keyframes, 9x9"), ("lambda_min", "2 keyframes, 3x3"), ("lambda_max", "2 keyframes, 3x3")):
         assert lines[name] == f"{size}, {fields[name].values.min():.4g} to {fields[name].values.max():.4g}"
 
 
@@ -216,7 +216,7 @@ def test_the_subset_is_checked_on_demand(say, copy):
 
 
 def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tiny, monkeypatch):
-    monkeypatch.setattr(profiling, "methods", profiling.fitting)  # without torch's compiler, which takes half a minute
+    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # without torch's compiler, which takes half a minute
     before = tiny.read_text()
     dry = say("tune", "tiny.yaml", "--dry-run")
     assert dry.status == 0 and tiny.read_text() == before
@@ -261,9 +261,9 @@ def test_clean_removes_nothing_from_a_folder_that_is_no_shelf(say, tiny, tmp_pat
     said = say("clean", "--shelf", "project")
     assert said.status == 2 and said.err.startswith(f"{project}: has no shelf.json, so studio did not make it")
     monkeypatch.setenv("STUDIO_SHELF", str(project))
-    assert say("clean", "--plates").status == 2
+    assert say("clean", "--frames").status == 2
     said = say("train", "tiny.yaml")  # nor is it made one by the next command
-    assert said.status == 2 and "is no shelf of studio's: it holds .git, .venv" in said.err
+    assert said.status == 2 and "is not a shelf of studio: it holds .git, .venv" in said.err
     assert sorted(project.rglob("*")) == before
 
 
@@ -394,12 +394,12 @@ def test_a_mistake_is_plain_and_unwrapped_where_nobody_looks(run, tiny):
 def test_schema_prints_what_is_kept_for_editors(say):
     said = say("schema")
     assert (said.status, said.err) == (0, "")
-    assert said.out == (assets() / "scene.schema.json").read_text(encoding="utf-8"), (
+    assert said.out == (assets_folder() / "scene.schema.json").read_text(encoding="utf-8"), (
         "run: studio schema > assets/scene.schema.json"
     )
 
 
-@pytest.mark.parametrize("path", [*SCENES, assets() / "starter.yaml"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SCENES, assets_folder() / "starter.yaml"], ids=lambda path: path.name)
 def test_every_scene_loads_and_its_first_line_leads_editors_to_the_schema(path):
     assert Scene.load(path).cut.length > 0
     words = path.read_text(encoding="utf-8").splitlines()[0]
@@ -518,10 +518,10 @@ _TYPES = {
 
 @pytest.fixture(scope="module")
 def schema() -> dict:
-    return json.loads((assets() / "scene.schema.json").read_text(encoding="utf-8"))
+    return json.loads((assets_folder() / "scene.schema.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", [*SCENES, assets() / "starter.yaml"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SCENES, assets_folder() / "starter.yaml"], ids=lambda path: path.name)
 def test_an_editor_finds_nothing_to_complain_of_in_our_scenes(path, schema):
     assert _accepts(schema, _as_an_editor_reads(load_raw(path.read_text(encoding="utf-8"), name=path.name)), schema)
 

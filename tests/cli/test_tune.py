@@ -1,15 +1,15 @@
-"""Tuning: which path is quickest, and how it gets into the scene's file."""
+"""Tuning: which method is fastest, and how it gets into the scene's file."""
 
 import os
 import stat
 
 import pytest
-from studio.landscape.values.profiling import Timed
 
 from studio.cli import tune
 from studio.config.reading import load_raw
 from studio.errors import SceneError
-from studio.landscape.values import profiling
+from studio.landscape import profiling
+from studio.landscape.profiling import MethodTiming
 from studio.scene.scene import Scene
 
 HEAD = """\
@@ -60,28 +60,28 @@ def scene(tmp_path):
     ],
     ids=str,
 )
-def test_the_path_is_put_under_loss_and_nothing_else_is_touched(before, after):
-    assert tune.written(HEAD + before, "image-kernels") == HEAD + after
-    assert tune.written(before + HEAD, "image-kernels") == after + HEAD
+def test_the_method_is_put_under_loss_and_nothing_else_is_touched(before, after):
+    assert tune.insert_method(HEAD + before, "image-kernels") == HEAD + after
+    assert tune.insert_method(before + HEAD, "image-kernels") == after + HEAD
 
 
 def test_a_scene_without_loss_gets_one():
     text = "# what this is\n\n" + HEAD
-    assert tune.written(text, "image-kernels") == "# what this is\n\nloss: {method: image-kernels}\n" + HEAD
+    assert tune.insert_method(text, "image-kernels") == "# what this is\n\nloss: {method: image-kernels}\n" + HEAD
 
 
 @pytest.mark.parametrize("text", [HEAD, HEAD + "loss:\n  subset: 5%\n", "{title: a, loss: {subset: 3}}", "{title: a}"])
-def test_only_the_path_differs_and_a_second_time_nothing_does(text):
-    once = tune.written(text, "folded")
+def test_only_the_method_differs_and_a_second_time_nothing_does(text):
+    once = tune.insert_method(text, "folded")
     said = load_raw(text, name="a")
     assert load_raw(once, name="b") == said | {"loss": said.get("loss", {}) | {"method": "folded"}}
-    assert tune.written(once, "folded") == once
-    assert tune.written(once, "loop") == once.replace("folded", "loop")
+    assert tune.insert_method(once, "folded") == once
+    assert tune.insert_method(once, "loop") == once.replace("folded", "loop")
 
 
 def test_the_ends_of_lines_stay_as_they_are():
     text = "title: a\r\nloss:\r\n  subset: 3\r\n"
-    assert tune.written(text, "image-kernels") == "title: a\r\nloss:\r\n  method: image-kernels\r\n  subset: 3\r\n"
+    assert tune.insert_method(text, "image-kernels") == "title: a\r\nloss:\r\n  method: image-kernels\r\n  subset: 3\r\n"
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,19 @@ def test_a_layout_that_leaves_no_place_is_an_error_with_the_way_out(text):
     with pytest.raises(
         SceneError, match="my.yaml: its layout leaves no place.*write `method: image-kernels` under `loss`"
     ):
-        tune.written(text, "image-kernels", "my.yaml")
+        tune.insert_method(text, "image-kernels", "my.yaml")
 
 
 def test_a_broken_text_is_reported_with_its_place():
     with pytest.raises(SceneError, match="my.yaml:1:"):
-        tune.written("loss: {", "image-kernels", "my.yaml")
+        tune.insert_method("loss: {", "image-kernels", "my.yaml")
 
 
 def test_the_file_is_replaced_whole_and_keeps_its_rights_and_its_link(scene, tmp_path):
     scene.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(scene)
-    tune.write(link, "shared-first-layer")
+    tune.write_method(link, "shared-first-layer")
     assert link.is_symlink() and stat.S_IMODE(scene.stat().st_mode) == 0o640
     assert scene.read_text() == HEAD + "loss: {subset: 32, method: shared-first-layer}\n"
     assert Scene.load(scene).loss.method == "shared-first-layer"
@@ -120,10 +120,10 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
     path = tmp_path / "odd.yaml"
     path.write_text("loss: 3\n")
     with pytest.raises(SceneError):
-        tune.write(path, "image-kernels")
+        tune.write_method(path, "image-kernels")
     assert path.read_text() == "loss: 3\n"
     with pytest.raises(SceneError, match="absent.yaml: cannot be read"):
-        tune.write(tmp_path / "absent.yaml", "image-kernels")
+        tune.write_method(tmp_path / "absent.yaml", "image-kernels")
 
 
 # --- the times -------------------------------------------------------------------------------------------------------
@@ -132,58 +132,58 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without torch's compiler, which takes half a minute."""
-    monkeypatch.setattr(profiling, "methods", profiling.fitting)
+    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)
 
 
-def test_every_path_that_fits_is_timed_and_agrees_with_the_plain_loop(scene, quick):
+def test_every_method_that_fits_is_timed_and_agrees_with_the_loop(scene, quick):
     film = Scene.load(scene)
-    found = tune.times(film)
-    assert {one.method for one in found} == set(profiling.fitting(film.run.recipe.model, film.loss, "cpu"))
-    assert all(one.value > 0 and not one.failure for one in found)
-    assert max(one.difference for one in found) < 1e-5  # float32 sums in another order
-    assert next(one.difference for one in found if one.method == "loop") == 0
+    timings = tune.time_scene(film)
+    assert {timing.method for timing in timings} == set(profiling.fitting_methods(film.run.recipe.model, film.loss, "cpu"))
+    assert all(timing.value > 0 and not timing.failure for timing in timings)
+    assert max(timing.difference for timing in timings) < 1e-5  # float32 sums in another order
+    assert next(timing.difference for timing in timings if timing.method == "loop") == 0
 
 
-def test_a_path_that_cannot_be_taken_says_why_and_comes_last(scene, monkeypatch):
-    monkeypatch.setattr(profiling, "methods", lambda *given: ("loop", "shared-first-layer"))
+def test_a_method_that_cannot_be_used_says_why_and_comes_last(scene, monkeypatch):
+    monkeypatch.setattr(profiling, "candidate_methods", lambda *given: ("loop", "shared-first-layer"))
     text = scene.read_text().replace("kind: mlp, depth: 1, width: 8", "kind: vgg, widths: [4]")
     scene.write_text(text, encoding="utf-8")
     film = Scene.load(scene)
-    found = tune.times(film)
-    assert [one.method for one in found] == ["loop", "shared-first-layer"] and "chain of linear layers" in found[
+    timings = tune.time_scene(film)
+    assert [timing.method for timing in timings] == ["loop", "shared-first-layer"] and "chain of linear layers" in timings[
         1
     ].failure
-    assert any("shared-first-layer" in line and "cannot be taken" in line for line in tune.table(found, film))
-    assert tune.best(found, film) == "loop"  # the rule's own would be fused, which was not tried
+    assert any("shared-first-layer" in line and "cannot be used" in line for line in tune.table(timings, film))
+    assert tune.fastest(timings, film) == "loop"  # the rule's own would be folded, which was not tried
 
 
 def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
     before = scene.read_bytes()
-    tune.times(Scene.load(scene))
+    tune.time_scene(Scene.load(scene))
     assert scene.read_bytes() == before and os.listdir(tmp_path) == ["tuned.yaml"]
 
 
 def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
     film = Scene.load(scene)  # 2 keys of 25 points
-    slow, eager = Timed("loop", value=0.010), Timed("torch-compile", value=0.001, preparing=30.0)
-    assert tune.seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
-    assert tune.seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
+    slow, eager = MethodTiming("loop", value=0.010), MethodTiming("torch-compile", value=0.001, preparing=30.0)
+    assert tune.scene_seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
+    assert tune.scene_seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
     large = film.model_copy(update={"grid": film.grid.model_copy(update={"points": 101})})
-    assert tune.seconds(eager, large) < tune.seconds(slow, large)
-    assert tune.seconds(slow, large, workers=4) == pytest.approx(tune.seconds(slow, large) / 4)
+    assert tune.scene_seconds(eager, large) < tune.scene_seconds(slow, large)
+    assert tune.scene_seconds(slow, large, workers=4) == pytest.approx(tune.scene_seconds(slow, large) / 4)
 
 
-def test_the_rules_own_path_stays_unless_another_is_worth_measuring_again(scene):
+def test_the_rules_own_method_stays_unless_another_is_worth_measuring_again(scene):
     film = Scene.load(scene)  # an mlp: the rule says shared
-    hardly = [Timed("vmap", value=0.97), Timed("shared-first-layer", value=1.0), Timed("loop", value=2.0)]
-    clearly = [Timed("vmap", value=0.9), Timed("shared-first-layer", value=1.0), Timed("loop", value=2.0)]
-    assert tune.best(hardly, film) == "shared-first-layer" and tune.best(clearly, film) == "vmap"
+    hardly = [MethodTiming("vmap", value=0.97), MethodTiming("shared-first-layer", value=1.0), MethodTiming("loop", value=2.0)]
+    clearly = [MethodTiming("vmap", value=0.9), MethodTiming("shared-first-layer", value=1.0), MethodTiming("loop", value=2.0)]
+    assert tune.fastest(hardly, film) == "shared-first-layer" and tune.fastest(clearly, film) == "vmap"
     named = film.model_copy(update={"loss": film.loss.model_copy(update={"method": "loop"})})
-    assert tune.best(hardly, named) == "shared-first-layer"  # what the scene names now is no reason
+    assert tune.fastest(hardly, named) == "shared-first-layer"  # what the scene names now is no reason
 
 
-def test_the_table_has_a_line_for_each_path_and_names_the_best(scene):
+def test_the_table_has_a_line_for_each_method_and_names_the_best(scene):
     film = Scene.load(scene)
-    lines = list(tune.table([Timed("shared-first-layer", 0.1, 0.001, 1e-7), Timed("loop", 0.0, 0.002)], film))
+    lines = list(tune.table([MethodTiming("shared-first-layer", 0.1, 0.001, 1e-7), MethodTiming("loop", 0.0, 0.002)], film))
     assert len(lines) == 4 and lines[1].startswith("shared-first-layer*") and "2.00x" in lines[1] and "best" in lines[3]
     assert lines[3].split(": ")[1].startswith("shared-first-layer")

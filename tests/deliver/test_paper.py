@@ -7,12 +7,12 @@ import pytest
 
 from studio.config.units import Size
 from studio.deliver.paper import SHEETS, add_bleed, bleed_pixels, sheet_pixels
-from studio.film.camera import Orbit
+from studio.film.camera import Orbit, project
 from studio.film.frame import Frame, View
-from studio.film.labels import seen
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 
 
 @pytest.mark.parametrize(
@@ -56,28 +56,34 @@ WIDE = Size(650, 450)
 POSE = Orbit(-60, 35, 2.0, 30.0).pose((0.1, -0.2, 0.1))
 FLAT = np.zeros((5, 5), np.float32)
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)))
-TYPE = (Text("epoch 3", 0.06, 0.9, 0.03, 1.0), Bar(np.ones((4, 3)), 1.1, 0.8, 0.24, 0.01, 0.9))
-FRAME = Frame(7, (View(FLAT, FLAT, POSE, -60.0, LOOK),), TYPE, LOOK.grade, LOOK.background)
+OVERLAYS = (Text("epoch 3", 0.06, 0.9, 0.03, 1.0), Bar(np.ones((4, 3)), 1.1, 0.8, 0.24, 0.01, 0.9))
+FRAME = Frame(
+    7,
+    (View(FLAT, FLAT, POSE, resolve_material(LOOK, -60.0)),),
+    OVERLAYS,
+    resolve_grading(LOOK.grade),
+    resolve_background(LOOK.background),
+)
 
 
 def test_what_is_trimmed_from_a_bleed_is_the_picture_without_it():
     points = np.random.default_rng(0).uniform(-0.7, 0.7, (50, 3))
     [view] = add_bleed(FRAME, SIZE, BLEED).views
-    before = seen(points, POSE, SIZE.width / SIZE.height) * SIZE.height
-    after = seen(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
+    before = project(points, POSE, SIZE.width / SIZE.height) * SIZE.height
+    after = project(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
     assert np.allclose(after - BLEED, before, atol=1e-9)  # pixels
     assert np.ptp(before, axis=0).min() > 100  # they are spread over the picture
 
 
-def test_the_type_keeps_its_place_and_its_size_in_a_bleed():
+def test_the_titles_keep_their_place_and_their_size_in_a_bleed():
     text, bar = add_bleed(FRAME, SIZE, BLEED).overlays
-    for old, new in zip(TYPE, (text, bar), strict=True):
+    for old, new in zip(OVERLAYS, (text, bar), strict=True):
         assert new.x * WIDE.height - BLEED == pytest.approx(old.x * SIZE.height)
         assert new.y * WIDE.height - BLEED == pytest.approx(old.y * SIZE.height)
-    assert text.size * WIDE.height == pytest.approx(TYPE[0].size * SIZE.height)
-    assert (bar.width * 450, bar.height * 450) == pytest.approx((TYPE[1].width * 400, TYPE[1].height * 400))
+    assert text.size * WIDE.height == pytest.approx(OVERLAYS[0].size * SIZE.height)
+    assert (bar.width * 450, bar.height * 450) == pytest.approx((OVERLAYS[1].width * 400, OVERLAYS[1].height * 400))
 
 
 def test_without_a_bleed_nothing_changes():
     assert add_bleed(FRAME, SIZE, 0).views[0].pose.view_angle == pytest.approx(POSE.view_angle, rel=1e-14)
-    assert add_bleed(FRAME, SIZE, 0).overlays == TYPE
+    assert add_bleed(FRAME, SIZE, 0).overlays == OVERLAYS

@@ -10,11 +10,11 @@ from studio.pipeline import render_job
 from studio.pipeline.film import deliver, film_source, make_film, make_still, verify
 from studio.pipeline.measure import results_of
 from studio.pipeline.project import Project
-from studio.pipeline.render import SAMPLED
+from studio.pipeline.render import VERIFIED
 from studio.pipeline.render_job import RenderJob
 from studio.render.gl import gl_renderer
 from studio.render.stage import Stage
-from studio.storage import shelf
+from studio.storage import linear_frames
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -26,8 +26,8 @@ def undrawable(monkeypatch):
     def refused(*_):
         raise AssertionError("a frame was drawn")
 
-    monkeypatch.setattr(render_job, "_whole", refused)
-    monkeypatch.setattr(render_job, "_tile", refused)
+    monkeypatch.setattr(render_job, "_draw", refused)
+    monkeypatch.setattr(render_job, "_draw_tile", refused)
 
 
 def edited(made, old: str, new: str) -> Project:
@@ -48,7 +48,7 @@ GRADES = [
 
 
 @pytest.mark.parametrize("change", GRADES, ids=["grade", "background", "type", "deliverables"])
-def test_another_grade_background_type_or_codec_is_made_without_drawing(copy, change, undrawable):
+def test_another_grade_background_title_or_codec_is_made_without_drawing(copy, change, undrawable):
     before = copy.scene.read_text()
     made = make_film(edited(copy, *change), copy.out)
     assert all(path.exists() for path in made) and copy.scene.read_text() != before
@@ -65,12 +65,12 @@ def test_another_exposure_is_drawn(copy, undrawable):
         make_film(edited(copy, "look: {base: ember,", "look: {base: ember, grade: {exposure: 2},"), copy.out)
 
 
-def test_a_picture_from_a_kept_plate_is_the_one_that_was_drawn(copy, pictures, undrawable):
+def test_a_picture_from_a_stored_frame_is_the_one_that_was_drawn(copy, pictures, undrawable):
     before = pictures(copy.out / "tiny-frames")
-    for piece in (copy.shelf.root / "segments").glob("*.frames"):
-        for picture in piece.iterdir():
+    for segment in (copy.shelf.root / "segments").glob("*.frames"):
+        for picture in segment.iterdir():
             picture.unlink()
-        piece.rmdir()
+        segment.rmdir()
     _, frames = make_film(Project.open(copy.scene), copy.out)
     assert np.array_equal(pictures(frames), before)
 
@@ -78,9 +78,9 @@ def test_a_picture_from_a_kept_plate_is_the_one_that_was_drawn(copy, pictures, u
 # --- other deliverables ----------------------------------------------------------------------------------------------
 
 
-def test_other_files_are_delivered_from_what_is_kept(copy, undrawable):
-    studio = Project.open(copy.scene)
-    made = deliver(studio, copy.out, [from_word("prores-4444"), from_word("exr")])
+def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
+    project = Project.open(copy.scene)
+    made = deliver(project, copy.out, [from_word("prores-4444"), from_word("exr")])
     assert [path.name for path in made] == ["tiny-prores-4444.mov", "tiny-exr"]
     assert probe(made[0]).alpha and probe(made[0]).frames == 24 and len(list(made[1].iterdir())) == 24
     assert copy.shelf.unused() == []  # and what the film was made of stays needed
@@ -92,9 +92,9 @@ def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
 
 
 def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawable):
-    studio = edited(copy, "orbit: 40deg", "orbit: 50deg")
+    project = edited(copy, "orbit: 40deg", "orbit: 50deg")
     with pytest.raises(SceneError, match="11 of the film's frames are not drawn"):
-        deliver(studio, copy.out, [from_word("ffv1")])
+        deliver(project, copy.out, [from_word("ffv1")])
 
 
 def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
@@ -106,26 +106,26 @@ def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
 # --- verifying -------------------------------------------------------------------------------------------------------
 
 
-def test_frames_drawn_again_are_the_kept_ones(copy):
-    assert verify(Project.open(copy.scene)) == [0, 6, 12, 17, 23] and SAMPLED == 5
+def test_frames_drawn_again_are_the_stored_ones(copy):
+    assert verify(Project.open(copy.scene)) == [0, 6, 12, 17, 23] and VERIFIED == 5
 
 
-def test_a_kept_plate_is_the_reels_own_frame_of_its_number(copy):
-    studio = Project.open(copy.scene)
-    order, reel = RenderJob(results_of(studio), studio.draft, gl_renderer()), film_source(studio)
-    with Stage(order.size, reel.look.mesh, studio.scene.film.samples) as stage:
+def test_a_stored_frame_is_the_sources_own_of_its_number(copy):
+    project = Project.open(copy.scene)
+    job, source = RenderJob(results_of(project), project.draft, gl_renderer()), film_source(project)
+    with Stage(job.size, source.look.mesh, project.scene.film.samples) as stage:
         for number in (0, 7, 14, 23):  # the first, the last, and two between
-            assert np.array_equal(order.plate(number)[:], stage.plate(reel.frame(number)))
+            assert np.array_equal(job.linear_frame(number)[:], stage.linear_frame(source.frame(number)))
 
 
-def test_a_plate_with_one_wrong_bit_is_found(copy):
-    studio = Project.open(copy.scene)
-    plate = RenderJob(results_of(studio), studio.draft, gl_renderer()).plate(12)
-    codes = plate[:]
+def test_a_stored_frame_with_one_wrong_bit_is_found(copy):
+    project = Project.open(copy.scene)
+    stored = RenderJob(results_of(project), project.draft, gl_renderer()).linear_frame(12)
+    codes = stored[:]
     codes[5, 5, 0] ^= 1
-    plate[:, :] = codes
+    stored.write_all(codes)
     with pytest.raises(MachineError, match="frame 12 in 1 numbers"):
-        verify(studio)
+        verify(project)
 
 
 def test_a_film_that_is_not_drawn_cannot_be_verified(measured):
@@ -137,14 +137,14 @@ def test_a_film_that_is_not_drawn_cannot_be_verified(measured):
 
 
 def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch, pictures):
-    studio, still, size = Project.open(copy.scene), Still(at=Time(1), format="png16"), Size(320, 180)
+    project, still, size = Project.open(copy.scene), Still(at=Time(1), format="png16"), Size(320, 180)
     import imageio.v3 as iio
 
-    direct = iio.imread(make_still(studio, copy.out / "direct", still, size)).astype(int)
-    monkeypatch.setattr(render_job, "DIRECT", 128)
-    for module in (render_job, shelf):
+    direct = iio.imread(make_still(project, copy.out / "direct", still, size)).astype(int)
+    monkeypatch.setattr(render_job, "LARGEST_DIRECT", 128)
+    for module in (render_job, linear_frames):
         monkeypatch.setattr(module, "TILE", 128)
-    for room in ("frames", "segments"):
-        copy.shelf.remove((copy.shelf.root / room).iterdir())
-    tiled = iio.imread(make_still(studio, copy.out / "tiled", still, size)).astype(int)
+    for kind in ("frames", "segments"):
+        copy.shelf.remove((copy.shelf.root / kind).iterdir())
+    tiled = iio.imread(make_still(project, copy.out / "tiled", still, size)).astype(int)
     assert (np.abs(tiled - direct) > 257).mean() <= 1e-5  # more than one code of eight bits
