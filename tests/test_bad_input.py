@@ -331,7 +331,9 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
         assert (said.status, said.out) == (3, ""), said
         assert "the disk is full; all finished work is kept. Free some space and run again" in said.err.splitlines()[-1]
         assert not (tiny.parent / "out").exists()
-        stages.append([state for _, state, _ in status(project.Project.open(tiny, shelf), tiny.parent / "out" / "tiny")])
+        stages.append(
+            [state for _, state, _ in status(project.Project.open(tiny, shelf), tiny.parent / "out" / "tiny")]
+        )
     assert [states.count("done") for states in stages] == [0, 1, 3], stages
     said = say("film", "tiny.yaml", "--shelf", small_disk(20000))
     assert said.status == 0

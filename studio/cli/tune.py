@@ -144,7 +144,6 @@ def _add_key(text: str, mapping: Any, key: str, value: str) -> str:
     if mapping.flow_style:
         end = int(pairs[-1][1].end_mark.index if pairs else mapping.end_mark.index - 1)
         return text[:end] + ", " * bool(pairs) + pair + text[end:]
-    first: yaml.Mark = pairs[0][0].start_mark
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    start = int(first.index)
-    return text[:start] + pair + line_end + " " * first.column + text[start:]
+    first, line_end = pairs[0][0].start_mark, "\r\n" if "\r\n" in text else "\n"
+    start, indent = int(first.index), " " * int(first.column)
+    return text[:start] + pair + line_end + indent + text[start:]

@@ -171,7 +171,9 @@ def test_a_draft_is_named_one_and_says_so_on_the_picture(say, measured, finished
 def test_a_draft_of_a_large_scene_is_small():
     draft = to_draft(Scene.load(REPOSITORY / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
-    assert len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1] == 40 and draft.detail is None
+    assert (
+        len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1] == 40 and draft.detail is None
+    )
 
 
 def test_the_shelf_is_where_it_is_told_to_be(say, tiny, tmp_path, monkeypatch):
@@ -191,7 +193,11 @@ def test_train_and_compute_say_what_they_have(say, measured):
     assert said.status == 0 and said.err == ""
     lines = dict(line.split(": ", 1) for line in said.out.splitlines())
     fields = measure(Project.open(measured.scene)).surfaces().fields
-    for name, size in (("loss", "3 keyframes, 9x9"), ("lambda_min", "2 keyframes, 3x3"), ("lambda_max", "2 keyframes, 3x3")):
+    for name, size in (
+        ("loss", "3 keyframes, 9x9"),
+        ("lambda_min", "2 keyframes, 3x3"),
+        ("lambda_max", "2 keyframes, 3x3"),
+    ):
         assert lines[name] == f"{size}, {fields[name].values.min():.4g} to {fields[name].values.max():.4g}"
 
 
@@ -216,7 +222,9 @@ def test_the_subset_is_checked_on_demand(say, copy):
 
 
 def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tiny, monkeypatch):
-    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # without torch's compiler, which takes half a minute
+    monkeypatch.setattr(
+        profiling, "candidate_methods", profiling.fitting_methods
+    )  # without torch's compiler, which takes half a minute
     before = tiny.read_text()
     dry = say("tune", "tiny.yaml", "--dry-run")
     assert dry.status == 0 and tiny.read_text() == before

@@ -81,7 +81,9 @@ def test_only_the_method_differs_and_a_second_time_nothing_does(text):
 
 def test_the_ends_of_lines_stay_as_they_are():
     text = "title: a\r\nloss:\r\n  subset: 3\r\n"
-    assert tune.insert_method(text, "image-kernels") == "title: a\r\nloss:\r\n  method: image-kernels\r\n  subset: 3\r\n"
+    assert (
+        tune.insert_method(text, "image-kernels") == "title: a\r\nloss:\r\n  method: image-kernels\r\n  subset: 3\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,9 @@ def quick(monkeypatch):
 def test_every_method_that_fits_is_timed_and_agrees_with_the_loop(scene, quick):
     film = Scene.load(scene)
     timings = tune.time_scene(film)
-    assert {timing.method for timing in timings} == set(profiling.fitting_methods(film.run.recipe.model, film.loss, "cpu"))
+    assert {timing.method for timing in timings} == set(
+        profiling.fitting_methods(film.run.recipe.model, film.loss, "cpu")
+    )
     assert all(timing.value > 0 and not timing.failure for timing in timings)
     assert max(timing.difference for timing in timings) < 1e-5  # float32 sums in another order
     assert next(timing.difference for timing in timings if timing.method == "loop") == 0
@@ -150,9 +154,10 @@ def test_a_method_that_cannot_be_used_says_why_and_comes_last(scene, monkeypatch
     scene.write_text(text, encoding="utf-8")
     film = Scene.load(scene)
     timings = tune.time_scene(film)
-    assert [timing.method for timing in timings] == ["loop", "shared-first-layer"] and "chain of linear layers" in timings[
-        1
-    ].failure
+    assert [timing.method for timing in timings] == [
+        "loop",
+        "shared-first-layer",
+    ] and "chain of linear layers" in timings[1].failure
     assert any("shared-first-layer" in line and "cannot be used" in line for line in tune.table(timings, film))
     assert tune.fastest(timings, film) == "loop"  # the rule's own would be folded, which was not tried
 
@@ -175,8 +180,16 @@ def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
 
 def test_the_rules_own_method_stays_unless_another_is_worth_measuring_again(scene):
     film = Scene.load(scene)  # an mlp: the rule says shared
-    hardly = [MethodTiming("vmap", value=0.97), MethodTiming("shared-first-layer", value=1.0), MethodTiming("loop", value=2.0)]
-    clearly = [MethodTiming("vmap", value=0.9), MethodTiming("shared-first-layer", value=1.0), MethodTiming("loop", value=2.0)]
+    hardly = [
+        MethodTiming("vmap", value=0.97),
+        MethodTiming("shared-first-layer", value=1.0),
+        MethodTiming("loop", value=2.0),
+    ]
+    clearly = [
+        MethodTiming("vmap", value=0.9),
+        MethodTiming("shared-first-layer", value=1.0),
+        MethodTiming("loop", value=2.0),
+    ]
     assert tune.fastest(hardly, film) == "shared-first-layer" and tune.fastest(clearly, film) == "vmap"
     named = film.model_copy(update={"loss": film.loss.model_copy(update={"method": "loop"})})
     assert tune.fastest(hardly, named) == "shared-first-layer"  # what the scene names now is no reason
@@ -184,6 +197,8 @@ def test_the_rules_own_method_stays_unless_another_is_worth_measuring_again(scen
 
 def test_the_table_has_a_line_for_each_method_and_names_the_best(scene):
     film = Scene.load(scene)
-    lines = list(tune.table([MethodTiming("shared-first-layer", 0.1, 0.001, 1e-7), MethodTiming("loop", 0.0, 0.002)], film))
+    lines = list(
+        tune.table([MethodTiming("shared-first-layer", 0.1, 0.001, 1e-7), MethodTiming("loop", 0.0, 0.002)], film)
+    )
     assert len(lines) == 4 and lines[1].startswith("shared-first-layer*") and "2.00x" in lines[1] and "best" in lines[3]
     assert lines[3].split(": ")[1].startswith("shared-first-layer")

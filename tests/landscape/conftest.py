@@ -22,6 +22,7 @@ from studio.training.recipe import Recipe, Run
 
 GRID = Grid(range=(-1.5, 1.5), points=5)
 LOSS = Loss(subset=48, mode="train")
+DIRECTIONS = Random(seed=3)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PlantedRun:
         epoch: float = 2.0,
         grid: Grid = GRID,
         loss: Loss = LOSS,
-        directions: Directions = Random(seed=3),
+        directions: Directions = DIRECTIONS,
         direction_loss: Loss | None = None,
         **convexity: Any,
     ) -> Slice:
