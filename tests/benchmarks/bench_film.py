@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.execution.devices import usable_cores
-from studio.field import Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.survey import pulse, survey
 from studio.pipeline.measure import measure
