@@ -98,11 +98,11 @@ class Krylov:
 
         What remains is orthogonal to the basis but for rounding, so that one more pass over all of it is the second.
         """
-        alpha = (w * self.v).sum(1)
-        w -= alpha[:, None] * self.v
+        alpha = torch.linalg.vecdot(w, self.v)
+        w.addcmul_(alpha[:, None], self.v, value=-1)
         if self.steps:
             number, place = divmod(self.steps - 1, BLOCK)
-            w -= torch.from_numpy(self.betas[:, -1:]).to(w) * self._blocks[number][:, place]
+            w.addcmul_(torch.from_numpy(self.betas[:, -1:]).to(w), self._blocks[number][:, place], value=-1)
         return alpha
 
     def _allocate(self, like: Tensor) -> Tensor:
