@@ -158,10 +158,12 @@ class Orbit:
 
 
 class Start(Record):
-    """The camera at the start of a shot. azimuth: 0deg looks from +alpha, 90deg from +beta.
+    """The camera at the start of a shot.
 
-    lens: over a 24 mm high gate. rise: camera and focal point up together, scene units; below 0 the subject stands
-    higher in the picture. aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
+    azimuth: 0deg looks from +alpha, 90deg from +beta. elevation: 0deg looks level, 90deg straight down.
+    distance: from the focal point, scene units. lens: focal length over a 24 mm high gate.
+    rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture.
+    aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
     focus: distance of sharp focus, scene units; the focal point if omitted.
     """
 
@@ -180,7 +182,11 @@ class Start(Record):
 
 
 class PoseKey(Record):
-    """One pose of a move with `keys`: the fields it names change, the others stay. at: from the start of the move."""
+    """One pose of a move with `keys`: the fields it names change, the others stay.
+
+    at: from the start of the move. azimuth, elevation, distance, lens, aperture, focus: as at the start of a shot.
+    ease: how the camera arrives at this pose.
+    """
 
     at: Duration
     azimuth: Angle | None = None
@@ -203,7 +209,8 @@ class Move(Record):
     """One camera movement; its components may be combined. Without any component it is a hold.
 
     orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. lens: change of focal length. hold: stand still so long.
+    looking at it. rise: camera and focal point up together. lens: change of focal length. over: how long it takes.
+    hold: stand still so long.
     keys: poses at times instead of components; the last one ends the move. ease: how the move arrives at its end.
     """
 
