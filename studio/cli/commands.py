@@ -180,9 +180,9 @@ def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptio
     from studio.deliver.deliverable import from_word
     from studio.pipeline import film
 
-    wanted = [_parse("preset", from_word, word) for word in preset or []]
+    deliverables = [_parse("preset", from_word, word) for word in preset or []]
     project, out = output.open(scene)
-    for path in film.deliver(project, out, wanted or project.scene.deliver):
+    for path in film.deliver(project, out, deliverables or project.scene.deliver):
         print(path)
 
 
@@ -227,7 +227,7 @@ def still(
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
     resolution = 300 if dpi is None and (paper or bleed) else dpi
     names = aovs.split(",") if aovs else None
-    wanted = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
+    picture = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
     pixels, edge = form.size if size else None, 0
     if resolution is not None:
@@ -238,7 +238,7 @@ def still(
             edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch)
     project, out = output.open(scene)
     own_quality = form.quality if quality else None
-    print(make_still(project, out, wanted, pixels, bleed=edge, quality=own_quality, points=points))
+    print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))
 
 
 @app.command

@@ -115,13 +115,13 @@ def _rate() -> Callable[[int], float]:
     Work of an earlier run, and the time to load a library first, count for nothing.
     """
     start: float | None = None
-    before = 0
+    first = 0
 
     def rate(done: int) -> float:
-        nonlocal start, before
+        nonlocal start, first
         now = time.monotonic()
         if start is None:
-            start, before = now, done
-        return (done - before) / max(1e-6, now - start)
+            start, first = now, done
+        return (done - first) / max(1e-6, now - start)
 
     return rate

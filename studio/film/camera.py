@@ -18,11 +18,11 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from studio.config.records import Record
-from studio.config.units import Angle, Duration, Focal, Positive
+from studio.config.units import Angle, Duration, FocalLength, Positive
 from studio.film.easing import Curve, Ease
 
 Array = npt.NDArray[Any]
-Lens = Annotated[Focal, Field(gt=0)]
+Lens = Annotated[FocalLength, Field(gt=0)]
 Point = tuple[float, float, float]
 MM_PER_UNIT = 100.0
 """Millimetres in a scene unit for depth of field: the drawn square is 200 mm wide, a model on a table."""
@@ -220,7 +220,7 @@ class Move(Record):
     dolly: float = 0.0
     crane: float = 0.0
     rise: float = 0.0
-    lens: Focal = 0.0
+    lens: FocalLength = 0.0
     over: Duration | None = None
     hold: Duration | None = None
     keys: tuple[PoseKey, ...] = ()

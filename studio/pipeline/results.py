@@ -156,7 +156,7 @@ class Results:
 
 def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
     """The items of one kind, by epoch."""
-    return {epoch: item for (own, epoch), item in items.items() if own == kind}
+    return {epoch: item for (item_kind, epoch), item in items.items() if item_kind == kind}
 
 
 def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
     film, loss, keyframes = scene.film, scene.loss, _subsample(scene.keyframes(), KEYFRAMES)
     small = {
-        "size": _smaller(film.size, HEIGHT),
+        "size": _limit_size(film.size, HEIGHT),
         "fps": film.fps / max(1, round(film.fps / RATE)),
         "quality": QUALITIES["final"],
         "shutter": 0.0,
@@ -32,17 +32,17 @@ def to_draft(scene: Scene) -> Scene:
         "sweep": scene.sweep.model_copy(update={"at": keyframes}),
         "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
-        "loss": loss.model_copy(update={"subset": _fewer(loss.subset, SAMPLES)}),
+        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),
         "film": film.model_copy(update=small),
         **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
     if convexity := scene.convexity:
-        wanted = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
+        epochs = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
         coarse = {
             "points": min(convexity.points, CONVEXITY_POINTS),
-            "at": tuple(sorted({_nearest(epoch, keyframes) for epoch in wanted})),
-            "subset": None if convexity.subset is None else _fewer(convexity.subset, SAMPLES),
+            "at": tuple(sorted({_nearest(epoch, keyframes) for epoch in epochs})),
+            "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
         }
         changes["convexity"] = convexity.model_copy(update=coarse)
     return scene.model_copy(update=changes)
@@ -59,11 +59,11 @@ def _nearest(epoch: float, keyframes: tuple[float, ...]) -> float:
     return min(keyframes, key=lambda keyframe: (abs(keyframe - epoch), keyframe))
 
 
-def _fewer(subset: int | str, most: int) -> int:
+def _limit_subset(subset: int | str, most: int) -> int:
     return min(subset, most) if isinstance(subset, int) else most
 
 
-def _smaller(size: Size, height: int) -> Size:
+def _limit_size(size: Size, height: int) -> Size:
     """The same shape with at most `height` lines and even sides."""
     if size.height <= height:
         return size

@@ -138,5 +138,5 @@ class Scene(Record):
 
 
 def output_name(path: Path, draft: bool) -> str:
-    """What the files of the scene at `path` are called."""
+    """Name of the output files of the scene at `path`, without suffix."""
     return path.stem + ("-draft" if draft else "")

@@ -39,5 +39,5 @@ def _reels(film: Scene):
         surfaces = Project(changed, Shelf(Path(folder)), SCENE, default_count()).compute()
     for how in ("cubic", "monotone"):
         loss = replace(surfaces.fields["loss"], interpolation=how)
-        shown = Surfaces({"loss": loss}, surfaces.epochs, surfaces.metrics)
+        shown = Surfaces({"loss": loss}, surfaces.metric_coordinates, surfaces.metrics)
         yield how, FrameSource.of(changed.shots, shown, changed.look, changed.titles, changed.film, changed.notes())
