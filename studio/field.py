@@ -179,7 +179,7 @@ class Field:
 
     @property
     def _values_on_scale(self) -> Array:
-        """Values on their scale; what is not finite is filled from neighbouring keyframes, for the splines only."""
+        """Values [K, points, points] on their scale, for the splines; gaps are filled from neighbouring keyframes."""
         values = np.asarray(self.values, dtype=np.float64)
         return _fill_gaps(to_scale(np.where(np.isfinite(values), values, np.nan), self.scale))
 

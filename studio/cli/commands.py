@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that `--help` answers at once."""
+"""The commands of `studio`. Each imports its modules when it runs, so that `--help` answers at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a stage reports its progress, and how people see it: a bar on a terminal, plain lines elsewhere."""
+"""Progress: the callback that a stage reports to, shown as a bar on a terminal and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Advance(Protocol):
-    """Reports how many of a stage's units are done; a new total and a text may come with it."""
+    """Reports how many units are done. total: replaces the first one. text: shown behind the count."""
 
     def __call__(self, done: int, total: int | None = None, text: str = "") -> None:
         """Reports `done` units."""
 
 
 class Progress(Protocol):
-    """What a stage calls: `with progress(name, total) as advance: advance(done)`."""
+    """The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
 
     def __call__(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """A block of work called `name` that counts `total` units."""

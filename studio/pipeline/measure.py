@@ -51,7 +51,7 @@ def _results(project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
     """Every slice of the scene, resolved; the run must be trained.
 
-    The loss at every keyframe, and the finer grid and the curvature at their own.
+    The loss at every keyframe; the finer grid, the curvature and the spectrum at the epochs that the scene names.
     """
     scene, resolver = project.scene, _resolver(project)
 
@@ -79,7 +79,7 @@ def _resolver(project: Project) -> SliceResolver:
 
 
 def quantity_of(kind: SliceKind) -> Quantity:
-    """What is measured on slices of a kind."""
+    """The quantity measured on slices of a kind: detail and portrait are the loss on other grids."""
     return "loss" if kind == "detail" or kind == "portrait" else kind
 
 

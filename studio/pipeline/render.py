@@ -69,7 +69,7 @@ def digests_used(segments: Segments) -> dict[str, list[str]]:
 
 
 def content_digest(segments: Sequence[Segment]) -> str:
-    """Digest of what a deliverable is made of."""
+    """Digest of a deliverable's contents: of its segments in order."""
     return digest([segment.digest for segment in segments])
 
 

@@ -1,4 +1,4 @@
-"""What a worker renders: the frames of a film, the segments of its deliverables, and sheets of small pictures.
+"""RenderJob, and the tasks of a render worker: frames, segments of deliverables, and sheets of small pictures.
 
     surfaces  ->  linear frames  ->  segments of each deliverable
 
@@ -68,7 +68,7 @@ class RenderJob:
 
     @property
     def size(self) -> Size:
-        """Size of what is drawn, bleed included."""
+        """Size of a drawn frame, bleed included."""
         width, height = self.scene.film.size
         return Size(width + 2 * self.bleed, height + 2 * self.bleed)
 
@@ -164,7 +164,7 @@ def frame_source(results: Results, draft: bool) -> FrameSource:
 
 @lru_cache(maxsize=2)
 def _film_digest(job: RenderJob) -> str:
-    """Digest of what reaches the stage and is the same for all frames."""
+    """Digest of everything that reaches the stage and is the same for all frames."""
     source, film, digests = job.source, job.scene.film, tuple(job.results.digests.items())
     look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
     how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
@@ -216,7 +216,7 @@ def storyboard(job: RenderJob) -> np.ndarray:
 
 
 def _picture(job: RenderJob, number: int, stored: LinearFrame, spec: PictureSpec) -> Bands | Picture:
-    """A frame as a deliverable asks for it."""
+    """A frame in the bits, with the alpha and the AOVs of a deliverable."""
     from studio.render import grade
 
     frame, codes = _frame(job, number), _linear_codes(job, number, stored)

@@ -11,10 +11,11 @@ from studio.film.quality import QUALITIES
 from studio.scene.scene import Scene
 
 KEYFRAMES, POINTS, SAMPLES = 8, 21, 48
-"""What is measured, at most: keyframes, points along a side of the grid, samples of the loss."""
+"""Maxima of the loss: keyframes, points along a side of the grid, samples."""
 CONVEXITY_KEYFRAMES, CONVEXITY_POINTS = 2, 3
+"""Maxima of the convexity: keyframes, points along a side of the grid."""
 MESH, HEIGHT, RATE = 241, 360, 12
-"""What is drawn, at most: vertices along a side, lines of the picture, and about so many frames a second."""
+"""Maxima of the picture: vertices along a side, lines, and roughly frames per second."""
 
 T = TypeVar("T")
 

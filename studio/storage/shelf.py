@@ -32,7 +32,7 @@ from studio.storage.linear_frames import LinearFrame
 from studio.storage.slices import StoredSlice
 
 KINDS = ("runs", "planes", "samples", "slices", "frames", "segments")
-"""The folders of what is computed."""
+"""Folders of computed things."""
 FORMER_KINDS = ("plates", "pieces")
 """Folders of shelves made by version 0.1 before frames and segments had their names; their contents are unused."""
 MARK = "shelf.json"
@@ -164,7 +164,7 @@ class Shelf:
         )
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
-        """Bytes of some paths, or of everything on the shelf."""
+        """Bytes in files below some paths, or on the whole shelf."""
         roots = [self.root] if paths is None else paths
         return sum(
             file.stat().st_size
@@ -183,7 +183,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a scene last used, as a JSON file on the shelf.
+    """The list of what a scene last used, a JSON file on the shelf.
 
     scene: the scene's file. name: of its outputs; scenes of one name in two folders have two manifests.
     """
