@@ -53,7 +53,7 @@ deliver:
   - {kind: movie, preset: h264-web}
   - {kind: sequence}
 """
-"""24 frames in two pieces: the first two shots are frames 0 to 16, the last one is 16 to 24."""
+"""24 frames in two segments: the first two shots are frames 0 to 16, the last one is 16 to 24."""
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from studio.config.records import Record
 from studio.config.units import Size, Time
 from studio.film.quality import QUALITIES
+from studio.landscape.sweeps import Epochs
 from studio.scene.scene import Scene
 
 KEYFRAMES, POINTS, SAMPLES = 8, 21, 48
@@ -30,7 +31,7 @@ def to_draft(scene: Scene) -> Scene:
         "shutter": 0.0,
     }
     changes: dict[str, Any] = {
-        "sweep": scene.sweep.model_copy(update={"at": keyframes}),
+        "sweep": Epochs().model_copy(update={"at": keyframes}),
         "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
         "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),

@@ -48,7 +48,7 @@ STAGES = {
     "training": r"/runs/\w+/epoch-0001.000.safetensors",
     "the rows of the loss": r"/slices/\w+.zarr/loss/c/3/0",
     "the rows of the convexity": r"/slices/\w+.zarr/lambda_max/c/1/0",
-    "drawing and encoding": r"/pieces/\w+.mp4",
+    "drawing and encoding": r"/segments/\w+.mp4",
 }
 """Each stage, and a product of it, neither the first nor the last, after which the shelf holds a part of the stage."""
 
