@@ -121,22 +121,24 @@ PARTS = (
 
 
 def states(scene: Path) -> list[str]:
-    studio = Project.open(scene)
-    return [row[2] for row in status(studio, studio.out)][:3]
+    project = Project.open(scene)
+    return [row[2] for row in status(project, project.out)][:3]
 
 
-def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, say, finished, pictures):
+def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, invoke, finished, pictures):
     for stage, before in zip(STAGES, PARTS, strict=True):
         killed_during(stage, tiny, held)
         assert not (tiny.parent / "out").exists()
         assert states(tiny) == before
-    assert say("film", "tiny.yaml").status == 0
+    assert invoke("film", "tiny.yaml").status == 0
     assert same_film(tiny.parent / "out" / "tiny", finished, pictures)
     # the other film was made by two workers: their number leaves no trace, nor does the order of the rows
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
-    pieces = {path.name: path.read_bytes() for path in (finished.shelf.root / "segments").glob("*.mp4")}
-    assert len(pieces) == 2
-    assert pieces == {path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "segments").glob("[!.]*.mp4")}
+    segments = {path.name: path.read_bytes() for path in (finished.shelf.root / "segments").glob("*.mp4")}
+    assert len(segments) == 2
+    assert segments == {
+        path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "segments").glob("[!.]*.mp4")
+    }
     # what the killed ones left half written is no part of anything, and clean takes it away
     shelf = Shelf(tiny.parent / ".studio")
     shelf.remove(shelf.unused())
@@ -149,15 +151,15 @@ def test_ctrl_c_stops_everything_at_once_with_one_line(measured, held):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
-    said = [line for line in err.splitlines() if not line.startswith("draw")]  # but for the progress
-    assert said == ["stopped; what was finished is kept, and the same command goes on from there"]
+    lines = [line for line in err.splitlines() if not line.startswith("draw")]  # but for the progress
+    assert lines == ["stopped; what was finished is kept, and the same command goes on from there"]
     assert ended(mark)
 
 
 def test_two_processes_on_one_shelf_make_the_same_film_and_neither_fails(tiny, start, finished, pictures):
     both = [start("film", "tiny.yaml", "--workers", 1, "--out", f"out-{name}") for name in "ab"]
-    said = [process.communicate(timeout=PATIENCE) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    outputs = [process.communicate(timeout=PATIENCE) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert all(same_film(tiny.parent / f"out-{name}", finished, pictures) for name in "ab")
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
     assert Shelf(tiny.parent / ".studio").unused() == []
