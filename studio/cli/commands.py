@@ -225,17 +225,15 @@ def still(
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
-    resolution = 300 if dpi is None and (paper or bleed) else dpi
+    per_inch = 300 if dpi is None else dpi
+    resolution = per_inch if paper or bleed else dpi
     names = aovs.split(",") if aovs else None
     picture = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
-    pixels, edge = form.size if size else None, 0
-    if resolution is not None:
-        per_inch = resolution
-        if paper:
-            pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
-        if bleed:
-            edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch)
+    pixels = form.size if size else None
+    if paper:
+        pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
+    edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
     project, out = output.open(scene)
     own_quality = form.quality if quality else None
     print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))
@@ -392,7 +390,7 @@ def main() -> None:
     except StudioError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)
-    except BrokenPipeError:  # whoever read our words has gone, such as `head`
+    except BrokenPipeError:  # the reader of our output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"the machine refused: {error}", file=sys.stderr)

@@ -86,7 +86,7 @@ class Function:
             raise SceneError(f"{self}: cannot be called; it is of type {type(function).__name__}")
         return function
 
-    def identity(self) -> str:
+    def source_digest(self) -> str:
         """SHA-256, in hex, of the lines of its module that it depends on; for a package, of all sources in it.
 
         Does not follow imports of the module. Raises SceneError if there is no source.
@@ -143,10 +143,10 @@ class Function:
             raise ValueError(_missing_message(function))
         return function
 
-    def _identity(self) -> dict[str, str | None]:
+    def _to_json(self) -> dict[str, str | None]:
         """Its part of a digest; a missing source is None here, and an error in `load`."""
         try:
-            return {"function": self.name, "source": self.identity()}
+            return {"function": self.name, "source": self.source_digest()}
         except SceneError:
             return {"function": self.name, "source": None}
 
@@ -154,7 +154,7 @@ class Function:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return handler.generate_schema(
             Annotated[
-                Any, PlainValidator(cls.read), PlainSerializer(cls._identity, when_used="json"), WithJsonSchema(SCHEMA)
+                Any, PlainValidator(cls.read), PlainSerializer(cls._to_json, when_used="json"), WithJsonSchema(SCHEMA)
             ]
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.config.records import digest
+from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
@@ -44,21 +45,25 @@ def make_files(
     _render_missing(project, job, segments, out, stem, whole=not part)
     paths = {}
     for index, deliverable in enumerate(job.scene.deliver):
-        if parts := segments[index]:
+        if segments[index]:
             if part and isinstance(deliverable, Movie):
                 deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
             paths[index] = out / deliverable.file_name(stem)
-            deliverable.join(
-                [segment.path for segment in parts],
-                paths[index],
-                frames=sum(segment.stop - segment.start for segment in parts),
-                size=job.size,
-                fps=job.source.cut.fps,
-                provenance=provenance(project, job),
-            )
+            _join(project, job, deliverable, segments[index], paths[index])
     contents = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
     manifest.update(made=manifest.read().get("made", {}) | contents)
     return list(paths.values())
+
+
+def _join(project: Project, job: RenderJob, deliverable: Deliverable, segments: Sequence[Segment], path: Path) -> None:
+    deliverable.join(
+        [segment.path for segment in segments],
+        path,
+        frames=sum(segment.stop - segment.start for segment in segments),
+        size=job.size,
+        fps=job.source.cut.fps,
+        provenance=provenance(project, job),
+    )
 
 
 def digests_used(segments: Segments) -> dict[str, list[str]]:

@@ -237,7 +237,7 @@ def _aovs(job: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Aov, n
 
 
 def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFrame | np.ndarray:
-    """The codes of a frame: the stored ones, or drawn now and stored."""
+    """The codes of a frame, linear light as uint16 (studio.render.linear_frame): stored, or drawn now and stored."""
     if job.is_tiled:
         for tile in stored.missing():
             draw_tile(job, number, stored, tile)

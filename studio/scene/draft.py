@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from studio.config.records import Record
 from studio.config.units import Size, Time
 from studio.film.quality import QUALITIES
+from studio.landscape.convexity import Convexity
 from studio.landscape.sweeps import Epochs
 from studio.scene.scene import Scene
 
@@ -39,15 +40,20 @@ def to_draft(scene: Scene) -> Scene:
         "film": film.model_copy(update=small),
         **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
-    if convexity := scene.convexity:
+    if scene.convexity:
         epochs = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
-        coarse = {
-            "points": min(convexity.points, CONVEXITY_POINTS),
-            "at": tuple(sorted({_nearest(epoch, keyframes) for epoch in epochs})),
-            "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
-        }
-        changes["convexity"] = convexity.model_copy(update=coarse)
+        changes["convexity"] = _coarse(scene.convexity, {_nearest(epoch, keyframes) for epoch in epochs})
     return scene.model_copy(update=changes)
+
+
+def _coarse(convexity: Convexity, epochs: set[float]) -> Convexity:
+    """The convexity at some epochs, on a coarser grid, over fewer samples."""
+    changes = {
+        "points": min(convexity.points, CONVEXITY_POINTS),
+        "at": tuple(sorted(epochs)),
+        "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
+    }
+    return convexity.model_copy(update=changes)
 
 
 def _subsample(keyframes: tuple[float, ...], count: int) -> tuple[float, ...]:
