@@ -99,7 +99,7 @@ def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]
 
 
 def _seconds_per_frame(scene: Scene) -> float:
-    """One frame of an assumed landscape, drawn and graded; beyond 1080p the time grows with the pixels."""
+    """Seconds to draw and grade a frame, measured on an assumed landscape; beyond 1080p in proportion to the pixels."""
     from studio.render.gl import gl_renderer
 
     gl_renderer()

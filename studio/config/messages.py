@@ -10,7 +10,7 @@ from studio.config.records import Record, nearest
 
 
 def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
-    """One of pydantic's errors in our words; record_type: where it happened, for its keys and their former names."""
+    """A message for one of pydantic's errors. record_type: where it happened, for its keys and their former names."""
     context, value, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
     former = record_type.former if record_type else {}
     match error["type"]:

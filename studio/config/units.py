@@ -43,11 +43,11 @@ class Time:
     unit: str = "s"
 
     def seconds(self, fps: Fraction) -> float:
-        """In seconds, at a frame rate."""
+        """Seconds, at a frame rate in frames per second."""
         return self.amount if self.unit == "s" else float(self.amount / fps)
 
     def frames(self, fps: Fraction) -> int:
-        """In frames, rounded to the nearest."""
+        """Frames, rounded to the nearest, at a frame rate in frames per second."""
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Time:
 
     @classmethod
     def parse(cls, text: str) -> Time:
-        """The time that text writes. Raises ValueError with an example.
+        """The time written as text. Raises ValueError with an example.
 
         >>> Time.parse("1:30").seconds(Fraction(24))
         90.0
@@ -89,7 +89,7 @@ class Size(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Size:
-        """The size that text writes. Raises ValueError with an example."""
+        """The size written as text, such as `1920x1080`. Raises ValueError with an example."""
         sides = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
         if not sides or not (0 < int(sides[1]) <= MAX_PICTURE_SIDE and 0 < int(sides[2]) <= MAX_PICTURE_SIDE):
             raise ValueError(

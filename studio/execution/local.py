@@ -91,7 +91,7 @@ class _Worker:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-        """What the function returns or raises in the process. Raises WorkerDied if the process ends first."""
+        """The function's result, from the process, or its exception. Raises WorkerDied if the process ends first."""
         try:
             return self._submit(fn, args, kwargs).result()
         except BrokenProcessPool as error:

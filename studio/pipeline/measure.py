@@ -135,7 +135,7 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
-    """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
+    """Puts the samples of a slice's loss, and of its directions' loss, on the shelf if it lacks them."""
     for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
         if not shelf.samples(digest).is_dir():
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))

@@ -74,7 +74,7 @@ class Shelf:
         return self.root / "runs" / digest
 
     def plane(self, digest: str) -> Path:
-        """Folder of a plane's three vectors."""
+        """Folder of a plane: theta, delta and eta."""
         return self.root / "planes" / digest
 
     def samples(self, digest: str) -> Path:
@@ -130,7 +130,7 @@ class Shelf:
         return False
 
     def unused(self) -> list[Path]:
-        """What no manifest of an existing scene names, and the unfinished files of killed processes."""
+        """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
         used = {digest for manifest in self._manifests() for digest in _digests(manifest)}
         stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
         unused = [path for path in stored if path.name.partition(".")[0] not in used]
