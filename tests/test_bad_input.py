@@ -362,8 +362,8 @@ def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and
     assert not np.array_equal(
         pictures(measured.out / "tiny-closing-frames"), pictures(finished.out / "tiny-frames")[16:]
     )
-    kept = measure(project).dataset()["loss"].sel(keyframe=2.0).values[4]
-    assert np.array_equal(kept, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
+    values = measure(project).dataset()["loss"].sel(keyframe=2.0).values[4]
+    assert np.array_equal(values, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
     notes = film_source(project).notes
     assert all(
         text.endswith("drawn as high as the highest\nthe loss is not a number at 2 of 243 points, drawn as holes")

@@ -151,10 +151,10 @@ def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(invoke, 
     dry = invoke("tune", "tiny.yaml", "--dry-run")
     assert dry.status == 0 and tiny.read_text() == before
     result = invoke("tune", "tiny.yaml")
-    found = [line.split()[0].rstrip("*") for line in result.out.splitlines()]
-    assert result.status == 0 and {"loop", "shared-first-layer"} <= set(found)
+    methods = [line.split()[0].rstrip("*") for line in result.out.splitlines()]
+    assert result.status == 0 and {"loop", "shared-first-layer"} <= set(methods)
     best = result.out.splitlines()[-1].rpartition("method: ")[2].rstrip("}")
-    assert best in found and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, method: {best}}}")
+    assert best in methods and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, method: {best}}}")
     assert invoke("check", "tiny.yaml").status == 0
 
 
@@ -189,9 +189,9 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(invoke, copy
     result = invoke("still", "tiny.yaml", "--at", "1s", "--format", "tiff16", "--profile", "display-p3", "--dpi", "300")
     assert (result.status, result.out) == (0, "out/tiny/tiny-at-1s-display-p3.tif\n")
     path = tmp_path / "out" / "tiny" / "tiny-at-1s-display-p3.tif"
-    wanted = ImageOptions(format="tiff16", profile="display-p3", dpi=300)
-    found = verify(path, wanted, Size(64, 36))
-    assert (found.size, found.bits, found.profile, found.dpi) == (Size(64, 36), 16, "display-p3", 300)
+    options = ImageOptions(format="tiff16", profile="display-p3", dpi=300)
+    file = verify(path, options, Size(64, 36))
+    assert (file.size, file.bits, file.profile, file.dpi) == (Size(64, 36), 16, "display-p3", 300)
     assert invoke("still", "tiny.yaml", "--at", "1s", "--dpi", "0")[::2] == (
         2,
         "--dpi: expected at least 1, found '0'\n",

@@ -14,8 +14,8 @@ def test_workers_are_other_processes_with_one_thread_each_and_the_parent_keeps_i
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with pool(1) as run:
-        found = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
-    assert (found[0], found[1]) == ("1", "0") and found[2] != os.getpid()
+        results = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
+    assert (results[0], results[1]) == ("1", "0") and results[2] != os.getpid()
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
@@ -108,9 +108,9 @@ from studio.execution.tasks import run_tasks
 print(__name__, flush=True)
 before = dict(globals())
 with LocalExecutor(2) as workers:
-    found = dict(run_tasks(workers, [(math.factorial, (5,)), (os.getpid, ())], 4))
+    results = dict(run_tasks(workers, [(math.factorial, (5,)), (os.getpid, ())], 4))
 same = all(globals()[name] is value for name, value in before.items())
-print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.keys())
+print(results[0], results[1] != os.getpid(), same and globals().keys() >= before.keys())
 """
 
 
@@ -136,10 +136,10 @@ def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path,
 
 def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch, pool):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    asked = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
+    tasks = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
     with pool(5, gpus=("3",)) as run:
-        found = dict(run([*asked, *[(os.getpid, ())] * 20]))
-    assert {found[n] for n in range(20)} == {"3"} and len({found[n] for n in range(20, 40)}) == 1
+        results = dict(run([*tasks, *[(os.getpid, ())] * 20]))
+    assert {results[n] for n in range(20)} == {"3"} and len({results[n] for n in range(20, 40)}) == 1
     with pool(5, gpus=("3", "7")) as run:
-        assert set(dict(run(asked)).values()) <= {"3", "7"}
+        assert set(dict(run(tasks)).values()) <= {"3", "7"}
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

@@ -13,17 +13,17 @@ def test_every_result_comes_back_with_the_number_of_its_task(pool):
 
 
 def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once(pool):
-    asked = []
+    numbers = []
 
     def tasks():
         for n in range(50):
-            asked.append(n)
+            numbers.append(n)
             yield abs, (-n,)
 
     with pool(1) as run:
         results = run(tasks())
         next(results)
-        assert len(asked) == 2  # both in flight for the one worker, of which one has come back
+        assert len(numbers) == 2  # both in flight for the one worker, of which one has come back
         assert len(list(results)) == 49
 
 

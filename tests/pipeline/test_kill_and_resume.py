@@ -20,14 +20,14 @@ PATIENCE = 600.0
 
 def running(mark: str) -> list[str]:
     """Command lines of the processes, of any ancestry, that were started with an environment that holds the mark."""
-    found = []
+    lines = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
+                lines.append((folder / "cmdline").read_text())
         except OSError:  # gone, or not ours to read
             pass
-    return found
+    return lines
 
 
 def until(happens, process=None) -> bool:

@@ -66,7 +66,7 @@ def test_another_source_of_a_function_is_another_slice(measured, edited):
     before = results_of(edited(measured, change)).digests
     mine.write_text("def margin(outputs, y):\n    return outputs[:, 1]\n")
     after = results_of(Project.open(measured.scene)).digests
-    assert all((before[one] != key) == (one[0] == "loss") for one, key in after.items())
+    assert all((before[key] != digest) == (key[0] == "loss") for key, digest in after.items())
 
 
 def test_a_preview_has_its_own_digests_and_a_caption(measured, edited):
@@ -78,7 +78,7 @@ def test_a_preview_has_its_own_digests_and_a_caption(measured, edited):
     assert 0 < share < 0.5 and any(
         "are interpolated" in line for line in film_source(project).notes["loss"].splitlines()
     )
-    assert not {key for (what, _), key in results_of(project).digests.items() if what == "loss"} & set(
+    assert not {digest for (kind, _), digest in results_of(project).digests.items() if kind == "loss"} & set(
         results_of(exact).digests.values()
     )
 

@@ -16,12 +16,12 @@ def losses(project: Project, epoch: float) -> np.ndarray:
 
     from studio.training import checkpoints
 
-    recipe, kept = project.scene.run.recipe, checkpoints.load(project.run_folder, epoch)
+    recipe, checkpoint = project.scene.run.recipe, checkpoints.load(project.run_folder, epoch)
     data = recipe.data.load()
     model = recipe.model.build(data.shape, data.classes)
-    model.load_state_dict({**kept.weights, **kept.buffers})
-    chosen = project.scene.loss.sample_indices(data)
-    x, y = (torch.from_numpy(part[chosen]) for part in (data.train_x, data.train_y))
+    model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
+    indices = project.scene.loss.sample_indices(data)
+    x, y = (torch.from_numpy(part[indices]) for part in (data.train_x, data.train_y))
     with torch.no_grad():
         return torch.nn.functional.cross_entropy(model.eval()(x), y, reduction="none").double().numpy()
 
@@ -70,7 +70,7 @@ def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, mon
     before = Project.open(measured.scene)
     plain, curvature = (
         measure(before).dataset(),
-        {key for (what, _), key in results_of(before).digests.items() if what != "loss"},
+        {digest for (kind, _), digest in results_of(before).digests.items() if kind != "loss"},
     )
     after = edited(measured, ("subset: 32", "subset: 32, fields: [entropy, mine:margin], keep_samples: true"))
     data = measure(after).dataset()
@@ -83,7 +83,7 @@ def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, mon
     # float32 logits of about 10, and what is left of them in a small loss
     assert np.allclose(data["losses"].sel(keyframe=2.0, alpha=0, beta=0), losses(after, 2.0), rtol=1e-4, atol=1e-5)
     # Hessians are of the loss alone, whatever else is counted
-    assert {key for (what, _), key in results_of(after).digests.items() if what != "loss"} == curvature
+    assert {digest for (kind, _), digest in results_of(after).digests.items() if kind != "loss"} == curvature
     assert "mine:margin" in measure(after).surfaces().fields
 
 
