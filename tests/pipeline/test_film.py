@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("here")
 
 def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
     project = Project.open(copy.scene)
-    made = deliver(project, copy.out, [from_word("prores-4444"), from_word("exr")])
-    assert [path.name for path in made] == ["tiny-prores-4444.mov", "tiny-exr"]
-    assert probe(made[0]).alpha and probe(made[0]).frames == 24 and len(list(made[1].iterdir())) == 24
-    assert copy.shelf.unused() == []  # and what the film was made of stays needed
+    paths = deliver(project, copy.out, [from_word("prores-4444"), from_word("exr")])
+    assert [path.name for path in paths] == ["tiny-prores-4444.mov", "tiny-exr"]
+    assert probe(paths[0]).alpha and probe(paths[0]).frames == 24 and len(list(paths[1].iterdir())) == 24
+    assert copy.shelf.unused() == []  # and the segments of the film are still needed
 
 
 def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
@@ -43,11 +43,11 @@ def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawabl
 def test_several_deliverables_come_from_the_same_frames_and_each_has_its_format(copy, edited):
     more = "  - {kind: movie, preset: prores-422hq}\n  - {kind: sequence, format: tiff16}\n"
     project = edited(copy, ("  - {kind: sequence}\n", more))
-    made = make_film(project, copy.out)
-    assert [path.name for path in made] == ["tiny.mp4", "tiny-prores-422hq.mov", made[2].name]
-    media = probe(made[1])
+    paths = make_film(project, copy.out)
+    assert [path.name for path in paths] == ["tiny.mp4", "tiny-prores-422hq.mov", paths[2].name]
+    media = probe(paths[1])
     assert (media.codec, media.pixel_format, media.frames) == ("prores", "yuv422p10le", 24)
-    assert len(list(made[2].glob("*.tif"))) == 24
+    assert len(list(paths[2].glob("*.tif"))) == 24
 
 
 def test_a_film_that_does_not_loop_is_refused_once_its_ends_are_drawn(copy, monkeypatch, edited):
@@ -56,8 +56,8 @@ def test_a_film_that_does_not_loop_is_refused_once_its_ends_are_drawn(copy, monk
     with pytest.raises(SceneError, match="does not loop"):
         make_film(project, copy.out)
     job = RenderJob(results_of(project), project.draft, gl_renderer())
-    there = [segment.path.exists() for segment in job.segments((0, 24))[0]]
-    assert there == [True, *[False] * (len(there) - 2), True] and len(there) > 2
+    exist = [segment.path.exists() for segment in job.segments((0, 24))[0]]
+    assert exist == [True, *[False] * (len(exist) - 2), True] and len(exist) > 2
 
 
 def test_a_part_of_a_film_that_loops_need_not_loop(copy, edited):
@@ -74,19 +74,17 @@ def test_a_still_with_points_of_its_own_shows_the_nearest_keyframe_on_the_films_
     path = make_still(project, tmp_path, Still(at=Time(2.0)), points=21)
     assert path.name == "tiny-21-points-at-2s.png" and iio.imread(path).shape == (36, 64, 3)
     portrait = replace(project, portrait=Portrait(2.0, 21))
-    reel = render_job.frame_source(measure(portrait), False)
-    assert reel.ranges == film.ranges and reel.surfaces.fields["loss"].grid.points == 21
-    assert reel.surfaces.at(0.3).coordinate == 2.0 and "21\u00d721 points at epoch 2" in reel.notes["loss"]
-    assert reel.surfaces.at(2.0).values["loss"][10, 10] == pytest.approx(film.surfaces.at(2.0).values["loss"][4, 4])
+    source = render_job.frame_source(measure(portrait), False)
+    assert source.ranges == film.ranges and source.surfaces.fields["loss"].grid.points == 21
+    assert source.surfaces.at(0.3).coordinate == 2.0 and "21\u00d721 points at epoch 2" in source.notes["loss"]
+    assert source.surfaces.at(2.0).values["loss"][10, 10] == pytest.approx(film.surfaces.at(2.0).values["loss"][4, 4])
     assert copy.shelf.unused() == []
     with pytest.raises(SceneError, match="20 points: expected an odd number"):
         make_still(project, tmp_path, Still(at=Time(2.0)), points=20)
 
 
-def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch, pictures):
+def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch):
     project, still, size = Project.open(copy.scene), Still(at=Time(1), format="png16"), Size(320, 180)
-    import imageio.v3 as iio
-
     direct = iio.imread(make_still(project, copy.out / "direct", still, size)).astype(int)
     monkeypatch.setattr(render_job, "LARGEST_DIRECT", 128)
     for module in (render_job, linear_frames):

@@ -21,11 +21,11 @@ GRADES = [
 ]
 
 
-@pytest.mark.parametrize("change", GRADES, ids=["grade", "background", "type", "deliverables"])
+@pytest.mark.parametrize("change", GRADES, ids=["grade", "background", "titles", "deliverables"])
 def test_another_grade_background_title_or_codec_is_made_without_drawing(copy, change, undrawable, edited):
     before = copy.scene.read_text()
-    made = make_film(edited(copy, change), copy.out)
-    assert all(path.exists() for path in made) and copy.scene.read_text() != before
+    paths = make_film(edited(copy, change), copy.out)
+    assert all(path.exists() for path in paths) and copy.scene.read_text() != before
 
 
 def test_another_grade_is_another_picture(copy, pictures, undrawable, edited):

@@ -42,11 +42,11 @@ def test_segments_of_sequences_and_of_movies_have_different_digests(measured):
 
 
 def test_no_movie_begins_or_ends_with_a_segment_of_one_frame_or_two(measured):
-    order = RenderJob(results_of(Project.open(measured.scene)), Project.open(measured.scene).draft, gl_renderer())
+    job = RenderJob(results_of(Project.open(measured.scene)), Project.open(measured.scene).draft, gl_renderer())
     for span in ((15, 24), (14, 24), (1, 17), (1, 18), (0, 24)):
-        pieces = order.segments(span)[0]
-        assert (pieces[0].start, pieces[-1].stop) == span
-        assert all(piece.stop - piece.start > 2 for piece in pieces)
+        segments = job.segments(span)[0]
+        assert (segments[0].start, segments[-1].stop) == span
+        assert all(segment.stop - segment.start > 2 for segment in segments)
 
 
 def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictures, edited):
@@ -58,7 +58,7 @@ def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictu
     loaded = []
     with LocalExecutor(1) as workers:  # one worker draws both segments, and is then asked what it has loaded
         job = RenderJob(results_of(project), project.draft, gl_renderer())
-        segments = [segment for own in job.segments((0, 24)) for segment in own]
+        segments = [segment for parts in job.segments((0, 24)) for segment in parts]
         list(run_tasks(workers, [(render_segments, (job, (segment,))) for segment in segments], 1))
         loaded += [names for _, names in run_tasks(workers, [(eval, ("sorted(__import__('sys').modules)",))], 1)]
     assert "torch" not in loaded[0] and "pyvista" in loaded[0]
