@@ -109,7 +109,7 @@ def test_a_mistake_in_a_scene_is_named_with_its_place_and_the_way_out(invoke, ti
     assert [path.name for path in tiny.parent.iterdir()] == ["tiny.yaml"]
 
 
-def test_all_mistakes_are_told_at_once_from_top_to_bottom(invoke, tiny):
+def test_all_mistakes_are_reported_at_once_from_top_to_bottom(invoke, tiny):
     tiny.write_text(
         tiny.read_text().replace("points: 9", "points: 8").replace("64x36", "63x36").replace("lr: 0.1", "rl: 1")
     )
@@ -275,7 +275,7 @@ def test_without_an_encoder_film_says_so_before_anything_is_made(invoke, tiny, m
     assert not (tiny.parent / ".studio").exists()
 
 
-def test_when_ffmpeg_dies_its_words_are_told_and_nothing_half_made_counts(
+def test_when_ffmpeg_dies_its_message_is_printed_and_no_unfinished_file_counts(
     invoke, measured, finished, monkeypatch, pictures
 ):
     real = encoder.program()
@@ -317,7 +317,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="makes a small disk in memory")
-def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_flight(
+def test_a_disk_that_fills_up_again_and_again_loses_only_the_tasks_in_flight(
     invoke, tiny, small_disk, finished, pictures
 ):
     stages = []
@@ -344,9 +344,7 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
 # --- no mistakes -----------------------------------------------------------------------------------------------------
 
 
-def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and_told(
-    invoke, measured, finished, pictures
-):
+def test_losses_that_are_not_finite_are_kept_drawn_and_reported(invoke, measured, finished, pictures):
     import zarr
 
     project = Project.open(measured.scene)
@@ -391,7 +389,7 @@ def test_a_shelf_of_an_older_version_is_left_alone_and_not_used(invoke, measured
     assert sorted((measured.shelf.root / "slices").iterdir()) == old
 
 
-def test_a_note_that_an_older_studio_wrote_is_understood(measured):
+def test_a_manifest_of_an_older_version_is_read(measured):
     (measured.shelf.root / "scenes").mkdir()
     measured.shelf.mark()
     (measured.shelf.root / "scenes" / "tiny.json").write_text('{"scene": "../tiny.yaml", "keys": ["a"]}')

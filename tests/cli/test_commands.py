@@ -56,7 +56,7 @@ def test_version_is_the_one_that_is_installed(invoke):
     assert invoke("--version") == (0, version("landscape-studio") + "\n", "")
 
 
-def test_check_says_what_would_be_made_and_loads_neither_torch_nor_vtk(run, tiny):
+def test_check_lists_the_films_parts_and_loads_neither_torch_nor_vtk(run, tiny):
     result = run("check", tiny.name, python=("-X", "importtime"))
     assert result.status == 0 and imported(result) & (HEAVY - {"matplotlib"}) == set()  # matplotlib knows colormaps
     *lines, first, second, third = result.out.splitlines()
@@ -100,7 +100,7 @@ def test_a_film_that_is_made_is_only_joined_again_without_torch(run, copy):
     assert before == {path: path.stat().st_mtime_ns for path in (copy.shelf.root / "segments").rglob("*")}
 
 
-def test_delivering_says_that_it_encodes_and_filming_that_it_draws(invoke, copy):
+def test_film_shows_progress_of_drawing_and_deliver_of_encoding(invoke, copy):
     assert "draw ..." in invoke("film", "tiny.yaml", "--frames", "0:4", "--shelf", copy.shelf.root.parent / "new").err
     result = invoke("deliver", "tiny.yaml", "--preset", "prores-422hq")
     assert "encode ..." in result.err and "draw" not in result.err
@@ -128,7 +128,7 @@ def test_a_still_is_a_frame_of_the_film_and_may_be_larger(invoke, measured, fini
     assert json.loads(iio.immeta(path)["provenance"])["scene"] == "Tiny"
 
 
-def test_a_draft_is_named_one_and_says_so_on_the_picture(invoke, measured, finished, pictures):
+def test_a_draft_has_draft_in_its_name_and_on_the_picture(invoke, measured, finished, pictures):
     result = invoke("film", "tiny.yaml", "--draft", "--frames", "0:2")
     assert result.status == 0 and "out/tiny/tiny-draft-frames-0-2.mp4" in result.out
     # this scene is smaller than any draft, so only the type can differ
@@ -136,14 +136,14 @@ def test_a_draft_is_named_one_and_says_so_on_the_picture(invoke, measured, finis
     assert draft.shape == (2, 36, 64, 3) and not np.array_equal(draft, pictures(finished.out / "tiny-frames")[:2])
 
 
-def test_the_shelf_is_where_it_is_told_to_be(invoke, tiny, tmp_path, monkeypatch):
+def test_the_shelf_is_the_folder_of_the_option_or_of_the_environment(invoke, tiny, tmp_path, monkeypatch):
     assert invoke("train", "tiny.yaml", "--shelf", "there").out.startswith(str(tmp_path / "there" / "runs"))
     monkeypatch.setenv("STUDIO_SHELF", str(tmp_path / "there"))
     assert invoke("status", "tiny.yaml").out.startswith("train      done     5 of 5 checkpoints\nloss       missing")
     assert not (tmp_path / ".studio").exists()
 
 
-def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(invoke, tiny, monkeypatch):
+def test_tune_prints_every_method_and_writes_the_fastest_into_the_scene(invoke, tiny, monkeypatch):
     monkeypatch.setattr(
         profiling, "candidate_methods", profiling.fitting_methods
     )  # without torch's compiler, which takes half a minute
@@ -158,7 +158,7 @@ def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(invoke, 
     assert invoke("check", "tiny.yaml").status == 0
 
 
-def test_clean_says_how_large_the_shelf_is_and_needs_one(invoke, copy, tmp_path):
+def test_clean_prints_the_size_of_the_shelf_and_refuses_a_missing_one(invoke, copy, tmp_path):
     result = invoke("clean", "tiny.yaml", "--dry-run")
     assert result.status == 0 and re.fullmatch(
         rf"{re.escape(str(copy.shelf.root))}: \d+ KiB, of which .*\n", result.out
@@ -198,7 +198,7 @@ def test_a_still_for_print_has_its_depth_its_colours_and_its_inches(invoke, copy
     )
 
 
-def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(invoke, copy, tmp_path):
+def test_looks_draws_the_frame_in_every_look_the_users_first(invoke, copy, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.yaml").write_text("base: plaster\n")
     result = invoke("looks", "tiny.yaml", "--at", "1s", "--folder", "own")
@@ -211,7 +211,7 @@ def test_looks_draws_the_frame_in_every_look_with_those_of_ones_own_first(invoke
     assert invoke("looks", "tiny.yaml", "--at", "1s", "--folder", "none")[::2] == (2, "--folder none: no such folder\n")
 
 
-def test_a_storyboard_is_drawn_from_what_is_measured_and_says_where_it_comes_from(invoke, measured, tmp_path):
+def test_a_storyboard_is_drawn_from_measured_slices_and_carries_its_provenance(invoke, measured, tmp_path):
     result = invoke("storyboard", "tiny.yaml")
     assert (result.status, result.out) == (0, "out/tiny/tiny-storyboard.png\n")
     path = tmp_path / "out" / "tiny" / "tiny-storyboard.png"
@@ -268,13 +268,13 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(invoke, tiny, line, wor
         ),
     ],
 )
-def test_a_command_that_cannot_be_done_says_why_before_anything_is_made(invoke, tiny, tmp_path, line, words):
+def test_an_impossible_command_fails_with_its_reason_before_anything_is_made(invoke, tiny, tmp_path, line, words):
     assert invoke(*line.split()) == (2, "", f"{words}\n")
     assert list(tmp_path.iterdir()) == [tiny]
 
 
 @pytest.mark.parametrize("line", ["film", "deliver", "still --at 1s", "looks --at 1s", "storyboard"])
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(invoke, tiny, tmp_path, line):
+def test_a_folder_that_cannot_be_written_fails_before_anything_is_made(invoke, tiny, tmp_path, line):
     (tmp_path / "full").write_text("a file, not a folder")
     word, *options = line.split()
     assert invoke(word, "tiny.yaml", *options, "--out", "full/deep") == (
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(invoke,
     assert sorted(tmp_path.iterdir()) == [tmp_path / "full", tiny]  # no shelf: nothing was trained
 
 
-def test_a_mistake_is_plain_and_unwrapped_where_nobody_looks(run, tiny):
+def test_a_mistake_is_neither_wrapped_nor_coloured_without_a_terminal(run, tiny):
     long = "x" * 300
     tiny.write_text(tiny.read_text().replace("title: Tiny", f"title: Tiny\n{long}: 1", 1))
     result = run("film", "tiny.yaml", env={"COLUMNS": "40", "FORCE_COLOR": "1"})

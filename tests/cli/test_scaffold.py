@@ -23,7 +23,7 @@ def test_a_new_scene_is_one_that_check_accepts(invoke, tmp_path):
     assert json.loads(Path(schema[1]).read_text(encoding="utf-8"))["title"] == "Scene"
 
 
-def test_new_writes_over_nothing_and_wants_a_name_for_files(invoke, tmp_path):
+def test_new_overwrites_nothing_and_refuses_a_name_that_is_no_file_name(invoke, tmp_path):
     (tmp_path / "mine.yaml").write_text("mine")
     assert invoke("new", "mine") == (2, "", "mine.yaml: is there already; choose another name, or remove it\n")
     assert invoke("new", "mi ne").status == 2 and (tmp_path / "mine.yaml").read_text() == "mine"
