@@ -29,7 +29,7 @@ app = App(
 
 T = TypeVar("T")
 Draft = Annotated[
-    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; said on the picture.")
+    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; marked on the picture.")
 ]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
 ShelfFolder = Annotated[
