@@ -208,9 +208,10 @@ class PoseKey(Record):
 class Move(Record):
     """One camera movement; its components may be combined. Without any component it is a hold.
 
-    orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. lens: change of focal length. over: how long it takes.
-    hold: stand still so long.
+    orbit: turn around the focal point.
+    dolly: scene units towards it (positive) or away. crane: scene units up, still looking at it.
+    rise: scene units up, with the focal point. lens: change of focal length.
+    over: how long it takes. hold: stand still so long.
     keys: poses at times instead of components; the last one ends the move. ease: how the move arrives at its end.
     """
 
