@@ -58,7 +58,7 @@ deliver:
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 GUARD = 600
-"""Seconds after which a command is given up as hanging: no machine is so slow. Nothing is measured by it."""
+"""Seconds after which a command counts as hanging."""
 
 
 class Result(NamedTuple):
@@ -82,7 +82,7 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_users(monkeypatch):
+def _no_settings_of_the_user(monkeypatch):
     for name in ("STUDIO_SHELF", "STUDIO_FFMPEG"):
         monkeypatch.delenv(name, raising=False)
 
@@ -179,8 +179,8 @@ def run(tmp_path) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def here(monkeypatch) -> None:
-    """Lets tasks run in this process, one after the other, which has long imported what they need."""
+def in_process(monkeypatch) -> None:
+    """Runs tasks in this process, one after the other: a worker would import every library again."""
 
     class InThisProcess(Executor):
         def __init__(self, workers, gpus=()):
@@ -204,7 +204,7 @@ def cwd(tmp_path) -> Path:
 
 
 @pytest.fixture
-def invoke(here, cwd, monkeypatch, capsys) -> Callable[..., Result]:
+def invoke(in_process, cwd, monkeypatch, capsys) -> Callable[..., Result]:
     """Runs a command in this process, and its tasks too."""
 
     def invoke(*arguments: object) -> Result:

@@ -156,11 +156,11 @@ def own(finished, tiny) -> Path:
 
 def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(invoke, own, tiny, finished):
     assert invoke("train", "tiny.yaml").status == 0
-    here, there = Project.open(tiny), Project.open(finished.scene)
-    assert [row[:2] for row in status(here, here.out)][:2] == [("train", "done"), ("loss", "missing")]
-    assert here.run_digest != there.run_digest
-    theirs = [weights_of(project.run_folder, 1.0) for project in (here, there)]
-    assert all(bool((theirs[0][name] == theirs[1][name]).all()) for name in theirs[0])
+    imported, trained = Project.open(tiny), Project.open(finished.scene)
+    assert [row[:2] for row in status(imported, imported.out)][:2] == [("train", "done"), ("loss", "missing")]
+    assert imported.run_digest != trained.run_digest
+    weights = [weights_of(project.run_folder, 1.0) for project in (imported, trained)]
+    assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("here")
-
 
 def test_studio_is_imported_lightly_and_gives_its_scene_project_and_stages():
     code = "import sys, studio; from studio import Project, Scene, measure; print(*sys.modules)"

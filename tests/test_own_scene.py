@@ -49,7 +49,7 @@ shots: [{shot: only, duration: 1s, along: {0s: 1}}]
 
 
 @pytest.fixture
-def scene(tmp_path, monkeypatch, here):
+def scene(tmp_path, monkeypatch, in_process):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own_scene", raising=False)
     random = np.random.default_rng(0)

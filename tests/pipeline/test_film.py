@@ -18,7 +18,7 @@ from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait
 from studio.storage import linear_frames
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_other_files_are_delivered_from_stored_frames(copy, undrawable):

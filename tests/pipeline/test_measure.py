@@ -8,7 +8,7 @@ from studio.pipeline.status import status
 from studio.pipeline.train import is_trained
 from studio.scene.captions import captions
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def compute_digests(project: Project) -> list[str]:

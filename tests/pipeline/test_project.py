@@ -9,7 +9,7 @@ from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project
 from studio.pipeline.train import train
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def things(shelf) -> set[str]:

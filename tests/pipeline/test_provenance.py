@@ -8,7 +8,7 @@ from studio.pipeline.measure import results_of
 from studio.pipeline.project import Project
 from studio.render.gl import gl_renderer
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_every_output_carries_the_provenance(finished):

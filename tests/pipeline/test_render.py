@@ -10,7 +10,7 @@ from studio.pipeline.render_job import RenderJob
 from studio.render.gl import gl_renderer
 from studio.render.stage import Stage
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 GRADES = [

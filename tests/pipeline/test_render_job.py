@@ -9,7 +9,7 @@ from studio.pipeline.project import Project
 from studio.pipeline.render_job import RenderJob, render_segments
 from studio.render.gl import gl_renderer
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def segment_digests(project: Project, deliverable: int = 0) -> list[str]:

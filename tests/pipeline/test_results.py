@@ -7,7 +7,7 @@ from studio.pipeline.film import film_source
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def losses(project: Project, epoch: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project
 from studio.pipeline.train import train
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_status_distinguishes_missing_done_and_stale_in_every_stage(copy, edited, states):

@@ -4,7 +4,7 @@ from studio.pipeline.project import Project
 from studio.pipeline.train import is_trained, train
 from studio.training import checkpoints, recorder
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_train_returns_the_folder_of_a_run_with_every_checkpoint_and_records_it_in_the_manifest(tiny):
