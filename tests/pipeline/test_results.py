@@ -63,8 +63,8 @@ def test_a_scene_without_convexity_has_no_dataset_of_it(measured):
         measure(Project.open(measured.scene)).dataset("convexity")
 
 
-def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, monkeypatch, edited):
-    (measured.scene.parent / "mine.py").write_text(
+def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, edited):
+    (measured.scene.parent / "margins.py").write_text(
         "def margin(outputs, y):\n    top = outputs.double().topk(2).values\n    return top[:, 0] - top[:, 1]\n"
     )
     before = Project.open(measured.scene)
@@ -72,7 +72,7 @@ def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, mon
         measure(before).dataset(),
         {digest for (kind, _), digest in results_of(before).digests.items() if kind != "loss"},
     )
-    after = edited(measured, ("subset: 32", "subset: 32, fields: [entropy, mine:margin], keep_samples: true"))
+    after = edited(measured, ("subset: 32", "subset: 32, fields: [entropy, margins:margin], keep_samples: true"))
     data = measure(after).dataset()
     assert np.array_equal(data["loss"].values, plain["loss"].values)
     assert dict(data["losses"].sizes) == {"keyframe": 3, "beta": 9, "alpha": 9, "sample": 32}
@@ -84,7 +84,7 @@ def test_more_fields_and_every_samples_loss_do_not_change_the_loss(measured, mon
     assert np.allclose(data["losses"].sel(keyframe=2.0, alpha=0, beta=0), losses(after, 2.0), rtol=1e-4, atol=1e-5)
     # Hessians are of the loss alone, whatever else is counted
     assert {digest for (kind, _), digest in results_of(after).digests.items() if kind != "loss"} == curvature
-    assert "mine:margin" in measure(after).surfaces().fields
+    assert "margins:margin" in measure(after).surfaces().fields
 
 
 def test_the_curvature_has_facts_of_every_complete_slice(measured, edited):
