@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_HOMES = {
+_MODULES = {
     "Scene": "studio.scene.scene",
     "Project": "studio.pipeline.project",
     "train": "studio.pipeline.train",
@@ -22,8 +22,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # not plain imports: `studio --help` would wait for them
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'studio' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

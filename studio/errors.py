@@ -1,22 +1,27 @@
 """Exception hierarchy and exit codes.
 
-StudioError
-├── SceneError      exit 2   the scene asks for something impossible
+StudioError         exit 2
+├── SceneError      exit 2   a mistake in a scene or in an option of a command
 ├── RunError        exit 2   a checkpoint or data set is missing, broken or unsafe
 └── MachineError    exit 3   no GL, no encoder, a full disk, a dead worker
+
+Without an exception a command exits with 0, and after Ctrl-C with 130.
 """
 
 from __future__ import annotations
 
 
 class StudioError(Exception):
-    """Base of every failure that the user is told how to fix. `exit_status` is the exit code of the command."""
+    """Base of every failure whose message says how to fix it. `exit_status` is the exit code of the command."""
 
     exit_status = 2
 
 
 class SceneError(StudioError):
-    """One or more mistakes in a scene, each as `file:line:column: key.path: what is wrong, and how to fix it`."""
+    """One or more mistakes in a scene or in the options of a command; `mistakes` has one text each.
+
+    A mistake in a file is written as `file:line:column: key.path: what is wrong, and how to fix it`.
+    """
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
@@ -24,10 +29,10 @@ class SceneError(StudioError):
 
 
 class RunError(StudioError):
-    """A training run that cannot be read. The message names the file and the fix."""
+    """A training run, or its data, that cannot be used. The message names the file or the key, and the fix."""
 
 
 class MachineError(StudioError):
-    """The machine lacks something or a worker died. Finished work is kept."""
+    """The machine lacks something, refuses something, or lost a worker. Finished work is kept."""
 
     exit_status = 3

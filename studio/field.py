@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 Scale = Literal["linear", "log", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]
 _TINY = np.finfo(np.float64).tiny
-FLOOR = 1e-3
-"""Smallest scale of a spectrum's end, as a share of its larger end: tolerances are relative to no less than this."""
+MIN_EIGENVALUE_SCALE = 1e-3
+"""Smallest scale of an extreme eigenvalue, as a share of the larger one: tolerances are relative to no less."""
 
 
 class Grid(Record):
@@ -104,11 +104,11 @@ def negative_share(low: Array, high: Array) -> Array:
 def hidden_curvature(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max: Array) -> Array:
     """1 where the loss is convex in its plane but not in the space, kappa_min > 0 > lambda_min, else 0; NaN: unknown.
 
-    An end smaller than `FLOOR` times the larger end of the same spectrum counts as 0: within the tolerance of the
-    measurement, its sign may be chance.
+    An eigenvalue below `MIN_EIGENVALUE_SCALE` times the larger end of its spectrum counts as 0: within the tolerance of
+    the measurement, its sign may be chance.
     """
     ends = (kappa_min, kappa_max), (lambda_min, lambda_max)
-    plane, space = (FLOOR * np.maximum(np.abs(low), np.abs(high)) for low, high in ends)
+    plane, space = (MIN_EIGENVALUE_SCALE * np.maximum(np.abs(low), np.abs(high)) for low, high in ends)
     with np.errstate(invalid="ignore"):
         concave_elsewhere = (kappa_min > plane) & (lambda_min < -space)
     return np.where(np.isfinite(plane + space), concave_elsewhere, np.nan)
@@ -142,7 +142,7 @@ class Field:
         after = int(np.searchsorted(coordinates, coordinate, side="left"))
         if coordinates[after] == coordinate:
             return self._values_of(after)
-        between = np.maximum(from_scale(self._interpolated(coordinate), self.scale), self._least)
+        between = np.maximum(from_scale(self._interpolate(coordinate), self.scale), self._smallest)
         nearer = after if coordinates[after] - coordinate < coordinate - coordinates[after - 1] else after - 1
         broken = ~np.isfinite(self.values[after]) | ~np.isfinite(self.values[after - 1])
         replacement = np.where(np.isinf(self.values[nearer]), self.values[nearer], np.nan)
@@ -152,7 +152,7 @@ class Field:
         values: Array = self.values[keyframe]
         return values
 
-    def _interpolated(self, coordinate: float) -> Array:
+    def _interpolate(self, coordinate: float) -> Array:
         """Values on their scale; a point that is not finite at some keyframe is always interpolated monotonically."""
         if self.interpolation == "monotone" or len(self.coordinates) < 3:
             return np.asarray(self._monotone(coordinate))
@@ -166,20 +166,20 @@ class Field:
         return np.asarray(np.isfinite(self.values).all(axis=0))
 
     @cached_property
-    def _least(self) -> float:
+    def _smallest(self) -> float:
         return float(self.finite.min()) if self.finite.size else -np.inf
 
     @cached_property
     def _monotone(self) -> PchipInterpolator:
-        return PchipInterpolator(self.coordinates, self._scaled, axis=0)
+        return PchipInterpolator(self.coordinates, self._values_on_scale, axis=0)
 
     @cached_property
     def _cubic(self) -> CubicSpline:
-        return CubicSpline(self.coordinates, self._scaled, axis=0, bc_type="natural")
+        return CubicSpline(self.coordinates, self._values_on_scale, axis=0, bc_type="natural")
 
     @property
-    def _scaled(self) -> Array:
-        """Values on their scale; what is not finite is filled from neighbouring keyframes, for the splines only."""
+    def _values_on_scale(self) -> Array:
+        """Values [K, points, points] on their scale, for the splines; gaps are filled from neighbouring keyframes."""
         values = np.asarray(self.values, dtype=np.float64)
         return _fill_gaps(to_scale(np.where(np.isfinite(values), values, np.nan), self.scale))
 
@@ -244,14 +244,14 @@ class Instant:
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The measured fields of a film, by name, and the run's metrics: {name: [K]} at `epochs` [K].
+    """The measured fields of a film, by name, and the run's metrics: {name: [C]}, C checkpoints.
 
-    A name that ends in `DETAIL` is a field on a finer grid around the centre, at some of the keyframes. held_at: the
-    only coordinate that is shown, for a still.
+    A name that ends in `DETAIL` is a field on a finer grid around the centre, at some of the keyframes.
+    metric_coordinates: of the metrics [C]. held_at: the only coordinate that is shown, for a still.
     """
 
     fields: Mapping[str, Field]
-    epochs: tuple[float, ...] = ()
+    metric_coordinates: tuple[float, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     held_at: float | None = None
@@ -263,7 +263,7 @@ class Surfaces:
             coordinate,
             {name: f.grid for name, f in self.fields.items()},
             {name: f.at(coordinate) for name, f in self.fields.items()},
-            {name: float(np.interp(coordinate, self.epochs, values)) for name, values in self.metrics.items()},
+            {name: float(np.interp(coordinate, self.metric_coordinates, m)) for name, m in self.metrics.items()},
             self.trajectory.at(coordinate) if self.trajectory else None,
             self._detail(coordinate),
         )

@@ -53,15 +53,15 @@ deliver:
   - {kind: movie, preset: h264-web}
   - {kind: sequence}
 """
-"""24 frames in two pieces: the first two shots are frames 0 to 16, the last one is 16 to 24."""
+"""24 frames in two segments: the first two shots are frames 0 to 16, the last one is 16 to 24."""
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 GUARD = 600
-"""Seconds after which a command is given up as hanging: no machine is so slow. Nothing is measured by it."""
+"""Seconds after which a command counts as hanging."""
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     """How a command ended: its exit status, and what it wrote."""
 
     status: int
@@ -69,7 +69,7 @@ class Said(NamedTuple):
     err: str
 
 
-class Made(NamedTuple):
+class Film(NamedTuple):
     """A finished film: the scene, its shelf, and the folder of what was handed over."""
 
     scene: Path
@@ -82,7 +82,7 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_users(monkeypatch):
+def _no_settings_of_the_user(monkeypatch):
     for name in ("STUDIO_SHELF", "STUDIO_FFMPEG"):
         monkeypatch.delenv(name, raising=False)
 
@@ -96,7 +96,7 @@ def tiny(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Made:
+def finished(tmp_path_factory) -> Film:
     """The film of the tiny scene, made once by `studio film`, with two workers. Never change it: copy it."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
@@ -112,23 +112,23 @@ def finished(tmp_path_factory) -> Made:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/tiny/tiny.mp4\nout/tiny/tiny-frames\n"
-    return Made(folder / "tiny.yaml", Shelf(folder / ".studio"), folder / "out" / "tiny")
+    return Film(folder / "tiny.yaml", Shelf(folder / ".studio"), folder / "out" / "tiny")
 
 
 @pytest.fixture
-def copy(finished, tiny) -> Made:
+def copy(finished, tiny) -> Film:
     """The finished film once more, shelf and all, to be changed at will."""
     shutil.copytree(finished.shelf.root, tiny.parent / ".studio")
     shutil.copytree(finished.out, tiny.parent / "out" / "tiny")
-    return Made(tiny, Shelf(tiny.parent / ".studio"), tiny.parent / "out" / "tiny")
+    return Film(tiny, Shelf(tiny.parent / ".studio"), tiny.parent / "out" / "tiny")
 
 
 @pytest.fixture
-def measured(finished, tiny) -> Made:
+def measured(finished, tiny) -> Film:
     """The tiny scene trained and measured, and nothing of its film drawn."""
     for room in ("runs", "slices"):
         shutil.copytree(finished.shelf.root / room, tiny.parent / ".studio" / room)
-    return Made(tiny, Shelf(tiny.parent / ".studio"), tiny.parent / "out" / "tiny")
+    return Film(tiny, Shelf(tiny.parent / ".studio"), tiny.parent / "out" / "tiny")
 
 
 @pytest.fixture
@@ -158,10 +158,10 @@ def start(tmp_path) -> Callable[..., subprocess.Popen]:
 
 
 @pytest.fixture
-def run(tmp_path) -> Callable[..., Said]:
+def run(tmp_path) -> Callable[..., Result]:
     """Runs a command in a process of its own, as a user does."""
 
-    def run(*arguments: object, env: Mapping[str, str] = NOTHING, python: tuple[str, ...] = (), **options) -> Said:
+    def run(*arguments: object, env: Mapping[str, str] = NOTHING, python: tuple[str, ...] = (), **options) -> Result:
         line = command(*arguments)
         done = subprocess.run(
             [line[0], *python, *line[1:]],
@@ -173,14 +173,14 @@ def run(tmp_path) -> Callable[..., Said]:
             timeout=GUARD,
             **options,
         )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return Result(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
 @pytest.fixture
-def here(monkeypatch) -> None:
-    """Lets tasks run in this process, one after the other, which has long imported what they need."""
+def in_process(monkeypatch) -> None:
+    """Runs tasks in this process, one after the other: a worker would import every library again."""
 
     class InThisProcess(Executor):
         def __init__(self, workers, gpus=()):
@@ -199,23 +199,23 @@ def here(monkeypatch) -> None:
 
 @pytest.fixture
 def cwd(tmp_path) -> Path:
-    """The folder that `say` runs commands in."""
+    """The folder that `invoke` runs commands in."""
     return tmp_path
 
 
 @pytest.fixture
-def say(here, cwd, monkeypatch, capsys) -> Callable[..., Said]:
+def invoke(in_process, cwd, monkeypatch, capsys) -> Callable[..., Result]:
     """Runs a command in this process, and its tasks too."""
 
-    def say(*arguments: object) -> Said:
+    def invoke(*arguments: object) -> Result:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             commands.main()
-        return Said(ended.value.code, *capsys.readouterr())
+        return Result(ended.value.code, *capsys.readouterr())
 
-    return say
+    return invoke
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import pytest
 
 from studio.config.reading import read
 from studio.deliver import encoder
-from studio.pipeline import project
 from studio.pipeline.film import film_source
 from studio.pipeline.measure import measure, results_of
+from studio.pipeline.project import Project
 from studio.pipeline.status import status
 from studio.render.gl import gl_renderer
 from studio.storage.shelf import KINDS, Shelf
@@ -101,30 +101,30 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("right", "wrong", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_in_a_scene_is_named_with_its_place_and_the_way_out(say, tiny, right, wrong, words):
+def test_a_mistake_in_a_scene_is_named_with_its_place_and_the_way_out(invoke, tiny, right, wrong, words):
     text = tiny.read_text()
     assert right in text
     tiny.write_text(text.replace(right, wrong, 1))
-    assert say("film", tiny) == (2, "", f"{tiny}:{words.format(folder=tiny.parent)}\n")
+    assert invoke("film", tiny) == (2, "", f"{tiny}:{words.format(folder=tiny.parent)}\n")
     assert [path.name for path in tiny.parent.iterdir()] == ["tiny.yaml"]
 
 
-def test_all_mistakes_are_told_at_once_from_top_to_bottom(say, tiny):
+def test_all_mistakes_are_reported_at_once_from_top_to_bottom(invoke, tiny):
     tiny.write_text(
         tiny.read_text().replace("points: 9", "points: 8").replace("64x36", "63x36").replace("lr: 0.1", "rl: 1")
     )
-    said = say("check", tiny.name)
-    assert said.status == 2 and [line.split(": ")[1] for line in said.err.splitlines()] == [
+    result = invoke("check", tiny.name)
+    assert result.status == 2 and [line.split(": ")[1] for line in result.err.splitlines()] == [
         "run.recipe.optimizer.rl",
         "grid",
     ]  # what the whole scene must tell is asked once its parts are right
 
 
-def test_more_images_than_there_are_is_a_mistake_that_the_data_tells(say, measured):
+def test_more_images_than_there_are_is_a_mistake_that_the_data_tells(invoke, measured):
     measured.scene.write_text(measured.scene.read_text().replace("subset: 32", "subset: 2000"))
-    said = say("compute", "tiny.yaml")
+    result = invoke("compute", "tiny.yaml")
     words = "tiny.yaml:12:16: loss.subset: 2000 images are asked for, the training set holds 1437"
-    assert (said.status, said.err.splitlines()[-1]) == (2, words)
+    assert (result.status, result.err.splitlines()[-1]) == (2, words)
 
 
 # --- exit 2: checkpoints that cannot be used -------------------------------------------------------------------------
@@ -154,13 +154,13 @@ def own(finished, tiny) -> Path:
     return folder
 
 
-def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tiny, finished):
-    assert say("train", "tiny.yaml").status == 0
-    here, there = project.Project.open(tiny), project.Project.open(finished.scene)
-    assert [row[:2] for row in status(here, here.out)][:2] == [("train", "done"), ("loss", "missing")]
-    assert here.run_digest != there.run_digest
-    theirs = [weights_of(studio.run_folder, 1.0) for studio in (here, there)]
-    assert all(bool((theirs[0][name] == theirs[1][name]).all()) for name in theirs[0])
+def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(invoke, own, tiny, finished):
+    assert invoke("train", "tiny.yaml").status == 0
+    imported, trained = Project.open(tiny), Project.open(finished.scene)
+    assert [row[:2] for row in status(imported, imported.out)][:2] == [("train", "done"), ("loss", "missing")]
+    assert imported.run_digest != trained.run_digest
+    weights = [weights_of(project.run_folder, 1.0) for project in (imported, trained)]
+    assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(say, own, tin
         ("epoch-2.safetensors", "cannot be read as safetensors: "),
     ],
 )
-def test_a_truncated_checkpoint_is_named(say, own, name, words):
+def test_a_truncated_checkpoint_is_named(invoke, own, name, words):
     whole = (own / name).read_bytes()
     (own / name).write_bytes(whole[: len(whole) // 2])
-    said = say("film", "tiny.yaml")
-    assert (said.status, said.out) == (2, "") and said.err.splitlines()[-1].startswith(f"mine/{name}: {words}")
+    result = invoke("film", "tiny.yaml")
+    assert (result.status, result.out) == (2, "") and result.err.splitlines()[-1].startswith(f"mine/{name}: {words}")
     (own / name).write_bytes(whole)
-    assert say("train", "tiny.yaml").status == 0
+    assert invoke("train", "tiny.yaml").status == 0
 
 
 class Malicious:
@@ -189,7 +189,7 @@ class Malicious:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_its_code_never_runs(say, own, tmp_path):
+def test_a_checkpoint_with_code_in_it_is_refused_and_its_code_never_runs(invoke, own, tmp_path):
     import torch
 
     ran, bad = tmp_path / "the code ran", own / "epoch-1.pth"
@@ -198,9 +198,9 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_its_code_never_runs(say, ow
         lambda: bad.write_bytes(pickle.dumps(Malicious(ran))),
     ):
         write()
-        said = say("film", "tiny.yaml")
-        assert said.status == 2 and not ran.exists()
-        assert said.err.splitlines()[-1] == (
+        result = invoke("film", "tiny.yaml")
+        assert result.status == 2 and not ran.exists()
+        assert result.err.splitlines()[-1] == (
             "mine/epoch-1.pth: holds more than tensors, or is broken. Code in a file is never run here: save only "
             "model.state_dict(), with torch.save or safetensors"
         )
@@ -208,19 +208,19 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_its_code_never_runs(say, ow
     assert ran.exists()  # the file is as dangerous as it is meant to be
 
 
-def test_a_checkpoint_that_was_cut_on_the_shelf_is_named_with_the_way_out(say, measured):
+def test_a_checkpoint_that_was_cut_on_the_shelf_is_named_with_the_way_out(invoke, measured):
     [run] = (measured.shelf.root / "runs").iterdir()
     cut = run / "epoch-0001.000.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
     shutil.rmtree(measured.shelf.root / "slices")
-    said = say("compute", "tiny.yaml")
-    assert said.status == 2 and said.err.splitlines()[-1] == (
+    result = invoke("compute", "tiny.yaml")
+    assert result.status == 2 and result.err.splitlines()[-1] == (
         f"{cut}: is not the file that was written (1000 bytes; truncated, or changed since); "
         "remove it and its .json, and train again"
     )
     cut.unlink()
     cut.with_suffix(".json").unlink()
-    assert say("train", "tiny.yaml").status == 0
+    assert invoke("train", "tiny.yaml").status == 0
     assert run.joinpath("epoch-0001.000.json").exists()
 
 
@@ -239,20 +239,20 @@ def no_gl(monkeypatch):
     gl_renderer.cache_clear()
 
 
-def test_without_gl_film_says_in_one_line_what_to_install_before_anything_is_made(say, no_gl, tiny):
-    assert say("film", "tiny.yaml") == (3, "", NO_GL)
+def test_without_gl_film_says_in_one_line_what_to_install_before_anything_is_made(invoke, no_gl, tiny):
+    assert invoke("film", "tiny.yaml") == (3, "", NO_GL)
     assert list(tiny.parent.iterdir()) == [tiny]
 
 
-def test_without_gl_doctor_says_so_and_goes_on(say, no_gl):
-    said = say("doctor")
-    assert (said.status, said.err) == (3, "")
-    assert said.out.startswith(f"MISSING  OpenGL   {NO_GL}ok       GPU ")
+def test_without_gl_doctor_says_so_and_goes_on(invoke, no_gl):
+    result = invoke("doctor")
+    assert (result.status, result.err) == (3, "")
+    assert result.out.startswith(f"MISSING  OpenGL   {NO_GL}ok       GPU ")
 
 
-def test_without_gl_everything_is_still_computed_and_planned(say, no_gl, measured):
-    assert say("compute", "tiny.yaml").status == 0
-    assert f"; {NO_GL}" in say("plan", "tiny.yaml").out
+def test_without_gl_everything_is_still_computed_and_planned(invoke, no_gl, measured):
+    assert invoke("compute", "tiny.yaml").status == 0
+    assert f"; {NO_GL}" in invoke("plan", "tiny.yaml").out
 
 
 def program(path: Path, script: str) -> str:
@@ -261,22 +261,22 @@ def program(path: Path, script: str) -> str:
     return str(path)
 
 
-def test_without_an_encoder_film_says_so_before_anything_is_made(say, tiny, monkeypatch):
+def test_without_an_encoder_film_says_so_before_anything_is_made(invoke, tiny, monkeypatch):
     fake = program(
         tiny.parent / "ffmpeg", "echo 'ffmpeg version 1'; echo ' ------'; echo ' V..... mpeg4 MPEG-4 part 2'"
     )
     monkeypatch.setenv("STUDIO_FFMPEG", fake)
     words = f"{fake} has no libx264; unset STUDIO_FFMPEG, or name an ffmpeg that has it\n"
-    assert say("film", "tiny.yaml") == (3, "", words)
-    assert f"\nMISSING  ffmpeg   {words}" in say("doctor").out
+    assert invoke("film", "tiny.yaml") == (3, "", words)
+    assert f"\nMISSING  ffmpeg   {words}" in invoke("doctor").out
     monkeypatch.setenv("STUDIO_FFMPEG", str(tiny.parent / "none"))
-    said = say("film", "tiny.yaml")
-    assert said.status == 3 and "which is no program" in said.err and said.err.count("\n") == 1
+    result = invoke("film", "tiny.yaml")
+    assert result.status == 3 and "which is no program" in result.err and result.err.count("\n") == 1
     assert not (tiny.parent / ".studio").exists()
 
 
-def test_when_ffmpeg_dies_its_words_are_told_and_nothing_half_made_counts(
-    say, measured, finished, monkeypatch, pictures
+def test_when_ffmpeg_dies_its_message_is_printed_and_no_unfinished_file_counts(
+    invoke, measured, finished, monkeypatch, pictures
 ):
     real = encoder.program()
     fake = program(
@@ -285,14 +285,14 @@ def test_when_ffmpeg_dies_its_words_are_told_and_nothing_half_made_counts(
         f'*) exec "{real}" "$@";; esac',
     )
     monkeypatch.setenv("STUDIO_FFMPEG", fake)
-    said = say("film", "tiny.yaml")
-    assert (said.status, said.out) == (3, "") and said.err.splitlines()[
+    result = invoke("film", "tiny.yaml")
+    assert (result.status, result.out) == (3, "") and result.err.splitlines()[
         -1
     ] == "ffmpeg stopped with status 9: out of luck"
     assert [path for path in (measured.shelf.root / "segments").glob("*") if path.suffix == ".mp4"] == []
     assert not measured.out.exists()
     monkeypatch.delenv("STUDIO_FFMPEG")
-    assert say("film", "tiny.yaml").status == 0
+    assert invoke("film", "tiny.yaml").status == 0
     assert np.array_equal(pictures(measured.out / "tiny.mp4"), pictures(finished.out / "tiny.mp4"))
 
 
@@ -317,8 +317,8 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="makes a small disk in memory")
-def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_flight(
-    say, tiny, small_disk, finished, pictures
+def test_a_disk_that_fills_up_again_and_again_loses_only_the_tasks_in_flight(
+    invoke, tiny, small_disk, finished, pictures
 ):
     stages = []
     rooms = [finished.shelf.root / room for room in KINDS if room not in ("frames", "segments")]
@@ -327,16 +327,16 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
     # KiB; each is enough for a part of the training, of the measuring, of the drawing
     for size in (20, measured // 2, measured + 60):
         shelf = small_disk(size)
-        said = say("film", "tiny.yaml", "--shelf", shelf)
-        assert (said.status, said.out) == (3, ""), said
-        assert "the disk is full; all finished work is kept. Free some space and run again" in said.err.splitlines()[-1]
-        assert not (tiny.parent / "out").exists()
-        stages.append(
-            [state for _, state, _ in status(project.Project.open(tiny, shelf), tiny.parent / "out" / "tiny")]
+        result = invoke("film", "tiny.yaml", "--shelf", shelf)
+        assert (result.status, result.out) == (3, ""), result
+        assert (
+            "the disk is full; all finished work is kept. Free some space and run again" in result.err.splitlines()[-1]
         )
+        assert not (tiny.parent / "out").exists()
+        stages.append([state for _, state, _ in status(Project.open(tiny, shelf), tiny.parent / "out" / "tiny")])
     assert [states.count("done") for states in stages] == [0, 1, 3], stages
-    said = say("film", "tiny.yaml", "--shelf", small_disk(20000))
-    assert said.status == 0
+    result = invoke("film", "tiny.yaml", "--shelf", small_disk(20000))
+    assert result.status == 0
     for name in ("tiny.mp4", "tiny-frames"):
         assert np.array_equal(pictures(tiny.parent / "out" / "tiny" / name), pictures(finished.out / name))
 
@@ -344,62 +344,60 @@ def test_a_disk_that_fills_up_again_and_again_costs_nothing_but_the_piece_in_fli
 # --- no mistakes -----------------------------------------------------------------------------------------------------
 
 
-def test_losses_that_are_not_finite_are_kept_and_drawn_as_far_as_they_can_be_and_told(
-    say, measured, finished, pictures
-):
+def test_losses_that_are_not_finite_are_kept_drawn_and_reported(invoke, measured, finished, pictures):
     import zarr
 
-    studio = project.Project.open(measured.scene)
-    row = zarr.open_group(measured.shelf.slice(results_of(studio).digests["loss", 2.0]).path, mode="r+")["loss"]
+    project = Project.open(measured.scene)
+    row = zarr.open_group(measured.shelf.slice(results_of(project).digests["loss", 2.0]).path, mode="r+")["loss"]
     row[4] = [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4]
-    said = say("compute", "tiny.yaml")
-    assert said.status == 0 and {
+    result = invoke("compute", "tiny.yaml")
+    assert result.status == 0 and {
         "the loss is infinite at 1 of 243 points, drawn as high as the highest",
         "the loss is not a number at 2 of 243 points, drawn as holes",
-    } <= set(said.out.splitlines())
-    said = say("film", "tiny.yaml", "--shot", "closing")
-    assert said.status == 0
+    } <= set(result.out.splitlines())
+    result = invoke("film", "tiny.yaml", "--shot", "closing")
+    assert result.status == 0
     assert not np.array_equal(
         pictures(measured.out / "tiny-closing-frames"), pictures(finished.out / "tiny-frames")[16:]
     )
-    kept = measure(studio).dataset()["loss"].sel(keyframe=2.0).values[4]
-    assert np.array_equal(kept, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
-    notes = film_source(studio).notes
+    values = measure(project).dataset()["loss"].sel(keyframe=2.0).values[4]
+    assert np.array_equal(values, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
+    notes = film_source(project).notes
     assert all(
         text.endswith("drawn as high as the highest\nthe loss is not a number at 2 of 243 points, drawn as holes")
         for text in notes.values()
     )
 
 
-def test_a_range_so_wide_that_the_loss_overflows_is_measured_and_filmed(say, measured, pictures):
+def test_a_range_so_wide_that_the_loss_overflows_is_measured_and_filmed(invoke, measured, pictures):
     measured.scene.write_text(measured.scene.read_text().replace("range: [-1, 1]", "range: [-1e25, 1e25]"))
-    said = say("film", "tiny.yaml", "--frames", "20:24")
-    assert said.status == 0
-    studio = project.Project.open(measured.scene)
-    loss = measure(studio).dataset()["loss"].values
+    result = invoke("film", "tiny.yaml", "--frames", "20:24")
+    assert result.status == 0
+    project = Project.open(measured.scene)
+    loss = measure(project).dataset()["loss"].values
     assert not np.isfinite(loss).all() and np.isfinite(loss[:, 4, 4]).all()
     assert pictures(measured.out / "tiny-frames-20-24-frames").shape == (4, 36, 64, 3)
 
 
-def test_a_shelf_of_an_older_version_is_left_alone_and_not_used(say, measured, monkeypatch):
+def test_a_shelf_of_an_older_version_is_left_alone_and_not_used(invoke, measured, monkeypatch):
     from studio.landscape import slices
 
     old = sorted((measured.shelf.root / "slices").iterdir())
     monkeypatch.setattr(slices, "VERSION", slices.VERSION + 1)  # as if these slices had been made before it was raised
-    said = say("status", "tiny.yaml")
-    assert said.status == 0 and "\nloss       missing  0 of 3 slices\n" in said.out
+    result = invoke("status", "tiny.yaml")
+    assert result.status == 0 and "\nloss       missing  0 of 3 slices\n" in result.out
     assert sorted((measured.shelf.root / "slices").iterdir()) == old
 
 
-def test_a_note_that_an_older_studio_wrote_is_understood(measured):
+def test_a_manifest_of_an_older_version_is_read(measured):
     (measured.shelf.root / "scenes").mkdir()
     measured.shelf.mark()
     (measured.shelf.root / "scenes" / "tiny.json").write_text('{"scene": "../tiny.yaml", "keys": ["a"]}')
-    studio = project.Project.open(measured.scene)
-    assert dict(row[:2] for row in status(studio, studio.out)) == {
+    project = Project.open(measured.scene)
+    assert dict(row[:2] for row in status(project, project.out)) == {
         "train": "done",
         "loss": "done",
         "convexity": "done",
         "deliver": "missing",
     }
-    assert Shelf(measured.shelf.root).unused() != [] and read(measured.scene, type(studio.scene)) == studio.scene
+    assert Shelf(measured.shelf.root).unused() != [] and read(measured.scene, type(project.scene)) == project.scene

@@ -102,8 +102,8 @@ def merge(under, over):
 class Reader:
     """Someone in a folder who follows a page."""
 
-    def __init__(self, folder: Path, say):
-        self.folder, self.say = folder, say
+    def __init__(self, folder: Path, invoke):
+        self.folder, self.invoke = folder, invoke
         if not (folder / "dunes.yaml").exists():
             self.studio("studio new dunes")
 
@@ -136,7 +136,7 @@ class Reader:
             command = command.replace(large, small)
         if command == "studio schema > assets/scene.schema.json":
             command = "studio schema"
-        result = self.say(*shlex.split(command)[1:])
+        result = self.invoke(*shlex.split(command)[1:])
         assert result.status == 0, result.err
         if is_new:
             self.write(scene, shrink(self.raw(scene)))
@@ -192,15 +192,15 @@ def cwd(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def reader(cwd, say, monkeypatch) -> Reader:
+def reader(cwd, invoke, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # torch's compiler takes a minute
     monkeypatch.setattr(film, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
-    return Reader(cwd, say)
+    return Reader(cwd, invoke)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_of_a_page_does_what_it_says(page, reader):
+def test_every_block_of_a_page_runs(page, reader):
     for block in blocks(page):
         try:
             reader.follow(block)

@@ -49,7 +49,7 @@ shots: [{shot: only, duration: 1s, along: {0s: 1}}]
 
 
 @pytest.fixture
-def scene(tmp_path, monkeypatch, here):
+def scene(tmp_path, monkeypatch, in_process):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own_scene", raising=False)
     random = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):
     )
     loss, truth = np.log(quick["loss"]), np.log(exact["loss"])
     assert np.abs(loss - truth).max() <= 0.01 * np.ptp(truth)
-    taken = quick["measured"] == 1
-    assert 0 < taken.sum() <= 350 and 0 < taken.mean() < 0.4  # of 1089
+    measured_points = quick["measured"] == 1
+    assert 0 < measured_points.sum() <= 350 and 0 < measured_points.mean() < 0.4  # of 1089
     # single points and whole rows may round differently
-    np.testing.assert_allclose(quick["loss"][taken], exact["loss"][taken], rtol=1e-5)
+    np.testing.assert_allclose(quick["loss"][measured_points], exact["loss"][measured_points], rtol=1e-5)

@@ -25,6 +25,10 @@ def test_no_shot_of_a_scene_is_soft_and_no_camera_is_under_the_land(path):
     assert to_draft(scene).cut.length > 0
 
 
+def test_the_first_film_is_among_the_scenes():
+    assert "first-light.yaml" in {path.name for path in SCENES}
+
+
 def first_light(land: str) -> FrameSource:
     """The first film on one measured surface."""
     scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])

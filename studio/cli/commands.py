@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that `--help` answers at once."""
+"""The commands of `studio`. Each imports its modules when it runs, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = App(
 
 T = TypeVar("T")
 Draft = Annotated[
-    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; said on the picture.")
+    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; marked on the picture.")
 ]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
 ShelfFolder = Annotated[
@@ -180,9 +180,9 @@ def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptio
     from studio.deliver.deliverable import from_word
     from studio.pipeline import film
 
-    wanted = [_parse("preset", from_word, word) for word in preset or []]
+    deliverables = [_parse("preset", from_word, word) for word in preset or []]
     project, out = output.open(scene)
-    for path in film.deliver(project, out, wanted or project.scene.deliver):
+    for path in film.deliver(project, out, deliverables or project.scene.deliver):
         print(path)
 
 
@@ -225,20 +225,18 @@ def still(
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
-    resolution = 300 if dpi is None and (paper or bleed) else dpi
+    per_inch = 300 if dpi is None else dpi
+    resolution = per_inch if paper or bleed else dpi
     names = aovs.split(",") if aovs else None
-    wanted = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
+    picture = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
-    pixels, edge = form.size if size else None, 0
-    if resolution is not None:
-        per_inch = resolution
-        if paper:
-            pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
-        if bleed:
-            edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch)
+    pixels = form.size if size else None
+    if paper:
+        pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
+    edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
     project, out = output.open(scene)
     own_quality = form.quality if quality else None
-    print(make_still(project, out, wanted, pixels, bleed=edge, quality=own_quality, points=points))
+    print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))
 
 
 @app.command
@@ -392,7 +390,7 @@ def main() -> None:
     except StudioError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)
-    except BrokenPipeError:  # whoever read our words has gone, such as `head`
+    except BrokenPipeError:  # the reader of our output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"the machine refused: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What works on this machine and what to install: GL, GPU, ffmpeg, fonts, disk. No check changes anything."""
+"""Checks of this machine: GL, GPU, ffmpeg, fonts, disk; each says what works or what to install."""
 
 from __future__ import annotations
 

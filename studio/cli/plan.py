@@ -1,4 +1,4 @@
-"""What a scene costs: counts that are exact, and times from a short measurement on this machine."""
+"""The cost of a scene: exact counts, and times from a short measurement on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME_BYTES = 2.0
 
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
-    """Lines that say what each stage counts and, roughly, how long it takes."""
+    """Lines of counts and rough times, one or more a stage, and the sum."""
     from studio.landscape.profiling import probe_costs
 
     cost = probe_costs(scene.run, scene.directions, scene.loss, scene.convexity)
@@ -99,7 +99,7 @@ def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]
 
 
 def _seconds_per_frame(scene: Scene) -> float:
-    """One frame of an assumed landscape, drawn and graded; beyond 1080p the time grows with the pixels."""
+    """Seconds to draw and grade a frame, measured on an assumed landscape; beyond 1080p in proportion to the pixels."""
     from studio.render.gl import gl_renderer
 
     gl_renderer()

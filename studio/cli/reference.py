@@ -31,7 +31,7 @@ def reference_text() -> str:
 
 
 class _Reference:
-    """Sections of the page, and the names by which they refer to each other."""
+    """The records of a scene's JSON Schema by name (the scene itself is ""), and the paths of keys to each."""
 
     def __init__(self, schema: Schema) -> None:
         self.records: dict[str, Schema] = {"": schema, **schema.pop("$defs")}
@@ -54,7 +54,7 @@ class _Reference:
             record = self.records[name]
             if "properties" not in record:  # a choice of words or a tuple: the table shows it
                 continue
-            summary, meanings = _explained(record)
+            summary, meanings = _parse_docstring(record)
             others = ", ".join(f"`{path}`" for path in dict.fromkeys(self.paths[name][1:]))
             text = f"{summary}{f' Also at {others}.' if others else ''}".strip()
             rows = [self._row(key, field, record, meanings) for key, field in _keys(record).items()]
@@ -68,8 +68,10 @@ class _Reference:
     def _row(self, key: str, field: Schema, record: Schema, meanings: dict[str, str]) -> str:
         default = "" if key in record.get("required", ()) else self._default(field.get("default"), field)
         inner = next(_references(field), None)
-        meaning = meanings.get(key) or (_explained(self.records[inner])[0] if inner and not _is_union(field) else "")
-        return f"| `{key}` | {self._type(field)} | {default} | {_escaped(meaning)} |"
+        meaning = meanings.get(key) or (
+            _parse_docstring(self.records[inner])[0] if inner and not _is_union(field) else ""
+        )
+        return f"| `{key}` | {self._type(field)} | {default} | {_escape(meaning)} |"
 
     def _type(self, field: Schema) -> str:
         """A field's type in words; records are links to their sections."""
@@ -96,7 +98,7 @@ class _Reference:
                 return "nothing"
         noun = field.get("description") or field.get("format") or _NOUNS.get(field.get("type", ""), "anything")
         examples = ", ".join(f"`{example}`" for example in field.get("examples", ()))
-        return _escaped(f"{noun}{_bounds(field)}{' such as ' + examples if examples else ''}")
+        return _escape(f"{noun}{_range_in_words(field)}{' such as ' + examples if examples else ''}")
 
     def _is_bare_word(self, option: Schema, options: list[Schema]) -> bool:
         """Whether an option is the list of bare words beside a union of kinds."""
@@ -116,7 +118,7 @@ class _Reference:
         if field.get("description") == "size":
             return f"`{'x'.join(map(str, value))}`"
         unit = next((unit for unit in ("deg", "mm") if f'"{unit}$"' in json.dumps(field)), "")
-        return f"`{_yaml(value)}{unit}`"
+        return f"`{_to_yaml(value)}{unit}`"
 
 
 _NOUNS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false", "object": "keys"}
@@ -149,7 +151,7 @@ def _kind(record: Schema) -> str | None:
     return word
 
 
-def _explained(record: Schema) -> tuple[str, dict[str, str]]:
+def _parse_docstring(record: Schema) -> tuple[str, dict[str, str]]:
     """(the docstring up to the first key, {key: meaning}), from sentences `key: text` or `key, key: text`."""
     text = " ".join(record.get("description", "").split())
     names = "|".join(sorted(record.get("properties", {}), key=len, reverse=True)) or "$"
@@ -163,7 +165,7 @@ def _explained(record: Schema) -> tuple[str, dict[str, str]]:
     return text[: starts[0].start()].strip() if starts else text, meanings
 
 
-def _bounds(field: Schema) -> str:
+def _range_in_words(field: Schema) -> str:
     """The range of a number in words, such as ` from 0 to 1`."""
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
@@ -172,10 +174,10 @@ def _bounds(field: Schema) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def _yaml(value: Any) -> str:
+def _to_yaml(value: Any) -> str:
     """A plain value as YAML writes it in one line."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_yaml, value))}]"
+        return f"[{', '.join(map(_to_yaml, value))}]"
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
@@ -185,7 +187,7 @@ def _link(word: str, heading: str) -> str:
     return f"[{word}](#{re.sub(r'[^a-z0-9_ -]', '', heading.lower()).replace(' ', '-')})"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""What the commands print: plain text, one fact a line."""
+"""Texts that the commands print: plain, one fact a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studio.scene.scene import Scene
 
 
 def summary(scene: Scene, name: str) -> str:
-    """What a scene would make. name: of its files."""
+    """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
     keyframes, film, cut, points = scene.keyframes(), scene.film, scene.cut, scene.grid.points
     lines = [
         f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
@@ -45,7 +45,7 @@ def assumed_warnings(scene: Scene) -> Iterator[str]:
 
 
 def warnings(source: FrameSource) -> Iterator[str]:
-    """What a viewer of a film would notice in its shots, each with the cure."""
+    """Faults that a viewer would notice in the shots of a film, each with the cure."""
     return (line for shot in survey(source) for line in shot.warnings())
 
 
@@ -59,7 +59,7 @@ def surfaces(measured: Surfaces) -> str:
 
 
 def curvature(by_epoch: Mapping[float, Mapping[str, Any]]) -> Iterator[str]:
-    """A line per epoch on what the Hessian says of the picture, from `Results.curvature`."""
+    """A line per epoch of facts from `Results.curvature`."""
     for epoch, facts in by_epoch.items():
         words = [f"curvature at epoch {epoch:g}: the centre is {_WITH_ARTICLE.get(facts['centre'], facts['centre'])}"]
         words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")

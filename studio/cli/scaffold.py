@@ -1,4 +1,4 @@
-"""What a new film starts from: a commented scene, and the JSON Schema with which an editor completes and checks it."""
+"""The start of a new film: a commented scene, and the JSON Schema with which an editor completes and checks it."""
 
 from __future__ import annotations
 

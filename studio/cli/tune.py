@@ -1,7 +1,7 @@
-"""Which method computes a scene's loss values fastest on this machine: all that fit, timed; the fastest, written.
+"""The fastest method for a scene's loss values on this machine: every method that fits is timed, the fastest written.
 
-What a scene computes follows a fixed rule, never a timing, so tuning is a command of its own and its result a line of
-the scene: `method`, under `loss`. Text goes in where YAML's parser says a value begins or ends. A round trip through
+Without `method` under `loss`, a fixed rule chooses the method, never a timing: so tuning is a command, and its result a
+line of the scene. The line is inserted where YAML's parser says that a value begins or ends. A round trip through
 ruamel.yaml changes more than the line in 8 of the 12 layouts that the tests list, and drops a comment in one.
 """
 

@@ -36,7 +36,7 @@ from studio.errors import SceneError
 
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "description": "function", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
-_loaded: dict[str, str] = {}
+_loaded_sources: dict[str, str] = {}
 """SHA-256 of each file that a function was loaded from in this process, to notice later edits."""
 
 
@@ -86,7 +86,7 @@ class Function:
             raise SceneError(f"{self}: cannot be called; it is of type {type(function).__name__}")
         return function
 
-    def identity(self) -> str:
+    def source_digest(self) -> str:
         """SHA-256, in hex, of the lines of its module that it depends on; for a package, of all sources in it.
 
         Does not follow imports of the module. Raises SceneError if there is no source.
@@ -105,7 +105,7 @@ class Function:
         """The spec of its module, and the module's file. Raises SceneError if either is missing."""
         spec = _find_spec(self.module, self.folder)
         if spec is None:
-            raise SceneError(f"{self}: {_missing(self)}")
+            raise SceneError(f"{self}: {_missing_message(self)}")
         if not spec.has_location or spec.origin is None:
             raise SceneError(
                 f"{self}: '{self.module}' has no source file; name a function in a file of your own, which calls it"
@@ -118,7 +118,7 @@ class Function:
         current = _sha256(spec, path)
         if (folder := str(self.folder.resolve())) not in sys.path:
             sys.path.insert(0, folder)  # as Python does for the folder of a script
-        if _loaded.setdefault(str(path), current) != current:
+        if _loaded_sources.setdefault(str(path), current) != current:
             _unload(self.module)
         try:
             module = importlib.import_module(self.module)
@@ -128,7 +128,7 @@ class Function:
             raise SceneError(
                 f"{self}: Python already holds another '{self.module}', from {module.__file__}; rename {path}"
             )
-        _loaded[str(path)] = current
+        _loaded_sources[str(path)] = current
         return module
 
     @classmethod
@@ -140,13 +140,13 @@ class Function:
             raise ValueError(f"expected a function, written like {FORM}, found '{value}'")
         function = cls(value.strip(), scene_folder(info))
         if _find_spec(function.module, function.folder) is None:
-            raise ValueError(_missing(function))
+            raise ValueError(_missing_message(function))
         return function
 
-    def _identity(self) -> dict[str, str | None]:
+    def _to_json(self) -> dict[str, str | None]:
         """Its part of a digest; a missing source is None here, and an error in `load`."""
         try:
-            return {"function": self.name, "source": self.identity()}
+            return {"function": self.name, "source": self.source_digest()}
         except SceneError:
             return {"function": self.name, "source": None}
 
@@ -154,7 +154,7 @@ class Function:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return handler.generate_schema(
             Annotated[
-                Any, PlainValidator(cls.read), PlainSerializer(cls._identity, when_used="json"), WithJsonSchema(SCHEMA)
+                Any, PlainValidator(cls.read), PlainSerializer(cls._to_json, when_used="json"), WithJsonSchema(SCHEMA)
             ]
         )
 
@@ -182,19 +182,19 @@ def source_of_function(name: str, text: str) -> str:
     metric does not change the digest of a model in the same file.
     """
     body = ast.parse(text).body
-    unreached: dict[str, ast.stmt] = {
+    definitions: dict[str, ast.stmt] = {
         node.name: node
         for node in body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
     }
-    reached = [node for node in body if node not in unreached.values()]
-    names = {name}.union(*map(_names, reached))
-    while defined := names & unreached.keys():
-        nodes = [unreached.pop(definition) for definition in sorted(defined)]
-        reached, names = reached + nodes, names.union(*map(_names, nodes))
+    needed = [node for node in body if node not in definitions.values()]
+    names = {name}.union(*map(_texts, needed))
+    while defined := names & definitions.keys():
+        nodes = [definitions.pop(definition) for definition in sorted(defined)]
+        needed, names = needed + nodes, names.union(*map(_texts, nodes))
     lines = text.split("\n")
     return "\n".join(
-        "\n".join(lines[_first_line(node) - 1 : node.end_lineno]) for node in sorted(reached, key=_first_line)
+        "\n".join(lines[_first_line(node) - 1 : node.end_lineno]) for node in sorted(needed, key=_first_line)
     )
 
 
@@ -204,7 +204,7 @@ def _first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
-def _names(node: ast.AST) -> set[str]:
+def _texts(node: ast.AST) -> set[str]:
     """Every text in the code that may name something: names, attributes and string constants."""
     return {
         text
@@ -244,7 +244,7 @@ def _sha256(spec: ModuleSpec, path: Path) -> str:
     return total.hexdigest()
 
 
-def _missing(function: Function) -> str:
+def _missing_message(function: Function) -> str:
     return (
         f"no module '{function.module}' beside the scene, in {function.folder.resolve()}, nor among the installed "
         f"packages; a function is written like {FORM}"

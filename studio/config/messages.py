@@ -9,10 +9,10 @@ from typing import Any
 from studio.config.records import Record, nearest
 
 
-def explain(error: Mapping[str, Any], record: type[Record] | None) -> str:
-    """One of pydantic's errors in our words; record: where it happened, for its keys and their former names."""
+def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
+    """A message for one of pydantic's errors. record_type: where it happened, for its keys and their former names."""
     context, value, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
-    former = record.former if record else {}
+    former = record_type.former if record_type else {}
     match error["type"]:
         case "extra_forbidden" if key in former:
             return f"the key '{key}' is called '{former[key]}' now"
@@ -21,7 +21,7 @@ def explain(error: Mapping[str, Any], record: type[Record] | None) -> str:
         case "mistake":
             return str(error["what"])
         case "extra_forbidden":
-            return f"unknown key '{key}'{nearest(str(key), record.model_fields if record else [])}"
+            return f"unknown key '{key}'{nearest(str(key), record_type.model_fields if record_type else [])}"
         case "missing":
             return f"the key '{key}' is missing"
         case _ if value is None:

@@ -26,7 +26,7 @@ Location: TypeAlias = tuple[Any, ...]
 """Keys and indices from the top of the file."""
 
 
-def read(path: str | Path, kind: type[R]) -> R:
+def read(path: str | Path, record_type: type[R]) -> R:
     """The record in a YAML file; its folders are relative to the file. Raises SceneError with every mistake."""
     path = Path(path)
     try:
@@ -35,10 +35,10 @@ def read(path: str | Path, kind: type[R]) -> R:
         raise SceneError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SceneError(f"{path}: is not UTF-8 text") from error
-    return parse(text, kind, name=str(path), folder=path.parent)
+    return parse(text, record_type, name=str(path), folder=path.parent)
 
 
-def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path()) -> R:
+def parse(text: str, record_type: type[R], *, name: str = "scene", folder: Path = Path()) -> R:
     """The record in YAML text. Raises SceneError with every mistake.
 
     name: the file's name in messages. folder: where relative paths start.
@@ -49,22 +49,22 @@ def parse(text: str, kind: type[R], *, name: str = "scene", folder: Path = Path(
     if node is None or not isinstance(data, dict):
         raise SceneError(f"{name}:1:1: expected keys and values, such as `title: First light`")
     try:
-        record = kind.model_validate(data, context={"folder": folder})
+        record = record_type.model_validate(data, context={"folder": folder})
         errors: list[Any] = [{"loc": path, "type": "mistake", "what": text} for path, text in record.mistakes()]
     except ValidationError as error:
         errors = error.errors()
-    mistakes += _locate(errors, kind, node)
+    mistakes += _locate(errors, record_type, node)
     if mistakes:
         raise SceneError(*_with_places(mistakes, name))
     return record
 
 
-def from_options(kind: type[R], **options: Any) -> R:
+def from_options(record_type: type[R], **options: Any) -> R:
     """The record that command-line options describe; None means not set. Raises SceneError with every mistake."""
     try:
-        return kind.model_validate({name: value for name, value in options.items() if value is not None})
+        return record_type.model_validate({name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        explained = ((problem["loc"], explain(problem, kind)) for problem in error.errors())
+        explained = ((problem["loc"], explain(problem, record_type)) for problem in error.errors())
         raise SceneError(*(f"--{loc[0]}: {text}" if loc else text for loc, text in explained)) from error
 
 
@@ -128,14 +128,14 @@ def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
     return [f"{name}:{line}:{column}: {text}" for line, column, text in places]
 
 
-def _locate(errors: Iterable[Mapping[str, Any]], kind: type[Record], root: yaml.Node) -> Iterator[Mistake]:
+def _locate(errors: Iterable[Mapping[str, Any]], record_type: type[Record], root: yaml.Node) -> Iterator[Mistake]:
     """Pydantic's errors as mistakes, the first at each path: a value that fits no member of a union is one mistake.
 
     A mistake inside a value hides the mistakes of the value itself, which only follow from it.
     """
     first: dict[Location, Mistake] = {}
     for error in errors:
-        path, node, record = _follow(error["loc"], kind, root)
+        path, node, record = _follow(error["loc"], record_type, root)
         first.setdefault(path, (node, explain(error, record)))
     for path, (node, text) in first.items():
         if not any(len(path) < len(other) and other[: len(path)] == path for other in first):
@@ -143,45 +143,45 @@ def _locate(errors: Iterable[Mapping[str, Any]], kind: type[Record], root: yaml.
             yield node, f"{dotted + ': ' if dotted else ''}{text}"
 
 
-def _follow(loc: Location, kind: Any, node: yaml.Node) -> tuple[Location, yaml.Node, type[Record] | None]:
+def _follow(loc: Location, annotation: Any, node: yaml.Node) -> tuple[Location, yaml.Node, type[Record] | None]:
     """Walks the tree along a pydantic location: (the path in the file, the node at its end, the record there)."""
     steps: list[Any] = []
-    record, key = kind, node
+    record, key = annotation, node
     for step in loc:
         if step == "[key]":  # pydantic's mark for the key itself instead of its value
             node = key
             continue
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node, kind = node.value[step], _element(kind)
+            node, annotation = node.value[step], _item_type(annotation)
         elif isinstance(node, yaml.MappingNode):
-            record = _record(kind)
+            record = _record_type(annotation)
             pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
             field = record.model_fields.get(step) if record else None
             if pair is None and field is None:  # a union's tag
-                kind = _member(kind, step) or kind
+                annotation = _union_member(annotation, step) or annotation
                 continue
             if pair is not None:
                 key = pair[0]
                 node = key if record and field is None else pair[1]
-            kind = _annotated(field) if field else _element(kind)
+            annotation = _annotation(field) if field else _item_type(annotation)
         else:
-            kind = _member(kind, step) or kind
+            annotation = _union_member(annotation, step) or annotation
             continue
         steps.append(step)
     return tuple(steps), node, record
 
 
-def _annotated(field: FieldInfo) -> Any:
+def _annotation(field: FieldInfo) -> Any:
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
-def _record(kind: Any) -> type[Record] | None:
-    return next((o for o in alternatives(kind) if isinstance(o, type) and issubclass(o, Record)), None)
+def _record_type(annotation: Any) -> type[Record] | None:
+    return next((o for o in alternatives(annotation) if isinstance(o, type) and issubclass(o, Record)), None)
 
 
-def _member(kind: Any, tag: Any) -> type[Record] | None:
+def _union_member(annotation: Any, tag: Any) -> type[Record] | None:
     """The member of a union of records whose kind is `tag`."""
-    for option in alternatives(kind):
+    for option in alternatives(annotation):
         if isinstance(option, type) and issubclass(option, Record):
             field = option.model_fields.get("kind")
             if field is not None and tag in get_args(field.annotation):
@@ -189,9 +189,9 @@ def _member(kind: Any, tag: Any) -> type[Record] | None:
     return None
 
 
-def _element(kind: Any) -> Any:
+def _item_type(annotation: Any) -> Any:
     """The type of the items of a list, tuple or mapping."""
-    for option in alternatives(kind):
+    for option in alternatives(annotation):
         arguments = [a for a in get_args(option) if a is not Ellipsis]
         if get_origin(option) in (list, tuple, dict) and arguments:
             return arguments[-1]

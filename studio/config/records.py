@@ -61,17 +61,17 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; one of {', '.join(words)}"
 
 
-def alternatives(kind: Any) -> list[Any]:
+def alternatives(annotation: Any) -> list[Any]:
     """The types a type may stand for, with Annotated, Optional and unions taken apart.
 
     >>> alternatives(Annotated[int | str, "note"] | None)
     [<class 'int'>, <class 'str'>, <class 'NoneType'>]
     """
-    if get_origin(kind) is Annotated:
-        return alternatives(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        return [option for part in get_args(kind) for option in alternatives(part)]
-    return [kind]
+    if get_origin(annotation) is Annotated:
+        return alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [option for part in get_args(annotation) for option in alternatives(part)]
+    return [annotation]
 
 
 # --- kinds -----------------------------------------------------------------------------------------------------------

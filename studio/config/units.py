@@ -16,7 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-def _unit(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, ...]:
+def _scalar(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, ...]:
     """Annotations of a scalar that is parsed if it is text, and kept as it is if it comes from Python."""
 
     def read(value: Any) -> Any:
@@ -27,7 +27,7 @@ def _unit(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, ...
     return BeforeValidator(read), WithJsonSchema(schema)
 
 
-def _number(text: str, suffix: str, example: str) -> float:
+def _parse_number(text: str, suffix: str, example: str) -> float:
     number = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d\d?)?)\s*{re.escape(suffix)}", text)
     try:
         return float(number[1] if number else "")
@@ -43,11 +43,11 @@ class Time:
     unit: str = "s"
 
     def seconds(self, fps: Fraction) -> float:
-        """In seconds, at a frame rate."""
+        """Seconds, at a frame rate in frames per second."""
         return self.amount if self.unit == "s" else float(self.amount / fps)
 
     def frames(self, fps: Fraction) -> int:
-        """In frames, rounded to the nearest."""
+        """Frames, rounded to the nearest, at a frame rate in frames per second."""
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Time:
 
     @classmethod
     def parse(cls, text: str) -> Time:
-        """The time that text writes. Raises ValueError with an example.
+        """The time written as text. Raises ValueError with an example.
 
         >>> Time.parse("1:30").seconds(Fraction(24))
         90.0
@@ -66,15 +66,15 @@ class Time:
                 amount = amount * 60 + float(part)
             return cls(amount)
         unit = "f" if text.endswith("f") else "s"
-        amount = _number(text, unit, "12s, 288f or 1:30")
+        amount = _parse_number(text, unit, "12s, 288f or 1:30")
         if amount < 0:
             raise ValueError(f"'{text}' is before the start; times are 0s or later")
         return cls(amount, unit)
 
 
-LARGEST = 16384
+MAX_WINDOW_SIDE = 16384
 """Pixels along a side that GL draws at once; beyond, VTK draws black and reports nothing."""
-WIDEST = 100_000
+MAX_PICTURE_SIDE = 100_000
 """Pixels along a side of any picture."""
 
 
@@ -89,62 +89,64 @@ class Size(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Size:
-        """The size that text writes. Raises ValueError with an example."""
+        """The size written as text, such as `1920x1080`. Raises ValueError with an example."""
         sides = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
-        if not sides or not (0 < int(sides[1]) <= WIDEST and 0 < int(sides[2]) <= WIDEST):
-            raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {WIDEST} a side")
+        if not sides or not (0 < int(sides[1]) <= MAX_PICTURE_SIDE and 0 < int(sides[2]) <= MAX_PICTURE_SIDE):
+            raise ValueError(
+                f"'{text}' is not a picture size; write it like 1920x1080, at most {MAX_PICTURE_SIDE} a side"
+            )
         return cls(int(sides[1]), int(sides[2]))
 
 
-def _fps(text: str) -> Fraction:
+def _parse_fps(text: str) -> Fraction:
     ntsc = {"23.976": 24, "29.97": 30, "59.94": 60, "47.952": 48, "119.88": 120}
-    rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else _fraction(text)
+    rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else _parse_fraction(text)
     if not 1 <= rate <= 240:
         raise ValueError(f"{text} frames per second; expected 1 to 240")
     return rate
 
 
-def _fraction(text: str) -> Fraction:
+def _parse_fraction(text: str) -> Fraction:
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
 
 
-def _size(value: Any) -> Size:
+def _parse_size(value: Any) -> Size:
     return value if isinstance(value, Size) else Size.parse(str(value))
 
 
 Duration = Annotated[
     Time,
-    *_unit(Time.parse, {"type": "string", "description": "time", "examples": ["12s", "288f"]}),
+    *_scalar(Time.parse, {"type": "string", "description": "time", "examples": ["12s", "288f"]}),
     PlainSerializer(str),
 ]
 """A stretch of film, written `12s`, `288f` or `1:30`."""
 PixelSize = Annotated[
     Size,
-    BeforeValidator(_size),
+    BeforeValidator(_parse_size),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}),
 ]
 FrameRate = Annotated[
     Fraction,
-    BeforeValidator(lambda value: _fps(str(value))),
+    BeforeValidator(lambda value: _parse_fps(str(value))),
     PlainSerializer(str),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
 ]
 Angle = Annotated[
     float,
-    *_unit(
-        lambda text: _number(text, "deg", "120deg"),
+    *_scalar(
+        lambda text: _parse_number(text, "deg", "120deg"),
         {"type": "string", "description": "angle", "pattern": "deg$", "examples": ["120deg"]},
     ),
 ]
 """Degrees, written `120deg`."""
-Focal = Annotated[
+FocalLength = Annotated[
     float,
-    *_unit(
-        lambda text: _number(text, "mm", "35mm"),
+    *_scalar(
+        lambda text: _parse_number(text, "mm", "35mm"),
         {"type": "string", "description": "length", "pattern": "mm$", "examples": ["35mm"]},
     ),
 ]
@@ -157,11 +159,11 @@ def scene_folder(info: ValidationInfo) -> Path:
     return folder
 
 
-Folder = Annotated[Path, AfterValidator(lambda path, info: scene_folder(info) / path)]
-"""A folder or file; relative to the scene's file."""
+ScenePath = Annotated[Path, AfterValidator(lambda path, info: scene_folder(info) / path)]
+"""A folder or file; a relative path starts in the folder of the scene."""
 
 
-def _colour(text: str) -> str:
+def _parse_colour(text: str) -> str:
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ValueError(f"'{text}' is not a colour; write it like #ff8a2b")
     return text.lower()
@@ -169,7 +171,8 @@ def _colour(text: str) -> str:
 
 Colour = Annotated[
     str,
-    *_unit(
-        _colour, {"type": "string", "description": "colour", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#ff8a2b"]}
+    *_scalar(
+        _parse_colour,
+        {"type": "string", "description": "colour", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#ff8a2b"]},
     ),
 ]

@@ -40,8 +40,9 @@ _LAYOUTS: dict[tuple[int | None, bool], str] = {
 
 
 class Movie(Record):
-    """A movie, by the name of its preset.
+    """A movie.
 
+    preset: format, codec and quality, by name.
     h264-web: H.264 in 8 bits, hardly distinguishable from the frames; every browser and player shows it.
     h264-archive: the same, indistinguishable from the frames, and four times as large.
     hevc-10, av1-10: 10 bits, so that dark slopes show no bands.

@@ -1,1 +1,1 @@
-"""Where tasks run and how progress is shown; nothing else in studio knows."""
+"""Where tasks run, and how progress is shown; all other rooms only name tasks."""

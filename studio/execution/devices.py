@@ -1,4 +1,4 @@
-"""What this process may compute on: processor cores and NVIDIA GPUs, found without loading torch."""
+"""The processor cores and NVIDIA GPUs that this process may use, found without loading torch."""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, workers: int, gpus: Sequence[str] = ()):
-        own: Sequence[str | None] = gpus or [None] * workers
-        self._workers = [_Worker(gpu) for gpu in own]
+        devices: Sequence[str | None] = gpus or [None] * workers
+        self._workers = [_Worker(gpu) for gpu in devices]
         # last in, first out: a process that runs is reused before another is started
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(len(self._workers))  # one waits for each worker
+        self._threads = ThreadPoolExecutor(len(self._workers))  # one thread waits for each worker
         self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
         os.environ.update(_ONE_THREAD)  # worker processes inherit it, whenever they start
 
@@ -88,10 +88,10 @@ class _Worker:
 
     def __init__(self, gpu: str | None):
         self._gpu, self._lock, self._killed = gpu, threading.Lock(), False
-        self._process: ProcessPoolExecutor | None = None
+        self._pool: ProcessPoolExecutor | None = None
 
     def run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-        """What the function returns or raises in the process. Raises WorkerDied if the process ends first."""
+        """The function's result, from the process, or its exception. Raises WorkerDied if the process ends first."""
         try:
             return self._submit(fn, args, kwargs).result()
         except BrokenProcessPool as error:
@@ -102,22 +102,22 @@ class _Worker:
         with self._lock:
             if self._killed:
                 raise MachineError("the workers were stopped")
-            if self._process is None:
-                self._process = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-            return self._process.submit(fn, *args, **kwargs)
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
+            return self._pool.submit(fn, *args, **kwargs)
 
     def end(self) -> None:
         """Ends the process after its present task; the next task starts a new one."""
         with self._lock:
-            process, self._process = self._process, None
-        if process:
-            process.shutdown()
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.shutdown()
 
     def kill(self) -> None:
         """Ends the process now, for good."""
         with self._lock:
             self._killed = True
-            for process in list((self._process._processes or {}).values()) if self._process else []:
+            for process in list((self._pool._processes or {}).values()) if self._pool else []:
                 process.kill()
 
 
@@ -152,7 +152,7 @@ def _main_without_source() -> Iterator[None]:
 
 
 def _start_worker(gpu: str | None) -> None:
-    """Prepares a worker: its own GPU, Ctrl-C left to the parent, and an end when the parent ends."""
+    """Prepares a worker: its GPU, Ctrl-C ignored, since the parent handles it, and an end when the parent ends."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)

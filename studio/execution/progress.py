@@ -1,4 +1,4 @@
-"""How a stage reports its progress, and how people see it: a bar on a terminal, plain lines elsewhere."""
+"""Progress: the callback that a stage reports to, shown as a bar on a terminal and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Advance(Protocol):
-    """Reports how many of a stage's units are done; a new total and a text may come with it."""
+    """Reports how many units are done. total: replaces the first one. text: shown behind the count."""
 
     def __call__(self, done: int, total: int | None = None, text: str = "") -> None:
         """Reports `done` units."""
 
 
 class Progress(Protocol):
-    """What a stage calls: `with progress(name, total) as advance: advance(done)`."""
+    """The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
 
     def __call__(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """A block of work called `name` that counts `total` units."""
@@ -115,13 +115,13 @@ def _rate() -> Callable[[int], float]:
     Work of an earlier run, and the time to load a library first, count for nothing.
     """
     start: float | None = None
-    before = 0
+    first = 0
 
     def rate(done: int) -> float:
-        nonlocal start, before
+        nonlocal start, first
         now = time.monotonic()
         if start is None:
-            start, before = now, done
-        return (done - before) / max(1e-6, now - start)
+            start, first = now, done
+        return (done - first) / max(1e-6, now - start)
 
     return rate

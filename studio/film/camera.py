@@ -18,11 +18,11 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from studio.config.records import Record
-from studio.config.units import Angle, Duration, Focal, Positive
+from studio.config.units import Angle, Duration, FocalLength, Positive
 from studio.film.easing import Curve, Ease
 
 Array = npt.NDArray[Any]
-Lens = Annotated[Focal, Field(gt=0)]
+Lens = Annotated[FocalLength, Field(gt=0)]
 Point = tuple[float, float, float]
 MM_PER_UNIT = 100.0
 """Millimetres in a scene unit for depth of field: the drawn square is 200 mm wide, a model on a table."""
@@ -158,10 +158,12 @@ class Orbit:
 
 
 class Start(Record):
-    """The camera at the start of a shot. azimuth: 0deg looks from +alpha, 90deg from +beta.
+    """The camera at the start of a shot.
 
-    lens: over a 24 mm high gate. rise: camera and focal point up together, scene units; below 0 the subject stands
-    higher in the picture. aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
+    azimuth: 0deg looks from +alpha, 90deg from +beta. elevation: 0deg looks level, 90deg straight down.
+    distance: from the focal point, scene units. lens: focal length over a 24 mm high gate.
+    rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture.
+    aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
     focus: distance of sharp focus, scene units; the focal point if omitted.
     """
 
@@ -180,7 +182,11 @@ class Start(Record):
 
 
 class PoseKey(Record):
-    """One pose of a move with `keys`: the fields it names change, the others stay. at: from the start of the move."""
+    """One pose of a move with `keys`: the fields it names change, the others stay.
+
+    at: from the start of the move. azimuth, elevation, distance, lens, aperture, focus: as at the start of a shot.
+    ease: how the camera arrives at this pose.
+    """
 
     at: Duration
     azimuth: Angle | None = None
@@ -202,8 +208,10 @@ class PoseKey(Record):
 class Move(Record):
     """One camera movement; its components may be combined. Without any component it is a hold.
 
-    orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. lens: change of focal length. hold: stand still so long.
+    orbit: turn around the focal point.
+    dolly: scene units towards it (positive) or away. crane: scene units up, still looking at it.
+    rise: scene units up, with the focal point. lens: change of focal length.
+    over: how long it takes. hold: stand still so long.
     keys: poses at times instead of components; the last one ends the move. ease: how the move arrives at its end.
     """
 
@@ -213,7 +221,7 @@ class Move(Record):
     dolly: float = 0.0
     crane: float = 0.0
     rise: float = 0.0
-    lens: Focal = 0.0
+    lens: FocalLength = 0.0
     over: Duration | None = None
     hold: Duration | None = None
     keys: tuple[PoseKey, ...] = ()

@@ -91,8 +91,10 @@ def _name_of_a_field(*names: str) -> tuple[AfterValidator, WithJsonSchema]:
 
 
 class HeightMapping(Record):
-    """The field drawn as height, and its scale; `signed-log` is arcsinh.
+    """The field drawn as height, and its scale.
 
+    field: a measured field, one derived from them, or a function of the user's.
+    scale: from the field's values to heights; `signed-log` is arcsinh.
     cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the film's full range, scene
     units. smoothing: of the surface between the measured points, which never move; 0 is straight from one to the next.
     """
@@ -137,6 +139,7 @@ Stops = tuple[tuple[Share, Colour], ...]
 class ColourMapping(Record):
     """The field drawn as colour, its range and its colormap.
 
+    field: as for height; or `hidden`, convex in the picture but not in the network.
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` reverses it), or stops [[0, "#..."], ...].
     scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; the film's
     if omitted. centre: the value at the middle of the map, which then reaches equally far down and up; if omitted, 0

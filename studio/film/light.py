@@ -20,7 +20,11 @@ ON_A_BASE = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", N
 
 
 class Material(Record):
-    """What the surface is made of, as in physically based rendering: 1 is all metal, and fully rough."""
+    """What the surface is made of, as in physically based rendering.
+
+    metallic: 0 for paper or plaster, 1 for metal.
+    roughness: 0.05 for a polished surface, 1 for a matt one.
+    """
 
     metallic: Share = 0.15
     roughness: Annotated[float, Field(ge=0.05, le=1)] = 0.5
@@ -46,8 +50,11 @@ Elevation = Annotated[Angle, Field(ge=-90, le=90)]
 
 
 class Lamp(Record):
-    """A soft lamp far away. azimuth: from the camera's own; 0deg is behind the camera, 180deg opposite.
+    """A soft lamp far away.
 
+    azimuth: from the camera's own; 0deg is behind the camera, 180deg opposite.
+    elevation: above the horizon.
+    colour: such as `#ff8a2b`, or a temperature such as `3200K`.
     intensity: of its light. glint: its strength in reflections. size: half its angular width, in reflections.
     """
 
@@ -61,9 +68,9 @@ class Lamp(Record):
 
 
 class Panel(Record):
-    """A bright rectangle that the surface reflects, like a softbox. azimuth: as a lamp's. glint: its strength.
+    """A bright rectangle that the surface reflects, like a softbox.
 
-    width, height: angles, seen from the surface.
+    azimuth, elevation, colour: as a lamp's. width, height: angles, seen from the surface. glint: its strength.
     """
 
     azimuth: Angle
@@ -75,10 +82,15 @@ class Panel(Record):
 
 
 class Light(Record):
-    """All lamps of a look. key: casts the baked shadow. follow: azimuths count from the camera, else from alpha.
+    """All lamps of a look.
 
-    rim, fill: a second and a third lamp; the fill opens the shadows and has no reflection. environment: panels that are
-    only reflected. sky, horizon, ground: colours of the ambient light. occlusion, shadow: strength of what is baked.
+    key: the main lamp; it casts the baked shadow. rim: a second lamp.
+    fill: a third lamp, which opens the shadows and has no reflection.
+    environment: panels that are only reflected.
+    sky, horizon, ground: colour of the ambient light from above, from the side, and from below.
+    ambient: strength of the ambient light.
+    occlusion: how far hollows darken; baked. shadow: how dark the key's shadow is; baked.
+    follow: azimuths count from the camera, else from alpha.
     """
 
     model_config = ON_A_BASE
@@ -96,7 +108,10 @@ class Light(Record):
 
 
 class Fog(Record):
-    """Air between the camera and the surface. start, reach: scene units; at start + reach, 63 % of the light is fog."""
+    """Air between the camera and the surface.
+
+    start, reach: scene units; at start + reach, 63 % of the light is fog. colour: of the fog.
+    """
 
     start: NonNegative = 1.5
     reach: Positive = 2.0
@@ -104,7 +119,10 @@ class Fog(Record):
 
 
 class Background(Record):
-    """What is behind the surface: a vertical gradient between two colours."""
+    """What is behind the surface: a vertical gradient between two colours.
+
+    bottom: colour at the picture's lower edge. top: colour at its upper edge.
+    """
 
     bottom: Colour = "#03040a"
     top: Colour = "#0b0f22"
@@ -130,10 +148,16 @@ class Lut(Record):
 
 
 class Grade(Record):
-    """What happens to linear light. bloom: glow of light above the threshold. grain: its spread, a share of full scale.
+    """What happens to linear light.
 
-    contrast: above 1, steeper around middle grey. shoulder: light above it approaches white softly; near 1, white paper
-    stays white. lut: a 3D look-up table in a `.cube` file, applied last, in sRGB.
+    exposure: factor on all light.
+    contrast: above 1, steeper around middle grey.
+    shoulder: light above it approaches white softly; near 1, white paper stays white.
+    bloom: glow of light above the threshold. threshold: linear light above which the bloom begins.
+    saturation: 0 is grey, 1 leaves the colours.
+    vignette: share of light that the corners lose.
+    grain: its spread, a share of full scale.
+    lut: a 3D look-up table in a `.cube` file, applied last, in sRGB.
     """
 
     exposure: Positive = 1.35

@@ -11,10 +11,14 @@ from studio.config.units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):
-    """The point of light at the minimiser. radius, spread: scene units. light: brightness, a multiple of its colour.
+    """The point of light at the minimiser.
 
-    limb: the colour its edge turns to, which shapes it as a ball on any ground. dimming: how far the surface close
-    around it is darkened. lamp: how strongly it lights the surface that faces it, in the halo's colour, over `reach`.
+    radius: scene units. light: brightness, a multiple of its colour. colour: of its middle.
+    glow: how strongly it lights the surface around it, in the halo's colour. spread: radius of the glow, scene units.
+    halo: colour of glow and lamp.
+    limb: the colour its edge turns to, which shapes it as a ball on any ground.
+    dimming: how far the surface close around it is darkened.
+    lamp: how strongly it lights the surface that faces it, in the halo's colour. reach: of the lamp, scene units.
     """
 
     radius: Positive = 0.008
@@ -32,7 +36,7 @@ class Marker(Record):
 class TrajectoryLine(Record):
     """The run's trajectory up to the shown epoch, projected into the plane: a bright thread on the surface.
 
-    width: scene units. light: brightness, a multiple of its colour.
+    width: scene units. light: brightness, a multiple of its colour. colour: of the thread.
     """
 
     width: Positive = 0.008
@@ -41,8 +45,10 @@ class TrajectoryLine(Record):
 
 
 class Contours(Record):
-    """Lines of equal height. every: spacing in scene units; step: in units of the height's field, replaces `every`.
+    """Lines of equal height.
 
+    every: spacing, scene units. step: spacing in units of the height's field; replaces `every`.
+    width: pixels of a picture 1080 lines high. opacity: 1 hides the surface below. colour: of the lines.
     index: every so many lines, one is twice as wide; 0 for none. labels: numbers on those lines; they need `step`.
     """
 
@@ -64,7 +70,8 @@ class Contours(Record):
 class Wire(Record):
     """Lines on the surface along alpha, along beta, or both; or across the view, as profiles.
 
-    every: spacing in scene units.
+    along: the direction of the lines. every: spacing, scene units. width: pixels of a picture 1080 lines high.
+    opacity: 1 hides the surface below. colour: of the lines.
     """
 
     along: Literal["alpha", "beta", "both", "view"] = "both"
@@ -78,6 +85,7 @@ class Engraving(Record):
     """The picture in a single ink: strokes across the surface, wider where it is dark; a second set in the darkest.
 
     every: spacing of strokes, scene units. angle: of the strokes, from the alpha axis. gamma: above 1 is darker.
+    ink: colour of the strokes. paper: colour between them.
     """
 
     every: Positive = 0.016
@@ -98,7 +106,10 @@ class Plinth(Record):
 
 
 class Fade(Record):
-    """The ring in which the drawn disc dissolves into the background: radii in scene units."""
+    """The ring in which the drawn disc dissolves into the background.
+
+    start: radius where it begins to fade, scene units. end: radius where nothing is left, scene units.
+    """
 
     start: Share = 0.78
     end: Share = 0.98

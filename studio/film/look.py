@@ -33,9 +33,13 @@ SMALLEST_MESH, LARGEST_MESH = 33, 2001
 
 
 class Look(Record):
-    """The complete look. nodes: a dot on every measured point. mesh: vertices along a side of the drawn square, odd.
+    """The complete look.
 
-    ink: colour of the text. halo: a soft edge around it, so that it is legible on any surface.
+    base: a look's name or file to start from; the other keys replace parts of it.
+    nodes: a dot on every measured point.
+    ink: colour of the text.
+    halo: colour of a soft edge around the text, so that it is legible on any surface.
+    mesh: vertices along a side of the drawn square, odd.
     """
 
     former: ClassVar[Mapping[str, str]] = {"path": "trajectory"}

@@ -23,7 +23,10 @@ Path = tuple[str | int, ...]
 
 
 class Transition(Record):
-    """From a shot to the next: a `cut`, or a dissolve in which both run on and overlap."""
+    """From a shot to the next: a `cut`, or a dissolve in which both run on and overlap.
+
+    dissolve: how long both are shown; 0s is a cut. ease: how the next shot's weight rises to 1.
+    """
 
     dissolve: Duration = Time(0.0)
     ease: Ease = Curve("in-out-sine")
@@ -40,6 +43,7 @@ def _parse_transition(value: object) -> object:
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
+    shot: its name. duration: how long it is shown, dissolves included.
     along: time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's last
     frame means that frame. colour: replaces the look's.
     """

@@ -17,9 +17,11 @@ from studio.landscape.sweeps import EpochList
 
 
 class Spectrum(Record):
-    """How the spectrum is estimated: the number of random probe vectors, and of Lanczos steps from each.
+    """How the spectrum is estimated: by Lanczos runs from random probe vectors.
 
-    The trace's standard error falls as 1 / sqrt(probes); more steps resolve the density more finely.
+    probes: number of vectors; the trace's standard error falls as 1 / sqrt(probes).
+    steps: Lanczos steps from each vector; more resolve the density more finely.
+    seed: of the vectors.
     """
 
     probes: int = Field(8, ge=2)
@@ -30,10 +32,14 @@ class Spectrum(Record):
 class Convexity(Record):
     """Where the extreme eigenvalues are measured: a grid over the range of the loss's, at some keyframes of the sweep.
 
-    subset: number of the loss's images that the Hessian is taken over, the first of them; None takes all, which gives
-    the Hessian of the very loss that is drawn. tol: relative accuracy of each eigenvalue. seed: of the random vector
-    that every point starts from. ignore: with `bias-and-norm` only tensors of two and more dimensions count as weights,
-    as in Li et al. (2018). spectrum: how the whole spectrum at each centre is estimated; None leaves it out.
+    points: along each side, odd.
+    at: `all` keyframes, or a list of epochs.
+    subset: a count or a share of the training images that the Hessian is taken over, the first of the loss's shuffle;
+    those of the loss if omitted, which gives the Hessian of the very loss that is drawn.
+    tol: relative accuracy of each eigenvalue.
+    seed: of the random vector that every point starts from.
+    ignore: with `bias-and-norm` only tensors of two and more dimensions count as weights, as in Li et al. (2018).
+    spectrum: how the whole spectrum at each centre is estimated; left out if omitted.
     """
 
     former: ClassVar[Mapping[str, str]] = {"keys": "at"}

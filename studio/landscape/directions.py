@@ -61,6 +61,7 @@ class Random(Record):
     normalize: the unit of rescaling: each `filter` (index of the first dimension), each `layer`, or each `weight`,
     which is multiplied by its draw; or `none`. ignore: with `bias-and-norm` tensors of one dimension stay fixed; with
     `nothing` they move along themselves (d = w), as in the authors' code, or along their draw if normalize is `none`.
+    seed: of the draws.
     scale_by: the epoch whose weights set the norm. The draw is the same at every epoch. With `each` one unit is always
     one norm of the weights at the centre, as in the literature's single pictures, so the plane's scale changes with the
     network; `last` fixes the two vectors for the whole film, so that all surfaces are parallel sections.
@@ -108,6 +109,7 @@ class Random(Record):
 class Pca(Record):
     """The plane that contains most of the trajectory: the first two principal directions of theta_k - theta_last.
 
+    ignore: with `bias-and-norm` tensors of one dimension stay fixed; with `nothing` they move too.
     scale: `reach` makes both as long as the trajectory's largest distance from its last point within the plane, so that
     [-1, 1] around the last epoch contains all of it; `unit` leaves them at length 1, as Li et al. (2018) do.
     """
@@ -162,6 +164,7 @@ class Checkpoints(Record):
 
     eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
     angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
+    epochs: of the two checkpoints.
     """
 
     kind: Literal["checkpoints"] = "checkpoints"
@@ -206,9 +209,10 @@ class Hessian(Record):
     """The plane of the extreme curvatures: eigenvectors of the Hessian, delta of the largest eigenvalue, eta of the
     smallest.
 
-    at: the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film. scale: as long as
-    the weights that may move at that epoch (`theta`), or of length 1 (`unit`). An eigenvector's sign is arbitrary; here
-    its largest component is positive.
+    An eigenvector's sign is arbitrary; here its largest component is positive.
+    at: the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film.
+    ignore: with `bias-and-norm` tensors of one dimension stay fixed; with `nothing` they move too.
+    scale: as long as the weights that may move at that epoch (`theta`), or of length 1 (`unit`).
     """
 
     kind: Literal["hessian"] = "hessian"

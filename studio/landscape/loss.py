@@ -58,14 +58,18 @@ MEASURED = ("loss", "accuracy", "losses")
 class Loss(Record):
     """The mean of a criterion over a fixed subset of the training images, and other means from the same passes.
 
-    subset: a count or a share of the images, the first of a shuffle by `seed`. mode: `eval` normalises by the run's
-    own running statistics; `train` by those of the whole subset as one batch, with one fixed dropout mask;
-    `recalibrated` is eval mode with batch statistics computed anew at every point, on the first `calibration` images of
-    the same shuffle (on the subset if not given). criterion: cross-entropy, or a function of the user's, (outputs
-    [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose means are
-    measured. keep_samples: each sample's loss is stored too. precision: of the arithmetic. method: how the values are
-    computed; by the rule of `choose_method` if not given. sampling: `preview` measures few points and interpolates the
-    rest.
+    subset: a count or a share of the images, the first of a shuffle by `seed`.
+    seed: of the shuffle.
+    mode: `eval` normalises by the run's own running statistics; `train` by those of the whole subset as one batch, with
+    one fixed dropout mask; `recalibrated` is eval mode with batch statistics computed anew at every point.
+    calibration: a count or a share of the images, the first of the same shuffle, for the batch statistics of mode
+    `recalibrated`; the subset if omitted.
+    criterion: cross-entropy, or a function of the user's, (outputs [N, ...], targets) -> one loss for each sample [N].
+    fields: `entropy` or functions of the same form, whose means are measured.
+    keep_samples: each sample's loss is stored too.
+    precision: of the arithmetic.
+    method: how the values are computed; by the rule of `choose_method` if omitted.
+    sampling: `preview` measures few points and interpolates the rest.
     """
 
     former: ClassVar[Mapping[str, str]] = {

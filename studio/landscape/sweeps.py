@@ -53,7 +53,10 @@ def require_epoch(epoch: float, available: Sequence[float]) -> float:
 
 
 class Epochs(Record):
-    """The run's own checkpoints: one slice at each, or at those listed. The coordinate is the epoch."""
+    """The run's own checkpoints: one slice at each, or at those listed. The coordinate is the epoch.
+
+    at: `all`, or a list of epochs.
+    """
 
     former: ClassVar[Mapping[str, str]] = {"keys": "at"}
 

@@ -1,4 +1,4 @@
-"""The film stage: films, stills, other deliverables and sheets of a project, from its results."""
+"""The film stage: a project and its results become movies, stills, other deliverables, and sheets of small pictures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def verify(project: Project) -> list[int]:
 def make_still(
     project: Project,
     out: Path,
-    wanted: Still,
+    still: Still,
     size: Size | None = None,
     *,
     bleed: int = 0,
@@ -82,21 +82,21 @@ def make_still(
     bleed: pixels of more picture on every side. points: along each side of a grid of its own, on which the nearest
     keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
     """
-    form = project.scene.film
+    film = project.scene.film
     changes: dict[str, Any] = {
-        "film": form.model_copy(update={"size": size or form.size, "quality": quality or form.quality}),
-        "deliver": (wanted,),
+        "film": film.model_copy(update={"size": size or film.size, "quality": quality or film.quality}),
+        "deliver": (still,),
     }
     portrait = None
     if points:
         from_options(Grid, points=points)
         mesh = max(project.scene.look.mesh, min(2 * points + 1, LARGEST_MESH))
         changes["look"] = project.scene.look.model_copy(update={"mesh": mesh})
-        portrait = Portrait(_nearest_keyframe(project.scene, wanted.at), points)
+        portrait = Portrait(_nearest_keyframe(project.scene, still.at), points)
     project = replace(project.with_scene(**changes), portrait=portrait)
     check_writable(out)
-    words = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
-    part = "".join(f"-{word}" for word in words if word)
+    suffixes = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
+    part = "".join(f"-{suffix}" for suffix in suffixes if suffix)
     [path] = make_files(project, _job(project, bleed), _whole(project), out, part, keep=True)
     return path
 
@@ -104,7 +104,7 @@ def make_still(
 def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
     """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
 
-    folder: of looks of one's own, shown first. Raises SceneError if the time is after the end.
+    folder: of the user's looks, shown first. Raises SceneError if the time is after the end.
     """
     number = at.frames(project.scene.film.fps)
     if number >= project.scene.cut.length:
@@ -123,7 +123,7 @@ def film_source(project: Project) -> FrameSource:
 
 
 def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any], *arguments: Any) -> Path:
-    """A picture that a worker puts together of several, as a PNG in the folder `out`."""
+    """A sheet of small pictures that one worker draws, as a PNG in the folder `out`. function: of `render_job`."""
     check_writable(out)
     job, fps = _job(project), project.scene.film.fps
     with (
@@ -144,7 +144,7 @@ def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any],
 
 
 def _job(project: Project, bleed: int = 0) -> RenderJob:
-    """The job of a project; measures what is missing. Asks for GL and encoders first, before hours are spent."""
+    """The job of a project; measures what is missing. Requires GL and encoders first, before hours are spent."""
     _require_encoders(project.scene)
     renderer = gl_renderer()
     return RenderJob(measure(project), project.draft, renderer, bleed)
@@ -173,13 +173,13 @@ def _whole(project: Project) -> tuple[int, int]:
 
 
 def _span(project: Project, frames: tuple[int, int] | None, shot: str | None) -> tuple[tuple[int, int], str]:
-    """First frame, one past the last, and what the file's name says of it."""
+    """((first frame, one past the last), suffix of the files' names); an empty suffix for the whole film."""
     scene = project.scene
     if shot is not None:
         try:
             return scene.cut.span(shot), f"-{shot}"
         except KeyError:
-            names = ", ".join(known.shot for known in scene.shots)
+            names = ", ".join(other.shot for other in scene.shots)
             raise SceneError(f"{project.path}: no shot '{shot}'; one of {names}") from None
     whole = _whole(project)
     if frames is None:

@@ -51,7 +51,7 @@ def _results(project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
     """Every slice of the scene, resolved; the run must be trained.
 
-    The loss at every keyframe, and the finer grid and the curvature at their own.
+    The loss at every keyframe; the finer grid, the curvature and the spectrum at the epochs that the scene names.
     """
     scene, resolver = project.scene, _resolver(project)
 
@@ -79,7 +79,7 @@ def _resolver(project: Project) -> SliceResolver:
 
 
 def quantity_of(kind: SliceKind) -> Quantity:
-    """What is measured on slices of a kind."""
+    """The quantity measured on slices of a kind: detail and portrait are the loss on other grids."""
     return "loss" if kind == "detail" or kind == "portrait" else kind
 
 
@@ -135,7 +135,7 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
-    """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
+    """Puts the samples of a slice's loss, and of its directions' loss, on the shelf if it lacks them."""
     for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
         if not shelf.samples(digest).is_dir():
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))

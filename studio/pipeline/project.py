@@ -1,4 +1,4 @@
-"""A project: a scene with the places and means of its making, passed to every stage as one record."""
+"""A project: a scene with its file, shelf and workers, passed to every stage as one record."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from studio.training import checkpoints
 
 @dataclass(frozen=True)
 class Project:
-    """A scene, its file, its shelf, the number of workers, and who hears of progress.
+    """A scene with its file and shelf, the number of worker processes, and where progress is reported.
 
-    draft: whether the scene is its own draft. portrait: a keyframe measured once more, for a still.
+    draft: whether the scene was reduced by `to_draft`. portrait: a keyframe measured once more, for a still.
     """
 
     scene: Scene
@@ -63,7 +63,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        """What the project's files are called."""
+        """Name of the project's files, without suffix."""
         return output_name(self.path, self.draft)
 
     @property
@@ -73,7 +73,7 @@ class Project:
 
     @property
     def manifest(self) -> Manifest:
-        """What the shelf knows of what this project last used."""
+        """The list of what this project last used on the shelf."""
         return self.shelf.manifest(self.path, self.name)
 
     @cached_property
@@ -88,7 +88,7 @@ class Project:
 
     @contextmanager
     def open_workers(self, count: int | None = None, *, gpus: bool = False) -> Iterator[Workers]:
-        """Workers for this project's tasks, `count` or its own number; one per GPU if `gpus`, and there are any."""
+        """Worker processes: one per GPU if `gpus` and there are any, else `count`, by default `self.workers`."""
         devices = visible_gpus() if gpus else ()
         count = len(devices) or count or self.workers
         with local.LocalExecutor(count, devices) as executor:
@@ -97,7 +97,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Workers:
-    """Open workers, how many tasks they hold at a time, and who hears of progress."""
+    """Open worker processes. in_flight: tasks submitted at a time."""
 
     executor: Executor
     in_flight: int

@@ -1,4 +1,4 @@
-"""What every output says of its making."""
+"""Provenance: the facts about its origin that every output carries."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
 """The render stage: frames are drawn once, as linear light, and every deliverable is made from these.
 
-A frame that is on the shelf is not drawn again, whatever becomes of its grade, its type or its codec.
+A frame that is on the shelf is not drawn again for another grade, title or codec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from studio.config.records import digest
+from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
@@ -32,43 +33,48 @@ def make_files(
 ) -> list[Path]:
     """Makes the deliverables of a span of frames in the folder `out`; returns their paths.
 
-    part: of the files' names; empty for the whole film, which may have to loop. keep: whether what the project used
-    before is still needed.
+    part: suffix of the files' names; empty for the whole film, which may have to loop. keep: the manifest keeps the
+    frames and segments that it lists already; otherwise these replace them.
     """
     segments, manifest, stem = job.segments(span), project.manifest, project.name + part
-    used, before = digests_used(segments), manifest.read()
+    used = digests_used(segments)
     if keep:
-        used = {kind: sorted({*digests, *before.get(kind, ())}) for kind, digests in used.items()}
+        listed = manifest.read()
+        used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
     _render_missing(project, job, segments, out, stem, whole=not part)
     paths = {}
     for index, deliverable in enumerate(job.scene.deliver):
-        if own := segments[index]:
+        if segments[index]:
             if part and isinstance(deliverable, Movie):
                 deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
             paths[index] = out / deliverable.file_name(stem)
-            deliverable.join(
-                [segment.path for segment in own],
-                paths[index],
-                frames=sum(segment.stop - segment.start for segment in own),
-                size=job.size,
-                fps=job.source.cut.fps,
-                provenance=provenance(project, job),
-            )
-    made = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
-    manifest.update(made=manifest.read().get("made", {}) | made)
+            _join(project, job, deliverable, segments[index], paths[index])
+    contents = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
+    manifest.update(made=manifest.read().get("made", {}) | contents)
     return list(paths.values())
+
+
+def _join(project: Project, job: RenderJob, deliverable: Deliverable, segments: Sequence[Segment], path: Path) -> None:
+    deliverable.join(
+        [segment.path for segment in segments],
+        path,
+        frames=sum(segment.stop - segment.start for segment in segments),
+        size=job.size,
+        fps=job.source.cut.fps,
+        provenance=provenance(project, job),
+    )
 
 
 def digests_used(segments: Segments) -> dict[str, list[str]]:
     """Digests of the frames and segments that the shelf keeps for some deliverables, for the manifest."""
-    every = [segment for own in segments for segment in own]
-    frames = {name for segment in every for name in segment.frames}
-    return {"frames": sorted(frames), "segments": sorted({segment.digest for segment in every})}
+    flat = list(chain.from_iterable(segments))
+    frames = {frame for segment in flat for frame in segment.frames}
+    return {"frames": sorted(frames), "segments": sorted({segment.digest for segment in flat})}
 
 
 def content_digest(segments: Sequence[Segment]) -> str:
-    """Digest of what a deliverable is made of."""
+    """Digest of a deliverable's contents: of its segments in order."""
     return digest([segment.digest for segment in segments])
 
 
@@ -82,16 +88,16 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
 
     Raises MachineError if one differs, and SceneError if none is stored.
     """
-    stored = _frames(job, [segment for own in job.segments(span) for segment in own])
+    stored = _frames(job, chain.from_iterable(job.segments(span)))
     complete = [number for number, frame in stored.items() if frame.complete]
     if not complete:
         raise SceneError("no drawn frames are on the shelf, so there is nothing to verify; make the film first")
     sample = sorted({complete[round(i * (len(complete) - 1) / (VERIFIED - 1))] for i in range(VERIFIED)})
     tasks = [(render_job.count_differences, (job, number, stored[number])) for number in sample]
     with project.open_workers(1) as workers, workers.run("verify", tasks, [1] * len(tasks)) as results:
-        wrong = {sample[index]: count for index, count in results if count}
-    if wrong:
-        text = ", ".join(f"frame {number} in {count} numbers" for number, count in wrong.items())
+        differences = {sample[index]: count for index, count in results if count}
+    if differences:
+        text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
         raise MachineError(
             f"drawn again, {text} came out differently; this machine's GL has changed, or its memory fails: remove "
             "the frames with `studio clean --frames` and make the film again"
@@ -109,17 +115,18 @@ def _render_missing(project: Project, job: RenderJob, segments: Segments, out: P
     with lock, project.open_workers() as workers:
         if whole:
             _check_loops(workers, job, segments, out, stem)
-        _render(workers, job, _missing(segments))  # asked again: another process may have been at work
+        _render(workers, job, _missing(segments))  # another process may have rendered some meanwhile
 
 
 def _missing(segments: Segments) -> list[Segment]:
-    return list({s.digest: s for own in segments for s in own if not s.path.exists()}.values())
+    """The segments without a file, each once: two deliverables may share them."""
+    return list({s.digest: s for s in chain.from_iterable(segments) if not s.path.exists()}.values())
 
 
 def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFrame]:
     """The frames that some segments show, by their numbers."""
-    names = {number: name for segment in segments for number, name in enumerate(segment.frames, segment.start)}
-    return {number: job.stored_frame(names[number]) for number in sorted(names)}
+    digests = {number: frame for segment in segments for number, frame in enumerate(segment.frames, segment.start)}
+    return {number: job.stored_frame(digests[number]) for number in sorted(digests)}
 
 
 def _undrawn(job: RenderJob, segments: Iterable[Segment]) -> list[int]:
@@ -128,12 +135,15 @@ def _undrawn(job: RenderJob, segments: Iterable[Segment]) -> list[int]:
 
 def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path, stem: str) -> None:
     """Renders both ends of movies that must loop first, so that one that does not is refused before the rest."""
-    both = zip(job.scene.deliver, segments, strict=True)
-    loops = [(movie, own[0], own[-1]) for movie, own in both if isinstance(movie, Movie) and movie.loop and own]
-    ends = {segment.digest for _, *pair in loops for segment in pair}
-    _render(workers, job, [segment for segment in _missing(segments) if segment.digest in ends])
-    for movie, *pair in loops:
-        movie.check_loop([segment.path for segment in pair], out / movie.file_name(stem))
+    loops = [
+        (movie, (parts[0], parts[-1]))
+        for movie, parts in zip(job.scene.deliver, segments, strict=True)
+        if isinstance(movie, Movie) and movie.loop and parts
+    ]
+    digests = {segment.digest for _, ends in loops for segment in ends}
+    _render(workers, job, [segment for segment in _missing(segments) if segment.digest in digests])
+    for movie, ends in loops:
+        movie.check_loop([segment.path for segment in ends], out / movie.file_name(stem))
 
 
 def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
@@ -157,7 +167,7 @@ def _run(
     arguments: Sequence[tuple[Any, ...]],
     counts: list[int],
 ) -> None:
-    """Runs a task of the job for each of several arguments, which count so many frames, or tiles."""
-    with workers.run(name, [(function, (job, *own)) for own in arguments], counts) as results:
+    """Runs `function(job, *tuple)` for each tuple of arguments. counts: frames, or tiles, of each, for the progress."""
+    with workers.run(name, [(function, (job, *others)) for others in arguments], counts) as results:
         for _ in results:
             pass

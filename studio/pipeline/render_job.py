@@ -1,8 +1,8 @@
-"""What a worker renders: the frames of a film, the segments of its deliverables, and sheets of small pictures.
+"""RenderJob, and the tasks of a render worker: frames, segments of deliverables, and sheets of small pictures.
 
     surfaces  ->  linear frames  ->  segments of each deliverable
 
-A job is named by records and digests, so it can run in any process; what it needs in memory it makes there, once.
+A job names its inputs by records and digests, so it can run in any process, which loads what it needs once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from studio.render.stage import Stage
 
 VERSION = 4
-"""Raised by hand when the same film is to be drawn differently."""
+"""Raised by hand when the same film is drawn differently."""
 SEGMENT_SECONDS = 2.0
 """Film time of a segment."""
 LARGEST_DIRECT = 8192
@@ -46,9 +46,9 @@ LARGEST_DIRECT = 8192
 
 @dataclass(frozen=True)
 class RenderJob:
-    """All a worker needs to make any frame; small and picklable.
+    """All that a worker needs to render any frame; small and picklable.
 
-    renderer: name of the GL renderer, whose pictures are its own. bleed: pixels around the picture for the cutter.
+    renderer: name of the GL renderer, since another one draws other pixels. bleed: extra pixels on every side.
     """
 
     results: Results
@@ -68,7 +68,7 @@ class RenderJob:
 
     @property
     def size(self) -> Size:
-        """Size of what is drawn, bleed included."""
+        """Size of a drawn frame, bleed included."""
         width, height = self.scene.film.size
         return Size(width + 2 * self.bleed, height + 2 * self.bleed)
 
@@ -78,7 +78,7 @@ class RenderJob:
         return max(self.size) * self.scene.film.samples > LARGEST_DIRECT
 
     def linear_frame(self, number: int) -> LinearFrame:
-        """A drawn frame on the shelf; its digest covers all that reaches the stage, and nothing of grade and type."""
+        """A drawn frame on the shelf; its digest covers all that reaches the stage, so no grade and no titles."""
         source, film = self.source, self.scene.film
         shares = [
             (
@@ -103,30 +103,30 @@ class RenderJob:
 
         span: first frame, and one past the last.
         """
-        shown = [self._shown(index, span) for index in range(len(self.scene.deliver))]
-        numbers = sorted({number for frames in shown for number in frames})
-        frames = {number: self.linear_frame(number).path.name for number in numbers}
-        return [list(self._segments(index, own, frames)) for index, own in enumerate(shown)]
+        ranges = [self._frames_in(index, span) for index in range(len(self.scene.deliver))]
+        numbers = sorted({number for frames in ranges for number in frames})
+        digests = {number: self.linear_frame(number).path.name for number in numbers}
+        return [list(self._segments(index, frames, digests)) for index, frames in enumerate(ranges)]
 
-    def _shown(self, index: int, span: tuple[int, int]) -> range:
-        """The frames of a span that a deliverable shows."""
+    def _frames_in(self, index: int, span: tuple[int, int]) -> range:
+        """The frames of a span that deliverable `index` shows."""
         if (at := getattr(self.scene.deliver[index], "at", None)) is None:
             return range(*span)
         number = at.frames(self.scene.film.fps)
         return range(number, number + 1) if number in range(*span) else range(0)
 
-    def _segments(self, index: int, shown: range, frames: Mapping[int, str]) -> Iterator[Segment]:
-        source, deliverable, start, stop = self.source, self.scene.deliver[index], shown.start, shown.stop
+    def _segments(self, index: int, frames: range, digests: Mapping[int, str]) -> Iterator[Segment]:
+        source, deliverable, start, stop = self.source, self.scene.deliver[index], frames.start, frames.stop
         length = max(1, round(SEGMENT_SECONDS * source.cut.fps))
         cuts = range(-(-start // length) * length, stop, length)
-        # a movie of one or two frames has a delay of its own, which does not join with others'
+        # no segment of one or two frames: its encoder delay differs, so it would not join with the others
         edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
-        overlaid = source.look, source.titles, source.notes, source.cut.fps, overlays.VERSION
+        overlay = source.look, source.titles, source.notes, source.cut.fps, overlays.VERSION
         for first, last in pairwise(edges):
-            own = tuple(frames[number] for number in range(first, last))
-            name = digest("segment", VERSION, list(enumerate(own, first)), overlaid, deliverable.identity())
+            shown = tuple(digests[number] for number in range(first, last))
+            name = digest("segment", VERSION, list(enumerate(shown, first)), overlay, deliverable.identity())
             path = self.results.shelf.segment(name, deliverable.segment_suffix)
-            yield Segment(name, index, first, last, path, own)
+            yield Segment(name, index, first, last, path, shown)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def frame_source(results: Results, draft: bool) -> FrameSource:
 
 @lru_cache(maxsize=2)
 def _film_digest(job: RenderJob) -> str:
-    """Digest of what reaches the stage and is the same for all frames."""
+    """Digest of everything that reaches the stage and is the same for all frames."""
     source, film, digests = job.source, job.scene.film, tuple(job.results.digests.items())
     look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
     how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
@@ -216,7 +216,7 @@ def storyboard(job: RenderJob) -> np.ndarray:
 
 
 def _picture(job: RenderJob, number: int, stored: LinearFrame, spec: PictureSpec) -> Bands | Picture:
-    """A frame as a deliverable asks for it."""
+    """A frame in the bits, with the alpha and the AOVs of a deliverable."""
     from studio.render import grade
 
     frame, codes = _frame(job, number), _linear_codes(job, number, stored)
@@ -237,7 +237,7 @@ def _aovs(job: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Aov, n
 
 
 def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFrame | np.ndarray:
-    """The codes of a frame: the stored ones, or drawn now and stored."""
+    """The codes of a frame, linear light as uint16 (studio.render.linear_frame): stored, or drawn now and stored."""
     if job.is_tiled:
         for tile in stored.missing():
             draw_tile(job, number, stored, tile)

@@ -1,4 +1,4 @@
-"""Results: what was measured of a scene, read from the shelf as surfaces, as a dataset, or as facts."""
+"""Results: the measured slices of a scene, read from the shelf as surfaces, as a dataset, or as facts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INPUT_ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Results:
-    """The slices of a scene on a shelf, by digest; small and picklable. They may be measured or not.
+    """The slices of a scene on a shelf, by digest; small and picklable. `complete` says whether all are measured.
 
     run: digest of the training run. digests: of the slices. planes: digests of the planes of the loss, by epoch.
     portrait: the keyframe that a still shows on a grid of its own.
@@ -114,7 +114,7 @@ class Results:
     # --- numbers
 
     def dataset(self, kind: SliceKind = "loss") -> xr.Dataset:
-        """What was measured, raw, over (keyframe, beta, alpha), with the run's metrics over keyframe.
+        """Raw measurements over (keyframe, beta, alpha), with the run's metrics over keyframe.
 
         A spectrum is over (keyframe, probe, step). Raises SceneError if the scene does not measure this.
         """
@@ -134,7 +134,7 @@ class Results:
         return {str(name): attributes[name] for name in attributes if name not in _INPUT_ATTRIBUTES}
 
     def curvature(self) -> dict[float, dict[str, Any]]:
-        """What the measured curvature says of the picture, by epoch; only of slices that are complete.
+        """Facts from the measured curvature, by epoch; complete slices only.
 
         `centre`: minimum, saddle, maximum or not stationary. `rank_correlation`: between the plane's share of negative
         curvature and the space's. `hidden_share`: of points convex in the picture and not in the space.
@@ -156,7 +156,7 @@ class Results:
 
 def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
     """The items of one kind, by epoch."""
-    return {epoch: item for (own, epoch), item in items.items() if own == kind}
+    return {epoch: item for (item_kind, epoch), item in items.items() if item_kind == kind}
 
 
 def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:

@@ -29,42 +29,43 @@ class StageStatus(NamedTuple):
 
 def status(project: Project, out: Path) -> list[StageStatus]:
     """The status of every stage. out: folder of the finished files."""
-    wanted, before = project.scene.epochs(), project.manifest.read()
-    count = len(set(wanted) & set(checkpoints.epochs(project.run_folder)))
-    state = _state(count, len(wanted), [project.run_digest], before.get("run", ()))
-    rows = [StageStatus("train", state, f"{count} of {len(wanted)} checkpoints")]
+    epochs, manifest = project.scene.epochs(), project.manifest.read()
+    count = len(set(epochs) & set(checkpoints.epochs(project.run_folder)))
+    state = _state(count, len(epochs), [project.run_digest], manifest.get("run", ()))
+    rows = [StageStatus("train", state, f"{count} of {len(epochs)} checkpoints")]
     results = results_of(project) if is_trained(project) else None
-    rows += _slices(project, results, before)
+    rows += _slices(project, results, manifest)
     paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
     current: dict[Path, str] = {}
     if results and all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
-        job = RenderJob(results, project.draft, before.get("renderer") or gl_renderer())
+        job = RenderJob(results, project.draft, manifest.get("renderer") or gl_renderer())
         segments = job.segments((0, project.scene.cut.length))
-        current = {path: content_digest(own) for path, own in zip(paths, segments, strict=True)}
-    made = before.get("made", {})
+        current = {path: content_digest(parts) for path, parts in zip(paths, segments, strict=True)}
+    contents = manifest.get("made", {})
     for path in paths:
-        up_to_date = path in current and current[path] == made.get(project.manifest.relative(path))
+        up_to_date = path in current and current[path] == contents.get(project.manifest.relative(path))
         state = "missing" if not path.exists() else "done" if up_to_date else "stale"
         rows.append(StageStatus("deliver", state, str(path)))
     return rows
 
 
-def _slices(project: Project, results: Results | None, before: dict[str, Sequence[str]]) -> list[StageStatus]:
+def _slices(project: Project, results: Results | None, manifest: dict[str, Sequence[str]]) -> list[StageStatus]:
     scene = project.scene
-    wanted = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
+    epochs = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
     if scene.convexity and scene.convexity.spectrum:
-        wanted["spectrum"] = scene.convexity_keyframes()
+        epochs["spectrum"] = scene.convexity_keyframes()
     rows = []
     for kind in KINDS:
-        if total := len(wanted.get(kind, ())):
+        if total := len(epochs.get(kind, ())):
             digests = list(of_kind(kind, results.digests).values()) if results else []
             count = sum(project.shelf.slice(digest).complete for digest in digests)
-            state = _state(count, total, digests, before.get(kind, ()))
+            state = _state(count, total, digests, manifest.get(kind, ()))
             rows.append(StageStatus(kind, state, f"{count} of {total} slices"))
     return rows
 
 
-def _state(count: int, total: int, digests: Sequence[str], before: Sequence[str]) -> State:
+def _state(count: int, total: int, digests: Sequence[str], listed: Sequence[str]) -> State:
+    """digests: of the present scene. listed: in the manifest, when the scene was last made."""
     if count == total:
         return "done"
-    return "stale" if not count and set(before) - set(digests) else "missing"
+    return "stale" if not count and set(listed) - set(digests) else "missing"

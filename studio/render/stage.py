@@ -17,7 +17,7 @@ from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
 from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
-from studio.config.units import LARGEST, Size
+from studio.config.units import MAX_WINDOW_SIDE, Size
 from studio.errors import MachineError
 from studio.film.frame import Frame, View, Window
 from studio.film.material import Material, Plinth
@@ -45,9 +45,10 @@ class Stage:
     """
 
     def __init__(self, size: Size, mesh: int, samples: int = 2) -> None:
-        if max(size) * samples > LARGEST:
+        if max(size) * samples > MAX_WINDOW_SIDE:
             raise MachineError(
-                f"{size} with {samples} samples along a side is more than the {LARGEST} GL draws; take fewer samples"
+                f"{size} with {samples} samples along a side is more than the {MAX_WINDOW_SIDE} GL draws; "
+                "take fewer samples"
             )
         self.size, self.samples = size, samples
         # PyVista annotates the window as optional, and decorated methods without their self

@@ -1,4 +1,4 @@
-"""Captions: what the picture says of itself in small type, and the film on surfaces that are assumed."""
+"""Captions, the small text that says how the picture was measured; and the film on an assumed landscape."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from studio.scene.scene import Portrait, Scene
 
 
 def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
-    """The small type of the picture, by the grid that its colour stands on: `loss` or `convexity`.
+    """The small text of the picture, by the grid on which its colour was measured: `loss` or `convexity`.
 
-    portrait: of a still that has a grid of its own.
+    portrait: the keyframe and grid of a still, if it was measured for that still.
     """
     loss = scene.loss
     points = _points(scene, portrait)
@@ -50,7 +50,7 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
 
 
 def assumed_film(scene: Scene) -> FrameSource:
-    """The film on an assumed crater: what can be told of its shots before anything is measured."""
+    """The film on an assumed crater, for warnings about its shots before anything is measured."""
     names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
     grids = {"": (scene.grid, scene.keyframes())}
     if scene.detail:

@@ -1,6 +1,6 @@
-"""Mistakes that only several records together can tell: shots that do not fit, unmeasured fields, missing epochs.
+"""Mistakes that take several records to see: shots that do not fit, unmeasured fields, missing epochs.
 
-Each is (path of keys, what is wrong and the way out).
+Each is (path of keys, message with the way out).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def deliverable_mistakes(deliverables: Sequence[Any], title: str, film: Format, 
 
 
 def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
-    """The path of keys and the name of every measured field that a deliverable wants as an AOV."""
+    """The path of keys and the name of every measured field among the deliverables' AOVs."""
     for index, deliverable in enumerate(deliverables):
         for aov in deliverable.picture_spec.aovs:
             if aov in FIELDS:

@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 from studio.config.records import Record
 from studio.config.units import Size, Time
 from studio.film.quality import QUALITIES
+from studio.landscape.convexity import Convexity
+from studio.landscape.sweeps import Epochs
 from studio.scene.scene import Scene
 
 KEYFRAMES, POINTS, SAMPLES = 8, 21, 48
-"""What is measured, at most: keyframes, points along a side of the grid, samples of the loss."""
+"""Maxima of the loss: keyframes, points along a side of the grid, samples."""
 CONVEXITY_KEYFRAMES, CONVEXITY_POINTS = 2, 3
+"""Maxima of the convexity: keyframes, points along a side of the grid."""
 MESH, HEIGHT, RATE = 241, 360, 12
-"""What is drawn, at most: vertices along a side, lines of the picture, and about so many frames a second."""
+"""Maxima of the picture: vertices along a side, lines, and roughly frames per second."""
 
 T = TypeVar("T")
 
@@ -23,29 +26,34 @@ def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
     film, loss, keyframes = scene.film, scene.loss, _subsample(scene.keyframes(), KEYFRAMES)
     small = {
-        "size": _smaller(film.size, HEIGHT),
+        "size": _limit_size(film.size, HEIGHT),
         "fps": film.fps / max(1, round(film.fps / RATE)),
         "quality": QUALITIES["final"],
         "shutter": 0.0,
     }
     changes: dict[str, Any] = {
-        "sweep": scene.sweep.model_copy(update={"at": keyframes}),
+        "sweep": Epochs().model_copy(update={"at": keyframes}),
         "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
-        "loss": loss.model_copy(update={"subset": _fewer(loss.subset, SAMPLES)}),
+        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),
         "film": film.model_copy(update=small),
         **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
-    if convexity := scene.convexity:
-        wanted = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
-        coarse = {
-            "points": min(convexity.points, CONVEXITY_POINTS),
-            "at": tuple(sorted({_nearest(epoch, keyframes) for epoch in wanted})),
-            "subset": None if convexity.subset is None else _fewer(convexity.subset, SAMPLES),
-        }
-        changes["convexity"] = convexity.model_copy(update=coarse)
+    if scene.convexity:
+        epochs = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
+        changes["convexity"] = _coarse(scene.convexity, {_nearest(epoch, keyframes) for epoch in epochs})
     return scene.model_copy(update=changes)
+
+
+def _coarse(convexity: Convexity, epochs: set[float]) -> Convexity:
+    """The convexity at some epochs, on a coarser grid, over fewer samples."""
+    changes = {
+        "points": min(convexity.points, CONVEXITY_POINTS),
+        "at": tuple(sorted(epochs)),
+        "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
+    }
+    return convexity.model_copy(update=changes)
 
 
 def _subsample(keyframes: tuple[float, ...], count: int) -> tuple[float, ...]:
@@ -59,11 +67,11 @@ def _nearest(epoch: float, keyframes: tuple[float, ...]) -> float:
     return min(keyframes, key=lambda keyframe: (abs(keyframe - epoch), keyframe))
 
 
-def _fewer(subset: int | str, most: int) -> int:
+def _limit_subset(subset: int | str, most: int) -> int:
     return min(subset, most) if isinstance(subset, int) else most
 
 
-def _smaller(size: Size, height: int) -> Size:
+def _limit_size(size: Size, height: int) -> Size:
     """The same shape with at most `height` lines and even sides."""
     if size.height <= height:
         return size

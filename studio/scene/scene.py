@@ -51,7 +51,7 @@ class Scene(Record):
     title: of the film; it names nothing on disk. run: the training run. directions: the two directions in weight space.
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. look: how numbers become a picture.
-    film: size, rate and quality. shots: in order. titles: the type on the picture. deliver: the files to make.
+    film: size, rate and quality. shots: in order. titles: the text on the picture. deliver: the files to make.
     """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
@@ -103,7 +103,7 @@ class Scene(Record):
         return self.keyframes() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
 
     def mistakes(self) -> Iterator[Mistake]:
-        """(path of keys, what is wrong) for what no single record can tell."""
+        """(path of keys, what is wrong) for every mistake that takes several records to see."""
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
         yield from deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from unmeasured_fields(aov_fields(self.deliver), self.loss, self.convexity)
@@ -138,5 +138,5 @@ class Scene(Record):
 
 
 def output_name(path: Path, draft: bool) -> str:
-    """What the files of the scene at `path` are called."""
+    """Name of the output files of the scene at `path`, without suffix."""
     return path.stem + ("-draft" if draft else "")

@@ -27,7 +27,8 @@ Tile = tuple[slice, slice]
 class LinearFrame:
     """A drawn frame [height, width, 4], uint16 codes, indexed like an array by rows, or by rows and columns.
 
-    path: a folder of tiles.
+    codes: linear light as `studio.render.linear_frame` encodes it. path: a folder of tiles. Reading raises MachineError
+    if a tile is missing or broken.
     """
 
     path: Path

@@ -32,7 +32,7 @@ from studio.storage.linear_frames import LinearFrame
 from studio.storage.slices import StoredSlice
 
 KINDS = ("runs", "planes", "samples", "slices", "frames", "segments")
-"""The folders of what is computed."""
+"""Folders of computed things."""
 FORMER_KINDS = ("plates", "pieces")
 """Folders of shelves made by version 0.1 before frames and segments had their names; their contents are unused."""
 MARK = "shelf.json"
@@ -48,8 +48,8 @@ class Shelf:
     @classmethod
     def beside(cls, scene: Path, folder: Path | None = None) -> Shelf:
         """The shelf in `folder`, else in the folder that STUDIO_SHELF names, else in `.studio` beside the scene."""
-        chosen = folder or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio"
-        return cls(Path(chosen).resolve())
+        root = folder or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio"
+        return cls(Path(root).resolve())
 
     @property
     def is_marked(self) -> bool:
@@ -74,7 +74,7 @@ class Shelf:
         return self.root / "runs" / digest
 
     def plane(self, digest: str) -> Path:
-        """Folder of a plane's three vectors."""
+        """Folder of a plane: theta, delta and eta."""
         return self.root / "planes" / digest
 
     def samples(self, digest: str) -> Path:
@@ -99,7 +99,7 @@ class Shelf:
 
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
-        """Holds a lock that one process at a time can have; reports that it waits. A process that dies releases it."""
+        """Holds a lock, one process at a time; waiting shows as progress. A process that dies releases it."""
         from filelock import FileLock, Timeout
 
         self.mark()
@@ -118,7 +118,7 @@ class Shelf:
             lock.release()
 
     def is_busy(self) -> bool:
-        """Whether some process holds a lock; unfinished files are then its own."""
+        """Whether some process holds a lock: it may still be writing the unfinished files."""
         from filelock import FileLock, Timeout
 
         for path in (self.root / "locks").glob("*.lock"):
@@ -130,7 +130,7 @@ class Shelf:
         return False
 
     def unused(self) -> list[Path]:
-        """What no existing scene used when it was last made, and what killed processes left unfinished."""
+        """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
         used = {digest for manifest in self._manifests() for digest in _digests(manifest)}
         stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
         unused = [path for path in stored if path.name.partition(".")[0] not in used]
@@ -150,12 +150,12 @@ class Shelf:
                 yield manifest
 
     def _folders(self, kinds: Iterable[str]) -> Iterator[Path]:
-        """The shelf's own folders of these kinds: no links out of it, and none without the mark."""
+        """The folders of these kinds; links are left out, and without the mark there are none."""
         folders = (self.root / kind for kind in kinds) if self.is_marked else ()
         return (folder for folder in folders if folder.is_dir() and not folder.is_symlink())
 
     def _stored(self, kind: str) -> Iterator[Path]:
-        """What a folder of the shelf holds under names that studio gives."""
+        """Entries of one kind: only those named by a digest, and no links."""
         return (
             path
             for folder in self._folders([kind])
@@ -164,7 +164,7 @@ class Shelf:
         )
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
-        """Bytes of some paths, or of everything on the shelf."""
+        """Bytes in files below some paths, or on the whole shelf."""
         roots = [self.root] if paths is None else paths
         return sum(
             file.stat().st_size
@@ -183,7 +183,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a scene last used, as a JSON file on the shelf.
+    """The list of what a scene last used, a JSON file on the shelf.
 
     scene: the scene's file. name: of its outputs; scenes of one name in two folders have two manifests.
     """
@@ -198,12 +198,12 @@ class Manifest:
         return self.shelf.root / "scenes" / f"{self.name}-{digest(self.relative(self.scene))[:8]}.json"
 
     def read(self) -> dict[str, Any]:
-        """Everything noted so far; empty if nothing was."""
+        """All entries; empty if there is no manifest yet."""
         manifest: dict[str, Any] = read_json(self.path) if self.path.is_file() else {}
         return manifest
 
     def update(self, **used: Any) -> None:
-        """Notes what was used, over what was noted before under the same names."""
+        """Replaces or adds entries, such as `slices`: the digests that were used."""
         self.shelf.mark()
         write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
 

@@ -49,7 +49,10 @@ class StoredSlice:
             empty.to_zarr(temporary, encoding=encoding, consolidated=False, zarr_format=3, write_empty_chunks=True)
 
     def write(self, first: int, values: Mapping[str, np.ndarray]) -> None:
-        """Writes rows from the index `first` on, then marks them. Only the slice's owner may write."""
+        """Writes rows from the index `first` on, then marks them done. Only the process that holds the lock may write.
+
+        values: by field, [rows, ...]. Raises MachineError if the disk is full or unwritable.
+        """
         with translate_os_errors(self.path):
             group = zarr.open_group(self.path, mode="r+")
             count = 0

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from studio.config.records import BY_KIND, Record
-from studio.config.units import Folder
+from studio.config.units import ScenePath
 from studio.errors import RunError
 from studio.training import formats
 from studio.training.formats import Labelled
@@ -110,7 +110,7 @@ class Cifar10(Record):
     """
 
     kind: Literal["cifar10"] = "cifar10"
-    folder: Folder
+    folder: ScenePath
 
     def count(self) -> int:
         """Number of training samples. Raises RunError if the files are missing or broken."""
@@ -128,7 +128,7 @@ class Cifar100(Record):
     """
 
     kind: Literal["cifar100"] = "cifar100"
-    folder: Folder
+    folder: ScenePath
 
     def count(self) -> int:
         """Number of training samples. Raises RunError if the files are missing or broken."""
@@ -146,7 +146,7 @@ class Mnist(Record):
     """
 
     kind: Literal["mnist"] = "mnist"
-    folder: Folder
+    folder: ScenePath
 
     def count(self) -> int:
         """Number of training samples. Raises RunError if the files are missing or broken."""
@@ -165,7 +165,7 @@ class Arrays(Record):
     """
 
     kind: Literal["arrays"] = "arrays"
-    file: Folder
+    file: ScenePath
 
     def count(self) -> int:
         """Number of training samples. Raises RunError if the file does not fit."""

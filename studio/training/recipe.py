@@ -7,7 +7,7 @@ import math
 from pydantic import Field, field_validator
 
 from studio.config.records import Record
-from studio.config.units import Folder
+from studio.config.units import ScenePath
 from studio.training.data import DataSet, Digits
 from studio.training.models import Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
@@ -82,4 +82,4 @@ class Run(Record):
     """
 
     recipe: Recipe
-    checkpoints: Folder | None = None
+    checkpoints: ScenePath | None = None

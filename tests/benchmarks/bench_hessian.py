@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional as F
 
-from studio.landscape.curvature.extremes import FLOOR, batched_extremes
+from studio.landscape.curvature.extremes import MIN_EIGENVALUE_SCALE, batched_extremes
 from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.evaluate import deterministic
@@ -111,7 +111,7 @@ def _ends(product: Callable[[Tensor], Tensor], size: int, tol: float, seed: int)
 
 def _error(ends: tuple[float, float], true: tuple[float, float]) -> float:
     """The larger of both ends' errors, relative to the end or to a thousandth of the larger one."""
-    sizes = np.maximum(np.abs(true), FLOOR * np.abs(true).max())
+    sizes = np.maximum(np.abs(true), MIN_EIGENVALUE_SCALE * np.abs(true).max())
     return float((np.abs(np.subtract(ends, true)) / sizes).max())
 
 

@@ -5,6 +5,7 @@ from studio.film.look import assets_folder
 from studio.scene.scene import Scene
 
 PAGE = assets_folder().parent / "docs" / "scene-reference.md"
+ROW = re.compile(r"^\| `(\w+)` \| .* \| ([^|]*)\|$", re.MULTILINE)
 
 
 def test_the_page_on_disk_is_what_the_records_say():
@@ -29,3 +30,10 @@ def test_a_row_says_type_default_and_meaning():
     assert rows["azimuth_from"].startswith("`alpha`, `open-side` | `alpha` | the direction of azimuth 0deg")
     assert "| `1920x1080` |" in reference_text() and "| `-60deg` | 0deg looks from +alpha" in reference_text()
     assert "[resnet](#runrecipemodel-resnet)" in rows["model"] and "| `resnet` |" in rows["model"]
+
+
+def test_every_key_has_a_meaning():
+    sections = reference_text().split("\n## ")
+    rows = [(section.split("\n")[0], *row) for section in sections for row in ROW.findall(section)]
+    assert len(rows) > 200
+    assert not [f"{heading}: {key}" for heading, key, meaning in rows if not meaning.strip()]

@@ -48,7 +48,7 @@ def test_reading_a_scene_imports_nothing(folder):
     write(folder / "house" / "room.py", "f = len\n")
     assert str(parse("by: explosive:f", Measured, folder=folder).by) == "explosive:f"
     inner = parse("by: house.room:f", Measured, folder=folder).by
-    assert len(inner.identity()) == 64 and "house" not in sys.modules
+    assert len(inner.source_digest()) == 64 and "house" not in sys.modules
 
 
 def test_a_function_of_an_installed_package_is_found_too():
@@ -75,10 +75,10 @@ def test_modules_beside_the_function_can_be_imported_by_it_even_later(folder):
 def test_an_edited_function_gets_another_digest(folder):
     path = write(folder / "edited.py", "def f():\n    return 1\n")
     function = Function("edited:f", folder)
-    first, before = function.identity(), digest(Measured(by=function))
+    first, before = function.source_digest(), digest(Measured(by=function))
     assert function.load()() == 1
     write(path, "def f():\n    return 2\n")
-    assert function.identity() != first and digest(Measured(by=function)) != before
+    assert function.source_digest() != first and digest(Measured(by=function)) != before
     assert function.load()() == 2
 
 
@@ -142,10 +142,10 @@ def test_a_name_defined_twice_counts_with_both():
 def test_a_function_beside_one_that_was_edited_is_loaded_again_too(folder):
     path = write(folder / "pair.py", "def f():\n    return 1\n\ndef g():\n    return 1\n")
     f, g = Function("pair:f", folder), Function("pair:g", folder)
-    same = f.identity()
+    same = f.source_digest()
     assert f.load()() == 1
     write(path, "def f():\n    return 1\n\ndef g():\n    return 2\n")
-    assert g.load()() == 2 and f.identity() == same
+    assert g.load()() == 2 and f.source_digest() == same
 
 
 def test_any_file_of_a_named_package_counts_as_its_source(folder):
@@ -153,9 +153,9 @@ def test_any_file_of_a_named_package_counts_as_its_source(folder):
     inner = write(folder / "suite" / "inner.py", "def f():\n    return 1\n")
     function = Function("suite:f", folder)
     assert function.load()() == 1
-    first = function.identity()
+    first = function.source_digest()
     write(inner, "def f():\n    return 2\n")
-    assert function.identity() != first and function.load()() == 2
+    assert function.source_digest() != first and function.load()() == 2
 
 
 def test_the_folder_of_the_scene_does_not_change_the_digest(tmp_path):
@@ -180,7 +180,7 @@ def test_a_record_with_a_function_is_hashable_and_picklable_and_dumps_its_name(f
     again = pickle.loads(pickle.dumps(record))
     assert again == record and hash(again) == hash(record) and again.by.load() is len
     dumped = record.model_dump(mode="json")["by"]
-    assert dumped == {"function": "plain:f", "source": record.by.identity()}
+    assert dumped == {"function": "plain:f", "source": record.by.source_digest()}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_missing_name_is_reported_with_the_nearest(folder):
 def test_a_module_that_fails_says_why(folder, text, expected):
     write(folder / "failing.py", text)
     function = Function("failing:f", folder)
-    assert len(function.identity()) == 64  # a digest needs no module that works
+    assert len(function.source_digest()) == 64  # a digest needs no module that works
     with pytest.raises(SceneError, match=f"failing:f: its module cannot be imported: .*{expected}"):
         function.load()
 
@@ -253,4 +253,4 @@ def test_a_value_that_is_no_function_is_refused(folder):
 
 def test_a_module_without_source_is_refused_with_a_way_out():
     with pytest.raises(SceneError, match="'sys' has no source file; name a function in a file of your own"):
-        Function("sys:intern").identity()
+        Function("sys:intern").source_digest()

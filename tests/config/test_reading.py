@@ -7,13 +7,13 @@ from pydantic import Field
 
 from studio.config.reading import from_options, load_raw, parse, read
 from studio.config.records import BY_KIND, FrozenDict, Record
-from studio.config.units import Angle, Colour, Duration, Focal, Folder, FrameRate, PixelSize, Size, Time
+from studio.config.units import Angle, Colour, Duration, FocalLength, FrameRate, PixelSize, ScenePath, Size, Time
 from studio.errors import SceneError
 
 
 class Wide(Record):
     kind: Literal["wide"] = "wide"
-    lens: Focal = 24.0
+    lens: FocalLength = 24.0
 
 
 class Tall(Record):
@@ -42,7 +42,7 @@ class Story(Record):
     moves: tuple[Move, ...] = Field((), min_length=1)
     beats: Annotated[dict[Duration, float], Field(min_length=1)] = FrozenDict()
     stops: Literal["none"] | tuple[tuple[float, Colour], ...] = "none"
-    folder: Folder = Path()
+    folder: ScenePath = Path()
     cut: Duration | None = None
 
     def mistakes(self):

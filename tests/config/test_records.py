@@ -6,12 +6,12 @@ from pydantic import Field, ValidationError
 
 from studio.config.reading import parse
 from studio.config.records import BY_KIND, FrozenDict, Record, digest, nearest
-from studio.config.units import Duration, Focal, Folder, PixelSize, Size, Time
+from studio.config.units import Duration, FocalLength, PixelSize, ScenePath, Size, Time
 
 
 class Wide(Record):
     kind: Literal["wide"] = "wide"
-    lens: Focal = 24.0
+    lens: FocalLength = 24.0
 
 
 class Tall(Record):
@@ -24,7 +24,7 @@ class Story(Record):
     camera: Annotated[Wide | Tall, *BY_KIND] = Wide()
     beats: Annotated[dict[Duration, float], Field(min_length=1)] = FrozenDict()
     size: PixelSize = Size(64, 36)
-    folder: Folder = Path()
+    folder: ScenePath = Path()
     cut: Duration | None = None
 
 

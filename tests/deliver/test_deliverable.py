@@ -70,3 +70,9 @@ def test_a_word_names_the_movie_of_a_preset_or_the_sequence_of_a_format():
     assert from_word("prores-4444") == Movie(preset="prores-4444") and from_word("exr") == Sequence(format="exr")
     with pytest.raises(ValueError, match="no preset 'prores-4443'; did you mean 'prores-4444'"):
         from_word("prores-4443")
+
+
+def test_a_word_is_the_preset_of_a_movie_or_the_format_of_a_sequence_or_a_mistake():
+    assert from_word("av1-10").kind == "movie" and from_word("dcp-source").kind == "sequence"
+    with pytest.raises(ValueError, match="did you mean 'prores-4444'"):
+        from_word("prores-444")

@@ -1,98 +1,25 @@
-import importlib
-import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
-
-from studio.errors import MachineError
-from studio.execution.local import LocalExecutor
-from studio.execution.tasks import run_tasks
-
-
-@contextmanager
-def pool(count, gpus=()):
-    """A function that runs tasks on workers, two in flight for each."""
-    with LocalExecutor(count, gpus) as executor:
-        yield lambda tasks: run_tasks(executor, tasks, 2 * (len(gpus) or count))
-
-
-# Tasks are functions of the standard library: a spawned worker must be able to import them by name.
 
 GUARD = 600
 """Seconds after which a test that waits for a process gives up: no machine is so slow. Nothing is measured by it."""
 
 
-def test_every_result_comes_back_with_the_number_of_its_task():
-    with pool(2) as run:
-        assert dict(run((math.factorial, (n,)) for n in range(9))) == {n: math.factorial(n) for n in range(9)}
-        assert dict(run([(math.hypot, (3, 4))])) == {0: 5.0}
-        assert list(run([])) == []
-
-
-def test_workers_are_other_processes_with_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
+def test_workers_are_other_processes_with_one_thread_each_and_the_parent_keeps_its_own(monkeypatch, pool):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with pool(1) as run:
-        found = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
-    assert (found[0], found[1]) == ("1", "0") and found[2] != os.getpid()
+        results = dict(run([(os.getenv, ("OMP_NUM_THREADS",)), (os.getenv, ("LP_NUM_THREADS",)), (os.getpid, ())]))
+    assert (results[0], results[1]) == ("1", "0") and results[2] != os.getpid()
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
-def test_tasks_are_asked_for_as_they_are_needed_and_not_all_at_once():
-    asked = []
-
-    def tasks():
-        for n in range(50):
-            asked.append(n)
-            yield abs, (-n,)
-
-    with pool(1) as run:
-        results = run(tasks())
-        next(results)
-        assert len(asked) == 2  # both in flight for the one worker, of which one has come back
-        assert len(list(results)) == 49
-
-
-def test_a_tasks_own_error_arrives_as_it_was():
-    with pytest.raises(ValueError, match="math domain|nonnegative"), pool(1) as run:
-        list(run([(math.sqrt, (-1.0,))]))
-
-
-DYING = """
-import os, pathlib, signal
-
-def hang(mark):
-    mark.with_suffix(".new").write_text(str(os.getpid()))
-    mark.with_suffix(".new").rename(mark)
-    signal.pause()
-
-def hang_at_first(mark, value):
-    if not mark.exists():
-        hang(mark)
-    return value, os.getpid()
-
-def die(count):
-    with count.open("a") as lines:
-        lines.write("begun\\n")
-    os._exit(1)
-"""
-
-
-@pytest.fixture
-def dying(tmp_path, monkeypatch):
-    """A module that a worker can import, and whose tasks do not live long."""
-    (tmp_path / "dying.py").write_text(DYING)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module("dying")
-    sys.modules.pop("dying")
-
-
-def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole(dying, tmp_path):
+def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole(dying, tmp_path, pool):
     mark, arrived, killed = tmp_path / "mark", [], None
     with pool(2) as run:
         for index, value in run([(dying.hang_at_first, (mark, 7)), *[(os.getpid, ())] * 4]):
@@ -118,18 +45,7 @@ def _until(happens) -> bool:
     return happens()
 
 
-def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_finished_has_arrived(dying, tmp_path):
-    arrived, count = [], tmp_path / "count"
-    with (
-        pytest.raises(MachineError, match=r"a worker died .* each of the 3 times it ran die\(.*count"),
-        pool(1) as run,
-    ):
-        for index, value in run([(abs, (-3,)), (dying.die, (count,)), (abs, (-4,)), (abs, (-5,))]):
-            arrived.append((index, value))
-    assert arrived[0] == (0, 3) and count.read_text() == "begun\n" * 3
-
-
-def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
+def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path, pool):
     mark = tmp_path / "mark"
     with pool(1, gpus=("3",)) as run:
         work = run([(os.getpid, ()), (dying.hang_at_first, (mark, 7)), (os.getenv, ("CUDA_VISIBLE_DEVICES",))])
@@ -138,7 +54,7 @@ def test_a_gpu_passes_to_the_worker_that_replaces_a_dead_one(dying, tmp_path):
         assert dict(work)[2] == "3"
 
 
-def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path):
+def test_an_interrupted_parent_ends_a_task_that_would_never_end(dying, tmp_path, pool):
     mark = tmp_path / "mark"
     with pytest.raises(KeyboardInterrupt), pool(1) as run:
         for _ in run([(os.getpid, ()), (dying.hang, (mark,))]):
@@ -192,9 +108,9 @@ from studio.execution.tasks import run_tasks
 print(__name__, flush=True)
 before = dict(globals())
 with LocalExecutor(2) as workers:
-    found = dict(run_tasks(workers, [(math.factorial, (5,)), (os.getpid, ())], 4))
+    results = dict(run_tasks(workers, [(math.factorial, (5,)), (os.getpid, ())], 4))
 same = all(globals()[name] is value for name, value in before.items())
-print(found[0], found[1] != os.getpid(), same and globals().keys() >= before.keys())
+print(results[0], results[1] != os.getpid(), same and globals().keys() >= before.keys())
 """
 
 
@@ -218,12 +134,12 @@ def test_a_script_without_a_main_guard_runs_once_and_keeps_its_globals(tmp_path,
     assert (done.returncode, done.stdout, done.stderr) == (0, "__main__\n120 True True\n", "")
 
 
-def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch):
+def test_every_gpu_has_one_worker_that_sees_no_other(monkeypatch, pool):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    asked = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
+    tasks = [(os.getenv, ("CUDA_VISIBLE_DEVICES",))] * 20
     with pool(5, gpus=("3",)) as run:
-        found = dict(run([*asked, *[(os.getpid, ())] * 20]))
-    assert {found[n] for n in range(20)} == {"3"} and len({found[n] for n in range(20, 40)}) == 1
+        results = dict(run([*tasks, *[(os.getpid, ())] * 20]))
+    assert {results[n] for n in range(20)} == {"3"} and len({results[n] for n in range(20, 40)}) == 1
     with pool(5, gpus=("3", "7")) as run:
-        assert set(dict(run(asked)).values()) <= {"3", "7"}
+        assert set(dict(run(tasks)).values()) <= {"3", "7"}
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

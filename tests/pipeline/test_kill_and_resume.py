@@ -20,14 +20,14 @@ PATIENCE = 600.0
 
 def running(mark: str) -> list[str]:
     """Command lines of the processes, of any ancestry, that were started with an environment that holds the mark."""
-    found = []
+    lines = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
+                lines.append((folder / "cmdline").read_text())
         except OSError:  # gone, or not ours to read
             pass
-    return found
+    return lines
 
 
 def until(happens, process=None) -> bool:
@@ -125,12 +125,12 @@ def states(scene: Path) -> list[str]:
     return [row[2] for row in status(project, project.out)][:3]
 
 
-def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, say, finished, pictures):
+def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, invoke, finished, pictures):
     for stage, before in zip(STAGES, PARTS, strict=True):
         killed_during(stage, tiny, held)
         assert not (tiny.parent / "out").exists()
         assert states(tiny) == before
-    assert say("film", "tiny.yaml").status == 0
+    assert invoke("film", "tiny.yaml").status == 0
     assert same_film(tiny.parent / "out" / "tiny", finished, pictures)
     # the other film was made by two workers: their number leaves no trace, nor does the order of the rows
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
@@ -151,15 +151,15 @@ def test_ctrl_c_stops_everything_at_once_with_one_line(measured, held):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
-    said = [line for line in err.splitlines() if not line.startswith("draw")]  # but for the progress
-    assert said == ["stopped; what was finished is kept, and the same command goes on from there"]
+    lines = [line for line in err.splitlines() if not line.startswith("draw")]  # but for the progress
+    assert lines == ["stopped; what was finished is kept, and the same command goes on from there"]
     assert ended(mark)
 
 
 def test_two_processes_on_one_shelf_make_the_same_film_and_neither_fails(tiny, start, finished, pictures):
     both = [start("film", "tiny.yaml", "--workers", 1, "--out", f"out-{name}") for name in "ab"]
-    said = [process.communicate(timeout=PATIENCE) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    outputs = [process.communicate(timeout=PATIENCE) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert all(same_film(tiny.parent / f"out-{name}", finished, pictures) for name in "ab")
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
     assert Shelf(tiny.parent / ".studio").unused() == []

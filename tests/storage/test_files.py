@@ -45,15 +45,15 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path):
 
 
 def test_every_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(files.os, "fsync", lambda handle: told.append("sync"))
+    calls = []
+    monkeypatch.setattr(files.os, "fsync", lambda handle: calls.append("sync"))
     replace = os.replace
-    monkeypatch.setattr(files.os, "replace", lambda a, b: (told.append("rename"), replace(a, b)))
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
     with atomic_write(tmp_path / "a") as beside:
         beside.mkdir()
         (beside / "x").write_text("x")
         (beside / "y").write_text("y")
-    assert told == ["sync", "sync", "rename"]
+    assert calls == ["sync", "sync", "rename"]
 
 
 def test_two_writers_do_not_share_a_temporary(tmp_path):
@@ -65,7 +65,7 @@ def test_two_writers_do_not_share_a_temporary(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "calls"),
     [
         (errno.ENOSPC, "disk is full; all finished work is kept"),
         (errno.EDQUOT, "disk is full"),
@@ -74,8 +74,8 @@ def test_two_writers_do_not_share_a_temporary(tmp_path):
     ],
     ids=errno.errorcode.get,
 )
-def test_a_disk_that_takes_no_more_is_the_machines_fault(tmp_path, number, told):
-    with pytest.raises(MachineError, match=f"a.txt: .*{told}") as caught, atomic_write(tmp_path / "a.txt") as beside:
+def test_a_disk_that_takes_no_more_is_the_machines_fault(tmp_path, number, calls):
+    with pytest.raises(MachineError, match=f"a.txt: .*{calls}") as caught, atomic_write(tmp_path / "a.txt") as beside:
         beside.write_text("half")
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_status == 3 and list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ def shelf(tmp_path):
     return Shelf(tmp_path / "shelf")
 
 
-def test_the_shelf_stands_where_it_is_told_or_where_the_environment_says_or_beside_the_scene(tmp_path, monkeypatch):
+def test_the_shelf_is_the_folder_given_else_that_of_the_environment_else_beside_the_scene(tmp_path, monkeypatch):
     scene = tmp_path / "film.yaml"
     monkeypatch.delenv("STUDIO_SHELF", raising=False)
     assert Shelf.beside(scene).root == tmp_path / ".studio"
@@ -29,12 +29,12 @@ def test_the_shelf_stands_where_it_is_told_or_where_the_environment_says_or_besi
     assert Shelf.beside(scene, tmp_path / "chosen").root == tmp_path / "chosen"
 
 
-def test_notes_are_laid_over_what_was_noted_before(shelf):
-    note = shelf.manifest(shelf.root.parent / "film.yaml", "film")
-    assert note.read() == {}
-    note.update(keys=["a"], others=["c"])
-    note.update(keys=["b"])
-    assert note.read() == {"scene": "../film.yaml", "keys": ["b"], "others": ["c"]}
+def test_an_update_of_a_manifest_replaces_the_entries_it_names_and_keeps_the_others(shelf):
+    manifest = shelf.manifest(shelf.root.parent / "film.yaml", "film")
+    assert manifest.read() == {}
+    manifest.update(slices=["a"], others=["c"])
+    manifest.update(slices=["b"])
+    assert manifest.read() == {"scene": "../film.yaml", "slices": ["b"], "others": ["c"]}
 
 
 R1, R2, S1, S2, P1 = (digest(name) for name in ("r1", "r2", "s1", "s2", "p1"))
@@ -42,15 +42,15 @@ R1, R2, S1, S2, P1 = (digest(name) for name in ("r1", "r2", "s1", "s2", "p1"))
 
 @pytest.fixture
 def scene(shelf, tmp_path):
-    """A scene beside a shelf of which it uses a run, a slice and a piece; another run and slice lie there too."""
+    """A scene beside a shelf of which it uses a run, a slice and a segment; another run and slice lie there too."""
     scene = tmp_path / "film.yaml"
     scene.write_text("")
     for path in (shelf.run(R1), shelf.run(R2)):
         write_json(path / "run.json", {})
-    for key in (S1, S2):
-        shelf.slice(key).create(AXES, {"loss": ("beta", "alpha")}, {})
+    for name in (S1, S2):
+        shelf.slice(name).create(AXES, {"loss": ("beta", "alpha")}, {})
     write_json(shelf.segment(P1, ".mkv"), {})
-    shelf.manifest(scene, "film").update(keys=[R1, S1, P1])
+    shelf.manifest(scene, "film").update(slices=[R1, S1, P1])
     return scene
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):
     assert shelf.is_marked
     (shelf.root / MARK).unlink()
     (shelf.root / ".git").mkdir()
-    with pytest.raises(SceneError, match=r"is not a shelf of studio: it holds \.git"), shelf.lock("key", silent):
+    with pytest.raises(SceneError, match=r"is not a shelf of studio: it holds \.git"), shelf.lock("film", silent):
         pass
     assert not shelf.is_marked and not (shelf.root / "locks").exists()
 
@@ -100,28 +100,28 @@ import sys
 from pathlib import Path
 from studio.execution.progress import silent
 from studio.storage.shelf import Shelf
-with Shelf(Path(sys.argv[1])).lock("key", silent):
+with Shelf(Path(sys.argv[1])).lock("film", silent):
     print("mine", flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
+def test_a_lock_is_held_by_one_process_at_a_time_and_released_when_it_dies(shelf):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}  # it ends when its input does, which is never
     other = subprocess.Popen([sys.executable, "-c", OWNER, str(shelf.root)], text=True, **pipes)
     try:
         assert other.stdout.readline() == "mine\n"
-        told = []
+        waits = []
 
         def waiting(name, total):
-            told.append(name)
+            waits.append(name)
             other.kill()
             return silent(name, total)
 
-        with shelf.lock("another key", waiting):
-            assert told == []  # nobody else has this one
-            with shelf.lock("key", waiting):
-                assert told == ["waiting for another studio at work on key"]
+        with shelf.lock("run", waiting):
+            assert waits == []  # no other process holds this one
+            with shelf.lock("film", waiting):
+                assert waits == ["waiting for another studio at work on film"]
     finally:
         other.kill()
         other.communicate()
@@ -130,5 +130,5 @@ def test_a_key_has_one_owner_among_all_processes_and_death_gives_it_back(shelf):
 def test_a_shelf_that_cannot_be_written_is_the_machines_fault(shelf):
     shelf.root.parent.mkdir(exist_ok=True)
     shelf.root.write_text("a file, not a folder")
-    with pytest.raises(MachineError, match="cannot be written"), shelf.lock("key", silent):
+    with pytest.raises(MachineError, match="cannot be written"), shelf.lock("film", silent):
         pass

@@ -19,9 +19,9 @@ def shelf(tmp_path):
 
 @pytest.fixture
 def slice_(shelf) -> StoredSlice:
-    found = shelf.slice("abc")
-    found.create(AXES, FIELDS, {"epoch": 3.0, "scene": "First light"})
-    return found
+    stored = shelf.slice("abc")
+    stored.create(AXES, FIELDS, {"epoch": 3.0, "scene": "First light"})
+    return stored
 
 
 def row(value: float) -> dict[str, np.ndarray]:
@@ -72,12 +72,12 @@ def test_several_rows_can_be_written_at_once(slice_):
 
 
 def test_a_field_may_have_axes_of_its_own(shelf):
-    found = shelf.slice("ghi")
+    stored = shelf.slice("ghi")
     fields = {"loss": ("beta", "alpha"), "losses": ("beta", "alpha", "sample")}
-    found.create(AXES | {"sample": np.arange(3)}, fields, {})
+    stored.create(AXES | {"sample": np.arange(3)}, fields, {})
     each = np.arange(15.0).reshape(1, 5, 3)
-    found.write(4, {"loss": each.mean(2), "losses": each})
-    assert np.array_equal(found.read()["losses"].sel(beta=2.0).values, each[0])
+    stored.write(4, {"loss": each.mean(2), "losses": each})
+    assert np.array_equal(stored.read()["losses"].sel(beta=2.0).values, each[0])
 
 
 def test_creating_a_slice_again_keeps_what_was_measured(slice_):

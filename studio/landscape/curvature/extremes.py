@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from studio.field import FLOOR
+from studio.field import MIN_EIGENVALUE_SCALE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,9 +74,9 @@ def hessian_extremes(
 ) -> Extremes:
     """Smallest and largest eigenvalue of a symmetric operator v [size] -> H v [size].
 
-    v is float64; a product in float32 is enough. tol: relative accuracy of each eigenvalue, or of `FLOOR` times the
-    larger one if that is more. Same seed, same bytes. What has not converged after `MAX_PRODUCTS` is marked, not
-    guessed. Paige (1972); Parlett (1998).
+    v is float64; a product in float32 is enough. tol: relative accuracy of each eigenvalue, or of
+    `MIN_EIGENVALUE_SCALE` times the larger one if that is more. Same seed, same bytes. What has not converged after
+    `MAX_PRODUCTS` is marked, not guessed. Paige (1972); Parlett (1998).
     """
     return batched_extremes(lambda operators: lambda v: product(v[0])[None], 1, size, seed, tol, device, vectors)[0]
 
@@ -188,7 +188,7 @@ def _estimate(alphas: Array, betas: Array, tol: float, max_residual: float) -> _
     gaps = np.diff(values)[[0, -1]] if len(values) > 1 else np.ones(2)
     errors = np.minimum(residuals, residuals**2 / np.maximum(gaps, TINY))
     ends = values[[0, -1]]
-    sizes = np.maximum(np.maximum(np.abs(ends), FLOOR * np.abs(ends).max()), TINY)
+    sizes = np.maximum(np.maximum(np.abs(ends), MIN_EIGENVALUE_SCALE * np.abs(ends).max()), TINY)
     # a third: the gap is itself an estimate
     excess = np.maximum(errors / (tol / 3 * sizes), residuals / (max(tol, max_residual) / 2 * sizes)).max()
     return _Estimate(float(ends[0]), float(ends[1]), float(excess), vectors[:, [0, -1]].T)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from studio.field import FLOOR, hidden_curvature, negative_share
+from studio.field import MIN_EIGENVALUE_SCALE, hidden_curvature, negative_share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,8 @@ def interlaces(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max
     """
     largest = np.maximum(np.abs(lambda_min), np.abs(lambda_max))
     low, high = (
-        tol * np.maximum(np.abs(end), FLOOR * largest) + ROUNDING * largest for end in (lambda_min, lambda_max)
+        tol * np.maximum(np.abs(end), MIN_EIGENVALUE_SCALE * largest) + ROUNDING * largest
+        for end in (lambda_min, lambda_max)
     )
     return ~np.asarray((kappa_min < lambda_min - low) | (kappa_max > lambda_max + high))
 

@@ -1,0 +1,55 @@
+from studio.cli.report import curvature, subset_errors
+from studio.pipeline.measure import measure
+from studio.pipeline.project import Project
+
+
+def test_train_prints_the_folder_of_the_run_and_compute_the_range_of_every_field(invoke, measured):
+    folder = invoke("train", "tiny.yaml").out.strip()
+    assert folder.startswith(str(measured.shelf.root)) and len(list((measured.shelf.root / "runs").iterdir())) == 1
+    result = invoke("compute", "tiny.yaml")
+    assert result.status == 0 and result.err == ""
+    lines = dict(line.split(": ", 1) for line in result.out.splitlines())
+    fields = measure(Project.open(measured.scene)).surfaces().fields
+    for name, size in (
+        ("loss", "3 keyframes, 9x9"),
+        ("lambda_min", "2 keyframes, 3x3"),
+        ("lambda_max", "2 keyframes, 3x3"),
+    ):
+        assert lines[name] == f"{size}, {fields[name].values.min():.4g} to {fields[name].values.max():.4g}"
+
+
+def test_status_names_every_stage(invoke, copy):
+    result = invoke("status", "tiny.yaml")
+    lines = result.out.splitlines()
+    assert result.status == 0 and lines[:5] == [
+        "train      done     5 of 5 checkpoints",
+        "loss       done     3 of 3 slices",
+        "convexity  done     2 of 2 slices",
+        "deliver    done     out/tiny/tiny.mp4",
+        "deliver    done     out/tiny/tiny-frames",
+    ]
+    assert [line.split(":")[0] for line in lines[5:]] == ["curvature at epoch 0", "curvature at epoch 2"]
+    assert all("convex in the picture but not in the space at" in line for line in lines[5:])
+
+
+def test_check_subset_prints_nine_points_and_the_largest_difference(invoke, copy):
+    result = invoke("compute", "tiny.yaml", "--check-subset")
+    lines = result.out.splitlines()
+    assert result.status == 0 and len(lines) == 10 and lines[-1].startswith("the subset's loss is within ")
+
+
+def test_the_largest_relative_difference_of_a_subset_is_the_last_line():
+    lines = list(subset_errors([(0.0, 0.0, 1.1, 1.0), (1.0, 0.0, 2.0, 2.0)]))
+    assert lines[0].endswith("10.00%") and lines[1].endswith("0.00%")
+    assert lines[-1] == "the subset's loss is within 10.00% of that of all training images at these points"
+    assert "within inf% of" in list(subset_errors([(0.0, 0.0, 1.0, 0.0)]))[-1]
+
+
+def test_a_line_of_curvature_says_the_kind_of_the_centre_and_what_the_picture_hides():
+    facts = {"centre": "saddle", "hidden_share": 0.25, "rank_correlation": 0.5, "interlacing_share": 1.0}
+    assert list(curvature({2.0: facts})) == [
+        "curvature at epoch 2: the centre is a saddle; convex in the picture but not in the space at 25 % of points; "
+        "rank correlation of plane and space 0.50"
+    ]
+    [line] = curvature({2.0: facts | {"interlacing_share": 0.9, "trace": 12.0, "trace_error": 0.5}})
+    assert line.endswith("the plane's curvatures lie outside the space's at 10.0% of points; trace 12 +- 0.5")

@@ -1,0 +1,64 @@
+import pytest
+
+from studio.execution import progress
+from studio.execution.progress import show, silent, track
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves; returns a function that adds seconds."""
+    seconds = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+
+    def wait(more: float) -> None:
+        seconds[0] += more
+
+    return wait
+
+
+def test_lines_come_at_the_start_at_the_end_and_at_most_every_ten_seconds_between(clock, capsys):
+    with show("measure", 100) as advance:
+        for done in range(0, 101, 10):
+            advance(done, text="row")
+            clock(4)
+    assert capsys.readouterr().err.splitlines() == [
+        "measure ...",
+        "measure: 0 of 100 row",
+        "measure: 30 of 100, 2.5/s, 28 s left row",
+        "measure: 60 of 100, 2.5/s, 16 s left row",
+        "measure: 90 of 100, 2.5/s, 4 s left row",
+        "measure: 100 of 100, 2.5/s, 0 s left row",
+    ]
+
+
+def test_the_rate_leaves_out_work_that_was_done_before(clock, capsys):
+    with show("train", 100) as advance:
+        advance(80)
+        clock(10)
+        advance(90)
+    assert capsys.readouterr().err.splitlines()[-1] == "train: 90 of 100, 1.0/s, 10 s left"
+
+
+def test_tracked_results_pass_unchanged_and_add_up_their_counts():
+    calls = []
+
+    class Recording:
+        def __enter__(self):
+            return calls.append
+
+        def __exit__(self, *error):
+            return None
+
+    def recording(name, total):
+        calls.append((name, total))
+        return Recording()
+
+    with track(recording, "draw", [3, 5]) as tracked:
+        assert list(tracked([(1, "b"), (0, "a")])) == [(1, "b"), (0, "a")]
+    assert calls == [("draw", 8), 5, 8]
+
+
+def test_silent_progress_prints_nothing(capsys):
+    with silent("measure", 3) as advance:
+        advance(3, total=4, text="row")
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,41 @@
+import pytest
+
+from studio.errors import SceneError
+from studio.scene.scene import Scene
+
+
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ("{range: [-2, 2], points: 101}", r"detail.range: is not inside the grid's"),
+        ("{range: [-0.5, 0.5], points: 3}", "detail.points: 3 points over this range are no finer"),
+        ("{range: [-0.5, 0.5], at: [0.5]}", "detail.at: epoch 0.5 is no keyframe of the sweep; one of 0, 1, 2"),
+        ("{range: [-0.5, 0.5], points: 10}", "odd number"),
+    ],
+)
+def test_a_detail_that_makes_no_finer_grid_is_refused(tiny, detail, message):
+    tiny.write_text(tiny.read_text().replace("\nloss:", f"\ndetail: {detail}\nloss:"))
+    with pytest.raises(SceneError, match=message):
+        Scene.load(tiny)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  - {kind: sequence}", "  - {kind: movie}", r"deliver\[1\]: the same file as deliver\[0\]; take one"),
+        ("  - {kind: sequence}", "  - {kind: still, at: 3s}", r"deliver\[1\].at: 3s is after the end of the film"),
+        ("mode: eval}", "mode: eval, sampling: preview}", "a preview measures the loss alone, not accuracy"),
+    ],
+)
+def test_mistakes_between_records_are_found(tiny, old, new, message):
+    tiny.write_text(tiny.read_text().replace(old, new).replace("field: convexity", "field: accuracy"))
+    with pytest.raises(SceneError, match=message):
+        Scene.load(tiny)
+
+
+def test_an_aperture_needs_subframes(tiny):
+    tiny.write_text(tiny.read_text().replace("{moves: [{orbit", "{start: {aperture: f/4}, moves: [{orbit"))
+    with pytest.raises(SceneError, match="an aperture blurs only in sub-frames"):
+        Scene.load(tiny)
+    tiny.write_text(tiny.read_text().replace("fps: 8}", "fps: 8, quality: master}"))
+    assert Scene.load(tiny).film.quality.subframes == 16
