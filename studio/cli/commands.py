@@ -1,4 +1,4 @@
-"""The commands. Everything heavy is imported by the command that needs it, so that `--help` answers at once."""
+"""The commands. Each imports what it needs when it runs, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
 from studio.errors import SceneError, StudioError
 
+if TYPE_CHECKING:
+    from studio.pipeline.project import Project
+    from studio.scene.scene import Scene
+
 app = App(
     name="studio",
     help="Films and stills of neural-network loss landscapes.",
-    version=lambda: __import__("importlib.metadata", fromlist=["version"]).version("landscape-studio"),
+    version=lambda: version("landscape-studio"),
     default_parameter=Parameter(negative="", show_default=False),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -24,10 +29,10 @@ app = App(
 
 T = TypeVar("T")
 Draft = Annotated[
-    bool, Parameter(help="quick and small: fewer keys, coarser grids, 640x360, 12 fps; said on the picture.")
+    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; said on the picture.")
 ]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
-ShelfAt = Annotated[
+ShelfFolder = Annotated[
     Path | None,
     Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given."),
 ]
@@ -37,29 +42,29 @@ At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Making:
+class OutputOptions:
     """The options of every command that makes files of a film."""
 
-    shelf: ShelfAt = None
+    shelf: ShelfFolder = None
     out: Out = None
     draft: Draft = False
     workers: Workers = None
 
-    def begin(self, scene: Path):
-        """The scene at work, and the folder of its finished files."""
-        studio = _studio(scene, self.draft, self.workers, self.shelf)
-        return studio, self.out or studio.out
+    def open(self, scene: Path) -> tuple[Project, Path]:
+        """The project of a scene, and the folder of its finished files."""
+        project = _project(scene, self.draft, self.workers, self.shelf)
+        return project, self.out or project.out
 
 
-_MAKING = Making()
+_DEFAULTS = OutputOptions()
 
 
 @app.command
 def new(name: str) -> None:
     """Write a starter scene, NAME.yaml, with comments."""
-    from studio.cli.scaffold import write
+    from studio.cli.scaffold import write_starter
 
-    path = write(Path(name))
+    path = write_starter(Path(name))
     print(f"{path} is a scene. See what it would make: studio check {path}")
 
 
@@ -67,14 +72,14 @@ def new(name: str) -> None:
 def check(scene: Path, *, draft: Draft = False) -> None:
     """Validate SCENE and say what would be made."""
     from studio.cli.report import summary
-    from studio.scene.scene import named
+    from studio.scene.scene import output_name
 
-    print(summary(_scene(scene, draft), named(scene, draft)))
+    print(summary(_scene(scene, draft), output_name(scene, draft)))
 
 
 @app.command
 def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
-    """Loss values, Hessian products, frames, disk, and time on this machine, from a short probe."""
+    """Loss values, Hessian products, frames, disk, and time on this machine, from a short measurement."""
     from studio.cli.plan import estimate
 
     for line in estimate(_scene(scene, draft), _count(workers)):
@@ -83,31 +88,34 @@ def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
 
 @app.command
 def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None:
-    """Time every way to compute SCENE's loss values, and write the quickest into the scene as `method` under `loss`.
+    """Time every method that computes SCENE's loss values, and write the fastest into the scene under `loss`.
 
     Args:
         dry_run: only print the table.
     """
-    from studio.cli.tune import best, table, times, write
+    from studio.cli.tune import fastest, table, time_scene, write_method
 
-    count = _count(workers)
-    found = times(loaded := _scene(scene, False), count)
-    for line in table(found, loaded, count):
+    count, loaded = _count(workers), _scene(scene, False)
+    timings = time_scene(loaded, count)
+    for line in table(timings, loaded, count):
         print(line)
     if not dry_run:
-        write(scene, chosen := best(found, loaded, count))
-        print(f"{scene} now says loss: {{method: {chosen}}}")
+        method = fastest(timings, loaded, count)
+        write_method(scene, method)
+        print(f"{scene} now says loss: {{method: {method}}}")
 
 
 @app.command
-def train(scene: Path, *, shelf: ShelfAt = None, draft: Draft = False) -> None:
-    """Train the run of SCENE, or take in its checkpoints."""
-    print(_studio(scene, draft, None, shelf).train())
+def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False) -> None:
+    """Train the run of SCENE, or import its checkpoints."""
+    from studio.pipeline import train
+
+    print(train.train(_project(scene, draft, None, shelf)))
 
 
 @app.command
 def compute(
-    scene: Path, *, shelf: ShelfAt = None, draft: Draft = False, workers: Workers = None, check_subset: bool = False
+    scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, workers: Workers = None, check_subset: bool = False
 ) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
@@ -115,23 +123,25 @@ def compute(
         check_subset: only compare the loss over the subset with that over all training images, at nine points.
     """
     from studio.cli import report
+    from studio.pipeline.measure import measure, subset_errors
 
-    studio = _studio(scene, draft, workers, shelf)
+    project = _project(scene, draft, workers, shelf)
     if check_subset:
-        for line in report.subset_errors(studio.subset_errors()):
+        for line in report.subset_errors(subset_errors(project)):
             print(line)
         return
-    print(report.measured(studio.compute()))
-    for line in report.curvature(studio.curvature()):
+    results = measure(project)
+    print(report.surfaces(results.surfaces()))
+    for line in report.curvature(results.curvature()):
         print(line)
-    print("last slice: " + ", ".join(f"{name} {value}" for name, value in studio.facts().items()))
+    print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
 
 
 @app.command
 def film(
     scene: Path,
     *,
-    making: Making = _MAKING,
+    output: OutputOptions = _DEFAULTS,
     frames: str | None = None,
     shot: str | None = None,
     verify: bool = False,
@@ -141,32 +151,38 @@ def film(
     Args:
         frames: only these, as A:B, from A to before B.
         shot: only the shot of this name.
-        verify: afterwards, draw some frames again in a fresh process and compare them to the bit.
+        verify: afterwards, draw some frames again in a new process and compare them to the bit.
     """
+    from studio.cli.report import warnings
+    from studio.pipeline.film import film_source, make_film
+    from studio.pipeline.film import verify as verify_film
+
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
-    studio, out = making.begin(scene)
-    for path in studio.film(out, _span(frames), shot):
+    project, out = output.open(scene)
+    for path in make_film(project, out, _span(frames), shot):
         print(path)
-    if not studio.scene.draft:
-        _warn(studio)
+    if not project.draft:
+        for line in warnings(film_source(project)):
+            print(f"warning: {line}", file=sys.stderr)
     if verify:
-        print(f"frames {', '.join(map(str, studio.verify()))} drawn again: the same to the bit")
+        print(f"frames {', '.join(map(str, verify_film(project)))} drawn again: the same to the bit")
 
 
 @app.command
-def deliver(scene: Path, *, preset: list[str] | None = None, making: Making = _MAKING) -> None:
-    """Make other files of SCENE from the frames that are kept, without drawing.
+def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptions = _DEFAULTS) -> None:
+    """Make other files of SCENE from its stored frames, without drawing.
 
     Args:
         preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
             times. What the scene delivers if not given.
     """
-    from studio.deliver.deliverable import by_word
+    from studio.deliver.deliverable import from_word
+    from studio.pipeline import film
 
-    chosen = [_read("preset", by_word, word) for word in preset or []]
-    studio, out = making.begin(scene)
-    for path in studio.deliver(out, chosen or studio.scene.scene.deliver):
+    wanted = [_parse("preset", from_word, word) for word in preset or []]
+    project, out = output.open(scene)
+    for path in film.deliver(project, out, wanted or project.scene.deliver):
         print(path)
 
 
@@ -175,11 +191,11 @@ def still(
     scene: Path,
     *,
     at: At,
-    making: Making = _MAKING,
+    output: OutputOptions = _DEFAULTS,
     size: str | None = None,
     paper: str | None = None,
     bleed: str | None = None,
-    format: str | None = None,
+    format_: Annotated[str | None, Parameter(name="--format")] = None,
     profile: str | None = None,
     dpi: int | None = None,
     alpha: bool = False,
@@ -193,7 +209,7 @@ def still(
         size: in pixels, such as 15360x8640; the film's if not given.
         paper: a sheet instead of a size, such as A0, B2-portrait or tabloid, at --dpi, 300 if not given.
         bleed: more picture on every side for the cutter, such as 3mm.
-        format: of the file, such as tiff16, jpg or exr; png if not given.
+        format_: of the file, such as tiff16, jpg or exr; png if not given.
         profile: the colours it is converted to and tagged with, such as display-p3; srgb if not given.
         dpi: pixels to an inch of paper, written into the file.
         alpha: nothing stands behind the surface.
@@ -202,97 +218,109 @@ def still(
         points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
     from studio.config.reading import from_options
-    from studio.deliver.paper import pixels, rim
+    from studio.deliver.paper import bleed_pixels, sheet_pixels
     from studio.deliver.still import Still
     from studio.film.frame import Format
+    from studio.pipeline.film import make_still
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")
-    if dpi is None and (paper or bleed):
-        dpi = 300
-    parts = aovs.split(",") if aovs else None
-    wanted = from_options(Still, at=at, format=format, profile=profile, dpi=dpi, alpha=alpha, aovs=parts)
+    resolution = 300 if dpi is None and (paper or bleed) else dpi
+    names = aovs.split(",") if aovs else None
+    wanted = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
-    sheet = _read("paper", lambda word: pixels(word, dpi), paper) if paper else form.size if size else None
-    edge = rim(_read("bleed", _millimetres, bleed), dpi) if bleed else 0
-    studio, out = making.begin(scene)
-    print(studio.still(out, wanted, sheet, bleed=edge, quality=form.quality if quality else None, points=points))
+    pixels, edge = form.size if size else None, 0
+    if resolution is not None:
+        per_inch = resolution
+        if paper:
+            pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
+        if bleed:
+            edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch)
+    project, out = output.open(scene)
+    own_quality = form.quality if quality else None
+    print(make_still(project, out, wanted, pixels, bleed=edge, quality=own_quality, points=points))
 
 
 @app.command
-def looks(scene: Path, *, at: At, folder: Path | None = None, making: Making = _MAKING) -> None:
+def looks(scene: Path, *, at: At, folder: Path | None = None, output: OutputOptions = _DEFAULTS) -> None:
     """One frame of SCENE in every look, on a sheet.
 
     Args:
         folder: of looks of your own, shown first.
     """
     from studio.config.units import Time
+    from studio.pipeline.film import look_sheet
 
     if folder is not None and not folder.is_dir():
         raise SceneError(f"--folder {folder}: no such folder")
-    time = _read("at", Time.parse, at)
-    studio, out = making.begin(scene)
-    print(studio.looks(out, time, folder))
+    time = _parse("at", Time.parse, at)
+    project, out = output.open(scene)
+    print(look_sheet(project, out, time, folder))
 
 
 @app.command
-def storyboard(scene: Path, *, making: Making = _MAKING) -> None:
+def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
     """The first, the middle and the last frame of every shot of SCENE, on a sheet."""
-    studio, out = making.begin(scene)
-    print(studio.storyboard(out))
+    from studio.pipeline import film
+
+    project, out = output.open(scene)
+    print(film.storyboard(project, out))
 
 
 @app.command
-def status(scene: Path, *, shelf: ShelfAt = None, out: Out = None, draft: Draft = False) -> None:
+def status(scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
+    from studio.pipeline import status
+    from studio.pipeline.measure import results_of
+    from studio.pipeline.train import is_trained
 
-    studio = _studio(scene, draft, None, shelf)
-    print(report.table(studio.status(out or studio.out)))
-    if studio.trained:
-        for line in report.curvature(studio.curvature()):
+    project = _project(scene, draft, None, shelf)
+    print(report.table(status.status(project, out or project.out)))
+    if is_trained(project):
+        for line in report.curvature(results_of(project).curvature()):
             print(line)
 
 
 @app.command
-def clean(scene: Path | None = None, *, shelf: ShelfAt = None, dry_run: bool = False, plates: bool = False) -> None:
+def clean(scene: Path | None = None, *, shelf: ShelfFolder = None, dry_run: bool = False, frames: bool = False) -> None:
     """Remove from the shelf of SCENE, or of the scenes in this folder, what none of them needs.
 
     Args:
         dry_run: only say what would be removed.
-        plates: remove all drawn frames too; what was made of them stays, and another grade or format draws them again.
+        frames: remove all drawn frames too; finished files stay, and another grade or format draws them again.
     """
-    from studio.cli.report import bytes_
+    from studio.cli.report import format_bytes
     from studio.storage.shelf import Shelf
 
     store = Shelf.beside(scene or Path("scene.yaml"), shelf)
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
-    if not store.marked:
+    if not store.is_marked:
         raise SceneError(
             f"{store.root}: has no shelf.json, so studio did not make it, and nothing is removed here; if it is an old "
             "shelf, any command that works on a scene with it (such as train) marks it"
         )
-    unused = sorted({*store.unused(), *(store.plates() if plates else ())})
+    unused = sorted({*store.unused(), *(store.frames() if frames else ())})
     print(
-        f"{store.root}: {bytes_(store.size())}, "
-        f"of which no scene needs {bytes_(store.size(unused))} in {len(unused)} things"
+        f"{store.root}: {format_bytes(store.size())}, "
+        f"of which no scene needs {format_bytes(store.size(unused))} in {len(unused)} items"
     )
     if not dry_run:
         store.remove(unused)
-        print(f"removed; {bytes_(store.size())} left")
+        print(f"removed; {format_bytes(store.size())} left")
 
 
 @app.command
 def doctor() -> int:
     """What works on this machine, and what to install."""
-    from studio.cli.doctor import examine
+    from studio.cli.doctor import run_checks
 
-    good = True
-    for finding in examine(Path.cwd()):
-        print(f"{'ok     ' if finding.good else 'MISSING'}  {finding.name:8s} {finding.words}", flush=True)
-        good = good and finding.good
-    return 0 if good else 3
+    status = 0
+    for result in run_checks(Path.cwd()):
+        print(f"{'ok     ' if result.works else 'MISSING'}  {result.name:8s} {result.details}", flush=True)
+        status = status if result.works else 3
+    return status
 
 
 @app.command
@@ -303,39 +331,31 @@ def schema() -> None:
     print(schema_text(), end="")
 
 
-def _scene(path: Path, draft: bool):
-    from studio.scene.draft import drafted
+def _scene(path: Path, draft: bool) -> Scene:
+    from studio.scene.draft import to_draft
     from studio.scene.scene import Scene
 
     scene = Scene.load(path)
-    return drafted(scene) if draft else scene
+    return to_draft(scene) if draft else scene
 
 
-def _studio(path: Path, draft: bool, workers: int | None, shelf: Path | None):
-    from studio.execution.progress import shown
-    from studio.pipeline.project import Studio
+def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -> Project:
+    from studio.execution.progress import show
+    from studio.pipeline.project import Project
 
-    return Studio.open(path, shelf, draft=draft, workers=_count(workers), progress=shown)
-
-
-def _warn(studio) -> None:
-    """Says on standard error what a viewer would notice in the shots of a film that is measured."""
-    from studio.cli.report import warnings
-
-    for line in warnings(studio.reel()):
-        print(f"warning: {line}", file=sys.stderr)
+    return Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
 
 
 def _count(workers: int | None) -> int:
-    from studio.execution.workers import default_count
+    from studio.execution.devices import usable_cores
 
     if workers is not None and workers < 1:
         raise SceneError(f"--workers {workers}: expected at least 1")
-    return workers or default_count()
+    return workers or usable_cores()
 
 
-def _read(option: str, parse: Callable[[str], T], text: str) -> T:
-    """What an option says; its name comes before what is wrong with it."""
+def _parse(option: str, parse: Callable[[str], T], text: str) -> T:
+    """The value of an option. Raises SceneError that names the option."""
     try:
         return parse(text)
     except ValueError as error:
@@ -343,6 +363,7 @@ def _read(option: str, parse: Callable[[str], T], text: str) -> T:
 
 
 def _span(text: str | None) -> tuple[int, int] | None:
+    """First frame, and one past the last, from `A:B`."""
     if text is None:
         return None
     first, colon, last = text.partition(":")
@@ -353,16 +374,16 @@ def _span(text: str | None) -> tuple[int, int] | None:
 
 def _millimetres(text: str) -> float:
     try:
-        found = float(text.removesuffix("mm"))
+        length = float(text.removesuffix("mm"))
     except ValueError:
         raise ValueError(f"'{text}' is not understood; write it like 3mm") from None
-    if not 0 <= found <= 100:
+    if not 0 <= length <= 100:
         raise ValueError(f"expected 0mm to 100mm, found '{text}'")
-    return found
+    return length
 
 
 def main() -> None:
-    """Runs a command. Exit status: 0 done, 2 a mistake of the user's, 3 the machine's, 130 after Ctrl-C."""
+    """Runs a command. Exit status: 0 done, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
     try:
         sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:

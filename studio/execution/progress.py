@@ -1,4 +1,4 @@
-"""How a stage tells how far it is, and how people see it: a bar on a terminal, plain lines elsewhere."""
+"""How a stage reports its progress, and how people see it: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,45 +6,62 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-EVERY = 10.0  # seconds between plain lines
+LINE_INTERVAL = 10.0
+"""Seconds between plain lines."""
+
+T = TypeVar("T")
+
+
+class Advance(Protocol):
+    """Reports how many of a stage's units are done; a new total and a text may come with it."""
+
+    def __call__(self, done: int, total: int | None = None, text: str = "") -> None:
+        """Reports `done` units."""
 
 
 class Progress(Protocol):
     """What a stage calls: `with progress(name, total) as advance: advance(done)`."""
 
-    def __call__(self, name: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
+    def __call__(self, name: str, total: int) -> AbstractContextManager[Advance]:
+        """A block of work called `name` that counts `total` units."""
 
 
-def silent(name: str, total: int) -> AbstractContextManager[Callable[..., None]]:
+def silent(name: str, total: int) -> AbstractContextManager[Advance]:
     """Progress that is not shown."""
-    return nullcontext(lambda *told: None)
+    return nullcontext(_ignore)
+
+
+def _ignore(done: int, total: int | None = None, text: str = "") -> None:
+    pass
 
 
 @contextmanager
-def track(progress: Progress, name: str, counts: Sequence[int]) -> Iterator[Callable[[Iterable], Iterator]]:
-    """A function that passes the results of tasks on, (index, result), and tells how much of `counts` is done."""
+def track(
+    progress: Progress, name: str, counts: Sequence[int]
+) -> Iterator[Callable[[Iterable[tuple[int, T]]], Iterator[tuple[int, T]]]]:
+    """A function that passes (index, result) pairs on and reports how much of `counts` is done."""
     with progress(name, sum(counts)) as advance:
 
-        def told(results: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        def tracked(results: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
             done = 0
             for index, result in results:
                 yield index, result
                 advance(done := done + counts[index])
 
-        yield told
+        yield tracked
 
 
 @contextmanager
-def shown(name: str, total: int) -> Iterator[Callable[..., None]]:
-    """A function `advance(done, total=None, text="")` that shows how far the stage `name` is, on standard error."""
+def show(name: str, total: int) -> Iterator[Advance]:
+    """Progress on standard error."""
     with (_bar if sys.stderr.isatty() else _lines)(name, total) as advance:
         yield advance
 
 
 @contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[..., None]]:
+def _bar(name: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -64,47 +81,47 @@ def _bar(name: str, total: int) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    rate = _pace()
+    rate = _rate()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=total or None, text="", rate="")
 
         def advance(done: int, total: int | None = None, text: str = "") -> None:
-            bar.update(
-                task, completed=done, text=text, rate=f"{rate(done):.1f}/s", **({"total": total} if total else {})
-            )
+            bar.update(task, completed=done, text=text, rate=f"{rate(done):.1f}/s", total=total or None)
 
         yield advance
 
 
 @contextmanager
-def _lines(name: str, total: int) -> Iterator[Callable[..., None]]:
-    rate, last = _pace(), -EVERY
+def _lines(name: str, total: int) -> Iterator[Advance]:
+    rate, last = _rate(), -LINE_INTERVAL
+    expected = total
 
-    def advance(done: int, total: int | None = total, text: str = "") -> None:
+    def advance(done: int, total: int | None = None, text: str = "") -> None:
         nonlocal last
-        now, pace = time.monotonic(), rate(done)
-        if now - last < EVERY and done != total:
+        now, speed, end = time.monotonic(), rate(done), expected if total is None else total
+        if now - last < LINE_INTERVAL and done != end:
             return
         last = now
-        left = f", {pace:.1f}/s, {(total - done) / pace:.0f} s left" if pace else ""
-        print(f"{name}: {done} of {total}{left} {text}".rstrip(), file=sys.stderr, flush=True)
+        left = f", {speed:.1f}/s, {(end - done) / speed:.0f} s left" if speed else ""
+        print(f"{name}: {done} of {end}{left} {text}".rstrip(), file=sys.stderr, flush=True)
 
     print(f"{name} ...", file=sys.stderr, flush=True)
     yield advance
 
 
-def _pace() -> Callable[[int], float]:
-    """A function that says how many are done a second, given how many are done: since it was first asked.
+def _rate() -> Callable[[int], float]:
+    """A function from the number of units done to units per second, counted from its first call.
 
-    What was done before, in an earlier run, took no time; nor does it count that a library had to be loaded first.
+    Work of an earlier run, and the time to load a library first, count for nothing.
     """
-    began, before = None, 0
+    start: float | None = None
+    before = 0
 
     def rate(done: int) -> float:
-        nonlocal began, before
+        nonlocal start, before
         now = time.monotonic()
-        if began is None:
-            began, before = now, done
-        return (done - before) / max(1e-6, now - began)
+        if start is None:
+            start, before = now, done
+        return (done - before) / max(1e-6, now - start)
 
     return rate

@@ -1,203 +1,191 @@
-"""What a scene measures: its slices, the keys that name them, and the work that puts their values on the shelf.
+"""The measure stage: puts the values of every slice of a scene on the shelf.
 
-    scene, trained run  ->  slices, by (what, epoch)  ->  rows, a few to a task
+    scene, trained run  ->  resolved slices  ->  samples and planes  ->  tasks of a few rows each  ->  results
 
-A row that is on the shelf is not measured again. What is measured on a slice comes row by row along its first axis.
+A row that is on the shelf is not measured again. Workers return values; only this stage writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import numpy as np
-
-from studio.config.records import digest
-from studio.execution import workers
-from studio.execution.progress import Progress, track
-from studio.execution.workers import Task
+from studio.execution.tasks import Task
 from studio.field import Grid
-from studio.landscape import slices
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape import tasks
 from studio.landscape.loss import Loss
-from studio.landscape.slices import Slice
-from studio.scene.scene import Scene
-from studio.storage.shelf import Shelf, StoredSlice
-
-T = TypeVar("T")
-
-KINDS = ("loss", "detail", "portrait", "convexity", "spectrum")
-"""What can be measured, in the order in which it is; detail and portrait are the loss on finer grids."""
+from studio.landscape.slices import Quantity, Slice, SliceResolver, axes, fields
+from studio.pipeline.project import Project, Workers
+from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
+from studio.pipeline.train import train
+from studio.storage.mapped_arrays import map_arrays, save_arrays
+from studio.storage.shelf import Shelf
 
 
-@dataclass(frozen=True)
-class Portrait:
-    """One keyframe that is measured once more, for a still, on so many points along each side of the scene's range."""
-
-    epoch: float
-    points: int
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """The measuring of a scene. folder: of its run. count: of workers. portrait: what is measured beside the film."""
-
-    scene: Scene
-    shelf: Shelf
-    folder: Path
-    count: int
-    progress: Progress
-    portrait: Portrait | None = None
-
-    @cached_property
-    def slices(self) -> dict[tuple[str, float], Slice]:
-        return slices_of(self.scene, self.shelf, self.folder, self.portrait)
-
-    @cached_property
-    def keys(self) -> dict[tuple[str, float], str]:
-        """The shelf's key of each slice; needs the trained run."""
-        return {
-            (what, epoch): digest(
-                measured := quantity(what), slices.identity(slice_), slices.how(measured, self.scene.convexity)
-            )
-            for (what, epoch), slice_ in self.slices.items()
-        }
-
-    @property
-    def used(self) -> dict[str, list[str]]:
-        """The keys of all that the shelf keeps for it, by what they name."""
-        vectors, images = (
-            sorted({of(slice_) for slice_ in self.slices.values()}) for of in (slices.plane_key, slices.samples_key)
-        )
-        return {"planes": vectors, "samples": images} | {what: list(of(what, self.keys).values()) for what in KINDS}
-
-    @property
-    def done(self) -> bool:
-        return all(self.shelf.slice(key).whole for key in self.keys.values())
-
-    def measure(self) -> None:
-        """Puts on the shelf all that is missing there."""
-        if not self.done:
-            owned = self.shelf.lock(f"compute-{self.folder.name}", self.progress)
-            with owned, workers.pool(self.count, workers.gpus()) as run:
-                for what in KINDS:
-                    if chosen := of(what, self.slices):
-                        self._measure(what, chosen, run)
-
-    def subset_errors(self) -> list[tuple[float, float, float, float]]:
-        """(alpha, beta, loss over the subset, loss over all images) at nine points of the last key's grid."""
-        return slices.subset_errors(list(of("loss", self.slices).values())[-1])
-
-    def _measure(self, what: str, chosen: dict[float, Slice], run: Callable) -> None:
-        stores = {epoch: self.shelf.slice(self.keys[what, epoch]) for epoch in chosen}
-        self._prepare(what, [(chosen[epoch], store) for epoch, store in stores.items() if not store.path.is_dir()], run)
-        work = [
-            (store, stretch)
-            for epoch, store in stores.items()
-            for stretch in row_tasks(quantity(what), chosen[epoch], self.scene.convexity, store.missing())
-        ]
-        if not work:
-            return
-        with track(self.progress, f"measure the {what}", [stretch.points for _, stretch in work]) as told:
-            for index, values in told(run([stretch.task for _, stretch in work])):
-                store, stretch = work[index]
-                store.write(stretch.first, values)
-
-    def _prepare(self, what: str, fresh: list[tuple[Slice, StoredSlice]], run: Callable) -> None:
-        """Finds the planes of slices that are not begun, and makes the places of their values."""
-        if not fresh:
-            return
-        curved = self.scene.convexity
-        measured = quantity(what)
-        with track(self.progress, f"prepare the {what}", [1] * len(fresh)) as told:
-            for index, facts in told(run([(slices.facts, (measured, slice_, curved)) for slice_, _ in fresh])):
-                slice_, store = fresh[index]
-                said = {"scene": self.scene.title, "what": measured, **slices.identity(slice_), **facts}
-                store.create(axes(measured, slice_, curved), fields(measured, slice_), said)
+def measure(project: Project) -> Results:
+    """Trains if need be, measures what the shelf lacks, and returns the results."""
+    train(project)
+    slices = resolve_slices(project)
+    results = _results(project, slices)
+    project.manifest.update(**digests_used(slices))
+    if not results.complete:
+        lock = project.shelf.lock(f"compute-{project.run_digest}", project.progress)
+        with lock, project.open_workers(gpus=True) as workers:
+            for kind in KINDS:
+                if of_kind(kind, slices):
+                    _measure(project, workers, kind, list(of_kind(kind, slices).values()))
+    return results
 
 
-def quantity(what: str) -> str:
-    """What is measured on slices of a kind: loss, convexity or spectrum."""
-    return "loss" if what in ("detail", "portrait") else what
+def results_of(project: Project) -> Results:
+    """The project's results, measured or not; the run must be trained."""
+    return _results(project, resolve_slices(project))
 
 
-def slices_of(
-    scene: Scene, shelf: Shelf, folder: Path, portrait: Portrait | None = None
-) -> dict[tuple[str, float], Slice]:
-    """What is measured, by (what, epoch): the loss grid at every key, the finer grid and the curvature at their own."""
-    same = {"run": scene.run, "folder": str(folder), "prepared": str(shelf.root), "directions": scene.directions}
+def _results(project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
+    return Results.of(project.scene, project.shelf, project.run_digest, slices, project.portrait)
 
-    def over(what: str, epochs: tuple[float, ...], grid: Grid, loss: Loss) -> dict[tuple[str, float], Slice]:
-        return {(what, epoch): Slice(epoch=epoch, grid=grid, loss=loss, drawn=scene.loss, **same) for epoch in epochs}
 
-    found = over("loss", scene.keys(), scene.grid, scene.loss)
+def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
+    """Every slice of the scene, resolved; the run must be trained.
+
+    The loss at every keyframe, and the finer grid and the curvature at their own.
+    """
+    scene, resolver = project.scene, _resolver(project)
+
+    def resolve(kind: SliceKind, epochs: tuple[float, ...], grid: Grid, loss: Loss) -> dict[SliceKey, Slice]:
+        curvature = scene.convexity if quantity_of(kind) != "loss" else None
+        return {(kind, epoch): resolver.resolve(quantity_of(kind), epoch, grid, loss, curvature) for epoch in epochs}
+
+    slices = resolve("loss", scene.keyframes(), scene.grid, scene.loss)
     if scene.detail:
-        found |= over("detail", scene.detail_keys(), scene.detail.grid, scene.loss)
-    if portrait:
-        finer = scene.grid.model_copy(update={"points": portrait.points})
-        found |= over("portrait", (portrait.epoch,), finer, scene.loss)
-    if curved := scene.convexity:
-        for what in ("convexity", "spectrum") if curved.spectrum else ("convexity",):
-            found |= over(what, scene.convexity_keys(), curved.grid(scene.grid), curved.loss(scene.loss).alone)
-    return found
+        slices |= resolve("detail", scene.detail_keyframes(), scene.detail.grid, scene.loss)
+    if portrait := project.portrait:
+        grid = scene.grid.model_copy(update={"points": portrait.points})
+        slices |= resolve("portrait", (portrait.epoch,), grid, scene.loss)
+    if convexity := scene.convexity:
+        grid, loss = convexity.grid(scene.grid), convexity.loss(scene.loss).without_extras
+        slices |= resolve("convexity", scene.convexity_keyframes(), grid, loss)
+        if convexity.spectrum:
+            slices |= resolve("spectrum", scene.convexity_keyframes(), grid, loss)
+    return slices
 
 
-def of(what: str, found: Mapping[tuple[str, float], T]) -> dict[float, T]:
-    """What is there of one kind, by epoch."""
-    return {epoch: one for (kind, epoch), one in found.items() if kind == what}
+def _resolver(project: Project) -> SliceResolver:
+    scene = project.scene
+    return SliceResolver(project.shelf, scene.run, project.run_digest, scene.directions, scene.loss)
 
 
-# --- what is measured on a slice, and by which tasks -----------------------------------------------------------------
+def quantity_of(kind: SliceKind) -> Quantity:
+    """What is measured on slices of a kind."""
+    return "loss" if kind in ("detail", "portrait") else kind
 
 
-def axes(what: str, slice_: Slice, convexity: Convexity | None) -> dict[str, np.ndarray]:
-    """Coordinates of what is measured on a slice."""
-    if what == "spectrum":
-        return {"probe": np.arange(convexity.spectrum.probes), "step": np.arange(convexity.spectrum.steps)}
-    plane = {"beta": slice_.grid.axis, "alpha": slice_.grid.axis}
-    kept = what == "loss" and slice_.loss.keep_samples
-    return plane | ({"sample": np.arange(len(slices.samples(slice_).arrays["y"]))} if kept else {})
+def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
+    """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
+    planes = sorted({slice_.plane for slice_ in slices.values()})
+    samples = sorted({digest for slice_ in slices.values() for digest in (slice_.samples, slice_.direction_samples)})
+    digests = {kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS}
+    return {"planes": planes, "samples": samples, **digests}
 
 
-def fields(what: str, slice_: Slice) -> dict[str, tuple[str, ...]]:
-    """What is measured on a slice, each over some of its axes."""
-    if what == "spectrum":
-        return dict.fromkeys(("ritz", "weight"), ("probe", "step"))
-    if what == "convexity":
-        return dict.fromkeys(slices.CURVATURE, ("beta", "alpha"))
-    loss = slice_.loss
-    names = ("loss", "measured") if loss.sampling == "preview" else loss.field_names
-    each = {"losses": ("beta", "alpha", "sample")} if loss.keep_samples else {}
-    return dict.fromkeys(names, ("beta", "alpha")) | each
+# --- measuring one kind ----------------------------------------------------------------------------------------------
+
+
+def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
+    shelf = project.shelf
+    _prepare(project, workers, kind, [slice_ for slice_ in slices if not shelf.slice(slice_.digest).path.is_dir()])
+    work = [
+        (stored, row_task)
+        for slice_ in slices
+        for stored in [shelf.slice(slice_.digest)]
+        for row_task in row_tasks(shelf, slice_, stored.missing())
+    ]
+    if not work:
+        return
+    counts = [row_task.points for _, row_task in work]
+    with workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts) as results:
+        for index, values in results:
+            stored, row_task = work[index]
+            stored.write(row_task.first, values)
+
+
+def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
+    """Creates slices on the shelf, with their samples, planes and facts."""
+    if not slices:
+        return
+    shelf = project.shelf
+    for slice_ in slices:
+        save_samples(shelf, slice_)
+    lacking = {slice_.plane: slice_ for slice_ in slices if not shelf.plane(slice_.plane).is_dir()}
+    planes = list(lacking.values())
+    plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
+    with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
+        for index, (arrays, facts) in results:
+            save_arrays(shelf.plane(planes[index].plane), arrays, facts)
+    facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
+    with workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)) as results:
+        for index, facts in results:
+            _create(project.scene.title, shelf, slices[index], facts)
+
+
+def save_samples(shelf: Shelf, slice_: Slice) -> None:
+    """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
+    for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
+        if not shelf.samples(digest).is_dir():
+            save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
+
+
+def _create(title: str, shelf: Shelf, slice_: Slice, facts: Mapping[str, Any]) -> None:
+    samples = len(map_arrays(shelf.samples(slice_.samples)).arrays["y"])
+    provenance = {"scene": title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
+    shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
 @dataclass(frozen=True)
 class RowTask:
-    """Rows of a slice that one task measures: the first of them, how many points they take, and the task."""
+    """A task that measures rows of a slice: the first row, the number of points it counts for, and the task."""
 
     first: int
     points: int
     task: Task
 
 
-def row_tasks(what: str, slice_: Slice, convexity: Convexity | None, missing: list[int]) -> Iterator[RowTask]:
-    """The tasks that measure the missing rows; a preview is one task, for its points follow from each other."""
+def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[RowTask]:
+    """The tasks that measure missing rows. A preview is one task, since its points follow from each other."""
     n = slice_.grid.points
-    if what == "loss" and slice_.loss.sampling == "preview":
-        if missing:
-            yield RowTask(0, slice_.grid.size, (slices.preview_rows, (slice_,)))
-        return
-    if what == "convexity":
-        for first, last in slices.bands(slice_):
+    if slice_.quantity == "convexity":
+        for first, last in slice_.row_groups:
             if not set(range(first, last)).isdisjoint(missing):
-                yield RowTask(first, n * (last - first), (slices.curvature_rows, (slice_, convexity, (first, last))))
-        return
-    for row in missing:
-        span = (row, row + 1)
-        if what == "loss":
-            yield RowTask(row, n, (slices.loss_rows, (slice_, span)))
-        else:
-            yield RowTask(row, 1, (slices.spectrum_probes, (slice_, convexity, span)))
+                yield RowTask(first, n * (last - first), (tasks.convexity_rows, (shelf, slice_, (first, last))))
+    elif slice_.quantity == "spectrum":
+        for probe in missing:
+            yield RowTask(probe, 1, (tasks.spectrum_probes, (shelf, slice_, (probe, probe + 1))))
+    elif slice_.loss.sampling == "preview":
+        if missing:
+            yield RowTask(0, slice_.grid.size, (tasks.preview_rows, (shelf, slice_)))
+    else:
+        for row in missing:
+            yield RowTask(row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1))))
+
+
+def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
+    """(alpha, beta, loss over the subset, loss over all samples) at nine points of the last keyframe's grid."""
+    train(project)
+    scene, resolver, losses = project.scene, _resolver(project), []
+    for subset in (scene.loss.subset, "100%"):
+        loss = scene.loss.model_copy(update={"subset": subset, "keep_samples": False})
+        slice_ = resolver.resolve("loss", scene.keyframes()[-1], scene.grid, loss)
+        save_samples(project.shelf, slice_)
+        if not project.shelf.plane(slice_.plane).is_dir():
+            save_arrays(project.shelf.plane(slice_.plane), *tasks.make_plane(project.shelf, slice_))
+        losses.append(tasks.loss_at_corners(project.shelf, slice_))
+    axis = [float(scene.grid.axis[i]) for i in (0, scene.grid.points // 2, -1)]
+    part, whole = losses
+    return [
+        (alpha, beta, float(part[i, j]), float(whole[i, j]))
+        for i, beta in enumerate(axis)
+        for j, alpha in enumerate(axis)
+    ]

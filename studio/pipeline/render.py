@@ -1,15 +1,11 @@
-"""From measured surfaces to finished files: frames are drawn once as plates, and every deliverable is made from these.
+"""The render stage: frames are drawn once, as linear light, and every deliverable is made from these.
 
-    surfaces  ->  plates, one a frame  ->  pieces of each deliverable  ->  one file each
-
-A frame whose plate is kept is not drawn again, whatever becomes of its grade, its type or its codec.
+A frame that is on the shelf is not drawn again, whatever becomes of its grade, its type or its codec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -18,122 +14,152 @@ from typing import Any
 from studio.config.records import digest
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
-from studio.execution import workers
-from studio.execution.progress import Progress, track
 from studio.pipeline import render_job
-from studio.storage.shelf import LinearFrame
+from studio.pipeline.project import Project, Workers
+from studio.pipeline.provenance import provenance
+from studio.pipeline.render_job import RenderJob, Segment
+from studio.storage.linear_frames import LinearFrame
 
-SAMPLED = 5
+VERIFIED = 5
 """Frames that are drawn again to verify a film."""
 
+Segments = Sequence[Sequence[Segment]]
+"""The segments of every deliverable of a scene."""
 
-@dataclass(frozen=True)
-class Rendering:
-    """An order at work. span: first frame, and one past the last. count: of workers."""
 
-    order: render_job.RenderJob
-    span: tuple[int, int]
-    count: int
-    progress: Progress
+def make_files(
+    project: Project, job: RenderJob, span: tuple[int, int], out: Path, part: str = "", *, keep: bool
+) -> list[Path]:
+    """Makes the deliverables of a span of frames in the folder `out`; returns their paths.
 
-    @cached_property
-    def pieces(self) -> list[list[render_job.Segment]]:
-        """The pieces of every deliverable."""
-        return self.order.pieces(self.span)
-
-    @property
-    def used(self) -> dict[str, list[str]]:
-        """The keys of all that the shelf keeps for it, by what they name."""
-        pieces = sum(self.pieces, [])
-        plates = {plate for piece in pieces for plate in piece.plates}
-        return {"plates": sorted(plates), "pieces": sorted({piece.key for piece in pieces})}
-
-    def make(self, out: Path, stem: str, provenance: Mapping[str, Any], *, whole: bool) -> dict[int, Path]:
-        """Makes the deliverables in the folder `out`; their paths by their places in the scene.
-
-        stem: of their names. whole: whether it is all of the film, which may have to loop.
-        """
-        if self._missing():
-            owned = self.order.measured.shelf.lock(f"film-{digest(self.used)}", self.progress)
-            with owned, workers.pool(self.count) as run:
-                if whole:
-                    self._draw_ends(run, out, stem)
-                self._draw(run, self._missing())  # asked again: another studio may have been at work
-        made = {}
-        for index, deliverable in enumerate(self.order.scene.deliver):
-            if pieces := self.pieces[index]:
-                if not whole and isinstance(deliverable, Movie):
-                    deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-                made[index] = out / deliverable.file(stem)
-                deliverable.join(
-                    [piece.path for piece in pieces],
-                    made[index],
-                    frames=sum(piece.stop - piece.start for piece in pieces),
-                    size=self.order.size,
-                    fps=self.order.reel.cut.fps,
-                    provenance=provenance,
-                )
-        return made
-
-    def undrawn(self) -> list[int]:
-        """The frames that would have to be drawn: their plates are missing, and so is a piece that shows them."""
-        return self._undrawn(self._missing())
-
-    def verify(self) -> list[int]:
-        """Draws a sample of frames again in a fresh process, and returns their numbers if they are the kept ones.
-
-        Raises MachineError if one is not, and SceneError if none is kept.
-        """
-        plates = self._plates(sum(self.pieces, []))
-        kept = [number for number, plate in plates.items() if plate.whole]
-        if not kept:
-            raise SceneError("no drawn frames are kept, so there is nothing to verify; make the film first")
-        sample = sorted({kept[round(i * (len(kept) - 1) / (SAMPLED - 1))] for i in range(SAMPLED)})
-        work = [(render_job.redrawn, (self.order, number, plates[number])) for number in sample]
-        with track(self.progress, "verify", [1] * len(work)) as told, workers.pool(1) as run:
-            wrong = {sample[index]: others for index, others in told(run(work)) if others}
-        if wrong:
-            said = ", ".join(f"frame {number} in {others} numbers" for number, others in wrong.items())
-            raise MachineError(
-                f"drawn again, {said} came out otherwise; something in this machine's GL has changed, or its memory "
-                "fails: remove the plates with `studio clean --plates` and make the film again"
+    part: of the files' names; empty for the whole film, which may have to loop. keep: whether what the project used
+    before is still needed.
+    """
+    segments, manifest, stem = job.segments(span), project.manifest, project.name + part
+    used, before = digests_used(segments), manifest.read()
+    if keep:
+        used = {kind: sorted({*digests, *before.get(kind, ())}) for kind, digests in used.items()}
+    manifest.update(renderer=job.renderer, **used)
+    _render_missing(project, job, segments, out, stem, whole=not part)
+    paths = {}
+    for index, deliverable in enumerate(job.scene.deliver):
+        if own := segments[index]:
+            if part and isinstance(deliverable, Movie):
+                deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
+            paths[index] = out / deliverable.file_name(stem)
+            deliverable.join(
+                [segment.path for segment in own],
+                paths[index],
+                frames=sum(segment.stop - segment.start for segment in own),
+                size=job.size,
+                fps=job.source.cut.fps,
+                provenance=provenance(project, job),
             )
-        return sample
+    made = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
+    manifest.update(made=manifest.read().get("made", {}) | made)
+    return list(paths.values())
 
-    def _missing(self) -> list[render_job.Segment]:
-        return list({p.key: p for found in self.pieces for p in found if not p.path.exists()}.values())
 
-    def _undrawn(self, pieces: Iterable[render_job.Segment]) -> list[int]:
-        return [number for number, plate in self._plates(pieces).items() if not plate.whole]
+def digests_used(segments: Segments) -> dict[str, list[str]]:
+    """Digests of the frames and segments that the shelf keeps for some deliverables, for the manifest."""
+    every = [segment for own in segments for segment in own]
+    frames = {name for segment in every for name in segment.frames}
+    return {"frames": sorted(frames), "segments": sorted({segment.digest for segment in every})}
 
-    def _plates(self, pieces: Iterable[render_job.Segment]) -> dict[int, LinearFrame]:
-        """The plates of all frames that some pieces show, by the frames' numbers."""
-        keys = {number: key for piece in pieces for number, key in enumerate(piece.plates, piece.start)}
-        return {number: self.order.kept(keys[number]) for number in sorted(keys)}
 
-    def _draw_ends(self, run: Callable, out: Path, stem: str) -> None:
-        """Of movies that must loop draws both ends first: one that does not is told before the rest is drawn."""
-        both = zip(self.order.scene.deliver, self.pieces, strict=True)
-        loops = [(movie, own[0], own[-1]) for movie, own in both if isinstance(movie, Movie) and movie.loop and own]
-        keys = {piece.key for _, *ends in loops for piece in ends}
-        self._draw(run, [piece for piece in self._missing() if piece.key in keys])
-        for movie, *ends in loops:
-            movie.closed([piece.path for piece in ends], out / movie.file(stem))
+def content_digest(segments: Sequence[Segment]) -> str:
+    """Digest of what a deliverable is made of."""
+    return digest([segment.digest for segment in segments])
 
-    def _draw(self, run: Callable, missing: list[render_job.Segment]) -> None:
-        if not missing:
-            return
-        if self.order.tiled:
-            plates = self._plates(missing)
-            tiles = [(number, plate, tile) for number, plate in plates.items() for tile in plate.missing()]
-            self._run(run, "draw tiles", render_job.draw_tile, tiles, [1] * len(tiles))
-        name, span = "draw" if self._undrawn(missing) else "encode", attrgetter("span")
-        together = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
-        lengths = [len(group[0].plates) for group in together]
-        self._run(run, name, render_job.draw, [(group,) for group in together], lengths)
 
-    def _run(self, run: Callable, name: str, task: Callable, each: list[tuple], counts: list[int]) -> None:
-        """Has the workers do a task for each of several arguments, which count so many frames, or tiles."""
-        with track(self.progress, name, counts) as told:
-            for _ in told(run([(task, (self.order, *arguments)) for arguments in each])):
-                pass
+def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
+    """Frames that would have to be drawn: neither they nor a segment that shows them are on the shelf."""
+    return _undrawn(job, _missing(segments))
+
+
+def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> list[int]:
+    """Draws a sample of frames again in a new process; returns their numbers if they equal the stored ones.
+
+    Raises MachineError if one differs, and SceneError if none is stored.
+    """
+    stored = _frames(job, [segment for own in job.segments(span) for segment in own])
+    complete = [number for number, frame in stored.items() if frame.complete]
+    if not complete:
+        raise SceneError("no drawn frames are on the shelf, so there is nothing to verify; make the film first")
+    sample = sorted({complete[round(i * (len(complete) - 1) / (VERIFIED - 1))] for i in range(VERIFIED)})
+    tasks = [(render_job.count_differences, (job, number, stored[number])) for number in sample]
+    with project.open_workers(1) as workers, workers.run("verify", tasks, [1] * len(tasks)) as results:
+        wrong = {sample[index]: count for index, count in results if count}
+    if wrong:
+        text = ", ".join(f"frame {number} in {count} numbers" for number, count in wrong.items())
+        raise MachineError(
+            f"drawn again, {text} came out differently; this machine's GL has changed, or its memory fails: remove "
+            "the frames with `studio clean --frames` and make the film again"
+        )
+    return sample
+
+
+# --- rendering what is missing ---------------------------------------------------------------------------------------
+
+
+def _render_missing(
+    project: Project, job: RenderJob, segments: Segments, out: Path, stem: str, *, whole: bool
+) -> None:
+    if not _missing(segments):
+        return
+    lock = project.shelf.lock(f"film-{digest(digests_used(segments))}", project.progress)
+    with lock, project.open_workers() as workers:
+        if whole:
+            _check_loops(workers, job, segments, out, stem)
+        _render(workers, job, _missing(segments))  # asked again: another process may have been at work
+
+
+def _missing(segments: Segments) -> list[Segment]:
+    return list({s.digest: s for own in segments for s in own if not s.path.exists()}.values())
+
+
+def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFrame]:
+    """The frames that some segments show, by their numbers."""
+    names = {number: name for segment in segments for number, name in enumerate(segment.frames, segment.start)}
+    return {number: job.stored_frame(names[number]) for number in sorted(names)}
+
+
+def _undrawn(job: RenderJob, segments: Iterable[Segment]) -> list[int]:
+    return [number for number, frame in _frames(job, segments).items() if not frame.complete]
+
+
+def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path, stem: str) -> None:
+    """Renders both ends of movies that must loop first, so that one that does not is refused before the rest."""
+    both = zip(job.scene.deliver, segments, strict=True)
+    loops = [(movie, own[0], own[-1]) for movie, own in both if isinstance(movie, Movie) and movie.loop and own]
+    ends = {segment.digest for _, *pair in loops for segment in pair}
+    _render(workers, job, [segment for segment in _missing(segments) if segment.digest in ends])
+    for movie, *pair in loops:
+        movie.check_loop([segment.path for segment in pair], out / movie.file_name(stem))
+
+
+def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
+    if not missing:
+        return
+    if job.is_tiled:
+        frames = _frames(job, missing)
+        tiles = [(number, frame, tile) for number, frame in frames.items() for tile in frame.missing()]
+        _run(workers, job, "draw tiles", render_job.draw_tile, tiles, [1] * len(tiles))
+    name, span = "draw" if _undrawn(job, missing) else "encode", attrgetter("span")
+    groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
+    lengths = [len(group[0].frames) for group in groups]
+    _run(workers, job, name, render_job.render_segments, [(group,) for group in groups], lengths)
+
+
+def _run(
+    workers: Workers,
+    job: RenderJob,
+    name: str,
+    function: Callable[..., None],
+    arguments: Sequence[tuple[Any, ...]],
+    counts: list[int],
+) -> None:
+    """Runs a task of the job for each of several arguments, which count so many frames, or tiles."""
+    with workers.run(name, [(function, (job, *own)) for own in arguments], counts) as results:
+        for _ in results:
+            pass

@@ -1,21 +1,23 @@
-"""What a worker draws: the plates of a film's frames, the pieces of its deliverables, and sheets of small pictures.
+"""What a worker renders: the frames of a film, the segments of its deliverables, and sheets of small pictures.
 
-A task is named by records and shelf keys, so it can run in any process; what it needs in memory it makes there, once.
+    surfaces  ->  linear frames  ->  segments of each deliverable
+
+A job is named by records and digests, so it can run in any process; what it needs in memory it makes there, once.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from studio.config.records import digest
 from studio.config.units import Size
-from studio.deliver.paper import bled
+from studio.deliver.paper import add_bleed
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import SceneError
 from studio.film import overlays
@@ -23,73 +25,86 @@ from studio.film.bands import Bands
 from studio.film.fields import FIELDS
 from studio.film.frame import Frame, FrameSource, Window
 from studio.film.look import Look
-from studio.film.surface import undrawn
-from studio.pipeline.results import Measured
+from studio.film.surface import caveats
+from studio.pipeline.results import Results
+from studio.scene.captions import captions
 from studio.scene.scene import Scene
-from studio.storage.shelf import TILE, LinearFrame
+from studio.storage.linear_frames import TILE, LinearFrame, Tile
 
-VERSION = 4  # raise it when the same reel is to be drawn differently
-PIECE = 2.0  # seconds of film in a piece
-DIRECT = 8192  # samples along a side that are drawn at once; a larger picture is drawn in tiles
+if TYPE_CHECKING:
+    from studio.render.stage import Stage
+
+VERSION = 4
+"""Raised by hand when the same film is to be drawn differently."""
+SEGMENT_SECONDS = 2.0
+"""Film time of a segment."""
+LARGEST_DIRECT = 8192
+"""Samples along a side that are drawn at once; a larger picture is drawn in tiles."""
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """All a worker needs to make any frame. Small, and picklable.
+    """All a worker needs to make any frame; small and picklable.
 
-    renderer: the GL renderer's name, for its pictures are its own. bleed: pixels around the picture for the cutter.
+    renderer: name of the GL renderer, whose pictures are its own. bleed: pixels around the picture for the cutter.
     """
 
-    measured: Measured
+    results: Results
     draft: bool
     renderer: str
     bleed: int = 0
 
     @property
     def scene(self) -> Scene:
-        return self.measured.scene
+        """The film's scene."""
+        return self.results.scene
 
     @property
-    def reel(self) -> FrameSource:
-        return reel_of(self.measured, self.draft)
+    def source(self) -> FrameSource:
+        """The film as a function of the frame's number."""
+        return frame_source(self.results, self.draft)
 
     @property
     def size(self) -> Size:
-        """Of what is drawn."""
+        """Size of what is drawn, bleed included."""
         width, height = self.scene.film.size
         return Size(width + 2 * self.bleed, height + 2 * self.bleed)
 
     @property
-    def tiled(self) -> bool:
+    def is_tiled(self) -> bool:
         """Whether a frame is too large to be drawn at once."""
-        return max(self.size) * self.scene.film.samples > DIRECT
+        return max(self.size) * self.scene.film.samples > LARGEST_DIRECT
 
-    def plate(self, number: int) -> LinearFrame:
-        """The place of a drawn frame: its key knows all that reaches the stage, and nothing of grade and type."""
-        reel, film = self.reel, self.scene.film
-        shown = [
+    def linear_frame(self, number: int) -> LinearFrame:
+        """A drawn frame on the shelf; its digest covers all that reaches the stage, and nothing of grade and type."""
+        source, film = self.source, self.scene.film
+        shares = [
             (
-                part.shot.coordinate(part.seconds, reel.cut.fps),
-                reel.orbit(part),
-                part.shot.camera.look_at,
-                paint := part.shot.colour or reel.look.colour,
-                reel.ranges.of(paint),
-                part.weight,
-                (part.shot, part.seconds) if film.shutter else None,  # what moves while the shutter is open
+                share.shot.coordinate(share.seconds, source.cut.fps),
+                source.orbit(share),
+                share.shot.camera.look_at,
+                colour := share.shot.colour or source.look.colour,
+                source.ranges.of(colour),
+                share.weight,
+                (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )
-            for part in reel.cut.at(number)
+            for share in source.cut.at(number)
         ]
-        return self.kept(digest(_setting(self), shown))
+        return self.stored_frame(digest(_film_digest(self), shares))
 
-    def kept(self, key: str) -> LinearFrame:
-        """The plate of a key."""
-        return self.measured.shelf.plate(key, self.size)
+    def stored_frame(self, digest: str) -> LinearFrame:
+        """The drawn frame of a digest."""
+        return self.results.shelf.frame(digest, self.size)
 
-    def pieces(self, span: tuple[int, int]) -> list[list[Segment]]:
-        """The pieces of every deliverable over a span of frames, cut at fixed places, each with its own key."""
-        spans = [self._shown(index, span) for index in range(len(self.scene.deliver))]
-        plates = {number: self.plate(number).path.stem for number in sorted({n for shown in spans for n in shown})}
-        return [list(self._pieces(index, shown, plates)) for index, shown in enumerate(spans)]
+    def segments(self, span: tuple[int, int]) -> list[list[Segment]]:
+        """The segments of every deliverable over a span of frames, cut at fixed places.
+
+        span: first frame, and one past the last.
+        """
+        shown = [self._shown(index, span) for index in range(len(self.scene.deliver))]
+        numbers = sorted({number for frames in shown for number in frames})
+        frames = {number: self.linear_frame(number).path.name for number in numbers}
+        return [list(self._segments(index, own, frames)) for index, own in enumerate(shown)]
 
     def _shown(self, index: int, span: tuple[int, int]) -> range:
         """The frames of a span that a deliverable shows."""
@@ -98,29 +113,30 @@ class RenderJob:
         number = at.frames(self.scene.film.fps)
         return range(number, number + 1) if number in range(*span) else range(0)
 
-    def _pieces(self, index: int, shown: range, plates: Mapping[int, str]) -> Iterator[Segment]:
-        reel, deliverable, start, stop = self.reel, self.scene.deliver[index], shown.start, shown.stop
-        length = max(1, round(PIECE * reel.cut.fps))
+    def _segments(self, index: int, shown: range, frames: Mapping[int, str]) -> Iterator[Segment]:
+        source, deliverable, start, stop = self.source, self.scene.deliver[index], shown.start, shown.stop
+        length = max(1, round(SEGMENT_SECONDS * source.cut.fps))
         cuts = range(-(-start // length) * length, stop, length)
-        # one or two frames have a movie's delay of their own, which does not join with others'
+        # a movie of one or two frames has a delay of its own, which does not join with others'
         edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
-        laid = reel.look, reel.titles, reel.notes, reel.cut.fps, overlays.VERSION
-        for first, last in itertools.pairwise(edges):
-            own = tuple(plates[number] for number in range(first, last))
-            key = digest("piece", VERSION, list(enumerate(own, first)), laid, deliverable.identity())
-            yield Segment(key, index, first, last, self.measured.shelf.piece(key, deliverable.piece), own)
+        overlaid = source.look, source.titles, source.notes, source.cut.fps, overlays.VERSION
+        for first, last in zip(edges, edges[1:], strict=False):
+            own = tuple(frames[number] for number in range(first, last))
+            name = digest("segment", VERSION, list(enumerate(own, first)), overlaid, deliverable.identity())
+            path = self.results.shelf.segment(name, deliverable.segment_suffix)
+            yield Segment(name, index, first, last, path, own)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of one deliverable: frames start to before stop, where it is kept, and the keys of its plates."""
+    """A stretch of one deliverable: frames from start to before stop, its path, and the digests of its frames."""
 
-    key: str
+    digest: str
     deliverable: int
     start: int
     stop: int
     path: Path
-    plates: tuple[str, ...]
+    frames: tuple[str, ...]
 
     @property
     def span(self) -> tuple[int, int]:
@@ -129,129 +145,135 @@ class Segment:
 
 
 @lru_cache(maxsize=2)
-def reel_of(measured: Measured, draft: bool) -> FrameSource:
+def frame_source(results: Results, draft: bool) -> FrameSource:
     """The film as a function of the frame's number. Raises SceneError if nothing finite was measured."""
-    scene, surfaces = measured.scene, measured.surfaces()
-    kind = scene.titles.model_copy(update={"live": f"draft    {scene.type.live or ''}"} if draft else {})
+    scene, surfaces = results.scene, results.surfaces()
+    live = f"draft    {scene.titles.live or ''}" if draft else scene.titles.live
+    titles = scene.titles.model_copy(update={"live": live})
     try:
-        portrait = measured.portrait and astuple(measured.portrait)
-        shown = measured.pinned(surfaces) if portrait else surfaces
-        notes = {field: "\n".join([text, *undrawn(shown)]) for field, text in scene.notes(portrait).items()}
-        return replace(FrameSource.of(scene.shots, surfaces, scene.look, kind, scene.film, notes), surfaces=shown)
+        held = results.hold_portrait(surfaces)
+        notes = {
+            grid: "\n".join([text, *caveats(held)]) for grid, text in captions(scene, results.portrait).items()
+        }
+        # ranges are the film's, also where a portrait is shown
+        source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes)
     except ValueError as error:
         raise SceneError(f"{scene.title}: {error}") from error
+    return replace(source, surfaces=held)
 
 
 @lru_cache(maxsize=2)
-def _setting(order: RenderJob) -> str:
-    """The digest of what reaches the stage and is the same for all frames."""
-    reel, film, keys = order.reel, order.scene.film, tuple(order.measured.keys.items())
-    look = reel.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
-    how = film.size, order.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
-    return digest(
-        "plate",
-        VERSION,
-        look,
-        reel.look.grade.exposure,
-        reel.ranges.height,
-        reel.ranges.cap,
-        keys,
-        how,
-        order.renderer,
-    )
+def _film_digest(job: RenderJob) -> str:
+    """Digest of what reaches the stage and is the same for all frames."""
+    source, film, digests = job.source, job.scene.film, tuple(job.results.digests.items())
+    look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
+    how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
+    exposure, ranges = source.look.grade.exposure, source.ranges
+    return digest("frame", VERSION, look, exposure, ranges.height, ranges.cap, digests, how, job.renderer)
 
 
-@lru_cache(maxsize=2)  # a tile after a tile is of the same frame
-def _frame(order: RenderJob, number: int) -> Frame:
-    return _bled(order, order.reel.frame(number))
+# --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _stage(size: Size, mesh: int, samples: int):
-    from studio.render.stage import Stage
-
-    return Stage(size, mesh, samples)
-
-
-def draw(order: RenderJob, pieces: tuple[Segment, ...]) -> None:
-    """Encodes a stretch of frames for every deliverable that wants it, from plates; draws those that are not kept."""
-    for piece in pieces:
-        deliverable, plates = order.scene.deliver[piece.deliverable], enumerate(piece.plates, piece.start)
-        pictures = (_picture(order, number, order.kept(key), deliverable.wants) for number, key in plates)
-        deliverable.segment(pictures, piece.path, order.size, order.reel.cut.fps, piece.start)
+def render_segments(job: RenderJob, segments: tuple[Segment, ...]) -> None:
+    """Encodes segments of one span from linear frames, and draws those that the shelf lacks."""
+    for segment in segments:
+        deliverable = job.scene.deliver[segment.deliverable]
+        numbered = enumerate(segment.frames, segment.start)
+        pictures = (
+            _picture(job, number, job.stored_frame(name), deliverable.picture_spec) for number, name in numbered
+        )
+        deliverable.write_segment(pictures, segment.path, job.size, job.source.cut.fps, segment.start)
 
 
-def draw_tile(order: RenderJob, number: int, plate: LinearFrame, tile: tuple[slice, slice]) -> None:
+def draw_tile(job: RenderJob, number: int, stored: LinearFrame, tile: Tile) -> None:
     """Draws one tile of a frame that is too large for one window."""
-    plate[tile] = _tile(order, number, tile)
+    stored.write(tile, _draw_tile(job, number, tile))
 
 
-def redrawn(order: RenderJob, number: int, plate: LinearFrame) -> int:
-    """How many numbers of a kept plate, or of the middle tile of a large one, are others when it is drawn again."""
-    tile = plate.tiles[len(plate.tiles) // 2] if order.tiled else (slice(None), slice(None))
-    again = _tile(order, number, tile) if order.tiled else _whole(order, number)
-    return int((plate[tile] != again).sum())
+def count_differences(job: RenderJob, number: int, stored: LinearFrame) -> int:
+    """How many codes of a stored frame, or of the middle tile of a large one, differ when it is drawn again."""
+    tile = stored.tiles[len(stored.tiles) // 2] if job.is_tiled else (slice(None), slice(None))
+    again = _draw_tile(job, number, tile) if job.is_tiled else _draw(job, number)
+    return int((stored[tile] != again).sum())
 
 
-def _picture(order: RenderJob, number: int, plate: LinearFrame, wants: PictureSpec) -> Bands | Picture:
-    """A frame as a deliverable wants it."""
+def look_sheet(job: RenderJob, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:
+    """One frame in each of several looks, side by side [H, W, 3], uint8."""
+    from studio.render import contact_sheet
+
+    return contact_sheet.look_sheet(job.source, number, dict(looks), columns=2)
+
+
+def storyboard(job: RenderJob) -> np.ndarray:
+    """The first, the middle and the last frame of every shot [H, W, 3], uint8."""
+    from studio.render import contact_sheet
+
+    return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft)
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def _picture(job: RenderJob, number: int, stored: LinearFrame, spec: PictureSpec) -> Bands | Picture:
+    """A frame as a deliverable asks for it."""
     from studio.render import grade
 
-    frame, light = _frame(order, number), _drawn(order, number, plate)
-    if wants.bits is None:
-        made = grade.shone(light, frame, alpha=wants.alpha)
+    frame, codes = _frame(job, number), _linear_codes(job, number, stored)
+    if spec.bits is None:
+        bands = grade.linear_picture(codes, frame, alpha=spec.alpha)
     else:
-        made = grade.picture(light, frame, bits=wants.bits, alpha=wants.alpha)
-    return Picture(made, _layers(order, number, wants.aovs)) if wants.aovs else made
+        bands = grade.picture(codes, frame, bits=spec.bits, alpha=spec.alpha)
+    return Picture(bands, _aovs(job, number, spec.aovs)) if spec.aovs else bands
 
 
-def _layers(order: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Aov, np.ndarray]:
+def _aovs(job: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Aov, np.ndarray]:
     from studio.render.aovs import render_aovs
 
-    fields = order.reel.fields(number, [name for name in names if name in FIELDS])
-    return render_aovs(_stage_of(order), _bled(order, order.reel.plain(number)), names, fields, order.size)
+    fields = job.source.fields(number, [name for name in names if name in FIELDS])
+    frame = _with_bleed(job, job.source.aov_frame(number))
+    return render_aovs(_stage_of(job), frame, names, fields, job.size)
 
 
-def _drawn(order: RenderJob, number: int, plate: LinearFrame) -> LinearFrame | np.ndarray:
-    """What is on a frame's plate; drawn now, and kept, if it is not yet."""
-    if order.tiled:
-        for tile in plate.missing():
-            draw_tile(order, number, plate, tile)
-        return plate
-    if plate.whole:
-        return plate[:]
-    plate[:, :] = codes = _whole(order, number)
+def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFrame | np.ndarray:
+    """The codes of a frame: the stored ones, or drawn now and stored."""
+    if job.is_tiled:
+        for tile in stored.missing():
+            draw_tile(job, number, stored, tile)
+        return stored
+    if stored.complete:
+        return stored[:]
+    codes = _draw(job, number)
+    stored.write_all(codes)
     return codes
 
 
-def _whole(order: RenderJob, number: int) -> np.ndarray:
-    return _stage_of(order).plate(_frame(order, number))
+def _draw(job: RenderJob, number: int) -> np.ndarray:
+    return _stage_of(job).linear_frame(_frame(job, number))
 
 
-def _tile(order: RenderJob, number: int, tile: tuple[slice, slice]) -> np.ndarray:
+def _draw_tile(job: RenderJob, number: int, tile: Tile) -> np.ndarray:
     rows, columns = tile
-    codes = _stage_of(order).plate(_frame(order, number), Window(columns.start, rows.start, order.size))
+    codes = _stage_of(job).linear_frame(_frame(job, number), Window(columns.start, rows.start, job.size))
     return codes[: rows.stop - rows.start, : columns.stop - columns.start]
 
 
-def _stage_of(order: RenderJob):
-    """The stage on which an order's frames, or their tiles, are drawn."""
-    return _stage(Size(TILE, TILE) if order.tiled else order.size, order.reel.look.mesh, order.scene.film.samples)
+@lru_cache(maxsize=2)  # tile after tile is of the same frame
+def _frame(job: RenderJob, number: int) -> Frame:
+    return _with_bleed(job, job.source.frame(number))
 
 
-def _bled(order: RenderJob, frame: Frame) -> Frame:
-    return bled(frame, order.scene.film.size, order.bleed) if order.bleed else frame
+def _with_bleed(job: RenderJob, frame: Frame) -> Frame:
+    return add_bleed(frame, job.scene.film.size, job.bleed) if job.bleed else frame
 
 
-def sheet(order: RenderJob, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:
-    """One frame in each of several looks, side by side [H, W, 3], uint8."""
-    from studio.render.contact_sheet import sheet as drawn
-
-    return drawn(order.reel, number, dict(looks), columns=2)
+def _stage_of(job: RenderJob) -> Stage:
+    """The stage on which a job's frames, or their tiles, are drawn."""
+    return _stage(Size(TILE, TILE) if job.is_tiled else job.size, job.source.look.mesh, job.scene.film.samples)
 
 
-def storyboard(order: RenderJob) -> np.ndarray:
-    """The first, the middle and the last frame of every shot [H, W, 3], uint8."""
-    from studio.render.contact_sheet import storyboard as drawn
+@lru_cache(maxsize=1)
+def _stage(size: Size, mesh: int, samples: int) -> Stage:
+    from studio.render.stage import Stage
 
-    return drawn(order.reel, order.scene.title + "   draft" * order.draft)
+    return Stage(size, mesh, samples)

@@ -1,115 +1,175 @@
-"""What was measured of a scene, read off the shelf: the surfaces of its film, a dataset, and what the numbers say."""
+"""Results: what was measured of a scene, read from the shelf as surfaces, as a dataset, or as facts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 
 from studio.config.records import FrozenDict
 from studio.errors import SceneError
 from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
 from studio.film.surface import SCALES
-from studio.landscape import slices
-from studio.landscape.curvature.extremes import Convexity
-from studio.landscape.curvature.plane import centre, compared
+from studio.landscape.convexity import Convexity
+from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
-from studio.landscape.trajectory import projected
-from studio.pipeline.measure import Portrait, of, slices_of
-from studio.scene.scene import Scene
+from studio.landscape.slices import Slice
+from studio.landscape.trajectory import project_trajectory
+from studio.scene.scene import Portrait, Scene
+from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
+from studio.storage.slices import StoredSlice, concat_slices
 from studio.training import checkpoints
 
-_INPUTS = (
-    *("scene", "what", "version", "model", "data", "samples_used", "epoch", "weights", "directions"),
-    *("found_by", "loss", "grid", "device"),
+SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
+KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
+"""Kinds of slices, in the order they are measured; detail and portrait are the loss on finer grids."""
+SliceKey = tuple[SliceKind, float]
+"""A kind of slice and the epoch of its centre."""
+
+_INPUT_ATTRIBUTES = (
+    *("scene", "quantity", "version", "model", "data", "sample_selection", "epoch", "weights", "directions"),
+    *("direction_loss", "loss", "grid", "device"),
 )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The slices of a scene on a shelf, by their keys alone: small, and picklable. folder: of the run.
+class Results:
+    """The slices of a scene on a shelf, by digest; small and picklable. They may be measured or not.
 
-    keys: {(what, epoch): key}. portrait: the keyframe that a still shows on a grid of its own.
+    run: digest of the training run. digests: of the slices. planes: digests of the planes of the loss, by epoch.
+    portrait: the keyframe that a still shows on a grid of its own.
     """
 
     scene: Scene
     shelf: Shelf
-    folder: Path
-    keys: FrozenDict
+    run: str
+    digests: FrozenDict[SliceKey, str]
+    planes: FrozenDict[float, str]
     portrait: Portrait | None = None
 
+    @classmethod
+    def of(
+        cls, scene: Scene, shelf: Shelf, run: str, slices: Mapping[SliceKey, Slice], portrait: Portrait | None
+    ) -> Results:
+        """The results of resolved slices."""
+        digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
+        planes = FrozenDict((epoch, slice_.plane) for epoch, slice_ in of_kind("loss", slices).items())
+        return cls(scene, shelf, run, digests, planes, portrait)
+
+    def stored(self, kind: SliceKind) -> dict[float, StoredSlice]:
+        """The slices of one kind on the shelf, by epoch."""
+        return {epoch: self.shelf.slice(digest) for epoch, digest in of_kind(kind, self.digests).items()}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every slice is measured."""
+        return all(self.shelf.slice(digest).complete for digest in self.digests.values())
+
+    # --- surfaces
+
     def surfaces(self) -> Surfaces:
-        """The surfaces, by the names that a look gives them. A Hessian point that did not converge is NaN."""
-        found = self._fields("loss") | self._fields("convexity")
-        found |= {name + DETAIL: field for name, field in self._fields("detail").items()}
-        way = self._way() if self.scene.look.trajectory else None
-        return Surfaces(found, checkpoints.epochs(self.folder), checkpoints.metrics(self.folder), way)
+        """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
+        fields = self._fields("loss") | self._fields("convexity")
+        fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
+        trajectory = self._trajectory() if self.scene.look.trajectory else None
+        folder = self.shelf.run(self.run)
+        return Surfaces(fields, checkpoints.epochs(folder), checkpoints.metrics(folder), trajectory)
 
-    def pinned(self, surfaces: Surfaces) -> Surfaces:
-        """The surfaces of a film as its portrait shows them: always at its keyframe, on its own grid."""
-        coarse = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
-        return replace(surfaces, fields=coarse | self._fields("portrait"), pinned=self.portrait.epoch)
+    def hold_portrait(self, surfaces: Surfaces) -> Surfaces:
+        """The film's surfaces held at the portrait's keyframe, with the loss on the portrait's grid."""
+        if self.portrait is None:
+            return surfaces
+        fields = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
+        return replace(surfaces, fields=fields | self._fields("portrait"), held_at=self.portrait.epoch)
 
-    def _fields(self, what: str) -> dict[str, Field]:
-        """The fields of one kind of slices, by name; only the loss flows in time."""
-        keys = of(what, self.keys)
-        if not keys:
+    def _fields(self, kind: SliceKind) -> dict[str, Field]:
+        """The fields of one kind of slices, by name; only the loss is interpolated as the film says."""
+        stored = self.stored(kind)
+        if not stored:
             return {}
-        measured, found = [self.shelf.slice(key).read() for key in keys.values()], {}
-        axis = measured[0]["alpha"].values
+        datasets = [slice_.read() for slice_ in stored.values()]
+        axis = datasets[0]["alpha"].values
         grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
-        own = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
-        for name in filter(measured[0].__contains__, (*SCALES, *own, "measured")):
-            values = np.stack([data[name].values for data in measured])
+        functions = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
+        fields = {}
+        for name in filter(datasets[0].__contains__, (*SCALES, *functions, "measured")):
+            values = np.stack([dataset[name].values for dataset in datasets])
             if name in ("lambda_min", "lambda_max"):
-                values = np.where(np.stack([data["converged"].values for data in measured]) > 0, values, np.nan)
-            between = self.scene.film.interpolation if name == "loss" else "monotone"
-            found[own.get(name, name)] = Field(tuple(keys), grid, values, SCALES.get(name, "linear"), between)
-        return found
+                converged = np.stack([dataset["converged"].values for dataset in datasets]) > 0
+                values = np.where(converged, values, np.nan)
+            interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
+            scale = SCALES.get(name, "linear")
+            fields[functions.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
+        return fields
 
-    def _way(self) -> Trajectory:
-        """The way through the scene's keys, in the planes of its loss."""
-        drawn = of("loss", slices_of(self.scene, self.shelf, self.folder))
-        return projected(tuple(drawn), [slices.plane(slice_).arrays for slice_ in drawn.values()])
+    def _trajectory(self) -> Trajectory:
+        """The run's trajectory through the scene's keyframes, in the planes of its loss."""
+        planes = [map_arrays(self.shelf.plane(digest)).arrays for digest in self.planes.values()]
+        return project_trajectory(tuple(self.planes), planes)
 
-    def dataset(self, what: str):
-        """What was measured, raw, as an xarray.Dataset; see `Studio.dataset`."""
-        keys = of(what, self.keys)
-        if not keys:
-            raise SceneError(f"{self.scene.title}: nothing measures the {what}")
-        at = [checkpoints.epochs(self.folder).index(epoch) for epoch in keys]
-        metrics = checkpoints.metrics(self.folder)
-        over_keys = {name: ("key", [values[i] for i in at]) for name, values in metrics.items()}
-        return self.shelf.concat(keys).assign(over_keys)
+    # --- numbers
+
+    def dataset(self, kind: SliceKind = "loss") -> xr.Dataset:
+        """What was measured, raw, over (keyframe, beta, alpha), with the run's metrics over keyframe.
+
+        A spectrum is over (keyframe, probe, step). Raises SceneError if the scene does not measure this.
+        """
+        stored = self.stored(kind)
+        if not stored:
+            raise SceneError(f"{self.scene.title}: nothing measures the {kind}")
+        folder = self.shelf.run(self.run)
+        indices = [checkpoints.epochs(folder).index(epoch) for epoch in stored]
+        metrics = {
+            name: ("keyframe", [values[i] for i in indices]) for name, values in checkpoints.metrics(folder).items()
+        }
+        return concat_slices(stored).assign(metrics)
 
     def facts(self) -> dict[str, str]:
-        """What is known of the last slice beside its values: parameters, samples, path, the directions' cosine."""
-        attributes = self.shelf.slice(list(of("loss", self.keys).values())[-1]).read().attrs
-        return {name: attributes[name] for name in attributes if name not in _INPUTS}
+        """Facts of the last slice of the loss: parameters, samples, method, the cosine of the directions."""
+        attributes = list(self.stored("loss").values())[-1].read().attrs
+        return {str(name): attributes[name] for name in attributes if name not in _INPUT_ATTRIBUTES}
 
     def curvature(self) -> dict[float, dict[str, Any]]:
-        """What the measured curvature says of the picture, by epoch; see `Studio.curvature`."""
-        found: dict[float, dict[str, Any]] = {}
-        for (what, epoch), key in self.keys.items():
-            # a spectrum may be kept while the convexity beside it is to be measured anew: then there is nothing to say
-            if (what == "convexity" or epoch in found) and (data := self.shelf.slice(key).complete()) is not None:
-                found.setdefault(epoch, {}).update(_said(what, data, self.scene.convexity))
-        return found
+        """What the measured curvature says of the picture, by epoch; only of slices that are complete.
+
+        `centre`: minimum, saddle, maximum or not stationary. `rank_correlation`: between the plane's share of negative
+        curvature and the space's. `hidden_share`: of points convex in the picture and not in the space.
+        `interlacing_share`: of points where the plane's curvatures lie between the space's, as they must. `trace` of
+        the Hessian and its standard error, where a spectrum was measured.
+        """
+        summary: dict[float, dict[str, Any]] = {}
+        if (convexity := self.scene.convexity) is None:
+            return summary
+        for epoch, stored in self.stored("convexity").items():
+            if (dataset := stored.read_complete()) is not None:
+                summary[epoch] = _convexity_summary(dataset, convexity)
+        for epoch, stored in self.stored("spectrum").items():
+            # a spectrum may be complete while the convexity beside it is still to be measured
+            if epoch in summary and (dataset := stored.read_complete()) is not None:
+                summary[epoch] |= _spectrum_summary(dataset)
+        return summary
 
 
-def _said(what: str, data, convexity: Convexity) -> dict[str, float | str]:
-    """What the curvature at one key says, from the dataset of its slice."""
-    if what == "spectrum":
-        total, error = trace(data["ritz"].values, data["weight"].values, int(data.attrs["parameters"]))
-        return {"trace": total, "trace_error": error}
-    known = data.where(data["converged"] > 0)
-    ends = [known[name].values for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max")]
+def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
+    """The items of one kind, by epoch."""
+    return {epoch: item for (own, epoch), item in items.items() if own == kind}
+
+
+def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:
+    converged = dataset.where(dataset["converged"] > 0)
+    ends = [converged[name].values for name in ("lambda_min", "lambda_max", "kappa_min", "kappa_max")]
     middle = tuple(n // 2 for n in ends[0].shape)
-    facts = float(data.attrs["gradient_norm"]), float(data.attrs["centre_loss"])
+    at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
     return {
-        "centre": centre(*facts, ends[0][middle], ends[1][middle], convexity.tol),
-        **compared(*ends, convexity.tol),
+        "centre": classify_centre(*at_centre, ends[0][middle], ends[1][middle], convexity.tol),
+        **compare_curvatures(*ends, convexity.tol),
     }
+
+
+def _spectrum_summary(dataset: xr.Dataset) -> dict[str, Any]:
+    total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
+    return {"trace": total, "trace_error": error}

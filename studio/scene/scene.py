@@ -1,38 +1,58 @@
-"""Scene: the whole YAML as one record, assembled from the rooms' records, and what only the whole of it can tell."""
+"""Scene: the whole YAML as one record, assembled from the rooms' records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from studio.config.reading import read
-from studio.config.records import Record, nearest
+from studio.config.records import Record
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
-from studio.field import DETAIL, Grid
-from studio.film.camera import Camera
-from studio.film.fields import FIELDS, SIGNED
-from studio.film.frame import Format, FrameSource
+from studio.field import Grid
+from studio.film.frame import Format
 from studio.film.look import Look
-from studio.film.overlays import Titles, height_words
-from studio.film.surface import missing, parts
-from studio.film.survey import assumed
+from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Epochs, Sweep, select
+from studio.scene.checks import (
+    Mistake,
+    along_mistakes,
+    aov_fields,
+    aperture_mistakes,
+    deliverable_mistakes,
+    detail_mistakes,
+    drawn_fields,
+    subset_mistakes,
+    unmeasured_fields,
+)
 from studio.training import checkpoints
 from studio.training.recipe import Run
 
 
+class Portrait(NamedTuple):
+    """A keyframe that is measured once more, for a still: its epoch, and the points along each side of its own grid."""
+
+    epoch: float
+    points: int
+
+
 class Scene(Record):
-    """A film: what is measured (run to convexity), what is made of it (look to type), and what is handed over."""
+    """A film: what is measured (run to convexity), how it is shown (look to titles), and what is delivered.
+
+    title: of the film; it names nothing on disk. run: the training run. directions: the two directions in weight space.
+    sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
+    centre. loss: which loss. convexity: where Hessian eigenvalues are measured. look: how numbers become a picture.
+    film: size, rate and quality. shots: in order. titles: the type on the picture. deliver: the files to make.
+    """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
@@ -57,6 +77,7 @@ class Scene(Record):
 
     @property
     def cut(self) -> Cut:
+        """The shots in time, at the film's rate."""
         return Cut(self.shots, self.film.fps)
 
     def epochs(self) -> tuple[float, ...]:
@@ -65,168 +86,57 @@ class Scene(Record):
             return self.run.recipe.instants
         return tuple(checkpoints.by_epoch(self.run.checkpoints))
 
-    def keys(self) -> tuple[float, ...]:
-        """The epochs whose surfaces are measured."""
+    def keyframes(self) -> tuple[float, ...]:
+        """The epochs at which the loss is measured. Raises SceneError if the run lacks one."""
         return self.sweep.coordinates(self.epochs())
 
-    def detail_keys(self) -> tuple[float, ...]:
+    def detail_keyframes(self) -> tuple[float, ...]:
         """The epochs at which the finer grid is measured; none without `detail`."""
         if self.detail is None:
             return ()
-        return self.keys() if self.detail.at == "all" else self.detail.at
+        return self.keyframes() if self.detail.at == "all" else self.detail.at
 
-    def convexity_keys(self) -> tuple[float, ...]:
-        """The epochs whose convexity is measured; none without `convexity`."""
+    def convexity_keyframes(self) -> tuple[float, ...]:
+        """The epochs at which convexity is measured; none without `convexity`. """
         if self.convexity is None:
             return ()
-        return self.keys() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
+        return self.keyframes() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
 
-    def mistakes(self) -> Iterator[tuple[tuple, str]]:
+    def mistakes(self) -> Iterator[Mistake]:
         """(path of keys, what is wrong) for what no single record can tell."""
-        for path, what in self.cut.mistakes():
-            yield ("shots", *path), what
-        files = [deliverable.file(self.title) for deliverable in self.deliver]
-        for index, deliverable in enumerate(self.deliver):
-            if files[index] in files[:index]:
-                yield ("deliver", index), f"the same file as deliver[{files.index(files[index])}]; take one of them out"
-            if what := deliverable.mistake(self.film.size, self.film.fps):
-                yield ("film", "size"), f"deliver[{index}]: {what}"
-            if (at := getattr(deliverable, "at", None)) and at.frames(self.film.fps) >= self.cut.length:
-                yield (
-                    ("deliver", index, "at"),
-                    f"{at} is after the end of the film, which lasts {float(self.cut.length / self.film.fps):g}s",
-                )
-        for index, deliverable in enumerate(self.deliver):
-            for layer in deliverable.wants.aovs:
-                if layer in FIELDS and (what := self._unmeasured(layer)):
-                    yield ("deliver", index, "aovs"), what
-        yield from self._too_many()
-        for index, shot in enumerate(self.shots):
-            if _blurs(shot.camera) and self.film.quality.subframes == 1:
-                yield (
-                    ("shots", index, "camera", "start", "aperture"),
-                    "an aperture blurs only in sub-frames: write `quality: master` under `film`, or "
-                    "`quality: {samples: 2, subframes: 16}`, or leave the aperture out",
-                )
-        for where, field in self._drawn():
-            if what := self._unmeasured(field):
-                yield (*where, "field"), what
+        yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
+        yield from deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
+        yield from unmeasured_fields(aov_fields(self.deliver), self.loss, self.convexity)
+        yield from subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
+        yield from aperture_mistakes(self.shots, self.film)
+        drawn = (((*path, "field"), field) for path, field in drawn_fields(self.look, self.shots))
+        yield from unmeasured_fields(drawn, self.loss, self.convexity)
         try:
-            yield from self._mistaken_epochs()
+            yield from self._epoch_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
 
-    def _too_many(self) -> Iterator[tuple[tuple, str]]:
-        """Subsets that are larger than the data."""
-        try:
-            available = self.run.recipe.data.count()
-        except RunError as error:
-            yield ("run", "recipe", "data"), str(error)
-            return
-        for key, what in self.loss.excess(available):
-            yield ("loss", key), what
-        if self.convexity and self.convexity.subset is not None:
-            for key, what in self.convexity.loss(self.loss).excess(available):
-                if key == "subset":
-                    yield ("convexity", key), what
-
-    def _unmeasured(self, field: str) -> str | None:
-        """Why a field cannot be shown, and what to add; None if it is measured."""
-        counted = {"accuracy", *map(str, self.loss.fields)}
-        if field in counted and self.loss.sampling == "preview":
-            return f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
-        return missing(field, {"loss"} | counted | (set(SIGNED) if self.convexity else set()))
-
-    def _drawn(self) -> Iterator[tuple[tuple, str]]:
-        yield ("look", "height"), self.look.height.field
-        yield ("look", "colour"), self.look.colour.field
-        for index, shot in enumerate(self.shots):
-            if shot.colour:
-                yield ("shots", index, "colour"), shot.colour.field
-
-    def _mistaken_epochs(self) -> Iterator[tuple[tuple, str]]:
+    def _epoch_mistakes(self) -> Iterator[Mistake]:
+        """Epochs that the run, or the sweep, lacks."""
         existing = self.epochs()
         try:
-            keys = self.keys()
+            keyframes = self.keyframes()
         except SceneError as error:
             yield ("sweep", "at"), str(error)
             return
-        if self.convexity:
-            try:
-                self.convexity_keys()
-            except SceneError as error:
-                yield ("convexity", "at"), str(error)
+        try:
+            self.convexity_keyframes()
+        except SceneError as error:
+            yield ("convexity", "at"), str(error)
         if self.detail:
-            if self.loss.sampling == "preview":
-                yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
-            if not self.detail.range[1] < self.grid.range[1]:
-                yield ("detail", "range"), f"is not inside the grid's, which ends at {self.grid.range[1]:g}"
-            elif not self.detail.grid.spacing < self.grid.spacing:
-                yield (
-                    ("detail", "points"),
-                    f"{self.detail.points} points over this range are no finer than the grid; the distance between two "
-                    f"is {self.detail.grid.spacing:.2g}, the grid's {self.grid.spacing:.2g}",
-                )
-            for epoch in sorted({*self.detail_keys()} - {*keys}):
-                known = nearest(f"{epoch:g}", [f"{key:g}" for key in keys])
-                yield ("detail", "at"), f"epoch {epoch:g} is no keyframe of the sweep{known}"
-        missing = sorted({e for key in keys for e in self.directions.uses(existing, key)} - set(existing))
-        if missing:
-            yield ("directions", "epochs"), f"the run has no checkpoint at epoch {', '.join(f'{e:g}' for e in missing)}"
-        for index, shot in enumerate(self.shots):
-            for time, epoch in shot.along.items():
-                if not keys[0] <= epoch <= keys[-1]:
-                    yield (
-                        ("shots", index, "along", str(time)),
-                        f"epoch {epoch:g} is outside the measured ones, {keys[0]:g} to {keys[-1]:g}",
-                    )
-
-    def assumed(self) -> FrameSource:
-        """The film over a land that is assumed, for what can be told of its shots before anything is measured."""
-        names = {part for _, field in self._drawn() for part in parts(field)}
-        grids = {"": (self.grid, self.keys())}
-        if self.detail:
-            grids[DETAIL] = self.detail.grid, self.detail_keys()
-        return FrameSource.of(self.shots, assumed(names, grids), self.look, self.titles, self.film, self.notes())
-
-    def notes(self, portrait: tuple[float, int] | None = None) -> dict[str, str]:
-        """What the picture says of itself in small type, by the grid that its colour stands on.
-
-        portrait: the epoch and the points along a side of a still that has a grid of its own.
-        """
-        loss, keys = self.loss, len(self.keys())
-        points = f"{self.grid.points}\u00d7{self.grid.points} points at {keys} epochs"
-        if portrait:
-            points = f"{portrait[1]}\u00d7{portrait[1]} points at epoch {portrait[0]:g}"
-        elif self.detail:
-            n = self.detail.points
-            points += f" and {n}\u00d7{n} within \u00b1{self.detail.range[1]:g} at {len(self.detail_keys())}"
-        slice_ = " \u00b7 ".join(
-            [
-                f"{loss.mode} mode",
-                *([loss.precision] if loss.precision != "float32" else []),
-                f"{loss.subset} training images",
-                self.directions.words,
-                f"range \u00b1{self.grid.range[1]:g}",
-                f"preview of {points}" if loss.sampling == "preview" else points,
-                f"height {height_words(self.look.height)}",
-            ]
-        )
-        said = {"loss": slice_}
-        if self.convexity:
-            n = self.convexity.points
-            said["convexity"] = (
-                f"{slice_}\nconvexity {n}\u00d7{n} points at {len(self.convexity_keys())} epochs over "
-                f"{self.convexity.loss(loss).subset} images, interpolated between"
-            )
-        return said
+            yield from detail_mistakes(self.detail, self.detail_keyframes(), self.grid, self.loss, keyframes)
+        used = {epoch for keyframe in keyframes for epoch in self.directions.uses(existing, keyframe)}
+        if lacking := sorted(used - set(existing)):
+            epochs = ", ".join(f"{epoch:g}" for epoch in lacking)
+            yield ("directions", "epochs"), f"the run has no checkpoint at epoch {epochs}"
+        yield from along_mistakes(self.shots, keyframes)
 
 
-def _blurs(camera: Camera) -> bool:
-    """Whether some of what the camera sees is to be out of focus."""
-    return any(place.aperture for place in (camera.start, *(key for move in camera.moves for key in move.keys)))
-
-
-def named(path: Path, draft: bool) -> str:
+def output_name(path: Path, draft: bool) -> str:
     """What the files of the scene at `path` are called."""
     return path.stem + ("-draft" if draft else "")

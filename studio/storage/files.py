@@ -1,4 +1,4 @@
-"""Whole files or none: written beside, synced, renamed."""
+"""Files that are whole or absent: written beside their place, synced, renamed."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ from typing import Any
 
 from studio.errors import MachineError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
 def translate_os_errors(path: str | Path) -> Iterator[None]:
-    """Turns a full or unwritable disk, met while writing `path`, into a MachineError."""
+    """Raises MachineError for a full or unwritable disk met inside the block while writing `path`."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
-        unfit = PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError
-        if isinstance(error, unfit) or error.errno == errno.EROFS:
+        unwritable = PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError
+        if isinstance(error, unwritable) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
 
 
 def check_writable(folder: Path) -> None:
-    """Raises MachineError if nothing could be written in a folder, or if it cannot be made; makes nothing."""
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    with translate_os_errors(folder), tempfile.TemporaryFile(dir=there):
+    """Raises MachineError if the folder, or its nearest existing parent, takes no files. Creates nothing."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    with translate_os_errors(folder), tempfile.TemporaryFile(dir=existing):
         pass
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, for a file or a folder; renamed onto `path` if all goes well.
+    """A temporary path for a file or folder, with the suffix of `path`; renamed onto `path` if the block succeeds.
 
-    Nothing is left behind when it does not. Raises MachineError if the disk is full or cannot be written.
+    A block that fails leaves nothing behind. Raises MachineError if the disk is full or unwritable.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         with translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            yield beside
-            _sync(beside)
-            if beside.is_dir() and path.is_dir():
+            yield temporary
+            _sync(temporary)
+            if temporary.is_dir() and path.is_dir():
                 shutil.rmtree(path)
-            os.replace(beside, path)
+            os.replace(temporary, path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        elif beside.exists():
-            beside.unlink()
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        elif temporary.exists():
+            temporary.unlink()
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a name is one that `atomic` gives to what is not whole yet."""
+    """Whether the name is one that `atomic_write` gives to unfinished files."""
     return re.fullmatch(r"\..*-[0-9a-f]{8}(\.\w+)?", path.name) is not None
 
 
@@ -78,10 +78,11 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """The value as readable JSON, whole or not at all."""
-    with atomic_write(path) as beside:
-        beside.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    """Writes the value as readable JSON, atomically. Values that JSON lacks are written as their text."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
+    """The value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,14 +1,15 @@
-"""What measuring a slice needs in memory, made once and kept in files that all workers of a machine map.
+"""Arrays in a folder that all processes of a machine map into memory, with a few facts about them.
 
-A plane is the three vectors theta, delta and eta, flat [P] in the model's own order of trainable weights; samples are
-the images and labels of the loss. Each lies in a folder named by the digest of what it was made from, so that slices
-share what they have in common, and pages in memory are shared by processes.
+    <folder>/<name>.npy        one array each
+    <folder>/facts.json
+
+Pages are shared between processes; what a process writes into an array stays in that process.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,43 +17,31 @@ from typing import Any
 import numpy as np
 
 from studio.errors import MachineError
-from studio.storage.files import atomic_write, translate_os_errors
+from studio.storage.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
 class MappedArrays:
-    """Arrays by name, mapped from files (what is written to them stays in this process), and facts about them."""
+    """Arrays by name, mapped from files copy-on-write, and facts about them."""
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
 
 
-def get_or_create(folder: Path, make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> MappedArrays:
-    """What lies in the folder; made first if it is not there. Of several processes one makes it, the others wait.
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+    """Writes the arrays and facts as a folder, atomically. Raises MachineError if the disk is full or unwritable."""
+    with atomic_write(folder) as temporary:
+        temporary.mkdir()
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
-    The lock lies with the shelf's others, in `locks` beside the folder's own.
 
-    Raises MachineError if what lies there cannot be read.
-    """
-    if not folder.is_dir():
-        from filelock import FileLock
-
-        lock = folder.parents[1] / "locks" / f"{folder.name}.lock"
-        with translate_os_errors(lock):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
-                if not folder.is_dir():
-                    _write(folder, *make())
+def map_arrays(folder: Path) -> MappedArrays:
+    """Maps the arrays of a folder. Raises MachineError if it is missing or cannot be read."""
     try:
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         arrays = {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in folder.glob("*.npy")}
-        return MappedArrays(arrays, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise MachineError(f"{folder}: cannot be read ({error}); remove it and run again") from error
-
-
-def _write(folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-    with atomic_write(folder) as beside:
-        beside.mkdir()
-        for name, array in arrays.items():
-            np.save(beside / f"{name}.npy", array)
-        (beside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    return MappedArrays(arrays, facts)

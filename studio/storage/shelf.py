@@ -1,15 +1,15 @@
-"""The shelf: what was computed, by the digest of what it was computed from.
+"""The shelf: a folder of everything computed, stored by the digest of its inputs.
 
-    runs/<digest>/              a training run (see studio.training.checkpoints)
-    planes/<digest>/            theta, delta and eta of a slice; samples/<digest>/ the images of a loss
-    slices/<digest>.zarr        measured values of one slice, over (beta, alpha); row by row, with a mask `done`
-    plates/<digest>.zarr        one drawn frame before its grade, tile by tile
-    pieces/<digest>.<suffix>    encoded pieces of film
-    scenes/<name>.json          what a scene last used, so that `clean` and `status` know
-    locks/                      one owner at a time for each digest that is being written
-    shelf.json                  the mark that makes the folder a shelf; without it nothing is ever removed
+    runs/<digest>/               a training run (studio.training.checkpoints)
+    planes/<digest>/             theta, delta and eta of a slice; samples/<digest>/ the samples of a loss
+    slices/<digest>.zarr         measured values of one slice over (beta, alpha)
+    frames/<digest>/             one drawn frame before its grade, tile by tile
+    segments/<digest>.<suffix>   encoded segments of deliverables
+    scenes/<name>.json           manifests: what each scene last used, for `clean` and `status`
+    locks/                       one owner at a time for each digest that is being written
+    shelf.json                   marks the folder as a shelf; without it nothing is ever removed
 
-A file that exists is whole. A row of a slice counts once `done` says so, and `done` is written after the values.
+Everything here can be deleted and made again; nothing here ever changes its meaning.
 """
 
 from __future__ import annotations
@@ -17,144 +17,108 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
-import zarr
-from zarr.errors import ContainsArrayError
-
 from studio.config.records import digest
 from studio.config.units import Size
-from studio.errors import MachineError, SceneError
+from studio.errors import SceneError
 from studio.execution.progress import Progress
-from studio.storage.files import atomic_write, is_temporary, read_json, translate_os_errors, write_json
+from studio.storage.files import is_temporary, read_json, translate_os_errors, write_json
+from studio.storage.linear_frames import LinearFrame
+from studio.storage.slices import StoredSlice
 
-ROOMS = ("runs", "planes", "samples", "slices", "plates", "pieces")
+KINDS = ("runs", "planes", "samples", "slices", "frames", "segments")
+"""The folders of what is computed."""
+FORMER_KINDS = ("plates", "pieces")
+"""Folders of shelves made by version 0.1 before frames and segments had their names; their contents are unused."""
 MARK = "shelf.json"
-_OURS = re.compile(r"[0-9a-f]{32,64}(\.[a-z0-9.]+)?")
-"""The names of what is kept: a digest, with or without a suffix."""
-TILE = 2048
-"""Pixels along a side of what is drawn, and kept, at once."""
+_STORED_NAME = re.compile(r"[0-9a-f]{32,64}(\.[a-z0-9.]+)?")
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """A folder. Everything on it can be deleted and made again; nothing on it is ever changed in meaning."""
+    """A folder for everything computed, addressed by digests."""
 
     root: Path
 
     @classmethod
-    def beside(cls, scene: Path, chosen: Path | None = None) -> Shelf:
-        """The chosen one, else the one STUDIO_SHELF names, else `.studio` beside the scene."""
-        return cls(Path(chosen or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio").resolve())
+    def beside(cls, scene: Path, folder: Path | None = None) -> Shelf:
+        """The shelf in `folder`, else in the folder that STUDIO_SHELF names, else in `.studio` beside the scene."""
+        chosen = folder or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio"
+        return cls(Path(chosen).resolve())
 
     @property
-    def marked(self) -> bool:
-        """Whether studio made this folder, or adopted it while it held nothing but our own rooms."""
+    def is_marked(self) -> bool:
+        """Whether studio created this folder, or adopted it while it held nothing but a shelf's own folders."""
         return (self.root / MARK).is_file()
 
     def mark(self) -> None:
-        """Makes the folder a shelf. Raises SceneError if it already holds anything that is not ours."""
-        if self.marked:
+        """Makes the folder a shelf. Raises SceneError if it holds anything that studio did not put there."""
+        if self.is_marked:
             return
-        known = {*ROOMS, "scenes", "locks"}
+        known = {*KINDS, *FORMER_KINDS, "scenes", "locks"}
         others = sorted(path.name for path in self.root.glob("*") if path.name not in known)
         if others:
             raise SceneError(
-                f"{self.root}: is no shelf of studio's: it holds {', '.join(others[:3])}"
+                f"{self.root}: is not a shelf of studio: it holds {', '.join(others[:3])}"
                 f"{' ...' if len(others) > 3 else ''}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
             )
         write_json(self.root / MARK, {"made_by": "studio", "version": 1})
 
-    def run(self, key: str) -> Path:
-        return self.root / "runs" / key
+    def run(self, digest: str) -> Path:
+        """Folder of a training run."""
+        return self.root / "runs" / digest
 
-    def slice(self, key: str) -> StoredSlice:
-        return StoredSlice(self.root / "slices" / f"{key}.zarr")
+    def plane(self, digest: str) -> Path:
+        """Folder of a plane's three vectors."""
+        return self.root / "planes" / digest
 
-    def plate(self, key: str, size: Size) -> LinearFrame:
-        return LinearFrame(self.root / "plates" / f"{key}.zarr", size)
+    def samples(self, digest: str) -> Path:
+        """Folder of a loss's samples."""
+        return self.root / "samples" / digest
 
-    def piece(self, key: str, suffix: str) -> Path:
-        return self.root / "pieces" / f"{key}{suffix}"
+    def slice(self, digest: str) -> StoredSlice:
+        """A measured slice."""
+        return StoredSlice(self.root / "slices" / f"{digest}.zarr")
+
+    def frame(self, digest: str, size: Size) -> LinearFrame:
+        """A drawn frame."""
+        return LinearFrame(self.root / "frames" / digest, size)
+
+    def segment(self, digest: str, suffix: str) -> Path:
+        """Path of an encoded segment."""
+        return self.root / "segments" / f"{digest}{suffix}"
+
+    def manifest(self, scene: Path, name: str) -> Manifest:
+        """The manifest of a scene's file, for outputs called `name`."""
+        return Manifest(self, scene, name)
 
     @contextmanager
-    def lock(self, key: str, progress: Progress) -> Iterator[None]:
-        """Sole ownership of a key among all processes; tells if it has to wait for another. Death releases it."""
+    def lock(self, name: str, progress: Progress) -> Iterator[None]:
+        """Holds a lock that one process at a time can have; reports that it waits. A process that dies releases it."""
         from filelock import FileLock, Timeout
 
         self.mark()
-        lock = self.root / "locks" / f"{key}.lock"
-        with translate_os_errors(lock):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            held = FileLock(lock)
+        path = self.root / "locks" / f"{name}.lock"
+        with translate_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
             try:
-                held.acquire(timeout=0)
+                lock.acquire(timeout=0)
             except Timeout:
-                with progress(f"waiting for another studio at work on {key[:12]}", 0):
-                    held.acquire()
+                with progress(f"waiting for another studio at work on {name[:12]}", 0):
+                    lock.acquire()
         try:
             yield
         finally:
-            held.release()
+            lock.release()
 
-    def manifest(self, scene: Path, name: str) -> Manifest:
-        return Manifest(self.root, scene, name)
-
-    def concat(self, keys: Mapping[float, str]) -> xr.Dataset:
-        """Several slices of one kind, with a further axis `key`. keys: {coordinate of the sweep: key}."""
-        found = [self.slice(key).read().drop_vars("done") for key in keys.values()]
-        return xr.concat(
-            found,
-            xr.Variable("key", list(keys)),
-            data_vars="all",
-            coords="minimal",
-            join="exact",
-            compat="override",
-            combine_attrs="drop_conflicts",
-        )
-
-    def unused(self) -> list[Path]:
-        """What no existing scene used when it was last made, and what killed processes left half written."""
-        notes = [read_json(path) for path in (self.root / "scenes").glob("[!.]*.json")]
-        lists = [
-            keys
-            for manifest in notes
-            if (self.root / manifest["scene"]).is_file()
-            for keys in manifest.values()
-            if isinstance(keys, list)
-        ]
-        used = {key for keys in lists for key in keys}
-        things = [path for room in ROOMS for path in self._kept(room)]
-        unused = [path for path in things if path.name.partition(".")[0] not in used]
-        left = () if self.busy() else [path for room in self._rooms((*ROOMS, "scenes")) for path in _half_written(room)]
-        return unused + [path for path in left if set(unused).isdisjoint(path.parents)]
-
-    def plates(self) -> list[Path]:
-        """All drawn frames."""
-        return sorted(self._kept("plates"))
-
-    def _rooms(self, names: Iterable[str]) -> Iterator[Path]:
-        """The rooms that are folders of the shelf itself, not links out of it; none without the mark."""
-        rooms = (self.root / name for name in names) if self.marked else ()
-        return (room for room in rooms if room.is_dir() and not room.is_symlink())
-
-    def _kept(self, room: str) -> Iterator[Path]:
-        """What is kept in a room under a name that studio gives."""
-        return (
-            path
-            for folder in self._rooms([room])
-            for path in folder.iterdir()
-            if _OURS.fullmatch(path.name) and not path.is_symlink()
-        )
-
-    def busy(self) -> bool:
-        """Whether some process is at work here; then what is half written is its own."""
+    def is_busy(self) -> bool:
+        """Whether some process holds a lock; unfinished files are then its own."""
         from filelock import FileLock, Timeout
 
         for path in (self.root / "locks").glob("*.lock"):
@@ -164,6 +128,40 @@ class Shelf:
             except Timeout:
                 return True
         return False
+
+    def unused(self) -> list[Path]:
+        """What no existing scene used when it was last made, and what killed processes left unfinished."""
+        used = {digest for manifest in self._manifests() for digest in _digests(manifest)}
+        stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
+        unused = [path for path in stored if path.name.partition(".")[0] not in used]
+        folders = () if self.is_busy() else self._folders((*KINDS, *FORMER_KINDS, "scenes"))
+        unfinished = [path for folder in folders for path in _unfinished(folder)]
+        return unused + [path for path in unfinished if set(unused).isdisjoint(path.parents)]
+
+    def frames(self) -> list[Path]:
+        """Paths of all drawn frames."""
+        return sorted(self._stored("frames"))
+
+    def _manifests(self) -> Iterator[dict[str, Any]]:
+        """Manifests of scenes that still exist."""
+        for path in (self.root / "scenes").glob("[!.]*.json"):
+            manifest = read_json(path)
+            if (self.root / manifest["scene"]).is_file():
+                yield manifest
+
+    def _folders(self, kinds: Iterable[str]) -> Iterator[Path]:
+        """The shelf's own folders of these kinds: no links out of it, and none without the mark."""
+        folders = (self.root / kind for kind in kinds) if self.is_marked else ()
+        return (folder for folder in folders if folder.is_dir() and not folder.is_symlink())
+
+    def _stored(self, kind: str) -> Iterator[Path]:
+        """What a folder of the shelf holds under names that studio gives."""
+        return (
+            path
+            for folder in self._folders([kind])
+            for path in folder.iterdir()
+            if _STORED_NAME.fullmatch(path.name) and not path.is_symlink()
+        )
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes of some paths, or of everything on the shelf."""
@@ -176,178 +174,54 @@ class Shelf:
         )
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Removes what `unused` or `plates` named. Raises SceneError if the folder has no mark."""
-        if not self.marked:
-            raise SceneError(f"{self.root}: has no {MARK}, so it is no shelf of studio's; nothing is removed here")
+        """Removes paths that `unused` or `frames` named. Raises SceneError if the folder has no mark."""
+        if not self.is_marked:
+            raise SceneError(f"{self.root}: has no {MARK}, so it is not a shelf of studio; nothing is removed here")
         for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a scene last used, so that `clean` and `status` know.
+    """What a scene last used, as a JSON file on the shelf.
 
-    scene: its file. name: of what is made of it; scenes of one name in two folders have two notes.
+    scene: the scene's file. name: of its outputs; scenes of one name in two folders have two manifests.
     """
 
-    root: Path
+    shelf: Shelf
     scene: Path
     name: str
 
     @property
     def path(self) -> Path:
-        return self.root / "scenes" / f"{self.name}-{digest(self.spelt(self.scene))[:8]}.json"
+        """The manifest's file."""
+        return self.shelf.root / "scenes" / f"{self.name}-{digest(self.relative(self.scene))[:8]}.json"
 
     def read(self) -> dict[str, Any]:
-        return read_json(self.path) if self.path.is_file() else {}
+        """Everything noted so far; empty if nothing was."""
+        manifest: dict[str, Any] = read_json(self.path) if self.path.is_file() else {}
+        return manifest
 
-    def add(self, **used: Any) -> None:
-        """Notes what was used, over what was noted before."""
-        Shelf(self.root).mark()
-        write_json(self.path, {**self.read(), "scene": self.spelt(self.scene), **used})
+    def update(self, **used: Any) -> None:
+        """Notes what was used, over what was noted before under the same names."""
+        self.shelf.mark()
+        write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
 
-    def spelt(self, path: Path) -> str:
-        """A path as seen from the shelf: both can be moved together."""
-        return os.path.relpath(path.resolve(), self.root)
+    def relative(self, path: Path) -> str:
+        """A path relative to the shelf, so that both can be moved together."""
+        return os.path.relpath(path.resolve(), self.shelf.root)
 
 
-def _half_written(folder: Path) -> Iterator[Path]:
-    """Temporaries of ours (see studio.storage.files) and of zarr's, in a room of the shelf; links are not followed."""
+def _digests(manifest: dict[str, Any]) -> Iterator[str]:
+    return (digest for digests in manifest.values() if isinstance(digests, list) for digest in digests)
+
+
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Temporary files of `atomic_write` and of zarr, at any depth; links are not followed."""
     for path in folder.iterdir():
         if path.is_symlink():
             continue
         if is_temporary(path) or path.suffix == ".partial":
             yield path
         elif path.is_dir():
-            yield from _half_written(path)
-
-
-@dataclass(frozen=True)
-class StoredSlice:
-    """What was measured on one slice, a zarr group that xarray opens: fields over axes, `done` over the first."""
-
-    path: Path
-
-    def create(
-        self, axes: Mapping[str, np.ndarray], fields: Mapping[str, tuple[str, ...]], provenance: Mapping[str, Any]
-    ) -> None:
-        """An empty slice, unless it is there already. Values that are not measured yet are NaN; only `done` tells.
-
-        axes: coordinates by name; along the first, values come row by row. fields: the axes of each.
-        """
-        if self.path.is_dir():
-            return
-        rows = next(iter(axes))
-        sizes = {name: [len(axes[axis]) for axis in over] for name, over in fields.items()}
-        empty = xr.Dataset(
-            {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
-            | {"done": (rows, np.zeros(len(axes[rows]), bool))},
-            coords=dict(axes),
-            attrs={key: str(value) for key, value in provenance.items()},
-        )
-        chunks = {name: {"chunks": (1, *size[1:])} for name, size in sizes.items()}
-        # an unmeasured row and a row of NaN must differ on disk too
-        with atomic_write(self.path) as beside:
-            encoding = chunks | {"done": {"chunks": (len(axes[rows]),)}}
-            empty.to_zarr(beside, encoding=encoding, consolidated=False, zarr_format=3, write_empty_chunks=True)
-
-    def write(self, first: int, values: Mapping[str, np.ndarray]) -> None:
-        """The measured values of rows from the first on, then their mark. Only the owner of the slice may write."""
-        with translate_os_errors(self.path):
-            group = zarr.open_group(self.path, mode="r+")
-            count = 0
-            for name, measured in values.items():
-                count = len(measured)
-                group[name][first : first + count] = measured
-            group["done"][first : first + count] = True
-
-    def missing(self) -> list[int]:
-        """Rows that are not measured yet. Raises MachineError if the shelf's file is broken."""
-        with self._reading():
-            return np.flatnonzero(~zarr.open_group(self.path, mode="r")["done"][:]).tolist()
-
-    @property
-    def whole(self) -> bool:
-        return self.path.is_dir() and not self.missing()
-
-    def complete(self) -> xr.Dataset | None:
-        """All of it; None if something is still to be measured."""
-        data = self.read() if self.path.is_dir() else None
-        return data if data is not None and data["done"].all() else None
-
-    def read(self) -> xr.Dataset:
-        """Everything measured so far. Raises MachineError if the shelf's file is broken."""
-        with self._reading():
-            return xr.open_zarr(self.path, consolidated=False).load()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
-
-
-@dataclass(frozen=True)
-class LinearFrame:
-    """One drawn frame [height, width, 4], uint16, kept by tiles that any process may write; it is used like an array.
-
-    A tile counts once it is there: zarr writes it beside its place and renames it.
-    """
-
-    path: Path
-    size: Size
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.size.height, self.size.width, 4
-
-    @property
-    def chunks(self) -> tuple[int, int, int]:
-        """Of what is read at once."""
-        return TILE, TILE, 4
-
-    def __len__(self) -> int:
-        return self.size.height
-
-    @property
-    def tiles(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of every tile."""
-        rows, columns = ([slice(at, min(at + TILE, side)) for at in range(0, side, TILE)] for side in self.size[::-1])
-        return [(down, across) for down in rows for across in columns]
-
-    @property
-    def whole(self) -> bool:
-        return not self.missing()
-
-    def missing(self) -> list[tuple[slice, slice]]:
-        """The tiles that are not drawn yet."""
-        return [tile for tile in self.tiles if not self._chunk(*tile).is_file()]
-
-    def __setitem__(self, tile: tuple[slice, slice], codes: np.ndarray) -> None:
-        with translate_os_errors(self.path):
-            self._array()[:, *tile] = np.moveaxis(codes, -1, 0)
-
-    def __getitem__(self, index: slice | tuple[slice, slice]) -> np.ndarray:
-        rows, columns = index if isinstance(index, tuple) else (index, slice(None))
-        try:
-            return np.moveaxis(zarr.open_array(self.path, mode="r")[:, rows, columns], 0, -1)
-        except Exception as error:
-            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
-
-    def _array(self) -> zarr.Array:
-        """The array, made if it is not there; who makes it first does not matter, for all would make the same."""
-        black = {"write_empty_chunks": True}  # it is drawn too
-        if not (self.path / "zarr.json").is_file():
-            with suppress(ContainsArrayError):  # another worker may just have made it
-                zarr.create_array(
-                    self.path,
-                    shape=(4, *self.size[::-1]),  # channel by channel, which packs smaller
-                    chunks=(4, min(TILE, self.size.height), min(TILE, self.size.width)),
-                    dtype="uint16",
-                    compressors=zarr.codecs.ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
-                )
-        return zarr.open_array(self.path, mode="r+").with_config(black)
-
-    def _chunk(self, rows: slice, columns: slice) -> Path:
-        return self.path / "c" / "0" / str(rows.start // TILE) / str(columns.start // TILE)
+            yield from _unfinished(path)

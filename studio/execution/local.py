@@ -1,0 +1,166 @@
+"""Local worker processes behind `concurrent.futures.Executor`.
+
+Each worker is one single-threaded process. When it dies, its task fails with `WorkerDied`, and the next task starts a
+new process. A worker ends when its parent does, however the parent ended. Workers never import the main module, so a
+script that calls studio needs no `__main__` guard.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import TracebackType
+from typing import Any, TypeVar
+
+from studio.errors import MachineError
+
+# On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
+
+T = TypeVar("T")
+
+
+class WorkerDied(BrokenExecutor):
+    """The process that ran a task ended before the task did. The task may be submitted again."""
+
+
+class LocalExecutor(Executor):
+    """Runs tasks in `workers` processes, or in one process per GPU if `gpus` names any.
+
+    An exception that leaves the `with` block kills the workers; otherwise they finish what they are doing.
+    """
+
+    def __init__(self, workers: int, gpus: Sequence[str] = ()):
+        own: Sequence[str | None] = gpus or [None] * workers
+        self._workers = [_Worker(gpu) for gpu in own]
+        # last in, first out: a process that runs is reused before another is started
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(len(self._workers))  # one waits for each worker
+        self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+        os.environ.update(_ONE_THREAD)  # worker processes inherit it, whenever they start
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """The future result of `fn(*args, **kwargs)` in some worker."""
+        return self._threads.submit(self._run, fn, args, kwargs)
+
+    def _run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        worker = self._idle.get()
+        try:
+            return worker.run(fn, args, kwargs)
+        finally:
+            self._idle.put(worker)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the workers once they are idle, and restores the environment."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        for worker in self._workers:
+            worker.end()
+        for name, value in self._environment.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def kill(self) -> None:
+        """Ends the workers now."""
+        for worker in self._workers:
+            worker.kill()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if kind is not None:
+            self.kill()
+        self.shutdown(cancel_futures=kind is not None)
+        return None
+
+
+class _Worker:
+    """One process, started for its first task, and again after it has died."""
+
+    def __init__(self, gpu: str | None):
+        self._gpu, self._lock, self._killed = gpu, threading.Lock(), False
+        self._process: ProcessPoolExecutor | None = None
+
+    def run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        """What the function returns or raises in the process. Raises WorkerDied if the process ends first."""
+        try:
+            return self._submit(fn, args, kwargs).result()
+        except BrokenProcessPool as error:
+            self.end()
+            raise WorkerDied("a worker process died") from error
+
+    def _submit(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+        with self._lock:
+            if self._killed:
+                raise MachineError("the workers were stopped")
+            if self._process is None:
+                self._process = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
+            return self._process.submit(fn, *args, **kwargs)
+
+    def end(self) -> None:
+        """Ends the process after its present task; the next task starts a new one."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process:
+            process.shutdown()
+
+    def kill(self) -> None:
+        """Ends the process now, for good."""
+        with self._lock:
+            self._killed = True
+            for process in list((self._process._processes or {}).values()) if self._process else []:
+                process.kill()
+
+
+class _Process(SpawnProcess):
+    """A spawned process that does not import the main module.
+
+    No task lives there, and a script without a `__main__` guard would call studio again in every worker.
+    """
+
+    _starting = threading.Lock()
+
+    def start(self) -> None:
+        with self._starting, _main_without_source():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+@contextmanager
+def _main_without_source() -> Iterator[None]:
+    """Makes the main module look like that of an interactive session, which `multiprocessing` does not import."""
+    main = vars(sys.modules["__main__"])
+    source: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(source)
+
+
+def _start_worker(gpu: str | None) -> None:
+    """Prepares a worker: its own GPU, Ctrl-C left to the parent, and an end when the parent ends."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

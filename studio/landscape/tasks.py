@@ -1,0 +1,307 @@
+"""The work on slices: each task is a pure function of a resolved slice and a range, and returns arrays.
+
+A task runs in any process that has the shelf. It reads the slice's plane and samples from there and writes nothing:
+the shelf's owner stores what it returns. What a slice needs in memory is prepared once per process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.errors import MachineError
+from studio.landscape.curvature.extremes import batched_extremes
+from studio.landscape.curvature.plane import plane_curvatures
+from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
+from studio.landscape.directions import CheckpointSource
+from studio.landscape.loss import Loss
+from studio.landscape.slices import CURVATURE_FIELDS, Slice
+from studio.landscape.values.preview import preview
+from studio.storage.mapped_arrays import map_arrays
+from studio.storage.shelf import Shelf
+from studio.training import checkpoints
+from studio.training.data import DataSet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from studio.landscape.curvature.hvp import HessianOperator
+    from studio.landscape.network.weight_loss import WeightLoss
+    from studio.landscape.values.evaluator import Evaluator
+
+Arrays = Mapping[str, np.ndarray]
+
+MAX_ASYMMETRY = 1e-2
+"""How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
+
+
+# --- what a slice needs ----------------------------------------------------------------------------------------------
+
+
+def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
+    """x [N, ...] and y [N] of a loss, `calibration` [M, ...] if its mode has them; and facts of the data."""
+    data = dataset.load()
+    indices = loss.sample_indices(data)
+    arrays = {"x": data.train_x[indices], "y": data.train_y[indices]}
+    if loss.calibration is not None:
+        arrays["calibration"] = data.train_x[loss.calibration_indices(data)]
+    return arrays, {"shape": data.shape, "classes": data.classes}
+
+
+def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
+    """theta, delta and eta [P], float32, flat in the model's order of trainable weights; and facts of the directions."""
+    from studio.training.evaluate import deterministic
+
+    folder = shelf.run(slice_.run)
+
+    def direction_loss(epoch: float) -> WeightLoss:
+        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples, epoch)
+
+    source = CheckpointSource(
+        checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights, direction_loss
+    )
+    with deterministic():
+        plane = slice_.directions.plane(source, slice_.epoch)
+        order = _slice_loss(shelf, slice_)
+        vectors = {"theta": source.weights(slice_.epoch), "delta": plane.delta, "eta": plane.eta}
+        arrays = {name: order.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
+    return arrays, {"cosine": plane.cosine, **plane.facts}
+
+
+def _slice_loss(shelf: Shelf, slice_: Slice) -> WeightLoss:
+    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples, slice_.epoch)
+
+
+def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples: str, epoch: float) -> WeightLoss:
+    """A loss as a function of flat weights, probed at the checkpoint of an epoch."""
+    import torch
+
+    stored = map_arrays(shelf.samples(samples))
+    tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
+    model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
+    checkpoint = checkpoints.load(shelf.run(slice_.run), epoch)
+    state = {**checkpoint.weights, **checkpoint.buffers}
+    return loss.weight_loss(model, state, tensors["x"], tensors["y"], slice_.device, tensors.get("calibration"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """theta, delta and eta [P] on a loss's device and in its precision."""
+
+    theta: Tensor
+    delta: Tensor
+    eta: Tensor
+
+    @classmethod
+    def load(cls, shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> _Plane:
+        import torch
+
+        arrays = map_arrays(shelf.plane(slice_.plane)).arrays
+        names = ("theta", "delta", "eta")
+        return cls(*(weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names))
+
+    def at(self, alpha: float, beta: float) -> Tensor:
+        """theta + alpha delta + beta eta [P]."""
+        return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
+
+
+@lru_cache(maxsize=4)
+def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
+    from studio.landscape.values.evaluator import Evaluator
+
+    weight_loss = _slice_loss(shelf, slice_)
+    plane = _Plane.load(shelf, slice_, weight_loss)
+    return Evaluator(weight_loss, plane.theta, plane.delta, plane.eta, slice_.method, slice_.loss.keep_samples)
+
+
+@dataclass(frozen=True, eq=False)
+class _Curvature:
+    """What the Hessians of a slice are measured with."""
+
+    weight_loss: WeightLoss
+    hessian: HessianOperator
+    plane: _Plane
+
+
+@lru_cache(maxsize=4)
+def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
+    from studio.landscape.curvature.hvp import HessianOperator
+
+    weight_loss = _slice_loss(shelf, slice_)
+    hessian = HessianOperator(weight_loss, slice_.curvature.ignore)
+    return _Curvature(weight_loss, hessian, _Plane.load(shelf, slice_, weight_loss))
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
+    """Each field of the loss, float64 [rows, points], on rows from first to before last of the grid.
+
+    A row is one beta, ascending; its values go by alpha. inf and NaN stay as measured. `losses` is
+    [rows, points, samples] if the loss keeps its samples.
+    """
+    import torch
+
+    from studio.training.evaluate import deterministic
+
+    evaluator, axis = _evaluator(shelf, slice_), slice_.grid.axis
+    with deterministic():
+        values = [evaluator.row(axis, float(axis[row])) for row in range(*rows)]
+        return {name: torch.stack([row[name] for row in values]).double().cpu().numpy() for name in values[0]}
+
+
+def preview_rows(shelf: Shelf, slice_: Slice) -> Arrays:
+    """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
+    from studio.training.evaluate import deterministic
+
+    evaluator = _evaluator(shelf, slice_)
+
+    def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        values = np.empty(len(alphas))
+        for beta in np.unique(betas):  # row by row: points of a row may be computed together
+            in_row = betas == beta
+            values[in_row] = evaluator.row(alphas[in_row], float(beta))["loss"].cpu().numpy()
+        return values
+
+    with deterministic():
+        values, measured = preview(measure, slice_.grid)
+    return {"loss": values, "measured": measured.astype(np.float64)}
+
+
+def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
+    """Each of CURVATURE_FIELDS, float64 [rows, points], on rows from first to before last of the grid.
+
+    Its numbers are the same whatever rows it is measured with, if these are whole `Slice.row_groups`.
+    """
+    import torch
+
+    from studio.training.evaluate import deterministic
+
+    curvature, axis, batches = _curvature(shelf, slice_), slice_.grid.axis, []
+    size = curvature.hessian.batch_points
+    for first, last in slice_.row_groups:
+        points = [
+            (float(alpha), float(axis[row])) for row in range(max(first, rows[0]), min(last, rows[1])) for alpha in axis
+        ]
+        batches += [points[i : i + size] for i in range(0, len(points), size)]
+    with deterministic():
+        values = np.concatenate(
+            [
+                _curvature_at(curvature, torch.stack([curvature.plane.at(*point) for point in batch]), slice_)
+                for batch in batches
+            ]
+        ).reshape(-1, len(axis), len(CURVATURE_FIELDS))
+    return {name: values[..., i] for i, name in enumerate(CURVATURE_FIELDS)}
+
+
+def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.ndarray:
+    """CURVATURE_FIELDS at points [B, P] that are differentiated together: [B, 6]."""
+    hessian, record = curvature.hessian, slice_.curvature
+    all_products = hessian.products(points)
+
+    def products(rows: Sequence[int]) -> Any:
+        return all_products if len(rows) == len(points) else hessian.products(points[list(rows)])
+
+    sketch = hessian.sketch
+    extremes = batched_extremes(
+        products,
+        len(points),
+        hessian.size,
+        record.seed,
+        record.tol,
+        str(points.device),
+        sketch=sketch and sketch.products(points),
+    )
+    delta, eta = (hessian.restrict(vector) for vector in (curvature.plane.delta, curvature.plane.eta))
+    kappas = plane_curvatures(all_products, delta, eta, len(points))
+    return np.array(
+        [
+            [ends.lambda_min, ends.lambda_max, ends.converged, ends.products, *kappa]
+            for ends, kappa in zip(extremes, kappas, strict=True)
+        ]
+    )
+
+
+def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arrays:
+    """`ritz` and `weight` [probes, steps] of the Hessian at the centre, for probes from first to before last."""
+    from studio.training.evaluate import deterministic
+
+    curvature, spectrum = _curvature(shelf, slice_), slice_.curvature.spectrum
+    if spectrum is None:
+        raise ValueError("the slice's convexity record asks for no spectrum")
+    theta = curvature.plane.theta
+    with deterministic():
+        product = curvature.hessian.products(theta[None])
+        return stochastic_lanczos_quadrature(
+            product, curvature.hessian.size, spectrum, str(theta.device), range(*probes)
+        )
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------
+
+
+def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
+    """What a report may say of a slice beside its values.
+
+    Of a loss: parameters, samples; method, why, agreement with the loop, samples per chunk; the error of a precision
+    other than float32. Of curvature: parameters, samples, asymmetry, the gradient's norm and the loss at the centre.
+    Both: facts of the directions. Raises MachineError if the Hessian is not symmetric.
+    """
+    from studio.training.evaluate import deterministic
+
+    facts = dict(map_arrays(shelf.plane(slice_.plane)).facts)
+    with deterministic():
+        return facts | (_loss_facts if slice_.quantity == "loss" else _curvature_facts)(shelf, slice_)
+
+
+def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
+    evaluator = _evaluator(shelf, slice_)
+    facts = {
+        "parameters": evaluator.weight_loss.size,
+        "samples": evaluator.weight_loss.samples,
+        "method": slice_.method,
+        "why": slice_.reason,
+        "agreement": evaluator.agreement,
+        "chunk": evaluator.chunk,
+    }
+    if slice_.loss.precision == "float32":
+        return facts
+    edge = slice_.grid.range[1]
+    error = evaluator.precision_error(((0.0, 0.0), (edge, 0.0), (0.0, edge)))
+    return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
+
+
+def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
+    curvature = _curvature(shelf, slice_)
+    hessian, weight_loss, theta = curvature.hessian, curvature.weight_loss, curvature.plane.theta
+    gradient = hessian.gradients(theta[None])
+    if (asymmetry := hessian.asymmetry(theta)) > MAX_ASYMMETRY:
+        raise MachineError(
+            f"u' H v and v' H u differ by {100 * asymmetry:.0f} %, so a second derivative of the installed torch is "
+            "wrong for this network; replace the layer that is not differentiable twice, or leave out convexity"
+        )
+    losses = weight_loss.losses(weight_loss.forward_all(theta), weight_loss.targets)
+    return {
+        "parameters": hessian.size,
+        "samples": weight_loss.samples,
+        "asymmetry": asymmetry,
+        "gradient_norm": float(gradient.double().norm()),
+        "centre_loss": float(losses.mean()),
+    }
+
+
+def loss_at_corners(shelf: Shelf, slice_: Slice) -> np.ndarray:
+    """The loss [3, 3] by beta and alpha, at corners, edge middles and centre of the grid."""
+    from studio.training.evaluate import deterministic
+
+    evaluator = _evaluator(shelf, slice_)
+    axis = [float(slice_.grid.axis[i]) for i in (0, slice_.grid.points // 2, -1)]
+    with deterministic():
+        return np.stack([evaluator.row(axis, beta)["loss"].cpu().numpy() for beta in axis])

@@ -1,0 +1,192 @@
+"""The film stage: films, stills, other deliverables and sheets of a project, from its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from studio.config.reading import from_options
+from studio.config.units import Size, Time
+from studio.deliver.deliverable import Deliverable
+from studio.deliver.encoder import require_encoders
+from studio.deliver.movie import Movie
+from studio.deliver.still import Still
+from studio.errors import SceneError
+from studio.field import Grid
+from studio.film.frame import FrameSource
+from studio.film.gallery import gallery
+from studio.film.look import LARGEST_MESH
+from studio.film.quality import Quality
+from studio.pipeline import render_job
+from studio.pipeline.measure import measure, results_of
+from studio.pipeline.project import Project
+from studio.pipeline.provenance import provenance
+from studio.pipeline.render import make_files, undrawn_frames, verify_frames
+from studio.pipeline.render_job import RenderJob, frame_source
+from studio.pipeline.train import is_trained
+from studio.render.gl import gl_renderer
+from studio.scene.scene import Portrait, Scene
+from studio.storage.files import check_writable
+
+_MAKE_FIRST = "so make the film first: studio film"
+
+
+def make_film(project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None) -> list[Path]:
+    """Makes every deliverable of the scene in the folder `out`; returns their paths.
+
+    frames: only from the first to before the second. shot: only the one of that name. Raises SceneError if there are
+    no such frames or shot.
+    """
+    span, part = _span(project, frames, shot)
+    check_writable(out)  # before hours are spent
+    return make_files(project, _job(project), span, out, part, keep=bool(part))
+
+
+def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
+    """Makes other deliverables of the whole film from stored frames; returns their paths. Needs no GL.
+
+    Raises SceneError if frames would have to be drawn.
+    """
+    if any(deliverable.picture_spec.aovs for deliverable in deliverables):
+        raise SceneError(f"{project.path}: AOVs are drawn anew, not stored; make them with studio film")
+    check_writable(out)
+    project = project.with_scene(deliver=tuple(deliverables))
+    job, span = _stored_job(project), _whole(project)
+    if undrawn := undrawn_frames(job, job.segments(span)):
+        raise SceneError(f"{project.path}: {len(undrawn)} of the film's frames are not drawn yet, {_MAKE_FIRST}")
+    return make_files(project, job, span, out, keep=True)
+
+
+def verify(project: Project) -> list[int]:
+    """Numbers of some frames that were drawn again, in a new process, and came out equal to the bit."""
+    return verify_frames(project, _stored_job(project), _whole(project))
+
+
+def make_still(
+    project: Project,
+    out: Path,
+    wanted: Still,
+    size: Size | None = None,
+    *,
+    bleed: int = 0,
+    quality: Quality | None = None,
+    points: int | None = None,
+) -> Path:
+    """One picture of the film in the folder `out`. size, in pixels, and quality: the film's if None.
+
+    bleed: pixels of more picture on every side. points: along each side of a grid of its own, on which the nearest
+    keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
+    """
+    form = project.scene.film
+    changes: dict[str, Any] = {
+        "film": form.model_copy(update={"size": size or form.size, "quality": quality or form.quality}),
+        "deliver": (wanted,),
+    }
+    portrait = None
+    if points:
+        from_options(Grid, points=points)
+        mesh = max(project.scene.look.mesh, min(2 * points + 1, LARGEST_MESH))
+        changes["look"] = project.scene.look.model_copy(update={"mesh": mesh})
+        portrait = Portrait(_nearest_keyframe(project.scene, wanted.at), points)
+    project = replace(project.with_scene(**changes), portrait=portrait)
+    check_writable(out)
+    words = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
+    part = "".join(f"-{word}" for word in words if word)
+    [path] = make_files(project, _job(project, bleed), _whole(project), out, part, keep=True)
+    return path
+
+
+def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
+    """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
+
+    folder: of looks of one's own, shown first. Raises SceneError if the time is after the end.
+    """
+    number = at.frames(project.scene.film.fps)
+    if number >= project.scene.cut.length:
+        raise SceneError(f"{project.path}: {at} is after the end of the film")
+    return _sheet(project, out, "looks", render_job.look_sheet, number, tuple(gallery(folder).items()))
+
+
+def storyboard(project: Project, out: Path) -> Path:
+    """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`."""
+    return _sheet(project, out, "storyboard", render_job.storyboard)
+
+
+def film_source(project: Project) -> FrameSource:
+    """The film as a function of the frame's number; measures what it needs."""
+    return frame_source(measure(project), project.draft)
+
+
+def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any], *arguments: Any) -> Path:
+    """A picture that a worker puts together of several, as a PNG in the folder `out`."""
+    check_writable(out)
+    job, fps = _job(project), project.scene.film.fps
+    with project.open_workers(1) as workers, workers.run(f"draw the {name}", [(function, (job, *arguments))], [1]) as sheets:
+        [(_, picture)] = sheets
+    height, width, _ = picture.shape
+    path, png, size = out / f"{project.name}-{name}.png", Still(at=Time(0)), Size(width, height)
+    with TemporaryDirectory() as folder:
+        segment = Path(folder) / "sheet.png"
+        png.write_segment([picture], segment, size, fps)
+        png.join([segment], path, size=size, fps=fps, provenance=provenance(project, job))
+    return path
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def _job(project: Project, bleed: int = 0) -> RenderJob:
+    """The job of a project; measures what is missing. Asks for GL and encoders first, before hours are spent."""
+    _require_encoders(project.scene)
+    renderer = gl_renderer()
+    return RenderJob(measure(project), project.draft, renderer, bleed)
+
+
+def _stored_job(project: Project) -> RenderJob:
+    """The job of the film as it was last drawn. Raises SceneError if it cannot have been."""
+    renderer = project.manifest.read().get("renderer")
+    if renderer and is_trained(project):
+        results = results_of(project)
+        if results.complete:
+            _require_encoders(project.scene)
+            return RenderJob(results, project.draft, renderer)
+    raise SceneError(f"{project.path}: nothing is drawn that it could be made from, {_MAKE_FIRST}")
+
+
+def _require_encoders(scene: Scene) -> None:
+    """Raises MachineError if this machine's ffmpeg lacks an encoder that the scene's movies need."""
+    movies = [deliverable for deliverable in scene.deliver if isinstance(deliverable, Movie)]
+    if movies:
+        require_encoders(frozenset().union(*(movie.encoders for movie in movies)))
+
+
+def _whole(project: Project) -> tuple[int, int]:
+    return 0, project.scene.cut.length
+
+
+def _span(project: Project, frames: tuple[int, int] | None, shot: str | None) -> tuple[tuple[int, int], str]:
+    """First frame, one past the last, and what the file's name says of it."""
+    scene = project.scene
+    if shot is not None:
+        try:
+            return scene.cut.span(shot), f"-{shot}"
+        except KeyError:
+            names = ", ".join(known.shot for known in scene.shots)
+            raise SceneError(f"{project.path}: no shot '{shot}'; one of {names}") from None
+    whole = _whole(project)
+    if frames is None:
+        return whole, ""
+    first, last = frames
+    if not 0 <= first < last <= whole[1]:
+        raise SceneError(f"{project.path}: frames {first}:{last} are not in the film, which has 0:{whole[1]}")
+    return frames, f"-frames-{first}-{last}"
+
+
+def _nearest_keyframe(scene: Scene, at: Time) -> float:
+    """The keyframe nearest to what the film shows at a time, in its leading shot."""
+    leading = max(scene.cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
+    coordinate = leading.shot.coordinate(leading.seconds, scene.film.fps)
+    return min(scene.keyframes(), key=lambda keyframe: abs(keyframe - coordinate))

@@ -1,0 +1,70 @@
+"""The status of a project: which stages are done, stale or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from studio.pipeline.measure import results_of
+from studio.pipeline.project import Project
+from studio.pipeline.render import content_digest
+from studio.pipeline.render_job import RenderJob
+from studio.pipeline.results import KINDS, Results, of_kind
+from studio.pipeline.train import is_trained
+from studio.render.gl import gl_renderer
+from studio.training import checkpoints
+
+State = Literal["done", "stale", "missing"]
+"""Stale: made, but from something else."""
+
+
+class StageStatus(NamedTuple):
+    """A stage, or a kind of slices, or a deliverable; its state; and a few words."""
+
+    stage: str
+    state: State
+    details: str
+
+
+def status(project: Project, out: Path) -> list[StageStatus]:
+    """The status of every stage. out: folder of the finished files."""
+    wanted, before = project.scene.epochs(), project.manifest.read()
+    count = len(set(wanted) & set(checkpoints.epochs(project.run_folder)))
+    state = _state(count, len(wanted), [project.run_digest], before.get("run", ()))
+    rows = [StageStatus("train", state, f"{count} of {len(wanted)} checkpoints")]
+    results = results_of(project) if is_trained(project) else None
+    rows += _slices(project, results, before)
+    paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
+    current: dict[Path, str] = {}
+    if results and all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
+        job = RenderJob(results, project.draft, before.get("renderer") or gl_renderer())
+        segments = job.segments((0, project.scene.cut.length))
+        current = {path: content_digest(own) for path, own in zip(paths, segments, strict=True)}
+    made = before.get("made", {})
+    for path in paths:
+        up_to_date = path in current and current[path] == made.get(project.manifest.relative(path))
+        state = "missing" if not path.exists() else "done" if up_to_date else "stale"
+        rows.append(StageStatus("deliver", state, str(path)))
+    return rows
+
+
+def _slices(project: Project, results: Results | None, before: dict[str, Sequence[str]]) -> list[StageStatus]:
+    scene = project.scene
+    wanted = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
+    if scene.convexity and scene.convexity.spectrum:
+        wanted["spectrum"] = scene.convexity_keyframes()
+    rows = []
+    for kind in KINDS:
+        if total := len(wanted.get(kind, ())):
+            digests = list(of_kind(kind, results.digests).values()) if results else []
+            count = sum(project.shelf.slice(digest).complete for digest in digests)
+            state = _state(count, total, digests, before.get(kind, ()))
+            rows.append(StageStatus(kind, state, f"{count} of {total} slices"))
+    return rows
+
+
+def _state(count: int, total: int, digests: Sequence[str], before: Sequence[str]) -> State:
+    if count == total:
+        return "done"
+    return "stale" if not count and set(before) - set(digests) else "missing"

@@ -1,0 +1,59 @@
+"""Captions: what the picture says of itself in small type, and the film on surfaces that are assumed."""
+
+from __future__ import annotations
+
+from studio.field import DETAIL
+from studio.film.frame import FrameSource
+from studio.film.overlays import height_words
+from studio.film.surface import measured_fields
+from studio.film.survey import assumed_surfaces
+from studio.scene.checks import drawn_fields
+from studio.scene.scene import Portrait, Scene
+
+
+def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
+    """The small type of the picture, by the grid that its colour stands on: `loss` or `convexity`.
+
+    portrait: of a still that has a grid of its own.
+    """
+    loss = scene.loss
+    points = _points(scene, portrait)
+    text = " \u00b7 ".join(
+        [
+            f"{loss.mode} mode",
+            *([loss.precision] if loss.precision != "float32" else []),
+            f"{loss.subset} training images",
+            scene.directions.words,
+            f"range \u00b1{scene.grid.range[1]:g}",
+            f"preview of {points}" if loss.sampling == "preview" else points,
+            f"height {height_words(scene.look.height)}",
+        ]
+    )
+    by_grid = {"loss": text}
+    if convexity := scene.convexity:
+        n = convexity.points
+        by_grid["convexity"] = (
+            f"{text}\nconvexity {n}\u00d7{n} points at {len(scene.convexity_keyframes())} epochs over "
+            f"{convexity.loss(loss).subset} images, interpolated between"
+        )
+    return by_grid
+
+
+def _points(scene: Scene, portrait: Portrait | None) -> str:
+    if portrait:
+        return f"{portrait.points}\u00d7{portrait.points} points at epoch {portrait.epoch:g}"
+    points = f"{scene.grid.points}\u00d7{scene.grid.points} points at {len(scene.keyframes())} epochs"
+    if detail := scene.detail:
+        n = detail.points
+        points += f" and {n}\u00d7{n} within \u00b1{detail.range[1]:g} at {len(scene.detail_keyframes())}"
+    return points
+
+
+def assumed_film(scene: Scene) -> FrameSource:
+    """The film on an assumed crater: what can be told of its shots before anything is measured."""
+    names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
+    grids = {"": (scene.grid, scene.keyframes())}
+    if scene.detail:
+        grids[DETAIL] = scene.detail.grid, scene.detail_keyframes()
+    surfaces = assumed_surfaces(names, grids)
+    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, captions(scene))

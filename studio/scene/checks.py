@@ -1,0 +1,129 @@
+"""Mistakes that only several records together can tell: shots that do not fit, unmeasured fields, missing epochs.
+
+Each is (path of keys, what is wrong and the way out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from studio.config.records import nearest
+from studio.errors import RunError
+from studio.field import Grid
+from studio.film.camera import Camera
+from studio.film.fields import FIELDS, SIGNED
+from studio.film.frame import Format
+from studio.film.look import Look
+from studio.film.surface import missing
+from studio.film.timeline import Cut, Shot
+from studio.landscape.convexity import Convexity
+from studio.landscape.detail import Detail
+from studio.landscape.loss import Loss
+from studio.training.data import DataSet
+
+Path = tuple[Any, ...]
+Mistake = tuple[Path, str]
+
+
+def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]]:
+    """The path of keys and the name of every field that a look or a shot draws."""
+    yield ("look", "height"), look.height.field
+    yield ("look", "colour"), look.colour.field
+    for index, shot in enumerate(shots):
+        if shot.colour:
+            yield ("shots", index, "colour"), shot.colour.field
+
+
+def unmeasured_fields(
+    fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None
+) -> Iterator[Mistake]:
+    """Fields that nothing measures, and what to add."""
+    exact = {"accuracy", *map(str, loss.fields)}
+    measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
+    for path, field in fields:
+        if field in exact and loss.sampling == "preview":
+            yield path, f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
+        elif text := missing(field, measured):
+            yield path, text
+
+
+def deliverable_mistakes(deliverables: Sequence[Any], title: str, film: Format, cut: Cut) -> Iterator[Mistake]:
+    """Two deliverables with one file, sizes and rates that a format lacks, times after the end."""
+    names = [deliverable.file_name(title) for deliverable in deliverables]
+    for index, deliverable in enumerate(deliverables):
+        if names[index] in names[:index]:
+            yield ("deliver", index), f"the same file as deliver[{names.index(names[index])}]; take one of them out"
+        if text := deliverable.mistake(film.size, film.fps):
+            yield ("film", "size"), f"deliver[{index}]: {text}"
+        if (at := getattr(deliverable, "at", None)) and at.frames(film.fps) >= cut.length:
+            seconds = float(cut.length / film.fps)
+            yield ("deliver", index, "at"), f"{at} is after the end of the film, which lasts {seconds:g}s"
+
+
+def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
+    """The path of keys and the name of every measured field that a deliverable wants as an AOV."""
+    for index, deliverable in enumerate(deliverables):
+        for aov in deliverable.picture_spec.aovs:
+            if aov in FIELDS:
+                yield ("deliver", index, "aovs"), aov
+
+
+def subset_mistakes(loss: Loss, convexity: Convexity | None, data: DataSet) -> Iterator[Mistake]:
+    """Subsets that are larger than the data."""
+    try:
+        available = data.count()
+    except RunError as error:
+        yield ("run", "recipe", "data"), str(error)
+        return
+    for key, text in loss.excess(available):
+        yield ("loss", key), text
+    if convexity and convexity.subset is not None:
+        for key, text in convexity.loss(loss).excess(available):
+            if key == "subset":
+                yield ("convexity", key), text
+
+
+def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
+    """Apertures that cannot blur, because a frame has one sub-frame."""
+    for index, shot in enumerate(shots):
+        if _has_aperture(shot.camera) and film.quality.subframes == 1:
+            yield (
+                ("shots", index, "camera", "start", "aperture"),
+                "an aperture blurs only in sub-frames: write `quality: master` under `film`, or "
+                "`quality: {samples: 2, subframes: 16}`, or leave the aperture out",
+            )
+
+
+def _has_aperture(camera: Camera) -> bool:
+    return any(place.aperture for place in (camera.start, *(key for move in camera.moves for key in move.keys)))
+
+
+def detail_mistakes(
+    detail: Detail, at: Sequence[float], grid: Grid, loss: Loss, keyframes: Sequence[float]
+) -> Iterator[Mistake]:
+    """A finer grid that is not inside the first one, not finer, or at epochs that are no keyframes."""
+    if loss.sampling == "preview":
+        yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
+    if not detail.range[1] < grid.range[1]:
+        yield ("detail", "range"), f"is not inside the grid's, which ends at {grid.range[1]:g}"
+    elif not detail.grid.spacing < grid.spacing:
+        yield (
+            ("detail", "points"),
+            f"{detail.points} points over this range are no finer than the grid; the distance between two is "
+            f"{detail.grid.spacing:.2g}, the grid's {grid.spacing:.2g}",
+        )
+    for epoch in sorted({*at} - {*keyframes}):
+        known = nearest(f"{epoch:g}", [f"{keyframe:g}" for keyframe in keyframes])
+        yield ("detail", "at"), f"epoch {epoch:g} is no keyframe of the sweep{known}"
+
+
+def along_mistakes(shots: Iterable[Shot], keyframes: Sequence[float]) -> Iterator[Mistake]:
+    """Epochs shown that lie outside the measured ones."""
+    for index, shot in enumerate(shots):
+        for time, epoch in shot.along.items():
+            if not keyframes[0] <= epoch <= keyframes[-1]:
+                yield (
+                    ("shots", index, "along", str(time)),
+                    f"epoch {epoch:g} is outside the measured ones, {keyframes[0]:g} to {keyframes[-1]:g}",
+                )
