@@ -1,1 +1,1 @@
-"""What a film is: eases, cameras, shots and looks, and the pure function from a frame number to a Frame."""
+"""The film: eases, camera, shots, looks and overlays, and the pure function from a frame number to a Frame."""

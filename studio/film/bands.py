@@ -1,26 +1,33 @@
-"""A picture that need never be whole in memory: bands of rows, the topmost first, made as they are asked for."""
+"""Pictures streamed as bands of rows, top to bottom, so that a large one never has to fit in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Bands:
-    """A picture of `shape` [H, W, C] and `dtype`. make: makes its bands [rows, W, C], the topmost first, every time."""
+    """A picture of `shape` [H, W, C] and `dtype`, iterable as often as wanted.
+
+    make: returns fresh bands [rows, W, C], top to bottom, at every call.
+    """
 
     shape: tuple[int, int, int]
-    dtype: np.dtype
-    make: Callable[[], Iterable[np.ndarray]]
+    dtype: np.dtype[Any]
+    make: Callable[[], Iterable[Array]]
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Array]:
         return iter(self.make())
 
-    def whole(self) -> np.ndarray:
-        """All of it [H, W, C]."""
+    def whole(self) -> Array:
+        """The complete picture [H, W, C] as one array."""
         picture, row = np.empty(self.shape, self.dtype), 0
         for band in self:
             picture[row : row + len(band)] = band
@@ -28,6 +35,7 @@ class Bands:
         return picture
 
     @classmethod
-    def of(cls, picture: np.ndarray) -> Bands:
-        """A picture [H, W, C] that is there already, as one band."""
-        return cls(picture.shape, picture.dtype, lambda: (picture,))
+    def of(cls, picture: Array) -> Bands:
+        """A picture [H, W, C] already in memory, as a single band."""
+        height, width, channels = picture.shape
+        return cls((height, width, channels), picture.dtype, lambda: (picture,))

@@ -1,4 +1,4 @@
-"""All that makes light or changes it: material, lamps and panels, air, background, and the grade."""
+"""Light and air: material, lamps and panels, fog, background, and the grade."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from studio.config.records import Record
 from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
-from studio.film.colour import cube, kelvin
+from studio.film.colour import black_body, cube
 
-HALF_RANGE = 4.0
-"""The brightest linear light that leaves the shader; more is cut."""
+MAX_LIGHT = 4.0
+"""The brightest linear light that leaves the shader; more is clipped."""
 
-# an editor must not ask in a scene for what its look's base gives
 ON_A_BASE = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+"""For a record whose keys a look's base supplies: an editor must not ask a scene for them."""
 
 
 class Material(Record):
+    """What the surface is made of, as in physically based rendering: 1 is all metal, and fully rough."""
+
     metallic: Share = 0.15
     roughness: Annotated[float, Field(ge=0.05, le=1)] = 0.5
 
 
-def _light_colour(given: Any) -> Any:
-    if not (isinstance(given, str) and given.strip().endswith("K")):
-        return given
-    number = given.strip()[:-1]
+def _parse_lamp_colour(value: object) -> object:
+    if not (isinstance(value, str) and value.strip().endswith("K")):
+        return value
+    number = value.strip()[:-1]
     if not number.isdigit():
-        raise ValueError(f"'{given}' is no colour temperature; write it like 3200K, or a colour like #ff8a2b")
-    return kelvin(float(number))
+        raise ValueError(f"'{value}' is no colour temperature; write it like 3200K, or a colour like #ff8a2b")
+    return black_body(float(number))
 
 
 LampColour = Annotated[
     Colour,
-    BeforeValidator(_light_colour),
+    BeforeValidator(_parse_lamp_colour),
     WithJsonSchema({"type": "string", "pattern": r"^(#[0-9a-fA-F]{6}|\d+K)$"}),
 ]
 """A colour, or a temperature such as `3200K`."""
@@ -44,9 +46,9 @@ Elevation = Annotated[Angle, Field(ge=-90, le=90)]
 
 
 class Lamp(Record):
-    """A soft lamp far away. azimuth: from the camera's own, 0deg behind the camera, 180deg opposite.
+    """A soft lamp far away. azimuth: from the camera's own; 0deg is behind the camera, 180deg opposite.
 
-    intensity: of its light. glint: its strength in reflections. size: half its width, as reflections see it.
+    intensity: of its light. glint: its strength in reflections. size: half its angular width, in reflections.
     """
 
     model_config = ON_A_BASE
@@ -59,9 +61,9 @@ class Lamp(Record):
 
 
 class Panel(Record):
-    """A lit rectangle that is mirrored in the land, as a softbox in a car. azimuth: as a lamp's. glint: its strength.
+    """A bright rectangle that the surface reflects, like a softbox. azimuth: as a lamp's. glint: its strength.
 
-    width, height: angles, as seen from the land.
+    width, height: angles, seen from the surface.
     """
 
     azimuth: Angle
@@ -73,10 +75,10 @@ class Panel(Record):
 
 
 class Light(Record):
-    """key: the lamp that casts the baked shadow. follow: lamps turn with the camera, else with the scene's azimuth 0.
+    """key: the lamp that casts the baked shadow. follow: azimuths count from the camera, else from alpha.
 
-    fill: a third lamp, which opens the shadows and is never reflected. environment: panels that are only reflected.
-    sky, horizon, ground: colours of the light from everywhere. occlusion, shadow: strength of what is baked.
+    fill: a third lamp, which opens the shadows and has no reflection. environment: panels that are only reflected.
+    sky, horizon, ground: colours of the ambient light. occlusion, shadow: strength of what is baked.
     """
 
     model_config = ON_A_BASE
@@ -94,7 +96,7 @@ class Light(Record):
 
 
 class Fog(Record):
-    """Air between the eye and the surface. start, reach: scene units; at start + reach, 63 % of the light is fog."""
+    """Air between the camera and the surface. start, reach: scene units; at start + reach, 63 % of the light is fog."""
 
     start: NonNegative = 1.5
     reach: Positive = 2.0
@@ -102,22 +104,24 @@ class Fog(Record):
 
 
 class Background(Record):
+    """What is behind the surface: a vertical gradient between two colours."""
+
     bottom: Colour = "#03040a"
     top: Colour = "#0b0f22"
 
 
 class Lut(Record):
-    """A `.cube` file and the SHA-256 of what is in it, so that a changed file is another look."""
+    """A `.cube` file and the SHA-256 of its contents, so that a changed file is another look."""
 
     file: Path
     sha256: str
 
     @model_validator(mode="before")
     @classmethod
-    def _found(cls, given: Any, info: ValidationInfo) -> Any:
-        if not isinstance(given, (str, Path)):
-            return given
-        file = scene_folder(info) / given
+    def _read(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, (str, Path)):
+            return value
+        file = scene_folder(info) / value
         try:
             cube(file)
             return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -126,10 +130,10 @@ class Lut(Record):
 
 
 class Grade(Record):
-    """What happens to linear light. bloom: of what is above the threshold. grain: its spread, a share of full scale.
+    """What happens to linear light. bloom: glow of light above the threshold. grain: its spread, a share of full scale.
 
-    contrast: above 1, steeper around middle grey. shoulder: the light from which highlights approach white softly; near
-    1, white paper stays white. lut: a 3D look-up table in a `.cube` file, applied last, in sRGB.
+    contrast: above 1, steeper around middle grey. shoulder: light above it approaches white softly; near 1, white paper
+    stays white. lut: a 3D look-up table in a `.cube` file, applied last, in sRGB.
     """
 
     exposure: Positive = 1.35

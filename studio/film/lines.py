@@ -1,8 +1,8 @@
-"""What is drawn on the surface beside its colour: marker, path, lines and strokes; and how the surface ends."""
+"""Drawn on the surface beside its colour: marker, trajectory, lines and strokes; and the edge of the surface."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,10 +11,10 @@ from studio.config.units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):
-    """The point of light at the minimiser. radius, spread: scene units. light: how much brighter than its colour.
+    """The point of light at the minimiser. radius, spread: scene units. light: brightness, a multiple of its colour.
 
-    limb: the colour its edge turns to, so that it is round on any ground. dimming: how far the land close around it is
-    darkened. lamp: how strongly it lights the land that faces it, in the halo's colour, about as far as its reach.
+    limb: the colour its edge turns to, which shapes it as a ball on any ground. dimming: how far the surface close
+    around it is darkened. lamp: how strongly it lights the surface that faces it, in the halo's colour, over `reach`.
     """
 
     radius: Positive = 0.008
@@ -30,9 +30,9 @@ class Marker(Record):
 
 
 class TrajectoryLine(Record):
-    """The way of the weights up to the shown epoch, a lit thread on the surface, as near as the plane comes to it.
+    """The run's trajectory up to the shown epoch, projected into the plane: a bright thread on the surface.
 
-    width: scene units. light: how much brighter than its colour.
+    width: scene units. light: brightness, a multiple of its colour.
     """
 
     width: Positive = 0.008
@@ -41,9 +41,9 @@ class TrajectoryLine(Record):
 
 
 class Contours(Record):
-    """Lines of equal height. every: spacing in scene units; step: in the height's own units, then instead of it.
+    """Lines of equal height. every: spacing in scene units; step: in units of the height's field, replaces `every`.
 
-    index: each so-manieth line is twice as wide; 0 for none. labels: those lines are told by their numbers; with step.
+    index: every so many lines, one is twice as wide; 0 for none. labels: numbers on those lines; they need `step`.
     """
 
     every: Positive = 0.025
@@ -55,14 +55,14 @@ class Contours(Record):
     labels: bool = False
 
     @model_validator(mode="after")
-    def _can_be_told(self):
+    def _labels_have_round_numbers(self) -> Self:
         if self.labels and not (self.step and self.index):
-            raise ValueError("labels need round numbers to tell: give `step` and `index` too, such as 0.2 and 5")
+            raise ValueError("labels need round numbers: set `step` and `index` too, such as 0.2 and 5")
         return self
 
 
 class Wire(Record):
-    """Lines on the surface that run along alpha, along beta, or both; or across the view, as its profiles.
+    """Lines on the surface along alpha, along beta, or both; or across the view, as profiles.
 
     every: spacing in scene units.
     """
@@ -75,9 +75,9 @@ class Wire(Record):
 
 
 class Engraving(Record):
-    """The picture in one ink: strokes across the surface that swell where it is dark; a second set in the deepest.
+    """The picture in a single ink: strokes across the surface, wider where it is dark; a second set in the darkest.
 
-    every: spacing of strokes, scene units. angle: of the strokes, from the direction of alpha. gamma: above 1, darker.
+    every: spacing of strokes, scene units. angle: of the strokes, from the alpha axis. gamma: above 1 is darker.
     """
 
     every: Positive = 0.016
@@ -88,9 +88,9 @@ class Engraving(Record):
 
 
 class Plinth(Record):
-    """A cast that stands on the background in its own soft shadow, cut where the disc would have ended its fading.
+    """Turns the surface into a cast with a wall and a soft shadow on the background; its edge is the fade's end.
 
-    depth: from the lowest of the heights to the foot, scene units. colour: of its wall.
+    depth: from the lowest height to the foot, scene units. colour: of the wall.
     """
 
     depth: Positive = 0.12
@@ -98,13 +98,13 @@ class Plinth(Record):
 
 
 class Fade(Record):
-    """Where the drawn disc dissolves into the background: radii in scene units, start and end."""
+    """The ring in which the drawn disc dissolves into the background: radii in scene units."""
 
     start: Share = 0.78
     end: Share = 0.98
 
     @model_validator(mode="after")
-    def _is_a_ring(self):
+    def _is_a_ring(self) -> Self:
         if not self.start < self.end:
             raise ValueError(f"fade from {self.start:g} to {self.end:g} is empty or reversed")
         return self

@@ -21,14 +21,14 @@ def test_an_ease_starts_at_0_and_arrives_at_1(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_ease_never_turns_back_and_never_leaves_0_to_1(name):
+def test_an_ease_is_monotone_and_stays_within_0_and_1(name):
     values = [Curve(name)(u) for u in np.linspace(0, 1, 1001)]
     assert min(values) >= 0 and max(values) <= 1
     assert (np.diff(values) >= -1e-15).all()  # rounding of a polynomial near 1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_outside_its_stretch_an_ease_holds(name):
+def test_outside_0_to_1_an_ease_holds(name):
     assert Curve(name)(-3.0) == 0.0 and Curve(name)(7.0) == 1.0
 
 
@@ -63,17 +63,17 @@ def test_an_in_is_an_out_played_backwards():
             assert Curve(f"in-{kind}")(u) == pytest.approx(1 - Curve(f"out-{kind}")(1 - u), abs=1e-15)
 
 
-def test_a_step_waits_and_then_is_there():
+def test_a_step_is_0_until_its_end():
     assert (Curve("step")(0.999), Curve("step")(1.0)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [("out-cubik", "did you mean 'out-cubic'"), ("zzz", "one of linear, step"), (["linear"], "no ease")],
 )
-def test_an_unknown_ease_is_refused_with_the_nearest(given, told):
-    with pytest.raises(ValidationError, match=told):
-        Eased(ease=given)
+def test_an_unknown_ease_is_refused_with_the_nearest(value, message):
+    with pytest.raises(ValidationError, match=message):
+        Eased(ease=value)
 
 
 def test_a_scene_writes_an_ease_by_its_name():

@@ -10,15 +10,15 @@ LIGHT = {"key": {"azimuth": "70deg", "elevation": "30deg"}, "rim": {"azimuth": "
 BITS = tuple(product((0, 1), repeat=3))
 
 
-def test_the_gallery_holds_ours_and_those_of_a_folder_which_may_replace_ours(tmp_path):
+def test_the_gallery_holds_studios_looks_and_those_of_a_folder_which_may_replace_them(tmp_path):
     (tmp_path / "mine.yaml").write_text("{base: ember, mesh: 65}")
     (tmp_path / "gold.yaml").write_text("{base: gold, mesh: 97}")
-    found = gallery(tmp_path)
-    assert set(found) == {"mine", *looks()} and found["mine"].mesh == 65
-    assert gallery()["gold"].mesh != 97 and found["ember"] == gallery()["ember"]
+    all_looks = gallery(tmp_path)
+    assert set(all_looks) == {"mine", *looks()} and all_looks["mine"].mesh == 65
+    assert gallery()["gold"].mesh != 97 and all_looks["ember"] == gallery()["ember"]
 
 
-def test_a_map_that_turns_back_in_lightness_is_not_for_everyone_and_one_that_rises_is():
+def test_a_map_is_safe_for_colour_blind_eyes_only_if_its_lightness_is_monotone():
     def of(name: str, **more) -> tuple[str, ...]:
         return marks(Look(light=LIGHT, colour=ColourMapping(map=name), **more))
 
@@ -26,7 +26,7 @@ def test_a_map_that_turns_back_in_lightness_is_not_for_everyone_and_one_that_ris
     assert "colour-blind" not in of("jet") and "colour-blind" not in of("RdYlGn")
 
 
-def test_print_asks_for_light_paper_no_glow_and_inks_that_exist():
+def test_print_needs_light_paper_no_glow_and_colours_that_inks_reach():
     plaster = gallery()["plaster"]
     assert marks(plaster) == ("colour-blind", "print")
     for part in (
@@ -37,14 +37,14 @@ def test_print_asks_for_light_paper_no_glow_and_inks_that_exist():
         assert "print" not in marks(plaster.model_copy(update=part))
 
 
-def test_nothing_is_said_of_a_look_whose_colours_go_through_a_table(tmp_path):
+def test_a_look_with_a_look_up_table_has_no_marks(tmp_path):
     (tmp_path / "swapped.cube").write_text("LUT_3D_SIZE 2\n" + "".join(f"{g} {r} {b}\n" for b, g, r in BITS))
     (tmp_path / "swapped.yaml").write_text("{base: plaster, grade: {lut: swapped.cube}}")
     assert marks(gallery(tmp_path)["swapped"]) == ()
 
 
 @pytest.mark.parametrize("name", sorted(looks()))
-def test_a_look_that_comes_with_studio_says_in_its_second_line_what_it_is_safe_for(name):
-    said = looks()[name].read_text(encoding="utf-8").splitlines()[1]
-    found = marks(gallery()[name])
-    assert said == f"# Safe for: {', '.join(found)}" if found else not said.startswith("# Safe")
+def test_the_second_line_of_a_look_that_comes_with_studio_lists_its_marks(name):
+    line = looks()[name].read_text(encoding="utf-8").splitlines()[1]
+    expected = marks(gallery()[name])
+    assert line == f"# Safe for: {', '.join(expected)}" if expected else not line.startswith("# Safe")
