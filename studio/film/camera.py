@@ -1,7 +1,7 @@
-"""The camera: orbit coordinates around what it looks at, moves between them, and the Pose they come to.
+"""The camera: orbit coordinates around a focal point, moves between them, and the Pose that results.
 
 A camera is interpolated in azimuth, elevation and log distance, never in positions: a straight line between two
-positions of an orbit would dive towards its middle. The ease of a move describes how it arrives at its own end.
+positions of an orbit would dive towards its middle. The ease of a move describes its arrival at its own end.
 """
 
 from __future__ import annotations
@@ -10,45 +10,49 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Angle, Duration, Focal, Positive
 from studio.film.easing import Curve, Ease
 
+Array = npt.NDArray[Any]
 Lens = Annotated[Focal, Field(gt=0)]
 Point = tuple[float, float, float]
-UNIT = 100.0
-"""Millimetres of a scene unit, as a lens sees them: the drawn square is 200 mm wide, a model on a table."""
+MM_PER_UNIT = 100.0
+"""Millimetres in a scene unit for depth of field: the drawn square is 200 mm wide, a model on a table."""
 
 
-def _stop(given):
-    if not isinstance(given, str):
-        return given
-    try:
-        return float(re.fullmatch(r"f/([\d.]+)", given.strip())[1])
-    except (TypeError, ValueError):
-        raise ValueError(f"'{given}' is no aperture; write it like f/2.8") from None
+def _parse_aperture(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"f/(\d+\.?\d*|\.\d+)", value.strip())
+    if match is None:
+        raise ValueError(f"'{value}' is no aperture; write it like f/2.8")
+    return float(match[1])
 
 
 Aperture = Annotated[
     float,
     Field(gt=0),
-    BeforeValidator(_stop),
+    BeforeValidator(_parse_aperture),
     PlainSerializer(lambda number: f"f/{number:.12g}"),
     WithJsonSchema({"type": "string", "pattern": r"^f/[\d.]+$"}),
 ]
-"""The focal length over the width of the lens, written `f/2.8`."""
+"""The f-number, focal length over the lens's diameter, written `f/2.8`."""
 
 
 @dataclass(frozen=True)
 class Pose:
     """The camera at one instant, in VTK's words; view_angle is vertical, in degrees.
 
-    lens: its radius in scene units, 0 for a pinhole. focus: how far along the line of sight it is sharp, scene units.
+    lens: radius of the lens in scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight,
+    scene units.
     """
 
     position: Point
@@ -59,8 +63,8 @@ class Pose:
     focus: float = 1.0
 
     @property
-    def axes(self) -> np.ndarray:
-        """To the right, up and ahead of the camera [3, 3], of length 1."""
+    def axes(self) -> Array:
+        """Unit vectors to the right, up and ahead of the camera [3, 3]."""
         ahead = np.subtract(self.focal_point, self.position)
         ahead /= np.linalg.norm(ahead)
         right = np.cross(ahead, self.view_up)
@@ -68,69 +72,97 @@ class Pose:
         return np.stack([right, np.cross(right, ahead), ahead])
 
 
+def project(points: Array, pose: Pose, aspect: float) -> Array:
+    """Perspective projection of points [n, 3]: places [n, 2] from the top left, in shares of the picture's height.
+
+    aspect: the picture's width over its height. A point behind the camera has no meaningful place.
+    """
+    right, up, ahead = pose.axes
+    offset = points - np.array(pose.position)
+    scale = 0.5 / math.tan(math.radians(pose.view_angle / 2)) / np.maximum(offset @ ahead, 1e-6)
+    return np.stack([aspect / 2 + scale * (offset @ right), 0.5 - scale * (offset @ up)], axis=1)
+
+
 @dataclass(frozen=True)
 class Orbit:
-    """Where the camera stands around its focal point: degrees, degrees, scene units; and its focal length in mm.
+    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units, lens in mm.
 
-    opening: one over the f-number, 0 for a pinhole. focus: how far away it is sharp; None at the focal point.
+    lens: focal length. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
+    pinhole. focus: distance of sharp focus; None for the focal point.
     """
 
     azimuth: float
     elevation: float
     distance: float
     lens: float
-    pan: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pan: Point = (0.0, 0.0, 0.0)
     opening: float = 0.0
     focus: float | None = None
 
     @property
-    def sharp(self) -> float:
-        """How far away it is sharp, scene units."""
+    def focus_distance(self) -> float:
+        """Distance of sharp focus from the camera, scene units."""
         return self.distance if self.focus is None else self.focus
 
     @property
     def height(self) -> float:
+        """Of the camera above its focal point, scene units."""
         return self.distance * math.sin(math.radians(self.elevation))
 
     @property
-    def reach(self) -> float:
+    def ground_distance(self) -> float:
+        """Horizontal distance from the focal point, scene units."""
         return self.distance * math.cos(math.radians(self.elevation))
 
     def pose(self, focal_point: Point) -> Pose:
+        """The pose that looks at `focal_point` moved by `pan`.
+
+        view_angle = 2 atan(12 mm / lens), for a gate 24 mm high.
+        """
         x, y, z = (f + p for f, p in zip(focal_point, self.pan, strict=True))
-        turn, tilt = math.radians(self.azimuth), math.radians(self.elevation)
-        position = (x + self.reach * math.cos(turn), y + self.reach * math.sin(turn), z + self.height)
-        # not simply z, which is no up at all for a camera straight above
-        up = (-math.sin(tilt) * math.cos(turn), -math.sin(tilt) * math.sin(turn), math.cos(tilt))
-        angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / UNIT
-        return Pose(position, (x, y, z), angle, up, radius, self.sharp)
+        azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)
+        position = (
+            x + self.ground_distance * math.cos(azimuth),
+            y + self.ground_distance * math.sin(azimuth),
+            z + self.height,
+        )
+        # not simply z, which has no upward direction for a camera straight above
+        up = (
+            -math.sin(elevation) * math.cos(azimuth),
+            -math.sin(elevation) * math.sin(azimuth),
+            math.cos(elevation),
+        )
+        angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
+        return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
 
     def toward(self, other: Orbit, u: float) -> Orbit:
-        """The orbit a share u of the way to another."""
+        """The orbit a share u of the way to another: distance and focus geometrically, everything else linearly."""
 
-        def mix(a, b):
+        def linear(a: float, b: float) -> float:
             return a + (b - a) * u
 
-        def far(a, b):
-            return math.exp(mix(math.log(a), math.log(b)))
+        def geometric(a: float, b: float) -> float:
+            return math.exp(linear(math.log(a), math.log(b)))
 
+        x, y, z = (linear(a, b) for a, b in zip(self.pan, other.pan, strict=True))
+        at_focal_point = self.focus is None and other.focus is None
         return Orbit(
-            mix(self.azimuth, other.azimuth),
-            mix(self.elevation, other.elevation),
-            far(self.distance, other.distance),
-            mix(self.lens, other.lens),
-            tuple(mix(a, b) for a, b in zip(self.pan, other.pan, strict=True)),
-            mix(self.opening, other.opening),
-            None if self.focus is None and other.focus is None else far(self.sharp, other.sharp),
+            linear(self.azimuth, other.azimuth),
+            linear(self.elevation, other.elevation),
+            geometric(self.distance, other.distance),
+            linear(self.lens, other.lens),
+            (x, y, z),
+            linear(self.opening, other.opening),
+            None if at_focal_point else geometric(self.focus_distance, other.focus_distance),
         )
 
 
 class Start(Record):
-    """Where a shot's camera begins. azimuth: 0deg looks from +alpha, 90deg from +beta. lens: over a 24 mm high gate.
+    """The camera at the start of a shot. azimuth: 0deg looks from +alpha, 90deg from +beta.
 
-    rise: camera and what it looks at, up together, scene units; below 0 the subject stands higher in the picture.
-    aperture: a pinhole if not given; what is out of focus blurs as in a model 200 mm wide; it takes sub-frames. focus:
-    how far away it is sharp, scene units; what it looks at if not given.
+    lens: over a 24 mm high gate. rise: camera and focal point up together, scene units; below 0 the subject stands
+    higher in the picture. aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
+    focus: distance of sharp focus, scene units; the focal point if omitted.
     """
 
     azimuth: Angle = -60.0
@@ -142,12 +174,13 @@ class Start(Record):
     focus: Positive | None = None
 
     def orbit(self) -> Orbit:
+        """The same as orbit coordinates."""
         opening, pan = 1 / self.aperture if self.aperture else 0.0, (0.0, 0.0, self.rise)
         return Orbit(self.azimuth, self.elevation, self.distance, self.lens, pan, opening, self.focus)
 
 
-class Key(Record):
-    """One pose of a `keys` move: what is given changes, what is not stays. at: from the start of the move."""
+class PoseKey(Record):
+    """One pose of a move with `keys`: the fields it names change, the others stay. at: from the start of the move."""
 
     at: Duration
     azimuth: Angle | None = None
@@ -159,20 +192,19 @@ class Key(Record):
     ease: Ease = Curve("in-out")
 
     def orbit(self, before: Orbit) -> Orbit:
-        given = {
-            name: value
-            for name in ("azimuth", "elevation", "distance", "lens", "focus")
-            if (value := getattr(self, name)) is not None
-        }
-        return replace(before, **given, **({"opening": 1 / self.aperture} if self.aperture else {}))
+        """The orbit at this key, after `before`."""
+        changes = self.model_dump(exclude={"at", "aperture", "ease"}, exclude_none=True)
+        if self.aperture:
+            changes["opening"] = 1 / self.aperture
+        return replace(before, **changes)
 
 
 class Move(Record):
-    """A stretch of camera movement; its components may be combined, and one without any is a hold.
+    """One camera movement; its components may be combined. Without any component it is a hold.
 
     orbit: turn around the focal point. dolly: scene units towards it (positive) or away. crane: scene units up, still
-    looking at it. rise: camera and focal point up together. lens: change of focal length. hold: how long to stay.
-    keys: poses at times instead of components; `over` is then the last of them. ease: how the move arrives at its end.
+    looking at it. rise: camera and focal point up together. lens: change of focal length. hold: stand still so long.
+    keys: poses at times instead of components; the last one ends the move. ease: how the move arrives at its end.
     """
 
     former: ClassVar[Mapping[str, str]] = {"zoom": "lens"}
@@ -184,11 +216,11 @@ class Move(Record):
     lens: Focal = 0.0
     over: Duration | None = None
     hold: Duration | None = None
-    keys: tuple[Key, ...] = ()
+    keys: tuple[PoseKey, ...] = ()
     ease: Ease = Curve("in-out")
 
     @model_validator(mode="after")
-    def _is_one_thing(self):
+    def _has_one_length(self) -> Self:
         if (self.over is not None) + (self.hold is not None) + bool(self.keys) != 1:
             raise ValueError("a move takes one of 'over' (how long), 'hold' (stand still so long) or 'keys'")
         moving = any((self.orbit, self.dolly, self.crane, self.rise, self.lens))
@@ -198,41 +230,45 @@ class Move(Record):
 
     @property
     def length(self) -> Duration:
+        """How long the move takes."""
         return self.over or self.hold or self.keys[-1].at
 
     def end(self, start: Orbit) -> Orbit:
-        """Where the move arrives from `start`. Raises ValueError if a dolly or a change of lens goes further than there is."""
+        """The orbit at the end of the move from `start`.
+
+        Raises ValueError if a dolly would reach the focal point or the focal length would not stay above 0.
+        """
         if self.keys:
             end = start
             for key in self.keys:
                 end = key.orbit(end)
             return end
-        dollied = start.distance - self.dolly
-        if dollied <= 0.02:
+        distance = start.distance - self.dolly
+        if distance <= 0.02:
             raise ValueError(
                 f"a dolly of {self.dolly:g} from a distance of {start.distance:.2f} runs into what it looks at"
             )
         if start.lens + self.lens <= 0:
             raise ValueError(f"a change of {self.lens:g}mm from a lens of {start.lens:g}mm leaves no lens")
-        near = replace(start, distance=dollied)
-        height = near.height + self.crane
+        dollied = replace(start, distance=distance)
+        height = dollied.height + self.crane
         return replace(
-            near,
+            dollied,
             azimuth=start.azimuth + self.orbit,
-            elevation=math.degrees(math.atan2(height, near.reach)),
-            distance=math.hypot(height, near.reach),
+            elevation=math.degrees(math.atan2(height, dollied.ground_distance)),
+            distance=math.hypot(height, dollied.ground_distance),
             lens=start.lens + self.lens,
             pan=(start.pan[0], start.pan[1], start.pan[2] + self.rise),
         )
 
-    def at(self, start: Orbit, seconds: float, fps) -> Orbit:
-        """The orbit some seconds after the move began at `start`."""
+    def at(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
+        """The orbit `seconds` after the move began at `start`."""
         if self.keys:
             return self._between_keys(start, seconds, fps)
         length = self.length.seconds(fps)
         return start.toward(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
 
-    def _between_keys(self, start: Orbit, seconds: float, fps) -> Orbit:
+    def _between_keys(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
         before, since = start, 0.0
         for key in self.keys:
             after, until = key.orbit(before), key.at.seconds(fps)
@@ -243,12 +279,12 @@ class Move(Record):
 
 
 class Camera(Record):
-    """A shot's choreography: a start and moves, one after the other; after the last one it holds.
+    """A shot's choreography: a start and moves in order; after the last move the camera holds.
 
-    look_at: `minimiser` follows the marker down; `land` is over it, at the mean height of the land; `centre` at the
-    middle of the film's height range, where it stays; or a point.
-    azimuth_from: what azimuth 0deg is: `alpha`, or the `open-side`, on which the land around the minimiser is lowest at
-    the end of the film; a shot that names it shows the minimiser whatever course a training took.
+    look_at: `minimiser` follows the marker down; `land` is above it, at the mean height of the surface; `centre` is the
+    middle of the film's height range, which is fixed; or a point.
+    azimuth_from: the direction of azimuth 0deg: `alpha`, or the `open-side`, where the surface around the minimiser is
+    lowest at the end of the film. From the open side the minimiser is visible whatever course a training took.
     """
 
     look_at: Literal["minimiser", "land", "centre"] | Point = "minimiser"
@@ -256,7 +292,7 @@ class Camera(Record):
     start: Start = Start()
     moves: tuple[Move, ...] = ()
 
-    def at(self, seconds: float, fps) -> Orbit:
+    def at(self, seconds: float, fps: Fraction) -> Orbit:
         """The orbit at a time of the shot, in seconds."""
         orbit = self.start.orbit()
         for move in self.moves:

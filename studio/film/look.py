@@ -1,41 +1,41 @@
-"""How measured numbers become a picture: a Look names heights, colours, material, light, marker, lines and grade.
+"""How measured numbers become a picture: a Look sets heights, colours, material, light, marker, lines and grade.
 
-A look is a YAML file: one in `assets/looks`, by its name, or one of your own, by its path. `base: ember` or
-`base: looks/mine.yaml` starts from it, and every further key replaces part of it; so may that file itself have a base.
+A look is a YAML file: one in `assets/looks`, by its name, or the user's own, by its path. `base: ember` or
+`base: looks/mine.yaml` starts from it, and every further key replaces part of it; that file may have a base in turn.
 Colours are written in sRGB and used in linear light. Lengths are scene units: the drawn square spans -1 to 1.
-Widths of lines are pixels of a picture 1080 lines high, so that a poster is drawn as its proof was.
+Widths of lines are pixels of a picture 1080 lines high, so that a poster has the same lines as its proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from studio.config.reading import load_raw
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, scene_folder
-from studio.film.fields import ColourMapping, HeightMapping, lies_on
+from studio.film.fields import ColourMapping, HeightMapping, check_on_scale
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine, Wire
 
 
-def _odd(points: int) -> int:
-    if points % 2 == 0:
-        raise ValueError(f"{points} vertices: expected an odd number, so that the minimiser is one of them")
-    return points
+def _check_odd(vertices: int) -> int:
+    if vertices % 2 == 0:
+        raise ValueError(f"{vertices} vertices: expected an odd number, so that the minimiser is one of them")
+    return vertices
 
 
-LARGEST_MESH = 2001
+SMALLEST_MESH, LARGEST_MESH = 33, 2001
 """Vertices along a side."""
 
 
 class Look(Record):
-    """The whole look. nodes: a dot on every measured point. mesh: vertices along a side of the drawn square, odd.
+    """The complete look. nodes: a dot on every measured point. mesh: vertices along a side of the drawn square, odd.
 
-    ink: of the type. halo: softly around it, so that it is read on any land.
+    ink: colour of the text. halo: a soft edge around it, so that it is legible on any surface.
     """
 
     former: ClassVar[Mapping[str, str]] = {"path": "trajectory"}
@@ -59,65 +59,65 @@ class Look(Record):
     ink: Colour = "#e8e6f0"
     halo: Colour | None = None
     grade: Grade = Grade()
-    mesh: Annotated[int, Field(ge=33, le=LARGEST_MESH), AfterValidator(_odd)] = 401
+    mesh: Annotated[int, Field(ge=SMALLEST_MESH, le=LARGEST_MESH), AfterValidator(_check_odd)] = 401
 
     @model_validator(mode="after")
-    def _ends_lie_on_the_heights_scale(self):
+    def _colour_fits_the_height_scale(self) -> Self:
         if self.colour.scale == "height" and self.colour.field == self.height.field:
             ends = self.colour.range or (() if self.colour.centre is None else (self.colour.centre,))
-            lies_on(self.height.scale, "the colour's end", *ends)
+            check_on_scale(self.height.scale, "the colour's end", *ends)
         return self
 
     @model_validator(mode="before")
     @classmethod
-    def _on_its_base(cls, given: Any, info: ValidationInfo) -> Any:
-        return _based(given, scene_folder(info)) if isinstance(given, Mapping) else given
+    def _start_from_base(cls, value: Any, info: ValidationInfo) -> Any:
+        return _with_base(value, scene_folder(info)) if isinstance(value, Mapping) else value
 
 
-def _based(given: Mapping, folder: Path, above: tuple[Path, ...] = ()) -> Mapping:
-    """A look's keys laid on those of its base, whose own base comes first. Raises ValueError if there is none such."""
-    if given.get("base") is None:
-        return given
-    path = _file(str(given["base"]), folder)
-    if path in above:
+def _with_base(keys: Mapping[str, Any], folder: Path, descendants: tuple[Path, ...] = ()) -> Mapping[str, Any]:
+    """A look's keys merged over those of its base, recursively. Raises ValueError if a base is missing or circular."""
+    if keys.get("base") is None:
+        return keys
+    path = _base_file(str(keys["base"]), folder)
+    if path in descendants:
         raise ValueError(f"{path} is a base of itself")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"no look in {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
-    under = load_raw(text, name=str(path))
-    if not isinstance(under, Mapping):
+    base = load_raw(text, name=str(path))
+    if not isinstance(base, Mapping):
         raise ValueError(f"{path} holds no keys and values, so it is no look")
-    if isinstance(grade := under.get("grade"), Mapping) and grade.get("lut"):
-        under = {**under, "grade": {**grade, "lut": str((path.parent / grade["lut"]).resolve())}}
-    return _merged(_based(under, path.parent, (*above, path)), given)
+    if isinstance(grade := base.get("grade"), Mapping) and grade.get("lut"):
+        base = {**base, "grade": {**grade, "lut": str((path.parent / grade["lut"]).resolve())}}
+    return _merge(_with_base(base, path.parent, (*descendants, path)), keys)
 
 
-def _file(base: str, folder: Path) -> Path:
-    """The file of a base: a path if it is written as one, else one of those that come with studio."""
+def _base_file(base: str, folder: Path) -> Path:
+    """The file of a base: a path if it is written as one, else a look that comes with studio."""
     if "/" in base or base.endswith(".yaml"):
         return (folder / base).resolve()
-    ours = looks()
-    if base not in ours:
-        raise ValueError(f"no look '{base}'{nearest(base, ours)}")
-    return ours[base]
+    own = looks()
+    if base not in own:
+        raise ValueError(f"no look '{base}'{nearest(base, own)}")
+    return own[base]
 
 
-def _merged(under: Mapping, over: Mapping) -> dict:
-    """`over` laid on `under`, key by key at every depth."""
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` merged into `under`, key by key at every depth."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
 def looks() -> dict[str, Path]:
-    """The looks that come with studio, by name."""
-    return {path.stem: path for path in sorted((assets() / "looks").glob("*.yaml"))}
+    """The files of the looks that come with studio, by name."""
+    return {path.stem: path for path in sorted((assets_folder() / "looks").glob("*.yaml"))}
 
 
-def assets() -> Path:
+def assets_folder() -> Path:
     """The folder of looks, fonts and the scene's JSON Schema: beside the package, or inside it when installed."""
     inside = Path(__file__).parents[1] / "assets"
     return inside if inside.is_dir() else inside.parents[1] / "assets"

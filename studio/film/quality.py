@@ -1,25 +1,26 @@
-"""Quality: how many samples a pixel is made of, in how many sub-frames, and how fine the mesh is.
+"""Quality: samples in a pixel, sub-frames in a frame, and the fineness of the mesh.
 
-Each sub-frame has its own time, place on the lens and offset in the picture, so that averaging them in linear light
-smooths edges, focuses a lens and blurs what moves.
+Each sub-frame has its own time, place on the lens and offset in the pixel. Averaging sub-frames in linear light smooths
+edges, gives depth of field and blurs motion.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BeforeValidator, Field
 
 from studio.config.records import Record, nearest
-from studio.film.look import Look
+from studio.film.look import SMALLEST_MESH, Look
 
-_FEWEST = 33  # vertices along a side
+Array = npt.NDArray[Any]
 
 
 class Quality(Record):
-    """samples: along each side of a pixel, in every sub-frame. subframes: pictures that are averaged into a frame.
+    """samples: along each side of a pixel, in every sub-frame. subframes: pictures averaged into a frame.
 
     mesh: share of the vertices along a side that the look asks for.
     """
@@ -29,14 +30,14 @@ class Quality(Record):
     mesh: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def meshed(self, look: Look) -> Look:
-        """The look with as many vertices as this quality takes, an odd number."""
-        vertices = max(min(look.mesh, _FEWEST), 2 * round(look.mesh * self.mesh / 2 - 0.5) + 1)
+        """The look with this quality's share of its vertices along a side, an odd number."""
+        vertices = max(min(look.mesh, SMALLEST_MESH), 2 * round(look.mesh * self.mesh / 2 - 0.5) + 1)
         return look if vertices == look.mesh else look.model_copy(update={"mesh": vertices})
 
 
 Word = Literal["draft", "preview", "final", "master"]
-WORDS: dict[Word, Quality] = {
-    # most of a picture of one sample is the work for its triangles
+QUALITIES: dict[str, Quality] = {
+    # at one sample a pixel, most of the time goes into triangles
     "draft": Quality(samples=1, mesh=0.5),
     "preview": Quality(samples=1, mesh=0.75),
     "final": Quality(samples=2),
@@ -44,22 +45,22 @@ WORDS: dict[Word, Quality] = {
 }
 
 
-def _named(given):
-    if not isinstance(given, str):
-        return given
-    if given not in WORDS:
-        raise ValueError(f"no quality '{given}'{nearest(given, get_args(Word))}")
-    return WORDS[given]
+def _parse(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in QUALITIES:
+        raise ValueError(f"no quality '{value}'{nearest(value, QUALITIES)}")
+    return QUALITIES[value]
 
 
-Named = Annotated[Quality, BeforeValidator(_named, json_schema_input_type=Quality | Word)]
-"""A quality by its word, or by its numbers."""
+QualityField = Annotated[Quality, BeforeValidator(_parse, json_schema_input_type=Quality | Word)]
+"""A quality by its name, or by its numbers."""
 
 
 class Subframe(NamedTuple):
-    """jitter: where its samples are, in the squares they stand for, each -0.5 to 0.5. lens: on the disc of radius 1.
+    """jitter: offset of its samples in the pixel, -0.5 to 0.5 along each side. lens: place on the disc of radius 1.
 
-    time: between the opening of the shutter, 0, and its closing, 1.
+    time: from 0, when the shutter opens, to 1, when it closes.
     """
 
     jitter: tuple[float, float]
@@ -69,25 +70,28 @@ class Subframe(NamedTuple):
 
 @lru_cache(maxsize=16)
 def subframes(count: int) -> tuple[Subframe, ...]:
-    """So many sub-frames, spread evenly over pixel, lens and shutter; a single one is in the middle of all three.
+    """`count` sub-frames, spread evenly over pixel, lens and shutter; a single one is in the middle of all three.
 
-    Halton (1960), of which each dimension is then divided into equal steps.
+    Points of Halton (1960); then each dimension is divided into equal steps, in the order of the points.
+
+    >>> subframes(1)
+    (Subframe(jitter=(0.0, 0.0), lens=(0.0, 0.0), time=0.5),)
     """
     from scipy.stats import qmc
 
     points = qmc.Halton(5, scramble=False).random(count + 1)[1:]
     x, y, u, v, time = ((np.argsort(np.argsort(points, axis=0), axis=0) + 0.5) / count).T
-    lens = _disc(2 * u - 1, 2 * v - 1)
+    lens = _square_to_disc(2 * u - 1, 2 * v - 1)
     return tuple(
         Subframe((float(a), float(b)), (float(c), float(d)), float(t))
         for a, b, c, d, t in zip(x - 0.5, y - 0.5, *lens, time, strict=True)
     )
 
 
-def _disc(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places in a square, both from -1 to 1, on the disc of radius 1; squares become rings. Shirley and Chiu (1997)."""
+def _square_to_disc(x: Array, y: Array) -> tuple[Array, Array]:
+    """Places of a square, -1 to 1, mapped to the disc of radius 1: squares become rings. Shirley and Chiu (1997)."""
     radius = np.where(np.abs(x) > np.abs(y), x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        turn = np.where(np.abs(x) > np.abs(y), y / x, 2 - x / y) * np.pi / 4
-    turn = np.nan_to_num(turn)
-    return radius * np.cos(turn), radius * np.sin(turn)
+        angle = np.where(np.abs(x) > np.abs(y), y / x, 2 - x / y) * np.pi / 4
+    angle = np.nan_to_num(angle)
+    return radius * np.cos(angle), radius * np.sin(angle)

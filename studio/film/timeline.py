@@ -1,14 +1,14 @@
-"""Shots, and the Cut they make: which shots a frame shows, how far into each, and with what weight."""
+"""Shots, and the Cut they make: which shots a frame shows, at what time of each, and with what weight."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
@@ -18,27 +18,30 @@ from studio.film.camera import Camera
 from studio.film.easing import Curve, Ease
 from studio.film.fields import ColourMapping
 
+Path = tuple[str | int, ...]
+"""The keys and indices that lead to a value in the scene."""
+
 
 class Transition(Record):
-    """How a shot hands over to the next: a `cut`, or a dissolve in which both run on and overlap."""
+    """From a shot to the next: a `cut`, or a dissolve in which both run on and overlap."""
 
     dissolve: Duration = Time(0.0)
     ease: Ease = Curve("in-out-sine")
 
 
-def _cut(given):
-    if given == "cut":
+def _parse_transition(value: object) -> object:
+    if value == "cut":
         return Transition()
-    if isinstance(given, str):
-        raise ValueError(f"'{given}' is not understood; write cut, or {{dissolve: 1s}}")
-    return given
+    if isinstance(value, str):
+        raise ValueError(f"'{value}' is not understood; write cut, or {{dissolve: 1s}}")
+    return value
 
 
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
-    along: film time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's
-    last frame means that frame. colour: replaces the look's.
+    along: time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's last
+    frame means that frame. colour: replaces the look's.
     """
 
     shot: str
@@ -46,12 +49,12 @@ class Shot(Record):
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
     camera: Camera = Camera()
     colour: ColourMapping | None = None
-    to_next: Annotated[Transition, BeforeValidator(_cut, json_schema_input_type=Transition | Literal["cut"])] = (
-        Transition()
-    )
+    to_next: Annotated[
+        Transition, BeforeValidator(_parse_transition, json_schema_input_type=Transition | Literal["cut"])
+    ] = Transition()
 
     @model_validator(mode="after")
-    def _moves_fit(self):
+    def _moves_are_possible(self) -> Self:
         orbit = self.camera.start.orbit()
         for number, move in enumerate(self.camera.moves):
             try:
@@ -63,17 +66,17 @@ class Shot(Record):
     def coordinate(self, seconds: float, fps: Fraction) -> float:
         """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside.
 
-        The last frame shows the last key: its time is that of the frame's beginning, a frame before the shot ends.
+        The last frame shows the last key: a frame has the time of its beginning, one frame before the shot ends.
         """
         last = float((self.duration.frames(fps) - 1) / fps)
         keys = {min(time.seconds(fps), last): value for time, value in self.along.items()}
         times, values = tuple(keys), tuple(keys.values())
         if len(times) == 1:
             return values[0]
-        return float(_through(times, values)(min(max(seconds, times[0]), times[-1])))
+        return float(_pchip(times, values)(min(max(seconds, times[0]), times[-1])))
 
-    def mistakes_at(self, fps: Fraction):
-        """(path in the shot, what is wrong) for what only the frame rate can tell."""
+    def mistakes_at(self, fps: Fraction) -> Iterator[tuple[Path, str]]:
+        """(path in the shot, message) for mistakes that depend on the frame rate."""
         length = self.duration.frames(fps)
         if length < 1:
             yield ("duration",), f"{self.duration} is less than one frame"
@@ -89,18 +92,18 @@ class Shot(Record):
                 f"the moves take {moves:g}s, but the shot lasts {self.duration}; lengthen the shot or shorten a move",
             )
         for number, move in enumerate(self.camera.moves):
-            at = [key.at.seconds(fps) for key in move.keys]
-            if any(a >= b for a, b in zip([0.0, *at], at, strict=False)):
+            times = [key.at.seconds(fps) for key in move.keys]
+            if any(a >= b for a, b in itertools.pairwise([0.0, *times])):
                 yield ("camera", "moves", number, "keys"), "the times must rise, from later than 0s"
 
 
-@lru_cache(maxsize=64)  # asked for every frame, and for its plate's key
-def _through(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpolator:
+@lru_cache(maxsize=64)  # evaluated for every frame, and for its digest
+def _pchip(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpolator:
     return PchipInterpolator(times, values)
 
 
 class ShotShare(NamedTuple):
-    """A shot's share in one frame."""
+    """A shot's share in one frame: seconds since the shot began, and weight in the mix."""
 
     shot: Shot
     seconds: float
@@ -116,11 +119,11 @@ class Cut:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """First frame of each shot; a dissolve lets the next one begin before the shot has ended."""
-        starts, at = [], 0
+        """First frame of each shot; in a dissolve the next shot begins before the last one has ended."""
+        starts, start = [], 0
         for shot in self.shots:
-            starts.append(at)
-            at += shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps)
+            starts.append(start)
+            start += shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps)
         return tuple(starts)
 
     @cached_property
@@ -129,39 +132,44 @@ class Cut:
         return self.starts[-1] + self.shots[-1].duration.frames(self.fps)
 
     def span(self, name: str) -> tuple[int, int]:
-        """First frame and one past the last of the shot called `name`. Raises KeyError."""
+        """First frame, and one past the last, of the shot called `name`. Raises KeyError."""
         for start, shot in zip(self.starts, self.shots, strict=True):
             if shot.shot == name:
                 return start, start + shot.duration.frames(self.fps)
         raise KeyError(name)
 
     def at(self, number: int) -> tuple[ShotShare, ...]:
-        """The shots that frame `number` shows, with weights that sum to 1."""
-        parts: list[ShotShare] = []
+        """The shots that frame `number` shows, with weights that sum to 1; empty outside the film."""
+        shares: list[ShotShare] = []
         for index, (start, shot) in enumerate(zip(self.starts, self.shots, strict=True)):
             inside = number - start
             if not 0 <= inside < shot.duration.frames(self.fps):
                 continue
-            overlap = self.shots[index - 1].to_next if index else Transition()
-            frames = overlap.dissolve.frames(self.fps)
-            weight = overlap.ease((inside + 1) / (frames + 1)) if parts and frames else 1.0
-            parts = [part._replace(weight=part.weight * (1 - weight)) for part in parts]
-            parts.append(ShotShare(shot, float(inside / self.fps), weight))
-        return tuple(parts)
+            transition = self.shots[index - 1].to_next if index else Transition()
+            frames = transition.dissolve.frames(self.fps)
+            weight = transition.ease((inside + 1) / (frames + 1)) if shares and frames else 1.0
+            shares = [share._replace(weight=share.weight * (1 - weight)) for share in shares]
+            shares.append(ShotShare(shot, float(inside / self.fps), weight))
+        return tuple(shares)
 
-    def mistakes(self):
-        """(path, what is wrong) in the shots."""
+    def mistakes(self) -> Iterator[tuple[Path, str]]:
+        """(path in the list of shots, message) for every mistake."""
+        names: set[str] = set()
         for index, shot in enumerate(self.shots):
-            for path, what in shot.mistakes_at(self.fps):
-                yield (index, *path), what
-            frames = shot.to_next.dissolve.frames(self.fps)
-            if frames and index + 1 == len(self.shots):
-                yield (index, "to_next"), "this is the last shot; there is nothing to dissolve into"
-            elif (
-                frames
-                and frames > min(shot.duration.frames(self.fps), self.shots[index + 1].duration.frames(self.fps)) // 2
-            ):
-                yield (index, "to_next"), "the dissolve is longer than half of one of its shots; shorten it"
-        names = [shot.shot for shot in self.shots]
-        for index in np.flatnonzero([name in names[:i] for i, name in enumerate(names)]):
-            yield (int(index), "shot"), f"a second shot called '{names[index]}'; shots need names of their own"
+            for path, message in shot.mistakes_at(self.fps):
+                yield (index, *path), message
+            if dissolve := self._dissolve_mistake(index):
+                yield (index, "to_next"), dissolve
+        for index, shot in enumerate(self.shots):
+            if shot.shot in names:
+                yield (index, "shot"), f"a second shot called '{shot.shot}'; shots need names of their own"
+            names.add(shot.shot)
+
+    def _dissolve_mistake(self, index: int) -> str | None:
+        frames = self.shots[index].to_next.dissolve.frames(self.fps)
+        if not frames:
+            return None
+        if index + 1 == len(self.shots):
+            return "this is the last shot; there is nothing to dissolve into"
+        shortest = min(shot.duration.frames(self.fps) for shot in self.shots[index : index + 2])
+        return "the dissolve is longer than half of one of its shots; shorten it" if frames > shortest // 2 else None

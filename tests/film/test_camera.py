@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from studio.config.units import Time
-from studio.film.camera import Camera, Key, Move, Orbit, Start
+from studio.film.camera import Camera, Move, Orbit, PoseKey, Start
 from studio.film.easing import EASES
 
 FPS = Fraction(24)
@@ -51,7 +51,7 @@ def test_up_is_upright_and_square_to_the_line_of_sight_even_straight_above(eleva
     assert up[2] == pytest.approx(math.cos(math.radians(elevation)))
 
 
-def test_a_24_mm_lens_sees_as_high_as_two_thirds_of_a_right_angle_and_a_longer_one_less():
+def test_the_view_angle_is_twice_the_arctangent_of_half_the_gate_over_the_lens():
     assert Orbit(0, 0, 1, 12.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(90.0)
     assert Orbit(0, 0, 1, 24.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(53.130102354)
     assert Orbit(0, 0, 1, 50.0).pose((0.0, 0.0, 0.0)).view_angle == pytest.approx(2 * math.degrees(math.atan(12 / 50)))
@@ -78,7 +78,7 @@ def test_a_dolly_goes_straight_at_what_it_looks_at_and_spends_equal_ratios_in_eq
     assert half.distance == pytest.approx(math.sqrt(2.0 * 0.5))
 
 
-def test_a_negative_dolly_goes_back():
+def test_a_negative_dolly_moves_away():
     assert Move(dolly=-1.0, over=seconds(1)).end(HERE).distance == pytest.approx(3.0)
 
 
@@ -98,20 +98,20 @@ def test_a_rise_lifts_the_camera_and_what_it_looks_at_alike():
 
 
 def test_components_combined_arrive_where_they_would_one_after_the_other():
-    together = Move(orbit=50.0, dolly=0.5, crane=0.3, lens=10.0, over=seconds(1)).end(HERE)
-    apart = HERE
+    combined = Move(orbit=50.0, dolly=0.5, crane=0.3, lens=10.0, over=seconds(1)).end(HERE)
+    sequential = HERE
     for component in ({"dolly": 0.5}, {"crane": 0.3}, {"orbit": 50.0}, {"lens": 10.0}):
-        apart = Move(**component, over=seconds(1)).end(apart)
-    assert position(together) == pytest.approx(position(apart)) and together.lens == apart.lens == 40.0
+        sequential = Move(**component, over=seconds(1)).end(sequential)
+    assert position(combined) == pytest.approx(position(sequential)) and combined.lens == sequential.lens == 40.0
 
 
 @pytest.mark.parametrize(
-    ("move", "told"),
+    ("move", "message"),
     [({"dolly": 1.99}, "dolly of 1.99 from a distance of 2.00 runs into"), ({"lens": -30.0}, "leaves no lens")],
     ids=str,
 )
-def test_a_move_that_goes_further_than_there_is_is_refused(move, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_move_that_reaches_the_focal_point_or_leaves_no_lens_is_refused(move, message):
+    with pytest.raises(ValueError, match=message):
         Move(**move, over=seconds(1)).end(HERE)
 
 
@@ -137,7 +137,7 @@ def test_a_camera_without_a_lens_or_a_distance_is_refused(wrong):
     with pytest.raises(ValidationError):
         Start(**wrong)
     with pytest.raises(ValidationError):
-        Key(at=Time(1), **wrong)
+        PoseKey(at=Time(1), **wrong)
 
 
 def test_a_hold_stands_still():
@@ -145,15 +145,15 @@ def test_a_hold_stands_still():
     assert all(move.at(HERE, t, FPS) == move.end(HERE) == move.at(HERE, 0.0, FPS) for t in (0.5, 1.7, 3.0))
 
 
-def test_a_move_without_length_is_there_at_once():
+def test_a_move_without_length_arrives_at_once():
     assert Move(orbit=90.0, over=seconds(0)).at(HERE, 0.0, FPS).azimuth == 120.0
 
 
 def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
     move = Move(
         keys=(
-            Key(at=seconds(1), azimuth=60.0, ease="linear"),
-            Key(at=seconds(3), distance=8.0, lens=50.0, ease="linear"),
+            PoseKey(at=seconds(1), azimuth=60.0, ease="linear"),
+            PoseKey(at=seconds(3), distance=8.0, lens=50.0, ease="linear"),
         )
     )
     assert move.at(HERE, 0.5, FPS).azimuth == pytest.approx(45.0)
@@ -176,14 +176,14 @@ def test_moves_follow_one_another_and_after_the_last_the_camera_holds():
     assert [CAMERA.at(t, FPS).distance for t in (0.0, 2.5, 3.0, 5.0, 99.0)] == pytest.approx([3, 3, 3, 2, 2])
 
 
-def test_an_aperture_is_the_focal_length_over_the_width_of_the_lens_where_the_square_is_200_mm_wide():
+def test_an_aperture_is_the_focal_length_over_the_lens_diameter_in_a_model_200_mm_wide():
     start = Start(lens="50mm", aperture="f/2", distance=2.5)
     pose = start.orbit().pose((0.0, 0.0, 0.0))
     assert start.aperture == 2.0 and pose.lens == pytest.approx(0.125)  # 25 mm wide, of which 100 are a unit
     assert Start(lens="50mm").orbit().pose((0.0, 0.0, 0.0)).lens == 0
 
 
-def test_it_is_sharp_at_what_it_looks_at_unless_a_distance_is_given():
+def test_the_camera_focuses_on_its_focal_point_unless_a_distance_is_set():
     assert Start(distance=2.5).orbit().pose((0.3, 0.0, 0.0)).focus == 2.5
     assert Start(distance=2.5, focus=1.5).orbit().pose((0.3, 0.0, 0.0)).focus == 1.5
     dollied = Move(dolly=1.0, over=seconds(1)).end(Start(distance=2.5).orbit())
@@ -192,17 +192,17 @@ def test_it_is_sharp_at_what_it_looks_at_unless_a_distance_is_given():
 
 def test_the_focus_is_racked_by_equal_ratios_and_the_aperture_opens_evenly():
     start = Start(distance=4.0, aperture="f/8").orbit()
-    move = Move(keys=(Key(at=seconds(1), focus=1.0, aperture="f/2", ease="linear"),))
+    move = Move(keys=(PoseKey(at=seconds(1), focus=1.0, aperture="f/2", ease="linear"),))
     half, end = move.at(start, 0.5, FPS), move.at(start, 1.0, FPS)
-    assert half.sharp == pytest.approx(2.0) and half.opening == pytest.approx((1 / 8 + 1 / 2) / 2)
-    assert (end.sharp, end.opening) == (1.0, 0.5) and move.end(start).distance == 4.0
-    nearer = Move(keys=(Key(at=seconds(1), distance=1.0),)).at(start, 0.5, FPS)
+    assert half.focus_distance == pytest.approx(2.0) and half.opening == pytest.approx((1 / 8 + 1 / 2) / 2)
+    assert (end.focus_distance, end.opening) == (1.0, 0.5) and move.end(start).distance == 4.0
+    nearer = Move(keys=(PoseKey(at=seconds(1), distance=1.0),)).at(start, 0.5, FPS)
     assert nearer.focus is None  # it stays at the focal point
 
 
 @pytest.mark.parametrize("wrong", ["2.8", "f/0", "f/-2", "f2.8", "f/1.2.3", "f/"])
 def test_what_is_no_aperture_is_refused(wrong):
-    with pytest.raises(ValidationError, match="write it like f/2.8|greater than 0"):
+    with pytest.raises(ValidationError, match=r"write it like f/2.8|greater than 0"):
         Start(aperture=wrong)
 
 

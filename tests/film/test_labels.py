@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit
+from studio.film.camera import Orbit, project
 from studio.film.fields import HeightMapping
-from studio.film.labels import RAYS, labels, seen
+from studio.film.labels import RAYS, labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
@@ -31,22 +31,24 @@ def pose(azimuth=40.0, elevation=60.0, distance=3.0):
     return Orbit(azimuth, elevation, distance, 30.0).pose((0.0, 0.0, 0.2))
 
 
-def test_without_a_wish_for_labels_there_are_none():
+def test_contours_have_no_labels_by_default():
     for lines in (None, Contours(), Contours(step=0.5, index=2)):
         assert labels(CONE, LOOK.model_copy(update={"contours": lines}), ENDS, pose(), PAGE) == []
 
 
 def test_every_index_line_of_a_cone_is_labelled_on_each_ray_where_it_lies():
-    found = labels(CONE, LOOK, ENDS, pose(elevation=88.0), PAGE)
-    assert {text.text for text in found} <= {"1", "2", "3"} and len(found) >= 6
-    for text in found:
+    texts = labels(CONE, LOOK, ENDS, pose(elevation=88.0), PAGE)
+    assert {text.text for text in texts} <= {"1", "2", "3"} and len(texts) >= 6
+    for text in texts:
         radius = float(text.text) / 5.0
         places = [(radius * math.cos(turn), radius * math.sin(turn), 0.5 * radius) for turn in np.radians(RAYS)]
-        near = min(math.hypot(*(at - (text.x, text.y))) for at in seen(np.array(places), pose(elevation=88.0), 16 / 9))
+        near = min(
+            math.hypot(*(place - (text.x, text.y))) for place in project(np.array(places), pose(elevation=88.0), 16 / 9)
+        )
         assert near < 1e-3  # a mesh of chords instead of circles
 
 
-def test_a_label_stands_along_its_line_and_never_on_its_head():
+def test_a_label_follows_its_line_and_is_never_upside_down():
     for azimuth in range(0, 360, 15):
         for text in labels(CONE, LOOK, ENDS, pose(azimuth, 89.0), PAGE):
             assert -90 < text.angle <= 90
@@ -56,17 +58,20 @@ def test_a_label_stands_along_its_line_and_never_on_its_head():
             ) == pytest.approx(0.0, abs=0.06)  # the camera is one degree off the zenith, and its lens wide
 
 
-def test_a_label_tells_the_value_on_the_heights_own_scale():
+def test_a_label_shows_the_value_in_the_units_of_the_field():
     sqrt = LOOK.model_copy(update={"height": HeightMapping(scale="sqrt", exaggeration=0.5)})
-    found = labels(CONE, sqrt, (0.0, 2.0), pose(elevation=88.0), PAGE)  # the loss is 4 r^2 there
-    for text in found:
+    texts = labels(CONE, sqrt, (0.0, 2.0), pose(elevation=88.0), PAGE)  # the loss is 4 r^2 there
+    for text in texts:
         radius = math.sqrt(float(text.text) / 4)
         places = np.array([(radius * math.cos(t), radius * math.sin(t), 0.5 * radius) for t in np.radians(RAYS)])
-        assert min(math.hypot(*(at - (text.x, text.y))) for at in seen(places, pose(elevation=88.0), 16 / 9)) < 1e-3
-    assert {text.text for text in found} >= {"1", "2"}
+        assert (
+            min(math.hypot(*(place - (text.x, text.y))) for place in project(places, pose(elevation=88.0), 16 / 9))
+            < 1e-3
+        )
+    assert {text.text for text in texts} >= {"1", "2"}
 
 
-def test_what_lies_behind_a_ridge_is_not_labelled():
+def test_a_line_behind_a_ridge_has_no_label():
     wall = CONE + np.where(np.abs(AXIS[None] - 0.8) < 0.05, 0.6, 0.0).astype(np.float32)
     low = pose(azimuth=0.0, elevation=12.0)
     free, hidden = labels(CONE, LOOK, ENDS, low, PAGE), labels(wall, LOOK, ENDS, low, PAGE)
@@ -79,23 +84,23 @@ def test_a_hole_and_flat_ground_have_no_labels():
     assert labels(np.full_like(CONE, 0.1), LOOK, ENDS, pose(), PAGE) == []
 
 
-def test_labels_do_not_stand_on_each_other():
+def test_labels_do_not_overlap():
     steep = LOOK.model_copy(update={"contours": Contours(step=0.05, index=1, labels=True)})
-    found = labels(CONE, steep, ENDS, pose(elevation=35.0), PAGE)
-    at = np.array([(text.x, text.y) for text in found if text.opacity > 0.1])
-    apart = np.linalg.norm(at[:, None] - at[None], axis=-1) + np.eye(len(at))
-    assert len(at) > 3 and apart.min() > 2 * found[0].size
+    texts = labels(CONE, steep, ENDS, pose(elevation=35.0), PAGE)
+    places = np.array([(text.x, text.y) for text in texts if text.opacity > 0.1])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
+    assert len(places) > 3 and apart.min() > 2 * texts[0].size
 
 
-def test_labels_come_and_go_softly_as_the_camera_turns():
+def test_labels_fade_in_and_out_as_the_camera_turns():
     def weights(azimuth: float) -> dict:
-        found = labels(CONE, LOOK, ENDS, pose(azimuth, 35.0), PAGE)
-        return {(text.text, round(_ray(text, azimuth))): text.opacity for text in found}
+        texts = labels(CONE, LOOK, ENDS, pose(azimuth, 35.0), PAGE)
+        return {(text.text, round(_ray(text, azimuth))): text.opacity for text in texts}
 
     def _ray(text, azimuth) -> int:
         places = np.array([(math.cos(t), math.sin(t), 0.5) for t in np.radians(RAYS)]) * float(text.text) / 5.0
-        at = seen(places, pose(azimuth, 35.0), 16 / 9)
-        return int(np.argmin(np.hypot(at[:, 0] - text.x, at[:, 1] - text.y)))
+        x, y = project(places, pose(azimuth, 35.0), 16 / 9).T
+        return int(np.argmin(np.hypot(x - text.x, y - text.y)))
 
     before = weights(0.0)
     for step in range(1, 240):
@@ -105,6 +110,6 @@ def test_labels_come_and_go_softly_as_the_camera_turns():
         before = after
 
 
-def test_in_a_dissolve_labels_are_as_strong_as_their_view():
-    whole, half = (labels(CONE, LOOK, ENDS, pose(), PAGE, opacity) for opacity in (1.0, 0.5))
-    assert [text.opacity / 2 for text in whole] == [text.opacity for text in half]
+def test_in_a_dissolve_labels_have_the_opacity_of_their_view():
+    full, half = (labels(CONE, LOOK, ENDS, pose(), PAGE, opacity) for opacity in (1.0, 0.5))
+    assert [text.opacity / 2 for text in full] == [text.opacity for text in half]

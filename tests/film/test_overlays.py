@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from studio.config.reading import parse
 from studio.config.units import Size, Time
 from studio.errors import SceneError
 from studio.field import Grid, Instant
-from studio.film.colour import table
+from studio.film.colour import lookup_table
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
@@ -17,13 +19,13 @@ from studio.film.overlays import (
     Text,
     Titles,
     captions,
-    crossed,
-    crossing,
+    dissolve_opacity,
+    dissolve_overlays,
     height_words,
     live,
     title,
 )
-from studio.film.surface import Ranges
+from studio.film.ranges import Ranges
 
 LOOK = Look(
     light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)),
@@ -37,8 +39,8 @@ HD = Size(1920, 1080)
 PAGE = Page.of(HD, PLAIN, [(ColourMapping(), "the notes")])
 
 
-def said(paint: ColourMapping, ends: tuple[float, float], kind: Titles = PLAIN) -> list:
-    return captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, ends),), 9.0), "the notes", PAGE)
+def captioned(mapping: ColourMapping, ends: tuple[float, float], titles: Titles = PLAIN) -> list:
+    return captions(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, ends),), 9.0), "the notes", PAGE)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
@@ -52,7 +54,7 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("'{epoc}'", "no number called 'epoc'; did you mean 'epoch'?"),
         ("'{}'", "no number called ''"),
@@ -62,37 +64,37 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
         ("'{loss:{width}}'", "cannot be filled in"),
     ],
 )
-def test_a_live_line_that_cannot_be_filled_in_is_refused_when_the_scene_is_read(line, told):
-    with pytest.raises(SceneError, match="scene:1:8: live: .*") as caught:
+def test_a_live_line_that_cannot_be_filled_in_is_refused_when_the_scene_is_read(line, message):
+    with pytest.raises(SceneError, match=r"scene:1:8: live: .*") as caught:
         parse(f"{{live: {line}}}", Titles)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_title_is_not_there_at_its_ends_and_is_whole_between():
-    kind = Titles(title="First light", title_for=Time(4.0))
-    opacity = [title(kind, t, 4.0)[0].opacity for t in np.linspace(0, 3.999, 200)]
+def test_a_title_is_invisible_at_its_ends_and_opaque_between():
+    titles = Titles(title="First light", title_for=Time(4.0))
+    opacity = [title(titles, t, 4.0)[0].opacity for t in np.linspace(0, 3.999, 200)]
     assert opacity[0] == 0.0 and opacity[-1] < 0.01 and max(opacity) == 0.95
     assert (
         np.abs(np.diff(opacity)).max() < 0.95 * np.pi / 2 / 0.8 * 0.0202
     )  # the steepest of a sine over 0.8 s, steps of 20 ms
-    assert title(kind, 4.0, 4.0) == title(kind, -0.1, 4.0) == title(Titles(), 1.0, 4.0) == []
+    assert title(titles, 4.0, 4.0) == title(titles, -0.1, 4.0) == title(Titles(), 1.0, 4.0) == []
 
 
 def test_the_legend_gives_the_ends_in_the_units_of_the_field():
-    bar, name, high, low = said(ColourMapping(scale="height"), (0.5, 3.0))[1:]
+    bar, name, high, low = captioned(ColourMapping(scale="height"), (0.5, 3.0))[1:]
     assert (name.text, low.text, high.text) == ("loss", "0.25", "9")  # squares: the height is the root
-    assert [o.text for o in said(ColourMapping(scale="log"), (0.0, np.log(100.0)))[2:]] == ["loss", "1e+02", "1"]
-    assert [o.text for o in said(ColourMapping(field="convexity"), (0.0, 0.5))[2:]] == [
+    assert [o.text for o in captioned(ColourMapping(scale="log"), (0.0, np.log(100.0)))[2:]] == ["loss", "1e+02", "1"]
+    assert [o.text for o in captioned(ColourMapping(field="convexity"), (0.0, 0.5))[2:]] == [
         "share of negative curvature",
         "0.5",
         "0",
     ]
-    assert np.array_equal(bar.colours, table("inferno"))
+    assert np.array_equal(bar.colours, lookup_table("inferno"))
 
 
-def test_all_type_stands_inside_the_margins():
+def test_all_overlays_are_inside_the_margins():
     for overlay in (
-        *said(ColourMapping(), (0.5, 3.0)),
+        *captioned(ColourMapping(), (0.5, 3.0)),
         *live(Titles(), INSTANT, PAGE),
         *title(Titles(title="x"), 1.0, 4.0),
     ):
@@ -101,49 +103,52 @@ def test_all_type_stands_inside_the_margins():
 
 
 def test_the_low_end_is_named_at_the_left_of_the_bar_and_the_high_end_at_its_right():
-    _, bar, _, high, low = said(ColourMapping(), (0.5, 3.0))
+    _, bar, _, high, low = captioned(ColourMapping(), (0.5, 3.0))
     assert (low.x, low.align) == (bar.x, "left") and (high.x, high.align) == (pytest.approx(bar.x + bar.width), "right")
 
 
 def test_notes_and_legend_can_be_left_out():
-    assert said(ColourMapping(), (0, 1), Titles(notes=False, legend=False)) == []
-    assert [o.text for o in said(ColourMapping(), (0, 1), Titles(legend=False))] == ["the notes"]
+    assert captioned(ColourMapping(), (0, 1), Titles(notes=False, legend=False)) == []
+    assert [o.text for o in captioned(ColourMapping(), (0, 1), Titles(legend=False))] == ["the notes"]
 
 
 def line(text: str, y: float = 0.9) -> Text:
     return Text(text, 0.1, y, 0.02, 0.6)
 
 
-def test_in_a_dissolve_what_goes_has_gone_before_what_comes_begins():
+def test_in_a_dissolve_the_old_text_is_gone_before_the_new_one_appears():
     for share in np.linspace(0, 1, 41):
-        shown = {o.text: o.opacity for o in crossed([(1 - share, [line("old")]), (share, [line("new")])])}
+        shown = {o.text: o.opacity for o in dissolve_overlays([(1 - share, [line("old")]), (share, [line("new")])])}
         assert len(shown) == (share != 0.5)
         assert set(shown) <= {"old" if share < 0.5 else "new"}
-    assert crossed([(0.0, [line("old")]), (1.0, [line("new")])]) == [line("new")]
+    assert dissolve_overlays([(0.0, [line("old")]), (1.0, [line("new")])]) == [line("new")]
 
 
-def test_what_shots_have_in_common_stands_still_and_as_clear_in_their_dissolve():
-    bar = said(ColourMapping(), (0, 1))[1]
+def test_overlays_that_shots_share_stay_as_they_are_in_their_dissolve():
+    bar = captioned(ColourMapping(), (0, 1))[1]
     for share in np.linspace(0, 1, 41):
         # of shares that sum to 1 but for the last bit, 1e-16, a cosine near its turning point leaves nothing
-        assert crossed([(1 - share, [line("same"), bar]), (share, [line("same"), bar])]) == [line("same"), bar]
+        assert dissolve_overlays([(1 - share, [line("same"), bar]), (share, [line("same"), bar])]) == [
+            line("same"),
+            bar,
+        ]
 
 
-def test_the_same_words_in_another_place_and_a_bar_of_other_colours_are_not_the_same():
-    bars = [said(ColourMapping(map=name), (0, 1))[1] for name in ("inferno", "viridis")]
-    assert crossed([(0.5, [line("same"), bars[0]]), (0.5, [line("same", 0.8), bars[1]])]) == []
+def test_the_same_text_in_another_place_and_a_bar_of_other_colours_are_not_shared():
+    bars = [captioned(ColourMapping(map=name), (0, 1))[1] for name in ("inferno", "viridis")]
+    assert dissolve_overlays([(0.5, [line("same"), bars[0]]), (0.5, [line("same", 0.8), bars[1]])]) == []
 
 
-def test_type_in_a_dissolve_has_no_jump():
-    opacity = [crossing(share) for share in np.linspace(0, 1, 1001)]
+def test_the_opacity_of_text_in_a_dissolve_has_no_jump():
+    opacity = [dissolve_opacity(share) for share in np.linspace(0, 1, 1001)]
     # the steepest of a sine from 0 to 1 in 500 steps; soft at both of its ends
     assert np.diff(opacity).max() < np.pi / 2 / 500 * 1.001 and max(opacity[:520]) < 0.01 and min(opacity[-20:]) > 0.99
 
 
-def test_notes_with_more_lines_begin_where_shorter_ones_do():
+def test_notes_begin_at_the_same_place_whatever_their_number_of_lines():
     page = Page.of(HD, PLAIN, [(ColourMapping(), "one"), (ColourMapping(), "one\ntwo")])
-    how = LOOK, ColourMapping(), Ranges((0.0, 1.0), ((ColourMapping(), (0, 1)),), 9.0)
-    short, long = (captions(PLAIN, *how, notes, page) for notes in ("one", "one\ntwo"))
+    view = LOOK, ColourMapping(), Ranges((0.0, 1.0), ((ColourMapping(), (0, 1)),), 9.0)
+    short, long = (captions(PLAIN, *view, notes, page) for notes in ("one", "one\ntwo"))
     assert short[0] == long[0] and long[1].text == "two" and long[1].y > long[0].y
 
 
@@ -155,28 +160,27 @@ NOTES = " \u00b7 ".join(
 @pytest.mark.parametrize(
     "size", [HD, Size(3840, 2160), Size(640, 360), Size(480, 270), Size(1080, 1080), Size(1080, 1920)]
 )
-def test_small_type_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of_any_shape(size):
+def test_small_text_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of_any_shape(size):
     from studio.render.text import _font
 
-    paint, kind = ColourMapping(), Titles(live="epoch")
-    page = Page.of(size, kind, [(paint, f"{NOTES}\n{NOTES}")])
-    found = captions(kind, LOOK, paint, Ranges((0.0, 1.0), ((paint, (0.5, 3.0)),), 9.0), f"{NOTES}\n{NOTES}", page)
-    lines = [text for text in (*live(kind, INSTANT, page), *found) if isinstance(text, Text)]
+    mapping, titles, notes = ColourMapping(), Titles(live="epoch"), f"{NOTES}\n{NOTES}"
+    page = Page.of(size, titles, [(mapping, notes)])
+    overlays = captions(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, (0.5, 3.0)),), 9.0), notes, page)
+    lines = [text for text in (*live(titles, INSTANT, page), *overlays) if isinstance(text, Text)]
     boxes = []
     for text in lines:
-        assert text.size * size.height >= min(SMALLEST, kind.size * size.height) - 1e-9
-        wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
-        left = text.x if text.align == "left" else text.x - wide
-        assert left >= MARGIN - 1e-9 and left + wide <= page.aspect - MARGIN + 1e-9
+        assert text.size * size.height >= min(SMALLEST, titles.size * size.height) - 1e-9
+        width = _font(text.weight, 100).getlength(text.text) / 100 * text.size
+        left = text.x if text.align == "left" else text.x - width
+        assert left >= MARGIN - 1e-9 and left + width <= page.aspect - MARGIN + 1e-9
         # a capital is 0.73 of the size high; a line lies on its baseline
-        boxes.append((left, text.y - 0.73 * text.size, left + wide, text.y))
-    for i, one in enumerate(boxes):
-        for other in boxes[:i]:
-            assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+        boxes.append((left, text.y - 0.73 * text.size, left + width, text.y))
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
     assert " ".join(text.text for text in lines[1:-3]) == f"{NOTES} {NOTES}"
 
 
-def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read():
+def test_a_picture_of_another_size_has_the_same_layout_as_long_as_it_is_legible():
     assert Page.of(Size(7680, 4320), PLAIN, [(ColourMapping(), NOTES)]) == Page.of(
         HD, PLAIN, [(ColourMapping(), NOTES)]
     )
@@ -190,34 +194,34 @@ def test_a_picture_of_another_size_has_the_same_type_as_long_as_it_can_be_read()
         (HeightMapping(field="accuracy", scale="linear"), "accuracy"),
     ],
 )
-def test_the_height_is_named_as_it_is_drawn(height, words):
+def test_the_heights_name_includes_its_scale(height, words):
     assert height_words(height) == words
 
 
-def test_type_is_in_the_looks_ink_unless_it_has_a_colour_of_its_own():
+def test_text_is_in_the_looks_ink_unless_it_has_a_colour_of_its_own():
     dark = LOOK.model_copy(update={"ink": "#102030"})
-    assert Titles().inked(dark).colour == "#102030" and Titles(colour="#ffffff").inked(dark).colour == "#ffffff"
+    assert Titles().with_ink(dark).colour == "#102030" and Titles(colour="#ffffff").with_ink(dark).colour == "#ffffff"
 
 
-@pytest.mark.parametrize(("end", "told"), [("#806040", False), ("#8a6a48", False), ("#f0e0c0", True)])
-def test_a_map_of_one_colour_or_nearly_has_no_legend(end, told):
-    found = said(ColourMapping(map=((0.0, "#806040"), (1.0, end))), (0.0, 1.0))
-    assert len(found) == (5 if told else 1)
+@pytest.mark.parametrize(("end", "has_legend"), [("#806040", False), ("#8a6a48", False), ("#f0e0c0", True)])
+def test_a_map_of_nearly_a_single_colour_has_no_legend(end, has_legend):
+    overlays = captioned(ColourMapping(map=((0.0, "#806040"), (1.0, end))), (0.0, 1.0))
+    assert len(overlays) == (5 if has_legend else 1)
 
 
-def test_yes_and_no_stand_at_the_ends_of_what_is_one_or_the_other():
-    name, high, low = said(ColourMapping(field="hidden", map="gray"), (0.0, 1.0))[2:]
+def test_a_field_of_yes_and_no_has_these_words_at_the_ends_of_its_legend():
+    name, high, low = captioned(ColourMapping(field="hidden", map="gray"), (0.0, 1.0))[2:]
     assert (name.text, low.text, high.text) == ("convex in the picture only", "no", "yes")
 
 
-def test_a_signed_scale_is_told_in_the_units_of_the_field():
+def test_a_signed_scale_has_its_ends_in_the_units_of_the_field():
     ends = (-np.arcsinh(20.0), np.arcsinh(50.0))
-    name, high, low = said(ColourMapping(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]
+    name, high, low = captioned(ColourMapping(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]
     assert (name.text, low.text, high.text) == ("smallest Hessian eigenvalue", "-20", "50")
 
 
 def test_a_metric_of_the_users_goes_by_its_functions_name():
-    assert said(ColourMapping(field="my.metrics:margin", scale="linear"), (0.0, 1.0))[2].text == "margin"
+    assert captioned(ColourMapping(field="my.metrics:margin", scale="linear"), (0.0, 1.0))[2].text == "margin"
     assert height_words(HeightMapping(field="my.metrics:margin", scale="sqrt")) == "\u221amargin"
 
 

@@ -3,32 +3,34 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from studio.film.look import Look
-from studio.film.quality import WORDS, Named, Quality, subframes
+from studio.film.quality import QUALITIES, Quality, QualityField, subframes
 
-READ = TypeAdapter(Named)
+READ = TypeAdapter(QualityField)
 
 
-def test_a_quality_is_a_word_or_two_numbers():
-    assert READ.validate_python("final") == WORDS["final"]
+def test_a_quality_is_a_name_or_numbers():
+    assert READ.validate_python("final") == QUALITIES["final"]
     assert READ.validate_python({"samples": "3", "subframes": "16"}) == Quality(samples=3, subframes=16)
-    assert READ.validate_python({"samples": "2"}) == WORDS["final"]  # so it is the same picture, and the same key
+    assert (
+        READ.validate_python({"samples": "2"}) == QUALITIES["final"]
+    )  # so it is the same picture, and the same digest
 
 
-def test_the_words_rise_in_what_a_frame_is_made_of():
-    counts = [(quality.samples**2 * quality.subframes, quality.mesh) for quality in WORDS.values()]
-    assert list(WORDS) == ["draft", "preview", "final", "master"] and sorted(set(counts)) == counts
+def test_the_named_qualities_rise_in_samples_and_mesh():
+    counts = [(quality.samples**2 * quality.subframes, quality.mesh) for quality in QUALITIES.values()]
+    assert list(QUALITIES) == ["draft", "preview", "final", "master"] and sorted(set(counts)) == counts
 
 
 @pytest.mark.parametrize(
     ("asked", "share", "vertices"), [(401, 0.5, 201), (401, 0.75, 301), (401, 1.0, 401), (35, 0.1, 33)]
 )
-def test_a_mesh_has_its_share_of_the_vertices_and_one_of_them_in_the_middle(asked, share, vertices):
+def test_a_mesh_has_its_share_of_the_vertices_and_a_vertex_in_the_middle(asked, share, vertices):
     look = Look.model_validate({"base": "ember", "mesh": asked})
     assert Quality(mesh=share).meshed(look) == look.model_copy(update={"mesh": vertices})
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ("finall", "did you mean 'final'"),
         ({"samples": "9"}, "less than or equal to 8"),
@@ -37,8 +39,8 @@ def test_a_mesh_has_its_share_of_the_vertices_and_one_of_them_in_the_middle(aske
     ],
     ids=str,
 )
-def test_what_is_no_quality_is_refused(wrong, told):
-    with pytest.raises(ValidationError, match=told):
+def test_what_is_no_quality_is_refused(wrong, message):
+    with pytest.raises(ValidationError, match=message):
         READ.validate_python(wrong)
 
 
@@ -48,9 +50,9 @@ def test_a_single_subframe_is_in_the_middle_of_the_pixel_the_lens_and_the_shutte
 
 @pytest.mark.parametrize("count", [2, 5, 16, 64])
 def test_subframes_divide_each_side_of_a_pixel_and_the_shutter_into_equal_steps(count):
-    found = subframes(count)
+    frames = subframes(count)
     steps = (np.arange(count) + 0.5) / count
-    for values in ([f.jitter[0] + 0.5 for f in found], [f.jitter[1] + 0.5 for f in found], [f.time for f in found]):
+    for values in ([f.jitter[0] + 0.5 for f in frames], [f.jitter[1] + 0.5 for f in frames], [f.time for f in frames]):
         assert sorted(values) == pytest.approx(steps)
 
 
@@ -66,7 +68,7 @@ def test_places_on_the_lens_fill_its_disc_evenly(count):
         assert ((places * (x, y)) > 0).all(axis=1).mean() == pytest.approx(0.25, abs=slack)
 
 
-def test_where_a_subframe_lies_in_the_pixel_says_nothing_of_its_time_or_place_on_the_lens():
+def test_a_subframes_jitter_lens_and_time_are_uncorrelated():
     values = np.array([(*f.jitter, *f.lens, f.time) for f in subframes(64)])
     # independent columns of 64 numbers correlate by 1 / 8 in the mean
     assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.125

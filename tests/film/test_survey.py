@@ -11,27 +11,21 @@ from studio.film.frame import Format, FrameSource
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Titles
-from studio.film.survey import above, assumed, cell_pixels, pulse
-from studio.film.survey import survey as surveyed
+from studio.film.survey import assumed_surfaces, cell_pixels, height_above_land, pulse, survey
 from studio.film.timeline import Shot
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 GRID = Grid(range=(-2, 2), points=101)
-HOW = "monotone", "cubic"
-
-
 LINEAR = HeightMapping(scale="linear", exaggeration=0.5)
 
 
-def reel(
+def film(
     land: np.ndarray | Surfaces, camera: Camera, size: str = "1920x1080", height: HeightMapping = LINEAR
 ) -> FrameSource:
     surfaces = land if isinstance(land, Surfaces) else Surfaces({"loss": Field((0.0,), GRID, land[None], "log")})
     shot = Shot(shot="a", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
-    kind = Look(light=LIGHT, mesh=241, height=height)
-    return FrameSource.of(
-        (shot,), surfaces, kind, Titles(), Format(size=Size.parse(size)), {"loss": "", "convexity": ""}
-    )
+    look, notes = Look(light=LIGHT, mesh=241, height=height), {"loss": "", "convexity": ""}
+    return FrameSource.of((shot,), surfaces, look, Titles(), Format(size=Size.parse(size)), notes)
 
 
 FLAT = np.where(np.arange(101)[:, None] + np.arange(101) == 0, 2.0, 1.0)  # one node away, so that it has a range
@@ -40,25 +34,25 @@ ABOVE = Start(azimuth=0.0, elevation=90.0, distance=2.0, lens=30.0)
 CELL = 0.02 / 2 * 30 / 24 * 1080  # 2 / 100 of a unit, from 2 units, by a lens of 30 mm over a 24 mm gate of 1080 lines
 
 
-def sizes(film: FrameSource) -> np.ndarray:
-    instant, view = film.alone(film.cut.shots[0], 0)
-    return cell_pixels(instant, view, film.size.width / film.size.height)
+def sizes(source: FrameSource) -> np.ndarray:
+    instant, view = source.single_shot(source.cut.shots[0], 0)
+    return cell_pixels(instant, view.pose, source.look, source.size.width / source.size.height)
 
 
 @pytest.mark.parametrize(("size", "across", "down"), [("1920x1080", 0.98, 0.8), ("1080x1080", 0.8, 0.8)])
 def test_a_cell_seen_from_straight_above_has_the_size_of_the_pinhole_formula(size, across, down):
-    found = sizes(reel(FLAT, Camera(look_at=LEVEL, start=ABOVE), size))
-    assert found == pytest.approx(CELL, rel=1e-6)
+    pixels = sizes(film(FLAT, Camera(look_at=LEVEL, start=ABOVE), size))
+    assert pixels == pytest.approx(CELL, rel=1e-6)
     axis = (np.arange(100) - 49.5) / 50
     y, x = np.meshgrid(axis, axis)  # the camera's right is beta
-    seen = (np.abs(y) <= across) & (np.abs(x) <= down) & (np.hypot(x, y) <= 0.98)
-    assert len(found) == seen.sum()
+    visible = (np.abs(y) <= across) & (np.abs(x) <= down) & (np.hypot(x, y) <= 0.98)
+    assert len(pixels) == visible.sum()
 
 
 def test_only_cells_in_focus_count():
     tilted = Start(azimuth=0.0, elevation=30.0, distance=1.0, lens=30.0)
     sharp, blurred = (
-        sizes(reel(FLAT, Camera(look_at=LEVEL, start=tilted.model_copy(update={"aperture": stop}))))
+        sizes(film(FLAT, Camera(look_at=LEVEL, start=tilted.model_copy(update={"aperture": stop}))))
         for stop in (None, 2.0)
     )
     assert 0 < len(blurred) < len(sharp) / 2 and np.ptp(blurred) < np.ptp(sharp) / 2
@@ -67,62 +61,64 @@ def test_only_cells_in_focus_count():
 def test_where_a_finer_grid_was_measured_its_cells_count():
     fine = Grid(range=(-1, 1), points=201)
     fields = {"loss": Field((0.0,), GRID, FLAT[None]), "loss" + DETAIL: Field((0.0,), fine, np.ones((1, 201, 201)))}
-    found = sizes(reel(Surfaces(fields), Camera(look_at=LEVEL, start=ABOVE)))
-    assert set(np.round(found, 3)) == {round(CELL, 3), round(CELL / 4, 3)}  # half the range, twice the points
-    assert np.sum(found < 5) > 0.7 * 200**2  # a square with round corners
+    pixels = sizes(film(Surfaces(fields), Camera(look_at=LEVEL, start=ABOVE)))
+    assert set(np.round(pixels, 3)) == {round(CELL, 3), round(CELL / 4, 3)}  # half the range, twice the points
+    assert np.sum(pixels < 5) > 0.7 * 200**2  # a square with round corners
 
 
-def test_the_deep_landscapes_still_has_the_sizes_that_were_measured_of_it():
+def test_a_still_has_the_cell_sizes_that_were_read_off_it():
     # 181 points, azimuth 235, elevation 42, distance 1.55, 32 mm: 11, 20 and 25 pixels were read off it
     grid = Grid(range=(-1.25, 1.25), points=181)
     land = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.axis, grid.axis))[None], "log")})
     camera = Camera(start=Start(azimuth=235.0, elevation=42.0, distance=1.55, lens=32.0))
-    film = reel(land, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
-    assert np.percentile(sizes(film), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
+    source = film(land, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
+    assert np.percentile(sizes(source), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
 
 
-def test_a_soft_shot_and_a_camera_under_the_land_are_told_with_the_cure():
+def test_a_soft_shot_and_a_camera_under_the_land_are_reported_with_the_cure():
     bowl = 0.1 + np.hypot(*np.meshgrid(GRID.axis, GRID.axis))
     near = Camera(start=Start(azimuth=0.0, elevation=5.0, distance=0.6), moves=(Move(orbit=90.0, over=Time(1.0)),))
-    [found] = surveyed(reel(bowl, near))
-    soft, low = found.warnings()
+    [shot] = survey(film(bowl, near))
+    soft, low = shot.warnings()
     assert soft.startswith("shot a is soft: a measured cell is ") and "times the points" in soft
     assert low.startswith("shot a: at frame ") and "raise its elevation" in low
-    [fine] = surveyed(reel(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=3.0))))
+    [fine] = survey(film(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=3.0))))
     assert list(fine.warnings()) == [] and {0, 23} < fine.frames.keys() and len(fine.frames) == 9
     assert all(sight.above > 0 and sight.rim == 1 and sight.minimiser for sight in fine.frames.values())
-    [close] = surveyed(reel(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=0.9))))
+    [close] = survey(film(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=0.9))))
     assert all(sight.rim < 1 for sight in close.frames.values())
 
 
-def test_a_minimiser_behind_a_ridge_is_seen_to_be_hidden():
+def test_a_minimiser_behind_a_ridge_counts_as_hidden():
     away = np.hypot(*np.meshgrid(GRID.axis, GRID.axis))
     ridge = 0.1 + np.exp(-(((away - 0.6) / 0.15) ** 2))
-    for elevation, seen in ((10.0, False), (60.0, True)):
-        [found] = surveyed(reel(ridge, Camera(start=Start(elevation=elevation, distance=2.2))))
-        assert {sight.minimiser for sight in found.frames.values()} == {seen}
+    for elevation, visible in ((10.0, False), (60.0, True)):
+        [shot] = survey(film(ridge, Camera(start=Start(elevation=elevation, distance=2.2))))
+        assert {sight.minimiser for sight in shot.frames.values()} == {visible}
 
 
-def test_above_is_measured_against_the_highest_land_near_the_camera():
+def test_the_cameras_height_is_measured_over_the_highest_land_near_it():
     land = np.zeros((101, 101))
     land[50, 90] = 0.3  # at (0.8, 0)
-    pose = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24)
-    assert above(land, pose.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
-    assert above(land, replace(pose, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf
+    orbit = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24)
+    assert height_above_land(land, orbit.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
+    assert height_above_land(land, replace(orbit, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf
 
 
-def test_a_land_that_rests_at_its_keys_pulses_and_one_that_flows_does_not():
+def test_a_land_that_rests_at_its_keyframes_pulses_and_one_that_flows_does_not():
     values = np.exp(np.cumsum(np.random.default_rng(0).standard_normal((12, 21, 21)), axis=0) * 0.2)
-    grid, keys = Grid(points=21), tuple(float(k) for k in range(12))
-    films = (reel(Surfaces({"loss": Field(keys, grid, values, "log", how)}), Camera()) for how in HOW)
-    steady, smooth = map(pulse, films)
-    # in a random walk half of the points turn at every key, where PCHIP stops and a spline does not
+    grid, keyframes = Grid(points=21), tuple(float(k) for k in range(12))
+    steady, smooth = (
+        pulse(film(Surfaces({"loss": Field(keyframes, grid, values, "log", interpolation)}), Camera()))
+        for interpolation in ("monotone", "cubic")
+    )
+    # in a random walk half of the points turn at every keyframe, where PCHIP stops and a spline does not
     assert smooth < 2.0 < steady
 
 
-def test_of_a_film_that_is_not_measured_a_crater_is_assumed():
+def test_an_unmeasured_film_assumes_a_crater():
     fine = Grid(range=(-0.5, 0.5), points=101)
-    surfaces = assumed(["loss", "lambda_min"], {"": (GRID, (0.0, 40.0)), DETAIL: (fine, (20.0,))})
+    surfaces = assumed_surfaces(["loss", "lambda_min"], {"": (GRID, (0.0, 40.0)), DETAIL: (fine, (20.0,))})
     assert set(surfaces.fields) == {"loss", "lambda_min", "loss@detail", "lambda_min@detail"}
     loss = surfaces.at(20.0).values["loss"]
     assert loss[50, 50] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from studio.config.reading import parse
 from studio.config.units import Time
-from studio.film.camera import Camera, Key, Move
+from studio.film.camera import Camera, Move, PoseKey
 from studio.film.timeline import Cut, Shot, Transition
 
 FPS = Fraction(24)
@@ -29,7 +29,7 @@ def cut(*shots: Shot, fps=FPS) -> Cut:
     return Cut(tuple(shots), Fraction(fps))
 
 
-def told(*shots: Shot) -> list[tuple[tuple, str]]:
+def mistakes(*shots: Shot) -> list[tuple[tuple, str]]:
     return list(cut(*shots).mistakes())
 
 
@@ -59,7 +59,7 @@ def test_the_last_frame_of_a_shot_shows_the_last_key_and_the_first_the_first(key
 
 def test_a_cut_shows_one_shot_whole_at_every_frame():
     film = cut(shot("a", 1), shot("b", 1))
-    assert [(part.shot.shot, part.weight) for n in (0, 23, 24, 47) for part in film.at(n)] == [
+    assert [(share.shot.shot, share.weight) for n in (0, 23, 24, 47) for share in film.at(n)] == [
         ("a", 1),
         ("a", 1),
         ("b", 1),
@@ -74,9 +74,9 @@ def test_the_weights_of_a_dissolve_sum_to_one_and_pass_without_a_jump(ease):
     film = cut(shot("a", 4, to_next=Transition(dissolve=Time(1.0), ease=ease)), shot("b", 4))
     incoming = []
     for n in range(film.length):
-        parts = film.at(n)
-        assert sum(part.weight for part in parts) == pytest.approx(1.0, abs=1e-15)
-        incoming.append(sum(part.weight for part in parts if part.shot.shot == "b"))
+        shares = film.at(n)
+        assert sum(share.weight for share in shares) == pytest.approx(1.0, abs=1e-15)
+        incoming.append(sum(share.weight for share in shares if share.shot.shot == "b"))
     assert len([w for w in incoming if 0 < w < 1]) == 24
     # the steepest of these eases rises 1.875 times as fast as a straight line over 25 steps
     assert (np.diff(incoming) >= 0).all() and np.diff(incoming).max() < 1.9 / 25
@@ -92,9 +92,9 @@ def test_both_shots_run_on_through_their_dissolve():
 
 def test_two_dissolves_in_a_row_never_mix_three_shots():
     film = cut(shot("a", 2, dissolve=1), shot("b", 2, dissolve=1), shot("c", 2))
-    assert told(*film.shots) == []
+    assert mistakes(*film.shots) == []
     for n in range(film.length):
-        assert 1 <= len(film.at(n)) <= 2 and sum(part.weight for part in film.at(n)) == pytest.approx(1.0)
+        assert 1 <= len(film.at(n)) <= 2 and sum(share.weight for share in film.at(n)) == pytest.approx(1.0)
 
 
 def test_along_passes_through_its_keys_and_never_runs_back():
@@ -104,12 +104,12 @@ def test_along_passes_through_its_keys_and_never_runs_back():
     assert (np.diff(coordinates) >= -1e-12).all() and max(coordinates) <= 20 + 1e-12  # rounding of the spline at 20
 
 
-def test_along_with_one_key_stands_still():
+def test_along_with_a_single_key_stands_still():
     assert shot("a", along={Time(0.0): 7.0}).coordinate(1.3, FPS) == 7.0
 
 
 @pytest.mark.parametrize(
-    ("shots", "path", "what"),
+    ("shots", "path", "message"),
     [
         ([shot("a", 0.001)], (0, "duration"), "less than one frame"),
         ([shot("a", 2, along={Time(1.0): 0.0, Time(0.5): 1.0, Time(2.0): 2.0})], (0, "along"), "must rise"),
@@ -125,12 +125,12 @@ def test_along_with_one_key_stands_still():
             "the moves take 3s, but the shot lasts 2s",
         ),
         (
-            [shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(2.0)), Key(at=Time(1.0)))),)))],
+            [shot("a", 9, camera=Camera(moves=(Move(keys=(PoseKey(at=Time(2.0)), PoseKey(at=Time(1.0)))),)))],
             (0, "camera", "moves", 0, "keys"),
             "must rise",
         ),
         (
-            [shot("a", 9, camera=Camera(moves=(Move(keys=(Key(at=Time(0.0)),)),)))],
+            [shot("a", 9, camera=Camera(moves=(Move(keys=(PoseKey(at=Time(0.0)),)),)))],
             (0, "camera", "moves", 0, "keys"),
             "later than 0s",
         ),
@@ -141,13 +141,13 @@ def test_along_with_one_key_stands_still():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_cut_is_told_with_its_place(shots, path, what):
-    (found,) = told(*shots)
-    assert found[0] == path and what in found[1]
+def test_a_mistake_in_a_cut_has_its_place(shots, path, message):
+    [mistake] = mistakes(*shots)
+    assert mistake[0] == path and message in mistake[1]
 
 
-def test_a_good_cut_has_nothing_to_tell():
-    assert told(shot("a", 2, dissolve=1), shot("b", 2, along={Time(0.0): 0.0, Time(2.0): 5.0})) == []
+def test_a_good_cut_has_no_mistakes():
+    assert mistakes(shot("a", 2, dissolve=1), shot("b", 2, along={Time(0.0): 0.0, Time(2.0): 5.0})) == []
 
 
 def test_a_move_that_cannot_arrive_names_its_number():
@@ -158,12 +158,12 @@ def test_a_move_that_cannot_arrive_names_its_number():
 @pytest.mark.parametrize(
     ("words", "expected"), [("cut", Transition()), ("{dissolve: 1s}", Transition(dissolve=Time(1.0)))]
 )
-def test_a_transition_is_a_word_or_a_dissolve(words, expected):
+def test_a_transition_is_the_word_cut_or_a_dissolve(words, expected):
     assert parse(f"{{shot: a, duration: 1s, along: {{0s: 0}}, to_next: {words}}}", Shot).to_next == expected
 
 
 def test_any_other_word_for_a_transition_is_refused():
-    with pytest.raises(Exception, match="'wipe' is not understood; write cut, or {dissolve: 1s}"):
+    with pytest.raises(Exception, match=r"'wipe' is not understood; write cut, or \{dissolve: 1s\}"):
         parse("{shot: a, duration: 1s, along: {0s: 0}, to_next: wipe}", Shot)
 
 
@@ -173,5 +173,5 @@ def test_a_cut_is_the_same_in_another_process():
     assert [copy.at(n) for n in range(film.length)] == [film.at(n) for n in range(film.length)]
 
 
-def test_shots_can_be_told_apart_and_kept_in_sets():
+def test_shots_are_hashable_and_equal_by_value():
     assert len({shot("a"), shot("a"), shot("b")}) == 2
