@@ -1,17 +1,22 @@
-"""Which measured numbers are the height and which the colour of a picture, and on what scales."""
+"""Drawable fields: which are measured and which derived, and how a look maps one to height and one to colour."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Callable, Container, Sequence
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
-from studio.config.functions import SCHEMA as OWN
+from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.film.colour import known
+from studio.field import Scale, hidden, negative_share
+from studio.film.colour import check_colormap
+
+Array = npt.NDArray[Any]
 
 FIELDS = {
     "loss": "loss",
@@ -25,95 +30,151 @@ FIELDS = {
     "plane-convexity": "negative curvature in the plane",
     "hidden": "convex in the picture only",
 }
-"""What may be drawn, and how a legend names it; a metric of the user's goes by its own name, `package.module:name`."""
+"""Drawable fields and their labels in a legend; a metric of the user's has its own name, `package.module:name`."""
 SIGNED = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
+SCALES: dict[str, Scale] = {
+    "loss": "log",
+    "accuracy": "linear",
+    "entropy": "linear",
+    "lambda_min": "signed-log",
+    "lambda_max": "signed-log",
+    "kappa_min": "signed-log",
+    "kappa_max": "signed-log",
+}
+"""The scale on which a measured field is refined and blended; a metric of the user's is linear."""
+DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
+    "convexity": (("lambda_min", "lambda_max"), negative_share),
+    "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
+    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden),
+}
+"""Fields computed from measured ones, after these were blended in time and refined in space."""
 
 
-def _drawable(*words: str) -> tuple:
-    """What makes a text one of some words, or the name of a metric of the user's."""
+def measured_fields(field: str) -> tuple[str, ...]:
+    """The measured fields that a drawable one is computed from; itself if it is measured."""
+    return DERIVED[field][0] if field in DERIVED else (field,)
 
-    def named(name: str) -> str:
-        if name not in words and ":" not in name:
-            raise ValueError(f"no field '{name}'{nearest(name, words)}")
+
+def derive(field: str, values: Sequence[Array]) -> Array:
+    """A drawable field from the values of its `measured_fields`, in their order."""
+    return DERIVED[field][1](*values) if field in DERIVED else values[0]
+
+
+def grid_of(field: str) -> Literal["loss", "convexity"]:
+    """Which of the scene's two grids a drawable field is measured on."""
+    return "convexity" if field in (*SIGNED, *DERIVED) else "loss"
+
+
+def missing(field: str, measured: Container[str]) -> str | None:
+    """What to add to a scene so that a field can be drawn, in words; None if everything it needs is measured."""
+    if all(name in measured for name in measured_fields(field)):
+        return None
+    if field == "accuracy":
+        return "a preview measures no accuracy; set `sampling: exact` in the scene's loss"
+    if grid_of(field) == "convexity":
+        return f"nothing measures the {field}; add `convexity: {{points: 11}}` to the scene"
+    return f"nothing measures the {field}; add `fields: [{field}]` to the scene's loss"
+
+
+# --- mappings --------------------------------------------------------------------------------------------------------
+
+
+def _name_of_a_field(*names: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """Annotations of a text that is one of `names`, or the name of a metric of the user's."""
+
+    def check(name: str) -> str:
+        if name not in names and ":" not in name:
+            raise ValueError(f"no field '{name}'{nearest(name, names)}")
         return name
 
-    return AfterValidator(named), WithJsonSchema({"anyOf": [{"enum": list(words)}, OWN]})
+    return AfterValidator(check), WithJsonSchema({"anyOf": [{"enum": list(names)}, FUNCTION_SCHEMA]})
 
 
 class HeightMapping(Record):
-    """Which field is the height, and on what scale; `signed-log` is arcsinh.
+    """The field drawn as height, and its scale; `signed-log` is arcsinh.
 
-    cap: values above it are drawn at it (in the field's units). exaggeration: drawn height of the film's full range.
-    smoothing: of the sheet between the measured points, none of which it moves; 0 is straight from one to the next.
+    cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the film's full range, scene
+    units. smoothing: of the surface between the measured points, which never move; 0 is straight from one to the next.
     """
 
-    field: Annotated[str, *_drawable(*(name for name in FIELDS if name != "hidden"))] = "loss"
+    field: Annotated[str, *_name_of_a_field(*(name for name in FIELDS if name != "hidden"))] = "loss"
     scale: Literal["log", "sqrt", "linear", "signed-log"] = "log"
     cap: Positive | None = None
     exaggeration: Positive = 0.56
     smoothing: Share = 1.0
 
     @model_validator(mode="after")
-    def _makes_sense(self):
-        _has_a_scale(self.field, self.scale)
+    def _has_a_scale(self) -> Self:
+        _check_sign(self.field, self.scale)
         return self
 
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """Values on the height scale; inf becomes the cap (if there is one), NaN stays NaN."""
+    def of(self, values: Array) -> Array:
+        """Values on the height scale; inf becomes the cap if there is one, NaN stays NaN.
+
+        >>> HeightMapping(scale="sqrt", cap=16.0).of(np.array([4.0, np.inf])).tolist()
+        [2.0, 4.0]
+        """
         capped = values if self.cap is None else np.minimum(values, self.cap)
         if self.scale == "log":
-            return np.log(np.maximum(capped, np.finfo(np.float64).tiny))
+            return np.asarray(np.log(np.maximum(capped, np.finfo(np.float64).tiny)))
         if self.scale == "signed-log":
-            return np.arcsinh(capped)
+            return np.asarray(np.arcsinh(capped))
         return np.sqrt(np.maximum(capped, 0.0)) if self.scale == "sqrt" else capped
+
+
+def unscale(values: Array, scale: str) -> Array:
+    """Values of a field from those on a height scale: the inverse of `HeightMapping.of` without a cap.
+
+    >>> unscale(np.array([2.0]), "sqrt").tolist()
+    [4.0]
+    """
+    return np.asarray({"log": np.exp, "sqrt": np.square, "linear": np.positive, "signed-log": np.sinh}[scale](values))
 
 
 Stops = tuple[tuple[Share, Colour], ...]
 
 
 class ColourMapping(Record):
-    """Which field is the colour, its range (film-wide if not given) and the colormap.
+    """The field drawn as colour, its range and its colormap.
 
-    map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` turns it round), or stops [[0, "#..."], ...].
-    scale: `height` follows the drawn height; the others are as for height. range: in the field's units. centre: the
-    value in the middle of the map, which then reaches as far down as up; 0 if not given, where a map that diverges
-    shows what may be negative.
+    map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` reverses it), or stops [[0, "#..."], ...].
+    scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; the film's
+    if omitted. centre: the value at the middle of the map, which then reaches equally far down and up; if omitted, 0
+    for a diverging map of a field that may be negative.
     """
 
-    field: Annotated[str, *_drawable(*FIELDS)] = "loss"
-    map: Annotated[str, AfterValidator(known)] | Stops = "inferno"
+    field: Annotated[str, *_name_of_a_field(*FIELDS)] = "loss"
+    map: Annotated[str, AfterValidator(check_colormap)] | Stops = "inferno"
     scale: Literal["height", "log", "sqrt", "linear", "signed-log"] = "height"
     range: tuple[float, float] | None = None
     centre: float | None = None
 
     @model_validator(mode="after")
-    def _makes_sense(self):
-        _has_a_scale(self.field, self.scale)
-        lies_on(self.scale, "range", *(self.range or ()))
-        lies_on(self.scale, "centre", *(() if self.centre is None else (self.centre,)))
+    def _is_consistent(self) -> Self:
+        _check_sign(self.field, self.scale)
+        check_on_scale(self.scale, "range", *(self.range or ()))
+        check_on_scale(self.scale, "centre", *(() if self.centre is None else (self.centre,)))
         if self.range is not None and self.centre is not None:
             raise ValueError("range and centre are two ways to say where the map ends; give one of them")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"range [{self.range[0]:g}, {self.range[1]:g}] is empty or reversed")
-        if not isinstance(self.map, str):
-            places = [place for place, _ in self.map]
-            if (
-                len(places) < 2
-                or places[0] != 0
-                or places[-1] != 1
-                or any(a >= b for a, b in itertools.pairwise(places))
-            ):
-                raise ValueError("map: stops must rise from 0 to 1")
+        if not isinstance(self.map, str) and not _rise_from_0_to_1([place for place, _ in self.map]):
+            raise ValueError("map: stops must rise from 0 to 1")
         return self
 
 
-def _has_a_scale(field: str, scale: str) -> None:
+def _rise_from_0_to_1(places: list[float]) -> bool:
+    ends = len(places) >= 2 and places[0] == 0 and places[-1] == 1
+    return ends and all(a < b for a, b in itertools.pairwise(places))
+
+
+def _check_sign(field: str, scale: str) -> None:
     if field in SIGNED and scale in ("log", "sqrt"):
-        raise ValueError(f"{field} may be negative, which has no {scale}; take `scale: signed-log` or `linear`")
+        raise ValueError(f"{field} may be negative, which has no {scale}; use `scale: signed-log` or `linear`")
 
 
-def lies_on(scale: str, name: str, *values: float) -> None:
-    """Raises ValueError if one of the values, which the user calls `name`, has no place on a scale."""
+def check_on_scale(scale: str, name: str, *values: float) -> None:
+    """Raises ValueError if one of the values, called `name` in the message, has no place on a scale."""
     for value in values:
         if (value < 0 and scale in ("log", "sqrt")) or (value == 0 and scale == "log"):
-            raise ValueError(f"{name} {value:g} has no {scale}; write one above 0, or take another scale")
+            raise ValueError(f"{name} {value:g} has no {scale}; write one above 0, or use another scale")

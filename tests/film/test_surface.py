@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Instant, Surfaces, Trajectory, negative_share
+from studio.field import Field, Grid, Instant, Surfaces, Trajectory
 from studio.film import surface
-from studio.film.colour import decode, table
-from studio.film.fields import ColourMapping, HeightMapping
+from studio.film.colour import decode, lookup_table
+from studio.film.fields import SCALES, ColourMapping, HeightMapping
 from studio.film.light import Lamp, Light
 from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
-from studio.film.surface import UNKNOWN, colours, drawn_trajectory, heights, missing, ranges, refine, source, undrawn
+from studio.film.ranges import ranges
+from studio.film.surface import UNKNOWN, caveats, colours, drawn_trajectory, heights, refine
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
@@ -21,11 +22,9 @@ def look(mesh: int = 41, **parts) -> Look:
 
 
 def surfaces(*losses: np.ndarray, **others: np.ndarray) -> Surfaces:
-    """Surfaces with the loss at keys 0, 1, ... and other fields at key 0."""
+    """Surfaces with the loss at keyframes 0, 1, ... and other fields at keyframe 0."""
     fields = {"loss": Field(tuple(float(k) for k in range(len(losses))), GRID, np.stack(losses), "log")}
-    fields |= {
-        name: Field((0.0,), GRID, values[None], surface.SCALES.get(name, "linear")) for name, values in others.items()
-    }
+    fields |= {name: Field((0.0,), GRID, values[None], SCALES.get(name, "linear")) for name, values in others.items()}
     return Surfaces(fields)
 
 
@@ -33,11 +32,11 @@ def bowl(depth: float = 1.0) -> np.ndarray:
     return 0.1 + depth * (GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2)
 
 
-# --- the sheet through the nodes
+# --- the surface through the nodes
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_around(seed):
+def test_the_surface_passes_exactly_through_every_node_and_never_below_the_lowest_around(seed):
     random = np.random.default_rng(seed)
     n, factor = int(random.choice([3, 5, 11, 17])), int(random.choice([1, 2, 4, 7]))
     nodes = random.standard_normal((n, n)) * random.choice([0.01, 1.0, 100.0])
@@ -52,7 +51,7 @@ def test_the_sheet_passes_exactly_through_every_node_and_never_below_the_lowest_
             assert fine[row, column] >= around.min() - 1e-12 * np.abs(nodes).max()  # rounding of the sum of products
 
 
-def test_a_plain_cubic_would_have_dipped_below():
+def test_a_plain_cubic_would_dip_below_its_nodes():
     nodes = np.zeros((9, 9))
     nodes[4, 4] = 1.0
     cubic = surface._spline(9, tuple(np.linspace(-1, 1, 81)), 3)
@@ -71,17 +70,19 @@ def test_less_smoothing_is_straighter_between_the_nodes_and_moves_none_of_them(s
 
 
 def test_a_look_without_smoothing_draws_height_and_its_colour_straight_between_the_nodes():
-    film, paint = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), ColourMapping(map=GREY)
-    kind = look(height=HeightMapping(scale="log", smoothing=0.0), colour=paint)
-    fixed = ranges(film, kind, (paint,))
-    drawn, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
+    film, mapping = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), ColourMapping(map=GREY)
+    style = look(height=HeightMapping(scale="log", smoothing=0.0), colour=mapping)
+    fixed = ranges(film, style, (mapping,))
+    drawn, coloured = heights(film.at(0.0), style, fixed), colours(film.at(0.0), style, mapping, fixed)
     inside = drawn[20, 8:33]  # the film's range is of the disc's nodes, and beyond its edge heights are cut to it
     assert np.abs(np.diff(inside, 2)[np.arange(23) % 4 != 3]).max() < 1e-6 < 1e-2 < np.abs(np.diff(inside, 2)).max()
-    expected = table(GREY)[np.round(drawn / kind.height.exaggeration * 1023).astype(int)]
-    assert np.abs(painted - expected).max() < 2 * np.diff(table(GREY), axis=0).max()  # float32 may round to the next
+    expected = lookup_table(GREY)[np.round(drawn / style.height.exaggeration * 1023).astype(int)]
+    assert (
+        np.abs(coloured - expected).max() < 2 * np.diff(lookup_table(GREY), axis=0).max()
+    )  # float32 may round to the next
 
 
-def test_the_sheet_reproduces_a_cubic_between_its_nodes():
+def test_the_surface_reproduces_a_cubic_between_its_nodes():
     def height(x, y):
         return 3 + x**3 - 2 * x * y**2 + y + 0.3 * x
 
@@ -91,7 +92,7 @@ def test_the_sheet_reproduces_a_cubic_between_its_nodes():
     assert smooth[inside, inside] == pytest.approx(height(*np.meshgrid(fine, fine))[inside, inside], abs=1e-12)
 
 
-def test_the_sheet_turns_and_mirrors_with_its_nodes():
+def test_the_surface_turns_and_mirrors_with_its_nodes():
     nodes = np.random.default_rng(3).standard_normal((9, 9))
     fine = refine(nodes, 33)
     for turned, expected in ((np.rot90(nodes), np.rot90(fine)), (nodes.T, fine.T), (nodes[::-1], fine[::-1])):
@@ -107,7 +108,7 @@ def test_cells_that_touch_an_unmeasured_node_are_holes_and_no_others():
     assert np.array_equal(holes, expected)
 
 
-def test_nothing_known_is_one_hole_and_does_not_fail():
+def test_a_surface_without_a_known_node_is_a_single_hole():
     assert np.isnan(refine(np.full((5, 5), np.nan), 17)).all()
 
 
@@ -127,10 +128,10 @@ def both(detail: float = 1.0, points: int = 33) -> Instant:
 
 
 def sheet(instant: Instant, side: int = 257) -> np.ndarray:
-    return np.log(surface._refined(instant, "loss", side, np.inf, 1.0))
+    return np.log(surface._refine_measured(instant, "loss", side, np.inf, 1.0))
 
 
-def test_the_sheet_passes_through_the_nodes_of_the_finer_grid_and_is_the_coarse_one_outside():
+def test_the_surface_passes_through_the_nodes_of_the_finer_grid_and_is_the_coarse_one_outside():
     joined, coarse = sheet(both()), sheet(both(0.0))
     axis = np.linspace(-1, 1, 257)
     out = np.add.outer((2 * axis) ** 4, (2 * axis) ** 4) ** 0.25
@@ -154,24 +155,14 @@ def test_the_seam_is_continuous():
     assert bend(step)[seam].max() > max(bend(coarse).max(), fine.max())
 
 
-def test_the_finer_grid_comes_by_its_weight_and_its_holes_count_only_where_it_does():
-    coarse, half, whole = (sheet(both(weight)) for weight in (0.0, 0.5, 1.0))
-    assert half == pytest.approx((coarse + whole) / 2, abs=1e-12)
+def test_the_finer_grid_counts_by_its_weight_and_its_holes_only_where_it_counts():
+    coarse, half, full = (sheet(both(weight)) for weight in (0.0, 0.5, 1.0))
+    assert half == pytest.approx((coarse + full) / 2, abs=1e-12)
     broken = both()
     broken.values["loss@detail"][0, 0] = np.nan  # in its corner, where it counts nothing
     broken.values["loss@detail"][16, 16] = np.nan
     holes = np.isnan(sheet(broken))
     assert holes[128, 128] and holes.sum() == 49  # four cells of four mesh steps, without their rim
-
-
-def test_the_films_range_knows_the_finer_grid():
-    film = surfaces(bowl())
-    fine = Grid(range=(-1, 1), points=5)
-    deep = np.full((5, 5), 0.5)
-    deep[2, 1] = 0.01
-    fields = {**film.fields, "loss@detail": Field((0.0,), fine, deep[None], "log")}
-    kind = look(height=HeightMapping(scale="linear"))
-    assert ranges(Surfaces(fields), kind, ()).height[0] == 0.01 < ranges(film, kind, ()).height[0]
 
 
 @pytest.mark.parametrize("azimuth", [0, 70, 200, 310])
@@ -189,38 +180,22 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
 
 def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
     film = surfaces(bowl(), bowl(3.0))
-    kind = look(height=HeightMapping(scale="sqrt", exaggeration=0.7))
-    fixed = ranges(film, kind, (ColourMapping(),))
-    disc = np.hypot(*np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))) <= kind.fade.end
-    lowest = heights(film.at(0.0), kind, fixed)[20, 20]
-    highest = heights(film.at(1.0), kind, fixed)[disc].max()
+    style = look(height=HeightMapping(scale="sqrt", exaggeration=0.7))
+    fixed = ranges(film, style, (ColourMapping(),))
+    disc = np.hypot(*np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))) <= style.fade.end
+    lowest = heights(film.at(0.0), style, fixed)[20, 20]
+    highest = heights(film.at(1.0), style, fixed)[disc].max()
     assert (
         lowest == 0.0 and 0.68 < highest <= 0.7 + 1e-6
     )  # the highest node inside the disc is a little inside its edge
 
 
-def test_ranges_are_the_same_whatever_is_looked_at_and_cover_every_key():
-    film = surfaces(bowl(), bowl(9.0), bowl(2.0))
-    fixed = ranges(film, look(), (ColourMapping(),))
-    together = [ranges(surfaces(f), look(), (ColourMapping(),)) for f in (bowl(), bowl(9.0), bowl(2.0))]
-    assert fixed.height == (min(r.height[0] for r in together), max(r.height[1] for r in together))
-    for coordinate in (0.0, 0.4, 1.0, 2.0):
-        film.at(coordinate)
-        assert ranges(film, look(), (ColourMapping(),)) == fixed
-
-
-def test_values_outside_the_drawn_disc_do_not_set_the_range():
-    film, spiked = bowl(), bowl()
-    spiked[0, 0] = 1e9
-    assert ranges(surfaces(spiked), look(), (ColourMapping(),)) == ranges(surfaces(film), look(), (ColourMapping(),))
-
-
 def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
     loss = bowl()
     loss[5, 8], loss[2, 5] = np.inf, np.nan
-    film, kind = surfaces(loss), look(height=HeightMapping(scale="linear", cap=2.0, exaggeration=1.0))
-    fixed = ranges(film, kind, (ColourMapping(),))
-    drawn = heights(film.at(0.0), kind, fixed)
+    film, style = surfaces(loss), look(height=HeightMapping(scale="linear", cap=2.0, exaggeration=1.0))
+    fixed = ranges(film, style, (ColourMapping(),))
+    drawn = heights(film.at(0.0), style, fixed)
     assert fixed.cap == 2.0 and drawn[20, 32] == pytest.approx(1.0) and np.isnan(drawn[8, 20])
     assert np.nanmax(drawn) <= 1.0 + 1e-6  # float32
 
@@ -228,16 +203,11 @@ def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
 def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
     loss = bowl()
     loss[5, 8] = np.inf
-    film, kind = surfaces(loss), look(height=HeightMapping(scale="linear"))
-    fixed = ranges(film, kind, (ColourMapping(),))
-    inside = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2 <= (2 * kind.fade.end) ** 2
+    film, style = surfaces(loss), look(height=HeightMapping(scale="linear"))
+    fixed = ranges(film, style, (ColourMapping(),))
+    inside = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2 <= (2 * style.fade.end) ** 2
     assert fixed.cap == loss[inside & np.isfinite(loss)].max()
-    assert heights(film.at(0.0), kind, fixed)[20, 32] == pytest.approx(kind.height.exaggeration)
-
-
-def test_a_film_without_one_finite_value_says_so():
-    with pytest.raises(ValueError, match="not one finite value of 'loss'"):
-        ranges(surfaces(np.full((N, N), np.nan)), look(), (ColourMapping(),))
+    assert heights(film.at(0.0), style, fixed)[20, 32] == pytest.approx(style.height.exaggeration)
 
 
 def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
@@ -247,76 +217,57 @@ def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
     )
 
 
-def test_the_sheet_never_sinks_below_the_lowest_measured_loss():
+def test_the_surface_never_sinks_below_the_lowest_measured_loss():
     for seed in range(8):
         loss = np.random.default_rng(seed).lognormal(sigma=2.0, size=(N, N))
-        film, kind = surfaces(loss), look(height=HeightMapping(scale="linear", exaggeration=1.0), mesh=81)
-        fixed = ranges(film, kind, (ColourMapping(),))
+        film, style = surfaces(loss), look(height=HeightMapping(scale="linear", exaggeration=1.0), mesh=81)
+        fixed = ranges(film, style, (ColourMapping(),))
         low, high = fixed.height
         floor = (loss.min() - low) / (high - low)  # 0, unless the lowest is outside the disc
-        assert heights(film.at(0.0), kind, fixed).min() >= floor - 1e-6  # float32
+        assert heights(film.at(0.0), style, fixed).min() >= floor - 1e-6  # float32
 
 
 # --- colours
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "share"),
-    [(1.0, 2.0, 0.0), (-1.0, 1.0, 1.0), (-1.0, 4.0, 0.25), (-4.0, -1.0, 1.0), (-8.0, 2.0, 1.0), (0.0, 3.0, 0.0)],
-)
-def test_convexity_is_the_share_of_negative_curvature(low, high, share):
-    assert negative_share(np.array([low]), np.array([high]))[0] == share
-
-
-def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
-    assert np.isnan(negative_share(np.array([0.0, np.nan, -1.0]), np.array([0.0, 1.0, np.nan]))).all()
-
-
 def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
     film = surfaces(bowl())
-    paint = ColourMapping(map=GREY, scale="linear", range=(0.0, 10.0))
-    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
-    assert painted.dtype == np.float32 and painted.shape == (41, 41, 3)
+    mapping = ColourMapping(map=GREY, scale="linear", range=(0.0, 10.0))
+    coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
+    assert coloured.dtype == np.float32 and coloured.shape == (41, 41, 3)
     # node (5, 7): the bowl at alpha = 0.8; half an entry of 1023 in the table
-    assert painted[20, 28] == pytest.approx(np.full(3, decode((0.1 + 0.64) / 10)), abs=1e-3)
+    assert coloured[20, 28] == pytest.approx(np.full(3, decode((0.1 + 0.64) / 10)), abs=1e-3)
 
 
 def test_a_colour_that_follows_the_height_does_so_on_its_scale():
     film = surfaces(bowl())
-    paint = ColourMapping(map=GREY)
-    kind = look(height=HeightMapping(scale="sqrt", exaggeration=1.0))
-    fixed = ranges(film, kind, (paint,))
-    height, painted = heights(film.at(0.0), kind, fixed), colours(film.at(0.0), kind, paint, fixed)
-    expected = table(GREY)[np.round(np.clip(height, 0, 1) * 1023).astype(int)]
+    mapping = ColourMapping(map=GREY)
+    style = look(height=HeightMapping(scale="sqrt", exaggeration=1.0))
+    fixed = ranges(film, style, (mapping,))
+    height, coloured = heights(film.at(0.0), style, fixed), colours(film.at(0.0), style, mapping, fixed)
+    expected = lookup_table(GREY)[np.round(np.clip(height, 0, 1) * 1023).astype(int)]
     # float32 heights may round to the entry beside
-    assert np.abs(painted - expected).max() < 2 * np.diff(table(GREY), axis=0).max()
+    assert np.abs(coloured - expected).max() < 2 * np.diff(lookup_table(GREY), axis=0).max()
 
 
-def test_what_is_not_known_is_grey():
+def test_an_unknown_value_is_grey():
     loss = bowl()
     loss[5, 8] = np.nan
-    film, paint = surfaces(loss), ColourMapping(map="inferno")
-    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
-    assert np.array_equal(painted[20, 32], UNKNOWN) and not np.array_equal(painted[20, 20], UNKNOWN)
+    film, mapping = surfaces(loss), ColourMapping(map="inferno")
+    coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
+    assert np.array_equal(coloured[20, 32], UNKNOWN) and not np.array_equal(coloured[20, 20], UNKNOWN)
 
 
-def test_convexity_is_painted_from_blended_curvatures_and_its_scale_begins_at_0():
+def test_convexity_is_derived_from_blended_curvatures_and_its_scale_begins_at_0():
     film = surfaces(bowl(), lambda_min=np.full((N, N), -1.0), lambda_max=np.full((N, N), 4.0))
-    paint = ColourMapping(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
-    painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
-    assert painted == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
+    mapping = ColourMapping(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
+    coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
+    assert coloured == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
     free = ColourMapping(field="convexity", map=GREY, scale="linear")
     assert ranges(film, look(), (free,)).of(free) == (0.0, 0.25)
 
 
-def test_each_paint_keeps_a_range_of_its_own():
-    film = surfaces(bowl(), accuracy=np.linspace(10, 90, N * N).reshape(N, N))
-    one, other = ColourMapping(), ColourMapping(field="accuracy", scale="linear", range=(0.0, 100.0))
-    fixed = ranges(film, look(), (one, other, one))
-    assert len(fixed.paints) == 2 and fixed.of(other) == (0.0, 100.0) and fixed.of(one) == fixed.height
-
-
-# --- what is made of both curvatures
+# --- derived fields
 
 
 CURVED = {
@@ -327,90 +278,44 @@ CURVED = {
 }
 
 
-def test_the_planes_convexity_is_the_share_in_its_own_curvatures_and_hidden_is_yes_or_no():
+def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes_or_no():
     film = surfaces(bowl(), **CURVED)
     for field, shown in (("plane-convexity", 0.25 / 2.0), ("hidden", 0.0)):
-        paint = ColourMapping(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
-        painted = colours(film.at(0.0), look(), paint, ranges(film, look(), (paint,)))
+        mapping = ColourMapping(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
+        coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
         # node (1, 1): the 13th of 121 from -0.5 to 2 is -0.25; half an entry of 1023 in the table
-        assert painted[4, 4, 0] == pytest.approx(decode(np.float64(shown)), abs=1e-3)
-        assert painted[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
-    paint = ColourMapping(field="hidden", map=GREY)
+        assert coloured[4, 4, 0] == pytest.approx(decode(np.float64(shown)), abs=1e-3)
+        assert coloured[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
+    mapping = ColourMapping(field="hidden", map=GREY)
     nowhere = surfaces(bowl(), **CURVED | {"kappa_min": CURVED["lambda_min"]})
-    assert ranges(nowhere, look(), (paint,)).of(paint) == (0, 1)
-
-
-@pytest.mark.parametrize("field", ["lambda_min", "lambda_max", "kappa_min", "kappa_max"])
-def test_a_curvature_is_a_colour_on_a_signed_scale_and_may_be_centred_on_0(field):
-    film = surfaces(bowl(), **{field: np.linspace(-3.0, 5.0, N * N).reshape(N, N)})
-    free, centred = (ColourMapping(field=field, map=GREY, scale="signed-log", centre=centre) for centre in (None, 0.0))
-    fixed = ranges(film, look(), (free, centred))
-    low, high = fixed.of(centred)
-    # the drawn disc leaves the corners out
-    assert -high == low < fixed.of(free)[0] < 0 and np.arcsinh(4.0) < high == fixed.of(free)[1] < np.arcsinh(5.0)
-
-
-def test_a_map_that_diverges_has_its_middle_at_0_where_values_may_be_negative():
-    film = surfaces(bowl(), lambda_min=np.linspace(-3.0, 5.0, N * N).reshape(N, N))
-
-    def ends(field: str, name: str, **more) -> tuple[float, float]:
-        paint = ColourMapping(field=field, map=name, scale="linear", **more)
-        return ranges(film, look(), (paint,)).of(paint)
-
-    low, high = ends("lambda_min", "vik")
-    assert low == -high and high == ends("lambda_min", "inferno")[1]
-    assert ends("lambda_min", "vik", centre=1.0)[0] == pytest.approx(2.0 - high)  # one's own centre goes first
-    assert ends("loss", "vik") == ends("loss", "inferno")
+    assert ranges(nowhere, look(), (mapping,)).of(mapping) == (0, 1)
 
 
 def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown():
     lambda_min = np.linspace(-2.0, 0.0, N * N).reshape(N, N)
     lambda_min[5, 8] = np.nan
     film = surfaces(bowl(), lambda_min=lambda_min, lambda_max=CURVED["lambda_max"])
-    kind = look(
+    style = look(
         height=HeightMapping(field="convexity", scale="linear", exaggeration=1.0), fade={"start": 0.1, "end": 1.0}
     )
-    drawn = heights(film.at(0.0), kind, ranges(film, kind, (ColourMapping(field="convexity"),)))
+    drawn = heights(film.at(0.0), style, ranges(film, style, (ColourMapping(field="convexity"),)))
     assert np.isnan(drawn[20, 32]) and drawn[0, 20] > drawn[20, 20] > drawn[40, 20]
 
 
 def test_a_metric_of_the_users_is_drawn_as_it_is():
     film = surfaces(bowl(), **{"my.metrics:margin": GRID.axis[None] + np.zeros((N, 1))})
-    kind = look(height=HeightMapping(field="my.metrics:margin", scale="linear", exaggeration=2.0))
-    drawn = heights(film.at(0.0), kind, ranges(film, kind, (ColourMapping(),)))
+    style = look(height=HeightMapping(field="my.metrics:margin", scale="linear", exaggeration=2.0))
+    drawn = heights(film.at(0.0), style, ranges(film, style, (ColourMapping(),)))
     # at the nodes inside the disc, whose values run from -0.8 to 0.8 of the range
     assert drawn[20, 4:40:4] == pytest.approx(np.linspace(0.0, 2.0, 9), abs=1e-6)  # float32
 
 
-@pytest.mark.parametrize(
-    ("field", "told"),
-    [
-        ("entropy", r"nothing measures the entropy; add `fields: \[entropy\]` to the scene's loss"),
-        ("my.metrics:margin", r"add `fields: \[my.metrics:margin\]`"),
-        ("accuracy", "a preview measures no accuracy; take `sampling: exact`"),
-        ("hidden", "nothing measures the hidden; add `convexity: {points: 11}`"),
-        ("kappa_min", "add `convexity: {points: 11}`"),
-        ("convexity", "add `convexity: {points: 11}`"),
-    ],
-)
-def test_what_was_not_measured_is_told_with_what_to_add(field, told):
-    film = surfaces(bowl(), **({"lambda_min": CURVED["lambda_min"]} if field == "hidden" else {}))
-    with pytest.raises(ValueError, match=told):
-        ranges(film, look(), (ColourMapping(field=field),))
-    assert missing("loss", film.fields) is None and missing(field, {field, *CURVED, "entropy"}) is None
-
-
-def test_every_field_stands_on_one_of_the_scenes_two_grids():
-    assert {source(field) for field in ("loss", "accuracy", "entropy", "my.metrics:margin")} == {"loss"}
-    assert {source(field) for field in (*CURVED, "convexity", "plane-convexity", "hidden")} == {"convexity"}
-
-
-# --- the way of the weights
+# --- the trajectory
 
 PLACES = np.array([[-0.8, 0.4], [-0.2, 0.6], [0.0, 0.0]])  # of a grid that reaches to 2
 
 
-def trail(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
+def trajectory(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
     count = len(places)
     film = Surfaces(
         surfaces(bowl()).fields, trajectory=Trajectory(tuple(map(float, range(count))), np.stack([places] * count), 0.4)
@@ -418,25 +323,29 @@ def trail(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
     return drawn_trajectory(film.at(count - 1.0), look(**{"trajectory": TrajectoryLine()} | parts))
 
 
-def test_a_trail_goes_through_every_checkpoint_and_ends_at_the_minimiser():
-    found = trail()
+def test_a_trajectory_goes_through_every_checkpoint_and_ends_at_the_minimiser():
+    line = trajectory()
     for place in PLACES / 2:
         # 24 steps from one to the next, of half a unit at most
-        assert np.hypot(*(found - place).T).min() < 0.5 / 24
-    assert np.array_equal(found[0], PLACES[0] / 2) and np.array_equal(found[-1], [0.0, 0.0])
+        assert np.hypot(*(line - place).T).min() < 0.5 / 24
+    assert np.array_equal(line[0], PLACES[0] / 2) and np.array_equal(line[-1], [0.0, 0.0])
 
 
-def test_only_the_last_stretch_of_a_trail_that_lies_on_the_land_is_drawn():
-    found = trail(np.array([[0.5, 0.0], [3.0, 0.0], [0.8, 0.0], [0.0, 0.0]]))
+def test_only_the_last_part_of_a_trajectory_that_stays_on_the_land_is_drawn():
+    line = trajectory(np.array([[0.5, 0.0], [3.0, 0.0], [0.8, 0.0], [0.0, 0.0]]))
     # to the fade's start at 0.78, in steps of a 24th of 1.1
-    assert 0.78 - 1.1 / 24 < np.abs(found).max() <= 0.78 and (np.diff(found[:, 0]) < 0).all()
+    assert 0.78 - 1.1 / 24 < np.abs(line).max() <= 0.78 and (np.diff(line[:, 0]) < 0).all()
 
 
-def test_no_trail_is_drawn_unless_it_is_asked_for_known_and_longer_than_a_point():
-    assert trail(trajectory=None) is None and trail(PLACES[2:]) is None and trail(np.full((2, 2), np.nan)) is None
+def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longer_than_a_point():
+    assert (
+        trajectory(trajectory=None) is None
+        and trajectory(PLACES[2:]) is None
+        and trajectory(np.full((2, 2), np.nan)) is None
+    )
     assert drawn_trajectory(surfaces(bowl()).at(0.0), look(trajectory=TrajectoryLine())) is None
 
 
-def test_how_much_of_the_way_is_seen_is_said():
+def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat():
     film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
-    assert undrawn(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]
+    assert caveats(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]
