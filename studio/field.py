@@ -196,6 +196,10 @@ class Trajectory:
     places: np.ndarray = field(repr=False, hash=False)
     kept: float
 
+    @property
+    def share_in_plane(self):
+        return self.kept
+
     def at(self, coordinate: float) -> np.ndarray:
         """The way so far [n, 2], from the first checkpoint to the centre, as the plane at a coordinate shows it.
 

@@ -25,7 +25,7 @@ from studio.cli.commands import app
 from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
 from studio.film.gallery import gallery
-from studio.film.look import Look, assets
+from studio.film.look import Look, assets_folder as assets
 from studio.landscape.values import profiling
 from studio.pipeline import project
 from studio.scene.scene import Scene

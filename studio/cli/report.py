@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.field import Surfaces
 from studio.film.frame import FrameSource
-from studio.film.surface import undrawn
+from studio.film.surface import caveats as undrawn
 from studio.film.survey import survey
 from studio.scene.scene import Scene
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from studio.errors import SceneError
-from studio.film.look import assets
+from studio.film.look import assets_folder as assets
 from studio.storage.files import atomic_write
 
 

@@ -21,11 +21,16 @@ from studio.field import Instant, Interpolation, Surfaces
 from studio.film import overlays
 from studio.film.camera import Orbit, Pose
 from studio.film.fields import ColourMapping
+from studio.film.fields import grid_of as source
+from studio.film.fields import measured_fields as parts
 from studio.film.labels import labels
 from studio.film.light import Background, Grade
 from studio.film.look import Look
-from studio.film.quality import WORDS, Named, Quality, subframes
-from studio.film.surface import Ranges, colours, drawn_trajectory, heights, open_side, parts, ranges, source, values
+from studio.film.quality import QUALITIES as WORDS
+from studio.film.quality import Quality, subframes
+from studio.film.quality import QualityField as Named
+from studio.film.ranges import Ranges, ranges
+from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare
 
 _KEPT = 4  # sheets; a dissolve shows two
@@ -149,18 +154,18 @@ class FrameSource:
         """Frame `number` of the film, from 0."""
         shown = self.cut.at(number)
         seconds = float(number / self.cut.fps)
-        kind = self.titles.inked(self.look)
-        said = ((paint, self.notes[source(paint.field)]) for paint, _ in self.ranges.paints)
+        kind = self.titles.with_ink(self.look)
+        said = ((paint, self.notes[source(paint.field)]) for paint, _ in self.ranges.colours)
         page = overlays.Page.of(self.size, kind, said)
         steady = tuple(self._view(part) for part in shown)
         views = tuple(view for part, one in zip(shown, steady, strict=True) for view in self._subframes(part, one))
         type_ = [
             label
             for view in steady
-            for label in labels(view.height, view.look, view.ends, view.pose, page, overlays.crossing(view.weight))
+            for label in labels(view.height, view.look, view.ends, view.pose, page, overlays.dissolve_opacity(view.weight))
         ]
         type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
-        type_ += overlays.crossed((part.weight, self._said(part, kind, page)) for part in shown)
+        type_ += overlays.dissolve_overlays((part.weight, self._said(part, kind, page)) for part in shown)
         if halo := self.look.halo:
             type_ = [replace(o, halo=o.halo or halo) for o in type_]
         return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
@@ -217,7 +222,7 @@ class FrameSource:
         """The same film on a mesh of so many vertices along a side."""
         return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
 
-    def alone(self, shot: Shot, number: int) -> tuple[Instant, View]:
+    def single_shot(self, shot: Shot, number: int) -> tuple[Instant, View]:
         """What a shot shows at its own frame `number`, from 0, as if no other overlapped it."""
         part = ShotShare(shot, float(number / self.cut.fps), 1.0)
         return self._instant(part), self._view(part)

@@ -75,9 +75,9 @@ class Panel(Record):
 
 
 class Light(Record):
-    """key: the lamp that casts the baked shadow. follow: azimuths count from the camera, else from alpha.
+    """All lamps of a look. key: casts the baked shadow. follow: azimuths count from the camera, else from alpha.
 
-    fill: a third lamp, which opens the shadows and has no reflection. environment: panels that are only reflected.
+    rim: from behind, along the ridges. fill: a third lamp, which opens the shadows and has no reflection. environment: panels that are only reflected.
     sky, horizon, ground: colours of the ambient light. occlusion, shadow: strength of what is baked.
     """
 

@@ -51,10 +51,10 @@ def _check_live(text: str) -> str:
 
 
 class Titles(Record):
-    """title: shown at the start, for title_for. live: a line with numbers in braces, formatted as in Python.
+    """The text on the picture. title: shown at the start, for title_for. size: of the live line.
 
-    notes: small lines that say how the slice was measured. legend: the colour scale. colour: the look's ink if omitted.
-    size: of the live line, a share of the picture's height.
+    live: a line with numbers in braces, formatted as in Python. notes: small lines that say how the slice was measured.
+    legend: the colour scale. colour: the look's ink if omitted.
     """
 
     title: str | None = None

@@ -20,9 +20,9 @@ Array = npt.NDArray[Any]
 
 
 class Quality(Record):
-    """samples: along each side of a pixel, in every sub-frame. subframes: pictures averaged into a frame.
+    """How well a frame is drawn. samples: along each side of a pixel, in every sub-frame.
 
-    mesh: share of the vertices along a side that the look asks for.
+    subframes: pictures averaged into a frame. mesh: share of the vertices along a side that the look asks for.
     """
 
     samples: Annotated[int, Field(ge=1, le=8)] = 2
@@ -58,9 +58,9 @@ QualityField = Annotated[Quality, BeforeValidator(_parse, json_schema_input_type
 
 
 class Subframe(NamedTuple):
-    """jitter: offset of its samples in the pixel, -0.5 to 0.5 along each side. lens: place on the disc of radius 1.
+    """One of the pictures averaged into a frame. jitter: offset in the pixel, -0.5 to 0.5 along each side.
 
-    time: from 0, when the shutter opens, to 1, when it closes.
+    lens: place on the disc of radius 1. time: from 0, when the shutter opens, to 1, when it closes.
     """
 
     jitter: tuple[float, float]

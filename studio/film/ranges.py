@@ -20,9 +20,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ranges:
-    """height: both ends of the height scale. colours: each colour mapping with both ends, on its own scale.
+    """The fixed scales of a film. height: both ends of the height scale. cap: highest drawn value of its field.
 
-    cap: the highest drawn value of the height's field.
+    colours: each colour mapping with both ends, on its own scale.
     """
 
     height: Range

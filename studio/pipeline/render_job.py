@@ -23,7 +23,7 @@ from studio.film.bands import Bands
 from studio.film.fields import FIELDS
 from studio.film.frame import Frame, FrameSource, Window
 from studio.film.look import Look
-from studio.film.surface import undrawn
+from studio.film.surface import caveats as undrawn
 from studio.pipeline.results import Measured
 from studio.scene.scene import Scene
 from studio.storage.shelf import TILE, LinearFrame

@@ -11,7 +11,7 @@ import numpy as np
 from studio.config.records import FrozenDict
 from studio.errors import SceneError
 from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
-from studio.film.surface import SCALES
+from studio.film.fields import SCALES as SCALES
 from studio.landscape import slices
 from studio.landscape.curvature.extremes import Convexity
 from studio.landscape.curvature.plane import centre, compared

@@ -15,7 +15,7 @@ import numpy as np
 from studio.config.units import Size
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import filled
+from studio.film.surface import fill_holes as filled
 from studio.render.plinth import rim
 from studio.render.stage import Stage
 

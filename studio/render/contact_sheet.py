@@ -15,7 +15,7 @@ from studio.film.frame import FrameSource
 from studio.film.gallery import marks
 from studio.film.look import Look
 from studio.film.overlays import Text, Titles
-from studio.film.quality import WORDS, Word
+from studio.film.quality import QUALITIES as WORDS, Word
 from studio.film.timeline import Cut, Transition
 from studio.render.stage import Stage
 from studio.render.text import set_type

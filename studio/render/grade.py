@@ -16,9 +16,9 @@ from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
 from studio.film.bands import Bands
-from studio.film.colour import LUMA, cube, encode, linear
+from studio.film.colour import LUMA, cube, encode, to_linear as linear
 from studio.film.frame import Frame
-from studio.film.light import HALF_RANGE, Background, Grade, Lut
+from studio.film.light import MAX_LIGHT as HALF_RANGE, Background, Grade, Lut
 from studio.render.linear_frame import FULL, SCALE
 from studio.render.text import inked, inks
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from studio.film.light import HALF_RANGE
+from studio.film.light import MAX_LIGHT as HALF_RANGE
 
 FULL = 65535
 SCALE = np.float32([HALF_RANGE, HALF_RANGE, HALF_RANGE, 1.0]) / np.float32(FULL) ** 2

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from studio.film.light import Light
-from studio.film.surface import filled
+from studio.film.surface import fill_holes as filled
 from studio.render import bake
 
 AROUND = 1440

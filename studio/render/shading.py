@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from studio.film.light import HALF_RANGE
+from studio.film.light import MAX_LIGHT as HALF_RANGE
 from studio.film.look import Look
 
 _SKY = """

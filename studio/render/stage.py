@@ -17,10 +17,10 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import LARGEST, Size
 from studio.errors import MachineError
-from studio.film.colour import linear
+from studio.film.colour import to_linear as linear
 from studio.film.frame import Frame, View, Window
 from studio.film.look import Look
-from studio.film.surface import filled
+from studio.film.surface import fill_holes as filled
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Canvas
 from studio.render.uniforms import Values, key_azimuth, told

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import gaussian_filter
 
-from studio.film.colour import encode, linear
-from studio.film.look import assets
+from studio.film.colour import encode, to_linear as linear
+from studio.film.look import assets_folder as assets
 from studio.film.overlays import Bar, Overlay
 
 _NEAR, _FAR = 0.2, 0.7

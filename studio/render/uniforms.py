@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from studio.film.colour import linear
+from studio.film.colour import to_linear as linear
 from studio.film.frame import View
 from studio.film.light import Lamp, Panel
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from studio.config.records import Record
 from studio.config.units import Size, Time
-from studio.film.quality import WORDS
+from studio.film.quality import QUALITIES as WORDS
 from studio.scene.scene import Scene
 
 KEYS, POINTS, SAMPLES = 8, 21, 48

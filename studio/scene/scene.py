@@ -19,8 +19,9 @@ from studio.film.fields import FIELDS, SIGNED
 from studio.film.frame import Format, FrameSource
 from studio.film.look import Look
 from studio.film.overlays import Titles, height_words
-from studio.film.surface import missing, parts
-from studio.film.survey import assumed
+from studio.film.fields import missing as missing
+from studio.film.fields import measured_fields as parts
+from studio.film.survey import assumed_surfaces as assumed
 from studio.film.timeline import Cut, Shot
 from studio.landscape.curvature.extremes import Convexity
 from studio.landscape.detail import Detail

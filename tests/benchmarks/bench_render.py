@@ -27,12 +27,12 @@ from studio.deliver.movie import Movie
 from studio.execution import workers
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
-from studio.film.colour import encode, table
+from studio.film.colour import encode, lookup_table as table
 from studio.film.frame import Frame, FrameSource, View, Window
 from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
-from studio.film.quality import WORDS, subframes
+from studio.film.quality import QUALITIES as WORDS, subframes
 from studio.scene.scene import Scene
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")

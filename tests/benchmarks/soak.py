@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.film.camera import Orbit
-from studio.film.colour import table
+from studio.film.colour import lookup_table as table
 from studio.film.frame import Frame, View
 from studio.film.lines import TrajectoryLine
 from studio.film.look import Look

@@ -14,7 +14,7 @@ from studio.deliver.image_files import Finish, verified
 from studio.deliver.media import probe
 from studio.deliver.movie import Movie
 from studio.film.gallery import gallery
-from studio.film.look import Look, assets, looks
+from studio.film.look import Look, assets_folder as assets, looks
 from studio.landscape.values import profiling
 from studio.pipeline.project import Studio
 from studio.scene.draft import drafted

@@ -9,7 +9,7 @@ from studio.config.units import Size
 from studio.deliver.paper import SHEETS, bled, pixels, rim
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
-from studio.film.labels import seen
+from studio.film.camera import project as seen
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text

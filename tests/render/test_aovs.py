@@ -6,7 +6,7 @@ import pytest
 from studio.config.units import Size
 from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
-from studio.film.labels import seen
+from studio.film.camera import project as seen
 from studio.film.light import Lamp, Light
 from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look

@@ -5,9 +5,9 @@ import pytest
 import zarr
 
 from studio.film.bands import Bands
-from studio.film.colour import decode, encode, linear
+from studio.film.colour import decode, encode, to_linear as linear
 from studio.film.frame import Frame
-from studio.film.light import HALF_RANGE, Background, Grade, Lut
+from studio.film.light import MAX_LIGHT as HALF_RANGE, Background, Grade, Lut
 from studio.film.overlays import Bar, Text
 from studio.render import grade, linear_frame
 from studio.render.grade import picture, shone

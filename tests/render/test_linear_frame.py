@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studio.film.light import HALF_RANGE
+from studio.film.light import MAX_LIGHT as HALF_RANGE
 from studio.render import linear_frame
 
 

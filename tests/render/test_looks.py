@@ -5,9 +5,9 @@ import pytest
 
 from studio.config.units import Size
 from studio.film.camera import Orbit
-from studio.film.colour import linear
+from studio.film.colour import to_linear as linear
 from studio.film.frame import Frame, View
-from studio.film.labels import seen
+from studio.film.camera import project as seen
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look

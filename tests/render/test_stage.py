@@ -15,10 +15,10 @@ import pytest
 from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.camera import Orbit
-from studio.film.colour import linear
+from studio.film.colour import to_linear as linear
 from studio.film.fields import HeightMapping
 from studio.film.frame import Frame, View, Window
-from studio.film.light import HALF_RANGE, Background, Fog, Grade, Lamp, Light, Material
+from studio.film.light import MAX_LIGHT as HALF_RANGE, Background, Fog, Grade, Lamp, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
