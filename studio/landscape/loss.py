@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from studio.landscape.network.weight_loss import WeightLoss
+    from studio.landscape.objectives import Criterion as TensorCriterion
     from studio.training.data import Data
 
 
@@ -166,7 +167,9 @@ class Loss(Record):
         from studio.landscape.network.weight_loss import WeightLoss
         from studio.landscape.objectives import BUILT_IN
 
-        functions = {name: name.load() if isinstance(name, Function) else BUILT_IN[name] for name in (self.criterion, *self.fields)}
+        def function(name: str | Function) -> TensorCriterion:
+            return name.load() if isinstance(name, Function) else BUILT_IN[name]
+
         return WeightLoss(
             model,
             state,
@@ -176,8 +179,8 @@ class Loss(Record):
             device,
             precision=self.precision,
             calibration=calibration,
-            criterion=functions[self.criterion],
-            fields={_name(field): functions[field] for field in self.fields},
+            criterion=function(self.criterion),
+            fields={_name(field): function(field) for field in self.fields},
         )
 
 

@@ -165,9 +165,7 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
     if not (kernels.is_zero_padded(conv) and has_no_hooks(conv) and conv.groups == 1) or kernels.is_tiny(conv, shape):
         return None
     channels = max(shape[1], kernels.MIN_INPUT_SIZE // size + 1)
-    fits = (
-        shape[3] <= kernels.WIDEST and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
-    )
+    fits = shape[3] <= kernels.WIDEST and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
     return channels if fits else None
 
 

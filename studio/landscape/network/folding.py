@@ -132,9 +132,7 @@ def _folds(layer: nn.Module, norm: nn.Module) -> bool:
     if not isinstance(norm, _BatchNorm) or type(norm) is not LAYERS.get(type(layer)):
         return False
     channels = layer.get_parameter("weight").shape[0]
-    return (
-        has_no_hooks(layer) and has_no_hooks(norm) and norm.running_var is not None and norm.num_features == channels
-    )
+    return has_no_hooks(layer) and has_no_hooks(norm) and norm.running_var is not None and norm.num_features == channels
 
 
 def _is_shared(model: nn.Module, *layers: nn.Module) -> bool:

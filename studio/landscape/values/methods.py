@@ -214,7 +214,9 @@ def _torch_compiled(module: nn.Module, loss: WeightLoss) -> Network:
 def _cuda_graph(module: nn.Module, loss: WeightLoss) -> Network:
     """A recorded pass for each chunk of the samples."""
     if loss.kind != "cuda":
-        raise MachineError("loss.method: cuda-graph replays a pass of a GPU, and there is none here; leave the method out")
+        raise MachineError(
+            "loss.method: cuda-graph replays a pass of a GPU, and there is none here; leave the method out"
+        )
     if loss.mode == "recalibrated" or loss.is_random:
         raise SceneError(
             "loss.method: cuda-graph is for networks that do the same at every point; this one draws random "
