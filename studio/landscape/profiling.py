@@ -146,7 +146,7 @@ def candidate_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
 def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
     """The loss of the network as it is before training, and a random plane through its weights.
 
-    The plane moves the tensors that the scene's directions move, which decides whether batch norms fold once or at every
+    The plane moves the tensors that the scene's directions move: that decides whether batch norms fold once or at every
     point.
     """
     import torch

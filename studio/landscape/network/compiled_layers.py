@@ -57,9 +57,9 @@ def convolution(conv: nn.Conv2d, shape: torch.Size, slots: int) -> CompiledLayer
 
 def batch_norm(norm: nn.BatchNorm2d, in_place: bool, dtype: torch.dtype) -> CompiledLayer:
     """A batch norm by each slot's own batch statistics. in_place: it may overwrite its input."""
-    weight, bias = norm.weight, norm.bias
-    if not norm.affine:
-        weight, bias = (make(norm.num_features, dtype=dtype) for make in (torch.ones, torch.zeros))
+    c = norm.num_features
+    weight = norm.weight if norm.affine else torch.ones(c, dtype=dtype)
+    bias = norm.bias if norm.affine else torch.zeros(c, dtype=dtype)
     return CompiledLayer([(weight, identity), (bias, identity)], partial(_batch_norm, norm.eps, in_place))
 
 
@@ -101,8 +101,8 @@ def _linear(weight: Tensor, bias: Tensor | None) -> Step:
 def _library_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Step:
     """weight: [1, O, kh, kw, C]."""
     kernel, offset = weight[0].permute(0, 3, 1, 2), None if bias is None else bias[0]
-    settings = conv.stride, conv.padding, conv.dilation, conv.groups
-    return lambda x: F.conv2d(channels_last(x), kernel, offset, *settings)
+    stride, padding, dilation, groups = conv.stride, conv.padding, conv.dilation, conv.groups
+    return lambda x: F.conv2d(channels_last(x), kernel, offset, stride, padding, dilation, groups)
 
 
 def _wide_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shared: bool = False) -> Step:

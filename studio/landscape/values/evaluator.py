@@ -164,7 +164,7 @@ class Evaluator:
 
 
 def _merge(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The same outputs [points, ...], more points at a time: one call of the criterion costs hardly more for several."""
+    """The same outputs [points, ...], more points at a time, since each call of the criterion has its price."""
     pending: list[Tensor] = []
     for part in outputs:
         pending.append(part)

@@ -52,7 +52,7 @@ def image_kernels(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -
 
 
 def folded(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """`image_kernels` with batch norms folded once into theta, delta and eta, or at each point if their weights move."""
+    """`image_kernels` with batch norms folded into theta, delta and eta once, or at each point if those move norms."""
     return _folded(loss, _quick_forward, theta, delta, eta)
 
 

@@ -8,7 +8,6 @@ more point is worth its cost. Every other value is the r^3 interpolant's: the pi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +55,7 @@ def preview(measure: Callable[[Array, Array], Array], grid: Grid) -> tuple[Array
     values[known] = measure_nodes(known)
     while (budget := most(grid) - len(known)) > 0:
         scale = _scale(values[known])
-        scaled = _scaled(values[known], scale)
+        scaled = to_scale(values[known], scale)
         free = np.setdiff1d(candidates, known)
         predicted, doubt, reach = _doubts(places[known], scaled, places[free])
         batch = _choose_batch(doubt, places[free], reach, min(budget, BATCH))
@@ -64,7 +63,7 @@ def preview(measure: Callable[[Array, Array], Array], grid: Grid) -> tuple[Array
             break
         values[free[batch]] = measure_nodes(free[batch])
         known = np.concatenate([known, free[batch]])
-        error = np.abs(_scaled(values[free[batch]], scale) - predicted[batch])
+        error = np.abs(to_scale(values[free[batch]], scale) - predicted[batch])
         if (error <= TOLERANCE * np.ptp(scaled[np.isfinite(scaled)])).all():
             break
     mask = np.zeros(grid.size, bool)
@@ -84,10 +83,6 @@ def _scale(values: Array) -> Scale:
     return "log" if (values[np.isfinite(values)] > 0).all() else "linear"
 
 
-def _scaled(values: Array, scale: Scale) -> Array:
-    return cast("Array", to_scale(values, scale))  # of an array it returns an array
-
-
 def _doubts(points: Array, scaled: Array, at: Array) -> tuple[Array, Array, Array]:
     """(predicted values [m], how far the interpolants differ [m], distance to the nearest point [m]) at places [m, 2].
 
@@ -95,7 +90,7 @@ def _doubts(points: Array, scaled: Array, at: Array) -> tuple[Array, Array, Arra
     """
     predicted, other = (interpolant(at) for interpolant in _interpolants(points, scaled))
     distances, nearest = KDTree(points).query(at, k=3)
-    return predicted, np.abs(predicted - other) * np.isfinite(scaled)[nearest].any(1), distances[:, 0]
+    return predicted, np.abs(predicted - other) * np.isfinite(scaled)[nearest].any(1), np.asarray(distances)[:, 0]
 
 
 def _interpolants(points: Array, scaled: Array) -> tuple[Interpolant, Interpolant]:
@@ -126,7 +121,7 @@ def _interpolate(points: Array, values: Array, at: Array) -> Array:
     if not len(finite):
         return nearest
     scale = _scale(values)
-    smooth, _ = _interpolants(points, _scaled(values, scale))
+    smooth, _ = _interpolants(points, to_scale(values, scale))
     with np.errstate(over="ignore"):
         interpolated = np.clip(from_scale(smooth(at), scale), finite.min(), finite.max())
     return np.where(np.isfinite(nearest), interpolated, nearest)
