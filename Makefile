@@ -27,15 +27,18 @@ bench: $(VENV)/installed
 	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python tests/benchmarks/run.py
 
+# formatting, lint rules and types; `pre-commit install` runs the same three before a commit
 lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 install: $(VENV)/installed
 
 doctor: $(VENV)/installed
 	$(BIN)/studio doctor
 
-# made anew when what it is made from changes; the last line marks it whole
+# made again when either file changes; the last line marks it complete
 $(VENV)/installed: pyproject.toml constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
