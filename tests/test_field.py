@@ -5,15 +5,15 @@ import pytest
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
-from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory, from_scale, hidden, to_scale
+from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory, from_scale, hidden_curvature, to_scale
 
 GRID = Grid(range=(-2, 2), points=3)
 
 
 def field(*values: float, scale="linear", coordinates=None) -> Field:
-    """A field whose nodes all have the same value at each key."""
-    keys = coordinates or tuple(float(k) for k in range(len(values)))
-    return Field(keys, GRID, np.stack([np.full((3, 3), v) for v in values]), scale)
+    """A field whose nodes all have the same value at each keyframe."""
+    coordinates = coordinates or tuple(float(k) for k in range(len(values)))
+    return Field(coordinates, GRID, np.stack([np.full((3, 3), v) for v in values]), scale)
 
 
 def test_the_minimiser_is_the_middle_node_and_stands_exactly_on_zero():
@@ -30,7 +30,7 @@ def test_an_axis_is_even_and_symmetric_to_the_last_bit():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("keys", "message"),
     [
         ({"points": 50}, "odd number"),
         ({"points": 1}, "at least 3"),
@@ -41,9 +41,9 @@ def test_an_axis_is_even_and_symmetric_to_the_last_bit():
     ],
     ids=str,
 )
-def test_a_grid_that_misses_the_minimiser_is_refused(wrong, told):
-    with pytest.raises(ValidationError, match=told):
-        Grid(**wrong)
+def test_a_grid_that_misses_the_minimiser_is_refused(keys, message):
+    with pytest.raises(ValidationError, match=message):
+        Grid(**keys)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "signed-log"])
@@ -54,19 +54,19 @@ def test_a_scale_is_undone_by_its_inverse(scale):
     )  # rounding of exp(log x) at 1e6
 
 
-def test_at_a_key_the_measured_values_come_back_bit_for_bit():
+def test_at_a_keyframe_the_measured_values_come_back_bit_for_bit():
     f = Field((0.0, 0.5, 2.0), GRID, np.random.default_rng(0).lognormal(size=(3, 3, 3)), "log")
     for k, coordinate in enumerate(f.coordinates):
         assert np.array_equal(f.at(coordinate), f.values[k])
 
 
-def test_before_the_first_key_and_after_the_last_nothing_moves():
+def test_before_the_first_keyframe_and_after_the_last_nothing_moves():
     f = field(3.0, 5.0)
     assert f.at(-7.0)[0, 0] == 3.0 and f.at(99.0)[0, 0] == 5.0
     assert field(4.0).at(0.3)[1, 1] == 4.0
 
 
-def test_between_two_keys_a_log_field_moves_along_the_geometric_mean():
+def test_between_two_keyframes_a_log_field_moves_along_the_geometric_mean():
     assert field(1.0, 100.0, scale="log").at(0.5)[0, 0] == pytest.approx(10.0)
     assert field(1.0, 3.0).at(0.5)[0, 0] == pytest.approx(2.0)
 
@@ -79,20 +79,20 @@ def test_eigenvalues_of_opposite_signs_pass_through_zero():
 def test_no_instant_shows_a_value_outside_the_two_measurements_around_it(scale):
     for seed in range(20):
         random = np.random.default_rng(seed)
-        keys = tuple(np.cumsum(random.uniform(0.1, 3.0, 7)).tolist())
+        coordinates = tuple(np.cumsum(random.uniform(0.1, 3.0, 7)).tolist())
         values = random.lognormal(sigma=3.0, size=(7, 3, 3)) * (
             random.choice([-1, 1], (7, 3, 3)) if scale != "log" else 1
         )
-        f = Field(keys, GRID, values, scale)
+        f = Field(coordinates, GRID, values, scale)
         for k in range(6):
             low, high = np.minimum(values[k], values[k + 1]), np.maximum(values[k], values[k + 1])
             slack = 1e-12 * np.abs(values).max()  # rounding of the spline on numbers of this size
             for u in (0.01, 0.3, 0.5, 0.99):
-                shown = f.at(keys[k] + u * (keys[k + 1] - keys[k]))
+                shown = f.at(coordinates[k] + u * (coordinates[k + 1] - coordinates[k]))
                 assert (low - slack <= shown).all() and (shown <= high + slack).all()
 
 
-def test_a_plain_cubic_would_have_overshot_where_the_field_does_not():
+def test_an_ordinary_cubic_spline_would_have_overshot_where_the_field_does_not():
     from scipy.interpolate import CubicSpline
 
     coordinates = np.linspace(1, 2, 50)
@@ -104,12 +104,12 @@ def cubic(values: np.ndarray, scale="log") -> Field:
     return Field(tuple(float(k) for k in range(len(values))), GRID, values, scale, "cubic")
 
 
-def test_a_cubic_field_passes_its_keys_with_the_curvature_it_came_with_where_a_monotone_one_stops():
+def test_a_cubic_field_passes_its_keyframes_with_the_curvature_it_came_with_where_a_monotone_one_stops():
     values = np.exp([0.0, 1.0, 1.2, 2.0, 0.0])[:, None, None] * np.ones((5, 3, 3))
     h = 1e-3
 
     def bends(f: Field) -> list[float]:
-        """The second difference on both sides of the middle key."""
+        """The second difference on both sides of the middle keyframe."""
         at = {k: np.log(f.at(2.0 + k * h)[0, 0]) for k in range(-2, 3)}
         return [(at[0] - 2 * at[-1] + at[-2]) / h**2, (at[2] - 2 * at[1] + at[0]) / h**2]
 
@@ -141,7 +141,7 @@ def test_in_a_cubic_field_a_point_that_is_not_finite_once_is_monotone_and_its_ne
         assert np.array_equal(shown[~others], expected[~others], equal_nan=True)
 
 
-def test_the_detail_counts_between_its_keys_and_comes_and_goes_over_one_interval_of_the_sweep():
+def test_the_detail_counts_between_its_keyframes_and_comes_and_goes_over_one_interval_of_the_sweep():
     coarse = field(*range(1, 8))
     fine = Field((2.0, 4.0), Grid(range=(-1, 1), points=3), np.ones((2, 3, 3)))
     surfaces = Surfaces({"loss": coarse, "loss" + DETAIL: fine})
@@ -150,19 +150,19 @@ def test_the_detail_counts_between_its_keys_and_comes_and_goes_over_one_interval
     assert Surfaces({"loss": coarse}).at(3.0).detail == 0
 
 
-def test_pinned_surfaces_show_one_coordinate_only():
-    surfaces = Surfaces({"loss": field(1.0, 2.0, 3.0)}, pinned=1.0)
+def test_surfaces_held_at_a_coordinate_show_that_one_coordinate_only():
+    surfaces = Surfaces({"loss": field(1.0, 2.0, 3.0)}, held_at=1.0)
     assert surfaces.at(0.2).coordinate == 1.0 and surfaces.at(2.0).values["loss"][0, 0] == 2.0
 
 
-def test_inf_stays_as_measured_and_shows_until_halfway_to_a_finite_key():
+def test_inf_stays_as_measured_and_shows_until_halfway_to_a_finite_keyframe():
     f = field(1.0, np.inf, 3.0, 4.0)
     assert np.isinf(f.at(1.0)).all() and np.isinf(f.at(1.2)).all() and np.isinf(f.at(0.8)).all()
     assert np.isnan(f.at(0.2)).all() and np.isnan(f.at(1.8)).all()
     assert f.at(2.0)[0, 0] == 3.0 and 3.0 < f.at(2.5)[0, 0] < 4.0
 
 
-def test_a_point_that_is_nan_at_one_key_is_unknown_around_it_and_leaves_its_neighbours_alone():
+def test_a_point_that_is_nan_at_one_keyframe_is_unknown_around_it_and_leaves_its_neighbours_alone():
     values = np.ones((4, 3, 3)) * np.array([1.0, 2.0, 3.0, 4.0])[:, None, None]
     whole = Field((0.0, 1.0, 2.0, 3.0), GRID, values.copy())
     values[1, 0, 2] = np.nan
@@ -201,10 +201,12 @@ def test_surfaces_go_to_another_process_unchanged():
     assert np.array_equal(pickle.loads(pickle.dumps(surfaces)).at(0.3).values["loss"], before)
 
 
-# --- the way of the weights
+# --- the trajectory
 
 
-WAY = Trajectory((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0)
+TRAJECTORY = Trajectory(
+    (0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0
+)
 
 
 @pytest.mark.parametrize(
@@ -216,22 +218,22 @@ WAY = Trajectory((0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in ran
         (3.0, [[-2, -4], [-1, -2], [0, 0]]),
     ],
 )
-def test_the_way_so_far_ends_at_the_centre_and_moves_evenly_from_plane_to_plane(coordinate, places):
-    np.testing.assert_allclose(Surfaces({}, trajectory=WAY).at(coordinate).trajectory, places, atol=1e-12)
+def test_the_trajectory_ends_at_the_centre_and_moves_evenly_from_plane_to_plane(coordinate, places):
+    np.testing.assert_allclose(Surfaces({}, trajectory=TRAJECTORY).at(coordinate).trajectory, places, atol=1e-12)
 
 
-def test_a_run_of_one_checkpoint_has_come_no_way():
+def test_the_trajectory_of_one_checkpoint_is_the_centre_alone():
     assert (
         Trajectory((2.0,), np.zeros((1, 1, 2)), 1.0).at(2.0).tolist() == [[0, 0]]
         and Surfaces({}).at(0.0).trajectory is None
     )
 
 
-# --- what is made of both curvatures
+# --- curvature that the plane hides
 
 
 @pytest.mark.parametrize(
-    ("ends", "found"),
+    ("ends", "expected"),
     [
         ((-1.0, 4.0, 0.5, 2.0), 1.0),  # convex in the plane, not in the space
         ((1.0, 4.0, 1.5, 2.0), 0.0),  # convex in both
@@ -242,5 +244,5 @@ def test_a_run_of_one_checkpoint_has_come_no_way():
         ((-1.0, 4.0, 0.5, np.nan), np.nan),
     ],
 )
-def test_hidden_is_what_the_plane_shows_convex_and_the_space_is_not(ends, found):
-    assert hidden(*(np.array([end]) for end in ends)) == pytest.approx(np.array([found]), nan_ok=True)
+def test_curvature_is_hidden_where_the_plane_is_convex_and_the_space_is_not(ends, expected):
+    assert hidden_curvature(*(np.array([end]) for end in ends)) == pytest.approx(np.array([expected]), nan_ok=True)
