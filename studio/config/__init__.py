@@ -1,1 +1,1 @@
-"""Scenes as text: YAML becomes frozen records, and every mistake keeps its place in the file."""
+"""The scene language: YAML text becomes frozen records, and every mistake keeps its place in the file."""

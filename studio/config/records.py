@@ -1,4 +1,4 @@
-"""Frozen records, the base of everything a scene says: hashable, compared by value, digested by content."""
+"""Frozen records, the base of every part of a scene: hashable, compared by value, digested by content."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 
 
 class Record(BaseModel):
@@ -20,22 +21,22 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     former: ClassVar[Mapping[str, str]] = {}
-    """Keys and words of earlier versions, `key` or `key: word`, and what each is called now: for messages only."""
+    """Keys and words of earlier versions, as `key` or `key: word`, and their present names: for messages only."""
 
-    def mistakes(self) -> Iterable[tuple[tuple, str]]:
-        """(path of keys, what is wrong) for what no single field can tell. Asked once, of the whole scene."""
+    def mistakes(self) -> Iterable[tuple[tuple[Any, ...], str]]:
+        """(path of keys, what is wrong) across fields. `parse` calls it once, on the top record."""
         return ()
 
 
-class FrozenDict(dict):
-    """A mapping inside a record: hashable, since nothing changes it once it was read."""
+class FrozenDict(dict[Any, Any]):
+    """A hashable mapping inside a record; by convention nothing changes it after reading."""
 
-    def __hash__(self):
+    def __hash__(self) -> int:  # type: ignore[override]  # dict declares that it has none
         return hash(tuple(self.items()))
 
 
 def digest(*parts: Any) -> str:
-    """32 hex digits that name the parts: records, numbers, words, and lists or mappings of them."""
+    """32 hex digits that name the parts: records, numbers, texts, and lists or mappings of them."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_json)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -57,13 +58,26 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; one of {', '.join(words)}"
 
 
+def alternatives(kind: Any) -> list[Any]:
+    """The types a type may stand for, with Annotated, Optional and unions taken apart.
+
+    >>> alternatives(Annotated[int | str, "note"] | None)
+    [<class 'int'>, <class 'str'>, <class 'NoneType'>]
+    """
+    if get_origin(kind) is Annotated:
+        return alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [option for part in get_args(kind) for option in alternatives(part)]
+    return [kind]
+
+
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 
 class _WordIsKind:
-    """Lets a kind without further keys be written as its bare word, in YAML and in the JSON Schema."""
+    """Adds the bare word to the JSON Schema of a kind, for a kind that needs no other key."""
 
-    def __get_pydantic_json_schema__(self, core_schema, handler):
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core_schema)
         words = list(schema.get("discriminator", {}).get("mapping", {}))
         return {"anyOf": [schema, {"enum": words}]} if words else schema
@@ -71,7 +85,7 @@ class _WordIsKind:
 
 BY_KIND = (
     Field(discriminator="kind"),
-    BeforeValidator(lambda given: {"kind": given} if isinstance(given, str) else given),
+    BeforeValidator(lambda value: {"kind": value} if isinstance(value, str) else value),
     _WordIsKind(),
 )
-"""What turns a union of records into a family: `Model = Annotated[Mlp | Resnet, *BY_KIND]`."""
+"""Makes a union of records a family, told apart by `kind`: `Model = Annotated[Mlp | Resnet, *BY_KIND]`."""

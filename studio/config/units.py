@@ -1,4 +1,4 @@
-"""Units as a scene writes them: `12s`, `120deg`, `35mm`, `1920x1080`, `#ff8a2b`; and numbers with a range."""
+"""Field types with units: `12s`, `120deg`, `35mm`, `1920x1080`, `#ff8a2b`; and numbers with a range."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-def _unit(parse: Callable[[str], Any], schema: dict, **serial) -> tuple:
-    """A scalar that is parsed when it is text, and taken as it is when it comes from Python."""
+def _unit(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, ...]:
+    """Annotations of a scalar that is parsed if it is text, and kept as it is if it comes from Python."""
 
-    def read(given):
-        if isinstance(given, (dict, list)):
-            raise ValueError(f"expected a single value, found '{given}'")
-        return parse(given.strip()) if isinstance(given, str) else given
+    def read(value: Any) -> Any:
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"expected a single value, found '{value}'")
+        return parse(value.strip()) if isinstance(value, str) else value
 
-    return BeforeValidator(read), WithJsonSchema(schema), *([PlainSerializer(**serial)] if serial else [])
+    return BeforeValidator(read), WithJsonSchema(schema)
 
 
 def _number(text: str, suffix: str, example: str) -> float:
-    match = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d\d?)?)\s*{re.escape(suffix)}", text)
+    number = re.fullmatch(rf"([-+]?[\d.]+(?:e[-+]?\d\d?)?)\s*{re.escape(suffix)}", text)
     try:
-        return float(match.group(1))
-    except (AttributeError, ValueError):
+        return float(number[1] if number else "")
+    except ValueError:
         raise ValueError(f"'{text}' is not understood; write it like {example}") from None
 
 
@@ -43,17 +43,23 @@ class Time:
     unit: str = "s"
 
     def seconds(self, fps: Fraction) -> float:
+        """In seconds, at a frame rate."""
         return self.amount if self.unit == "s" else float(self.amount / fps)
 
     def frames(self, fps: Fraction) -> int:
-        """To the nearest whole frame."""
+        """In frames, rounded to the nearest."""
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.amount:.12g}{self.unit}"  # digests are made from this text
 
     @classmethod
     def parse(cls, text: str) -> Time:
+        """The time that text writes. Raises ValueError with an example.
+
+        >>> Time.parse("1:30").seconds(Fraction(24))
+        90.0
+        """
         if re.fullmatch(r"\d+(:\d{1,2}){1,2}(\.\d+)?", text):
             amount = 0.0
             for part in text.split(":"):
@@ -67,7 +73,7 @@ class Time:
 
 
 LARGEST = 16384
-"""Pixels along a side that GL draws at once; beyond, VTK draws black without a word."""
+"""Pixels along a side that GL draws at once; beyond, VTK draws black and reports nothing."""
 WIDEST = 100_000
 """Pixels along a side of any picture."""
 
@@ -78,15 +84,16 @@ class Size(NamedTuple):
     width: int
     height: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.width}x{self.height}"
 
     @classmethod
     def parse(cls, text: str) -> Size:
-        match = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
-        if not match or not (0 < int(match[1]) <= WIDEST and 0 < int(match[2]) <= WIDEST):
+        """The size that text writes. Raises ValueError with an example."""
+        sides = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
+        if not sides or not (0 < int(sides[1]) <= WIDEST and 0 < int(sides[2]) <= WIDEST):
             raise ValueError(f"'{text}' is not a picture size; write it like 1920x1080, at most {WIDEST} a side")
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(sides[1]), int(sides[2]))
 
 
 def _fps(text: str) -> Fraction:
@@ -104,17 +111,18 @@ def _fraction(text: str) -> Fraction:
         raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
 
 
-def _size(given):
-    return given if isinstance(given, Size) else Size.parse(str(given))
+def _size(value: Any) -> Size:
+    return value if isinstance(value, Size) else Size.parse(str(value))
 
 
-Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}, func=str)]
+Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}), PlainSerializer(str)]
+"""A stretch of film, written `12s`, `288f` or `1:30`."""
 PixelSize = Annotated[
     Size, BeforeValidator(_size), PlainSerializer(str), WithJsonSchema({"type": "string", "pattern": r"^\d+x\d+$"})
 ]
 FrameRate = Annotated[
     Fraction,
-    BeforeValidator(lambda given: _fps(str(given))),
+    BeforeValidator(lambda value: _fps(str(value))),
     PlainSerializer(str),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
 ]
@@ -125,12 +133,13 @@ Focal = Annotated[float, *_unit(lambda text: _number(text, "mm", "35mm"), {"type
 
 
 def scene_folder(info: ValidationInfo) -> Path:
-    """Where relative paths start from: the folder of the scene."""
-    return (info.context or {}).get("folder", Path())
+    """The folder of the scene, where relative paths start."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder
 
 
 Folder = Annotated[Path, AfterValidator(lambda path, info: scene_folder(info) / path)]
-"""A folder; relative to the scene's file."""
+"""A folder or file; relative to the scene's file."""
 
 
 def _colour(text: str) -> str:

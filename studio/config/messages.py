@@ -1,0 +1,69 @@
+"""Validation errors of pydantic as messages for the author of a scene."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from studio.config.records import Record, nearest
+
+
+def explain(error: Mapping[str, Any], record: type[Record] | None) -> str:
+    """One of pydantic's errors in our words; record: where it happened, for its keys and their former names."""
+    context, value, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
+    former = record.former if record else {}
+    match error["type"]:
+        case "extra_forbidden" if key in former:
+            return f"the key '{key}' is called '{former[key]}' now"
+        case "literal_error" if f"{key}: {value}" in former:
+            return f"{key} '{value}' is called '{former[f'{key}: {value}']}' now"
+        case "mistake":
+            return str(error["what"])
+        case "extra_forbidden":
+            return f"unknown key '{key}'{nearest(str(key), record.model_fields if record else [])}"
+        case "missing":
+            return f"the key '{key}' is missing"
+        case _ if value is None:
+            return "a value is missing; a word that starts with # needs quotes"
+        case "literal_error":
+            return f"no {key} '{value}'{nearest(str(value), _quoted(context['expected']))}"
+        case "union_tag_invalid":
+            return f"unknown kind '{context['tag']}'{nearest(context['tag'], _quoted(context['expected_tags']))}"
+        case "union_tag_not_found":
+            return "the key 'kind' is missing"
+        case "value_error":
+            return str(context["error"])
+        case "list_type" | "tuple_type":
+            return f"expected a list, found '{value}'"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected keys and values, found '{value}'"
+        case "too_short":
+            return f"expected at least {context['min_length']}, found {context['actual_length']}"
+        case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
+            [(_, end)] = context.items()
+            return f"expected {_ENDS[error['type']]} {end:g}, found '{value}'"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"expected a whole number, found '{value}'"
+        case "float_parsing" | "float_type":
+            return f"expected a number, found '{value}'"
+        case "finite_number":
+            return f"expected a finite number, found '{value}'"
+        case "bool_parsing" | "bool_type":
+            return f"expected true or false, found '{value}'"
+        case "string_type":
+            return f"expected a text, found '{value}'"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{value}'"
+
+
+_ENDS = {
+    "greater_than_equal": "at least",
+    "less_than_equal": "at most",
+    "greater_than": "more than",
+    "less_than": "less than",
+}
+
+
+def _quoted(text: str) -> list[str]:
+    """The quoted words in pydantic's lists of choices."""
+    return re.findall("'(.*?)'", text)
