@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from studio.config.reading import from_options, load_raw, parse, read
-from studio.config.records import BY_KIND, Record, digest, nearest
+from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.config.units import Angle, Colour, Duration, Focal, Folder, FrameRate, PixelSize, Size, Time
 from studio.errors import SceneError
 
@@ -40,7 +40,7 @@ class Story(Record):
     fps: FrameRate = Fraction(24)
     camera: Camera = Wide()
     moves: tuple[Move, ...] = Field((), min_length=1)
-    beats: Annotated[dict[Duration, float], Field(min_length=1)] = {}
+    beats: Annotated[dict[Duration, float], Field(min_length=1)] = FrozenDict()
     stops: Literal["none"] | tuple[tuple[float, Colour], ...] = "none"
     folder: Folder = Path()
     cut: Duration | None = None
@@ -72,14 +72,14 @@ colur: yes
 """
 
 
-def complaints(text: str) -> list[str]:
+def mistakes_in(text: str) -> list[str]:
     with pytest.raises(SceneError) as caught:
         parse(text, Story, name="s.yaml")
     return list(caught.value.mistakes)
 
 
-def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
-    assert complaints(TWELVE) == [
+def test_every_mistake_is_reported_at_once_at_its_place_and_from_top_to_bottom():
+    assert mistakes_in(TWELVE) == [
         "s.yaml:1:7: title: a value is missing; a word that starts with # needs quotes",
         "s.yaml:3:7: pace: expected a number, found 'fast'",
         "s.yaml:4:7: size: '1920:1080' is not a picture size; write it like 1920x1080, at most 100000 a side",
@@ -101,7 +101,7 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
         ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
@@ -149,8 +149,8 @@ def test_every_mistake_is_told_at_once_at_its_place_and_from_top_to_bottom():
     ],
     ids=lambda value: value if ":" not in value else "",
 )
-def test_a_mistake_names_its_place_what_was_found_and_the_way_out(text, told):
-    assert told in complaints(text)
+def test_a_mistake_names_its_place_what_was_found_and_the_way_out(text, message):
+    assert message in mistakes_in(text)
 
 
 def test_every_scalar_is_read_as_its_own_type_asks():
@@ -171,46 +171,6 @@ def test_every_scalar_is_read_as_its_own_type_asks():
         cut=Time(0.5),
         moves=(Move(by=-90.0, over=Time(2.0), tint="#aabbcc"),),
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds", "frames"),
-    [
-        ("12s", 12, 300),
-        ("12 s", 12, 300),
-        ("30f", 1.2, 30),
-        ("1:30", 90, 2250),
-        ("1:00:00", 3600, 90000),
-        ("0:01.5", 1.5, 38),
-        ("0s", 0, 0),
-    ],
-)
-def test_a_time_is_seconds_or_frames_or_a_timecode(text, seconds, frames):
-    time = Time.parse(text)
-    assert (time.seconds(Fraction(25)), time.frames(Fraction(25))) == (seconds, frames)
-
-
-@pytest.mark.parametrize("word", ["12", "s", "1m", "1:2:3:4", "twelve", "1..2s", "1:30f", "--1s", ""])
-def test_a_time_without_a_unit_is_refused(word):
-    with pytest.raises(ValueError, match="12s, 288f or 1:30"):
-        Time.parse(word)
-
-
-@pytest.mark.parametrize("time", [Time(3600.125), Time(0.1), Time(1234567, "f")])
-def test_a_time_survives_being_written_and_read(time):
-    assert Time.parse(str(time)) == time
-
-
-def test_the_rates_of_video_are_exact():
-    rates = [Story(title="", fps=text).fps for text in ("23.976", "29.97", "59.94", "24000/1001", "25", "12.5")]
-    assert rates == [
-        Fraction(24000, 1001),
-        Fraction(30000, 1001),
-        Fraction(60000, 1001),
-        Fraction(24000, 1001),
-        25,
-        Fraction(25, 2),
-    ]
 
 
 def test_a_folder_is_relative_to_the_file_and_an_absolute_one_stays(tmp_path):
@@ -239,62 +199,11 @@ def test_plain_yaml_keeps_words_as_they_were_written():
         load_raw("{a: 1, a: 2}", name="x")
 
 
-def test_records_are_frozen_and_equal_by_value():
-    move = Move(by=1.0, over=Time(1))
-    assert move == Move(by=1.0, over=Time(1)) and hash(move) == hash(Move(by=1.0, over=Time(1)))
-    with pytest.raises(ValidationError, match="frozen"):
-        move.by = 2.0
-
-
-def test_what_options_of_a_command_say_is_a_record_and_their_mistakes_are_told_by_their_names():
+def test_options_of_a_command_make_a_record_and_their_mistakes_name_the_option():
     assert from_options(Move, by="20deg", over="2s", tint=None) == Move(by=20.0, over=Time(2))
-    with pytest.raises(SceneError) as told:
+    with pytest.raises(SceneError) as caught:
         from_options(Move, by="20", over="2s", tint="red")
-    assert str(told.value).splitlines() == [
+    assert str(caught.value).splitlines() == [
         "--by: '20' is not understood; write it like 120deg",
         "--tint: 'red' is not a colour; write it like #ff8a2b",
     ]
-
-
-def test_a_digest_follows_values_not_the_order_of_keys_or_of_writing():
-    assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
-    assert (
-        digest(parse("{title: a, pace: 1.0}", Story))
-        == digest(parse("{pace: 1, title: a}", Story))
-        == digest(Story(title="a"))
-    )
-
-
-def test_a_digest_tells_any_two_records_apart():
-    changes = [
-        {},
-        {"title": "b"},
-        {"pace": 1.0000001},
-        {"pace": 1.0000002},
-        {"camera": Tall()},
-        {"cut": Time(1)},
-        {"cut": Time(1, "f")},
-        {"beats": {Time(3600.125): 1.0}},
-        {"beats": {Time(3600.12): 1.0}},
-        {"size": Size(36, 64)},
-        {"folder": Path("a")},
-    ]
-    assert len({digest(Story(**{"title": "a"} | change)) for change in changes}) == len(changes)
-
-
-def test_a_digest_is_32_hex_digits_and_the_same_in_every_session():
-    # fixed: a change here makes every shelf forget what it holds
-    assert digest("loss", 1, 0.5, None, Time(1.5)) == DIGEST
-
-
-DIGEST = "dde8e299316be04e5b04af8d8a15d514"
-
-
-def test_a_close_word_is_offered_and_else_all_of_them():
-    assert nearest("out-cubik", ("in-cubic", "out-cubic")) == "; did you mean 'out-cubic'?"
-    assert nearest("zzz", ("in", "out")) == "; one of in, out"
-
-
-def test_the_json_schema_takes_a_bare_word_for_a_kind():
-    camera = Story.model_json_schema()["properties"]["camera"]
-    assert {"enum": ["wide", "tall"]} in camera["anyOf"]
