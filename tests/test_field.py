@@ -206,8 +206,6 @@ def test_surfaces_go_to_another_process_unchanged():
 
 PLACES = np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float)
 TRAJECTORY = Trajectory((0.0, 1.0, 3.0), PLACES, 1.0)
-    (0.0, 1.0, 3.0), np.array([[[j - k, 2.0 * (j - k)] for j in range(3)] for k in range(3)], float), 1.0
-)
 
 
 @pytest.mark.parametrize(
