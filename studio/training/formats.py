@@ -1,6 +1,6 @@
-"""Data sets as they lie on disk: CIFAR's python and binary versions, MNIST's idx files, and arrays of the user's own.
+"""File formats of data sets: CIFAR's python and binary versions, MNIST's idx files, and the user's arrays.
 
-CIFAR's python version is a set of pickles, and a pickle may run any code. Here it may only rebuild numpy arrays.
+CIFAR's python version is a set of pickles, and a pickle can run any code. The reader here only rebuilds numpy arrays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Labelled(NamedTuple):
 
 
 class Cifar(NamedTuple):
-    """Where one of the two sets keeps its images. skip: label bytes of a binary row before the one that is wanted."""
+    """File names of one of the two sets. key: of labels in a pickle. skip: bytes before the label of a binary row."""
 
     train: tuple[str, ...]
     test: str
@@ -49,20 +49,21 @@ PIXELS = 3 * 32 * 32
 
 
 def cifar(folder: Path, layout: Cifar) -> tuple[Labelled, Labelled]:
-    """(train, test) from the folder, or from the one inside it that the published archive unpacks to."""
+    """(train, test) from the folder, or from the folder that the published archive unpacks to. Raises RunError."""
     reader, paths = _cifar_files(folder, layout)
     *train, test = (reader(path, layout) for path in paths)
-    return Labelled(*(np.concatenate(parts) for parts in zip(*train, strict=True))), test
+    pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return Labelled(pixels, labels), test
 
 
 def cifar_count(folder: Path, layout: Cifar) -> int:
-    """How many images are for training."""
+    """Number of training images. Raises RunError."""
     reader, (*train, _) = _cifar_files(folder, layout)
     return sum(len(reader(path, layout).labels) for path in train)
 
 
 def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], Labelled], list[Path]]:
-    """What reads a file, and the files in order, the test's last."""
+    """(reader of one file, the files in order, the test's last)."""
     names = (*layout.train, layout.test)
     for inside in layout.folders:
         for suffix, reader in (("", _cifar_python), (".bin", _cifar_binary)):
@@ -73,10 +74,10 @@ def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], L
 
 
 def _cifar_python(path: Path, layout: Cifar) -> Labelled:
-    found = arrays_only(path)
+    batch = arrays_only(path)
     try:
-        pixels = np.asarray(found[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        return Labelled(pixels, np.asarray(found[layout.key], np.int64))
+        pixels = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
+        return Labelled(pixels, np.asarray(batch[layout.key], np.int64))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
@@ -84,53 +85,55 @@ def _cifar_python(path: Path, layout: Cifar) -> Labelled:
 
 
 def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
-    found, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
-    if not len(found) or len(found) % row:
-        raise RunError(f"{path}: {len(found)} bytes are not whole rows of {row}; truncated, or of another set")
-    rows = found.reshape(-1, row)
+    content, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
+    if not len(content) or len(content) % row:
+        raise RunError(f"{path}: {len(content)} bytes are not whole rows of {row}; truncated, or of another set")
+    rows = content.reshape(-1, row)
     return Labelled(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Rebuilds numpy arrays and plain values; whatever else a pickle asks for is refused, and so never run."""
+    """Unpickler of numpy arrays and plain values only; it refuses, and never calls, any other name."""
 
     allowed = frozenset(
         {("numpy", "ndarray"), ("numpy", "dtype")}
         | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
     )
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # numpy 2 warns of its old name
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # numpy 2 warns of the old name
 
 
-def arrays_only(path: Path) -> dict:
-    """What a pickle of plain values and numpy arrays holds, its names as bytes. RunError if it asks for more."""
+def arrays_only(path: Path) -> dict[bytes, Any]:
+    """The mapping in a pickle of plain values and numpy arrays, its keys as bytes. Raises RunError otherwise."""
     try:
-        return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except Exception as error:  # a broken pickle raises anything at all
+        content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        return content
+    except Exception as error:  # a broken pickle can raise any exception
         raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
 
 
 def mnist(folder: Path) -> tuple[Labelled, Labelled]:
-    """(train, test) from the four idx files, gzipped or not, in the folder or where torchvision puts them."""
-    return tuple(
+    """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw. Raises RunError."""
+    train, test = (
         Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")
     )
+    return train, test
 
 
 def mnist_count(folder: Path) -> int:
-    """How many images are for training."""
+    """Number of training images. Raises RunError."""
     return len(_idx(folder, "train", "labels", 1))
 
 
-def _idx(folder: Path, part: str, what: str, axes: int) -> np.ndarray:
-    path = _first(_spellings(Path(folder), f"{part}-{what}", f"idx{axes}-ubyte"))
+def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
+    path = _first_existing(_spellings(Path(folder), f"{part}-{quantity}", f"idx{axes}-ubyte"))
     if path is None:
         raise RunError(
-            f"{folder}: {part}-{what}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
+            f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
             f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
         )
     return _idx_array(path, axes)
@@ -138,14 +141,14 @@ def _idx(folder: Path, part: str, what: str, axes: int) -> np.ndarray:
 
 def _spellings(folder: Path, stem: str, ending: str) -> Sequence[Path]:
     return [
-        folder / inside / f"{stem}{joint}{ending}{packed}"
+        folder / inside / f"{stem}{separator}{ending}{compression}"
         for inside in (".", "MNIST/raw")
-        for joint in "-."
-        for packed in ("", ".gz")
+        for separator in "-."
+        for compression in ("", ".gz")
     ]
 
 
-def _first(paths: Iterable[Path]) -> Path | None:
+def _first_existing(paths: Iterable[Path]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -167,28 +170,28 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 
 def arrays(path: Path) -> list[np.ndarray]:
     """The four arrays of an .npz file: x [N, ...] float32 or int64, y [N] int64. Raises RunError if they do not fit."""
-    found = _npz(path)
-    if missing := [name for name in ARRAYS if name not in found]:
-        raise RunError(f"{path}: {', '.join(missing)} missing; expected {', '.join(ARRAYS)}, found {', '.join(found)}")
-    if wrong := [what for part in ("train", "test") for what in _misfits(part, found[f"{part}_x"], found[f"{part}_y"])]:
-        raise RunError(f"{path}: {'; '.join(wrong)}")
-    read = [found[name].astype(np.float32 if found[name].dtype.kind == "f" else np.int64) for name in ARRAYS]
-    train, test = (f"{x.dtype} {list(x.shape[1:])}" for x in (read[0], read[2]))
+    file = _npz(path)
+    if missing := [name for name in ARRAYS if name not in file]:
+        raise RunError(f"{path}: {', '.join(missing)} missing; expected {', '.join(ARRAYS)}, found {', '.join(file)}")
+    if misfits := [text for part in ("train", "test") for text in _misfits(part, file[f"{part}_x"], file[f"{part}_y"])]:
+        raise RunError(f"{path}: {'; '.join(misfits)}")
+    converted = [file[name].astype(np.float32 if file[name].dtype.kind == "f" else np.int64) for name in ARRAYS]
+    train, test = (f"{x.dtype} {list(x.shape[1:])}" for x in (converted[0], converted[2]))
     if train != test:
         raise RunError(f"{path}: a sample of train_x is {train}, and one of test_x {test}")
-    return read
+    return converted
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file}
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: cannot be read as an .npz file of plain arrays (numpy.savez): {error}") from error
 
 
 def _misfits(part: str, x: np.ndarray, y: np.ndarray) -> list[str]:
-    """What is wrong with samples x and labels y, if anything."""
+    """What is wrong with samples x and labels y; empty if nothing is."""
     if x.dtype.kind not in "fiu" or x.ndim < 2:
         return [f"{part}_x is {x.dtype} {list(x.shape)}, expected numbers [N, ...]"]
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1] or not len(y) or y.min() < 0:

@@ -1,7 +1,7 @@
-"""A user's own checkpoints, copied into a run folder as if they had been recorded here.
+"""Import of the user's own checkpoints into a run folder, in the format of the recorder.
 
-Files are taken apart without running code from them: safetensors, or pickles through `weights_only`. What they hold
-must be what the recipe's model has, name by name and shape by shape.
+Files are read without running code from them: safetensors, or pickles with `weights_only`. Their tensors must match
+the recipe's model in every name and shape.
 """
 
 from __future__ import annotations
@@ -14,59 +14,61 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as unpacked
+from safetensors.torch import load as from_bytes
 from torch import Tensor, nn
 
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.evaluate import repeatable, scores, tensors
+from studio.training.evaluate import deterministic, scores, tensors
 from studio.training.recipe import Run
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def import_checkpoints(run: Run, folder: Path) -> None:
-    """Copies the checkpoints in `run.checkpoints` into the run folder `folder`, each with its losses and accuracies.
+    """Copies the user's checkpoints of `run` into the run folder `folder`, each with its losses and accuracies.
 
-    The epoch is the number in a file's name. Epochs that are there already are kept.
-    Raises RunError, before anything is copied, if two files claim one epoch or a name has no number; and for a file
-    that is broken, holds code, or does not fit the model.
+    The epoch is the number in a file's name. Epochs that exist already are kept.
+    Raises RunError, before anything is copied, if two files have the same epoch or a name has no number; and for a
+    file that is broken, holds code, or does not fit the model.
     """
+    if run.checkpoints is None:
+        raise RunError("run.checkpoints names no folder to import from")
     files = checkpoints.by_epoch(run.checkpoints)
     data = run.recipe.data.load()
     checkpoints.claim(folder, run, data.digest)
-    there = checkpoints.epochs(folder)
-    with repeatable():
+    existing = checkpoints.epochs(folder)
+    with deterministic():
         on_device = tensors(data)
         model = run.recipe.model.build(data.shape, data.classes).to(on_device[0].device)
         for epoch, path in files.items():
-            if epoch not in there:
-                model.load_state_dict(fitted(state_in(path), model, path))
-                checkpoints.save(folder, checkpoints.taken(epoch, model), scores(model, on_device))
+            if epoch not in existing:
+                model.load_state_dict(check_fit(state_in(path), model, path))
+                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, on_device))
 
 
 def state_in(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, out of whatever they were wrapped in."""
-    found = _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+    """The tensors of a file by name, without the usual wrappers. Raises RunError if the file is not a state dict."""
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
             break
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise RunError(f"{path}: is not a state dict (names and tensors); save model.state_dict()")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _safe(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return unpacked(path.read_bytes())
+        return from_bytes(path.read_bytes())
     except SafetensorError as error:
         raise RunError(f"{path}: cannot be read as safetensors: {error}") from error
 
 
-def _pickled(path: Path) -> Any:
+def _read_pickle(path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a pickle of another protocol: it is read, or refused
+        with warnings.catch_warnings(action="ignore"):  # about the pickle protocol: the file is read, or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
@@ -78,12 +80,12 @@ def _pickled(path: Path) -> Any:
         raise RunError(f"{path}: cannot be read as a torch file: {reason}") from error
 
 
-def fitted(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state if it has the model's names and shapes; else RunError lists what is missing, extra or misshapen."""
+def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen."""
     own = model.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
     state = {**counters, **state}  # older files lack these counters, and nothing here reads them
-    wrong = [
+    misfits = [
         *(f"{name} is missing" for name in own if name not in state),
         *(f"{name} is not in the model" for name in state if name not in own),
         *(
@@ -92,9 +94,9 @@ def fitted(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[st
             if name in state and state[name].shape != own[name].shape
         ),
     ]
-    if wrong:
-        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise RunError(f"{path}: does not fit recipe.model: {'; '.join(wrong[:5])}{more}")
+    if misfits:
+        more = f", and {len(misfits) - 5} more" if len(misfits) > 5 else ""
+        raise RunError(f"{path}: does not fit recipe.model: {'; '.join(misfits[:5])}{more}")
     return state
 
 

@@ -1,13 +1,14 @@
-"""The models a run can train, as records; the torch modules they build are in `nets`, or the user's own.
+"""Models as records. They build the torch modules of `nets`, or the user's own.
 
-Every model takes samples [N, ...], as a rule images [N, C, H, W], and returns one logit per class [N, classes].
-`build` draws the initial weights from its own seed and leaves torch's global generator as it was.
+Every model takes samples [N, ...], usually images [N, C, H, W], and returns one logit per class [N, classes].
+`build` draws the initial weights from its own seed and restores torch's global generator.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
 Norm = Literal["batch", "none"]
 Shape = tuple[int, ...]
-"""Of one sample."""
+"""Shape of one sample."""
 Width = Annotated[int, Field(ge=1)]
 
 
 class Mlp(Record):
-    """A multilayer perceptron: `depth` hidden layers of `width` units on the flattened sample.
+    """A multilayer perceptron on the flattened sample.
 
-    norm: `batch` normalises every hidden layer before its activation. skip: a shortcut over each pair of hidden layers
-    after the first (He et al. 2016); it adds no parameters.
+    depth: number of hidden layers. width: units per hidden layer. norm: `batch` normalises every hidden layer before
+    its activation. activation: of every hidden layer. skip: a shortcut over each pair of hidden layers after the first
+    (He et al. 2016); it adds no parameters.
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -40,17 +42,20 @@ class Mlp(Record):
     skip: bool = False
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+        """The module with initial weights drawn from `seed`."""
         from studio.training import nets
 
-        kind = {"batch_norm": self.norm == "batch", "activation": self.activation, "skip": self.skip}
-        return nets.initialised(lambda: nets.mlp(shape, classes, self.depth, self.width, **kind), seed)
+        batch_norm, activation, skip = self.norm == "batch", self.activation, self.skip
+        make = partial(nets.mlp, shape, classes, self.depth, self.width)
+        return nets.initialise(partial(make, batch_norm=batch_norm, activation=activation, skip=skip), seed)
 
 
 class Resnet(Record):
-    """The CIFAR residual network of He et al. (2016), section 4.2: three stages of `width`, 2 and 4 times `width`.
+    """The CIFAR residual network of He et al. (2016), section 4.2, of three stages.
 
-    depth: layers with weights, 6n + 2 for n blocks a stage. skip: false leaves the shortcuts out, and with them nothing
-    else: both nets have the same parameters. norm: batch normalisation after every convolution, or biases instead.
+    depth: layers with weights, 6n + 2 for n blocks per stage. width: channels of the first stage; the others have 2 and
+    4 times as many. skip: false leaves out the shortcuts and nothing else, so both nets have the same parameters.
+    norm: batch normalisation after every convolution, or `none` for biases instead.
     """
 
     kind: Literal["resnet"] = "resnet"
@@ -71,17 +76,19 @@ class Resnet(Record):
         return depth
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+        """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
         channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
-        make = lambda: nets.Resnet(channels, classes, blocks, self.width, self.skip, self.norm == "batch")  # noqa: E731
-        return nets.initialised(make, seed)
+        make = partial(nets.Resnet, channels, classes, blocks, self.width, self.skip, self.norm == "batch")
+        return nets.initialise(make, seed)
 
 
 class Vgg(Record):
-    """Convolutions in a row after Simonyan & Zisserman (2015), then a global average and one linear layer.
+    """A chain of convolutions after Simonyan & Zisserman (2015), then a global average and one linear layer.
 
-    widths: channels of each 3x3 convolution; the image is halved by max pooling after each, while it is larger than 1.
+    widths: channels of each 3x3 convolution; max pooling halves the image after each while a side is larger than 1.
+    norm: batch normalisation after every convolution, or `none` for biases instead.
     """
 
     kind: Literal["vgg"] = "vgg"
@@ -89,27 +96,30 @@ class Vgg(Record):
     norm: Norm = "batch"
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+        """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
         images = _images("vgg", shape)
-        return nets.initialised(lambda: nets.vgg(images, classes, self.widths, self.norm == "batch"), seed)
+        return nets.initialise(partial(nets.vgg, images, classes, self.widths, self.norm == "batch"), seed)
 
 
-def _arguments(given: dict[str, Any]) -> FrozenDict:
-    """Text that is a number, true or false becomes that; lists become tuples, so that the record can be hashed."""
-    return FrozenDict((name, _argument(value)) for name, value in given.items())
+def _arguments(values: dict[str, Any]) -> FrozenDict:
+    """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
+    return FrozenDict((name, _argument(value)) for name, value in values.items())
 
 
-def _argument(given: Any) -> Any:
-    if isinstance(given, dict):
-        return _arguments(given)
-    if isinstance(given, (list, tuple)):
-        return tuple(_argument(value) for value in given)
-    return {"true": True, "false": False}.get(given, _number(given)) if isinstance(given, str) else given
+def _argument(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _arguments(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_argument(item) for item in value)
+    return {"true": True, "false": False}.get(value, _number(value)) if isinstance(value, str) else value
 
 
 def _number(text: str) -> int | float | str:
-    kinds = () if text.lstrip("+-").isalpha() else (int, float)  # float would read nan and infinity: words, here
+    kinds = (
+        () if text.lstrip("+-").isalpha() else (int, float)
+    )  # float would parse nan and infinity, which are words here
     for kind in kinds:
         with contextlib.suppress(ValueError):
             return kind(text)
@@ -117,10 +127,10 @@ def _number(text: str) -> int | float | str:
 
 
 class Python(Record):
-    """A model of the user's own: the torch module that a function of theirs returns.
+    """The user's own model: the torch module that their function returns.
 
-    make: the function, looked for beside the scene first. arguments: what it is called with, by name; numbers, true and
-    false are what they look like, all else is text. It is called with torch's global generator at the recipe's seed.
+    make: the function, searched beside the scene first; it is called with torch's global generator at the recipe's
+    seed. arguments: its arguments by name; numbers, true and false are parsed, everything else is text.
     """
 
     kind: Literal["python"] = "python"
@@ -128,6 +138,7 @@ class Python(Record):
     arguments: Annotated[dict[str, Any], AfterValidator(_arguments)] = FrozenDict()
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+        """The module that `make` returns. Raises SceneError if the call does not fit or returns something else."""
         from torch.nn import Module
 
         from studio.training import nets
@@ -137,21 +148,22 @@ class Python(Record):
             inspect.signature(make).bind(**self.arguments)
         except TypeError as error:
             raise SceneError(f"recipe.model.arguments: {self.make}{inspect.signature(make)}: {error}") from error
-        model = nets.initialised(lambda: make(**self.arguments), seed)
+        model = nets.initialise(partial(make, **self.arguments), seed)
         if not isinstance(model, Module):
             raise SceneError(f"recipe.model.make: {self.make} returns {type(model).__name__}, expected torch.nn.Module")
         return model
 
 
-def _images(kind: str, shape: Shape) -> Shape:
-    """The shape, if it is an image's. Raises RunError."""
+def _images(kind: str, shape: Shape) -> tuple[int, int, int]:
+    """The shape (C, H, W), if it is an image's. Raises RunError."""
     if len(shape) != 3:
         sizes = "x".join(map(str, shape))
         raise RunError(
             f"recipe.model: a {kind} takes images of channels, height and width; a sample here is {sizes}. "
             f"Choose mlp, or a model of your own: {{kind: python, make: {FORM}}}"
         )
-    return shape
+    channels, height, width = shape
+    return channels, height, width
 
 
 Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND]

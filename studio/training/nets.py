@@ -1,8 +1,8 @@
-"""The torch modules of the models, and their initial weights.
+"""Torch modules of the models, and their initial weights.
 
-Convolutions and hidden layers start from the normal distribution of He et al. (2015), which keeps the variance through
-rectified layers: var(w) = 2 / fan. The last layer keeps torch's smaller uniform start, so that training begins near
-log(classes).
+Convolutions and hidden layers are initialised by the normal distribution of He et al. (2015), var(w) = 2 / fan, which
+keeps the variance through ReLU layers. The last layer keeps torch's smaller uniform weights, so that the loss begins
+near log(classes).
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
-def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """The module that `make` returns, drawn from `seed` alone; torch's global generator is left as it was."""
+
+def initialise(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The module that `make` returns, drawn from `seed` alone; restores torch's global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would reseed the GPUs too
         return make()
@@ -36,10 +39,10 @@ def mlp(
     activation: str = "relu",
     skip: bool = False,
 ) -> nn.Module:
-    """`depth` hidden layers of `width` on the flattened sample, then one linear layer.
+    """`depth` hidden layers of `width` units on the flattened sample, then one linear layer.
 
-    A hidden layer is linear, batch norm if wanted, activation. skip: a shortcut over each pair of layers after the
-    first; it joins before the second activation of the pair. A layer left over has none.
+    A hidden layer is linear, optional batch norm, activation. skip: a shortcut over each pair of layers after the
+    first, added before the pair's second activation; an unpaired last layer has none.
     """
     sizes, act = [math.prod(shape), *[width] * depth], ACTIVATIONS[activation]
     layers = [
@@ -63,11 +66,12 @@ class Residual(nn.Module):
         self.branch, self.activation = branch, activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.branch(x) + x)
+        """Same shape as x."""
+        return cast(Tensor, self.activation(self.branch(x) + x))
 
 
 def _linear(inputs: int, outputs: int, activation: str, batch_norm: bool) -> nn.Linear:
-    """A hidden layer; batch norm has the bias, and makes the start scale-free."""
+    """A hidden layer; with batch norm, that holds the bias and makes the scale of the weights irrelevant."""
     return nn.Linear(inputs, outputs, bias=False) if batch_norm else _he(nn.Linear(inputs, outputs), activation)
 
 
@@ -88,12 +92,12 @@ def _convolution(channels: int, width: int, batch_norm: bool, stride: int = 1) -
     return [conv, nn.BatchNorm2d(width)] if batch_norm else [conv]
 
 
-def _he(layer: nn.Module, activation: str = "relu") -> nn.Module:
-    """The layer with weights of variance gain^2 / fan: fan in for a linear layer, fan out for a convolution; no bias.
+def _he(layer: Layer, activation: str = "relu") -> Layer:
+    """The layer with bias 0 and weights of variance gain^2 / fan: fan in for a linear layer, fan out for a convolution.
 
     gain^2: 2, or (5/3)^2 for tanh, as torch recommends.
     """
-    mode = "fan_in" if isinstance(layer, nn.Linear) else "fan_out"
+    mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Linear) else "fan_out"
     nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="tanh" if activation == "tanh" else "relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -101,14 +105,15 @@ def _he(layer: nn.Module, activation: str = "relu") -> nn.Module:
 
 
 class GlobalAverage(nn.Module):
-    """[N, C, H, W] -> [N, C]. A mean, not adaptive pooling: the gradient of that is not deterministic on a GPU."""
+    """[N, C, H, W] -> [N, C]. A mean, since the gradient of adaptive pooling is not deterministic on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The mean of every channel."""
         return x.mean((2, 3))
 
 
 class Resnet(nn.Module):
-    """The first convolution, three stages of `blocks` blocks, a global average and one linear layer."""
+    """One convolution, three stages of `blocks` blocks each, a global average and one linear layer."""
 
     def __init__(self, channels: int, classes: int, blocks: int, width: int, skip: bool, batch_norm: bool):
         super().__init__()
@@ -117,22 +122,23 @@ class Resnet(nn.Module):
         outputs = [width] * blocks + [2 * width] * blocks + [4 * width] * blocks
         self.blocks = nn.Sequential(*(Block(a, b, skip, batch_norm) for a, b in zip(inputs, outputs, strict=True)))
         if skip and not batch_norm:
-            self._calm()
+            self._scale_branches()
         self.average = GlobalAverage()
         self.classify = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.average(self.blocks(self.stem(x))))
+        """Images [N, C, H, W] -> logits [N, classes]."""
+        return cast(Tensor, self.classify(self.average(self.blocks(self.stem(x)))))
 
-    def _calm(self) -> None:
-        """Starts each of L branches at 1 / sqrt(L) of its size: without a norm, every sum would double the variance."""
+    def _scale_branches(self) -> None:
+        """Scales each of L branches by 1 / sqrt(L): without a norm, every sum would double the variance."""
         with torch.no_grad():
-            for block in self.blocks:
-                block.convolutions[-1].weight.mul_(len(self.blocks) ** -0.5)
+            for convolutions in (cast(Block, block).convolutions for block in self.blocks):
+                cast(nn.Conv2d, convolutions[-1]).weight.mul_(len(self.blocks) ** -0.5)
 
 
 class Block(nn.Module):
-    """ReLU(convolutions(x) + shortcut(x)), or without the shortcut. A wider output means half the side.
+    """ReLU(convolutions(x) + shortcut(x)), or without the shortcut. A wider output has half the side.
 
     The shortcut has no parameters (He et al.'s option A): every second pixel, and zeros in the new channels.
     """
@@ -144,8 +150,10 @@ class Block(nn.Module):
         self.convolutions = nn.Sequential(*first, nn.ReLU(), *_convolution(width, width, batch_norm))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, H, W] -> [N, width, H / stride, W / stride]."""
         y = self.convolutions(x)
         return F.relu(y + self.shortcut(x)) if self.skip else F.relu(y)
 
     def shortcut(self, x: Tensor) -> Tensor:
+        """x at every `stride`-th pixel, padded with channels of zeros."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))

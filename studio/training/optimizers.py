@@ -1,7 +1,7 @@
-"""How the weights are moved: optimizers as records, and the learning rate over the run.
+"""Optimizers as records, and the learning rate over the run.
 
-rate(p) = lr * s(p) with p in [0, 1] the share of the run that is done; s is 1, (1 + cos(pi p)) / 2, or 1, 1/10, 1/100
-from the start, one half and three quarters.
+rate(p) = lr * s(p) with p in [0, 1] the finished share of the run. s is 1 (`constant`), (1 + cos(pi p)) / 2 (`cosine`),
+or 1, 1/10 and 1/100 from p = 0, 1/2 and 3/4 (`step`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def _scale(schedule: Schedule, progress: float) -> float:
 
 
 class Sgd(Record):
-    """Stochastic gradient descent with heavy-ball momentum; weight decay is added to every gradient."""
+    """Stochastic gradient descent with heavy-ball momentum.
+
+    lr: learning rate. momentum: of the heavy ball. weight_decay: added to every gradient, times the weight. schedule:
+    learning rate over the run; `cosine` falls to 0, `step` to 1/10 at one half and 1/100 at three quarters.
+    """
 
     kind: Literal["sgd"] = "sgd"
     lr: Rate = 0.1
@@ -42,9 +46,11 @@ class Sgd(Record):
     schedule: Schedule = "constant"
 
     def rate(self, progress: float) -> float:
+        """The learning rate at a share of the run, 0 to 1."""
         return self.lr * _scale(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of the parameters."""
         import torch
 
         return torch.optim.SGD(
@@ -53,7 +59,11 @@ class Sgd(Record):
 
 
 class Adam(Record):
-    """Adam (Kingma & Ba 2015) with weight decay apart from the gradient (Loshchilov & Hutter 2019)."""
+    """AdamW: Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    lr: learning rate. betas: decay of the running means of the gradient and of its square. weight_decay: of the
+    weights themselves, apart from the gradient. schedule: learning rate over the run, as for sgd.
+    """
 
     kind: Literal["adam"] = "adam"
     lr: Rate = 1e-3
@@ -62,9 +72,11 @@ class Adam(Record):
     schedule: Schedule = "constant"
 
     def rate(self, progress: float) -> float:
+        """The learning rate at a share of the run, 0 to 1."""
         return self.lr * _scale(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of the parameters."""
         import torch
 
         return torch.optim.AdamW(parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True)

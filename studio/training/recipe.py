@@ -1,4 +1,4 @@
-"""A run in records: what is trained, on what, how, and when a checkpoint is kept."""
+"""A training run as records: model, data, optimizer, and when to save checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from studio.training.optimizers import Optimizer, Sgd
 
 
 class Every(Record):
-    """A checkpoint every so many epochs: a whole number of them, or a whole part of one (0.5, 0.25, 0.1 ...)."""
+    """A checkpoint at regular epochs.
+
+    every: epochs between two checkpoints, a whole number or a whole part of one (0.5, 0.25, 0.1 ...).
+    """
 
     every: float = 1.0
 
@@ -36,9 +39,12 @@ class Every(Record):
         return every
 
     def instants(self, epochs: int, steps: int) -> dict[int, float]:
-        """{step: epoch} of what is kept: epoch 0, every so many, and the last.
+        """{step: epoch} of the checkpoints: epoch 0, every `every` epochs, and the last.
 
-        steps: in one epoch; an instant between two steps is kept at the later. An epoch is named to a thousandth.
+        steps: steps per epoch; an instant between two steps counts as the later one. Epochs are rounded to 0.001.
+
+        >>> Every(every=0.5).instants(epochs=1, steps=5)
+        {0: 0.0, 3: 0.5, 5: 1.0}
         """
         if self.every >= 1:
             return {epoch * steps: float(epoch) for epoch in (*range(0, epochs, int(self.every)), epochs)}
@@ -47,9 +53,11 @@ class Every(Record):
 
 
 class Recipe(Record):
-    """All that decides a training run; the same recipe on the same machine gives the same bytes.
+    """Everything that determines a training run; the same recipe on the same machine gives the same bytes.
 
-    seed: draws the initial weights and the order of the images.
+    model: the network. data: what it learns. epochs: passes over the training samples. checkpoint: when the weights are
+    saved. optimizer: how they are updated. batch: samples per step. seed: of the initial weights and of the order of
+    the samples.
     """
 
     model: Model = Resnet()
@@ -62,15 +70,15 @@ class Recipe(Record):
 
     @property
     def instants(self) -> tuple[float, ...]:
-        """The epochs at which a checkpoint is kept, ascending from 0."""
+        """Epochs of the checkpoints, ascending from 0."""
         return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
 
 
 class Run(Record):
     """A training run: trained here by the recipe, or the user's own.
 
-    checkpoints: a folder of weights the user trained; then nothing is trained, and the recipe only says which model
-    and data they belong to.
+    recipe: how to train. checkpoints: a folder of weights that the user trained; then nothing is trained, and only
+    model and data of the recipe count.
     """
 
     recipe: Recipe

@@ -72,7 +72,7 @@ def test_modules_beside_the_function_can_be_imported_by_it_even_later(folder):
     assert Function("leaning:f", folder).load()() == 3
 
 
-def test_a_function_that_was_edited_is_another_one(folder):
+def test_an_edited_function_gets_another_digest(folder):
     path = write(folder / "edited.py", "def f():\n    return 1\n")
     function = Function("edited:f", folder)
     first, before = function.identity(), digest(Measured(by=function))
@@ -118,16 +118,16 @@ def registered():
         ("return One.value", "return One.value + 1", False),
         ("value = 1", "value = 2", False),
         ("import math", "import cmath as math", False),
-        ("    pass", "    return 1", False),  # what a decorator does with it nobody knows
+        ("    pass", "    return 1", False),  # what a decorator does with it is unknown
         ("@print", "@len", False),
     ],
 )
-def test_a_function_is_what_it_leads_to_in_its_file(old, new, same):
+def test_the_source_of_a_function_is_what_it_may_reach_in_its_file(old, new, same):
     assert old in FILE
     assert (source_of_function("model", FILE.replace(old, new)) == source_of_function("model", FILE)) == same
 
 
-def test_what_is_only_named_in_a_text_counts_too():
+def test_a_name_in_a_string_counts_too():
     by_text = FILE.replace("return helper() * SCALE", "return globals()['metric'](1)")
     changed = by_text.replace("return x", "return 2 * x")
     assert source_of_function("model", by_text) != source_of_function("model", changed)
@@ -139,7 +139,7 @@ def test_a_name_defined_twice_counts_with_both():
     assert "3 * x" in source_of_function("metric", twice) and "return x" in source_of_function("metric", twice)
 
 
-def test_a_function_beside_one_that_was_edited_is_loaded_anew_too(folder):
+def test_a_function_beside_one_that_was_edited_is_loaded_again_too(folder):
     path = write(folder / "pair.py", "def f():\n    return 1\n\ndef g():\n    return 1\n")
     f, g = Function("pair:f", folder), Function("pair:g", folder)
     same = f.identity()
@@ -158,12 +158,12 @@ def test_any_file_of_a_named_package_counts_as_its_source(folder):
     assert function.identity() != first and function.load()() == 2
 
 
-def test_where_the_scene_lies_does_not_change_the_digest(tmp_path):
-    found = []
+def test_the_folder_of_the_scene_does_not_change_the_digest(tmp_path):
+    digests = []
     for place in ("here", "there"):
         write(tmp_path / place / "moved.py", "def f():\n    return 1\n")
-        found.append(digest(parse("by: moved:f", Measured, folder=tmp_path / place)))
-    assert found[0] == found[1]
+        digests.append(digest(parse("by: moved:f", Measured, folder=tmp_path / place)))
+    assert digests[0] == digests[1]
 
 
 def test_another_module_of_the_same_name_is_never_taken_for_it(folder):
@@ -174,13 +174,13 @@ def test_another_module_of_the_same_name_is_never_taken_for_it(folder):
         Function("twins:f", folder / "other").load()
 
 
-def test_a_record_with_a_function_is_hashable_and_picklable_and_says_its_name(folder):
+def test_a_record_with_a_function_is_hashable_and_picklable_and_dumps_its_name(folder):
     write(folder / "plain.py", "f = len\n")
     record = parse("by: plain:f", Measured, folder=folder)
     again = pickle.loads(pickle.dumps(record))
     assert again == record and hash(again) == hash(record) and again.by.load() is len
-    told = record.model_dump(mode="json")["by"]
-    assert told == {"function": "plain:f", "source": record.by.identity()}
+    dumped = record.model_dump(mode="json")["by"]
+    assert dumped == {"function": "plain:f", "source": record.by.identity()}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_schema_lets_an_editor_check_the_form():
     assert Measured.model_json_schema()["properties"]["by"]["type"] == "string"
 
 
-def test_a_missing_name_is_answered_with_the_nearest(folder):
+def test_a_missing_name_is_reported_with_the_nearest(folder):
     write(folder / "close.py", "def focal_loss():\n    pass\n")
     with pytest.raises(SceneError, match="close:focal_los: .*did you mean 'focal_loss'"):
         Function("close:focal_los", folder).load()
@@ -245,7 +245,7 @@ def test_a_module_that_fails_says_why(folder, text, expected):
         function.load()
 
 
-def test_what_is_no_function_is_refused(folder):
+def test_a_value_that_is_no_function_is_refused(folder):
     write(folder / "value.py", "f = 3\n")
     with pytest.raises(SceneError, match="value:f: cannot be called; it is of type int"):
         Function("value:f", folder).load()

@@ -45,7 +45,7 @@ def test_an_empty_folder_holds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
-def test_a_checkpoint_counts_only_with_both_its_files(folder, suffix):
+def test_a_checkpoint_exists_only_with_both_its_files(folder, suffix):
     (folder / f"epoch-0002.500{suffix}").unlink()
     assert checkpoints.epochs(folder) == (0.0, 10.0)
 
@@ -57,13 +57,13 @@ def test_the_same_weights_give_the_same_bytes(folder):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])],
     ids=["truncated", "empty", "one bit"],
 )
-def test_a_spoilt_checkpoint_is_refused_and_named(folder, spoil):
+def test_a_damaged_checkpoint_is_refused_and_named(folder, damage):
     path = folder / "epoch-0010.000.safetensors"
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match=f"{path}: is not the file that was written"):
         checkpoints.load(folder, 10)
 
@@ -79,10 +79,10 @@ def test_a_run_without_checkpoints_says_so(tmp_path):
         checkpoints.load(tmp_path, 1)
 
 
-def test_a_taken_checkpoint_is_a_copy_and_restores_parameters_and_buffers():
+def test_a_snapshot_is_a_copy_and_restores_parameters_and_buffers():
     first, second = (Vgg(widths=(2,)).build((1, 4, 4), 3, seed) for seed in (0, 1))
     first(torch.randn(8, 1, 4, 4))  # moves the running statistics
-    kept = checkpoints.taken(1.0, first)
+    kept = checkpoints.snapshot(1.0, first)
     expected = {name: value.clone() for name, value in first.state_dict().items()}
     with torch.no_grad():
         for tensor in first.parameters():
@@ -101,7 +101,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
             checkpoints.claim(tmp_path, *other)
 
 
-def test_where_the_data_lies_is_not_in_the_name_of_a_run_but_what_it_is_is():
+def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
     here, there = (Run(recipe=Recipe(data={"kind": "cifar10", "folder": folder})) for folder in ("here", "there"))
     assert checkpoints.run_digest(here, "abc") == checkpoints.run_digest(there, "abc")
     assert checkpoints.run_digest(here, "abc") != checkpoints.run_digest(here, "abd")
@@ -119,12 +119,12 @@ def test_where_the_data_lies_is_not_in_the_name_of_a_run_but_what_it_is_is():
     ],
     ids=str,
 )
-def test_whatever_changes_a_run_changes_its_name(change):
+def test_whatever_changes_a_run_changes_its_digest(change):
     one, other = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
     assert checkpoints.run_digest(one, "data") != checkpoints.run_digest(other, "data")
 
 
-def test_the_name_of_an_adopted_run_follows_its_files_and_not_how_it_would_be_trained(tmp_path):
+def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
     (tmp_path / "epoch-1.pt").write_bytes(b"one")
     first = checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
     assert first == checkpoints.run_digest(Run(recipe=Recipe(seed=5), checkpoints=tmp_path), "data")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studio.errors import RunError
-from studio.training.data import Digits, Mnist5k, split, standardised
+from studio.training.data import Digits, Mnist5k, split, standardise
 from studio.training.formats import Labelled
 
 
@@ -32,7 +32,7 @@ def test_no_image_of_the_digits_is_both_trained_on_and_tested():
 
 def test_each_channel_of_the_training_images_is_standardised_by_itself():
     train, test = labelled(50), labelled(20)
-    data = standardised(train, test, 5)
+    data = standardise(train, test, 5)
     x = data.train_x.astype(np.float64)
     assert np.abs(x.mean((0, 2, 3))).max() < 1e-6 and np.abs(x.std((0, 2, 3)) - 1).max() < 1e-6  # float32 images
     pixels = train.pixels.astype(np.float64)
@@ -43,7 +43,7 @@ def test_each_channel_of_the_training_images_is_standardised_by_itself():
 
 def test_a_flat_channel_becomes_zero_and_not_nan():
     train = Labelled(np.full((4, 1, 2, 2), 9, np.uint8), np.zeros(4))
-    assert not standardised(train, train, 1).train_x.any()
+    assert not standardise(train, train, 1).train_x.any()
 
 
 def test_a_split_is_fixed_and_loses_nothing():
@@ -56,10 +56,10 @@ def test_a_split_is_fixed_and_loses_nothing():
 
 def test_the_digest_names_the_content():
     train, test = labelled(50), labelled(20)
-    first = standardised(train, test, 5).digest
-    assert first == standardised(train, test, 5).digest and len(first) == 64
+    first = standardise(train, test, 5).digest
+    assert first == standardise(train, test, 5).digest and len(first) == 64
     other = Labelled(train.pixels, (train.labels + 1) % 5)
-    assert first != standardised(other, test, 5).digest
+    assert first != standardise(other, test, 5).digest
 
 
 def test_the_digits_are_the_same_bytes_on_every_machine():

@@ -64,7 +64,7 @@ def test_both_versions_of_cifar10_give_the_pixels_in_their_places(tmp_path, bina
     write_cifar10(folder, binary)
     train, test = cifar(tmp_path, CIFAR10)
     assert train.pixels.shape == (5 * ROWS, 3, 32, 32) and test.labels.tolist() == images(5)[1]
-    assert train.labels.tolist() == sum((images(n)[1] for n in range(5)), [])
+    assert train.labels.tolist() == [label for n in range(5) for label in images(n)[1]]
     # a row is 1024 red, then green, then blue, each by lines: byte 1024 + 32 + 2 is green, line 1, column 2
     assert train.pixels[ROWS, 1, 1, 2] == images(1)[0][0, 1024 + 32 + 2]
     data = Cifar10(folder=tmp_path).load()

@@ -27,7 +27,7 @@ def theirs(tmp_path):
     return tmp_path / "theirs"
 
 
-def adopted(theirs):
+def imported(theirs):
     ours = theirs.parent / "ours"
     import_checkpoints(Run(recipe=RECIPE, checkpoints=theirs), ours)
     return ours
@@ -47,7 +47,7 @@ WRAPPED = {
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 def test_a_torch_file_becomes_a_checkpoint_however_it_is_wrapped(theirs, wrap, suffix):
     torch.save(wrap(state()), theirs / f"epoch-3{suffix}")
-    ours = adopted(theirs)
+    ours = imported(theirs)
     kept, expected = checkpoints.load(ours, 3), state()
     assert all(torch.equal(value, expected[name]) for name, value in {**kept.weights, **kept.buffers}.items())
     assert set(checkpoints.metrics(ours)) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
@@ -57,7 +57,7 @@ def test_epochs_come_from_the_names_and_metrics_from_each_file(theirs):
     save_file(state(0), theirs / "net_10.safetensors")
     torch.save(state(1), theirs / "net_2.5.pt")
     (theirs / "notes.txt").write_text("not a checkpoint")
-    ours = adopted(theirs)
+    ours = imported(theirs)
     assert checkpoints.epochs(ours) == (2.5, 10.0)
     early, late = checkpoints.metrics(ours)["train_loss"]
     assert early != late
@@ -68,24 +68,24 @@ def test_metrics_are_the_means_over_all_images_in_eval_mode(theirs):
     data, model = RECIPE.data.load(), network().eval()
     with torch.no_grad():
         logits, y = model(torch.from_numpy(data.test_x)), torch.from_numpy(data.test_y)
-    found = {name: values[0] for name, values in checkpoints.metrics(adopted(theirs)).items()}
+    means = {name: values[0] for name, values in checkpoints.metrics(imported(theirs)).items()}
     # float32 sums of 360 terms in another order
-    assert found["test_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item(), rel=1e-5)
-    assert found["test_accuracy"] == pytest.approx(100 * (logits.argmax(1) == y).double().mean().item())
+    assert means["test_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item(), rel=1e-5)
+    assert means["test_accuracy"] == pytest.approx(100 * (logits.argmax(1) == y).double().mean().item())
 
 
-def test_what_is_adopted_already_is_not_done_again(theirs):
+def test_an_epoch_that_is_imported_already_is_not_imported_again(theirs):
     torch.save(state(), theirs / "1.pt")
-    ours = adopted(theirs)
+    ours = imported(theirs)
     before = (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns
-    adopted(theirs)
+    imported(theirs)
     assert (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns == before
 
 
 def test_their_folder_is_left_as_it_was(theirs):
     torch.save(state(), theirs / "1.pt")
     before = {path.name: path.read_bytes() for path in theirs.iterdir()}
-    adopted(theirs)
+    imported(theirs)
     assert before == {path.name: path.read_bytes() for path in theirs.iterdir()}
 
 
@@ -104,7 +104,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(theirs, write):
     mark = theirs / "ran"
     write({"state_dict": state(), "extra": Malice(mark)}, theirs / "epoch-1.pt")
     with pytest.raises(RunError, match="epoch-1.pt: holds more than tensors, .* Code in a file is never run"):
-        adopted(theirs)
+        imported(theirs)
     assert not mark.exists()
     torch.load(theirs / "epoch-1.pt", weights_only=False) if write is torch.save else pickle.loads(
         (theirs / "epoch-1.pt").read_bytes()
@@ -117,7 +117,7 @@ def without(name):
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("state", "complaint"),
     [
         (without("0.weight"), "0.weight is missing"),
         ({**state(), "extra.bias": torch.zeros(1)}, "extra.bias is not in the model"),
@@ -128,10 +128,10 @@ def without(name):
     ],
     ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"],
 )
-def test_a_checkpoint_that_does_not_fit_says_where(theirs, given, complaint):
-    torch.save(given, theirs / "epoch-1.pt")
+def test_a_checkpoint_that_does_not_fit_says_where(theirs, state, complaint):
+    torch.save(state, theirs / "epoch-1.pt")
     with pytest.raises(RunError, match=f"epoch-1.pt: .*{complaint}"):
-        adopted(theirs)
+        imported(theirs)
     assert checkpoints.epochs(theirs.parent / "ours") == ()
 
 
@@ -141,18 +141,18 @@ def test_a_truncated_file_is_named(theirs, name, kept):
     (save_file if name.endswith("safetensors") else torch.save)(state(), theirs / name)
     (theirs / name).write_bytes((theirs / name).read_bytes()[:kept])
     with pytest.raises(RunError, match=f"{theirs / name}: "):
-        adopted(theirs)
+        imported(theirs)
 
 
-def test_names_that_tell_no_epoch_or_the_same_one_are_refused(theirs):
+def test_names_without_an_epoch_or_with_the_same_one_are_refused(theirs):
     torch.save(state(), theirs / "best.pt")
     with pytest.raises(RunError, match="best.pt: its name tells no epoch; name it like epoch-10.pt"):
-        adopted(theirs)
+        imported(theirs)
     (theirs / "best.pt").unlink()
     for name in ("epoch-1.pt", "epoch-1.0.pth"):
         torch.save(state(), theirs / name)
     with pytest.raises(RunError, match="its name tells epoch 1, and so does"):
-        adopted(theirs)
+        imported(theirs)
 
 
 @pytest.mark.parametrize("there", [True, False])

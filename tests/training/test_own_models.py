@@ -71,9 +71,9 @@ class Volume(nn.Module):
         return self.layers(x.float()[:, None, None, None])
 
 
-def told(**arguments):
+def keeps_arguments(**arguments):
     model = nn.Linear(1, 1)
-    model.told = arguments
+    model.arguments = arguments
     return model
 
 
@@ -110,7 +110,7 @@ def words(count, seed):
 def sentences(folder):
     path = folder / "data.npz"
     parts = {"train": words(40, 0), "test": words(12, 1)}
-    np.savez(path, **{f"{part}_{name}": array for part, found in parts.items() for name, array in found.items()})
+    np.savez(path, **{f"{part}_{name}": array for part, samples in parts.items() for name, array in samples.items()})
     return path
 
 
@@ -118,8 +118,11 @@ def sentences(folder):
 
 
 def test_arguments_are_the_numbers_words_and_lists_they_look_like(folder):
-    made = model(folder, "told, arguments: {width: 64, rate: 5e-4, bias: true, act: no, sizes: [3, x], inner: {a: -1}}")
-    assert made.build((1,), 2).told == {
+    record = model(
+        folder,
+        "keeps_arguments, arguments: {width: 64, rate: 5e-4, bias: true, act: no, sizes: [3, x], inner: {a: -1}}",
+    )
+    assert record.build((1,), 2).arguments == {
         "width": 64,
         "rate": 5e-4,
         "bias": True,
@@ -127,11 +130,11 @@ def test_arguments_are_the_numbers_words_and_lists_they_look_like(folder):
         "sizes": (3, "x"),
         "inner": {"a": -1},
     }
-    assert isinstance(made.arguments["width"], int) and hash(made)
+    assert isinstance(record.arguments["width"], int) and hash(record)
 
 
 def test_a_word_that_python_reads_as_a_number_stays_a_word(folder):
-    assert model(folder, "told, arguments: {a: nan, b: inf, c: Infinity}").arguments == {
+    assert model(folder, "keeps_arguments, arguments: {a: nan, b: inf, c: Infinity}").arguments == {
         "a": "nan",
         "b": "inf",
         "c": "Infinity",
@@ -140,13 +143,13 @@ def test_a_word_that_python_reads_as_a_number_stays_a_word(folder):
 
 def test_the_seed_decides_the_weights_and_the_global_generator_is_untouched(folder):
     before = torch.get_rng_state()
-    made = model(folder, "reader")
-    first, again, other = (made.build((5,), 3, seed).classify.weight for seed in (1, 1, 2))
+    record = model(folder, "reader")
+    first, again, other = (record.build((5,), 3, seed).classify.weight for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_another_text_of_the_function_is_another_model(folder):
+def test_an_edited_function_is_another_model(folder):
     before = digest(model(folder, "reader"))
     (folder / "own_nets.py").write_text(MODULE.replace("Dropout(0.1)", "Dropout(0.2)"), encoding="utf-8")
     assert digest(model(folder, "reader")) != before
@@ -159,7 +162,7 @@ def test_arguments_that_the_function_does_not_take_are_named(folder):
         model(folder, "reader, arguments: {depth: 3}").build((5,), 3)
 
 
-def test_what_is_no_module_is_refused(folder):
+def test_a_function_that_returns_no_module_is_refused(folder):
     with pytest.raises(SceneError, match="recipe.model.make: own_nets:nothing returns int, expected torch.nn.Module"):
         model(folder, "nothing").build((5,), 3)
 
@@ -180,7 +183,7 @@ def test_images_are_asked_for_where_a_model_needs_them():
 
 
 @pytest.mark.parametrize("make", ["reader", "Turning", "Volume"])
-def test_a_model_and_samples_of_ones_own_are_trained_killed_and_resumed_to_the_same_bytes(folder, sentences, make):
+def test_a_users_model_and_samples_are_trained_killed_and_resumed_to_the_same_bytes(folder, sentences, make):
     recipe = Recipe(model=model(folder, make), data=Arrays(file=sentences), epochs=2, batch=16)
     train(recipe, folder / "whole")
     assert checkpoints.epochs(folder / "whole") == (0.0, 1.0, 2.0)
@@ -209,19 +212,19 @@ def test_dropout_draws_nothing_from_the_global_generator(folder, sentences):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_checkpoints_of_a_model_of_ones_own_are_adopted(folder, sentences):
+def test_checkpoints_of_a_users_model_are_imported(folder, sentences):
     own = model(folder, "reader")
-    (folder / "given").mkdir()
+    (folder / "weights").mkdir()
     trained = own.build((5,), 3, seed=8)
-    torch.save(trained.state_dict(), folder / "given" / "epoch-3.pt")
-    run = Run(recipe=Recipe(model=own, data=Arrays(file=sentences)), checkpoints=folder / "given")
+    torch.save(trained.state_dict(), folder / "weights" / "epoch-3.pt")
+    run = Run(recipe=Recipe(model=own, data=Arrays(file=sentences)), checkpoints=folder / "weights")
     import_checkpoints(run, folder / "kept")
     weights = checkpoints.load(folder / "kept", 3.0).weights
     assert torch.equal(weights["classify.weight"], trained.classify.weight)
     assert "again.weight" not in weights  # tied: it is the embedding's own
 
 
-def test_a_run_is_named_by_the_text_of_its_model(folder, sentences):
+def test_the_digest_of_a_run_follows_the_source_of_its_model(folder, sentences):
     data = Arrays(file=sentences)
     before = checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
     assert before == checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")

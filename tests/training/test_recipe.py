@@ -21,7 +21,7 @@ from studio.training.recipe import Every, Recipe, Run
     ],
     ids=str,
 )
-def test_the_first_and_the_last_epoch_are_always_kept(every, epochs, expected):
+def test_the_first_and_the_last_epoch_are_always_saved(every, epochs, expected):
     assert Recipe(epochs=epochs, checkpoint={"every": every}).instants == expected
 
 
@@ -34,7 +34,7 @@ def test_the_first_and_the_last_epoch_are_always_kept(every, epochs, expected):
     ],
     ids=str,
 )
-def test_an_instant_between_two_steps_is_kept_at_the_later(every, epochs, steps, expected):
+def test_an_instant_between_two_steps_is_saved_at_the_later(every, epochs, steps, expected):
     assert Every(every=every).instants(epochs, steps) == expected
 
 
@@ -49,7 +49,7 @@ def test_an_interval_that_misses_epochs_is_refused_with_a_way_out(every, way_out
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 1}, {"seed": -1}, {"momentum": 0.9}], ids=str)
-def test_a_recipe_that_cannot_be_cooked_is_refused(wrong):
+def test_a_recipe_that_cannot_be_trained_is_refused(wrong):
     with pytest.raises(ValidationError):
         Recipe(**wrong)
 
@@ -71,5 +71,5 @@ def test_reading_records_and_finding_checkpoints_loads_no_heavy_library():
         "recipe.Run(recipe={}); checkpoints.epochs('.'); "
         "print(*{'torch', 'sklearn', 'safetensors', 'pandas', 'mlxtend'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (found.stdout, found.stderr) == ("\n", "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -22,14 +22,14 @@ RECIPES = {
 STEPS = 3 * 6  # 1437 images in batches of 256
 
 
-class Stop(Exception):
+class StopTraining(Exception):
     pass
 
 
 def stop_at(step):
     def progress(done, total, text):
         if done == step:
-            raise Stop
+            raise StopTraining
 
     return progress
 
@@ -43,59 +43,59 @@ def unstopped(tmp_path_factory):
     """recipe -> the files of a run that was never stopped."""
 
     @functools.cache
-    def made(recipe):
+    def train_once(recipe):
         folder = tmp_path_factory.mktemp("unstopped")
         recorder.train(recipe, folder)
         return files(folder)
 
-    return made
+    return train_once
 
 
 @pytest.fixture
-def whole(unstopped):
+def finished_run(unstopped):
     """(recipe, files) of one such run."""
     return RECIPES["sgd"], unstopped(RECIPES["sgd"])
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 @pytest.mark.parametrize("stops", [[1], [7, 7, 10], range(1, STEPS + 1), [STEPS]], ids=str)
-def test_a_stopped_run_goes_on_to_the_same_bytes(unstopped, recipe, tmp_path, stops):
+def test_a_stopped_run_continues_to_the_same_bytes(unstopped, recipe, tmp_path, stops):
     expected = unstopped(recipe)
     for step in stops:
-        with pytest.raises(Stop):
+        with pytest.raises(StopTraining):
             recorder.train(recipe, tmp_path, stop_at(step))
     recorder.train(recipe, tmp_path)
     assert files(tmp_path) == expected
 
 
-def test_it_goes_on_where_it_was_stopped_and_does_not_begin_again(tmp_path):
+def test_training_continues_where_it_was_stopped(tmp_path):
     steps = []
-    with pytest.raises(Stop):
+    with pytest.raises(StopTraining):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(10))
     recorder.train(RECIPES["sgd"], tmp_path, lambda done, total, text: steps.append((done, total)))
     assert steps == [(step, STEPS) for step in range(10, STEPS + 1)]  # the last pause was after step 9, epoch 1.5
 
 
 @pytest.mark.parametrize("written", range(1 + 3 * 7))  # run.json; weights, facts and a pause at 7 epochs
-def test_a_kill_between_any_two_files_is_mended(whole, tmp_path, monkeypatch, written):
-    recipe, expected = whole
+def test_a_kill_between_any_two_files_loses_nothing(finished_run, tmp_path, monkeypatch, written):
+    recipe, expected = finished_run
     count, replace = iter(range(1000)), os.replace
 
     def fails(*paths):
         if next(count) == written:
-            raise Stop
+            raise StopTraining
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(Stop):
+    with pytest.raises(StopTraining):
         recorder.train(recipe, tmp_path)
     monkeypatch.undo()
     recorder.train(recipe, tmp_path)
     assert files(tmp_path) == expected
 
 
-def test_a_process_killed_in_the_middle_is_gone_on_from_by_another(whole, tmp_path):
-    recipe, expected = whole
+def test_another_process_continues_a_killed_one_to_the_same_bytes(finished_run, tmp_path):
+    recipe, expected = finished_run
     code = (
         f"import os, signal; from studio.training import recorder, recipe; "
         f"recorder.train(recipe.Recipe.model_validate_json({recipe.model_dump_json()!r}), {str(tmp_path)!r}, "
@@ -107,22 +107,22 @@ def test_a_process_killed_in_the_middle_is_gone_on_from_by_another(whole, tmp_pa
     assert files(tmp_path) == expected
 
 
-def test_a_checkpoint_that_was_removed_is_made_again(whole, tmp_path):
-    recipe, expected = whole
-    with pytest.raises(Stop):
+def test_a_checkpoint_that_was_removed_is_made_again(finished_run, tmp_path):
+    recipe, expected = finished_run
+    with pytest.raises(StopTraining):
         recorder.train(recipe, tmp_path, stop_at(14))
     (tmp_path / "epoch-0000.000.json").unlink()
     recorder.train(recipe, tmp_path)
     assert files(tmp_path) == expected
 
 
-def test_a_finished_run_is_left_alone(whole, tmp_path):
-    recipe, _ = whole
+def test_a_finished_run_is_left_alone(finished_run, tmp_path):
+    recipe, _ = finished_run
     recorder.train(recipe, tmp_path)
     recorder.train(recipe, tmp_path, stop_at(1))  # would raise, were a step taken
 
 
-def test_the_kept_epochs_are_the_recipes_with_all_their_metrics(tmp_path):
+def test_the_saved_epochs_are_those_of_the_recipe_with_all_their_metrics(tmp_path):
     recorder.train(RECIPES["sgd"], tmp_path)
     assert checkpoints.epochs(tmp_path) == RECIPES["sgd"].instants == (0, 0.5, 1, 1.5, 2, 2.5, 3)
     metrics = checkpoints.metrics(tmp_path)
@@ -139,8 +139,8 @@ def test_nothing_global_is_changed(tmp_path):
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
 
 
-def test_the_number_of_threads_and_the_global_seed_do_not_change_a_byte(whole, tmp_path):
-    recipe, expected = whole
+def test_the_number_of_threads_and_the_global_seed_do_not_change_a_byte(finished_run, tmp_path):
+    recipe, expected = finished_run
     threads = torch.get_num_threads()
     torch.set_num_threads(2 if threads == 1 else 1)
     torch.manual_seed(99)
@@ -151,8 +151,8 @@ def test_the_number_of_threads_and_the_global_seed_do_not_change_a_byte(whole, t
     assert files(tmp_path) == expected
 
 
-def test_another_seed_is_another_run(whole, tmp_path):
-    recipe, expected = whole
+def test_another_seed_is_another_run(finished_run, tmp_path):
+    recipe, expected = finished_run
     recorder.train(recipe.model_copy(update={"seed": 1}), tmp_path)
     found = files(tmp_path)
     assert found.keys() == expected.keys() and not any(found[name] == expected[name] for name in found)
@@ -258,8 +258,8 @@ def test_checkpoints_closer_than_steps_are_refused(tmp_path):
         recorder.train(Recipe(**{**SMALL, "checkpoint": {"every": 0.1}}), tmp_path)
 
 
-def test_a_spoilt_pause_says_what_to_remove(tmp_path):
-    with pytest.raises(Stop):
+def test_a_broken_saved_state_is_named_as_the_file_to_remove(tmp_path):
+    with pytest.raises(StopTraining):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(4))
     (tmp_path / "resume.safetensors").write_bytes(b"nonsense")
     with pytest.raises(RunError, match="resume.safetensors: cannot be read .* remove it"):
