@@ -35,7 +35,7 @@ from studio.config.units import scene_folder
 from studio.errors import SceneError
 
 FORM = "package.module:name"
-SCHEMA = {"type": "string", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
+SCHEMA = {"type": "string", "description": "function", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
 _loaded: dict[str, str] = {}
 """SHA-256 of each file that a function was loaded from in this process, to notice later edits."""
 

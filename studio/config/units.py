@@ -115,10 +115,17 @@ def _size(value: Any) -> Size:
     return value if isinstance(value, Size) else Size.parse(str(value))
 
 
-Duration = Annotated[Time, *_unit(Time.parse, {"type": "string", "examples": ["12s", "288f"]}), PlainSerializer(str)]
+Duration = Annotated[
+    Time,
+    *_unit(Time.parse, {"type": "string", "description": "time", "examples": ["12s", "288f"]}),
+    PlainSerializer(str),
+]
 """A stretch of film, written `12s`, `288f` or `1:30`."""
 PixelSize = Annotated[
-    Size, BeforeValidator(_size), PlainSerializer(str), WithJsonSchema({"type": "string", "pattern": r"^\d+x\d+$"})
+    Size,
+    BeforeValidator(_size),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}),
 ]
 FrameRate = Annotated[
     Fraction,
@@ -126,9 +133,21 @@ FrameRate = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
 ]
-Angle = Annotated[float, *_unit(lambda text: _number(text, "deg", "120deg"), {"type": "string", "pattern": "deg$"})]
+Angle = Annotated[
+    float,
+    *_unit(
+        lambda text: _number(text, "deg", "120deg"),
+        {"type": "string", "description": "angle", "pattern": "deg$", "examples": ["120deg"]},
+    ),
+]
 """Degrees, written `120deg`."""
-Focal = Annotated[float, *_unit(lambda text: _number(text, "mm", "35mm"), {"type": "string", "pattern": "mm$"})]
+Focal = Annotated[
+    float,
+    *_unit(
+        lambda text: _number(text, "mm", "35mm"),
+        {"type": "string", "description": "length", "pattern": "mm$", "examples": ["35mm"]},
+    ),
+]
 """Focal length in millimetres over a 24 mm high gate, written `35mm`."""
 
 
@@ -148,4 +167,9 @@ def _colour(text: str) -> str:
     return text.lower()
 
 
-Colour = Annotated[str, *_unit(_colour, {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})]
+Colour = Annotated[
+    str,
+    *_unit(
+        _colour, {"type": "string", "description": "colour", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#ff8a2b"]}
+    ),
+]

@@ -22,14 +22,14 @@ RECIPES = {
 STEPS = 3 * 6  # 1437 images in batches of 256
 
 
-class StopTraining(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stop_at(step):
     def progress(done, total, text):
         if done == step:
-            raise StopTraining
+            raise StoppedError
 
     return progress
 
@@ -62,7 +62,7 @@ def finished_run(unstopped):
 def test_a_stopped_run_continues_to_the_same_bytes(unstopped, recipe, tmp_path, stops):
     expected = unstopped(recipe)
     for step in stops:
-        with pytest.raises(StopTraining):
+        with pytest.raises(StoppedError):
             recorder.train(recipe, tmp_path, stop_at(step))
     recorder.train(recipe, tmp_path)
     assert files(tmp_path) == expected
@@ -70,7 +70,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(unstopped, recipe, tmp_path, 
 
 def test_training_continues_where_it_was_stopped(tmp_path):
     steps = []
-    with pytest.raises(StopTraining):
+    with pytest.raises(StoppedError):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(10))
     recorder.train(RECIPES["sgd"], tmp_path, lambda done, total, text: steps.append((done, total)))
     assert steps == [(step, STEPS) for step in range(10, STEPS + 1)]  # the last pause was after step 9, epoch 1.5
@@ -83,11 +83,11 @@ def test_a_kill_between_any_two_files_loses_nothing(finished_run, tmp_path, monk
 
     def fails(*paths):
         if next(count) == written:
-            raise StopTraining
+            raise StoppedError
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(StopTraining):
+    with pytest.raises(StoppedError):
         recorder.train(recipe, tmp_path)
     monkeypatch.undo()
     recorder.train(recipe, tmp_path)
@@ -109,7 +109,7 @@ def test_another_process_continues_a_killed_one_to_the_same_bytes(finished_run, 
 
 def test_a_checkpoint_that_was_removed_is_made_again(finished_run, tmp_path):
     recipe, expected = finished_run
-    with pytest.raises(StopTraining):
+    with pytest.raises(StoppedError):
         recorder.train(recipe, tmp_path, stop_at(14))
     (tmp_path / "epoch-0000.000.json").unlink()
     recorder.train(recipe, tmp_path)
@@ -259,7 +259,7 @@ def test_checkpoints_closer_than_steps_are_refused(tmp_path):
 
 
 def test_a_broken_saved_state_is_named_as_the_file_to_remove(tmp_path):
-    with pytest.raises(StopTraining):
+    with pytest.raises(StoppedError):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(4))
     (tmp_path / "resume.safetensors").write_bytes(b"nonsense")
     with pytest.raises(RunError, match="resume.safetensors: cannot be read .* remove it"):
