@@ -1,4 +1,4 @@
-"""Which loss the landscape shows: of what, over how many training images, how the network is run, and by which method.
+"""Which loss a landscape shows: the criterion, the training images, the network's mode, and the method.
 
 A method is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
 so that the same scene gives the same bytes on a busy machine; a scene may name another.
@@ -6,7 +6,7 @@ so that the same scene gives the same bytes on a busy machine; a scene may name 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -18,15 +18,17 @@ from studio.training.models import Mlp, Model
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
     from studio.landscape.network.weight_loss import WeightLoss
+    from studio.landscape.objectives import Criterion as TensorCriterion
     from studio.training.data import Data
 
 
-def _subset(given: int | str) -> int | str:
+def _parse_subset(value: int | str) -> int | str:
     """A count as a number, a share as text such as `5%`."""
-    text = str(given).strip()
+    text = str(value).strip()
     try:
         if text.endswith("%"):
             if 0 < float(text[:-1]) <= 100:
@@ -35,12 +37,12 @@ def _subset(given: int | str) -> int | str:
             return int(text)
     except ValueError:
         pass
-    raise ValueError(f"'{given}' is not a number of images; write it like 128 or 5%")
+    raise ValueError(f"'{value}' is not a number of images; write it like 128 or 5%")
 
 
 Subset = Annotated[
     int | str,
-    BeforeValidator(_subset),
+    BeforeValidator(_parse_subset),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
 ]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
@@ -50,7 +52,7 @@ Method = Literal[
 ]
 METHODS: tuple[str, ...] = get_args(Method)
 MEASURED = ("loss", "accuracy", "losses")
-"""The names of what is always measured, and of the per-sample losses; a field of the user's needs another."""
+"""The fields that are always measured, and the per-sample losses; a field of the user's needs another name."""
 
 
 class Loss(Record):
@@ -58,11 +60,12 @@ class Loss(Record):
 
     subset: a count or a share of the images, the first of a shuffle by `seed`. mode: `eval` normalises by the run's
     own running statistics; `train` by those of the whole subset as one batch, with one fixed dropout mask;
-    `recalibrated` is eval mode with the statistics of these very weights, taken anew at every point on `calibration`
-    images of the same shuffle (the subset's own if not given). criterion: cross-entropy, or a function of the user's,
-    (outputs [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose
-    mean is kept. keep_samples: each sample's loss is kept too. precision: of the arithmetic. method: how the values are
-    computed; by the rule of `choose` if not given. sampling: `preview` measures few points and interpolates the rest.
+    `recalibrated` is eval mode with batch statistics computed anew at every point, on the first `calibration` images of
+    the same shuffle (on the subset if not given). criterion: cross-entropy, or a function of the user's, (outputs
+    [N, ...], targets) -> one loss for each sample [N]. fields: `entropy` or functions of the same form, whose means are
+    measured. keep_samples: each sample's loss is stored too. precision: of the arithmetic. method: how the values are
+    computed; by the rule of `choose_method` if not given. sampling: `preview` measures few points and interpolates the
+    rest.
     """
 
     former: ClassVar[Mapping[str, str]] = {
@@ -87,7 +90,7 @@ class Loss(Record):
     sampling: Literal["exact", "preview"] = "exact"
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Loss:
+    def _check_combination(self) -> Loss:
         if self.calibration is not None and self.mode != "recalibrated":
             raise ValueError(
                 f"calibration images are for mode: recalibrated, not {self.mode}; take the key out or change the mode"
@@ -99,26 +102,26 @@ class Loss(Record):
             )
         if self.method == "cuda-graph" and self.mode == "recalibrated":
             raise ValueError(
-                "method: cuda-graph plays the same operations back at every point, and mode: recalibrated has "
+                "method: cuda-graph replays the same operations at every point, and mode: recalibrated has "
                 "two kinds of passes; leave the method out"
             )
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
         names = [*MEASURED, *map(_name, self.fields)]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two fields would be called '{twice}'; rename the function or take one out")
+        if duplicate := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two fields would be called '{duplicate}'; rename the function or take one out")
         return self
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """Of all means that are measured: loss, accuracy, then `fields`, a function by its own name."""
+        """Names of all measured means: loss, accuracy, then `fields`, a function by its own name."""
         return ("loss", "accuracy", *map(_name, self.fields))
 
     @property
-    def alone(self) -> Loss:
-        """The loss without what else is counted from the same outputs, and how: all that its derivatives depend on.
+    def without_extras(self) -> Loss:
+        """The loss with only the settings that its derivatives depend on: no other fields, no method.
 
-        They are taken in float32 at least: in fewer digits a Hessian means little.
+        Derivatives are computed in float32 at least: in fewer digits a Hessian means little.
         """
         precision = "float64" if self.precision == "float64" else "float32"
         return self.model_copy(
@@ -126,29 +129,29 @@ class Loss(Record):
         )
 
     def excess(self, available: int) -> Iterator[tuple[str, str]]:
-        """(key, what is wrong) for what asks for more images than there are to train on."""
+        """(key, complaint) for each key that asks for more images than there are to train on."""
         for key, subset in (("subset", self.subset), ("calibration", self.calibration)):
             if isinstance(subset, int) and subset > available:
                 yield key, f"{subset} images are asked for, the training set holds {available}"
 
-    def samples(self, data: Data) -> np.ndarray:
-        """Indices of the images that are used. Raises RunError if the data holds fewer."""
-        return self._first(self.subset, data)
+    def sample_indices(self, data: Data) -> npt.NDArray[np.int64]:
+        """Indices of the training images whose mean is the loss. Raises RunError if the data holds fewer."""
+        return self._first_indices(self.subset, data)
 
-    def calibrating(self, data: Data) -> np.ndarray:
-        """Indices of the images that statistics are taken on. Raises RunError if the data holds fewer."""
-        return self.samples(data) if self.calibration is None else self._first(self.calibration, data)
+    def calibration_indices(self, data: Data) -> npt.NDArray[np.int64]:
+        """Indices of the training images that batch statistics are computed on. Raises as `sample_indices` does."""
+        return self._first_indices(self.subset if self.calibration is None else self.calibration, data)
 
-    def _first(self, subset: int | str, data: Data) -> np.ndarray:
+    def _first_indices(self, subset: int | str, data: Data) -> npt.NDArray[np.int64]:
         import numpy as np
 
         total = len(data.train_y)
-        if wrong := next(self.excess(total), None):
-            raise RunError("loss.{}: {}".format(*wrong))
+        if excess := next(self.excess(total), None):
+            raise RunError("loss.{}: {}".format(*excess))
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
         return np.random.default_rng(self.seed).permutation(total)[:count]
 
-    def objective(
+    def weight_loss(
         self,
         model: nn.Module,
         state: Mapping[str, Tensor],
@@ -159,12 +162,14 @@ class Loss(Record):
     ) -> WeightLoss:
         """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
 
-        state: weights and buffers of the checkpoint. Raises SceneError if a function of the user's cannot be loaded.
+        state: weights and buffers of the checkpoint. Raises SceneError if the user's function cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
         from studio.landscape.objectives import BUILT_IN
 
-        take: Callable = lambda given: given.load() if isinstance(given, Function) else BUILT_IN[given]  # noqa: E731
+        def function(name: str | Function) -> TensorCriterion:
+            return name.load() if isinstance(name, Function) else BUILT_IN[name]
+
         return WeightLoss(
             model,
             state,
@@ -174,8 +179,8 @@ class Loss(Record):
             device,
             precision=self.precision,
             calibration=calibration,
-            criterion=take(self.criterion),
-            fields={_name(f): take(f) for f in self.fields},
+            criterion=function(self.criterion),
+            fields={_name(field): function(field) for field in self.fields},
         )
 
 
@@ -183,29 +188,29 @@ def _name(field: str | Function) -> str:
     return field if isinstance(field, str) else field.name.rpartition(":")[2].rpartition(".")[2]
 
 
-def fitting(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
-    """The methods that can compute this loss without a compiler, plain first. device: "cpu" or "cuda"."""
-    perceptron, chain = isinstance(model, Mlp), _is_chain(model)
+def fitting_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+    """The methods that can compute this loss without a compiler, the plain loop first. device: "cpu" or "cuda"."""
+    is_perceptron, is_chain = isinstance(model, Mlp), _is_chain(model)
     names = {
-        "folded": loss.mode == "eval" and not chain,
-        "image-kernels": device == "cpu" and not chain,
-        "shared-first-layer": chain,
-        "batched": perceptron,
-        "vmap": perceptron or device == "cuda",
-        "cuda-graph": device == "cuda" and not chain and loss.mode != "recalibrated",
+        "folded": loss.mode == "eval" and not is_chain,
+        "image-kernels": device == "cpu" and not is_chain,
+        "shared-first-layer": is_chain,
+        "batched": is_perceptron,
+        "vmap": is_perceptron or device == "cuda",
+        "cuda-graph": device == "cuda" and not is_chain and loss.mode != "recalibrated",
     }
     return ("loop", *(name for name, fits in names.items() if fits))
 
 
-def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
-    """The method that computes this loss, and why. The same for the same records on the same kind of device.
+def choose_method(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
+    """The method that computes this loss, and the reason. The same for the same records on the same kind of device.
 
     moves_norms: whether the directions move the weights of batch norms.
     """
     if loss.method is not None:
         return loss.method, "named by the scene"
     if _is_chain(model):
-        return "shared-first-layer", "the first layer is linear in the weights and is passed once for all points"
+        return "shared-first-layer", "the first layer is linear in the weights and runs once for all points"
     if isinstance(model, Mlp):
         return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":
@@ -217,5 +222,5 @@ def choose(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[st
 
 
 def _is_chain(model: Model) -> bool:
-    """Whether a model is linear layers and functions of single numbers in a row."""
+    """Whether a model is a chain of linear layers and elementwise functions."""
     return isinstance(model, Mlp) and model.norm == "none" and not model.skip

@@ -1,4 +1,4 @@
-"""What is counted of a network's outputs: one number for each sample, by built-in functions and the user's own."""
+"""Per-sample numbers from a network's outputs: built-in criteria and fields, and the check of the user's own."""
 
 from __future__ import annotations
 
@@ -16,40 +16,47 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """-log of the probability of the right class [N]; with more dimensions [N, C, ...], their mean for each sample."""
+    """-log p(y) of each sample [N]; for outputs of more dimensions [N, C, ...], the mean over them."""
     # float64: a loss beyond float32's exp stays finite, and the sum rounds no more than the network did
-    each = F.cross_entropy(outputs.double(), y.double() if y.is_floating_point() else y, reduction="none")
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
+    values = F.cross_entropy(outputs.double(), y.double() if y.is_floating_point() else y, reduction="none")
+    return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
 def entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """The entropy, in nats, of the probabilities that the network gives to the classes [N]."""
+    """The entropy, in nats, of the predicted class probabilities [N].
+
+    >>> round(float(entropy(torch.zeros(1, 4), torch.zeros(1)).exp()), 9)  # four equal probabilities
+    4.0
+    """
     p = F.softmax(outputs.double(), 1)
-    each = -torch.xlogy(p, p).sum(1)
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
+    values = -torch.xlogy(p, p).sum(1)
+    return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
 def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
-    """100 for each sample whose class is the right one, else 0 [N]; NaN where the targets are no classes."""
+    """100 for each sample whose largest output is its class's, else 0 [N]; NaN if the targets are not classes."""
     if y.is_floating_point() or outputs.dim() < 2 or outputs.shape[:1] + outputs.shape[2:] != y.shape:
         return outputs.new_full((len(y),), torch.nan, dtype=torch.float64)
-    each = 100 * (outputs.argmax(1) == y).double()
-    return each.flatten(1).mean(1) if each.dim() > 1 else each
+    values = 100 * (outputs.argmax(1) == y).double()
+    return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
 BUILT_IN: Mapping[str, Criterion] = MappingProxyType(
     {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy}
 )
-"""What has a name in a scene. In each of them a sample's number depends on that sample alone."""
+"""By their names in a scene. In each of them a sample's number depends on that sample alone."""
 
 
 def per_sample(key: str, function: Criterion, outputs: Tensor, y: Tensor) -> Tensor:
-    """The function's number for each sample, float64 [N]. Raises SceneError, naming the key, for another shape."""
-    found = function(outputs, y)
-    if not isinstance(found, Tensor) or found.shape != (len(y),):
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    """The function's number for each sample, float64 [N].
+
+    key: where the scene names the function, under `loss`. Raises SceneError if the function returns another shape.
+    """
+    values = function(outputs, y)
+    if not isinstance(values, Tensor) or values.shape != (len(y),):
+        shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise SceneError(
             f"loss.{key}: {getattr(function, '__name__', function)} returned {shape} for {len(y)} "
             f"samples; it must return a tensor of one number for each, [{len(y)}]"
         )
-    return found.double()
+    return values.double()

@@ -1,23 +1,47 @@
-"""A short look at what a loss value and a Hessian product cost here, on the untrained network."""
+"""What loss values and Hessian products cost on this machine, on the untrained network.
+
+What a value costs depends on the shapes of the network and not on its weights, so nothing needs to be trained first.
+Times change from day to day; the results that are computed do not.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from studio.landscape.curvature.extremes import Convexity
-from studio.landscape.directions import Directions
-from studio.landscape.loss import Loss
+import numpy as np
+import numpy.typing as npt
+
+from studio.field import Grid
+from studio.landscape.directions import CheckpointSource, Directions, Random
+from studio.landscape.loss import Loss, fitting_methods
+from studio.training.models import Model
 from studio.training.recipe import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from studio.landscape.convexity import Convexity
+    from studio.landscape.network.weight_loss import WeightLoss
+    from studio.landscape.values.evaluator import Evaluator
+
+Array = npt.NDArray[np.float64]
+
+ROWS, POINTS = 9, 25
+"""Rows on which methods take turns, so that a busy moment falls on all of them alike; points in each, at most."""
+PROBE_POINTS, PROBE_REPETITIONS = 6, 5
+"""Points of the grid that are timed together, since some methods share work along a row; and how often."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds a loss value and a product take in one process; images to train on, samples of the loss, parameters.
+    """Seconds of a loss value and of a Hessian product in one process, and how large the problem is.
 
-    method, why: how loss values are computed, and what decided it.
+    images: to train on. samples: of the loss. parameters: trainable weights. method, why: how loss values are computed,
+    and the reason.
     """
 
     value: float
@@ -29,41 +53,145 @@ class Cost:
     why: str
 
 
-ROW = 6
-"""Points of the grid that are timed together: some methods share work along a row."""
+@dataclass(frozen=True)
+class MethodTiming:
+    """The times of a method, or why it cannot be used.
+
+    preparing: seconds to prepare a slice. value: median seconds of a loss value. difference: the largest difference of
+    a loss from the plain loop's, relative to it. failure: the reason, empty if there is none.
+    """
+
+    method: str
+    preparing: float = 0.0
+    value: float = 0.0
+    difference: float = 0.0
+    failure: str = ""
 
 
-def probe(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
-    """Costs from a few repetitions; they change from day to day, the results that are computed do not."""
+class TimedRow(NamedTuple):
+    """Loss values [points] and the seconds they took."""
+
+    values: Array
+    seconds: float
+
+
+class UntrainedPlane(NamedTuple):
+    """A loss with a plane through the weights of its network: flat vectors [P]."""
+
+    weight_loss: WeightLoss
+    theta: Tensor
+    delta: Tensor
+    eta: Tensor
+
+
+def probe_costs(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
+    """Costs from a few repetitions."""
     from studio.landscape import slices
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
-    from studio.landscape.values.profiling import untrained
-    from studio.training.evaluate import repeatable
+    from studio.training.evaluate import deterministic
 
-    device, method = slices.device_kind(), slices.chosen_method(run.recipe.model, directions, loss)
-    with repeatable():
-        drawn, *line = untrained(run, directions, loss, device)
-        curved = untrained(run, directions, convexity.loss(loss), device)[0] if convexity else drawn
-        evaluator = Evaluator(drawn, *line, method[0])
-        derivatives = HessianOperator(curved, convexity.ignore if convexity else "nothing")
-        points = line[0].expand(derivatives.together, -1)
-        product, v = derivatives.products(points), derivatives.restricted(points)
+    device, (method, why) = slices.device_kind(), slices.chosen_method(run.recipe.model, directions, loss)
+    with deterministic():
+        plane = untrained_plane(run, directions, loss, device)
+        curved = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane
+        evaluator = Evaluator(*plane, method)
+        hessian = HessianOperator(curved.weight_loss, convexity.ignore if convexity else "nothing")
+        points = plane.theta.expand(hessian.batch_points, -1)
+        product, v = hessian.products(points), hessian.restrict(points)
         return Cost(
-            _median(lambda: evaluator.row([0.0] * ROW, 0.0)["loss"].sum().item()) / ROW,
-            _median(lambda: product(v).sum().item()) / len(points),
-            len(run.recipe.data.load().train_y),
-            drawn.samples,
-            drawn.size,
-            *method,
+            value=_median_seconds(lambda: evaluator.row([0.0] * PROBE_POINTS, 0.0)["loss"].sum().item()) / PROBE_POINTS,
+            product=_median_seconds(lambda: product(v).sum().item()) / len(points),
+            images=len(run.recipe.data.load().train_y),
+            samples=plane.weight_loss.samples,
+            parameters=plane.weight_loss.size,
+            method=method,
+            why=why,
         )
 
 
-def _median(work: Callable[[], object], times: int = 5) -> float:
+def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[MethodTiming]:
+    """Every method that fits the loss, the plain loop first and torch's compiler last, on a few rows of the grid."""
+    from studio.landscape.slices import device_kind
+    from studio.training.evaluate import deterministic
+
+    device = device_kind()
+    names = candidate_methods(run.recipe.model, loss, device)
+    alphas = np.linspace(*grid.range, min(grid.points, POINTS))
+    evaluators: dict[str, Evaluator] = {}
+    first_seconds, failures = dict[str, float](), dict[str, MethodTiming]()
+    with deterministic():
+        plane = untrained_plane(run, directions, loss, device)
+        for name in names:
+            began = time.perf_counter()
+            try:
+                evaluators[name] = _prepare(plane, name, alphas)
+            except Exception as error:  # of any kind: torch's compiler raises many
+                if name == "loop":  # then nothing can be measured at all
+                    raise
+                failures[name] = MethodTiming(name, failure=str(error).partition("\n")[0] or type(error).__name__)
+            first_seconds[name] = time.perf_counter() - began
+        rows: dict[str, list[TimedRow]] = {name: [] for name in evaluators}
+        for beta in np.linspace(*grid.range, ROWS):
+            for name, evaluator in evaluators.items():
+                rows[name].append(_timed_row(evaluator, alphas, beta))
+    return [failures.get(name) or _timing(name, rows[name], first_seconds[name], rows["loop"]) for name in names]
+
+
+def candidate_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+    """Every method that fits, and torch's compiler, which takes minutes."""
+    return (*fitting_methods(model, loss, device), "torch-compile")
+
+
+def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
+    """The loss of the network as it is before training, and a random plane through its weights.
+
+    The plane moves the tensors that the scene's directions move: that decides whether batch norms fold once or at every
+    point.
+    """
+    import torch
+
+    recipe = run.recipe
+    data = recipe.data.load()
+    x, y = (torch.from_numpy(part[loss.sample_indices(data)]) for part in (data.train_x, data.train_y))
+    calibration = None if loss.calibration is None else torch.from_numpy(data.train_x[loss.calibration_indices(data)])
+    model = recipe.model.build(data.shape, data.classes, recipe.seed)
+    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), x, y, device, calibration)
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    source = CheckpointSource((0.0,), lambda epoch: weights)
+    plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, 0.0)
+    return UntrainedPlane(weight_loss, *(weight_loss.flat(part) for part in (weights, plane.delta, plane.eta)))
+
+
+def _prepare(plane: UntrainedPlane, method: str, alphas: Array) -> Evaluator:
+    """An evaluator that has computed its first row, which compiles and records."""
+    from studio.landscape.values.evaluator import Evaluator
+
+    evaluator = Evaluator(*plane, method)
+    _timed_row(evaluator, alphas, 0.0)
+    return evaluator
+
+
+def _timed_row(evaluator: Evaluator, alphas: Array, beta: float) -> TimedRow:
+    began = time.perf_counter()
+    values = evaluator.row(alphas, beta)["loss"].cpu().numpy()
+    return TimedRow(values, time.perf_counter() - began)
+
+
+def _timing(method: str, rows: Sequence[TimedRow], first_seconds: float, loop: Sequence[TimedRow]) -> MethodTiming:
+    """The times of a method from its rows and the seconds until its first one. loop: the plain loop's rows."""
+    seconds = statistics.median(row.seconds for row in rows)
+    values, expected = (np.concatenate([row.values for row in timed]) for timed in (rows, loop))
+    known = np.isfinite(expected) & (expected != 0)
+    difference = np.abs(values[known] / expected[known] - 1).max(initial=0.0)
+    return MethodTiming(method, max(0.0, first_seconds - seconds), seconds / len(rows[0].values), float(difference))
+
+
+def _median_seconds(work: Callable[[], Any]) -> float:
     work()
-    taken = []
-    for _ in range(times):
+    seconds = []
+    for _ in range(PROBE_REPETITIONS):
         began = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)

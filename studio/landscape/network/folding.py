@@ -5,8 +5,8 @@ is the convolution or linear layer it follows: together they are one layer with 
 
     W' = scale W        b' = scale b + shift.
 
-A norm is folded only where symbolic tracing shows that it is fed by one layer, whose output nobody else uses. A network
-that cannot be traced, because its path depends on the data, keeps all its norms.
+A norm is folded only where symbolic tracing shows that its input is one layer's output, which nothing else reads. A
+network that cannot be traced, because its control flow depends on the data, keeps all its norms.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from studio.landscape.network.graph import bare, traced
+from studio.landscape.network.graph import first_input, has_no_hooks, traced
 
-LAYERS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
-"""What folds, and the norm that may follow it. Subclasses may do other things and are left alone."""
+LAYERS: dict[type[nn.Module], type[_BatchNorm]] = {
+    nn.Conv1d: nn.BatchNorm1d,
+    nn.Conv2d: nn.BatchNorm2d,
+    nn.Conv3d: nn.BatchNorm3d,
+    nn.Linear: nn.BatchNorm1d,
+}
+"""Layers that fold, and the norm that may follow each. Subclasses may do other things and do not fold."""
 
 
 class Pair(NamedTuple):
@@ -32,32 +38,34 @@ class Pair(NamedTuple):
     norm: str
 
 
-class Fused:
-    """`model` is a copy in eval mode whose folded norms do nothing; `weights` gives it what the original has.
+class FoldedBatchNorm:
+    """`model` is a copy in eval mode whose folded norms do nothing; `weights` computes its tensors from the original's.
 
-    example: a few samples, to see what the layers return. The original is not touched.
+    example: a few samples, to see the shape of what the layers return. The original is unchanged.
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
         self.pairs = _pairs(model, example)
         self.model = copy.deepcopy(model).eval()
-        self._own = {name: p.detach() for name, p in model.named_parameters()}
-        self._norms = {norm: self.model.get_submodule(norm) for _, norm in self.pairs}
+        self._original = {name: p.detach() for name, p in model.named_parameters()}
+        modules = dict(self.model.named_modules())
+        self._norms = {n: norm for _, n in self.pairs if isinstance(norm := modules[n], _BatchNorm)}
         for name, norm in self.pairs:
             self.model.set_submodule(norm, nn.Identity())
             layer = self.model.get_submodule(name)
             if layer.bias is None:
-                layer.bias = nn.Parameter(layer.weight.new_zeros(layer.weight.shape[0]))
+                weight = layer.get_parameter("weight")
+                layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]))
             layer.requires_grad_()  # a frozen layer moves with its norm
 
     def weights(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors for `model`, from those of the original by name; what is not given is the original's own.
+        """Tensors for `model` from the original's, by name; a missing one is the original's own.
 
         Differentiable in `named`.
         """
-        every = {**self._own, **named}
-        means = {norm: module.running_mean for norm, module in self._norms.items()}
-        return self._rest(named) | self._folded(every, every, means)
+        tensors = {**self._original, **named}
+        means = {norm: module.get_buffer("running_mean") for norm, module in self._norms.items()}
+        return self._unfolded(named) | self._fold(tensors, tensors, means)
 
     def direction(self, theta: Mapping[str, Tensor], delta: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The direction in `model` of a direction delta in the original, or None if delta moves a folded norm's weight.
@@ -66,25 +74,28 @@ class Fused:
         """
         if any(f"{norm}.weight" in delta and delta[f"{norm}.weight"].any() for norm in self._norms):
             return None
-        still = {name: torch.zeros_like(tensor) for name, tensor in self._own.items()}
-        scales, means = {**self._own, **theta}, dict.fromkeys(self._norms, 0)
-        return self._rest(delta) | self._folded({**still, **delta}, scales, means)
+        zeros = {name: torch.zeros_like(tensor) for name, tensor in self._original.items()}
+        scales, means = {**self._original, **theta}, dict.fromkeys(self._norms, 0)
+        return self._unfolded(delta) | self._fold({**zeros, **delta}, scales, means)
 
-    def _rest(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is the same in both networks."""
-        gone = {f"{owner}.{kind}" for pair in self.pairs for owner in pair for kind in ("weight", "bias")}
-        return {name: tensor for name, tensor in named.items() if name not in gone}
+    def _unfolded(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors that both networks share."""
+        folded = {f"{module}.{kind}" for pair in self.pairs for module in pair for kind in ("weight", "bias")}
+        return {name: tensor for name, tensor in named.items() if name not in folded}
 
-    def _folded(self, named: Mapping[str, Tensor], scales: Mapping[str, Tensor], means: Mapping) -> dict[str, Tensor]:
-        """Weights and biases of the folded layers; the norms' weights are taken from `scales`."""
-        found = {}
+    def _fold(
+        self, named: Mapping[str, Tensor], scales: Mapping[str, Tensor], means: Mapping[str, Tensor | int]
+    ) -> dict[str, Tensor]:
+        """Weights and biases of the folded layers, with the norms' own weights taken from `scales`."""
+        folded = {}
         for layer, norm in self.pairs:
-            scale = (self._norms[norm].running_var + self._norms[norm].eps).rsqrt() * scales.get(f"{norm}.weight", 1)
+            var, eps = self._norms[norm].get_buffer("running_var"), self._norms[norm].eps
+            scale = (var + eps).rsqrt() * scales.get(f"{norm}.weight", 1)
             weight = named[f"{layer}.weight"]
-            found[f"{layer}.weight"] = scale.view(-1, *(1,) * (weight.dim() - 1)) * weight
-            found[f"{layer}.bias"] = scale * (named.get(f"{layer}.bias", 0) - means[norm])
-            found[f"{layer}.bias"] = found[f"{layer}.bias"] + named.get(f"{norm}.bias", 0)
-        return found
+            folded[f"{layer}.weight"] = scale.view(-1, *(1,) * (weight.dim() - 1)) * weight
+            bias = scale * (named.get(f"{layer}.bias", 0) - means[norm])
+            folded[f"{layer}.bias"] = bias + named.get(f"{norm}.bias", 0)
+        return folded
 
 
 # --- finding pairs ---------------------------------------------------------------------------------------------------
@@ -94,43 +105,49 @@ def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
     graph = traced(model)
     if graph is None:
         return []
-    named = {node.target for node in graph.nodes if node.op == "get_attr"}  # weights used by themselves too
-    modules = dict(model.named_modules())
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    found = []
+    direct = {str(node.target) for node in graph.nodes if node.op == "get_attr"}  # tensors read without their module
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    pairs = []
     for node in graph.nodes:
-        source = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
+        pair = _called_pair(node)
+        if pair is None or any(calls[name] > 1 for name in pair):
             continue
-        layer, norm = modules[source.target], modules[node.target]
-        if type(norm) is LAYERS.get(type(layer)) and calls[source.target] == calls[node.target] == 1:
-            pair = Pair(source.target, node.target)
-            used = any(name.startswith(f"{part}.") for name in named for part in pair)
-            if _folds(layer, norm) and not _shared(model, layer, norm) and not used:
-                found.append(pair)
-    return [
-        pair
-        for pair in found
-        if not isinstance(modules[pair.layer], nn.Linear) or _dimensions(model, pair.layer, example) == 2
-    ]
+        is_direct = any(name.startswith(f"{part}.") for name in direct for part in pair)
+        layer, norm = map(model.get_submodule, pair)
+        if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_direct:
+            pairs.append(pair)
+    return [pair for pair in pairs if not _is_linear_over_more(model, pair.layer, example)]
+
+
+def _called_pair(node: fx.Node) -> Pair | None:
+    """The two modules, if a node calls one on the output of another, which nothing else reads."""
+    source = first_input(node)
+    if source is None or node.op != "call_module" or source.op != "call_module" or len(source.users) > 1:
+        return None
+    return Pair(str(source.target), str(node.target))
 
 
 def _folds(layer: nn.Module, norm: nn.Module) -> bool:
-    """Whether the two are what their types say, with statistics of as many channels as the layer has."""
-    return bare(layer) and bare(norm) and norm.running_var is not None and norm.num_features == layer.weight.shape[0]
+    """Whether the two are what their types say, with running statistics of as many channels as the layer has."""
+    if not isinstance(norm, _BatchNorm) or type(norm) is not LAYERS.get(type(layer)):
+        return False
+    channels = layer.get_parameter("weight").shape[0]
+    return has_no_hooks(layer) and has_no_hooks(norm) and norm.running_var is not None and norm.num_features == channels
 
 
-def _shared(model: nn.Module, *layers: nn.Module) -> bool:
-    """Whether a parameter of the layers is anybody else's too."""
+def _is_shared(model: nn.Module, *layers: nn.Module) -> bool:
+    """Whether another module has a parameter of the layers too."""
     count = Counter(id(p) for module in set(model.modules()) for p in module._parameters.values())
     return any(count[id(p)] > 1 for layer in layers for p in layer._parameters.values() if p is not None)
 
 
-def _dimensions(model: nn.Module, layer: str, example: Tensor) -> int:
-    """How many dimensions the layer's output has."""
-    seen = []
-    watched = copy.deepcopy(model).eval()
-    watched.get_submodule(layer).register_forward_hook(lambda module, given, result: seen.append(result.dim()))
+def _is_linear_over_more(model: nn.Module, layer: str, example: Tensor) -> bool:
+    """Whether a layer is a linear one whose outputs have other dimensions than [N, features]."""
+    private, dimensions = copy.deepcopy(model).eval(), list[int]()
+    watched = private.get_submodule(layer)
+    if not isinstance(watched, nn.Linear):
+        return False
+    watched.register_forward_hook(lambda _module, _inputs, output: dimensions.append(output.dim()))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        watched(example)
-    return seen[0] if seen else 0
+        private(example)
+    return dimensions[:1] != [2]

@@ -1,4 +1,4 @@
-"""Networks that are a chain of linear layers with functions of single numbers between them, at many weights at once.
+"""Chains of linear layers with elementwise functions between them, at many weights at once.
 
 At G points the weights of a layer are one tensor [G, out, in], and the layer is one batched matrix product. The first
 layer sees the same samples at all points, and is linear in the weights:
@@ -10,73 +10,85 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from studio.landscape.network.graph import bare
+from studio.landscape.network.graph import has_no_hooks
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
+"""Functions that act on each number by itself."""
+
+
+class Layer(NamedTuple):
+    """A layer and the prefix of its weights' names: `{prefix}weight`, `{prefix}bias`."""
+
+    module: nn.Module
+    prefix: str
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
-    """Linear layers and functions, in order, with the full names of the layers' weights and biases."""
+class LinearChain:
+    """Linear layers and elementwise functions, in order; the first is linear."""
 
-    layers: tuple[tuple[nn.Module, str], ...]
+    layers: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> Chain | None:
-        """The chain that a network is, on flattened samples or not; None if it is anything else."""
-        layers = list(_unrolled(model))
-        if layers and flattens(layers[0][0]):
+    def of(cls, model: nn.Module) -> LinearChain | None:
+        """The chain that a network is, with or without a flatten first; None if it is anything else."""
+        layers = list(_unroll(model))
+        if layers and flattens(layers[0].module):
             layers.pop(0)
-        linear = [layer for layer, _ in layers if type(layer) is nn.Linear]
-        known = all((bare(layer) and type(layer) in (nn.Linear, *POINTWISE)) or is_idle(layer) for layer, _ in layers)
-        own = {id(p) for layer in linear for p in layer.parameters()}
-        whole = len(own) == sum(1 for layer in linear for _ in layer.parameters()) and all(
-            p.requires_grad for p in model.parameters()
+        linear = [layer.module for layer in layers if type(layer.module) is nn.Linear]
+        is_known = all(
+            (has_no_hooks(layer) and type(layer) in (nn.Linear, *POINTWISE)) or is_idle(layer) for layer, _ in layers
         )
-        return cls(tuple(layers)) if linear and known and whole and type(layers[0][0]) is nn.Linear else None
+        parameters = [id(p) for layer in linear for p in layer.parameters()]
+        is_complete = len({*parameters}) == len(parameters) and all(p.requires_grad for p in model.parameters())
+        if not (linear and is_known and is_complete and type(layers[0].module) is nn.Linear):
+            return None
+        return cls(tuple(layers))
 
     @property
     def widest(self) -> int:
-        """The most numbers a sample has between two layers."""
-        return max(layer.out_features for layer, _ in self.layers if type(layer) is nn.Linear)
+        """The most features a sample has between two layers."""
+        return max(layer.out_features for layer, _ in self.layers if isinstance(layer, nn.Linear))
 
     def first(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The first layer's result [N, out] for samples x at one point's weights: linear in them."""
-        _, name = self.layers[0]
-        return F.linear(x.flatten(1), named[f"{name}weight"], named.get(f"{name}bias"))
+        prefix = self.layers[0].prefix
+        return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias"))
 
     def rest(self, named: Mapping[str, Tensor], h: Tensor) -> Tensor:
-        """Outputs [G, N, classes] from the first layer's results h [G, N, out], which are used up; weights [G, ...]."""
-        for layer, name in self.layers[1:]:
+        """Outputs [G, N, classes] from the first layer's results h [G, N, out], at weights [G, ...]. Overwrites h."""
+        for layer, prefix in self.layers[1:]:
             if type(layer) is nn.ReLU:
                 h = torch.relu_(h)
             elif type(layer) is not nn.Linear:
                 h = layer(h)
-            elif (bias := named.get(f"{name}bias")) is not None:
-                h = torch.baddbmm(bias[:, None], h, named[f"{name}weight"].transpose(1, 2))
+            elif (bias := named.get(f"{prefix}bias")) is not None:
+                h = torch.baddbmm(bias[:, None], h, named[f"{prefix}weight"].transpose(1, 2))
             else:
-                h = torch.bmm(h, named[f"{name}weight"].transpose(1, 2))
+                h = torch.bmm(h, named[f"{prefix}weight"].transpose(1, 2))
         return h
 
 
-def _unrolled(model: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, str]]:
-    if type(model) is not nn.Sequential or not bare(model):
-        yield model, prefix
+def _unroll(model: nn.Module, prefix: str = "") -> Iterator[Layer]:
+    if type(model) is not nn.Sequential or not has_no_hooks(model):
+        yield Layer(model, prefix)
         return
     for name, child in model._modules.items():  # named_children would name a shared ReLU once
-        yield from _unrolled(child, f"{prefix}{name}.")
+        if child is not None:
+            yield from _unroll(child, f"{prefix}{name}.")
 
 
 def flattens(layer: nn.Module) -> bool:
-    """Whether a layer makes one vector of each sample."""
-    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and bare(layer)
+    """Whether a layer turns each sample into one vector."""
+    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and has_no_hooks(layer)
 
 
 def is_idle(layer: nn.Module) -> bool:
-    """Whether a layer returns what it is given, in its present mode."""
-    return type(layer) is nn.Dropout and not layer.training and bare(layer)
+    """Whether a layer returns its input unchanged in its present mode."""
+    return type(layer) is nn.Dropout and not layer.training and has_no_hooks(layer)

@@ -3,9 +3,9 @@
     L(theta) = 1/N sum over samples of criterion(network(x; theta), y)
 
 The network is a private copy: the caller's keeps its weights, buffers, mode and gradients, and torch's random numbers
-stand afterwards where they stood. Weights pass through here as one flat vector [P], the trainable tensors in the
-model's own order; frozen ones keep their values. A buffer that the network writes in passing is put back before the
-next pass, so that every point of a landscape meets the same network.
+stay as they were. Weights are one flat vector [P], the trainable tensors in the model's own order; frozen tensors keep
+their values. A buffer that the network writes is restored before the next pass, so that every point of a landscape
+meets the same network.
 """
 
 from __future__ import annotations
@@ -13,117 +13,41 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from studio.landscape.network import kernels
-from studio.landscape.network.folding import Fused
-from studio.landscape.network.graph import reordered
+from studio.landscape.network.folding import FoldedBatchNorm
+from studio.landscape.network.graph import pool_before_relu
+from studio.landscape.network.network import Network
+from studio.landscape.network.random_numbers import fixed_masks, generator
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.landscape.objectives import Criterion, accuracy, cross_entropy, per_sample
 
-PIXELS = {"cpu": 2**17, "cuda": 2**22}
-"""Of all pictures that pass through a convolutional network together: on a CPU their features stay in the cache."""
-TOGETHER = {"cpu": 256, "cuda": 65536}
-"""Samples that pass through another network together."""
+MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
+"""Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
+MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
+"""Samples in one chunk of any other network."""
 
-NONE: Mapping[str, Criterion] = MappingProxyType({})
-
-
-class Network:
-    """A module, owned, in a mode of the objective's; its trainable tensors are views of one vector that `put` writes.
-
-    run: computes what the module does, from the same tensors; the module itself if not given.
-    """
-
-    lanes = 1
-    """It is at one point at a time."""
-
-    def __init__(self, module: nn.Module, device: str, mode: str, run: Callable[[Tensor], Tensor] | None = None):
-        self.module, self.run, self._kind = module, module if run is None else run, torch.device(device).type
-        self._statistics = moded(module, mode)
-        self._recalibrated = mode == "recalibrated"
-        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self._flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
-        for name, place in self.split(self._flat).items():
-            self.parameters[name].data = place
-        self._written = written(module)
-
-    @property
-    def size(self) -> int:
-        """P."""
-        return self._flat.numel()
-
-    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
-        """The trainable tensors [..., *shape] of `named` as vectors [..., P], on the device, in the network's type."""
-        parts = [
-            named[name].flatten(named[name].dim() - p.dim()) if p.dim() else named[name].unsqueeze(-1)
-            for name, p in self.parameters.items()
-        ]
-        return torch.cat(parts, -1).to(self._flat)
-
-    def split(self, flat: Tensor) -> dict[str, Tensor]:
-        """Vectors [..., P] as views [..., *shape] by name."""
-        parts = flat.split([p.numel() for p in self.parameters.values()], dim=-1)
-        return {
-            name: part.view((*part.shape[:-1], *p.shape))
-            for part, (name, p) in zip(parts, self.parameters.items(), strict=True)
-        }
-
-    def put(self, weights: Tensor, lane: int = 0) -> None:
-        """Places weights [P] in the module, whose only lane is the first."""
-        self._flat.copy_(weights)
-
-    def move(self, base: Tensor, along: Tensor, by: float, lane: int = 0) -> None:
-        """Places base + by along, in the same way."""
-        torch.add(base, along, alpha=by, out=self._flat)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Outputs at the weights last `put`. What the module wrote into its buffers is put back."""
-        _reseed(self._kind)
-        found = self.run(x)
-        for module, name, tensor, value in self._written.values():
-            module._buffers[name] = tensor.copy_(value)
-        return found
-
-    def at(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Outputs with the tensors `named`, differentiable in them; the module's own are not touched."""
-        _reseed(self._kind)
-        fresh = {name: value.clone() for name, (*_, value) in self._written.items()}
-        return functional_call(self.module, {**fresh, **named}, (x,))
-
-    def calibrate(self, run: Callable[[], object]) -> None:
-        """In recalibrated mode: takes the batch statistics of the train-mode pass that `run` makes."""
-        if not self._recalibrated:
-            return
-        self._statistics.clear()
-        self.module.train()
-        try:
-            run()
-        finally:
-            self.module.eval()
+NO_FIELDS: Mapping[str, Criterion] = MappingProxyType({})
 
 
 class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
 
-    state: weights and buffers by name, put in place of the model's own; whether the network mixes its samples is probed
-    at these. mode: "eval"; "train", which takes batch statistics over all N samples as one batch and leaves running
-    ones alone; or "recalibrated", which runs the network in eval mode with the batch statistics of `calibration`
-    [M, ...] at these very weights (x itself if None).
-    Samples pass in chunks by a fixed rule; all at once in train mode, and where the network mixes them, so that what it
-    makes of one depends on the others. Dropout draws the same mask at every point.
-    fields: more numbers to take from the same outputs, by name; accuracy is always among them. precision: of the
-    arithmetic; "float32" leaves the model's own. `again(precision=...)` is the same objective in another precision.
+    state: weights and buffers by name, in place of the model's own; whether the network mixes its samples is tested at
+    these. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch and leaves running ones
+    alone; or "recalibrated", which is eval mode with the batch statistics of `calibration` [M, ...] at these very
+    weights (of x itself if None).
+    Samples pass in chunks by a fixed rule; all at once in train mode, and where the network mixes them, so that its
+    output for one depends on the others. Dropout draws the same mask at every point.
+    fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
+    "float32" leaves the model's own.
     """
 
     def __init__(
@@ -136,15 +60,11 @@ class WeightLoss:
         device: str = "cpu",
         *,
         criterion: Criterion | None = None,
-        fields: Mapping[str, Criterion] = NONE,
+        fields: Mapping[str, Criterion] = NO_FIELDS,
         precision: str = "float32",
         calibration: Tensor | None = None,
     ):
-        self.mode, self.device, self.samples = mode, str(device), len(y)
-        # a CPU has no tf32: float32 is what it computes then, and what is said
-        self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
-        self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
-        self._over = partial(
+        self._with_samples = partial(
             WeightLoss,
             model,
             state,
@@ -154,21 +74,28 @@ class WeightLoss:
             fields=fields,
             calibration=calibration,
         )
-        self.again = partial(self._over, x, y)
-        self._asked = x, y, precision
-        private = _private(model, state, device, precision)
-        # before its batch norms are told to note their statistics, which no copy would do for itself
-        self._pattern = copy.deepcopy(private).train(mode == "train")
+        self._samples = x, y
+        self.mode, self.device, self.samples = mode, str(device), len(y)
+        # a CPU has no tf32: it computes in float32, and `precision` says so
+        self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
+        self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
+        private = _private_copy(model, state, device, precision)
+        # copied before its batch norms store their statistics, since a copy would go on to use the original's
+        self._template = copy.deepcopy(private).train(mode == "train")
         self.network = Network(private, device, mode)
-        self.calibration = self.placed(x if calibration is None else calibration)
-        self.inputs, self.targets = self.placed(x), y.to(device)
-        self.whole = mode == "train" or (mode == "eval" and self._mixes())
-        self.chunk = len(y) if self.whole else self._even(self._most())
+        self.calibration = self.to_device(x if calibration is None else calibration)
+        self.inputs, self.targets = self.to_device(x), y.to(device)
+        self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
+        self.chunk = len(y) if self.single_batch else self._even_chunk(self._max_chunk())
 
-    def first(self, count: int) -> WeightLoss:
-        """The same objective over the first `count` of the samples alone."""
-        x, y, precision = self._asked
-        return self._over(x[:count], y[:count], precision=precision)
+    def with_precision(self, precision: str) -> WeightLoss:
+        """The same loss in another precision."""
+        return self._with_samples(*self._samples, precision=precision)
+
+    def subset(self, count: int) -> WeightLoss:
+        """The same loss over the first `count` samples."""
+        x, y = self._samples
+        return self._with_samples(x[:count], y[:count], precision=self.precision)
 
     @property
     def model(self) -> nn.Module:
@@ -177,54 +104,54 @@ class WeightLoss:
 
     @property
     def kind(self) -> str:
-        """ "cpu" or "cuda"."""
+        """The device's kind, "cpu" or "cuda"."""
         return torch.device(self.device).type
 
     @property
     def chunks(self) -> list[tuple[Tensor, Tensor]]:
         """Samples and targets that pass through the network together, in order; the last may be shorter."""
-        return list(zip(self.inputs.split(self.chunk), self.targets.split(self.chunk), strict=True))
+        return list(zip(torch.split(self.inputs, self.chunk), torch.split(self.targets, self.chunk), strict=True))
 
-    def _mixes(self) -> bool:
-        """Whether samples come out otherwise when fewer pass together, by more than rounding ever makes of it."""
+    def _mixes_samples(self) -> bool:
+        """Whether outputs change when fewer samples pass together, by more than rounding can explain."""
         few = self.inputs[:4]
         # in the model's own precision: another one may round more than that
         with torch.inference_mode(), fixed_masks(self.device):
             try:
-                together, apart = self.network(few), torch.cat([self.network(two) for two in few.split(2)])
+                together, apart = self.network(few), torch.cat([self.network(pair) for pair in torch.split(few, 2)])
             except RuntimeError:
                 return True
         largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
         return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
-    def _most(self) -> int:
+    def _max_chunk(self) -> int:
         """How many samples may pass together in eval mode."""
-        if _has_convolutions(self.model):
-            return max(1, PIXELS[self.kind] // self.inputs[0, 0].numel())
-        return TOGETHER[self.kind]
+        if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
+            return max(1, MAX_PIXELS[self.kind] // self.inputs[0, 0].numel())
+        return MAX_SAMPLES[self.kind]
 
-    def _even(self, most: int) -> int:
-        """Samples in a chunk, at most so many, such that the last is hardly shorter than the others."""
-        return math.ceil(self.samples / math.ceil(self.samples / most))
+    def _even_chunk(self, maximum: int) -> int:
+        """Samples in a chunk, at most `maximum`, such that the last is hardly shorter than the others."""
+        return math.ceil(self.samples / math.ceil(self.samples / maximum))
 
-    def placed(self, x: Tensor) -> Tensor:
-        """Samples on the objective's device, in its type."""
+    def to_device(self, x: Tensor) -> Tensor:
+        """Samples on the loss's device, in its type."""
         return x.to(self.device, torch.float64 if self.precision == "float64" and x.is_floating_point() else x.dtype)
 
     # --- weights -----------------------------------------------------------------------------------------------------
 
     @property
     def names(self) -> list[str]:
-        """Of the trainable tensors, in the model's own order."""
+        """Names of the trainable tensors, in the model's own order."""
         return list(self.network.parameters)
 
     @property
     def size(self) -> int:
-        """P, how many trainable weights there are."""
+        """P, the number of trainable weights."""
         return self.network.size
 
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The trainable tensors of `weights` as one vector [P], on the objective's device and in its precision."""
+        """The trainable tensors of `weights` as one vector [P], on the loss's device and in its precision."""
         return self.network.flat({name: weights[name].to(self.device) for name in self.names})
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
@@ -233,34 +160,34 @@ class WeightLoss:
 
     # --- values ------------------------------------------------------------------------------------------------------
 
-    def copied(self) -> nn.Module:
-        """One more private network, in the objective's precision and in eval or train mode."""
-        return copy.deepcopy(self._pattern)
+    def clone_module(self) -> nn.Module:
+        """Another private network, in the loss's precision and in eval or train mode."""
+        return copy.deepcopy(self._template)
 
     def outputs(self, named: Mapping[str, Tensor], x: Tensor, folded: bool = False) -> Tensor:
-        """What the network returns for samples x with the trainable tensors `named`: differentiable in them.
+        """The network's outputs for samples x with the trainable tensors `named`: differentiable in them.
 
         folded: in eval mode, with its batch norms folded into the layers before them: the same function of the same
         weights, with fewer operations.
         """
         with self.setting():
             if folded and self.mode == "eval":
-                return self._folded.at(self.fused.weights(named), x)
-            self.network.calibrate(lambda: self.network.at(named, self.calibration))
-            return self.network.at(named, x)
+                return self._folded_network.functional_call(self.folded.weights(named), x)
+            self.network.calibrate(lambda: self.network.functional_call(named, self.calibration))
+            return self.network.functional_call(named, x)
 
-    def passed(self, weights: Tensor) -> Tensor:
-        """What the network returns for all samples [N, ...] at weights [P], by the plain loop over the chunks."""
+    def forward_all(self, weights: Tensor) -> Tensor:
+        """The network's outputs for all samples [N, ...] at weights [P], by the plain loop over the chunks."""
         with torch.inference_mode(), self.setting():
-            self.network.put(weights)
+            self.network.set_weights(weights)
             self.network.calibrate(lambda: self.network(self.calibration))
             return torch.cat([self.network(x) for x, _ in self.chunks])
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The criterion for each sample, float64 [N]. Raises SceneError if the user's gives another shape."""
+        """The criterion of each sample, float64 [N]. Raises SceneError if the user's returns another shape."""
         return per_sample("criterion", self.criterion, outputs, y)
 
-    def numbers(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def per_sample_fields(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, `accuracy`, the other fields. Raises as `losses` does."""
         return {
             "loss": self.losses(outputs, y),
@@ -268,37 +195,37 @@ class WeightLoss:
         }
 
     @cached_property
-    def draws(self) -> bool:
+    def is_random(self) -> bool:
         """Whether the network draws random numbers in its mode: its masks then depend on how tensors lie in memory."""
-        drawn = []
+        draws = []
 
-        def watch(x: Tensor) -> None:
+        def forward(x: Tensor) -> None:
             self.network(x)
-            drawn.append(not torch.equal(_generator(self.kind).get_state(), seeded))
+            draws.append(not torch.equal(generator(self.kind).get_state(), seeded))
 
         with torch.inference_mode(), self.setting():
-            seeded = _generator(self.kind).get_state()
-            self.network.calibrate(lambda: watch(self.calibration))
-            watch(self.inputs[: self.chunk])
-        return any(drawn)
+            seeded = generator(self.kind).get_state()
+            self.network.calibrate(lambda: forward(self.calibration))
+            forward(self.inputs[: self.chunk])
+        return any(draws)
 
     @cached_property
-    def fused(self) -> Fused:
+    def folded(self) -> FoldedBatchNorm:
         """The network with its batch norms folded: only in eval mode."""
-        return Fused(self.network.module, self.inputs[:2])
+        return FoldedBatchNorm(self.network.module, self.inputs[:2])
 
     @cached_property
-    def _folded(self) -> Network:
-        model, made = self.fused.model, reordered(self.fused.model)
-        # weights that the network never uses are no part of its graph, and would be missed
-        names, there = (dict(one.named_parameters(remove_duplicate=False)).keys() for one in (model, made))
-        return Network(made if names <= there else model, self.device, "eval")
+    def _folded_network(self) -> Network:
+        model, reordered = self.folded.model, pool_before_relu(self.folded.model)
+        # weights that the network never uses are no part of its graph, and would be missing
+        names, used = (dict(m.named_parameters(remove_duplicate=False)).keys() for m in (model, reordered))
+        return Network(reordered if names <= used else model, self.device, "eval")
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def setting(self) -> Iterator[None]:
-        """Inside, the network computes in the objective's precision, with one fixed stream of random numbers."""
+        """Inside, the network computes in the loss's precision, with one fixed stream of random numbers."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(fixed_masks(self.device))
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no second derivative
@@ -307,27 +234,6 @@ class WeightLoss:
             if self.precision == "tf32":
                 stack.enter_context(_tf32())
             yield
-
-
-# --- settings --------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def fixed_masks(device: str) -> Iterator[None]:
-    """Inside, torch's random numbers start from the same place every time; afterwards they go on as if unused."""
-    with torch.random.fork_rng(devices=[torch.device(device)] if device != "cpu" else [], device_type="cuda"):
-        _reseed(torch.device(device).type)
-        yield
-
-
-def _reseed(kind: str) -> None:
-    torch.default_generator.manual_seed(0)
-    if kind == "cuda":
-        torch.cuda.manual_seed(0)
-
-
-def _generator(kind: str) -> torch.Generator:
-    return torch.default_generator if kind == "cpu" else torch.cuda.default_generators[torch.cuda.current_device()]
 
 
 @contextlib.contextmanager
@@ -344,76 +250,17 @@ def _tf32() -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
-    words = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        phrase in words for phrase in ("allocate memory", "out of memory", "bad_alloc")
+        phrase in message for phrase in ("allocate memory", "out of memory", "bad_alloc")
     )
 
 
-# --- the private network ---------------------------------------------------------------------------------------------
-
-
-def _private(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
-    """A copy on the device, with the given tensors in place of its own."""
+def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
+    """A copy on the device, with the tensors of `state` in place of its own."""
     private = twice_differentiable(model).to(device)
-    own = dict(private.named_buffers()) | dict(private.named_parameters())
+    tensors = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in state.items():
-            own[name].copy_(tensor)
+            tensors[name].copy_(tensor)
     return private.double() if precision == "float64" else private
-
-
-def moded(module: nn.Module, mode: str) -> dict[nn.Module, list[tuple[Tensor, Tensor]]]:
-    """Puts the module in a mode; returns where its batch norms note their statistics in recalibrated mode."""
-    statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
-    module.train(mode == "train")
-    for part in module.modules():
-        if mode == "train" and isinstance(part, _NormBase):
-            part.track_running_stats = False  # running statistics are neither used nor updated
-        if mode == "recalibrated" and isinstance(part, _BatchNorm):
-            part.forward = partial(_recalibrated, part, statistics)
-    return statistics
-
-
-def _has_convolutions(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.modules.conv._ConvNd) for part in module.modules())
-
-
-def written(module: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor, Tensor]]:
-    """By full name, every buffer that a pass might write: its owner, name, tensor and value. Batch norms write none."""
-    return {
-        f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
-        for prefix, part in module.named_modules()
-        if not isinstance(part, _BatchNorm)
-        for name, tensor in part.named_buffers(recurse=False)
-    }
-
-
-def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [C] of x [N, C, ...]."""
-    rows = x.movedim(1, -1)
-    if x.dim() > 2 and rows.is_contiguous() and not torch.is_grad_enabled():
-        return kernels.statistics(rows.flatten(0, -2))
-    var, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
-    return mean, var
-
-
-def _recalibrated(norm: _BatchNorm, statistics: dict[nn.Module, list[tuple[Tensor, Tensor]]], x: Tensor) -> Tensor:
-    """Batch norm that notes its batch's statistics in train mode, and uses what it noted in eval mode."""
-    if norm.training:
-        # under autocast x may be in bf16; its statistics are not, as in torch's own batch norm
-        statistics.setdefault(norm, []).append(_batch_statistics(x.float() if x.dtype == torch.bfloat16 else x))
-        mean, var = statistics[norm][-1]
-    elif norm in statistics:
-        # a norm that is passed more than once has one pair of running statistics: the mean of its passes
-        mean, var = (torch.stack(parts).mean(0) for parts in zip(*statistics[norm], strict=True))
-    else:
-        mean, var = norm.running_mean, norm.running_var
-    if not torch.is_grad_enabled():
-        return F.batch_norm(x, mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
-    # written out: torch's own batch norm does not differentiate by the statistics it is given
-    scale = (var + norm.eps).rsqrt()
-    scale = scale if norm.weight is None else scale * norm.weight
-    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
-    shape = (1, -1, *(1,) * (x.dim() - 2))
-    return x * scale.view(shape) + shift.view(shape)

@@ -1,1 +1,1 @@
-"""Loss values on a plane: the evaluator and its methods, the preview, and their timings."""
+"""Loss values on a plane: the evaluator, its methods, and the preview."""
