@@ -1,4 +1,4 @@
-"""How few points a preview measures, and how far it is from the truth: the same surface, measured whole.
+"""How few points a preview measures, and how far it is from the same surface measured whole.
 
 Run as a script, it prints `figures()`. 101 x 101 points of a perceptron on 256 digits and of a convolutional net on 32
 larger ones, eval mode; the error is the largest of all points, in log loss, as a share of its range.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.method.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from nets import net
 
@@ -17,30 +17,30 @@ from studio.field import Grid
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.values.evaluator import Evaluator
 from studio.landscape.values.preview import preview
-from studio.training.evaluate import repeatable
+from studio.training.evaluate import deterministic
 
 NETS = {"mlp": ("shared-first-layer", 256), "cnn": ("folded", 32)}
-"""Path, and samples."""
+"""Method and samples."""
 GRID = Grid(range=(-1, 1), points=101)
 
 
 def figures() -> dict[str, float]:
     """`preview.points` and `preview.error`: the worse of the two nets."""
-    with repeatable():
-        found = [_compared(_evaluator(name, *how)) for name, how in NETS.items()]
-    points, errors = zip(*found, strict=True)
+    with deterministic():
+        results = [_compare(_evaluator(name, *settings)) for name, settings in NETS.items()]
+    points, errors = zip(*results, strict=True)
     return {"preview.points": max(points), "preview.error": max(errors)}
 
 
 def _evaluator(name: str, method: str, samples: int) -> Evaluator:
-    made = net(name)
-    plane = made.plane()
-    objective = WeightLoss(made.model, dict(made.model.named_buffers()), *made.samples(samples))
-    return Evaluator(objective, *map(objective.flat, (made.weights, plane.delta, plane.eta)), method)
+    trained = net(name)
+    plane = trained.plane()
+    weight_loss = WeightLoss(trained.model, dict(trained.model.named_buffers()), *trained.samples(samples))
+    return Evaluator(weight_loss, *map(weight_loss.flat, (trained.weights, plane.delta, plane.eta)), method)
 
 
-def _compared(evaluator: Evaluator) -> tuple[int, float]:
-    """How many points were measured, and the error."""
+def _compare(evaluator: Evaluator) -> tuple[int, float]:
+    """The number of measured points, and the error."""
 
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
         points = zip(alphas, betas, strict=True)

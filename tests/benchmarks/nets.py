@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from studio.errors import RunError
 from studio.landscape.directions import CheckpointSource, Plane, Random
 from studio.training.data import Data, Digits, Mnist5k
-from studio.training.evaluate import repeatable
+from studio.training.evaluate import deterministic
 from studio.training.models import Mlp, Model, Resnet, Vgg
 
 MODELS: dict[str, Model] = {
@@ -44,10 +44,11 @@ class Net:
 
     @property
     def weights(self) -> dict[str, Tensor]:
+        """Copies of the trainable tensors, by name."""
         return {name: p.detach().clone() for name, p in self.model.named_parameters()}
 
     def plane(self, seed: int = 0) -> Plane:
-        """Random directions, normalised filter by filter; biases and norms stay put."""
+        """Random directions, normalised filter by filter; biases and norms stay unchanged."""
         return Random(seed=seed).plane(CheckpointSource((0.0,), lambda epoch: self.weights), 0.0)
 
 
@@ -57,7 +58,7 @@ def net(name: str) -> Net:
     data, record = _data(name), MODELS[name]
     x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     model = record.build(data.shape, data.classes)
-    with repeatable():
+    with deterministic():
         _train(model, x, y, STEPS[name])
     return Net(record, model.eval(), x, y)
 
@@ -69,13 +70,13 @@ def _data(name: str) -> Data:
     try:
         return Mnist5k().load()
     except RunError:
-        return _enlarged(Digits().load())
+        return _enlarge(Digits().load())
 
 
-def _enlarged(digits: Data) -> Data:
-    """The digits, 8 x 8, as pictures of 28 x 28."""
-    larger = partial(zoom, zoom=(1, 1, 3.5, 3.5), order=1)
-    return Data(larger(digits.train_x), digits.train_y, larger(digits.test_x), digits.test_y, digits.classes)
+def _enlarge(digits: Data) -> Data:
+    """The 8 x 8 digits as pictures of 28 x 28."""
+    enlarge = partial(zoom, zoom=(1, 1, 3.5, 3.5), order=1)
+    return Data(enlarge(digits.train_x), digits.train_y, enlarge(digits.test_x), digits.test_y, digits.classes)
 
 
 def _train(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:

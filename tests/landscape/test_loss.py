@@ -4,7 +4,7 @@ import torch
 
 from studio.config.reading import parse
 from studio.errors import RunError, SceneError
-from studio.landscape.loss import METHODS, Loss, choose, fitting
+from studio.landscape.loss import METHODS, Loss, choose_method, fitting_methods
 from studio.training.data import Data
 from studio.training.models import Mlp, Resnet, Vgg
 
@@ -22,7 +22,7 @@ def data(count: int) -> Data:
         ("{mode: eval, calibration: 64}", "take the key out or change the mode"),
         ("{mode: train, method: folded}", "method: image-kernels"),
         ("{mode: recalibrated, method: folded}", "method: image-kernels"),
-        ("{mode: recalibrated, method: cuda-graph}", "method: cuda-graph plays the same operations back"),
+        ("{mode: recalibrated, method: cuda-graph}", "method: cuda-graph replays the same operations"),
         ("{keep_samples: true, sampling: preview}", "sampling: exact"),
         ("{fields: [entropy, entropy]}", "rename the function"),
         ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),
@@ -32,7 +32,7 @@ def data(count: int) -> Data:
         ("{mode: recalibrated, calibration: none}", "128 or 5%"),
     ],
 )
-def test_what_does_not_go_together_is_a_mistake_with_a_way_out(text, way_out):
+def test_settings_that_contradict_each_other_are_a_mistake_with_a_way_out(text, way_out):
     with pytest.raises(SceneError, match=way_out) as caught:
         parse(text, Loss)
     assert len(caught.value.mistakes) == 1
@@ -44,37 +44,41 @@ def test_fields_have_the_names_of_their_functions(tmp_path):
     assert loss.field_names == ("loss", "accuracy", "entropy", "margin")
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     x, y = torch.ones(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)
-    objective = loss.objective(model, {}, x, y)
-    outputs = objective.passed(objective.flat(dict(model.named_parameters())))
-    assert torch.equal(objective.numbers(outputs, y)["margin"], outputs[:, 0].double())
+    weight_loss = loss.weight_loss(model, {}, x, y)
+    outputs = weight_loss.forward_all(weight_loss.flat(dict(model.named_parameters())))
+    assert torch.equal(weight_loss.per_sample_fields(outputs, y)["margin"], outputs[:, 0].double())
 
 
 def test_calibration_images_begin_as_the_subset_does():
     loss = Loss(mode="recalibrated", subset=10, calibration=25)
-    assert list(loss.calibrating(data(50)))[:10] == list(loss.samples(data(50)))
-    assert list(Loss(mode="recalibrated", subset=10).calibrating(data(50))) == list(loss.samples(data(50)))
+    assert list(loss.calibration_indices(data(50)))[:10] == list(loss.sample_indices(data(50)))
+    assert list(Loss(mode="recalibrated", subset=10).calibration_indices(data(50))) == list(
+        loss.sample_indices(data(50))
+    )
     with pytest.raises(RunError, match="loss.calibration: 25 images are asked for, the training set holds 20"):
-        loss.calibrating(data(20))
+        loss.calibration_indices(data(20))
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("model", MODELS, ids=repr)
-def test_the_rule_chooses_a_path_that_fits(model, device, mode):
+def test_the_rule_chooses_a_method_that_fits(model, device, mode):
     loss = Loss(mode=mode)
-    for moves in (False, True):
-        method, why = choose(model, loss, moves, device)
-        assert method in fitting(model, loss, device) and why
-    assert fitting(model, loss, device)[0] == "loop" and set(fitting(model, loss, device)) <= set(METHODS)
+    for moves_norms in (False, True):
+        method, why = choose_method(model, loss, moves_norms, device)
+        assert method in fitting_methods(model, loss, device) and why
+    assert fitting_methods(model, loss, device)[0] == "loop" and set(fitting_methods(model, loss, device)) <= set(
+        METHODS
+    )
 
 
-def test_a_scene_may_name_the_path():
-    assert choose(Vgg(), Loss(method="loop"), False, "cpu") == ("loop", "named by the scene")
+def test_a_scene_may_name_the_method():
+    assert choose_method(Vgg(), Loss(method="loop"), False, "cpu") == ("loop", "named by the scene")
 
 
 def test_the_rule_is_what_the_figures_were_measured_with():
     methods = {
-        (model.kind, mode): choose(model, Loss(mode=mode), False, "cpu")[0]
+        (model.kind, mode): choose_method(model, Loss(mode=mode), False, "cpu")[0]
         for model in MODELS[:3]
         for mode in ("eval", "train")
     }
@@ -88,8 +92,58 @@ def test_the_rule_is_what_the_figures_were_measured_with():
     }
     for model in MODELS[3:]:
         assert {
-            choose(model, Loss(mode=mode), moves, device)[0]
+            choose_method(model, Loss(mode=mode), moves_norms, device)[0]
             for mode in ("eval", "train", "recalibrated")
-            for moves in (False, True)
+            for moves_norms in (False, True)
             for device in ("cpu", "cuda")
         } == {"batched"}
+
+
+def test_derivatives_depend_on_no_extras():
+    loss = Loss(subset=64, fields=("entropy",), keep_samples=True, method="loop", precision="bf16")
+    assert loss.without_extras == Loss(subset=64)
+    assert Loss(precision="float64").without_extras.precision == "float64"
+
+
+# --- subsets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_larger_subset_begins_with_the_smaller_one():
+    small, large = (Loss(subset=n).sample_indices(data(50)) for n in (5, 20))
+    assert list(large[:5]) == list(small) and len(set(large)) == 20
+
+
+@pytest.mark.parametrize(("subset", "count"), [("5%", 10), ("100%", 200), ("0.1%", 1), (128, 128), ("128", 128)])
+def test_subsets_are_counts_or_shares(subset, count):
+    assert len(Loss(subset=subset).sample_indices(data(200))) == count
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_subset_is_the_first_of_numpys_shuffle_by_its_seed(seed):
+    assert list(Loss(seed=seed, subset=5).sample_indices(data(50))) == list(
+        np.random.default_rng(seed).permutation(50)[:5]
+    )
+    loss = Loss(seed=seed, subset=5, mode="recalibrated", calibration=9)
+    assert list(loss.calibration_indices(data(50))) == list(np.random.default_rng(seed).permutation(50)[:9])
+
+
+def test_seeds_shuffle_differently():
+    assert list(Loss(seed=0).sample_indices(data(50))) != list(Loss(seed=1).sample_indices(data(50)))
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "0%", "101%", "many", "1.5", "%"])
+def test_an_impossible_subset_is_a_mistake(text):
+    with pytest.raises(SceneError, match="128 or 5%"):
+        parse(f"subset: '{text}'", Loss)
+
+
+def test_more_images_than_there_are_is_a_mistake():
+    with pytest.raises(RunError, match="300 images are asked for, the training set holds 200"):
+        Loss(subset=300).sample_indices(data(200))
+
+
+def test_a_key_that_asks_for_too_many_images_is_named_before_any_is_read():
+    loss = Loss(subset=300, mode="recalibrated", calibration=201)
+    assert list(loss.excess(300)) == []
+    assert [key for key, _ in loss.excess(200)] == ["subset", "calibration"]
+    assert list(Loss(subset="100%").excess(1)) == []

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from studio.landscape.network.folding import Fused
+from studio.landscape.network.folding import FoldedBatchNorm
 from studio.training.models import Resnet, Vgg
 
 DOUBLE = {"dtype": torch.float64}
 
 
 class Leaking(nn.Module):
-    """What the convolution returns is used a second time, beside its norm."""
+    """The norm is not the only one to read the convolution."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Leaking(nn.Module):
 
 
 class Twice(nn.Module):
-    """One norm after two convolutions, and one convolution that is passed twice."""
+    """One norm after two convolutions, and one convolution that runs twice."""
 
     def __init__(self):
         super().__init__()
@@ -37,7 +37,7 @@ class Twice(nn.Module):
 
 
 class Penalised(nn.Module):
-    """Looks at the convolution's weight by itself."""
+    """Reads the convolution's weight directly."""
 
     def __init__(self):
         super().__init__()
@@ -73,7 +73,7 @@ class Tied(nn.Module):
 
 def hooked() -> nn.Module:
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
-    model[0].register_forward_hook(lambda module, given, result: 2 * result)
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
     return model
 
 
@@ -89,9 +89,9 @@ FOLDS = {
 }
 STAYS = {
     "a second user": Leaking,
-    "passed twice": Twice,
-    "a weight used by itself": Penalised,
-    "a path by the data": Deciding,
+    "runs twice": Twice,
+    "a weight read directly": Penalised,
+    "data-dependent control flow": Deciding,
     "tied weights": Tied,
     "a hook": hooked,
     "no running statistics": lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False)),
@@ -101,8 +101,8 @@ STAYS = {
 }
 
 
-def lived_in(make) -> nn.Module:
-    """A network whose norms have seen something."""
+def with_statistics(make) -> nn.Module:
+    """A network whose norms have running statistics of their own."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
         model = make().double()
@@ -116,36 +116,36 @@ def images() -> torch.Tensor:
     return torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(0), **DOUBLE)
 
 
-def run(fused: Fused, named: dict) -> torch.Tensor:
-    return torch.func.functional_call(fused.model, fused.weights(named), (images(),))
+def run(folding: FoldedBatchNorm, named: dict) -> torch.Tensor:
+    return torch.func.functional_call(folding.model, folding.weights(named), (images(),))
 
 
 @pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_a_folded_network_is_the_same_function_of_the_same_weights(make, pairs):
-    model = lived_in(make)
-    fused = Fused(model, images()[:2])
-    assert len(fused.pairs) == pairs
-    assert not any(isinstance(part, nn.modules.batchnorm._NormBase) for part in fused.model.modules())
+    model = with_statistics(make)
+    folding = FoldedBatchNorm(model, images()[:2])
+    assert len(folding.pairs) == pairs
+    assert not any(isinstance(part, nn.modules.batchnorm._NormBase) for part in folding.model.modules())
     for shift in (0.0, 0.2):
         named = {name: p.detach() + shift for name, p in model.named_parameters()}
-        wanted = torch.func.functional_call(model, named, (images(),))
+        expected = torch.func.functional_call(model, named, (images(),))
         # float64: rounding
-        torch.testing.assert_close(run(fused, named), wanted, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(run(folding, named), expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", STAYS.values(), ids=STAYS)
-def test_a_norm_that_is_not_alone_with_its_layer_stays(make):
-    model = lived_in(make)
-    fused = Fused(model, images()[:2])
-    assert fused.pairs == []
+def test_a_norm_that_is_not_the_only_reader_of_one_layer_stays(make):
+    model = with_statistics(make)
+    folding = FoldedBatchNorm(model, images()[:2])
+    assert folding.pairs == []
     named = {name: p.detach() for name, p in model.named_parameters()}
-    torch.testing.assert_close(run(fused, named), model(images()).detach(), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(run(folding, named), model(images()).detach(), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
-    model = lived_in(make)
-    fused = Fused(model, images()[:2])
+    model = with_statistics(make)
+    folding = FoldedBatchNorm(model, images()[:2])
     v = {
         name: torch.randn(p.shape, generator=torch.Generator().manual_seed(2), **DOUBLE)
         for name, p in model.named_parameters()
@@ -159,53 +159,53 @@ def test_gradients_and_second_derivatives_go_through_the_fold(make, pairs):
         return *slopes, *torch.autograd.grad(along, leaves, materialize_grads=True)
 
     plain = second(lambda named: torch.func.functional_call(model, named, (images(),)))
-    for a, b in zip(second(lambda named: run(fused, named)), plain, strict=True):
+    for a, b in zip(second(lambda named: run(folding, named)), plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * float(b.detach().abs().max() + 1))
 
 
 @pytest.mark.parametrize(("make", "pairs"), FOLDS.values(), ids=FOLDS)
 def test_a_direction_folds_once_for_all_points(make, pairs):
-    model = lived_in(make)
-    fused = Fused(model, images()[:2])
+    model = with_statistics(make)
+    folding = FoldedBatchNorm(model, images()[:2])
     theta = {name: p.detach() + 0.1 for name, p in model.named_parameters()}  # not the model's own
-    scales = {f"{norm}.weight" for _, norm in fused.pairs}
+    scales = {f"{norm}.weight" for _, norm in folding.pairs}
     delta = {
         name: torch.zeros_like(p)
         if name in scales
         else torch.randn(p.shape, generator=torch.Generator().manual_seed(3), **DOUBLE)
         for name, p in theta.items()
     }
-    line, start = fused.direction(theta, delta), fused.weights(theta)
-    there = fused.weights({name: p + 0.7 * delta[name] for name, p in theta.items()})
+    line, start = folding.direction(theta, delta), folding.weights(theta)
+    there = folding.weights({name: p + 0.7 * delta[name] for name, p in theta.items()})
     assert set(line) == set(there)
     for name, p in there.items():
         torch.testing.assert_close(start[name] + 0.7 * line[name], p, rtol=1e-11, atol=1e-12)
 
 
-def test_a_direction_that_moves_a_norms_weight_is_no_line():
-    model = lived_in(FOLDS["convolution"][0])
-    fused = Fused(model, images()[:2])
+def test_a_direction_that_moves_the_weight_of_a_norm_does_not_fold():
+    model = with_statistics(FOLDS["convolution"][0])
+    folding = FoldedBatchNorm(model, images()[:2])
     theta = {name: p.detach() for name, p in model.named_parameters()}
-    assert fused.direction(theta, theta) is None
+    assert folding.direction(theta, theta) is None
 
 
 def test_a_frozen_layer_folds_with_its_moving_norm():
-    model = lived_in(FOLDS["convolution"][0])
+    model = with_statistics(FOLDS["convolution"][0])
     model[0].requires_grad_(False)
-    fused = Fused(model, images()[:2])
+    folding = FoldedBatchNorm(model, images()[:2])
     named = {name: p.detach() + 0.2 for name, p in model.named_parameters() if p.requires_grad}
     torch.testing.assert_close(
-        run(fused, named), torch.func.functional_call(model, named, (images(),)).detach(), rtol=1e-12, atol=1e-12
+        run(folding, named), torch.func.functional_call(model, named, (images(),)).detach(), rtol=1e-12, atol=1e-12
     )
-    assert all(p.requires_grad for p in fused.model.parameters())
+    assert all(p.requires_grad for p in folding.model.parameters())
 
 
-def test_the_original_is_not_touched():
-    model = lived_in(FOLDS["residual"][0])
+def test_the_original_is_unchanged():
+    model = with_statistics(FOLDS["residual"][0])
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    fused = Fused(model, images()[:2])
+    folding = FoldedBatchNorm(model, images()[:2])
     with torch.no_grad():
-        for p in fused.model.parameters():
+        for p in folding.model.parameters():
             p.zero_()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from studio.errors import SceneError
-from studio.landscape.network import weight_loss
+from studio.landscape.network import weight_loss as module
+from studio.landscape.network.random_numbers import fixed_masks
 from studio.landscape.network.weight_loss import WeightLoss
-from studio.landscape.objectives import accuracy, cross_entropy, entropy
 
 N, CLASSES = 7, 3
 DOUBLE = {"dtype": torch.float64}
@@ -88,7 +88,7 @@ class Attentive(nn.Module):
 
 
 class Deciding(nn.Module):
-    """Takes its path by its data."""
+    """Its control flow depends on its data."""
 
     def __init__(self):
         super().__init__()
@@ -129,7 +129,7 @@ NETS = {
     "written buffers": Writing,
     "LSTM": Recurrent,
     "attention": Attentive,
-    "a path by the data": Deciding,
+    "data-dependent control flow": Deciding,
     "frozen layer": frozen,
     "a number": Scaled,
 }
@@ -152,49 +152,49 @@ def theta(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
 
 
-def loss(objective: WeightLoss, weights: torch.Tensor) -> float:
-    return float(objective.losses(objective.passed(weights), objective.targets).mean())
+def loss(weight_loss: WeightLoss, weights: torch.Tensor) -> float:
+    return float(weight_loss.losses(weight_loss.forward_all(weights), weight_loss.targets).mean())
 
 
 def by_hand(model: nn.Module, weights: torch.Tensor, x, y, mode: str) -> torch.Tensor:
     """Losses of a copy of the model, its weights set one by one, in one batch."""
     model = copy.deepcopy(model).train(mode == "train")
     nn.utils.vector_to_parameters(weights, [p for p in model.parameters() if p.requires_grad])
-    with torch.no_grad(), weight_loss.fixed_masks("cpu"):
+    with torch.no_grad(), fixed_masks("cpu"):
         return F.cross_entropy(model(x), y, reduction="none")
 
 
-def in_pieces(objective: WeightLoss, of: int) -> WeightLoss:
-    objective.chunk = of
-    return objective
+def in_chunks(weight_loss: WeightLoss, size: int) -> WeightLoss:
+    weight_loss.chunk = size
+    return weight_loss
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_values_are_those_of_the_model_itself(make, mode, samples):
+def test_losses_are_those_of_the_model_itself(make, mode, samples):
     model = net(make)
-    objective = WeightLoss(model, {}, *samples, mode)
+    weight_loss = WeightLoss(model, {}, *samples, mode)
     for weights in (theta(model), theta(model) + 0.1):
-        wanted = by_hand(model, weights, *samples, mode)
-        found = objective.losses(objective.passed(weights), objective.targets)
-        named = objective.losses(objective.outputs(objective.split(weights), samples[0]), samples[1])
+        expected = by_hand(model, weights, *samples, mode)
+        losses = weight_loss.losses(weight_loss.forward_all(weights), weight_loss.targets)
+        named = weight_loss.losses(weight_loss.outputs(weight_loss.split(weights), samples[0]), samples[1])
         # float64 on all sides: only the order of the sums may differ
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-13)
-        torch.testing.assert_close(named.detach(), wanted, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(named.detach(), expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples):
+def test_the_model_and_the_random_numbers_stay_unchanged(make, mode, samples):
     model = net(make).train(mode == "eval")
     state = {name: b.clone() for name, b in [*model.named_buffers(), *model.named_parameters()]}
     flags, random = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
-    objective = WeightLoss(model, {}, *samples, mode)
+    weight_loss = WeightLoss(model, {}, *samples, mode)
     weights = theta(model) + 1
-    first = loss(objective, weights)
-    named = {name: part.clone().requires_grad_() for name, part in objective.split(weights).items()}
-    objective.losses(objective.outputs(named, samples[0]), samples[1]).sum().backward()
-    assert loss(objective, weights) == first  # nothing is left over from point to point
+    first = loss(weight_loss, weights)
+    named = {name: part.clone().requires_grad_() for name, part in weight_loss.split(weights).items()}
+    weight_loss.losses(weight_loss.outputs(named, samples[0]), samples[1]).sum().backward()
+    assert loss(weight_loss, weights) == first  # a pass leaves nothing behind for the next
     assert all(torch.equal(tensor, state[name]) for name, tensor in [*model.named_buffers(), *model.named_parameters()])
     assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
     assert all(p.grad is None for p in model.parameters())
@@ -203,35 +203,35 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(make, mode, samples)
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("make", [convolutional, layered, Tied, Recurrent, Attentive], ids=lambda make: make.__name__)
-def test_outputs_differentiate_as_differences_say(make, mode, samples):
+def test_derivatives_agree_with_central_differences(make, mode, samples):
     model = net(make)
-    objective = WeightLoss(model, {}, *samples, mode)
+    weight_loss = WeightLoss(model, {}, *samples, mode)
     leaf = theta(model).requires_grad_()
-    objective.losses(objective.outputs(objective.split(leaf), samples[0]), samples[1]).mean().backward()
-    v = torch.randn(objective.size, generator=torch.Generator().manual_seed(1), **DOUBLE)
+    weight_loss.losses(weight_loss.outputs(weight_loss.split(leaf), samples[0]), samples[1]).mean().backward()
+    v = torch.randn(weight_loss.size, generator=torch.Generator().manual_seed(1), **DOUBLE)
     step = 1e-6
-    slope = (loss(objective, theta(model) + step * v) - loss(objective, theta(model) - step * v)) / (2 * step)
+    slope = (loss(weight_loss, theta(model) + step * v) - loss(weight_loss, theta(model) - step * v)) / (2 * step)
     # central differences: error step^2 times the third derivative, and 1e-16 / step
     assert slope == pytest.approx(float(leaf.grad @ v), rel=1e-6, abs=1e-8)
 
 
-def test_weights_of_zero_leave_the_loss_of_a_guess(samples):
-    objective = WeightLoss(net(linear), {}, *samples)
-    outputs = objective.passed(torch.zeros(objective.size, **DOUBLE))
-    numbers = {name: float(each.mean()) for name, each in objective.numbers(outputs, samples[1]).items()}
+def test_weights_of_zero_have_the_loss_of_a_uniform_guess(samples):
+    weight_loss = WeightLoss(net(linear), {}, *samples)
+    outputs = weight_loss.forward_all(torch.zeros(weight_loss.size, **DOUBLE))
+    numbers = {name: float(each.mean()) for name, each in weight_loss.per_sample_fields(outputs, samples[1]).items()}
     assert numbers["loss"] == pytest.approx(math.log(CLASSES), rel=1e-12)
     assert numbers["accuracy"] == pytest.approx(100 * float((samples[1] == 0).double().mean()))  # a tie goes to class 0
 
 
-def test_the_subset_passes_as_one_batch_in_train_mode(samples, monkeypatch):
-    monkeypatch.setitem(weight_loss.PIXELS, "cpu", 12)
+def test_the_samples_are_one_batch_in_train_mode(samples, monkeypatch):
+    monkeypatch.setitem(module.MAX_PIXELS, "cpu", 12)
     model = net(convolutional)
     assert WeightLoss(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
-    wanted = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
-    assert loss(WeightLoss(model, {}, *samples, "train"), theta(model)) == pytest.approx(wanted, rel=1e-12)
+    expected = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
+    assert loss(WeightLoss(model, {}, *samples, "train"), theta(model)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_running_statistics_count_in_eval_mode_only(samples):
+def test_running_statistics_matter_in_eval_mode_only(samples):
     model = net(convolutional)
     moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
 
@@ -249,7 +249,7 @@ def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples):
     parts = [loss(WeightLoss(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
     whole = loss(WeightLoss(model, {}, *samples), theta(model))
     assert whole == pytest.approx((2 * parts[0] + 5 * parts[1]) / N, rel=1e-12)
-    assert loss(in_pieces(WeightLoss(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
+    assert loss(in_chunks(WeightLoss(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
 
 
 def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples):
@@ -265,14 +265,14 @@ def test_recalibrated_statistics_are_those_of_the_calibration_images(samples):
     with torch.no_grad():
         features = model[0](others)
         running = {"1.running_mean": features.mean((0, 2, 3)), "1.running_var": features.var((0, 2, 3), correction=0)}
-    wanted = loss(WeightLoss(model, running, x, y, "eval"), theta(model))
-    found = in_pieces(WeightLoss(model, {}, x, y, "recalibrated", calibration=others), 3)
-    assert loss(found, theta(model)) == pytest.approx(wanted, rel=1e-12)
-    named = found.outputs(found.split(theta(model)), x)
-    assert float(found.losses(named, y).mean()) == pytest.approx(wanted, rel=1e-12)
+    expected = loss(WeightLoss(model, running, x, y, "eval"), theta(model))
+    recalibrated = in_chunks(WeightLoss(model, {}, x, y, "recalibrated", calibration=others), 3)
+    assert loss(recalibrated, theta(model)) == pytest.approx(expected, rel=1e-12)
+    outputs = recalibrated.outputs(recalibrated.split(theta(model)), x)
+    assert float(recalibrated.losses(outputs, y).mean()) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples):
+def test_a_frozen_tensor_is_not_a_weight_but_is_read_from_a_checkpoint(samples):
     model = net(frozen)
     assert "0.weight" not in WeightLoss(model, {}, *samples).names
     stored = {"0.weight": torch.zeros_like(model[0].weight)}
@@ -284,40 +284,41 @@ def test_a_frozen_tensor_is_no_coordinate_but_is_read_from_a_checkpoint(samples)
 @pytest.mark.parametrize("make", [convolutional, Scaled, Tied], ids=lambda make: make.__name__)
 def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples):
     model = net(make)
-    objective = WeightLoss(model, {}, *samples)
-    flat = objective.flat(dict(model.named_parameters())).detach()
-    assert objective.names == [name for name, _ in model.named_parameters()] and objective.size == len(flat)
+    weight_loss = WeightLoss(model, {}, *samples)
+    flat = weight_loss.flat(dict(model.named_parameters())).detach()
+    assert weight_loss.names == [name for name, _ in model.named_parameters()] and weight_loss.size == len(flat)
     many = torch.stack([flat, 2 * flat])
     assert all(
-        torch.equal(part[1], 2 * p) for part, p in zip(objective.split(many).values(), model.parameters(), strict=True)
+        torch.equal(part[1], 2 * p)
+        for part, p in zip(weight_loss.split(many).values(), model.parameters(), strict=True)
     )
-    assert torch.equal(objective.network.flat(objective.split(many)), many)
+    assert torch.equal(weight_loss.network.flat(weight_loss.split(many)), many)
 
 
 @pytest.mark.parametrize("mode", ["train", "recalibrated"])
 def test_dropout_draws_one_mask_for_all_points(mode, samples):
     model = net(layered)
-    objective = WeightLoss(model, {}, *samples, mode)
-    first = loss(objective, theta(model))
+    weight_loss = WeightLoss(model, {}, *samples, mode)
+    first = loss(weight_loss, theta(model))
     torch.rand(5)
-    assert loss(objective, theta(model)) == first
+    assert loss(weight_loss, theta(model)) == first
     dropped = first != loss(WeightLoss(model, {}, *samples, "eval"), theta(model))
     assert dropped == (mode == "train")
 
 
 def test_an_exploding_loss_stays_as_measured(samples):
-    objective = WeightLoss(net(linear).float(), {}, samples[0].float(), samples[1])
-    assert not math.isfinite(loss(objective, torch.full((24,), 3e38)))
+    weight_loss = WeightLoss(net(linear).float(), {}, samples[0].float(), samples[1])
+    assert not math.isfinite(loss(weight_loss, torch.full((24,), 3e38)))
     # beyond what float32 could take the exponential of, the loss is a plain number in float64
     for size in (1e6, 1e36):
-        large = loss(objective, torch.cat([torch.full((8,), size), torch.zeros(16)]))
+        large = loss(weight_loss, torch.cat([torch.full((8,), size), torch.zeros(16)]))
         assert 0.01 * size < large < math.inf
 
 
-# --- precision and the numbers of a sample ---------------------------------------------------------------------------
+# --- precision and per-sample fields ---------------------------------------------------------------------------------
 
 
-def test_a_cpu_has_no_tf32_and_says_so(samples):
+def test_a_cpu_computes_tf32_as_float32_and_says_so(samples):
     model = net(layered).float()
     x, y = samples[0].float(), samples[1]
     assert WeightLoss(model, {}, x, y, precision="tf32").precision == "float32"
@@ -331,37 +332,20 @@ def test_a_cpu_has_no_tf32_and_says_so(samples):
     assert values["bf16"] == pytest.approx(values["float64"], rel=2e-2) and values["bf16"] != values["float32"]
 
 
-def test_the_same_objective_in_another_precision(samples):
+def test_the_same_loss_in_another_precision(samples):
     model = net(convolutional).float()
     single = WeightLoss(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
-    double = single.again(precision="float64")
+    double = single.with_precision("float64")
     flat = double.flat(single.split(theta(model)))
     assert flat.dtype == torch.float64 and loss(double, flat) == pytest.approx(loss(single, theta(model)), rel=1e-6)
-
-
-def test_entropy_is_largest_for_a_guess_and_nothing_for_certainty():
-    outputs = torch.tensor([[0.0, 0.0], [1e4, 0.0]])
-    assert entropy(outputs, torch.tensor([0, 0])).tolist() == pytest.approx([math.log(2), 0.0])
-
-
-def test_sequences_count_by_their_mean():
-    outputs = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
-    y = torch.randint(3, (4, 5), generator=torch.Generator().manual_seed(1))
-    wanted = torch.stack([F.cross_entropy(o.T.double(), t) for o, t in zip(outputs, y, strict=True)])
-    torch.testing.assert_close(cross_entropy(outputs, y), wanted)
-    assert accuracy(outputs, y).shape == entropy(outputs, y).shape == (4,)
-
-
-def test_there_is_no_accuracy_without_classes():
-    assert accuracy(torch.zeros(3, 1), torch.zeros(3, 1)).isnan().all()
 
 
 def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples):
     x, y = samples
     squares = lambda outputs, y: outputs.square().sum(1)  # noqa: E731
-    objective = WeightLoss(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
+    weight_loss = WeightLoss(net(linear), {}, x, y, criterion=squares, fields={"size": squares})
     weights = theta(net(linear))
-    numbers = objective.numbers(objective.passed(weights), y)
+    numbers = weight_loss.per_sample_fields(weight_loss.forward_all(weights), y)
     torch.testing.assert_close(numbers["loss"], (x.flatten(1) @ weights.view(CLASSES, 8).T).square().sum(1))
     assert list(numbers) == ["loss", "accuracy", "size"]
     for wrong in (lambda outputs, y: outputs.mean(), lambda outputs, y: 1.0):
@@ -393,10 +377,10 @@ def of_its_batch() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize(("make", "whole"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
-def test_a_network_that_mixes_its_samples_is_given_all_of_them(make, whole, samples, monkeypatch):
-    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
-    assert WeightLoss(make().double(), {}, *samples).chunk == (N if whole else 3)
+@pytest.mark.parametrize(("make", "mixes"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
+def test_a_network_that_mixes_its_samples_gets_all_of_them(make, mixes, samples, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
+    assert WeightLoss(make().double(), {}, *samples).chunk == (N if mixes else 3)
 
 
 def dead_filters(weight: float) -> nn.Module:
@@ -409,11 +393,11 @@ def dead_filters(weight: float) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(5, CLASSES)).double()
 
 
-def test_samples_are_probed_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
-    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
+def test_mixing_is_tested_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
     fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
-    objective = WeightLoss(fresh, trained.state_dict(), *samples)
-    assert objective.chunk == 3 and math.isfinite(loss(objective, theta(trained)))
+    weight_loss = WeightLoss(fresh, trained.state_dict(), *samples)
+    assert weight_loss.chunk == 3 and math.isfinite(loss(weight_loss, theta(trained)))
     assert WeightLoss(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
 
 
@@ -429,8 +413,8 @@ class Gated(nn.Module):
         return y + self.gate * y.mean(0)
 
 
-def test_a_gate_that_training_opened_is_seen(samples, monkeypatch):
-    monkeypatch.setattr(weight_loss, "TOGETHER", {"cpu": 3})
+def test_mixing_that_training_opened_is_noticed(samples, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
     opened = WeightLoss(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
     assert opened.chunk == N and WeightLoss(Gated(0.0).double(), {}, *samples).chunk == 3
 
