@@ -284,4 +284,3 @@ def _progress(coordinate: float, start: float, end: float) -> float:
     if not np.isfinite(start):
         return 1.0
     return float(np.clip((coordinate - start) / (end - start), 0.0, 1.0))
-hidden = hidden_curvature  # TEMP

@@ -94,7 +94,7 @@ class _Reference:
                 return f"{self._type(field.get('propertyNames', {}))}: {self._type(items)}, ..."
             case {"type": "null"}:
                 return "nothing"
-        noun = field.get("description") or _NOUNS.get(field.get("type", ""), "anything")
+        noun = field.get("description") or field.get("format") or _NOUNS.get(field.get("type", ""), "anything")
         examples = ", ".join(f"`{example}`" for example in field.get("examples", ()))
         return _escaped(f"{noun}{_bounds(field)}{' such as ' + examples if examples else ''}")
 
@@ -153,7 +153,7 @@ def _explained(record: Schema) -> tuple[str, dict[str, str]]:
     ends = [*(start.start() for start in starts[1:]), len(text)]
     meanings = {
         key: text[start.end() : end].strip().rstrip(";")
-        for start, end in zip(starts, ends, strict=True)
+        for start, end in zip(starts, ends, strict=False)  # no key, no end
         for key in start[1].split(", ")
     }
     return text[: starts[0].start()].strip() if starts else text, meanings
