@@ -49,17 +49,17 @@ class _Reference:
                     self._visit(other)
 
     def sections(self) -> Iterator[str]:
-        """One section a record, as Markdown."""
+        """One section per record, as Markdown."""
         for name in self.paths:
             record = self.records[name]
-            if "properties" not in record:  # a tuple or a word, said where it is used
+            if "properties" not in record:  # a choice of words or a tuple: the table shows it
                 continue
             summary, meanings = _explained(record)
-            others = [f"`{path}`" for path in dict.fromkeys(self.paths[name][1:])]
-            also = f" Also at {', '.join(others)}." if others else ""
+            others = ", ".join(f"`{path}`" for path in dict.fromkeys(self.paths[name][1:]))
+            text = f"{summary}{f' Also at {others}.' if others else ''}".strip()
             rows = [self._row(key, field, record, meanings) for key, field in _keys(record).items()]
-            table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
-            yield f"## {self._heading(name)}\n\n{summary}{also}\n" + (f"\n{table}" if rows else "")
+            table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
+            yield "\n\n".join(part for part in (f"## {self._heading(name)}", text, table) if part) + "\n"
 
     def _heading(self, name: str) -> str:
         path, kind = self.paths[name][0], _kind(self.records[name])
@@ -107,10 +107,14 @@ class _Reference:
         if value is None:
             return "nothing"
         if isinstance(value, dict):
+            if value.keys() == {"amount", "unit"}:
+                return f"`{value['amount']:g}{value['unit']}`"
             word = value.get("kind") or (f"{{base: {value['base']}}}" if value.get("base") else None)
             return f"`{word}`" if word else "its defaults" if value else "none"
         if isinstance(value, list) and any(isinstance(item, dict) for item in value):
             return ", ".join(self._default(item, {}) for item in value)
+        if field.get("description") == "size":
+            return f"`{'x'.join(map(str, value))}`"
         unit = next((unit for unit in ("deg", "mm") if f'"{unit}$"' in json.dumps(field)), "")
         return f"`{_yaml(value)}{unit}`"
 
