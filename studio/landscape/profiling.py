@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.convexity import Convexity
 from studio.landscape.directions import Directions
 from studio.landscape.loss import Loss
 from studio.training.recipe import Run

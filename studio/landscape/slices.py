@@ -18,7 +18,8 @@ import numpy as np
 from studio.config.records import Record, digest
 from studio.errors import MachineError
 from studio.field import Grid
-from studio.landscape.curvature.extremes import Convexity, batched_extremes
+from studio.landscape.convexity import Convexity
+from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
 from studio.landscape.directions import CheckpointSource, Directions

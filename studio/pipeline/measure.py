@@ -21,7 +21,7 @@ from studio.execution.progress import Progress, track
 from studio.execution.workers import Task
 from studio.field import Grid
 from studio.landscape import slices
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.convexity import Convexity
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice
 from studio.scene.scene import Scene

@@ -13,7 +13,7 @@ from studio.errors import SceneError
 from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
 from studio.film.surface import SCALES
 from studio.landscape import slices
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import centre, compared
 from studio.landscape.curvature.spectrum import trace
 from studio.landscape.trajectory import projected

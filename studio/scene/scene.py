@@ -22,7 +22,7 @@ from studio.film.overlays import Titles, height_words
 from studio.film.surface import missing, parts
 from studio.film.survey import assumed
 from studio.film.timeline import Cut, Shot
-from studio.landscape.curvature.extremes import Convexity
+from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss

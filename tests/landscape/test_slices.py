@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from studio.errors import MachineError, SceneError
 from studio.field import Grid
 from studio.landscape import slices
-from studio.landscape.curvature.extremes import Convexity
-from studio.landscape.curvature.spectrum import Spectrum
+from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice, curvature_rows, facts, identity, loss_rows, preview_rows, spectrum_probes

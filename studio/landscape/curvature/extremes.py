@@ -7,18 +7,13 @@ about where the ends lie, the run starts from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from studio.config.records import Record
-from studio.field import FLOOR, Grid
-from studio.landscape.curvature.spectrum import Spectrum
-from studio.landscape.loss import Loss, Subset
-from studio.landscape.sweeps import EpochList
+from studio.field import FLOOR
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,39 +49,6 @@ class Start(NamedTuple):
 
 BLIND, TOLD = Start(fewest=14, neighbour=1e-3), Start(fewest=8, neighbour=2e-3)
 """From a random vector, and from one that a sketch has found."""
-
-
-class Convexity(Record):
-    """Where the eigenvalues are measured: a grid over the loss's own range, at some keys of the sweep.
-
-    subset: how many of the loss's images the Hessian is taken over, the first of them; all if not given, which is the
-    Hessian of the very loss that is drawn. tol: relative accuracy of each end. seed: of the random vector every point
-    starts from. ignore: with `bias-and-norm` only tensors of two and more dimensions count as weights, as in Li et al.
-    (2018). spectrum: how the whole spectrum at each centre is probed, if it is wanted.
-    """
-
-    former: ClassVar[Mapping[str, str]] = {"keys": "at"}
-
-    points: int = 11
-    at: EpochList = "all"
-    subset: Subset | None = None
-    tol: float = Field(1e-3, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
-    ignore: Literal["bias-and-norm", "nothing"] = "nothing"
-    spectrum: Spectrum | None = None
-
-    @field_validator("points")
-    @classmethod
-    def _has_a_centre(cls, points: int) -> int:
-        return Grid(points=points).points
-
-    def loss(self, drawn: Loss) -> Loss:
-        """The loss whose curvature is measured, given the one that is drawn."""
-        return drawn if self.subset is None else drawn.model_copy(update={"subset": self.subset})
-
-    def grid(self, loss: Grid) -> Grid:
-        """The points of the eigenvalues, over the range of the loss's."""
-        return Grid(range=loss.range, points=self.points)
 
 
 @dataclass(frozen=True)

@@ -14,25 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
-from studio.config.records import Record
+from studio.landscape.convexity import Spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
-
-
-class Spectrum(Record):
-    """How the spectrum is probed: by how many random vectors, with how many products each.
-
-    The trace's standard error falls as 1 / sqrt(probes); more steps resolve the density more finely.
-    """
-
-    probes: int = Field(8, ge=2)
-    steps: int = Field(40, ge=2)
-    seed: int = Field(0, ge=0)
 
 
 def stochastic_lanczos_quadrature(

@@ -3,13 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from pytest import approx
 
-from studio.field import Grid
 from studio.landscape.curvature import extremes
-from studio.landscape.curvature.extremes import BLIND, MOST, Convexity, batched_extremes, hessian_extremes
-from studio.landscape.curvature.spectrum import Spectrum
+from studio.landscape.curvature.extremes import BLIND, MOST, batched_extremes, hessian_extremes
 
 
 def diagonal(values) -> tuple:
@@ -198,18 +195,3 @@ def test_an_end_that_the_few_samples_do_not_show_is_found_all_the_same(missed, s
 @pytest.mark.parametrize("sketch", [np.full(len(ENDS), np.nan), np.ones(len(ENDS))], ids=["not finite", "flat"])
 def test_a_sketch_that_shows_nothing_changes_nothing(sketch):
     assert sketched(ENDS, sketch, seed=0) == hessian_extremes(*diagonal(ENDS), seed=0, tol=1e-3)
-
-
-def test_a_spectrum_is_asked_for_by_its_keys():
-    asked = Convexity(spectrum={"probes": 4}, ignore="bias-and-norm")
-    assert asked.spectrum == Spectrum(probes=4) and Convexity().spectrum is None
-
-
-def test_the_points_of_the_curvature_span_the_range_of_the_loss():
-    grid = Convexity(points=5).grid(Grid(range=(-1.9, 1.9), points=51))
-    assert grid == Grid(range=(-1.9, 1.9), points=5)
-
-
-def test_an_even_number_of_points_has_no_centre():
-    with pytest.raises(ValidationError, match="odd"):
-        Convexity(points=10)

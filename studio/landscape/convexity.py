@@ -1,0 +1,60 @@
+"""What is measured of the Hessian: a grid of its extreme eigenvalues and, if wanted, whole spectra at the centres.
+
+Importing these records loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from studio.config.records import Record
+from studio.field import Grid
+from studio.landscape.loss import Loss, Subset
+from studio.landscape.sweeps import EpochList
+
+
+class Spectrum(Record):
+    """How the spectrum is estimated: the number of random probe vectors, and of Lanczos steps from each.
+
+    The trace's standard error falls as 1 / sqrt(probes); more steps resolve the density more finely.
+    """
+
+    probes: int = Field(8, ge=2)
+    steps: int = Field(40, ge=2)
+    seed: int = Field(0, ge=0)
+
+
+class Convexity(Record):
+    """Where the extreme eigenvalues are measured: a grid over the range of the loss's, at some keyframes of the sweep.
+
+    subset: number of the loss's images that the Hessian is taken over, the first of them; None takes all, which gives
+    the Hessian of the very loss that is drawn. tol: relative accuracy of each eigenvalue. seed: of the random vector
+    that every point starts from. ignore: with `bias-and-norm` only tensors of two and more dimensions count as weights,
+    as in Li et al. (2018). spectrum: how the whole spectrum at each centre is estimated; None leaves it out.
+    """
+
+    former: ClassVar[Mapping[str, str]] = {"keys": "at"}
+
+    points: int = 11
+    at: EpochList = "all"
+    subset: Subset | None = None
+    tol: float = Field(1e-3, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    ignore: Literal["bias-and-norm", "nothing"] = "nothing"
+    spectrum: Spectrum | None = None
+
+    @field_validator("points")
+    @classmethod
+    def _has_a_centre(cls, points: int) -> int:
+        return Grid(points=points).points
+
+    def loss(self, drawn: Loss) -> Loss:
+        """The loss whose Hessian is measured: the one that is drawn, over this record's subset."""
+        return drawn if self.subset is None else drawn.model_copy(update={"subset": self.subset})
+
+    def grid(self, loss: Grid) -> Grid:
+        """The points of the eigenvalues, over the range of the loss's grid."""
+        return Grid(range=loss.range, points=self.points)
