@@ -1,4 +1,4 @@
-"""A second, finer grid around the centre, for what a camera sees from near."""
+"""A second, finer grid around the centre, for close camera shots."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from studio.landscape.sweeps import EpochList
 
 
 class Detail(Record):
-    """The loss once more, on a finer grid of its own, at some keyframes; the sheet joins both without a seam.
+    """The loss once more at some keyframes, on a finer grid inside the first; the surface joins both without a seam.
 
-    range: from the centre, inside that of the first grid. points: along each side. at: epochs out of the sweep's.
+    range: around the centre, within that of the first grid. points: along each side, odd. at: epochs of the sweep.
     """
 
     range: tuple[float, float]
@@ -21,10 +21,10 @@ class Detail(Record):
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Detail:
-        self.grid  # noqa: B018
+        _ = self.grid  # raises ValueError
         return self
 
     @property
     def grid(self) -> Grid:
-        """Raises ValueError if it is none."""
+        """The finer grid. Raises ValueError if range and points make none."""
         return Grid(range=self.range, points=self.points)

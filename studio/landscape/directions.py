@@ -1,8 +1,8 @@
-"""How the plane of the picture lies in weight space: two directions, delta and eta, at every centre theta.
+"""The plane of the picture in weight space: two directions, delta and eta, at every centre theta.
 
-Each kind turns the run's weights into a Plane. All is computed on the CPU, in one thread, from generators of its own:
-the same scene gives the same directions on every device. Only directions of curvature are found where the loss is
-measured, and to that device's rounding.
+Each kind turns the run's weights into a Plane, on the CPU, in one thread, from random generators of its own: the same
+scene gives the same directions on every device. Only directions of curvature are computed where the loss is measured,
+with that device's rounding.
 """
 
 from __future__ import annotations
@@ -25,22 +25,25 @@ if TYPE_CHECKING:
 
 Ignore = Literal["bias-and-norm", "nothing"]
 TINY = 1e-10
-VECTORS = 1e-6
-"""Tolerance of the eigenvalues whose vectors are taken: those are then right to about a thousandth of their length."""
+EIGENVECTOR_TOL = 1e-6
+"""Tolerance of eigenvalues whose vectors are used: the vectors are then right to about a thousandth of their length."""
 
 
 @dataclass(frozen=True, eq=False)
 class CheckpointSource:
-    """What directions may look at: the epochs a run has, ascending, the weights at each, and the loss around them."""
+    """What directions are made from: a run's epochs, ascending, the weights at each, and the loss as their function.
+
+    weight_loss: needed by directions of curvature only.
+    """
 
     epochs: Sequence[float]
     weights: Callable[[float], Weights] = field(repr=False)
-    objective: Callable[[float], WeightLoss] | None = field(default=None, repr=False)
+    weight_loss: Callable[[float], WeightLoss] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """delta and eta, tensors by the names of the weights, with facts worth printing."""
+    """delta and eta, tensors by the names of the weights, and numbers for the report."""
 
     delta: Weights = field(repr=False)
     eta: Weights = field(repr=False)
@@ -48,20 +51,19 @@ class Plane:
 
     @property
     def cosine(self) -> float:
-        """Of the angle between delta and eta; about 0 for random ones."""
+        """Cosine of the angle between delta and eta; about 0 for random ones."""
         return dot(self.delta, self.eta) / (norm(self.delta) * norm(self.eta) + TINY)
 
 
 class Random(Record):
-    """Two Gaussian directions, rescaled to the weights they perturb. Li et al. (2018), section 4.
+    """Two Gaussian directions, rescaled to the weights they perturb: d <- d |w| / |d|. Li et al. (2018), section 4.
 
-    normalize: what is given the norm of its weights: each `filter` (index of the first dimension), each `layer`, or
-    each `weight`, which is multiplied by its draw; or `none`. ignore: biases and norms stay put, or `nothing` does, and
-    then they move along themselves (d = w), as in the authors' code; with `none` along their draw.
-    scale_by: the weights that set the norm. The draw is the same at every epoch, so `each` lets the plane's scale grow
-    and shrink with the net, and one unit is always one norm of the weights at the centre, as the literature draws a
-    single picture; `last` fixes the two vectors for the whole film, so that surfaces of all epochs are cut in parallel
-    and what moves is the net, not the ruler.
+    normalize: the unit of rescaling: each `filter` (index of the first dimension), each `layer`, or each `weight`,
+    which is multiplied by its draw; or `none`. ignore: with `bias-and-norm` tensors of one dimension stay fixed; with
+    `nothing` they move along themselves (d = w), as in the authors' code, or along their draw if normalize is `none`.
+    scale_by: the epoch whose weights set the norm. The draw is the same at every epoch. With `each` one unit is always
+    one norm of the weights at the centre, as in the literature's single pictures, so the plane's scale changes with the
+    network; `last` fixes the two vectors for the whole film, so that all surfaces are parallel sections.
     """
 
     kind: Literal["random"] = "random"
@@ -72,23 +74,22 @@ class Random(Record):
 
     @property
     def words(self) -> str:
-        """What the picture calls them."""
+        """Their name in the picture."""
         return "random directions" if self.normalize == "none" else f"{self.normalize}-normalised random directions"
 
     def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The epochs whose weights the plane at `epoch` is made from."""
+        """The epochs whose weights the plane at `epoch` depends on."""
         return (epoch if self.scale_by == "each" else epochs[-1],)
 
-    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
-        weights = trail.weights(*self.uses(trail.epochs, epoch))
-        return Plane(*(self._direction(weights, stream) for stream in (0, 1)))
+    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+        """delta and eta, from independent streams of `seed`."""
+        weights = checkpoints.weights(*self.uses(checkpoints.epochs, epoch))
+        return Plane(self._direction(weights, stream=0), self._direction(weights, stream=1))
 
     def _direction(self, weights: Weights, stream: int) -> Weights:
-        return {
-            name: self._rescaled(drawn, weights[name]) for name, drawn in gaussian(weights, self.seed, stream).items()
-        }
+        return {name: self._rescale(d, weights[name]) for name, d in gaussian(weights, self.seed, stream).items()}
 
-    def _rescaled(self, d: Tensor, w: Tensor) -> Tensor:
+    def _rescale(self, d: Tensor, w: Tensor) -> Tensor:
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
             return d.zero_()
         if self.normalize == "none":
@@ -98,15 +99,17 @@ class Random(Record):
         if self.normalize == "weight":
             return d * w
         rows = (len(w), -1) if self.normalize == "filter" else (1, -1)
-        lengths = [tensor.reshape(rows).norm(dim=1, keepdim=True) for tensor in (w, d)]
-        return (d.reshape(rows) * (lengths[0] / (lengths[1] + TINY))).reshape(d.shape)
+        w, d_rows = w.reshape(rows), d.reshape(rows)
+        ratio = w.norm(dim=1, keepdim=True) / (d_rows.norm(dim=1, keepdim=True) + TINY)
+        rescaled: Tensor = (d_rows * ratio).reshape(d.shape)
+        return rescaled
 
 
 class Pca(Record):
-    """The plane that holds most of the training's path: the first two principal directions of theta_k - theta_last.
+    """The plane that contains most of the trajectory: the first two principal directions of theta_k - theta_last.
 
-    scale: `reach` makes both as long as the path reaches from its last point within the plane, so that [-1, 1] around
-    the last epoch holds the whole path; `unit` leaves them at length 1, as Li et al. (2018) do.
+    scale: `reach` makes both as long as the trajectory's largest distance from its last point within the plane, so that
+    [-1, 1] around the last epoch contains all of it; `unit` leaves them at length 1, as Li et al. (2018) do.
     """
 
     kind: Literal["pca"] = "pca"
@@ -115,44 +118,50 @@ class Pca(Record):
 
     @property
     def words(self) -> str:
+        """Their name in the picture."""
         return "principal directions of the path"
 
     def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """All of them."""
+        """All epochs."""
         return tuple(epochs)
 
-    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
+    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+        """The same plane at every epoch, with the shares of variance that delta and eta explain.
+
+        Raises RunError for fewer than 3 checkpoints, or if they lie on one line.
+        """
         import torch
 
-        if len(trail.epochs) < 3:
-            raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(trail.epochs)}")
-        last = trail.weights(trail.epochs[-1])
-        steps = torch.stack([flat(self._step(trail.weights(e), last)) for e in trail.epochs[:-1]]).double()
-        # the last point itself is a row of zeros; the path is centred on its mean as in any principal analysis
-        path = torch.cat([steps, steps.new_zeros(1, steps.shape[1])])
-        centred = path - path.mean(0)
+        *earlier, final = checkpoints.epochs
+        if len(earlier) < 2:
+            raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(checkpoints.epochs)}")
+        last = checkpoints.weights(final)
+        steps = torch.stack([flat(self._step(checkpoints.weights(e), last)) for e in earlier]).double()
+        # the last point itself is a row of zeros; the trajectory is centred on its mean as in any principal analysis
+        trajectory = torch.cat([steps, steps.new_zeros(1, steps.shape[1])])
+        centred = trajectory - trajectory.mean(0)
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         if values[-2] <= 1e-12 * values[-1]:
             raise RunError("directions: pca finds no second direction: the run's checkpoints lie on one line")
-        axes = [_signed(vectors[:, -i] @ centred) for i in (1, 2)]
+        axes = [_fix_sign(vectors[:, -i] @ centred) for i in (1, 2)]
         axes = [axis / axis.norm() for axis in axes]
-        reach = float(torch.stack([path @ axis for axis in axes]).square().sum(0).max().sqrt())
-        delta, eta = (_named(axis * (reach if self.scale == "reach" else 1.0), last) for axis in axes)
+        reach = float(torch.stack([trajectory @ axis for axis in axes]).square().sum(0).max().sqrt())
+        delta, eta = (_unflatten(axis * (reach if self.scale == "reach" else 1.0), last) for axis in axes)
         shares = values / values.sum()
         return Plane(
             delta, eta, {"explained_variance_delta": float(shares[-1]), "explained_variance_eta": float(shares[-2])}
         )
 
     def _step(self, weights: Weights, last: Weights) -> Weights:
-        still = self.ignore == "bias-and-norm"
-        return {name: (w - last[name]) * (not still or w.dim() > 1) for name, w in weights.items()}
+        every = self.ignore == "nothing"
+        return {name: (w - last[name]) * (every or w.dim() > 1) for name, w in weights.items()}
 
 
 class Checkpoints(Record):
-    """The plane through the centre and two other checkpoints: delta points at the first, and reaches it at alpha = 1.
+    """The plane through the centre and two other checkpoints: delta leads to the first, at alpha = 1.
 
-    eta is the part of the way to the second that is perpendicular to delta, at delta's length, so that angles in the
-    picture are angles in the space. At a centre that is one of the two there is no such plane.
+    eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
+    angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
     """
 
     kind: Literal["checkpoints"] = "checkpoints"
@@ -167,33 +176,39 @@ class Checkpoints(Record):
 
     @property
     def words(self) -> str:
+        """Their name in the picture."""
         return "directions toward epochs {:g} and {:g}".format(*self.epochs)
 
     def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The two, and the centre."""
+        """The two epochs, and the centre's."""
         return (*self.epochs, epoch)
 
-    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
-        centre = trail.weights(epoch)
-        first, second = (_difference(trail.weights(e), centre) for e in self.epochs)
+    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+        """delta and eta, perpendicular, and the cosine between the two differences.
+
+        Raises RunError if the three checkpoints lie on one line.
+        """
+        centre = checkpoints.weights(epoch)
+        first, second = (_add_scaled(checkpoints.weights(e), centre, -1.0) for e in self.epochs)
         cosine = Plane(first, second).cosine
-        across = _sum(second, first, -dot(second, first) / (dot(first, first) + TINY))
-        if norm(across) <= 1e-6 * (norm(second) + TINY) or norm(first) <= TINY:
+        perpendicular = _add_scaled(second, first, -dot(second, first) / (dot(first, first) + TINY))
+        if norm(perpendicular) <= 1e-6 * (norm(second) + TINY) or norm(first) <= TINY:
             a, b = self.epochs
             raise RunError(
                 f"directions: the checkpoints at epochs {a:g} and {b:g} span no plane with the centre at "
                 f"{epoch:g}; name others, or leave this key out of the sweep"
             )
-        eta = {name: t * (norm(first) / norm(across)) for name, t in across.items()}
+        eta = {name: tensor * (norm(first) / norm(perpendicular)) for name, tensor in perpendicular.items()}
         return Plane(first, eta, {"cosine_between_checkpoints": cosine})
 
 
 class Hessian(Record):
-    """The plane of the extreme curvatures: delta along the largest eigenvalue of the Hessian, eta along the smallest.
+    """The plane of the extreme curvatures: eigenvectors of the Hessian, delta of the largest eigenvalue, eta of the
+    smallest.
 
-    at: of the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film. scale: both as
-    long as the weights that may move at that epoch (`theta`), or of length 1 (`unit`). An eigenvector's sign is
-    arbitrary; here its largest component is positive.
+    at: the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film. scale: as long as
+    the weights that may move at that epoch (`theta`), or of length 1 (`unit`). An eigenvector's sign is arbitrary; here
+    its largest component is positive.
     """
 
     kind: Literal["hessian"] = "hessian"
@@ -203,51 +218,51 @@ class Hessian(Record):
 
     @property
     def words(self) -> str:
+        """Their name in the picture."""
         return "directions of extreme curvature"
 
     def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The epoch whose Hessian it is."""
+        """The epoch whose Hessian is used."""
         return (epoch if self.at == "each" else epochs[-1],)
 
-    def plane(self, trail: CheckpointSource, epoch: float) -> Plane:
+    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+        """delta and eta with their eigenvalues. Raises RunError if the eigenvalues do not converge."""
         import torch
 
         from studio.landscape.curvature.extremes import batched_extremes
         from studio.landscape.curvature.hvp import HessianOperator
 
-        (at,) = self.uses(trail.epochs, epoch)
-        objective, weights = trail.objective(at), trail.weights(at)
-        derivatives, theta = HessianOperator(objective, self.ignore), objective.flat(weights)
-        (found,) = batched_extremes(
-            lambda rows: derivatives.products(theta[None]),
+        assert checkpoints.weight_loss is not None
+        (at,) = self.uses(checkpoints.epochs, epoch)
+        weight_loss, weights = checkpoints.weight_loss(at), checkpoints.weights(at)
+        hessian, theta = HessianOperator(weight_loss, self.ignore), weight_loss.flat(weights)
+        (extremes,) = batched_extremes(
+            lambda operators: hessian.products(theta[None]),
             1,
-            derivatives.size,
+            hessian.size,
             seed=0,
-            tol=VECTORS,
-            device=objective.device,
+            tol=EIGENVECTOR_TOL,
+            device=weight_loss.device,
             vectors=True,
         )
-        if not found.converged:
+        if not extremes.converged or extremes.vectors is None:
             raise RunError(
-                f"directions: the extreme curvatures at epoch {at:g} were not found in {found.products} "
+                f"directions: the extreme curvatures at epoch {at:g} were not found in {extremes.products} "
                 f"products; take another epoch, or random directions"
             )
-        length = float(derivatives.restricted(theta).double().norm()) if self.scale == "theta" else 1.0
-        axes = derivatives.embedded(torch.stack([_signed(axis) * length for axis in found.vectors]))
+        length = float(hessian.restrict(theta).double().norm()) if self.scale == "theta" else 1.0
+        axes = hessian.embed(torch.stack([_fix_sign(vector) * length for vector in extremes.vectors]))
+        zeros = {name: torch.zeros_like(w) for name, w in weights.items()}
         eta, delta = (
-            {
-                **{name: torch.zeros_like(w) for name, w in weights.items()},
-                **{name: part.to(weights[name]) for name, part in objective.split(axis).items()},
-            }
-            for axis in axes
+            zeros | {name: part.to(weights[name]) for name, part in weight_loss.split(axis).items()} for axis in axes
         )
-        return Plane(delta, eta, {"lambda_min": found.lambda_min, "lambda_max": found.lambda_max})
+        return Plane(delta, eta, {"lambda_min": extremes.lambda_min, "lambda_max": extremes.lambda_max})
 
 
 def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
-    """Independent normal numbers, float32, in the shapes of the weights; each stream of a seed is another draw.
+    """Independent normal numbers, float32, in the shapes of the weights; the streams of a seed are independent.
 
-    Every tensor has a generator of its own, by its name: tensors come out of a file in no particular order.
+    Every tensor has a generator of its own, seeded by its name: tensors come out of a file in no particular order.
     """
     import numpy as np
     import torch
@@ -260,37 +275,37 @@ def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
 
 
 def flat(weights: Weights) -> Tensor:
-    """All weights as one vector, by name in alphabetical order."""
+    """All weights as one vector [P], by name in alphabetical order."""
     import torch
 
     return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
 
 
 def dot(a: Weights, b: Weights) -> float:
+    """Inner product over all tensors, summed in float64."""
     return sum(float((a[name].double() * b[name].double()).sum()) for name in sorted(a))
 
 
 def norm(a: Weights) -> float:
-    return dot(a, a) ** 0.5
+    """Euclidean norm over all tensors."""
+    return float(dot(a, a) ** 0.5)
 
 
-def _difference(a: Weights, b: Weights) -> Weights:
-    return _sum(a, b, -1.0)
-
-
-def _sum(a: Weights, b: Weights, factor: float) -> Weights:
+def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:
     return {name: a[name] + factor * b[name] for name in a}
 
 
-def _signed(axis: Tensor) -> Tensor:
-    """The axis turned so that its largest component is positive: an eigenvector's sign is arbitrary."""
-    return axis * axis[axis.abs().argmax()].sign()
+def _fix_sign(vector: Tensor) -> Tensor:
+    """The vector or its negative, whichever has a positive largest component."""
+    return vector * vector[vector.abs().argmax()].sign()
 
 
-def _named(vector: Tensor, like: Weights) -> Weights:
+def _unflatten(vector: Tensor, like: Weights) -> Weights:
     """The tensors whose `flat` is the vector, in the shapes of `like`."""
+    import torch
+
     names = sorted(like)
-    parts = vector.split([like[name].numel() for name in names])
+    parts = torch.split(vector, [like[name].numel() for name in names])
     return {name: part.view_as(like[name]).to(like[name]) for name, part in zip(names, parts, strict=True)}
 
 

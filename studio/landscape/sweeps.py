@@ -1,4 +1,4 @@
-"""What changes from key to key of the film: each sweep turns what a run holds into an ordered list of coordinates."""
+"""What changes from keyframe to keyframe of the film: a sweep turns a run into an ordered list of coordinates."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from studio.config.records import BY_KIND, Record
 from studio.errors import SceneError
 
 
-def _keys(given: str | Iterable) -> str | tuple[float, ...]:
+def _parse_epochs(text: str | Iterable[float | str]) -> str | tuple[float, ...]:
     """`all`, or epochs in ascending order, each once."""
-    if given == "all":
-        return given
+    if text == "all":
+        return "all"
     try:
-        if isinstance(given, str):
-            raise ValueError(given)
-        keys = tuple(sorted({round(float(key), 3) for key in given}))
+        if isinstance(text, str):
+            raise ValueError(text)
+        epochs = tuple(sorted({round(float(epoch), 3) for epoch in text}))
     except (TypeError, ValueError):
-        raise ValueError(f"{given!r} is not understood; write all, or epochs like [0, 2, 6]") from None
-    if not keys:
+        raise ValueError(f"{text!r} is not understood; write all, or epochs like [0, 2, 6]") from None
+    if not epochs:
         raise ValueError("an empty list of epochs; write all, or epochs like [0, 2, 6]")
-    return keys
+    return epochs
 
 
 EpochList = Annotated[
     Literal["all"] | tuple[float, ...],
-    BeforeValidator(_keys),
+    BeforeValidator(_parse_epochs),
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
 ]
+"""`all`, or epochs, ascending and rounded to thousandths."""
 
 
 def select(at: EpochList, available: Sequence[float]) -> tuple[float, ...]:
@@ -41,7 +42,7 @@ def select(at: EpochList, available: Sequence[float]) -> tuple[float, ...]:
 
 
 def require_epoch(epoch: float, available: Sequence[float]) -> float:
-    """The epoch, if the run has it. Raises SceneError with the nearest that it has."""
+    """The epoch itself. Raises SceneError, naming the nearest that exist, if the run does not have it."""
     if epoch in available:
         return epoch
     nearest = sorted(sorted(available, key=lambda other: abs(other - epoch))[:2])
@@ -52,7 +53,7 @@ def require_epoch(epoch: float, available: Sequence[float]) -> float:
 
 
 class Epochs(Record):
-    """The run itself: one slice at every checkpoint, or at those listed; the coordinate is the epoch."""
+    """The run's own checkpoints: one slice at each, or at those listed. The coordinate is the epoch."""
 
     former: ClassVar[Mapping[str, str]] = {"keys": "at"}
 
@@ -60,7 +61,7 @@ class Epochs(Record):
     at: EpochList = "all"
 
     def coordinates(self, available: Sequence[float]) -> tuple[float, ...]:
-        """Epochs of the slices, ascending, out of those the run has."""
+        """Epochs of the slices, ascending, out of those the run has. Raises SceneError for others."""
         return select(self.at, available)
 
 

@@ -1,35 +1,40 @@
-"""The run's own way, as far as the planes of its slices show it.
+"""The run's trajectory: its checkpoints, projected onto the planes of the slices.
 
     p_jk = G_k^-1 [<theta_j - theta_k, delta_k>, <theta_j - theta_k, eta_k>],  G_k the Gram matrix of delta_k and eta_k
 
-are the alpha and beta of the point of plane k that is nearest to checkpoint j. What is left out is told by `kept`.
+are alpha and beta of the point of plane k that is nearest to checkpoint j.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.field import Trajectory
 
+DEGENERATE = 1e-9
+"""delta and eta span no plane if a diagonal entry of R, in their QR, is at most this share of its largest."""
 
-def projected(coordinates: Sequence[float], planes: Sequence[Mapping[str, np.ndarray]]) -> Trajectory:
-    """The way through the centres of some planes, each of theta, delta and eta [P].
 
-    kept: root of the share of all squared distances between centres that lies in the planes. NaN places where a plane
-    is none.
+def project_trajectory(coordinates: Sequence[float], planes: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Trajectory:
+    """The trajectory through the centres of K planes, each with `theta`, `delta` and `eta` [P].
+
+    Its share_in_plane is the root of the share of all squared distances between centres that lies in the planes, 1 if
+    there are none. Places in a plane whose directions span none are NaN.
     """
     thetas = [np.asarray(plane["theta"], np.float64) for plane in planes]
-    places, inside, whole = np.full((len(planes), len(planes), 2), np.nan), 0.0, 0.0
+    places, squares_in_plane, squares = np.full((len(planes), len(planes), 2), np.nan), 0.0, 0.0
     for k, plane in enumerate(planes):
-        span = np.stack([plane["delta"], plane["eta"]], axis=1).astype(np.float64)
-        basis, corner = np.linalg.qr(span)
-        if np.abs(np.diag(corner)).min() <= 1e-9 * np.abs(corner).max():
+        q, r = np.linalg.qr(np.stack([plane["delta"], plane["eta"]], axis=1).astype(np.float64))
+        if np.abs(np.diag(r)).min() <= DEGENERATE * np.abs(r).max():
             continue
         for j, theta in enumerate(thetas):
-            away = theta - thetas[k]
-            shown = basis.T @ away
-            places[k, j] = np.linalg.solve(corner, shown)
-            inside, whole = inside + float(shown @ shown), whole + float(away @ away)
-    return Trajectory(tuple(coordinates), places, float(np.sqrt(inside / whole)) if whole > 0 else 1.0)
+            distance = theta - thetas[k]
+            projection = q.T @ distance
+            places[k, j] = np.linalg.solve(r, projection)
+            squares_in_plane += float(projection @ projection)
+            squares += float(distance @ distance)
+    return Trajectory(tuple(coordinates), places, float(np.sqrt(squares_in_plane / squares)) if squares > 0 else 1.0)

@@ -1,6 +1,6 @@
-"""How quick and how right both ends of the Hessian's spectrum are, against the usual way.
+"""How fast and accurate both ends of the Hessian's spectrum are, against the usual method.
 
-The usual way is two calls of `scipy.sparse.linalg.eigsh`, one for each end, on products by a double backward that is
+The usual method is two calls of `scipy.sparse.linalg.eigsh`, one for each end, on products by a double backward that is
 built anew every time, with vectors going to numpy's float64 and back. Its tolerance is tightened until its true errors
 are no larger than the 1e-3 that is promised here. To save time its products are counted with quick ones, and priced by
 slow ones that are measured in turns with ours. The deep perceptron is measured in train mode, at 1e-2. Costs are CPU
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from studio.landscape.curvature.extremes import FLOOR, batched_extremes
 from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.network.weight_loss import WeightLoss
-from studio.training.evaluate import repeatable
+from studio.training.evaluate import deterministic
 
 SAMPLES, TOL = 128, 1e-3
 MODES, TOLS = {"deep": "train"}, {"deep": 1e-2}
@@ -37,14 +37,14 @@ ROUNDS = {"mlp": 15, "cnn": 3, "resnet20": 2, "deep": 5}
 
 def figures() -> dict[str, float]:
     """`hessian.<net>.speedup`, points a second, products and their price, and `.coverage`; `hessian.coverage`."""
-    found: dict[str, float] = {}
-    with repeatable():
+    results: dict[str, float] = {}
+    with deterministic():
         for name in POINTS:
-            found |= {f"hessian.{name}.{what}": value for what, value in _speed(name).items()}
+            results |= {f"hessian.{name}.{quantity}": value for quantity, value in _speed(name).items()}
         within = {name: _coverage(name) for name in CASES}
-    found |= {f"hessian.{name}.coverage": float(np.mean(shares)) for name, shares in within.items()}
-    found["hessian.coverage"] = float(np.mean(np.concatenate(list(within.values()))))
-    return found
+    results |= {f"hessian.{name}.coverage": float(np.mean(shares)) for name, shares in within.items()}
+    results["hessian.coverage"] = float(np.mean(np.concatenate(list(within.values()))))
+    return results
 
 
 # --- speed -----------------------------------------------------------------------------------------------------------
@@ -52,22 +52,22 @@ def figures() -> dict[str, float]:
 
 def _speed(name: str) -> dict[str, float]:
     trained, mode, tol = net(name), MODES.get(name, "eval"), TOLS.get(name, TOL)
-    objective = WeightLoss(trained.model, {}, *trained.samples(SAMPLES), mode)
-    derivatives, points = HessianOperator(objective), _points(trained, objective, POINTS[name], seed=0)
-    products = [derivatives.products(point[None]) for point in points]
-    truths = [_ends(product, derivatives.size, 1e-6, seed=1) for product in products]
-    usual = [_usual(product, derivatives.size, truth, tol) for product, truth in zip(products, truths, strict=True)]
+    weight_loss = WeightLoss(trained.model, {}, *trained.samples(SAMPLES), mode)
+    hessian, points = HessianOperator(weight_loss), _points(trained, weight_loss, POINTS[name], seed=0)
+    products = [hessian.products(point[None]) for point in points]
+    truths = [_ends(product, hessian.size, 1e-6, seed=1) for product in products]
+    usual = [_usual(product, hessian.size, truth, tol) for product, truth in zip(products, truths, strict=True)]
     counts, overheads = zip(*usual, strict=True)
 
-    v = torch.randn(derivatives.size, generator=torch.Generator().manual_seed(0))
-    ours, product, fresh, forward = _in_turns(
+    v = torch.randn(hessian.size, generator=torch.Generator().manual_seed(0))
+    ours, product, fresh, forward = _interleaved_seconds(
         ROUNDS[name],
-        lambda: _hessian_extremes(derivatives, points, tol),
+        lambda: _hessian_extremes(hessian, points, tol),
         lambda: products[0](v[None]),
         lambda: _usual_product(trained, v.double().numpy(), mode),
         lambda: _forward(trained),
     )
-    ends = _hessian_extremes(derivatives, points, tol)
+    ends = _hessian_extremes(hessian, points, tol)
     for end, truth in zip(ends, truths, strict=True):
         assert _error((end.lambda_min, end.lambda_max), truth) <= tol, f"{name}: {end} is not {truth}"
     return {
@@ -79,40 +79,40 @@ def _speed(name: str) -> dict[str, float]:
     }
 
 
-def _points(trained: Net, objective: WeightLoss, count: int, seed: int) -> Tensor:
+def _points(trained: Net, weight_loss: WeightLoss, count: int, seed: int) -> Tensor:
     """The centre and random points of a random plane, weights [count, P]."""
     plane = trained.plane(seed)
-    theta, delta, eta = (objective.flat(part) for part in (trained.weights, plane.delta, plane.eta))
+    theta, delta, eta = (weight_loss.flat(part) for part in (trained.weights, plane.delta, plane.eta))
     steps = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (count, 2))).to(theta)
     steps[0] = 0
     return theta + steps @ torch.stack([delta, eta])
 
 
-def _hessian_extremes(derivatives: HessianOperator, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
-    """Ours, graphs included, as the engine does it: points together or one by one, by its own rule."""
-    found, sketch = [], derivatives.sketch
-    for some in points.split(derivatives.together):
-        found += batched_extremes(
-            lambda rows, some=some: derivatives.products(some[rows]),
-            len(some),
-            derivatives.size,
+def _hessian_extremes(hessian: HessianOperator, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
+    """Ours, graphs included, as a film does it: points in batches or one by one, by the engine's rule."""
+    extremes, sketch = [], hessian.sketch
+    for batch in points.split(hessian.batch_points):
+        extremes += batched_extremes(
+            lambda operators, batch=batch: hessian.products(batch[operators]),
+            len(batch),
+            hessian.size,
             seed,
             tol,
-            sketch=sketch and sketch.products(some),
+            sketch=sketch and sketch.products(batch),
         )
-    return found
+    return extremes
 
 
 def _ends(product: Callable[[Tensor], Tensor], size: int, tol: float, seed: int) -> tuple[float, float]:
-    (end,) = batched_extremes(lambda rows: product, 1, size, seed, tol)
+    (end,) = batched_extremes(lambda operators: product, 1, size, seed, tol)
     assert end.converged
     return end.lambda_min, end.lambda_max
 
 
-def _error(found: tuple[float, float], true: tuple[float, float]) -> float:
+def _error(ends: tuple[float, float], true: tuple[float, float]) -> float:
     """The larger of both ends' errors, relative to the end or to a thousandth of the larger one."""
     sizes = np.maximum(np.abs(true), FLOOR * np.abs(true).max())
-    return float((np.abs(np.subtract(found, true)) / sizes).max())
+    return float((np.abs(np.subtract(ends, true)) / sizes).max())
 
 
 def _usual(
@@ -155,18 +155,18 @@ def _forward(trained: Net) -> None:
     trained.model(trained.x[:SAMPLES])
 
 
-def _in_turns(rounds: int, *work: Callable[[], object]) -> list[float]:
+def _interleaved_seconds(rounds: int, *work: Callable[[], object]) -> list[float]:
     """Median CPU seconds of each, measured in turns so that a busy moment falls on all of them alike."""
     taken = [[] for _ in work]
     for _ in range(rounds):
-        for one, times in zip(work, taken, strict=True):
+        for run, times in zip(work, taken, strict=True):
             began = time.process_time()
-            one()
+            run()
             times.append(time.process_time() - began)
     return [statistics.median(times) for times in taken]
 
 
-# --- rightness -------------------------------------------------------------------------------------------------------
+# --- accuracy --------------------------------------------------------------------------------------------------------
 
 
 def _coverage(name: str) -> list[bool]:
@@ -184,7 +184,7 @@ def _coverage(name: str) -> list[bool]:
             for precision in ("float32", "float64")
         )
         point = _points(trained, single, 2, seed=case)[1:]
-        ours, exact = (HessianOperator(objective) for objective in (single, double))
+        ours, exact = (HessianOperator(weight_loss) for weight_loss in (single, double))
         (end,) = _hessian_extremes(ours, point, seed=case)
         truth = _ends(exact.products(point.double()), single.size, 1e-7, seed=count + case)
         within.append(end.converged and _error((end.lambda_min, end.lambda_max), truth) <= TOL)

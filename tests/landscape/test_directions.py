@@ -29,7 +29,7 @@ def weights(epoch: float) -> dict[str, torch.Tensor]:
     return drawn
 
 
-TRAIL = CheckpointSource(EPOCHS, weights)
+CHECKPOINTS = CheckpointSource(EPOCHS, weights)
 
 
 def filters(tensor: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ def filters(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_filter_gets_the_norm_of_its_weights():
-    plane = Random(seed=1).plane(TRAIL, 2.0)
+    plane = Random(seed=1).plane(CHECKPOINTS, 2.0)
     for direction in (plane.delta, plane.eta):
         for name in ("conv", "fc"):
             # float32 sums of a few numbers
@@ -46,42 +46,42 @@ def test_every_filter_gets_the_norm_of_its_weights():
 
 
 def test_a_dead_filter_does_not_move_and_nothing_is_divided_by_zero():
-    plane = Random().plane(TRAIL, 0.0)
+    plane = Random().plane(CHECKPOINTS, 0.0)
     assert not plane.delta["conv"][2].any() and flat(plane.delta).isfinite().all()
 
 
 def test_layers_get_the_norm_of_theirs():
-    plane = Random(normalize="layer").plane(TRAIL, 1.0)
+    plane = Random(normalize="layer").plane(CHECKPOINTS, 1.0)
     assert float(plane.eta["conv"].norm()) == pytest.approx(float(weights(1.0)["conv"].norm()), rel=1e-5)
     assert not torch.allclose(filters(plane.eta["fc"]), filters(weights(1.0)["fc"]), rtol=1e-2)
 
 
 def test_single_weights_are_multiplied_by_their_draw():
-    plane = Random(normalize="weight", seed=2).plane(TRAIL, 1.0)
+    plane = Random(normalize="weight", seed=2).plane(CHECKPOINTS, 1.0)
     drawn = gaussian(weights(1.0), 2, 0)
     assert torch.equal(plane.delta["fc"], drawn["fc"] * weights(1.0)["fc"])
 
 
-def test_no_normalisation_leaves_the_draw():
-    plane = Random(normalize="none", ignore="nothing", seed=2).plane(TRAIL, 1.0)
+def test_without_normalisation_directions_are_the_draw():
+    plane = Random(normalize="none", ignore="nothing", seed=2).plane(CHECKPOINTS, 1.0)
     assert all(torch.equal(plane.eta[name], d) for name, d in gaussian(weights(1.0), 2, 1).items())
 
 
 def test_biases_that_are_not_ignored_move_along_themselves():
-    plane = Random(ignore="nothing").plane(TRAIL, 3.0)
+    plane = Random(ignore="nothing").plane(CHECKPOINTS, 3.0)
     assert torch.equal(plane.delta["bias"], weights(3.0)["bias"])
 
 
 def test_the_draw_is_the_same_at_every_epoch():
-    early, late = (Random(seed=5).plane(TRAIL, epoch).delta["fc"] for epoch in (0.0, 3.0))
+    early, late = (Random(seed=5).plane(CHECKPOINTS, epoch).delta["fc"] for epoch in (0.0, 3.0))
     cosines = torch.nn.functional.cosine_similarity(early, late, dim=1)
     torch.testing.assert_close(cosines, torch.ones(5), rtol=1e-5, atol=0)
 
 
 def test_scaling_by_the_last_epoch_fixes_the_plane():
-    early, late = (Random(scale_by="last").plane(TRAIL, epoch) for epoch in (0.0, 3.0))
+    early, late = (Random(scale_by="last").plane(CHECKPOINTS, epoch) for epoch in (0.0, 3.0))
     assert torch.equal(flat(early.delta), flat(late.delta))
-    assert torch.equal(flat(late.eta), flat(Random().plane(TRAIL, 3.0).eta))
+    assert torch.equal(flat(late.eta), flat(Random().plane(CHECKPOINTS, 3.0).eta))
     assert Random(scale_by="last").uses(EPOCHS, 0.0) == (3.0,) and Random().uses(EPOCHS, 0.0) == (0.0,)
 
 
@@ -108,7 +108,7 @@ def on_a_plane(epoch: float) -> dict[str, torch.Tensor]:
     return {"fc": w, "bias": torch.full((3,), epoch)}
 
 
-def test_principal_directions_span_a_path_that_is_flat():
+def test_principal_directions_span_a_trajectory_within_a_plane():
     plane = Pca(scale="unit").plane(CheckpointSource(EPOCHS, on_a_plane), 0.0)
     assert sum(plane.facts.values()) == pytest.approx(1, abs=1e-12)
     assert norm(plane.delta) == pytest.approx(1, abs=1e-6) and norm(plane.eta) == pytest.approx(1, abs=1e-6)
@@ -119,14 +119,14 @@ def test_principal_directions_agree_with_a_singular_value_decomposition():
     moving = [{name: w for name, w in weights(e).items() if name != "bias"} for e in EPOCHS]
     points = np.stack([flat(w).numpy() for w in moving]).astype(float)
     _, values, rows = np.linalg.svd(points - points.mean(0), full_matrices=False)
-    plane = Pca(scale="unit").plane(TRAIL, 0.0)
+    plane = Pca(scale="unit").plane(CHECKPOINTS, 0.0)
     moved = flat({k: d for k, d in plane.delta.items() if k != "bias"}).double().numpy()
     assert abs(moved @ rows[0]) == pytest.approx(1, abs=1e-6)
     shares = (values**2 / (values**2).sum())[:2]
     assert list(plane.facts.values()) == pytest.approx(list(shares), rel=1e-6)
 
 
-def test_the_reach_holds_the_whole_path():
+def test_the_reach_contains_the_whole_trajectory():
     plane = Pca().plane(CheckpointSource(EPOCHS, on_a_plane), 1.0)
     last = on_a_plane(3.0)
     steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in EPOCHS]
@@ -134,20 +134,20 @@ def test_the_reach_holds_the_whole_path():
     assert np.hypot(*places.T).max() == pytest.approx(1, rel=1e-6)
 
 
-def test_a_straight_path_has_no_second_principal_direction():
+def test_a_straight_trajectory_has_no_second_principal_direction():
     with pytest.raises(RunError, match="one line"):
         Pca().plane(CheckpointSource(EPOCHS, lambda epoch: {"fc": torch.ones(3, 3) * epoch}), 0.0)
 
 
 def test_the_first_checkpoint_stands_at_alpha_one():
-    plane = Checkpoints(epochs=(1, 3)).plane(TRAIL, 2.0)
+    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, 2.0)
     for name, w in weights(1.0).items():
         torch.testing.assert_close(weights(2.0)[name] + plane.delta[name], w, rtol=0, atol=1e-6)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
 
 
 def test_the_second_checkpoint_lies_in_the_plane():
-    plane = Checkpoints(epochs=(1, 3)).plane(TRAIL, 2.0)
+    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, 2.0)
     step = {name: w - weights(2.0)[name] for name, w in weights(3.0).items()}
     inside = [dot(step, d) / norm(d) for d in (plane.delta, plane.eta)]
     assert np.hypot(*inside) == pytest.approx(norm(step), rel=1e-6)
@@ -156,7 +156,7 @@ def test_the_second_checkpoint_lies_in_the_plane():
 def test_a_centre_that_is_one_of_the_two_spans_no_plane():
     for epoch in (1.0, 3.0):
         with pytest.raises(RunError, match="span no plane"):
-            Checkpoints(epochs=(1, 3)).plane(TRAIL, epoch)
+            Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, epoch)
     with pytest.raises(ValidationError, match="two different"):
         Checkpoints(epochs=(2, 2))
 
@@ -174,16 +174,16 @@ def curved() -> CheckpointSource:
     return CheckpointSource((0.0, 1.0), parameters, lambda epoch: WeightLoss(networks[epoch], {}, x, y))
 
 
-def rayleigh(trail: CheckpointSource, epoch: float, direction) -> float:
+def rayleigh(checkpoints: CheckpointSource, epoch: float, direction) -> float:
     """The curvature of the loss along a direction of length 1, by differences of its gradient in float64."""
-    objective = trail.objective(epoch).again(precision="float64")
-    theta, d = (objective.flat(part) for part in (trail.weights(epoch), direction))
+    weight_loss = checkpoints.weight_loss(epoch).with_precision("float64")
+    theta, d = (weight_loss.flat(part) for part in (checkpoints.weights(epoch), direction))
     d = d / d.norm()
 
     def slope(t):
         weights = (theta + t * d).requires_grad_()
-        x, y = objective.chunks[0]
-        loss = objective.losses(objective.outputs(objective.split(weights), x), y).mean()
+        x, y = weight_loss.chunks[0]
+        loss = weight_loss.losses(weight_loss.outputs(weight_loss.split(weights), x), y).mean()
         return float(torch.autograd.grad(loss, weights)[0] @ d)
 
     return (slope(1e-5) - slope(-1e-5)) / 2e-5
@@ -199,18 +199,18 @@ def test_curvature_along_the_directions_of_the_hessian_is_its_extreme_eigenvalue
     assert plane.cosine == pytest.approx(0, abs=1e-6)
 
 
-def test_they_are_as_long_as_the_weights_that_may_move_or_of_length_1(curved):
+def test_eigenvectors_are_as_long_as_the_weights_that_may_move_or_of_length_1(curved):
     moving = {name: w * (w.dim() > 1) for name, w in curved.weights(0.0).items()}
     plane = Hessian().plane(curved, 0.0)
     assert norm(plane.delta) == pytest.approx(norm(moving), rel=1e-6) == pytest.approx(norm(plane.eta), rel=1e-6)
     assert norm(Hessian(scale="unit").plane(curved, 0.0).delta) == pytest.approx(1, rel=1e-6)
 
 
-def test_their_largest_component_is_positive_and_the_same_comes_out_every_time(curved):
-    one, other = (Hessian(ignore="nothing").plane(curved, 1.0) for _ in range(2))
-    for first, second in ((one.delta, other.delta), (one.eta, other.eta)):
-        assert flat(first)[flat(first).abs().argmax()] > 0 and torch.equal(flat(first), flat(second))
-    assert one.delta["1.bias"].any()
+def test_eigenvectors_have_a_positive_largest_component_and_the_same_bytes_every_time(curved):
+    first, second = (Hessian(ignore="nothing").plane(curved, 1.0) for _ in range(2))
+    for a, b in ((first.delta, second.delta), (first.eta, second.eta)):
+        assert flat(a)[flat(a).abs().argmax()] > 0 and torch.equal(flat(a), flat(b))
+    assert first.delta["1.bias"].any()
 
 
 def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
@@ -220,16 +220,16 @@ def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
 
 
 @pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(epochs=(1, 3))], ids=lambda d: d.kind)
-def test_the_order_in_which_tensors_come_out_of_a_file_is_no_matter(directions):
+def test_the_order_of_tensors_in_a_file_changes_nothing(directions):
     def shuffled(epoch):
         names = list(weights(epoch))
         turned = names[int(epoch) :] + names[: int(epoch)]
         return {name: weights(epoch)[name] for name in turned}
 
-    one, other = (directions.plane(CheckpointSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
+    first, second = (directions.plane(CheckpointSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
     for name in weights(2.0):
-        assert torch.equal(one.delta[name], other.delta[name]) and torch.equal(one.eta[name], other.eta[name])
-    assert one.cosine == other.cosine
+        assert torch.equal(first.delta[name], second.delta[name]) and torch.equal(first.eta[name], second.eta[name])
+    assert first.cosine == second.cosine
 
 
 def test_a_bare_word_is_a_kind():

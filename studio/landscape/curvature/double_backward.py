@@ -1,17 +1,18 @@
-"""Plane convolutions, rectifiers and max pooling with second derivatives that are quick on a CPU.
+"""Plane convolutions, ReLU and max pooling with second derivatives that are quick on a CPU.
 
 For y = x * w with g = dL/dy, the gradient is (g *' w, x *'' g); pulled back along cotangents (a, b) it needs
 
     d/dg: a * w + x * b,    d/dx: g *' b,    d/dw: a *'' g,
 
-all of them convolutions that the library has tuned kernels for. torch's own second derivative writes the last one as
-a convolution with kernels as large as the pictures. A rectifier and a max pooling pick numbers out: their second
-derivative by x is zero, which torch makes, adds and sends back through all layers before, and here is nothing.
+all of them convolutions that the library has tuned kernels for. torch's own second derivative computes the last one as
+a convolution with kernels as large as the images. ReLU and max pooling pick numbers out: their second derivative by x
+is zero, which torch computes, adds and sends back through all layers before; here it is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,52 +22,67 @@ from torch.overrides import TorchFunctionMode
 
 FORWARD, BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 POOL, UNPOOL = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
+Sizes = int | Sequence[int]
+"""One number for both sides of an image, or one for each."""
 
 
-class quick_layers(TorchFunctionMode):
-    """Inside, these layers are those of this file wherever a network calls them."""
+class QuickLayers(TorchFunctionMode):
+    """Context in which every network calls the layers of this module instead of torch's."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        return QUICK.get(function, function)(*args, **(kwargs or {}))
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return QUICK.get(func, func)(*args, **(kwargs or {}))
 
 
 # --- convolution -----------------------------------------------------------------------------------------------------
 
 
-def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
     if isinstance(padding, str) or x.dim() != 4 or torch.is_autocast_enabled(x.device.type):
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    stride, padding, dilation = (
-        [each] * 2 if isinstance(each, int) else list(each) for each in (stride, padding, dilation)
-    )
-    y = _Convolution.apply(x, weight, (stride, padding, dilation, False, [0, 0], groups))
+    y: Tensor = _convolution(x, weight, (_pair(stride), _pair(padding), _pair(dilation), False, [0, 0], groups))
     return y if bias is None else y + bias[:, None, None]
+
+
+def _pair(sizes: Sizes) -> list[int]:
+    return [sizes] * 2 if isinstance(sizes, int) else list(sizes)
 
 
 class _Convolution(Function):
     @staticmethod
-    def forward(ctx, x, weight, settings):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(x, weight)
         ctx.settings = settings
         return FORWARD(x, weight, None, *settings)
 
     @staticmethod
-    def backward(ctx, g):
-        return *_Gradient.apply(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return *_gradient(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
 
 
 class _Gradient(Function):
-    """(dL/dx, dL/dw) from g = dL/dy; None where it is not needed."""
+    """(dL/dx, dL/dw) from g = dL/dy; None where not needed."""
 
     @staticmethod
-    def forward(ctx, g, x, weight, settings, needed):
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, weight: Tensor, settings: tuple[Any, ...], needed: tuple[bool, ...]
+    ) -> Any:
         ctx.save_for_backward(g, x, weight)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
         return BACKWARD(g, x, weight, None, *settings, [*needed, False])[:2]
 
     @staticmethod
-    def backward(ctx, a, b):
+    def backward(ctx: Any, a: Tensor | None, b: Tensor | None) -> Any:
         g, x, weight = ctx.saved_tensors
         need_g, need_x, need_weight = ctx.needs_input_grad[:3]
         terms = [
@@ -84,94 +100,105 @@ class _Gradient(Function):
         return by_g, by_x, by_weight, None, None
 
 
-# --- rectifier -------------------------------------------------------------------------------------------------------
+_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _Gradient.apply
+_convolution: Callable[..., Tensor] = _Convolution.apply
+
+
+# --- ReLU ------------------------------------------------------------------------------------------------------------
 
 
 def _relu(x: Tensor, inplace: bool = False) -> Tensor:
-    return F.relu(x, True) if inplace else rectified(x)
+    return F.relu(x, True) if inplace else relu(x)
 
 
-class _Rectifier(Function):
+class _ReLU(Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Tensor) -> Any:
         y = torch.relu(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx, g):
+    def backward(ctx: Any, g: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return _Passed.apply(g, y.detach())
+        return _relu_gradient(g, y.detach())
 
 
-class _Passed(Function):
-    """g where y > 0, else 0: for a given y linear in g."""
+class _ReLUGradient(Function):
+    """g where y > 0, else 0: linear in g at fixed y."""
 
     @staticmethod
-    def forward(ctx, g, y):
+    def forward(ctx: Any, g: Tensor, y: Tensor) -> Any:
         ctx.save_for_backward(y)
         return torch.ops.aten.threshold_backward(g, y, 0)
 
     @staticmethod
-    def backward(ctx, a):
+    def backward(ctx: Any, a: Tensor) -> Any:
         (y,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(a, y, 0), None
 
 
-rectified: Callable[[Tensor], Tensor] = _Rectifier.apply
-"""max(0, x), which may be differentiated twice."""
+relu: Callable[[Tensor], Tensor] = _ReLU.apply
+"""max(0, x), differentiable twice."""
+_relu_gradient: Callable[[Tensor, Tensor], Tensor] = _ReLUGradient.apply
 
 
 # --- max pooling -----------------------------------------------------------------------------------------------------
 
 
 def _max_pool2d(
-    x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False, return_indices: bool = False
-) -> Tensor:
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    sizes = [_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation)]
     if return_indices:
-        return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, True)
-    sizes = [
-        [each] * 2 if isinstance(each, int) else list(each)
-        for each in (kernel_size, stride or kernel_size, padding, dilation)
-    ]
-    return _MaxPool.apply(x, (*sizes, ceil_mode))
+        return F.max_pool2d_with_indices(x, *sizes, ceil_mode)
+    return _max_pool(x, (*sizes, ceil_mode))
 
 
 class _MaxPool(Function):
     @staticmethod
-    def forward(ctx, x, settings):
+    def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Any:
         y, indices = POOL(x, *settings)
         ctx.save_for_backward(x, indices)
         ctx.settings = settings
         return y
 
     @staticmethod
-    def backward(ctx, g):
+    def backward(ctx: Any, g: Tensor) -> Any:
         x, indices = ctx.saved_tensors
-        return _Unpooled.apply(g, x.detach(), indices, ctx.settings), None
+        return _unpool(g, x.detach(), indices, ctx.settings), None
 
 
-class _Unpooled(Function):
-    """g at the places that the maxima came from, else 0: for given places linear in g."""
+class _Unpool(Function):
+    """g at the places of the maxima, else 0: linear in g at fixed places."""
 
     @staticmethod
-    def forward(ctx, g, x, indices, settings):
+    def forward(ctx: Any, g: Tensor, x: Tensor, indices: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(indices)
         return UNPOOL(g, x, *settings, indices)
 
     @staticmethod
-    def backward(ctx, a):
+    def backward(ctx: Any, a: Tensor) -> Any:
         (indices,) = ctx.saved_tensors
         picked = a.flatten(-2).gather(-1, indices.flatten(-2)).view_as(indices)
         return picked, None, None, None
 
 
-QUICK: dict[Callable, Callable] = {
+_unpool: Callable[..., Tensor] = _Unpool.apply
+_max_pool: Callable[..., Tensor] = _MaxPool.apply
+
+QUICK: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv2d: _conv2d,
-    torch.relu: rectified,
-    torch.Tensor.relu: rectified,
+    torch.relu: relu,
+    torch.Tensor.relu: relu,
     F.relu: _relu,
     torch.max_pool2d: _max_pool2d,
     F.max_pool2d: _max_pool2d,
 }
-"""What a network calls, and what runs in its place."""
+"""The function that a network calls -> the one that runs in its place."""

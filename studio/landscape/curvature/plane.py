@@ -1,29 +1,33 @@
-"""What the picture shows of the curvature, beside what there is: the loss's second derivatives within its own plane.
+"""The plane's Hessian: the second derivatives of the loss within the plane of the picture, 2 x 2 at each point.
 
-    kappa_min, kappa_max: eigenvalues of E' H E, with E an orthonormal basis of the plane of delta and eta [M, 2]
+    kappa_min, kappa_max: eigenvalues of E' H E, with E an orthonormal basis [M, 2] of the plane of delta and eta
 
-By Cauchy's interlacing lambda_min <= kappa_min <= kappa_max <= lambda_max, whatever the plane: a check of the whole
-chain. A surface that curves upwards all around in the picture may still fall in directions that the picture lacks.
+By Cauchy's interlacing lambda_min <= kappa_min <= kappa_max <= lambda_max, whatever the plane, which checks the whole
+computation. A surface that curves upwards all around in the picture may still fall in directions outside its plane.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from studio.field import FLOOR, hidden, negative_share
+from studio.field import FLOOR, hidden_curvature, negative_share
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Array = npt.NDArray[Any]
 Centre = Literal["minimum", "saddle", "maximum", "not stationary", "unknown"]
 ROUNDING = 1e-5
-"""Of products in float32, relative to the largest eigenvalue: what interlacing cannot be held to."""
+"""Error of float32 products, relative to the largest eigenvalue: interlacing is checked up to this."""
+DEGENERATE = 1e-9
+"""delta and eta span no plane if a diagonal entry of R, in their QR, is at most this share of its largest."""
 
 
-def plane_curvatures(product: Callable[[Tensor], Tensor], delta: Tensor, eta: Tensor, count: int) -> np.ndarray:
+def plane_curvatures(product: Callable[[Tensor], Tensor], delta: Tensor, eta: Tensor, count: int) -> Array:
     """kappa_min and kappa_max at `count` points [count, 2], exact, from two products V [count, M] -> H V [count, M].
 
     NaN if delta and eta [M] span no plane, or where a product is not finite.
@@ -31,33 +35,31 @@ def plane_curvatures(product: Callable[[Tensor], Tensor], delta: Tensor, eta: Te
     import torch
 
     basis, r = torch.linalg.qr(torch.stack([delta, eta], 1).double())
-    if float(r.diagonal().abs().min()) <= 1e-9 * float(r.abs().max()):
+    if float(r.diagonal().abs().min()) <= DEGENERATE * float(r.abs().max()):
         return np.full((count, 2), np.nan)
     images = torch.stack([product(axis.expand(count, -1)).double() for axis in basis.T], 2)
     a, b, c, d = (basis.T @ images).flatten(1).cpu().numpy().T
     # the closed form of a 2 x 2 matrix, symmetric but for rounding: it lets NaN through
-    reach = np.hypot((a - d) / 2, (b + c) / 2)
-    return np.stack([(a + d) / 2 - reach, (a + d) / 2 + reach], 1)
+    radius = np.hypot((a - d) / 2, (b + c) / 2)
+    return np.stack([(a + d) / 2 - radius, (a + d) / 2 + radius], 1)
 
 
-def interlaces(
-    lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray, tol: float
-) -> np.ndarray:
-    """Where the plane's curvatures lie between the space's, as they must; bool. True where one of them is unknown.
+def interlaces(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max: Array, tol: float) -> Array:
+    """Whether the plane's curvatures lie between the Hessian's, as they must, at each point; bool.
 
-    tol: that the lambdas were found with.
+    True where one of them is NaN. tol: the relative accuracy of the lambdas.
     """
     largest = np.maximum(np.abs(lambda_min), np.abs(lambda_max))
-    below, above = (
+    low, high = (
         tol * np.maximum(np.abs(end), FLOOR * largest) + ROUNDING * largest for end in (lambda_min, lambda_max)
     )
-    return ~((kappa_min < lambda_min - below) | (kappa_max > lambda_max + above))
+    return ~np.asarray((kappa_min < lambda_min - low) | (kappa_max > lambda_max + high))
 
 
-def rank_correlation(plane: np.ndarray, space: np.ndarray) -> float:
-    """Spearman's, between the shares of negative curvature in the plane and in the space, where both are known.
+def rank_correlation(plane: Array, space: Array) -> float:
+    """Spearman's rank correlation of the shares of negative curvature in the plane and in the space, where both exist.
 
-    NaN for fewer than 3 points, or if one of the two is the same everywhere.
+    NaN for fewer than 3 points, or if one of the two is constant.
     """
     from scipy.stats import spearmanr
 
@@ -68,34 +70,40 @@ def rank_correlation(plane: np.ndarray, space: np.ndarray) -> float:
     return float(spearmanr(plane, space).statistic)
 
 
-def compared(
-    lambda_min: np.ndarray, lambda_max: np.ndarray, kappa_min: np.ndarray, kappa_max: np.ndarray, tol: float
+def compare_curvatures(
+    lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max: Array, tol: float
 ) -> dict[str, float]:
-    """What a key's points say of its picture: `rank_correlation`, `hidden_share` and `interlacing_share`.
+    """How well a keyframe's picture shows its curvature: `rank_correlation`, `hidden_share` and `interlacing_share`.
 
-    Over the points that are known; NaN if none is.
+    Over the points where all are known; NaN if there are none. tol: the relative accuracy of the lambdas.
     """
     known = np.isfinite(lambda_min + kappa_min)
-    ends = [array[known] for array in (lambda_min, lambda_max, kappa_min, kappa_max)]
-    shares = [negative_share(*pair) for pair in (ends[2:], ends[:2])]
+    lambda_min, lambda_max, kappa_min, kappa_max = (
+        curvatures[known] for curvatures in (lambda_min, lambda_max, kappa_min, kappa_max)
+    )
     return {
-        "rank_correlation": rank_correlation(*shares),
-        "hidden_share": _mean(hidden(*ends)),
-        "interlacing_share": _mean(interlaces(*ends, tol)),
+        "rank_correlation": rank_correlation(
+            negative_share(kappa_min, kappa_max), negative_share(lambda_min, lambda_max)
+        ),
+        "hidden_share": _mean(hidden_curvature(lambda_min, lambda_max, kappa_min, kappa_max)),
+        "interlacing_share": _mean(interlaces(lambda_min, lambda_max, kappa_min, kappa_max, tol)),
     }
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: Array) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def centre(gradient_norm: float, loss: float, lambda_min: float, lambda_max: float, tol: float) -> Centre:
-    """What kind of point the centre is, by the loss's gradient and the ends of its Hessian there.
+def classify_centre(gradient_norm: float, loss: float, lambda_min: float, lambda_max: float, tol: float) -> Centre:
+    """The kind of point the centre is, by the loss's gradient and the extreme eigenvalues of its Hessian there.
 
-    Stationary is where one step down the gradient, at the length that the largest curvature allows, lowers the loss by
-    no more than `tol` of itself: |g|^2 / (2 max |lambda|) <= tol loss. Weights or losses in other units give the same
-    answer; a bound on |g| alone would not. An end counts as negative, or positive, beyond `tol` of the larger one.
-    `unknown` if a number is not finite.
+    The centre is stationary if one gradient step, of the length that the largest curvature allows, lowers the loss by
+    at most `tol` of itself: |g|^2 / (2 max |lambda|) <= tol loss. Weights or losses in other units give the same
+    answer; a bound on |g| alone would not. An eigenvalue counts as negative, or positive, beyond `tol` of the larger
+    one. `unknown` if a number is not finite.
+
+    >>> classify_centre(gradient_norm=0.0, loss=0.1, lambda_min=-1.0, lambda_max=9.0, tol=1e-3)
+    'saddle'
     """
     if not np.isfinite([gradient_norm, loss, lambda_min, lambda_max]).all():
         return "unknown"

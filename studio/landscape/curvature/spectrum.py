@@ -1,7 +1,7 @@
-"""The whole spectrum of the Hessian at a centre, from random probes: its trace, and how densely eigenvalues lie where.
+"""The whole spectrum of a Hessian, estimated from random probe vectors: its trace and its density of eigenvalues.
 
-Each probe z is the start of a Lanczos run, whose Ritz values t and weights w (squared first components of their
-vectors) are a Gauss quadrature of z's spectral measure. On average over probes,
+Each probe z starts a Lanczos run, whose Ritz values t and weights w (squared first components of T's eigenvectors) are
+a Gauss quadrature of z's spectral measure. On average over probes,
 
     trace f(H) = M sum_i w_i f(t_i),
 
@@ -11,9 +11,10 @@ for any function f: f(t) = t gives the trace, a narrow Gaussian the density. Gol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.landscape.convexity import Spectrum
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+Array = npt.NDArray[Any]
+
 
 def stochastic_lanczos_quadrature(
     product: Callable[[Tensor], Tensor],
@@ -29,17 +32,17 @@ def stochastic_lanczos_quadrature(
     spectrum: Spectrum,
     device: str = "cpu",
     probes: range | None = None,
-) -> dict[str, np.ndarray]:
-    """`ritz` and `weight`, float64 [probes, steps], of an operator V [1, size] -> H V [1, size].
+) -> dict[str, Array]:
+    """Quadrature nodes `ritz` and weights `weight`, float64 [probes, steps], of an operator V [1, size] -> H V.
 
-    probes: some of the record's, by number; all by default. Each has a stream of its own, so that they may be measured
-    apart and in any order. Steps beyond `size` are zeros of weight 0. NaN where a product is not finite.
+    probes: numbers of the record's probes to run; None runs all. Each has a random stream of its own, so that they may
+    run apart and in any order. Steps beyond `size` are zeros of weight 0. NaN where a product is not finite.
     """
     runs = [_probe(product, size, spectrum, device, number) for number in probes or range(spectrum.probes)]
     return {name: np.stack([run[i] for run in runs]) for i, name in enumerate(("ritz", "weight"))}
 
 
-def _probe(product: Callable[[Tensor], Tensor], size: int, spectrum: Spectrum, device: str, number: int) -> np.ndarray:
+def _probe(product: Callable[[Tensor], Tensor], size: int, spectrum: Spectrum, device: str, number: int) -> Array:
     """Ritz values and weights [2, steps] of one probe."""
     import torch
     from scipy.linalg import eigh_tridiagonal
@@ -50,29 +53,34 @@ def _probe(product: Callable[[Tensor], Tensor], size: int, spectrum: Spectrum, d
     signs = np.random.default_rng([spectrum.seed, number]).choice([-1.0, 1.0], size=(1, size))
     krylov = Krylov(torch.from_numpy(signs).to(device))
     for _ in range(min(spectrum.steps, size)):
-        krylov.grow(product(krylov.v))
-        if krylov.whole[0]:
+        krylov.step(product(krylov.v))
+        if krylov.closed[0]:
             break
-    found = np.zeros((2, spectrum.steps))
-    diagonal, below = krylov.alphas[0], krylov.betas[0, :-1]
-    if not np.isfinite(diagonal.sum() + below.sum()):
-        return np.full_like(found, np.nan)
-    values, vectors = eigh_tridiagonal(diagonal, below)
-    found[:, : len(values)] = values, vectors[0] ** 2
-    return found
+    quadrature = np.zeros((2, spectrum.steps))
+    alphas, betas = krylov.alphas[0], krylov.betas[0, :-1]
+    if not np.isfinite(alphas.sum() + betas.sum()):
+        return np.full_like(quadrature, np.nan)
+    values, vectors = eigh_tridiagonal(alphas, betas)
+    quadrature[:, : len(values)] = values, vectors[0] ** 2
+    return quadrature
 
 
-def trace(ritz: np.ndarray, weight: np.ndarray, size: int) -> tuple[float, float]:
-    """The Hessian's trace and its standard error, from [probes, steps] at a Hessian of `size` rows."""
-    each = size * (ritz * weight).sum(1)
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+def trace(ritz: Array, weight: Array, size: int) -> tuple[float, float]:
+    """The trace and its standard error, from a quadrature [probes, steps] of a Hessian of `size` rows.
+
+    >>> trace(np.array([[2.0, 5.0], [2.0, 5.0]]), np.array([[0.5, 0.5], [0.5, 0.5]]), size=2)
+    (7.0, 0.0)
+    """
+    traces = size * (ritz * weight).sum(1)
+    return float(traces.mean()), float(traces.std(ddof=1) / np.sqrt(len(traces)))
 
 
-def density(ritz: np.ndarray, weight: np.ndarray, axis: np.ndarray, width: float) -> np.ndarray:
-    """Share of eigenvalues per unit, at each value of the axis [n]: the spectrum seen through a Gaussian of `width`.
+def density(ritz: Array, weight: Array, axis: Array, width: float) -> Array:
+    """Share of eigenvalues per unit at each value of `axis` [n]: the spectrum convolved with a Gaussian.
 
-    Its integral over all values is 1.
+    ritz, weight: a quadrature [probes, steps]. width: the Gaussian's standard deviation. The density's integral is 1.
     """
     distance = (axis[:, None, None] - ritz) / width
-    bells = np.exp(-0.5 * distance**2) / (width * np.sqrt(2 * np.pi))
-    return (bells * weight).sum(2).mean(1)
+    gaussians = np.exp(-0.5 * distance**2) / (width * np.sqrt(2 * np.pi))
+    shares: Array = (gaussians * weight).sum(2).mean(1)
+    return shares

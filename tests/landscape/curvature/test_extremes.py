@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from pytest import approx
 
 from studio.landscape.curvature import extremes
-from studio.landscape.curvature.extremes import BLIND, MOST, batched_extremes, hessian_extremes
+from studio.landscape.curvature.extremes import COLD_START, MAX_PRODUCTS, batched_extremes, hessian_extremes
 
 
 def diagonal(values) -> tuple:
@@ -14,15 +13,15 @@ def diagonal(values) -> tuple:
     return lambda v: values * v, len(values)
 
 
-def test_a_saddle_keeps_the_curvatures_it_was_given():
-    found = hessian_extremes(*diagonal(np.linspace(-2, 5, 50)), seed=0, tol=1e-6)
-    assert found.converged and (found.lambda_min, found.lambda_max) == approx((-2, 5), rel=1e-6)
+def test_a_saddle_keeps_its_curvatures():
+    result = hessian_extremes(*diagonal(np.linspace(-2, 5, 50)), seed=0, tol=1e-6)
+    assert result.converged and (result.lambda_min, result.lambda_max) == pytest.approx((-2, 5), rel=1e-6)
 
 
 def test_a_bowl_has_two_different_ends():
     # 0.2 under a bulk and one large outlier: where stopping relative to the larger end goes wrong
-    found = hessian_extremes(*diagonal([0.2, *np.linspace(0.5, 2, 400), 90.0]), seed=1, tol=1e-3)
-    assert found.converged and (found.lambda_min, found.lambda_max) == approx((0.2, 90), rel=1e-3)
+    result = hessian_extremes(*diagonal([0.2, *np.linspace(0.5, 2, 400), 90.0]), seed=1, tol=1e-3)
+    assert result.converged and (result.lambda_min, result.lambda_max) == pytest.approx((0.2, 90), rel=1e-3)
 
 
 @pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-5])
@@ -30,46 +29,50 @@ def test_a_bowl_has_two_different_ends():
 def test_the_tolerance_holds_at_both_ends(tol, seed):
     bulk = np.random.default_rng(seed).exponential(size=600)
     values = np.concatenate([bulk - 0.6, [-1.5, 12.0, 25.0]])
-    found = hessian_extremes(*diagonal(values), seed=seed, tol=tol)
-    assert found.converged
-    assert found.lambda_min == approx(values.min(), rel=tol) and found.lambda_max == approx(values.max(), rel=tol)
+    result = hessian_extremes(*diagonal(values), seed=seed, tol=tol)
+    assert result.converged
+    assert result.lambda_min == pytest.approx(values.min(), rel=tol) and result.lambda_max == pytest.approx(
+        values.max(), rel=tol
+    )
 
 
 def test_a_tighter_tolerance_costs_more_products():
     operator = diagonal(np.concatenate([np.linspace(-1, 1, 500), [4.0]]))
     loose, tight = (hessian_extremes(*operator, seed=0, tol=tol).products for tol in (1e-2, 1e-6))
-    assert BLIND.fewest <= loose < tight
+    assert COLD_START.min_products <= loose < tight
 
 
 def test_products_in_single_precision_are_enough():
     values = torch.linspace(-1, 3, 300)
-    found = hessian_extremes(lambda v: values * v.float(), 300, seed=0, tol=1e-4)
-    assert found.converged and (found.lambda_min, found.lambda_max) == approx((-1, 3), rel=1e-4)
+    result = hessian_extremes(lambda v: values * v.float(), 300, seed=0, tol=1e-4)
+    assert result.converged and (result.lambda_min, result.lambda_max) == pytest.approx((-1, 3), rel=1e-4)
 
 
 @pytest.mark.parametrize("values", [[3.0], [-1.0, 2.0], [0.0, 0.0, 0.0], [1.0] * 40, [0.0] * 60 + [7.0]], ids=str)
 def test_small_flat_and_degenerate_operators_are_exact(values):
-    found = hessian_extremes(*diagonal(values), seed=0, tol=1e-3)
-    assert found.converged and (found.lambda_min, found.lambda_max) == approx((min(values), max(values)), abs=1e-12)
+    result = hessian_extremes(*diagonal(values), seed=0, tol=1e-3)
+    assert result.converged and (result.lambda_min, result.lambda_max) == pytest.approx(
+        (min(values), max(values)), abs=1e-12
+    )
 
 
 def test_full_orthogonality_survives_as_many_products_as_dimensions():
     values = np.geomspace(1e-3, 1e3, 60)
-    found = hessian_extremes(*diagonal(values), seed=0, tol=1e-12)
+    result = hessian_extremes(*diagonal(values), seed=0, tol=1e-12)
     # 60 dimensions: the run ends at the exact spectrum; the small end to the rounding of the large one
-    assert found.converged and found.products <= 60
-    assert found.lambda_max == approx(1e3, rel=1e-12) and found.lambda_min == approx(1e-3, abs=1e-11)
+    assert result.converged and result.products <= 60
+    assert result.lambda_max == pytest.approx(1e3, rel=1e-12) and result.lambda_min == pytest.approx(1e-3, abs=1e-11)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_a_product_that_is_not_finite_is_marked_not_guessed(broken):
-    found = hessian_extremes(*diagonal([1.0, broken, *[2.0] * 40]), seed=0, tol=1e-3)
-    assert not found.converged and math.isnan(found.lambda_min) and math.isnan(found.lambda_max)
+    result = hessian_extremes(*diagonal([1.0, broken, *[2.0] * 40]), seed=0, tol=1e-3)
+    assert not result.converged and math.isnan(result.lambda_min) and math.isnan(result.lambda_max)
 
 
-def test_what_does_not_converge_is_marked():
-    found = hessian_extremes(*diagonal(np.cos(np.linspace(0, np.pi, 4000))), seed=0, tol=1e-12)
-    assert not found.converged and found.products == MOST
+def test_an_operator_that_does_not_converge_is_marked():
+    result = hessian_extremes(*diagonal(np.cos(np.linspace(0, np.pi, 4000))), seed=0, tol=1e-12)
+    assert not result.converged and result.products == MAX_PRODUCTS
 
 
 def test_the_same_seed_gives_the_same_bytes():
@@ -90,75 +93,77 @@ SPECTRA = [
 
 
 def many(spectra):
-    """Diagonal operators, by number, and what was asked for."""
-    matrix, asked = torch.from_numpy(np.stack(spectra)), []
+    """Products of diagonal operators, by number, and the numbers of every call."""
+    matrix, calls = torch.from_numpy(np.stack(spectra)), []
 
-    def products(rows):
-        asked.append(list(rows))
-        return lambda v: matrix[list(rows)] * v
+    def products(operators):
+        calls.append(list(operators))
+        return lambda v: matrix[list(operators)] * v
 
-    return products, asked
-
-
-def test_operators_in_lockstep_find_what_each_finds_alone():
-    found = batched_extremes(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
-    for values, end in zip(SPECTRA, found, strict=True):
-        alone = hessian_extremes(*diagonal(values), seed=0, tol=1e-4)
-        # batched sums may round in another order, and so a run be looked at a little earlier or later
-        assert (end.lambda_min, end.lambda_max) == approx((alone.lambda_min, alone.lambda_max), rel=1e-9, abs=1e-9)
-        assert end.converged and end.products == approx(alone.products, rel=0.03)
+    return products, calls
 
 
-def test_the_finished_are_left_out_of_the_products():
-    products, asked = many(SPECTRA)
-    found = batched_extremes(products, len(SPECTRA), 300, seed=0, tol=1e-4)
-    order = sorted(range(len(SPECTRA)), key=lambda i: found[i].products)
-    assert asked[0] == [0, 1, 2, 3, 4] and len(asked) > 1
-    for rows in asked[1:]:
-        assert set(rows) == set(order[-len(rows) :])  # those that take longest
+def test_batched_operators_have_the_extremes_of_single_ones():
+    result = batched_extremes(many(SPECTRA)[0], len(SPECTRA), 300, seed=0, tol=1e-4)
+    for values, extreme in zip(SPECTRA, result, strict=True):
+        single = hessian_extremes(*diagonal(values), seed=0, tol=1e-4)
+        # batched sums may round in another order, so that a run is checked a little earlier or later
+        assert (extreme.lambda_min, extreme.lambda_max) == pytest.approx(
+            (single.lambda_min, single.lambda_max), rel=1e-9, abs=1e-9
+        )
+        assert extreme.converged and extreme.products == pytest.approx(single.products, rel=0.03)
 
 
-def test_one_broken_operator_leaves_the_others_alone():
+def test_finished_operators_are_dropped_from_the_products():
+    products, calls = many(SPECTRA)
+    result = batched_extremes(products, len(SPECTRA), 300, seed=0, tol=1e-4)
+    order = sorted(range(len(SPECTRA)), key=lambda i: result[i].products)
+    assert calls[0] == [0, 1, 2, 3, 4] and len(calls) > 1
+    for operators in calls[1:]:
+        assert set(operators) == set(order[-len(operators) :])  # those that take longest
+
+
+def test_one_broken_operator_does_not_affect_the_others():
     broken = [SPECTRA[0], np.full(300, np.nan), SPECTRA[2]]
-    found = batched_extremes(many(broken)[0], 3, 300, seed=0, tol=1e-3)
-    assert [end.converged for end in found] == [True, False, True] and math.isnan(found[1].lambda_min)
-    assert found[0].lambda_max == approx(5, rel=1e-3) and found[2].lambda_max == approx(1, rel=1e-3)
+    result = batched_extremes(many(broken)[0], 3, 300, seed=0, tol=1e-3)
+    assert [extreme.converged for extreme in result] == [True, False, True] and math.isnan(result[1].lambda_min)
+    assert result[0].lambda_max == pytest.approx(5, rel=1e-3) and result[2].lambda_max == pytest.approx(1, rel=1e-3)
 
 
 def test_eigenvectors_are_those_of_the_two_ends():
     values = np.append(np.linspace(-1, 1, 299), [7.0])
     values[17] = -3
-    found = hessian_extremes(*diagonal(values), seed=0, tol=1e-6, vectors=True)
-    wanted = np.eye(300)[[17, 299]]
+    result = hessian_extremes(*diagonal(values), seed=0, tol=1e-6, vectors=True)
+    expected = np.eye(300)[[17, 299]]
     # at a tolerance of 1e-6 a vector is right to about 1e-3
-    np.testing.assert_allclose(np.abs(found.vectors.numpy()), wanted, atol=1e-3)
+    np.testing.assert_allclose(np.abs(result.vectors.numpy()), expected, atol=1e-3)
     assert hessian_extremes(*diagonal(values), seed=0, tol=1e-6).vectors is None
 
 
 @pytest.fixture
 def start(monkeypatch):
-    """Plants the vector that runs start from: shares of one size and of random signs, but smaller ones at some ends."""
+    """Replaces the random start: components of size 1 and random signs, but smaller ones at some ends."""
 
-    def plant(size: int, ends: list[int], share: float, seed: int) -> None:
+    def replace(size: int, ends: list[int], share: float, seed: int) -> None:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size)
         signs[ends] *= share
-        monkeypatch.setattr(torch, "randn", lambda *given, **more: torch.from_numpy(signs))
+        monkeypatch.setattr(torch, "randn", lambda *args, **kwargs: torch.from_numpy(signs))
 
-    return plant
+    return replace
 
 
 @pytest.mark.parametrize(("end", "bulk"), [(-1.02, 0.85), (-1.005, 0.6)])
-def test_an_end_that_a_start_hardly_shows_is_not_taken_for_its_neighbour(end, bulk, start, monkeypatch):
+def test_a_small_overlap_with_an_end_does_not_let_its_neighbour_pass(end, bulk, start, monkeypatch):
     values = np.concatenate([[end, -1.0], np.linspace(-bulk, bulk, 498), [3.0]])
 
-    def found(seed: int) -> float:
-        start(len(values), [0], 0.05, seed)  # a twentieth of what it shows of every other
+    def result(seed: int) -> float:
+        start(len(values), [0], 0.05, seed)  # a twentieth of every other
         return hessian_extremes(*diagonal(values), seed=0, tol=1e-3).lambda_min
 
-    assert [found(seed) for seed in range(10)] == approx([end] * 10, rel=1e-3)
-    # by its gap alone the neighbour would pass, from every one of these starts
-    monkeypatch.setattr(extremes, "BLIND", BLIND._replace(neighbour=math.inf))
-    assert [found(seed) for seed in range(10)] == approx([-1.0] * 10, rel=1e-3)
+    assert [result(seed) for seed in range(10)] == pytest.approx([end] * 10, rel=1e-3)
+    # by its gap single the neighbour would pass, from every one of these starts
+    monkeypatch.setattr(extremes, "COLD_START", COLD_START._replace(max_residual=math.inf))
+    assert [result(seed) for seed in range(10)] == pytest.approx([-1.0] * 10, rel=1e-3)
 
 
 # --- starts ----------------------------------------------------------------------------------------------------------
@@ -168,28 +173,30 @@ ENDS = np.concatenate([[-1.6, -1.25], BULK, [1.9, 2.6, 4.0]])
 
 
 def sketched(values: np.ndarray, sketch: np.ndarray, seed: int, tol: float = 1e-3):
-    """Both ends of a diagonal operator, from where another one's lie."""
+    """Extremes of a diagonal operator, with another one as its sketch."""
     exact, rough = (torch.from_numpy(v) for v in (values, sketch))
-    (found,) = batched_extremes(lambda rows: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v)
-    return found
+    (result,) = batched_extremes(
+        lambda operators: lambda v: exact * v, 1, len(values), seed, tol, sketch=lambda v: rough * v
+    )
+    return result
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_start_that_few_samples_have_found_saves_products_and_no_accuracy(seed):
+def test_a_warm_start_saves_products_and_costs_no_accuracy(seed):
     rough = ENDS * np.random.default_rng(seed).uniform(0.7, 1.4, len(ENDS))
-    told, blind = sketched(ENDS, rough, seed), hessian_extremes(*diagonal(ENDS), seed=seed, tol=1e-3)
-    assert told.converged and (told.lambda_min, told.lambda_max) == approx((-1.6, 4.0), rel=1e-3)
-    assert told.products <= 0.8 * blind.products
+    warm, cold = sketched(ENDS, rough, seed), hessian_extremes(*diagonal(ENDS), seed=seed, tol=1e-3)
+    assert warm.converged and (warm.lambda_min, warm.lambda_max) == pytest.approx((-1.6, 4.0), rel=1e-3)
+    assert warm.products <= 0.8 * cold.products
 
 
 @pytest.mark.parametrize("missed", [0.0, -1.0, 0.5])
-def test_an_end_that_the_few_samples_do_not_show_is_found_all_the_same(missed, start):
+def test_an_end_that_the_sketch_misses_is_found_all_the_same(missed, start):
     rough = ENDS.copy()
     rough[[0, -1]] = missed  # the sketch's own ends are then the neighbours
     for seed in range(10):
-        start(len(ENDS), [0, -1], 0.03, seed)  # and the start hardly either
-        found = sketched(ENDS, rough, seed)
-        assert found.converged and (found.lambda_min, found.lambda_max) == approx((-1.6, 4.0), rel=1e-3)
+        start(len(ENDS), [0, -1], 0.03, seed)  # and the start hardly contains them
+        result = sketched(ENDS, rough, seed)
+        assert result.converged and (result.lambda_min, result.lambda_max) == pytest.approx((-1.6, 4.0), rel=1e-3)
 
 
 @pytest.mark.parametrize("sketch", [np.full(len(ENDS), np.nan), np.ones(len(ENDS))], ids=["not finite", "flat"])

@@ -10,7 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from studio.errors import MachineError
 from studio.landscape.curvature import hvp
+from studio.landscape.curvature.autograd_engine import AutogradEngine, AutogradGradient
 from studio.landscape.curvature.hvp import HessianOperator
+from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine, PearlmutterGradient
 from studio.landscape.network.weight_loss import WeightLoss, fixed_masks
 from studio.training.models import Mlp, Resnet
 
@@ -172,24 +174,24 @@ def loss_of(model: nn.Module, x, y):
     return loss
 
 
-def whole(derivatives: HessianOperator, point: torch.Tensor) -> torch.Tensor:
+def dense(hessian: HessianOperator, point: torch.Tensor) -> torch.Tensor:
     """The matrix, column by column."""
-    product = derivatives.products(point[None])
-    return torch.cat([product(v[None]) for v in torch.eye(derivatives.size, dtype=point.dtype)])
+    product = hessian.products(point[None])
+    return torch.cat([product(v[None]) for v in torch.eye(hessian.size, dtype=point.dtype)])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
 def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples):
     model = net(make)
-    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode))
+    hessian = HessianOperator(WeightLoss(model, {}, *samples, mode))
     loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
     # float64 on both sides: differences are rounding
     torch.testing.assert_close(
-        whole(derivatives, point), torch.autograd.functional.hessian(loss, point), rtol=1e-9, atol=1e-11
+        dense(hessian, point), torch.autograd.functional.hessian(loss, point), rtol=1e-9, atol=1e-11
     )
     torch.testing.assert_close(
-        derivatives.gradients(point[None])[0], torch.autograd.functional.jacobian(loss, point), rtol=1e-9, atol=1e-11
+        hessian.gradients(point[None])[0], torch.autograd.functional.jacobian(loss, point), rtol=1e-9, atol=1e-11
     )
 
 
@@ -201,16 +203,16 @@ def normed() -> nn.Module:
 
 def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
     model = net(normed)
-    derivatives, (point, step) = HessianOperator(WeightLoss(model, {}, *samples)), near(model, 2)
+    hessian, (point, step) = HessianOperator(WeightLoss(model, {}, *samples)), near(model, 2)
     step = 1e-5 * (step - point)
-    apart = derivatives.gradients(torch.stack([point + step, point - step]))
+    apart = hessian.gradients(torch.stack([point + step, point - step]))
     torch.testing.assert_close(
-        derivatives.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2, rtol=1e-5, atol=1e-12
+        hessian.products(point[None])(step[None])[0], (apart[0] - apart[1]) / 2, rtol=1e-5, atol=1e-12
     )
-    assert derivatives.asymmetry(point) < 1e-12
+    assert hessian.asymmetry(point) < 1e-12
 
 
-class HalfMeant(torch.autograd.Function):
+class HalfDerivative(torch.autograd.Function):
     """a b, whose backward forgets that it depends on b."""
 
     @staticmethod
@@ -230,40 +232,40 @@ class Forgetful(nn.Module):
         self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.ones(CLASSES))
 
     def forward(self, x):
-        return HalfMeant.apply(self.layer(x.flatten(1)), self.scale)
+        return HalfDerivative.apply(self.layer(x.flatten(1)), self.scale)
 
 
-def test_a_second_derivative_that_is_wrong_is_seen_to_be_not_symmetric(samples):
+def test_a_wrong_second_derivative_is_not_symmetric(samples):
     model = net(Forgetful)
     assert HessianOperator(WeightLoss(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
 
 
 @pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
-def test_many_points_have_the_products_they_have_alone(make, samples):
+def test_batched_points_have_the_products_of_single_ones(make, samples):
     model = net(make)
-    derivatives, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
+    hessian, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
     v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    assert derivatives.together > 1
-    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
-    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-10, atol=1e-12)
-    slopes = torch.cat([derivatives.gradients(point[None]) for point in points])
-    torch.testing.assert_close(derivatives.gradients(points), slopes, rtol=1e-10, atol=1e-12)
+    assert hessian.batch_points > 1
+    single = torch.cat([hessian.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-10, atol=1e-12)
+    slopes = torch.cat([hessian.gradients(point[None]) for point in points])
+    torch.testing.assert_close(hessian.gradients(points), slopes, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_networks_on_small_pictures_are_stacked_and_change_nothing(mode):
+def test_networks_on_small_images_have_the_same_products_in_batches(mode):
     generator = torch.Generator().manual_seed(5)
     model = Resnet(depth=8, width=2).build((1, 8, 8), 3).double()
     x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
-    derivatives, points = HessianOperator(WeightLoss(model, {}, x, y, mode)), near(model, 5)
+    hessian, points = HessianOperator(WeightLoss(model, {}, x, y, mode)), near(model, 5)
     v = torch.randn(points.shape, generator=generator, dtype=torch.float64)
-    assert derivatives.together >= len(points)
-    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    assert hessian.batch_points >= len(points)
+    single = torch.cat([hessian.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
     # float64 on both sides, in another order
-    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-8, atol=1e-10)
 
 
-def test_a_network_whose_steps_depend_on_its_data_is_never_stacked():
+def test_a_network_whose_operations_depend_on_its_data_is_never_batched():
     class Choosing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -274,13 +276,13 @@ def test_a_network_whose_steps_depend_on_its_data_is_never_stacked():
             return h if h.sum() > 0 else -h
 
     x, y = torch.ones(4, 1, 4, 4), torch.arange(4) % 3
-    assert HessianOperator(WeightLoss(Choosing(), {}, x, y)).together == 1
+    assert HessianOperator(WeightLoss(Choosing(), {}, x, y)).batch_points == 1
 
 
-def test_statistics_of_the_samples_themselves_make_recalibrated_and_train_mode_one(samples):
+def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples):
     model = net(convolutional)
     train, recalibrated = (HessianOperator(WeightLoss(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
-    torch.testing.assert_close(whole(recalibrated, theta(model)), whole(train, theta(model)), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(dense(recalibrated, theta(model)), dense(train, theta(model)), rtol=1e-9, atol=1e-11)
 
 
 def test_softmax_regression_has_its_closed_form(samples):
@@ -288,53 +290,55 @@ def test_softmax_regression_has_its_closed_form(samples):
     model = net(linear)
     p = F.softmax(model(x), 1).detach()
     blocks = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-    wanted = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
-    found = whole(HessianOperator(WeightLoss(model, {}, x, y)), theta(model))
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    expected = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
+    result = dense(HessianOperator(WeightLoss(model, {}, x, y)), theta(model))
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_criterion_of_the_users_is_differentiated_too(samples):
     x, y = samples
-    objective = WeightLoss(
+    weight_loss = WeightLoss(
         net(linear), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
     )
-    wanted = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
-    torch.testing.assert_close(whole(HessianOperator(objective), theta(net(linear))), wanted, rtol=1e-10, atol=1e-12)
+    expected = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
+    torch.testing.assert_close(
+        dense(HessianOperator(weight_loss), theta(net(linear))), expected, rtol=1e-10, atol=1e-12
+    )
 
 
 def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples):
-    objective = WeightLoss(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
-    assert not whole(HessianOperator(objective), theta(net(linear))).any()
+    weight_loss = WeightLoss(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
+    assert not dense(HessianOperator(weight_loss), theta(net(linear))).any()
 
 
-def test_biases_and_norms_that_are_ignored_leave_the_rest_of_the_matrix(samples):
+def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples):
     model = net(convolutional)
-    objective = WeightLoss(model, {}, *samples)
-    full, part = HessianOperator(objective), HessianOperator(objective, "bias-and-norm")
-    moving = part.embedded(torch.ones(part.size)).bool()
+    weight_loss = WeightLoss(model, {}, *samples)
+    full, part = HessianOperator(weight_loss), HessianOperator(weight_loss, "bias-and-norm")
+    moving = part.embed(torch.ones(part.size)).bool()
     assert part.size == sum(p.numel() for p in model.parameters() if p.dim() > 1) < full.size
-    wanted = whole(full, theta(model))[moving][:, moving]
-    torch.testing.assert_close(whole(part, theta(model)), wanted, rtol=1e-10, atol=1e-12)
+    expected = dense(full, theta(model))[moving][:, moving]
+    torch.testing.assert_close(dense(part, theta(model)), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_what_is_restricted_and_embedded_again_lost_only_what_stays_still(samples):
+def test_restricting_and_embedding_loses_only_the_fixed_weights(samples):
     model = net(convolutional)
-    derivatives = HessianOperator(WeightLoss(model, {}, *samples), "bias-and-norm")
+    hessian = HessianOperator(WeightLoss(model, {}, *samples), "bias-and-norm")
     points = near(model, 3)
-    there = derivatives.restricted(points)
-    assert torch.equal(derivatives.restricted(derivatives.embedded(there)), there)
-    lost = points - derivatives.embedded(there)
-    assert (lost == 0).sum() == 3 * derivatives.size
+    moving = hessian.restrict(points)
+    assert torch.equal(hessian.restrict(hessian.embed(moving)), moving)
+    lost = points - hessian.embed(moving)
+    assert (lost == 0).sum() == 3 * hessian.size
 
 
 def test_short_last_batches_weigh_by_their_samples(samples):
     model = net(convolutional)
-    objective, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
+    weight_loss, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
     pieces.chunk = 3  # 3 + 3 + 1
-    assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(objective.chunks) == 1
+    assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(weight_loss.chunks) == 1
     torch.testing.assert_close(
-        whole(HessianOperator(pieces), theta(model)),
-        whole(HessianOperator(objective), theta(model)),
+        dense(HessianOperator(pieces), theta(model)),
+        dense(HessianOperator(weight_loss), theta(model)),
         rtol=1e-10,
         atol=1e-12,
     )
@@ -343,70 +347,101 @@ def test_short_last_batches_weigh_by_their_samples(samples):
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples):
     model = net(convolutional)
-    objective, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
-    kept, fresh = (HessianOperator(objective, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
-    assert torch.equal(kept, fresh)
+    weight_loss, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
+    kept, rebuilt = (HessianOperator(weight_loss, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
+    assert torch.equal(kept, rebuilt)
 
 
-def test_many_samples_keep_no_graph(samples, monkeypatch):
-    objective = WeightLoss(net(convolutional), {}, *samples)
-    monkeypatch.setattr(hvp, "KEPT", N - 1)
-    made = []
+def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch):
+    weight_loss = WeightLoss(net(convolutional), {}, *samples)
+    monkeypatch.setattr(hvp, "MAX_KEPT_SAMPLES", N - 1)
+    losses = []
     monkeypatch.setattr(
-        HessianOperator, "_loss", lambda *given, loss=HessianOperator._loss: made.append(1) or loss(*given)
+        HessianOperator, "_loss", lambda *args, loss=HessianOperator._loss: losses.append(1) or loss(*args)
     )
-    product = HessianOperator(objective).products(near(net(convolutional), 1))
-    product(torch.ones(1, objective.size)), product(torch.ones(1, objective.size))
-    assert len(made) == 2
+    product = HessianOperator(weight_loss).products(near(net(convolutional), 1))
+    product(torch.ones(1, weight_loss.size)), product(torch.ones(1, weight_loss.size))
+    assert len(losses) == 2
 
 
-def test_a_graph_that_does_not_fit_is_made_again_for_every_product(samples, monkeypatch):
+@pytest.fixture(params=[AutogradGradient, PearlmutterGradient], ids=["autograd", "pearlmutter"])
+def gradient_class(request, monkeypatch):
+    """What one engine returns, once for each engine; networks of known operations are left to the other by default."""
+    if request.param is AutogradGradient:
+        monkeypatch.setattr(hvp, "choose_engine", AutogradEngine)
+    return request.param
+
+
+def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradient_class, monkeypatch):
     model = net(convolutional)
     product = HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])
     v = torch.ones(1, len(theta(model)))
-    wanted, pulled, failures = product(v), hvp._pulled, []
+    expected, original, failures = product(v), gradient_class.hvp, []
 
-    def fails_once(*given, **more):
+    def fails_once(*args, **kwargs):
         if not failures:
             failures.append(1)
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-        return pulled(*given, **more)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(hvp, "_pulled", fails_once)
-    assert torch.equal(product(v), wanted) and failures
+    monkeypatch.setattr(gradient_class, "hvp", fails_once)
+    assert torch.equal(product(v), expected) and failures
 
 
-def test_what_fits_in_no_way_says_what_to_do(samples, monkeypatch):
-    def never(*given, **more):
+def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkeypatch):
+    def fails(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(hvp, "_pulled", never)
+    monkeypatch.setattr(gradient_class, "hvp", fails)
     model = net(convolutional)
     with pytest.raises(MachineError, match="subset"):
         HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
 
 
-def test_a_mistake_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
+def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
     def broken(outputs, y):
         raise RuntimeError("broken")
 
-    objective = WeightLoss(net(linear), {}, *samples, criterion=broken)
+    weight_loss = WeightLoss(net(linear), {}, *samples, criterion=broken)
     with pytest.raises(RuntimeError, match="broken"):
-        HessianOperator(objective).products(theta(net(linear))[None])
+        HessianOperator(weight_loss).products(theta(net(linear))[None])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_the_model_and_the_random_numbers_stay_as_they_were(mode, samples):
+def test_the_model_and_the_random_state_stay_as_they_were(mode, samples):
     model = net(grouped)
     model[3].bias.requires_grad_(False)
     model.train(mode == "eval")
     state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
-    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode))
-    assert derivatives.size == sum(p.numel() for p in model.parameters()) - 3  # the frozen bias
-    derivatives.products(theta(model)[None] + 1)(torch.ones(1, derivatives.size))
-    derivatives.gradients(theta(model)[None] + 1)
+    hessian = HessianOperator(WeightLoss(model, {}, *samples, mode))
+    assert hessian.size == sum(p.numel() for p in model.parameters()) - 3  # the frozen bias
+    hessian.products(theta(model)[None] + 1)(torch.ones(1, hessian.size))
+    hessian.gradients(theta(model)[None] + 1)
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()] == flags and model.training == (mode == "eval")
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_both_engines_give_the_same_products(make, samples):
+    weight_loss = WeightLoss(net(make), {}, *samples)
+    engine = PearlmutterEngine.of(weight_loss)
+    if engine is None:
+        assert type(hvp.choose_engine(weight_loss)) is AutogradEngine
+        return
+    points = near(net(make), 2)
+    v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    first, second = (
+        HessianOperator(weight_loss, engine=e).products(points)(v) for e in (engine, AutogradEngine(weight_loss))
+    )
+    # float64 on both sides, in another order
+    torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("mode", "precision"), [("recalibrated", "float32"), ("eval", "bf16")])
+def test_recalibrated_statistics_and_bf16_are_left_to_torch(mode, precision, samples):
+    x, y = samples
+    weight_loss = WeightLoss(net(convolutional).float(), {}, x.float(), y, mode, precision=precision)
+    assert type(hvp.choose_engine(weight_loss)) is AutogradEngine

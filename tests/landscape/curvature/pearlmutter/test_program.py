@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from studio.landscape.curvature.autograd_engine import AutogradEngine
 from studio.landscape.curvature.hvp import HessianOperator
-from studio.landscape.curvature.pearlmutter.parametric import Convolution, Entrance, Tiny, convolution, taps
+from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.models import Resnet, Vgg
 from studio.training.nets import Residual
@@ -15,7 +16,7 @@ N, CLASSES, SIDE = 6, 3, 6
 
 
 class Functional(nn.Module):
-    """Says as functions and methods what others say as modules, and asks a tensor for its size."""
+    """Calls functions and methods instead of modules, and asks a tensor for its size."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +43,7 @@ class Twice(nn.Module):
 
 
 class Overwritten(nn.Module):
-    """Rectifies in place what it uses once more, so that the order of its steps counts."""
+    """Overwrites an input that it uses once more, so that the order of its operations counts."""
 
     def __init__(self):
         super().__init__()
@@ -181,57 +182,54 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 
 
-def known(model: nn.Module, samples, mode: str = "eval", **how) -> HessianOperator:
-    """Derivatives that are written out, which is what this file is about."""
-    derivatives = HessianOperator(WeightLoss(model, {}, *samples, mode), **how)
-    assert derivatives._plan is not None
-    return derivatives
+def known(model: nn.Module, samples, mode: str = "eval", **options) -> HessianOperator:
+    """The Hessian by the written-out passes."""
+    hessian = HessianOperator(WeightLoss(model, {}, *samples, mode), **options)
+    assert is_written_out(hessian)
+    return hessian
 
 
-def by_torch(derivatives: HessianOperator) -> HessianOperator:
-    """The same by torch's own second derivative."""
-    other = copy.copy(derivatives)
-    other._plan = None
-    return other
+def is_written_out(hessian: HessianOperator) -> bool:
+    return isinstance(hessian.engine, PearlmutterEngine)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
 def test_products_are_those_of_torchs_own_second_derivative(make, mode, samples):
     model = net(make)
-    derivatives, point = known(model, samples, mode), near(model, 1)
-    v = drawn(1, derivatives.size)
-    product = derivatives.products(point)(v)
+    hessian, point = known(model, samples, mode), near(model, 1)
+    weight_loss = WeightLoss(model, {}, *samples, mode)
+    by_torch = HessianOperator(weight_loss, engine=AutogradEngine(weight_loss))
+    v = drawn(1, hessian.size)
+    product = hessian.products(point)(v)
     assert product.abs().max() > 1e-3
     # float64 on both sides: differences are rounding
-    torch.testing.assert_close(product, by_torch(derivatives).products(point)(v), rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(
-        derivatives.gradients(point), by_torch(derivatives).gradients(point), rtol=1e-10, atol=1e-12
-    )
+    torch.testing.assert_close(product, by_torch.products(point)(v), rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(hessian.gradients(point), by_torch.gradients(point), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
-def test_stacked_points_have_the_products_they_have_alone(make, mode, samples):
+def test_batched_points_have_the_products_of_single_ones(make, mode, samples):
     model = net(make)
-    derivatives, points = known(model, samples, mode), near(model, 5)
+    hessian, points = known(model, samples, mode), near(model, 5)
     v = drawn(*points.shape)
-    assert derivatives.together >= len(points)
-    alone = torch.cat([derivatives.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
+    assert hessian.batch_points >= len(points)
+    single = torch.cat([hessian.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
     # float64 on both sides, in another order
-    torch.testing.assert_close(derivatives.products(points)(v), alone, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", [settings, in_place, perceptron], ids=lambda make: make.__name__)
-def test_what_is_ignored_or_frozen_leaves_the_rest_of_the_product(make, mode, samples):
+def test_ignored_or_frozen_weights_leave_the_rest_of_the_product(make, mode, samples):
     model = net(make)
     whole = known(model, samples, mode)
     part = known(model, samples, mode, ignore="bias-and-norm")
     v, point = drawn(1, part.size), theta(model)[None]
-    wanted = part.restricted(whole.products(point)(part.embedded(v)))
+    expected = part.restrict(whole.products(point)(part.embed(v)))
     # in rounding only: the same sums with zeros in them
-    torch.testing.assert_close(part.products(point)(v), wanted, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(part.products(point)(v), expected, rtol=1e-10, atol=1e-12)
     frozen = copy.deepcopy(model)
     for p in frozen.parameters():
         p.requires_grad_(p.dim() > 1)
@@ -239,17 +237,17 @@ def test_what_is_ignored_or_frozen_leaves_the_rest_of_the_product(make, mode, sa
     first.requires_grad_(False)
     count = first.numel()
     v[:, :count] = 0
-    wanted = part.products(point)(v)[:, count:]
-    found = known(frozen, samples, mode).products(theta(frozen)[None])(v[:, count:])
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    expected = part.products(point)(v)[:, count:]
+    actual = known(frozen, samples, mode).products(theta(frozen)[None])(v[:, count:])
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_products_are_linear_and_symmetric(mode, samples):
     model = net(KNOWN["residual"])
-    derivatives = known(model, samples, mode)
-    product = derivatives.products(near(model, 1))
-    u, v = drawn(2, 1, derivatives.size)
+    hessian = known(model, samples, mode)
+    product = hessian.products(near(model, 1))
+    u, v = drawn(2, 1, hessian.size)
     torch.testing.assert_close(product(u - 3 * v), product(u) - 3 * product(v), rtol=1e-9, atol=1e-11)
     assert float((u * product(v)).sum()) == pytest.approx(float((v * product(u)).sum()), rel=1e-10)
 
@@ -257,21 +255,21 @@ def test_products_are_linear_and_symmetric(mode, samples):
 @pytest.mark.parametrize("make", [settings, KNOWN["pooled"]], ids=["settings", "pooled"])
 def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples):
     model = net(make)
-    derivatives = known(model, samples)
-    product, v = derivatives.products(near(model, 2)), drawn(2, derivatives.size)
+    hessian = known(model, samples)
+    product, v = hessian.products(near(model, 2)), drawn(2, hessian.size)
     first = product(v)
-    product(v.flip(0)), derivatives.products(near(model, 3))(drawn(3, derivatives.size))
+    product(v.flip(0)), hessian.products(near(model, 3))(drawn(3, hessian.size))
     assert torch.equal(product(v), first)
     assert torch.equal(known(model, samples).products(near(model, 2))(v), first)
 
 
 def test_short_last_chunks_weigh_by_their_samples(samples):
     model = net(settings)
-    objective = WeightLoss(model, {}, *samples)
-    objective.chunk = 4  # 4 + 2
-    pieces, whole = HessianOperator(objective), known(model, samples)
+    weight_loss = WeightLoss(model, {}, *samples)
+    weight_loss.chunk = 4  # 4 + 2
+    pieces, whole = HessianOperator(weight_loss), known(model, samples)
     v, point = drawn(1, whole.size), near(model, 1)
-    assert pieces._plan is not None
+    assert is_written_out(pieces)
     torch.testing.assert_close(pieces.products(point)(v), whole.products(point)(v), rtol=1e-10, atol=1e-12)
 
 
@@ -293,39 +291,23 @@ def test_single_precision_keeps_its_digits(samples):
     ],
     ids=["overwritten", "layer norm", "same"],
 )
-def test_a_network_that_is_not_known_through_and_through_is_left_to_torch(make, samples):
-    derivatives = HessianOperator(WeightLoss(net(make), {}, *samples))
-    assert derivatives._plan is None
-    assert derivatives.products(near(net(make), 1))(drawn(1, derivatives.size)).isfinite().all()
+def test_a_network_with_an_unknown_operation_is_left_to_torch(make, samples):
+    hessian = HessianOperator(WeightLoss(net(make), {}, *samples))
+    assert not is_written_out(hessian)
+    assert hessian.products(near(net(make), 1))(drawn(1, hessian.size)).isfinite().all()
 
 
 def test_statistics_of_other_samples_and_random_masks_are_left_to_torch(samples):
-    assert HessianOperator(WeightLoss(net(in_place), {}, *samples, "recalibrated"))._plan is None
+    assert not is_written_out(HessianOperator(WeightLoss(net(in_place), {}, *samples, "recalibrated")))
     masked = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(72, 3))
-    assert HessianOperator(WeightLoss(net(lambda: masked), {}, *samples, "train"))._plan is None
-    assert HessianOperator(WeightLoss(net(lambda: masked), {}, *samples))._plan is not None
+    assert not is_written_out(HessianOperator(WeightLoss(net(lambda: masked), {}, *samples, "train")))
+    assert is_written_out(HessianOperator(WeightLoss(net(lambda: masked), {}, *samples)))
 
 
 def test_hooks_are_left_to_torch(samples):
     model = net(in_place)
     model[4].register_forward_hook(lambda module, given, result: 2 * result)
-    assert HessianOperator(WeightLoss(model, {}, *samples))._plan is None
-
-
-def test_the_operation_of_a_convolution_goes_by_what_it_sees():
-    layer, large, small = nn.Conv2d(2, 3, 3), torch.ones(1, 4, 2, 5, 5), torch.ones(1, 4, 2, 2, 2)
-    assert type(convolution(layer, large, True)) is Convolution and type(convolution(layer, large, False)) is Entrance
-    assert type(convolution(layer, small, True)) is Tiny
-    assert type(convolution(nn.Conv2d(2, 2, 3, groups=2), small, True)) is Convolution
-
-
-@pytest.mark.parametrize("how", [(1, 1, 1), (2, 1, 1), (1, 2, 2), (1, 0, 1)], ids=str)
-def test_taps_join_the_pixels_that_a_convolution_joins(how):
-    stride, padding, dilation = how
-    sides, weight, x = (3, 4), drawn(9), drawn(1, 1, 3, 4)
-    ends, joined = taps(sides, (3, 3), (stride,) * 2, (padding,) * 2, (dilation,) * 2)
-    found = (x.flatten() @ (weight @ joined).view(12, -1)).view(1, 1, *ends)
-    torch.testing.assert_close(found, F.conv2d(x, weight.view(1, 1, 3, 3), None, stride, padding, dilation))
+    assert not is_written_out(HessianOperator(WeightLoss(model, {}, *samples)))
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
@@ -333,8 +315,8 @@ def test_the_users_model_stays_as_it_was(mode, samples):
     model = net(in_place)
     state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
-    derivatives = known(model, samples, mode)
-    derivatives.products(near(model, 3))(drawn(3, derivatives.size))
+    hessian = known(model, samples, mode)
+    hessian.products(near(model, 3))(drawn(3, hessian.size))
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()] == flags and model.training
     assert all(p.grad is None for p in model.parameters()) and torch.equal(torch.get_rng_state(), random)

@@ -1,0 +1,103 @@
+"""Hessian-vector products by torch's double backward: for every network, mode and device.
+
+    H v = sum over tensors i of v_i dg_i/dtheta
+
+The graph of the gradient g is built once; each product is one vector-Jacobian product through it, which is H v because
+H is symmetric. In eval mode batch norms are folded into the layers before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from studio.landscape.curvature.double_backward import QuickLayers
+from studio.landscape.curvature.engine import (
+    CHAIN_POINTS,
+    IMAGE_POINTS,
+    has_large_images,
+    has_small_images,
+    small_chain,
+)
+from studio.landscape.network.linear_chain import LinearChain
+from studio.landscape.network.weight_loss import WeightLoss
+
+
+class AutogradGradient:
+    """A gradient, tensor by tensor [B, *shape], as part of torch's graph, and the leaves it was taken by."""
+
+    def __init__(self, gradient: tuple[Tensor, ...], leaves: list[Tensor]):
+        self.gradient, self._leaves = gradient, leaves
+
+    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
+        """H v; a part of the gradient that depends on no weight adds nothing. keep: whether the graph is."""
+        parts = [(part, vector) for part, vector in zip(self.gradient, v, strict=True) if part.requires_grad]
+        if not parts:
+            return [torch.zeros_like(leaf) for leaf in self._leaves]
+        outputs, vectors = zip(*parts, strict=True)
+        return torch.autograd.grad(outputs, self._leaves, vectors, retain_graph=keep, materialize_grads=True)
+
+
+class AutogradEngine:
+    """Double backward through the network that a WeightLoss runs."""
+
+    def __init__(self, weight_loss: WeightLoss):
+        self._weight_loss, self._chain = weight_loss, small_chain(weight_loss)
+
+    @property
+    def is_cheap(self) -> bool:
+        """True for a small chain of linear layers."""
+        return self._chain is not None
+
+    @cached_property
+    def batch_points(self) -> int:
+        """By the kind of network; 1 for one that cannot run with stacked weights."""
+        if self._chain:
+            return CHAIN_POINTS[self._weight_loss.kind]
+        return IMAGE_POINTS if has_small_images(self._weight_loss) and self._takes_stacked_weights() else 1
+
+    def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> AutogradGradient:
+        """The gradient with its graph."""
+        leaves = [leaf for leaf in named.values() if leaf.requires_grad]
+        with torch.enable_grad():
+            total = self._total(named, x, loss)
+        return AutogradGradient(torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True), leaves)
+
+    def _total(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        if len(next(iter(named.values()))) > 1:
+            return loss(self._batched_outputs(named, x))
+        with QuickLayers() if has_large_images(x) else nullcontext():
+            single = {name: tensor[0] for name, tensor in named.items()}
+            return loss(self._weight_loss.outputs(single, x, folded=True)[None])
+
+    def _batched_outputs(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Outputs [B, N, classes] at stacked weights [B, ...] for samples x [N, ...]."""
+        if self._chain:
+            with self._weight_loss.setting():
+                return _chain_outputs(self._chain, named, x)
+        outputs: Tensor = torch.func.vmap(lambda single: self._weight_loss.outputs(single, x, folded=True))(dict(named))
+        return outputs
+
+    def _takes_stacked_weights(self) -> bool:
+        """False for a network whose operations depend on its data."""
+        weight_loss, x = self._weight_loss, self._weight_loss.inputs[:2]
+        weights = x.new_zeros(2, weight_loss.size)
+        with torch.no_grad():
+            weight_loss.outputs(weight_loss.split(weights[0]), x, folded=True)  # builds what it builds only once
+            try:
+                self._batched_outputs(weight_loss.split(weights), x)
+            except RuntimeError:
+                return False
+        return True
+
+
+def _chain_outputs(chain: LinearChain, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Outputs [B, N, classes] of a chain at stacked weights [B, ...] for samples x [N, ...]."""
+    _, name = chain.layers[0]
+    weight, bias = named[f"{name}weight"], named.get(f"{name}bias")
+    h = x.flatten(1) @ weight.mT
+    return chain.rest(named, h if bias is None else h + bias[:, None])

@@ -1,0 +1,98 @@
+"""One run of a program, and its derivatives along the operations it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, fx
+
+from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownOperationError
+from studio.landscape.curvature.pearlmutter.program import HvpProgram, Named, evaluate_shape, is_shape
+
+
+class Step(NamedTuple):
+    """One active operation: its node, the nodes of its inputs, None for those not active, and its weights that move.
+
+    weights: their names in the network, by those in the operation.
+    """
+
+    node: fx.Node
+    operation: Operation
+    inputs: tuple[fx.Node | None, ...]
+    weights: dict[str, str]
+
+
+class Tape:
+    """A network at B points on samples x [N, ...], run once, with the operations that depend on weights that move.
+
+    weights: of the network [B, *shape], its own where missing. moving: the names of those that may move. outputs:
+    [B, N, ...], or [1, N, ...] if none moves. Raises UnknownOperationError.
+    """
+
+    def __init__(self, program: HvpProgram, weights: Mapping[str, Tensor], moving: set[str], x: Tensor):
+        self._program, self._weights, self._moving = program, weights, moving
+        self._points = max((len(weight) for weight in weights.values()), default=1)
+        self._steps: dict[fx.Node, Step] = {}
+        values: dict[fx.Node, Any] = {}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = x[None]
+            elif node.op == "output":
+                self._result, self.outputs = node.args[0], values[node.args[0]]
+            elif is_shape(node, values):
+                values[node] = evaluate_shape(node, values)
+            else:
+                values[node] = self._run(node, values)
+
+    def _run(self, node: fx.Node, values: dict[fx.Node, Any]) -> Tensor:
+        """Runs one operation and records it if it is active."""
+        tensors = [arg for arg in node.args if isinstance(arg, fx.Node) and isinstance(values[arg], Tensor)]
+        if not tensors or tensors[0] is not node.args[0]:
+            raise UnknownOperationError
+        inputs = tuple(arg if arg in self._steps else None for arg in tensors)
+        operation = self._program.operation(node, values, any(inputs))
+        parameters = self._program.parameters(node, operation)
+        weights = {
+            kind: self._weights.get(name, own.expand(self._points, *own.shape[1:]))
+            for kind, (name, own) in parameters.items()
+        }
+        y = operation.forward(*[values[arg] for arg in tensors], *[weights.get(kind) for kind in operation.weights])
+        moving = {kind: name for kind, (name, _) in parameters.items() if name in self._moving}
+        if any(inputs) or moving:
+            self._steps[node] = Step(node, operation, inputs, moving)
+        return y
+
+    def vjp(self, g: Tensor) -> Named:
+        """The weights' gradients from the outputs' gradient: once, before the first `jvp`."""
+        return self._backward(g, tangent=False)
+
+    def jvp(self, tangents: Mapping[str, Tensor]) -> Tensor | None:
+        """The outputs' tangent along those of the weights; None if no output depends on a weight that moves."""
+        along: dict[fx.Node | None, Tensor] = {}
+        for node, operation, inputs, moving in self._steps.values():
+            weights = [tangents[moving[kind]] if kind in moving else None for kind in operation.weights]
+            along[node] = operation.jvp(*[along.get(arg) for arg in inputs], *weights)
+        return along.get(self._result)
+
+    def vjp_tangent(self, dg: Tensor) -> Named:
+        """How the weights' gradients change along the last `jvp`, as the outputs' gradient changes by dg."""
+        return self._backward(dg, tangent=True)
+
+    def _backward(self, g: Tensor, tangent: bool) -> Named:
+        cotangents, gradients = {self._result: g}, Named()
+        for node, operation, inputs, moving in reversed(self._steps.values()):
+            if node not in cotangents:
+                continue
+            backward = operation.vjp_tangent if tangent else operation.vjp
+            by_inputs, by_weights = backward(cotangents.pop(node), any(inputs))
+            for arg, part in zip(inputs, by_inputs, strict=True):
+                if arg is not None and part is not None:
+                    _add(cotangents, arg, part)
+            for kind, name in moving.items():
+                _add(gradients, name, by_weights[kind])
+        return gradients
+
+
+def _add(sums: dict[Any, Tensor], key: object, part: Tensor) -> None:
+    sums[key] = sums[key] + part if key in sums else part
