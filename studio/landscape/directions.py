@@ -196,7 +196,7 @@ class Checkpoints(Record):
             a, b = self.epochs
             raise RunError(
                 f"directions: the checkpoints at epochs {a:g} and {b:g} span no plane with the centre at "
-                f"{epoch:g}; name others, or leave this key out of the sweep"
+                f"{epoch:g}; name others, or leave this epoch out of the sweep"
             )
         eta = {name: tensor * (norm(first) / norm(perpendicular)) for name, tensor in perpendicular.items()}
         return Plane(first, eta, {"cosine_between_checkpoints": cosine})

@@ -87,7 +87,9 @@ class AutogradEngine:
         weight_loss, x = self._weight_loss, self._weight_loss.inputs[:2]
         weights = x.new_zeros(2, weight_loss.size)
         with torch.no_grad():
-            weight_loss.outputs(weight_loss.split(weights[0]), x, folded=True)  # builds what it builds only once
+            weight_loss.outputs(
+                weight_loss.split(weights[0]), x, folded=True
+            )  # whatever the network builds once, it builds here
             try:
                 self._batched_outputs(weight_loss.split(weights), x)
             except RuntimeError:

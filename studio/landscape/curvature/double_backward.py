@@ -155,10 +155,10 @@ def _max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    sizes = [_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation)]
+    kernel, step, pad, reach = (_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation))
     if return_indices:
-        return F.max_pool2d_with_indices(x, *sizes, ceil_mode)
-    return _max_pool(x, (*sizes, ceil_mode))
+        return F.max_pool2d_with_indices(x, kernel, step, pad, reach, ceil_mode)
+    return _max_pool(x, (kernel, step, pad, reach, ceil_mode))
 
 
 class _MaxPool(Function):

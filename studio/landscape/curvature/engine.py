@@ -1,4 +1,4 @@
-"""What an engine of Hessian-vector products is, and what both engines ask of a network.
+"""The interface of the engines of Hessian-vector products, and the rules about networks that they share.
 
     g: theta -> gradient of L,    H v = dg/dtheta v
 

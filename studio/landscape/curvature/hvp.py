@@ -26,8 +26,8 @@ from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
 MAX_KEPT_SAMPLES = 512
 """Up to so many samples the graph is kept from one product to the next; with more it is rebuilt for every product."""
 
-SKETCH_FROM, SKETCH_SHARE, SKETCH_LEAST = 64, 16, 8
-"""A sketch is worthwhile from so many samples on; it takes one in so many of them, but at least so many."""
+SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
+"""A sketch pays from 64 samples on; it takes a sixteenth of them, but at least 8."""
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
@@ -93,7 +93,7 @@ class HessianOperator:
         samples = self._weight_loss.samples
         if samples < SKETCH_FROM or self.engine.is_cheap:
             return None
-        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, samples // SKETCH_SHARE)), self._ignore)
+        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, samples // SKETCH_DIVISOR)), self._ignore)
 
     def restrict(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates of the weights that may move [..., M]."""

@@ -265,20 +265,6 @@ def test_networks_on_small_images_have_the_same_products_in_batches(mode):
     torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-8, atol=1e-10)
 
 
-def test_a_network_whose_operations_depend_on_its_data_is_never_batched():
-    class Choosing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(16, 3)
-
-        def forward(self, x):
-            h = self.layer(x.flatten(1))
-            return h if h.sum() > 0 else -h
-
-    x, y = torch.ones(4, 1, 4, 4), torch.arange(4) % 3
-    assert HessianOperator(WeightLoss(Choosing(), {}, x, y)).batch_points == 1
-
-
 def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples):
     model = net(convolutional)
     train, recalibrated = (HessianOperator(WeightLoss(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
@@ -366,7 +352,7 @@ def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch):
 
 @pytest.fixture(params=[AutogradGradient, PearlmutterGradient], ids=["autograd", "pearlmutter"])
 def gradient_class(request, monkeypatch):
-    """What one engine returns, once for each engine; networks of known operations are left to the other by default."""
+    """The class of the gradients that HessianOperator works with, once for each engine."""
     if request.param is AutogradGradient:
         monkeypatch.setattr(hvp, "choose_engine", AutogradEngine)
     return request.param

@@ -17,8 +17,8 @@ from studio.landscape.curvature.plane import (
 
 
 def symmetric(size: int, seed: int) -> torch.Tensor:
-    drawn = torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return drawn + drawn.mT
+    random = torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return random + random.mT
 
 
 def along(matrix: torch.Tensor):

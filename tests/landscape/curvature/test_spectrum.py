@@ -9,10 +9,10 @@ SIZE = 200
 VALUES = torch.cat([torch.linspace(-1, 1, SIZE - 2), torch.tensor([8.0, 15.0])]).double()
 
 
-def turned(values: torch.Tensor) -> torch.Tensor:
+def rotated(values: torch.Tensor) -> torch.Tensor:
     """A dense symmetric matrix with these eigenvalues."""
-    drawn = torch.randn(len(values), len(values), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    q, _ = torch.linalg.qr(drawn)
+    random = torch.randn(len(values), len(values), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    q, _ = torch.linalg.qr(random)
     return q @ torch.diag(values) @ q.mT
 
 
@@ -27,23 +27,23 @@ def test_the_trace_of_a_diagonal_matrix_is_exact_from_any_probe():
 
 
 def test_the_trace_is_right_within_its_standard_error():
-    result = stochastic_lanczos_quadrature(along(turned(VALUES)), SIZE, Spectrum(probes=64, steps=30, seed=1))
+    result = stochastic_lanczos_quadrature(along(rotated(VALUES)), SIZE, Spectrum(probes=64, steps=30, seed=1))
     total, error = trace(result["ritz"], result["weight"], SIZE)
     # four standard errors: one in 16,000 seeds would miss; and the error is of the size that theory says
     assert abs(total - float(VALUES.sum())) < 4 * error
-    outside = float(turned(VALUES).fill_diagonal_(0).square().sum())
+    outside = float(rotated(VALUES).fill_diagonal_(0).square().sum())
     assert error == pytest.approx(np.sqrt(2 * outside / 64), rel=0.35)  # 64 probes know a deviation to about 9 %
 
 
 def test_weights_are_shares_and_the_outermost_ritz_values_are_the_ends():
-    result = stochastic_lanczos_quadrature(along(turned(VALUES)), SIZE, Spectrum(probes=3, steps=60))
+    result = stochastic_lanczos_quadrature(along(rotated(VALUES)), SIZE, Spectrum(probes=3, steps=60))
     assert result["weight"].sum(1) == pytest.approx(np.ones(3), rel=1e-12) and (result["weight"] >= 0).all()
     assert result["ritz"].max(1) == pytest.approx(np.full(3, 15.0), rel=1e-9)
     assert result["ritz"].min(1) == pytest.approx(np.full(3, -1.0), rel=1e-3)  # the end of a dense band comes slowly
 
 
 def test_the_density_is_that_of_all_eigenvalues_seen_as_softly():
-    result = stochastic_lanczos_quadrature(along(turned(VALUES)), SIZE, Spectrum(probes=40, steps=60, seed=2))
+    result = stochastic_lanczos_quadrature(along(rotated(VALUES)), SIZE, Spectrum(probes=40, steps=60, seed=2))
     axis = np.linspace(-3, 17, 2001)
     curve = density(result["ritz"], result["weight"], axis, width=0.3)
     expected = density(VALUES.numpy()[None], np.full((1, SIZE), 1 / SIZE), axis, width=0.3)
@@ -53,16 +53,16 @@ def test_the_density_is_that_of_all_eigenvalues_seen_as_softly():
 
 
 def test_probes_may_be_measured_apart_and_in_any_order():
-    whole = Spectrum(probes=4, steps=12, seed=3)
-    together = stochastic_lanczos_quadrature(along(turned(VALUES)), SIZE, whole)
+    spectrum = Spectrum(probes=4, steps=12, seed=3)
+    everything = stochastic_lanczos_quadrature(along(rotated(VALUES)), SIZE, spectrum)
     for number in (2, 0):
-        alone = stochastic_lanczos_quadrature(along(turned(VALUES)), SIZE, whole, probes=range(number, number + 1))
-        assert all(np.array_equal(alone[name][0], together[name][number]) for name in together)
-    assert not np.array_equal(together["ritz"][0], together["ritz"][1])
+        single = stochastic_lanczos_quadrature(along(rotated(VALUES)), SIZE, spectrum, probes=range(number, number + 1))
+        assert all(np.array_equal(single[name][0], everything[name][number]) for name in everything)
+    assert not np.array_equal(everything["ritz"][0], everything["ritz"][1])
 
 
 def test_more_steps_than_dimensions_add_nothing():
-    result = stochastic_lanczos_quadrature(along(turned(VALUES[-5:])), 5, Spectrum(probes=2, steps=9))
+    result = stochastic_lanczos_quadrature(along(rotated(VALUES[-5:])), 5, Spectrum(probes=2, steps=9))
     assert result["ritz"].shape == (2, 9) and not result["weight"][:, 5:].any()
     assert np.sort(result["ritz"][0, :5]) == pytest.approx(VALUES[-5:].numpy(), rel=1e-9)
 

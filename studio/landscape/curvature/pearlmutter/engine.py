@@ -109,7 +109,7 @@ class PearlmutterGradient:
             gradient = [part.detach() for part in self._by_leaves]
         self.gradient = tuple(gradient)
 
-    def hvp(self, v: Sequence[Tensor], keep: bool = True) -> Sequence[Tensor]:
+    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
         """H v, tensor by tensor, for v by the leaves' shapes. The tape is kept in any case."""
         if not self._folds:
             return self._change(v)
