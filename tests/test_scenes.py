@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.field import DETAIL, Field, Surfaces
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.survey import survey
 from studio.scene.draft import drafted
 from studio.scene.scene import Scene

@@ -167,7 +167,7 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib.pyplot", "av",
 def test_reading_a_scene_and_its_records_loads_no_heavy_library():
     records = (
         "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions,"
-        " studio.landscape.loss, studio.landscape.sweeps, studio.landscape.curvature.extremes, studio.film.frame,"
+        " studio.landscape.loss, studio.landscape.sweeps, studio.landscape.curvature.extremes, studio.film.format,"
         " studio.deliver.deliverable"
     )
     loaded = loaded_by(f"import {records}\nfrom studio.scene.scene import Scene\nScene.model_json_schema()")

@@ -204,7 +204,7 @@ def still(
     from studio.config.reading import from_options
     from studio.deliver.paper import pixels, rim
     from studio.deliver.still import Still
-    from studio.film.frame import Format
+    from studio.film.format import Format
 
     if size and paper:
         raise SceneError("--size and --paper are two ways to say how large; give one of them")

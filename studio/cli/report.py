@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from studio.field import Surfaces
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats as undrawn
 from studio.film.survey import survey
 from studio.scene.scene import Scene

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from studio.field import DETAIL, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import measured_fields
-from studio.film.frame import COARSE, FrameSource, View
+from studio.film.frame import View
+from studio.film.frame_source import COARSE, FrameSource
 from studio.film.labels import clearance, height_at
 from studio.film.look import Look
 from studio.film.surface import detail_share, detail_weight

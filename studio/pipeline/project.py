@@ -29,7 +29,7 @@ from studio.errors import SceneError
 from studio.execution import workers
 from studio.execution.progress import Progress, silent
 from studio.field import Grid, Surfaces
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import gallery
 from studio.film.look import LARGEST_MESH
 from studio.film.quality import Quality

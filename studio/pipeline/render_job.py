@@ -21,7 +21,8 @@ from studio.errors import SceneError
 from studio.film import overlays
 from studio.film.bands import Bands
 from studio.film.fields import FIELDS
-from studio.film.frame import Frame, FrameSource, Window
+from studio.film.frame import Frame, Window
+from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.surface import caveats as undrawn
 from studio.pipeline.results import Measured
@@ -209,7 +210,7 @@ def _layers(order: RenderJob, number: int, names: tuple[Aov, ...]) -> Mapping[Ao
     from studio.render.aovs import render_aovs
 
     fields = order.reel.fields(number, [name for name in names if name in FIELDS])
-    return render_aovs(_stage_of(order), _bled(order, order.reel.plain(number)), names, fields, order.size)
+    return render_aovs(_stage_of(order), _bled(order, order.reel.aov_frame(number)), names, fields, order.size)
 
 
 def _drawn(order: RenderJob, number: int, plate: LinearFrame) -> LinearFrame | np.ndarray:

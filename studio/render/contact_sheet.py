@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from studio.config.units import Size
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import marks
 from studio.film.look import Look
 from studio.film.overlays import Text, Titles
-from studio.film.quality import QUALITIES as WORDS, Word
+from studio.film.quality import QUALITIES as WORDS
+from studio.film.quality import Word
 from studio.film.timeline import Cut, Transition
 from studio.render.stage import Stage
 from studio.render.text import set_type
@@ -48,7 +49,7 @@ def sheet(
         stages: dict[int, Stage] = {}
         for name, look in looks.items():
             try:
-                frame = small.dressed(look).frame(number)
+                frame = small.with_look(look).frame(number)
             except ValueError as error:
                 cells.append(Cell(None, name, str(error)))
                 continue

@@ -16,11 +16,12 @@ from studio.errors import RunError, SceneError
 from studio.field import DETAIL, Grid
 from studio.film.camera import Camera
 from studio.film.fields import FIELDS, SIGNED
-from studio.film.frame import Format, FrameSource
+from studio.film.fields import measured_fields as parts
+from studio.film.fields import missing as missing
+from studio.film.format import Format
+from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.overlays import Titles, height_words
-from studio.film.fields import missing as missing
-from studio.film.fields import measured_fields as parts
 from studio.film.survey import assumed_surfaces as assumed
 from studio.film.timeline import Cut, Shot
 from studio.landscape.curvature.extremes import Convexity

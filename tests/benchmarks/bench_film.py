@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.execution.workers import default_count
 from studio.field import Surfaces
-from studio.film.frame import FrameSource
+from studio.film.frame_source import FrameSource
 from studio.film.survey import pulse, survey
 from studio.pipeline.project import Studio
 from studio.scene.scene import Scene

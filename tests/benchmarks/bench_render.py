@@ -27,12 +27,15 @@ from studio.deliver.movie import Movie
 from studio.execution import workers
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
-from studio.film.colour import encode, lookup_table as table
-from studio.film.frame import Frame, FrameSource, View, Window
+from studio.film.colour import encode
+from studio.film.colour import lookup_table as table
+from studio.film.frame import Frame, View, Window
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
-from studio.film.quality import QUALITIES as WORDS, subframes
+from studio.film.quality import QUALITIES as WORDS
+from studio.film.quality import subframes
 from studio.scene.scene import Scene
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
@@ -131,7 +134,7 @@ def tiles() -> dict[str, float]:
     whole, part, shares = Size(3840, 2160), Size(1280, 720), []
     reel = replace(_reel(), size=whole, quality=WORDS["final"])
     for look in gallery().values():
-        frame = reel.dressed(look).frame(96)
+        frame = reel.with_look(look).frame(96)
         with Stage(whole, look.mesh, reel.quality.samples) as stage:
             direct = picture(coded(stage.light(frame)), frame).whole()
         kept = np.zeros((whole.height, whole.width, 4), np.uint16)

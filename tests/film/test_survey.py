@@ -7,7 +7,8 @@ from studio.config.units import Size, Time
 from studio.field import DETAIL, Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import HeightMapping
-from studio.film.frame import Format, FrameSource
+from studio.film.format import Format
+from studio.film.frame_source import FrameSource
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Titles

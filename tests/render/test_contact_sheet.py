@@ -9,7 +9,8 @@ from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Start
 from studio.film.fields import ColourMapping
-from studio.film.frame import Format, FrameSource
+from studio.film.format import Format
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import gallery
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
@@ -38,7 +39,7 @@ def test_every_look_has_its_own_picture_with_nothing_written_on_it(reel):
     made = sheet(reel, 3, {"one": LOOK, "other": other}, cell=CELL, columns=2)
     for place, look in enumerate((LOOK, other)):
         left = GAP + place * (192 + GAP)
-        bare = replace(reel.dressed(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
+        bare = replace(reel.with_look(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
         with Stage(CELL, look.mesh) as stage:
             assert np.array_equal(made[GAP : GAP + 108, left : left + 192], stage.draw(bare.frame(3)))
 
@@ -70,7 +71,7 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
     for name, look in gallery().items():
         small = look.model_copy(update={"mesh": 97})
         with Stage(CELL, 97) as stage:
-            pictures[name] = stage.draw(film.dressed(small).frame(0)).astype(int)
+            pictures[name] = stage.draw(film.with_look(small).frame(0)).astype(int)
     for one, other in combinations(pictures, 2):
         # codes; a key lamp moved by ten degrees is one or two
         assert np.abs(pictures[one] - pictures[other]).mean() > 12, (one, other)

@@ -8,7 +8,9 @@ import pytest
 
 from studio.config.units import Size
 from studio.field import Field, Grid, Surfaces
-from studio.film.frame import Format, Frame, FrameSource
+from studio.film.format import Format
+from studio.film.frame import Frame
+from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.overlays import Titles
 from studio.film.quality import Quality

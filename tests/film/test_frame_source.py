@@ -10,7 +10,9 @@ from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
-from studio.film.frame import Format, Frame, FrameSource
+from studio.film.format import Format
+from studio.film.frame import Frame
+from studio.film.frame_source import FrameSource
 from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
@@ -280,7 +282,7 @@ def test_a_frame_knows_what_is_behind_it():
 
 def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
     other = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "height": HeightMapping(scale="linear")})
-    film = reel().dressed(other)
+    film = reel().with_look(other)
     assert film.ranges == reel(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).ranges
     for n in (3, 27):
         frame = film.frame(n)
@@ -290,7 +292,7 @@ def test_a_reel_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
 
 def test_a_look_that_draws_what_was_not_measured_cannot_be_put_on():
     with pytest.raises(ValueError, match="nothing measures the entropy"):
-        reel().dressed(LOOK.model_copy(update={"colour": ColourMapping(field="entropy")}))
+        reel().with_look(LOOK.model_copy(update={"colour": ColourMapping(field="entropy")}))
 
 
 def test_a_view_knows_what_its_heights_stand_for_and_how_many_points_were_measured():
@@ -326,9 +328,9 @@ def test_a_looks_halo_lies_around_all_type_but_what_has_its_own():
 @pytest.mark.parametrize(("number", "leading"), [(13, 0), (15, 1)])  # of the dissolve from 12 to 16
 def test_the_plain_frame_is_the_view_that_weighs_most_alone(number, leading):
     many = reel(form=Format(size=Size(160, 90), fps=Fraction(8), quality={"samples": 1, "subframes": 4}, shutter=180.0))
-    [view] = many.plain(number).views
+    [view] = many.aov_frame(number).views
     assert bits(view) == bits(reel().frame(number).views[leading])
-    assert many.plain(number).overlays == ()
+    assert many.aov_frame(number).overlays == ()
 
 
 def test_fields_are_the_measured_numbers_at_the_nodes_and_know_no_cap():

@@ -1,0 +1,42 @@
+"""The format of a film: the size of its picture, its rate, and how well it is drawn."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from studio.config.records import Record
+from studio.config.units import Angle, FrameRate, PixelSize, Size
+from studio.field import Interpolation
+from studio.film.quality import QUALITIES, QualityField
+
+
+class Format(Record):
+    """The picture: its size in pixels, its rate, and how well it is drawn.
+
+    shutter: how long it is open; 360deg is as long as a frame is shown, whose time is its middle. interpolation: of the
+    loss between two keyframes. `cubic` flows: its speed is continuous, and it may leave the two measurements a little,
+    but never falls below the film's least; `monotone` stays between them, and rests at every keyframe.
+    """
+
+    size: PixelSize = Size(1920, 1080)
+    fps: FrameRate = Fraction(24)
+    quality: QualityField = QUALITIES["final"]
+    shutter: Annotated[Angle, Field(ge=0, le=360)] = 0.0
+    interpolation: Interpolation = "cubic"
+
+    @property
+    def samples(self) -> int:
+        """Along each side of a pixel, in every sub-frame."""
+        return self.quality.samples
+
+    @model_validator(mode="after")
+    def _can_be_blurred(self):
+        if self.shutter and self.quality.subframes == 1:
+            raise ValueError(
+                "a shutter that stays open takes sub-frames: write `quality: master` or "
+                "`quality: {samples: 2, subframes: 8}`, or leave the shutter out"
+            )
+        return self
