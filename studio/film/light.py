@@ -77,8 +77,8 @@ class Panel(Record):
 class Light(Record):
     """All lamps of a look. key: casts the baked shadow. follow: azimuths count from the camera, else from alpha.
 
-    rim: from behind, along the ridges. fill: a third lamp, which opens the shadows and has no reflection. environment: panels that are only reflected.
-    sky, horizon, ground: colours of the ambient light. occlusion, shadow: strength of what is baked.
+    rim, fill: a second and a third lamp; the fill opens the shadows and has no reflection. environment: panels that are
+    only reflected. sky, horizon, ground: colours of the ambient light. occlusion, shadow: strength of what is baked.
     """
 
     model_config = ON_A_BASE
