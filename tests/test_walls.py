@@ -1,4 +1,5 @@
 import ast
+import importlib
 import subprocess
 import sys
 from functools import cache
@@ -186,3 +187,16 @@ def test_a_worker_that_draws_loads_no_torch():
 def test_a_worker_that_measures_loads_no_renderer():
     loaded = loaded_by("import studio.landscape.network.weight_loss, studio.landscape.slices")
     assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib.pyplot", "imageio"} == set()
+
+
+def test_a_renderer_knows_no_record_of_the_scene():
+    """Frames are plain. A contact sheet alone names looks, of which it makes frames, and draws none itself."""
+    from studio.config.records import Record
+
+    records = {
+        f"{path.stem}: {name}"
+        for path in (ROOT / "render").glob("*.py")
+        for name, value in vars(importlib.import_module(f"studio.render.{path.stem}")).items()
+        if isinstance(value, type) and issubclass(value, Record)
+    }
+    assert records == {"contact_sheet: Look"}

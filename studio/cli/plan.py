@@ -12,6 +12,7 @@ from studio.cli.report import bytes_, outlook
 from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.frame import Frame, View
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 from studio.scene.scene import Scene
 
 PRODUCTS = 20  # Hessian products a point takes, typically: 14 at least, seldom more than 25, and 2 for the plane
@@ -77,10 +78,12 @@ def _seconds_per_frame(scene: Scene) -> float:
     axis = np.linspace(-1, 1, look.mesh, dtype=np.float32)
     bowl = 0.3 * (axis[:, None] ** 2 + axis[None] ** 2)
     pose = scene.shots[0].camera.start.orbit().pose((0.0, 0.0, 0.1))
-    view = View(bowl, np.full((*bowl.shape, 3), 0.3, np.float32), pose, 0.0, look, 1 / film.quality.subframes)
+    grey, weight = np.full((*bowl.shape, 3), 0.3, np.float32), 1 / film.quality.subframes
+    view = View(bowl, grey, pose, resolve_material(look, azimuth=0.0), weight)
+    grading, background = resolve_grading(look.grade), resolve_background(look.background)
 
     def frame(number: int) -> Frame:
-        return Frame(number, film.quality.subframes * (view,), (), look.grade, look.background)
+        return Frame(number, film.quality.subframes * (view,), (), grading, background)
 
     with Stage(size, look.mesh, film.samples) as stage:
         stage.draw(frame(0))

@@ -1,9 +1,9 @@
-"""The format of a film: the size of its picture, its rate, and how well it is drawn."""
+"""The format of a film: the size of its pictures, their rate, and how well they are drawn."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,11 @@ from studio.film.quality import QUALITIES, QualityField
 
 
 class Format(Record):
-    """The picture: its size in pixels, its rate, and how well it is drawn.
+    """Size, rate and quality of a film's pictures. shutter: 360deg is open as long as a frame is shown.
 
-    shutter: how long it is open; 360deg is as long as a frame is shown, whose time is its middle. interpolation: of the
-    loss between two keyframes. `cubic` flows: its speed is continuous, and it may leave the two measurements a little,
-    but never falls below the film's least; `monotone` stays between them, and rests at every keyframe.
+    A frame's time is the middle of its shutter. interpolation: of the loss between two keyframes. `cubic` flows: its
+    speed is continuous, and it may overshoot the two measurements a little, but never falls below the film's least;
+    `monotone` stays between them, and rests at every keyframe.
     """
 
     size: PixelSize = Size(1920, 1080)
@@ -29,14 +29,14 @@ class Format(Record):
 
     @property
     def samples(self) -> int:
-        """Along each side of a pixel, in every sub-frame."""
+        """Samples along each side of a pixel, in every sub-frame."""
         return self.quality.samples
 
     @model_validator(mode="after")
-    def _can_be_blurred(self):
+    def _an_open_shutter_has_subframes(self) -> Self:
         if self.shutter and self.quality.subframes == 1:
             raise ValueError(
-                "a shutter that stays open takes sub-frames: write `quality: master` or "
+                "an open shutter needs sub-frames: write `quality: master` or "
                 "`quality: {samples: 2, subframes: 8}`, or leave the shutter out"
             )
         return self

@@ -1,21 +1,23 @@
-"""A Frame: everything a renderer needs for one picture, as plain numbers."""
+"""A Frame: everything a renderer needs for one picture, as plain numbers, arrays and a small material."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.film import overlays
 from studio.film.camera import Pose
-from studio.film.light import Background, Grade
-from studio.film.look import Look
+from studio.film.material import Gradient, Grading, Material
+from studio.film.overlays import Overlay
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Where a part of a picture lies in the whole of it: its left and its top edge, in pixels from the top left."""
+    """A part of a picture of size `whole`. left, top: its first column and row, from the top left."""
 
     left: int
     top: int
@@ -24,38 +26,33 @@ class Window:
 
 @dataclass(frozen=True)
 class View:
-    """One camera on one surface. height [N, N] in scene units, NaN where there is a hole; paint [N, N, 3] linear RGB.
+    """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
-    azimuth: of the camera, which the lamps follow. weight: in the frame. ends: what the height scale reads at height 0
-    and at the exaggeration. nodes: how many measured points the height has along a side. jitter, lens: as a Subframe
-    has them, the first in shares of a sample, the second in shares of the pose's own lens. way: the places [n, 2] that
-    the weights came by, scene units, where the look draws them.
+    weight: share in the frame. jitter: offset of the samples, in samples. lens: place on the pose's lens, a disc of
+    radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
 
-    Two views whose arrays are the same objects show the same; nothing may change them.
+    Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
 
-    height: np.ndarray
-    paint: np.ndarray
+    height: Array
+    colours: Array
     pose: Pose
-    azimuth: float
-    look: Look
+    material: Material
     weight: float = 1.0
-    ends: tuple[float, float] = (0.0, 1.0)
-    nodes: int = 3
     jitter: tuple[float, float] = (0.0, 0.0)
     lens: tuple[float, float] = (0.0, 0.0)
-    trajectory: np.ndarray | None = None
+    trajectory: Array | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: views to be mixed in linear light, what is behind and over them, and the grade.
+    """One picture: views that are mixed in linear light, the background, the overlays and the grading.
 
-    The views of one surface follow one another; the first of all is what layers are made of.
+    Views of one surface follow one another. AOVs are of the first view.
     """
 
     number: int
     views: tuple[View, ...]
-    overlays: tuple[overlays.Overlay, ...]
-    grade: Grade
-    background: Background
+    overlays: tuple[Overlay, ...]
+    grading: Grading
+    background: Gradient

@@ -1,7 +1,7 @@
-"""The FrameSource: any frame of a film, from its cut, surfaces and look.
+"""The frames of a film: frame n is a pure function of the source and n.
 
-Frame n is a pure function of the source and n: of the cut, the surfaces and the ranges resolved from them once. So
-frames can be made alone, in any order, in any process.
+The source holds the cut, the surfaces and the ranges resolved from them once. So frames can be made alone, in any
+order, in any process.
 """
 
 from __future__ import annotations
@@ -9,30 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.config.units import Size
 from studio.field import Instant, Surfaces
 from studio.film import overlays
-from studio.film.camera import Orbit
+from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of, measured_fields
 from studio.film.format import Format
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
-from studio.film.quality import QUALITIES, Quality, subframes
+from studio.film.material import Material
+from studio.film.quality import QUALITIES, Quality, Word, subframes
 from studio.film.ranges import Ranges, ranges
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
-from studio.film.timeline import Cut, Shot, ShotShare
+from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
-_KEPT = 4  # sheets; a dissolve shows two
-COARSE = 241  # vertices along a side, where a look at the land as a whole is enough
+Array = npt.NDArray[Any]
+COARSE = 241
+"""Vertices along a side that are enough where only the shape of the land matters."""
+_CACHED_SURFACES = 4  # a dissolve shows two
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """A cut with its surfaces, look and type. notes: what is said of a colour's field, by the grid it stands on.
+    """A cut with its surfaces, look and titles. notes: by the grid that a colour's field is measured on.
 
     shutter: seconds for which it is open.
     """
@@ -46,7 +52,7 @@ class FrameSource:
     ranges: Ranges
     quality: Quality = QUALITIES["draft"]
     shutter: float = 0.0
-    _sheets: dict[tuple, tuple[np.ndarray, np.ndarray]] = field(
+    _cache: dict[tuple[float, ColourMapping], tuple[Array, Array]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
@@ -56,56 +62,50 @@ class FrameSource:
         shots: tuple[Shot, ...],
         surfaces: Surfaces,
         look: Look,
-        kind: overlays.Titles,
-        form: Format,
+        titles: overlays.Titles,
+        picture: Format,
         notes: dict[str, str],
     ) -> FrameSource:
-        """The reel of some shots. Raises ValueError if nothing finite was measured."""
-        paints = tuple(shot.colour or look.colour for shot in shots)
-        look = form.quality.meshed(look)
-        found, shutter = ranges(surfaces, look, paints), form.shutter / 360 / float(form.fps)
-        return cls(Cut(shots, form.fps), surfaces, look, kind, form.size, notes, found, form.quality, shutter)
+        """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
+        quality, shutter = picture.quality, picture.shutter / 360 / float(picture.fps)
+        look = quality.meshed(look)
+        scales = ranges(surfaces, look, tuple(shot.colour or look.colour for shot in shots))
+        return cls(Cut(shots, picture.fps), surfaces, look, titles, picture.size, notes, scales, quality, shutter)
+
+    # --- frames ------------------------------------------------------------------------------------------------------
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
-        shown = self.cut.at(number)
-        seconds = float(number / self.cut.fps)
-        kind = self.titles.with_ink(self.look)
-        said = ((paint, self.notes[grid_of(paint.field)]) for paint, _ in self.ranges.colours)
-        page = overlays.Page.of(self.size, kind, said)
-        steady = tuple(self._view(part) for part in shown)
-        views = tuple(view for part, one in zip(shown, steady, strict=True) for view in self._subframes(part, one))
-        type_ = [
-            label
-            for view in steady
-            for label in labels(view.height, view.look, view.ends, view.pose, page, overlays.dissolve_opacity(view.weight))
-        ]
-        type_ += overlays.title(kind, seconds, kind.title_for.seconds(self.cut.fps))
-        type_ += overlays.dissolve_overlays((part.weight, self._said(part, kind, page)) for part in shown)
-        if halo := self.look.halo:
-            type_ = [replace(o, halo=o.halo or halo) for o in type_]
-        return Frame(number, views, tuple(type_), self.look.grade, self.look.background)
-
-    def _said(self, part: ShotShare, kind: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
-        """What a shot says of itself at an instant."""
-        paint = part.shot.colour or self.look.colour
-        notes = self.notes[grid_of(paint.field)]
-        return overlays.live(kind, self._instant(part), page) + overlays.captions(
-            kind, self.look, paint, self.ranges, notes, page
-        )
+        shares = self.cut.at(number)
+        steady = tuple(self._view(share) for share in shares)
+        pairs = zip(shares, steady, strict=True)
+        views = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
+        return self._frame(number, views, self._overlays(number, shares, steady))
 
     def aov_frame(self, number: int) -> Frame:
-        """What layers are made of: the view that weighs most, at the frame's own instant, and nothing laid over it."""
-        view = self._view(self._leading(number))
-        return Frame(number, (view,), (), self.look.grade, self.look.background)
+        """The frame that AOVs are drawn of: the view of most weight at the frame's own instant, without overlays."""
+        return self._frame(number, (self._view(self._leading(number)),), ())
 
-    def fields(self, number: int, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Fields as they were measured, under the plain frame, at every vertex of its view [N, N]."""
+    def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
+        """Fields as measured, at every vertex of the AOV frame's view [N, N]."""
         instant = self._instant(self._leading(number))
         return {name: values(instant, self.look, name) for name in names}
 
-    def _leading(self, number: int) -> ShotShare:
-        return max(self.cut.at(number), key=lambda part: part.weight)
+    def coordinate(self, number: int) -> float:
+        """The coordinate of the sweep that the shot of most weight shows."""
+        share = self._leading(number)
+        return share.shot.coordinate(share.seconds, self.cut.fps)
+
+    def single_shot(self, shot: Shot, number: int) -> tuple[Instant, View]:
+        """What a shot shows at its own frame `number`, from 0, without the shots that overlap it."""
+        share = ShotShare(shot, float(number / self.cut.fps), 1.0)
+        return self._instant(share), self._view(share)
+
+    def _frame(self, number: int, views: tuple[View, ...], texts: tuple[overlays.Overlay, ...]) -> Frame:
+        look = self.look
+        return Frame(number, views, texts, resolve_grading(look.grade), resolve_background(look.background))
+
+    # --- the same film, changed --------------------------------------------------------------------------------------
 
     def with_look(self, look: Look) -> FrameSource:
         """The same film in another look, whose colours also replace those of single shots.
@@ -116,75 +116,111 @@ class FrameSource:
         cut, look = replace(self.cut, shots=shots), self.quality.meshed(look)
         return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
-    def _instant(self, part: ShotShare) -> Instant:
-        return self.surfaces.at(part.shot.coordinate(part.seconds, self.cut.fps))
+    def with_mesh(self, vertices: int) -> FrameSource:
+        """The same film on a mesh of `vertices` along a side."""
+        return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
 
-    def orbit(self, part: ShotShare) -> Orbit:
-        """Where the camera stands; its azimuth from alpha, whatever the shot counts it from."""
-        camera = part.shot.camera
-        orbit = camera.at(part.seconds, self.cut.fps)
+    def without_titles(self, size: Size, quality: Word) -> FrameSource:
+        """The same film at another size and quality, with no text on it."""
+        titles = overlays.Titles(live=None, notes=False, legend=False)
+        return replace(self, size=size, titles=titles, quality=QUALITIES[quality])
+
+    def single_shots(self) -> Iterator[FrameSource]:
+        """Every shot as a film of its own, without dissolve, on the ranges of the whole film."""
+        for shot in self.cut.shots:
+            yield replace(self, cut=Cut((shot.model_copy(update={"to_next": Transition()}),), self.cut.fps))
+
+    # --- cameras and surfaces ----------------------------------------------------------------------------------------
+
+    def orbit(self, share: ShotShare) -> Orbit:
+        """The camera's orbit, its azimuth counted from alpha whatever the shot counts it from."""
+        camera = share.shot.camera
+        orbit = camera.at(share.seconds, self.cut.fps)
         if camera.azimuth_from == "alpha":
             return orbit
         return replace(orbit, azimuth=orbit.azimuth + self.open_side)
 
     @cached_property
     def open_side(self) -> float:
-        """The azimuth from which the minimiser is seen over the lowest land, degrees, at the film's last coordinate."""
+        """Azimuth, degrees, from which the minimiser is seen over the lowest land, at the film's last coordinate."""
         coarse = self.with_mesh(COARSE)
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
         return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
 
-    def with_mesh(self, vertices: int) -> FrameSource:
-        """The same film on a mesh of so many vertices along a side."""
-        return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
+    def _leading(self, number: int) -> ShotShare:
+        return max(self.cut.at(number), key=lambda share: share.weight)
 
-    def single_shot(self, shot: Shot, number: int) -> tuple[Instant, View]:
-        """What a shot shows at its own frame `number`, from 0, as if no other overlapped it."""
-        part = ShotShare(shot, float(number / self.cut.fps), 1.0)
-        return self._instant(part), self._view(part)
+    def _instant(self, share: ShotShare) -> Instant:
+        return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
 
-    def _view(self, part: ShotShare) -> View:
-        instant, look = self._instant(part), self.look
-        height, paint = self._sheet(instant, part.shot.colour or look.colour)
-        orbit = self.orbit(part)
+    def _view(self, share: ShotShare, material: Material | None = None) -> View:
+        """The steady view of a shot. material: None resolves it from the look and the camera's azimuth."""
+        instant, look = self._instant(share), self.look
+        height, colour = self._surface(instant, share.shot.colour or look.colour)
+        orbit = self.orbit(share)
+        points = instant.grids[measured_fields(look.height.field)[0]].points
         return View(
             height,
-            paint,
-            orbit.pose(self._focus(part.shot.camera.look_at, height)),
-            orbit.azimuth,
-            look,
-            part.weight,
-            self.ranges.height,
-            instant.grids[measured_fields(look.height.field)[0]].points,
+            colour,
+            orbit.pose(self._focal_point(share.shot.camera.look_at, height)),
+            material or resolve_material(look, orbit.azimuth, self.ranges.height, points),
+            share.weight,
             trajectory=drawn_trajectory(instant, look),
         )
 
-    def _subframes(self, part: ShotShare, steady: View) -> Iterator[View]:
-        """The views that are averaged where a single steady one would be; the lamps stand still in all of them."""
+    def _subframes(self, share: ShotShare, steady: View) -> Iterator[View]:
+        """The views whose mean replaces a steady one; the lamps stand still in all of them."""
         count = self.quality.subframes
-        for place in subframes(count):
-            view, seconds = steady, max(0.0, part.seconds + self.shutter * (place.time - 0.5))
+        for subframe in subframes(count):
+            view, seconds = steady, max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
             if self.shutter:
-                view = replace(self._view(part._replace(seconds=seconds)), azimuth=steady.azimuth)
-            yield replace(view, weight=part.weight / count, jitter=place.jitter, lens=place.lens)
+                view = self._view(share._replace(seconds=seconds), steady.material)
+            yield replace(view, weight=share.weight / count, jitter=subframe.jitter, lens=subframe.lens)
 
-    def _sheet(self, instant: Instant, paint: ColourMapping) -> tuple[np.ndarray, np.ndarray]:
-        """Heights and colours at an instant; the same arrays for the same one, as in a hold, and not to be changed."""
-        key = instant.coordinate, paint
-        if key not in self._sheets:
-            made = heights(instant, self.look, self.ranges), colours(instant, self.look, paint, self.ranges)
-            for array in made:
+    def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
+        """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
+        place = instant.coordinate, mapping
+        if place not in self._cache:
+            surface = heights(instant, self.look, self.ranges), colours(instant, self.look, mapping, self.ranges)
+            for array in surface:
                 array.flags.writeable = False
-            while len(self._sheets) >= _KEPT:
-                del self._sheets[next(iter(self._sheets))]
-            self._sheets[key] = made
-        return self._sheets[key]
+            while len(self._cache) >= _CACHED_SURFACES:
+                del self._cache[next(iter(self._cache))]
+            self._cache[place] = surface
+        return self._cache[place]
 
-    def _focus(self, look_at, height: np.ndarray) -> tuple[float, float, float]:
+    def _focal_point(self, look_at: str | Point, height: Array) -> Point:
         if not isinstance(look_at, str):
             return look_at
-        found = {
-            "minimiser": height[height.shape[0] // 2, height.shape[1] // 2],
-            "land": np.nanmean(height) if np.isfinite(height).any() else np.nan,
-        }.get(look_at, np.nan)
-        return 0.0, 0.0, float(found) if np.isfinite(found) else self.look.height.exaggeration / 2
+        z = np.nan
+        if look_at == "minimiser":
+            z = float(height[height.shape[0] // 2, height.shape[1] // 2])
+        elif look_at == "land" and np.isfinite(height).any():
+            z = float(np.nanmean(height))
+        return 0.0, 0.0, z if np.isfinite(z) else self.look.height.exaggeration / 2
+
+    # --- overlays ----------------------------------------------------------------------------------------------------
+
+    def _overlays(
+        self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]
+    ) -> tuple[overlays.Overlay, ...]:
+        """Labels of contours, the title, and the captions of the shots; in the look's halo where they have none."""
+        seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
+        mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
+        page = overlays.Page.of(self.size, titles, mappings)
+        shown: list[overlays.Overlay] = []
+        for view in views:
+            opacity = overlays.dissolve_opacity(view.weight)
+            shown += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
+        shown += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
+        shown += overlays.dissolve_overlays((share.weight, self._captions(share, titles, page)) for share in shares)
+        if halo := self.look.halo:
+            return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in shown)
+        return tuple(shown)
+
+    def _captions(self, share: ShotShare, titles: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
+        """The live line, notes and legend of a shot at an instant."""
+        mapping = share.shot.colour or self.look.colour
+        notes = self.notes[grid_of(mapping.field)]
+        captions = overlays.captions(titles, self.look, mapping, self.ranges, notes, page)
+        return overlays.live(titles, self._instant(share), page) + captions

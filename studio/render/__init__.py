@@ -1,1 +1,1 @@
-"""How a Frame becomes pixels: the stage, the baked light, the shading, the grade and the type."""
+"""A frame becomes pixels: the stage, baked light, shaders, grading, text and AOVs."""

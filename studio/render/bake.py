@@ -1,94 +1,95 @@
-"""Light that does not depend on the eye, baked per vertex: sky occlusion and the key lamp's soft shadow.
+"""Baked light, one value a vertex, independent of the eye: the sky's occlusion and the key lamp's soft shadow.
 
-Both are sweeps over the height field in numpy. The result depends on heights and lamp alone, so it is the same in every
-tile, frame order and process.
+Both sweep over the height field in numpy. They depend on heights and lamp alone, so they are the same in every tile,
+frame order and process.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import affine_transform, gaussian_filter
 
+Array = npt.NDArray[Any]
 DIRECTIONS = 16
 REACH = 0.26
-"""How far occlusion looks, in scene units."""
-_ABYSS = -1e9
-"""How high it is beyond the edge: nothing rises from there."""
+"""Distance up to which occlusion looks, in scene units."""
+_OUTSIDE = -1e9
+"""Height beyond the edge: nothing rises from there."""
 _RAYS = 12
-"""Into which a soft lamp is cut, one above the other."""
+"""Rays that stand for a soft lamp, one above the other."""
 _EDGE = 2.0
-"""How wide the edge of each one's shadow is on level ground, in vertices."""
+"""Width of the edge of each ray's shadow on level ground, in vertices."""
 _BLUR = 0.009
-"""How far the light is softened at last, scene units: less, and crests would show the vertices as beads."""
+"""Final blur of the light, scene units: with less, crests would show the vertices as beads."""
 _STEEPEST = 100.0
-"""Tangent of a lamp's elevation: one that stands higher throws no shadow that is seen."""
+"""Tangent of a lamp's elevation above which shadows are too short to be seen."""
 
 
-def occlusion(height: np.ndarray, spacing: float) -> np.ndarray:
-    """Share of the sky each vertex sees [N, N] in 0..1, from its horizon in 16 directions.
+def occlusion(height: Array, spacing: float) -> Array:
+    """Share of the sky that each vertex sees [N, N] in 0..1, from its horizon in 16 directions.
 
     height [N, N] and spacing in the same unit.
     """
     steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int).tolist()
-    # with room around it, as one long row: to look ahead is to look so many numbers on
-    side, room = len(height), steps[-1] + 1
-    land = np.pad(height, ((room, room), (0, room)), constant_values=_ABYSS)
+    # padded and flattened, so that a neighbour in any direction is a fixed number of elements away
+    side, margin = len(height), steps[-1] + 1
+    land = np.pad(height, ((margin, margin), (0, margin)), constant_values=_OUTSIDE)
     width, land = land.shape[1], land.ravel()
-    first, last = room * width, land.size - room * width
+    first, last = margin * width, land.size - margin * width
     here = land[first:last]
-    seen, rise, upward = (np.zeros_like(here) for _ in range(3))
+    sky, rise, forward = (np.zeros_like(here) for _ in range(3))
     backward = np.zeros_like(land)
     for number in range(DIRECTIONS // 2):
-        turn = 2 * math.pi * (number + 0.5) / DIRECTIONS
-        upward.fill(0)
+        angle = 2 * math.pi * (number + 0.5) / DIRECTIONS
+        forward.fill(0)
         backward.fill(0)
         for step in steps:
-            dx, dy = round(math.cos(turn) * step), round(math.sin(turn) * step)
+            dx, dy = round(math.cos(angle) * step), round(math.sin(angle) * step)
             if dx or dy:
                 there = slice(first + dy * width + dx, last + dy * width + dx)
                 np.subtract(land[there], here, out=rise)
                 rise *= 1 / (math.hypot(dx, dy) * spacing)
-                np.maximum(upward, rise, out=upward)
-                np.minimum(backward[there], rise, out=backward[there])  # what rises one way falls the other way
-        for slope in (upward, backward[first:last]):
+                np.maximum(forward, rise, out=forward)
+                np.minimum(backward[there], rise, out=backward[there])  # a rise forward is a fall backward
+        for slope in (forward, backward[first:last]):
             np.multiply(slope, slope, out=rise)
             rise += 1
             np.sqrt(rise, out=rise)
             slope /= rise
-        seen -= upward
-        seen += backward[first:last]
-    return gaussian_filter(seen.reshape(-1, width)[:, :side] / DIRECTIONS + 1, 0.8)
+        sky -= forward
+        sky += backward[first:last]
+    return np.asarray(gaussian_filter(sky.reshape(-1, width)[:, :side] / DIRECTIONS + 1, 0.8))
 
 
-def sunlight(
-    height: np.ndarray, spacing: float, azimuth: float, elevation: float, softness: float = 0.10
-) -> np.ndarray:
-    """Share of a soft lamp each vertex sees [N, N] in 0..1, float32.
+def sunlight(height: Array, spacing: float, azimuth: float, elevation: float, softness: float = 0.10) -> Array:
+    """Share of a soft lamp that each vertex sees [N, N] in 0..1, float32.
 
     azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
     """
-    # on a lattice turned to the lamp, its first row nearest to it, a shadow is the highest ray met so far: no peak is
-    # stepped over, however far away
+    # on a lattice turned to the lamp, its first row nearest to it, the shadow's edge is a running maximum along each
+    # column: no peak is missed, however far away
     c, s, middle = math.cos(azimuth), math.sin(azimuth), (len(height) - 1) / 2
-    turn = np.array([[-s, c], [-c, -s]])
-    turned = _turned(height.astype(np.float32), turn, middle)
-    along = (spacing * np.arange(len(height), dtype=np.float32))[:, None]
-    rise = min(math.tan(elevation), _STEEPEST)
-    edge = np.float32(1 / (_EDGE * spacing * max(rise, 0.2)))
-    lit, ray, highest = np.zeros_like(turned), np.empty_like(turned), np.empty_like(turned)
-    for slope in rise + softness * np.linspace(-1, 1, 2 * _RAYS + 1)[1::2]:
-        np.add(turned, np.float32(slope) * along, out=ray)
+    rotation = np.array([[-s, c], [-c, -s]])
+    land = _rotate(height.astype(np.float32), rotation, middle)
+    distance = (spacing * np.arange(len(height), dtype=np.float32))[:, None]
+    tangent = min(math.tan(elevation), _STEEPEST)
+    sharpness = np.float32(1 / (_EDGE * spacing * max(tangent, 0.2)))
+    light, ray, highest = np.zeros_like(land), np.empty_like(land), np.empty_like(land)
+    for slope in tangent + softness * np.linspace(-1, 1, 2 * _RAYS + 1)[1::2]:
+        np.add(land, np.float32(slope) * distance, out=ray)
         np.maximum.accumulate(ray, axis=0, out=highest)
-        ray -= highest  # how far below the shadow's edge, negative
-        ray *= edge
-        lit += np.maximum(ray, -1, out=ray)
-    soft = gaussian_filter(_turned(1 + lit / _RAYS, turn.T, middle), max(0.8, _BLUR / spacing))
-    return np.clip(soft, 0, 1)
+        ray -= highest  # depth below the shadow's edge, negative
+        ray *= sharpness
+        light += np.maximum(ray, -1, out=ray)
+    soft = gaussian_filter(_rotate(1 + light / _RAYS, rotation.T, middle), max(0.8, _BLUR / spacing))
+    return np.asarray(np.clip(soft, 0, 1))
 
 
-def _turned(values: np.ndarray, turn: np.ndarray, middle: float) -> np.ndarray:
-    """Values [N, N] on a lattice turned about the middle, linear between the points; beyond the edge as at it."""
+def _rotate(values: Array, rotation: Array, middle: float) -> Array:
+    """Values [N, N] on a lattice rotated about the middle, linear between the points; beyond the edge as at it."""
     centre = np.array([middle, middle])
-    return affine_transform(values, turn, centre - turn @ centre, order=1, mode="nearest")
+    return np.asarray(affine_transform(values, rotation, centre - rotation @ centre, order=1, mode="nearest"))

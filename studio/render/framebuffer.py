@@ -1,17 +1,18 @@
-"""What the stage draws on: samples of sixteen bits in GL's own memory, of which GL makes the codes of a plate.
+"""The framebuffer: samples of sixteen bits in GL's own memory, which GL averages to the codes of a linear frame.
 
     code = 65535 sqrt(mean of (sample / 65535)^2)
 
-A sample is the square root of light, and so is a plate's code: the mean is taken in linear light, where the samples
-are, and only the pixels leave GL.
+Samples and codes are square roots of light, so the mean is taken in linear light; only the pixels leave GL.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_SHORT
-from vtkmodules.vtkCommonCore import vtkUnsignedShortArray
+from vtkmodules.vtkCommonCore import vtkDataArray, vtkUnsignedShortArray
 from vtkmodules.vtkRenderingCore import vtkRenderer
 from vtkmodules.vtkRenderingOpenGL2 import (
     vtkOpenGLFramebufferObject,
@@ -23,6 +24,7 @@ from vtkmodules.vtkRenderingOpenGL2 import (
 
 from studio.config.units import Size
 
+Array = npt.NDArray[Any]
 _GL_RGBA, _GL_RGBA16, _GL_UNSIGNED_SHORT, _GL_BLEND, _GL_DEPTH_TEST = 0x1908, 0x805B, 0x1403, 0x0BE2, 0x0B71
 
 _MEAN = """//VTK::System::Dec
@@ -34,7 +36,7 @@ void main() {
   vec4 total = vec4(0.0);
   for (int row = 0; row < int(SAMPLES); row++)
     for (int column = 0; column < int(SAMPLES); column++) {
-      vec4 root = texture(source, first + vec2(column, row) / (SAMPLES * SIZE));   // the nearest, met in its middle
+      vec4 root = texture(source, first + vec2(column, row) / (SAMPLES * SIZE));   // the nearest, at its middle
       total += root * root;
     }
   gl_FragData[0] = sqrt(total / (SAMPLES * SAMPLES));
@@ -42,45 +44,46 @@ void main() {
 """
 
 
-class Canvas:
-    """Room for the samples of a picture of `size` pixels, `samples` along each side of one, in a window's GL."""
+class Framebuffer:
+    """A framebuffer in a window's GL, for a picture of `size` pixels with `samples` along each side of a pixel."""
 
-    def __init__(self, window: vtkOpenGLRenderWindow, size: Size, samples: int):
+    def __init__(self, window: vtkOpenGLRenderWindow, size: Size, samples: int) -> None:
         self._window, self._size = window, size
         window.Start()
         width, height = size.width * samples, size.height * samples
-        self._samples, self._pixels = _colours(window, width, height), _colours(window, *size)
+        self._samples, self._pixels = _texture(window, width, height), _texture(window, *size)
         depths = vtkTextureObject()
         depths.SetContext(window)
         depths.AllocateDepth(width, height, vtkTextureObject.Fixed24)
-        self._fine, self._coarse = _target(window, self._samples, depths), _target(window, self._pixels)
+        self._sample_target, self._pixel_target = _target(window, self._samples, depths), _target(window, self._pixels)
         mean = _MEAN.replace("SAMPLES", f"{samples}.0").replace("SIZE", f"vec2({size.width}, {size.height})")
-        self._quad = vtkOpenGLQuadHelper(window, None, mean, "")
+        # None is VTK's own vertex shader
+        self._quad = vtkOpenGLQuadHelper(window, None, mean, "")  # type: ignore[arg-type]  # annotated as a text
         self._program = window.GetShaderCache().GetLastShaderBound()
         self._read = vtkPixelBufferObject()
         self._read.SetContext(window)
-        self._owned = self._fine, self._coarse, self._samples, self._pixels, depths, self._quad
+        self._owned = self._sample_target, self._pixel_target, self._samples, self._pixels, depths, self._quad
 
     def close(self) -> None:
-        """Gives the memory back, while the window is still open."""
+        """Frees GL's memory; the window must still be open."""
         self._read.ReleaseMemory()
-        for part in self._owned:
-            part.ReleaseGraphicsResources(self._window)
+        for resource in self._owned:
+            resource.ReleaseGraphicsResources(self._window)
 
-    def codes(self, renderer: vtkRenderer) -> np.ndarray:
-        """What a renderer draws, as codes of a plate [H, W, 4], first row on top."""
+    def codes(self, renderer: vtkRenderer) -> Array:
+        """The linear frame [H, W, 4] that a renderer draws, first row on top."""
         self._window.Start()
         state = self._window.GetState()
         state.Push()
         state.PushFramebufferBindings()
-        _begin(self._fine)
+        _bind(self._sample_target)
         renderer.Render()
-        _begin(self._coarse)
+        _bind(self._pixel_target)
         self._average()
-        self._fetch()
+        self._download()
         state.PopFramebufferBindings()
         state.Pop()
-        return self._copied()
+        return self._copy_pixels()
 
     def _average(self) -> None:
         state = self._window.GetState()
@@ -94,24 +97,24 @@ class Canvas:
         self._quad.Render()
         self._samples.Deactivate()
 
-    def _fetch(self) -> None:
-        """Waits for what GL is asked to draw, and has the pixels laid where they can be copied from."""
+    def _download(self) -> None:
+        """Waits until GL has drawn, and has it copy the pixels into a buffer that can be mapped."""
         width, height = self._size
-        # the static way: the other one makes a new buffer every time, which nobody frees
+        # the static method: the other one allocates a new buffer every time and frees none
         vtkOpenGLFramebufferObject.Download(
             [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
         )
 
-    def _copied(self) -> np.ndarray:
-        lent = vtkUnsignedShortArray()
-        lent.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
-        codes = vtk_to_numpy(lent).reshape(self._size.height, self._size.width, 4).copy()
+    def _copy_pixels(self) -> Array:
+        mapped = vtkUnsignedShortArray()
+        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
+        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
         self._read.UnmapPackedBuffer()
         return codes
 
 
-def _colours(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextureObject:
-    """Room for four numbers of sixteen bits a pixel."""
+def _texture(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextureObject:
+    """A texture of four channels of sixteen bits."""
     texture = vtkTextureObject()
     texture.SetContext(window)
     texture.SetInternalFormat(_GL_RGBA16)
@@ -121,8 +124,10 @@ def _colours(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextu
     return texture
 
 
-def _target(window: vtkOpenGLRenderWindow, colours: vtkTextureObject, depths: vtkTextureObject | None = None):
-    """What GL can draw into."""
+def _target(
+    window: vtkOpenGLRenderWindow, colours: vtkTextureObject, depths: vtkTextureObject | None = None
+) -> vtkOpenGLFramebufferObject:
+    """A GL framebuffer object that draws into textures."""
     target, state = vtkOpenGLFramebufferObject(), window.GetState()
     target.SetContext(window)
     state.PushFramebufferBindings()
@@ -130,11 +135,17 @@ def _target(window: vtkOpenGLRenderWindow, colours: vtkTextureObject, depths: vt
     target.AddColorAttachment(0, colours)
     if depths:
         target.AddDepthAttachment(depths)
-    _begin(target)
+    _bind(target)
     state.PopFramebufferBindings()
     return target
 
 
-def _begin(target: vtkOpenGLFramebufferObject) -> None:
+def _bind(target: vtkOpenGLFramebufferObject) -> None:
     target.Bind()
     target.ActivateBuffer(0)
+
+
+def to_numpy(array: vtkDataArray) -> Array:
+    """A VTK array as a numpy array that shares its memory."""
+    values: Array = vtk_to_numpy(array)  # type: ignore[no-untyped-call]  # VTK does not annotate it
+    return values

@@ -1,4 +1,4 @@
-"""The GL renderer of this machine, asked in a process of its own: where GL is missing, VTK crashes."""
+"""The GL renderer of this machine, found out in a process of its own: where GL is missing, VTK crashes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ with Stage(Size(16, 16), 33, 1) as stage:
 
 @cache
 def gl_renderer() -> str:
-    """The renderer's name, such as `llvmpipe (LLVM 15.0.7, 256 bits)`. Raises MachineError if there is no GL."""
-    answer = subprocess.run(
+    """The GL renderer's name, such as `llvmpipe (LLVM 15.0.7, 256 bits)`. Raises MachineError if there is no GL."""
+    process = subprocess.run(
         [sys.executable, "-c", _PROBE],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "LP_NUM_THREADS": "0"},
     )
-    for line in answer.stdout.splitlines():
+    for line in process.stdout.splitlines():
         if line.startswith("renderer: "):
             return line.removeprefix("renderer: ").strip()
     raise MachineError(

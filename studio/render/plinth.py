@@ -1,25 +1,29 @@
-"""A cast that stands on the ground instead of a disc that fades: the wall under its round edge, and its soft shadow."""
+"""The plinth of a cast: the wall under the surface's round edge, and the ground with the cast's soft shadow."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from studio.film.light import Light
-from studio.film.surface import fill_holes as filled
+from studio.film.material import Lighting
+from studio.film.surface import fill_holes
 from studio.render import bake
 
+Array = npt.NDArray[Any]
 AROUND = 1440
 """Vertices around the wall."""
 SOFTNESS = 0.22
-"""How soft the edge of the shadow on the ground is, as `bake.sunlight` counts it."""
+"""Softness of the shadow's edge on the ground, as `bake.sunlight` has it."""
 _AXIS = np.linspace(-2.6, 2.6, 167, dtype=np.float32)
 REACH = 2.6 * 2**0.5
-"""How far the ground reaches from the middle."""
+"""Distance from the middle to the ground's corners."""
 
 
-def wall() -> tuple[np.ndarray, np.ndarray]:
-    """Directions [AROUND, 2] of the wall's vertices from the middle, and its triangles: rim first, foot second."""
+def wall() -> tuple[Array, Array]:
+    """Directions [AROUND, 2] from the middle to the wall's vertices, and its triangles: rim first, foot second."""
     turn = 2 * np.pi * np.arange(AROUND) / AROUND
     rim = np.arange(AROUND)
     after = (rim + 1) % AROUND
@@ -27,13 +31,13 @@ def wall() -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32), np.concatenate(triangles)
 
 
-def rim(height: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Heights [n] of the sheet [N, N] at places [n, 2]."""
+def height_at(height: Array, places: Array) -> Array:
+    """Heights [n] of a surface [N, N] at places [n, 2], linear between its vertices."""
     at = (places[:, ::-1].T + 1) / 2 * (len(height) - 1)
-    return map_coordinates(height, at, order=1, mode="nearest")
+    return np.asarray(map_coordinates(height, at, order=1, mode="nearest"))
 
 
-def ground() -> tuple[np.ndarray, np.ndarray]:
+def ground() -> tuple[Array, Array]:
     """Places [n, 2] of the ground's vertices, and its triangles."""
     x, y = np.meshgrid(_AXIS, _AXIS)
     number = np.arange(x.size).reshape(x.shape)
@@ -42,19 +46,21 @@ def ground() -> tuple[np.ndarray, np.ndarray]:
     return places, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def shade(height: np.ndarray, radius: float, depth: float, light: Light, azimuth: float) -> np.ndarray:
-    """The light that the ground's vertices get [n], 1 where the cast hides nothing.
+def ground_light(height: Array, radius: float, depth: float, lighting: Lighting) -> Array:
+    """The share of light at the ground's vertices [n], float32; 1 where the cast hides nothing.
 
-    height [N, N]: of the cast over the ground's -depth. radius: of the cast. azimuth: of the key lamp, radians.
+    height [N, N]: of the cast; the ground lies at -depth. radius: of the cast.
     """
     x, y = np.meshgrid(_AXIS, _AXIS)
     under = np.hypot(x, y) <= radius
-    land = np.where(under, rim(height, np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape), np.float32(-depth))
-    step = float(_AXIS[1] - _AXIS[0])
-    lit = bake.sunlight(land, step, azimuth, np.radians(light.key.elevation), SOFTNESS)
-    found = (1 - light.shadow * (1 - lit)) * (1 - light.occlusion * (1 - bake.occlusion(land, step)))
-    # what lies under the cast must not shine out at its foot, nor its lit top, which the bakes blur over its edge
+    cast = height_at(height, np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
+    land = np.where(under, cast, np.float32(-depth))
+    step, key = float(_AXIS[1] - _AXIS[0]), lighting.key
+    sun = bake.sunlight(land, step, key.azimuth, key.elevation, SOFTNESS)
+    light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(land, step)))
+    # neither the ground under the cast nor its lit top, which the bakes blur over its edge, may shine at the foot
     free = np.hypot(x, y) > radius + 3 * step
-    found = np.where(free, found, gaussian_filter(filled(found, free), 2.0))
-    far = np.maximum(np.abs(x), np.abs(y)) / _AXIS[-1]
-    return (1 - (1 - found) * np.clip((1 - far) / 0.2, 0, 1)).ravel().astype(np.float32)
+    light = np.where(free, light, gaussian_filter(fill_holes(light, free), 2.0))
+    outwards = np.maximum(np.abs(x), np.abs(y)) / _AXIS[-1]
+    light = 1 - (1 - light) * np.clip((1 - outwards) / 0.2, 0, 1)
+    return np.asarray(light.ravel().astype(np.float32))

@@ -1,4 +1,4 @@
-"""Type and colour scales, drawn with Pillow from the fonts in `assets` as ink that is laid over a picture's sRGB."""
+"""Overlays as pixels: text and colour scales over a picture's sRGB, drawn with Pillow and the fonts in `assets`."""
 
 from __future__ import annotations
 
@@ -6,134 +6,154 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import gaussian_filter
 
-from studio.film.colour import encode, to_linear as linear
-from studio.film.look import assets_folder as assets
-from studio.film.overlays import Bar, Overlay
+from studio.film.colour import encode, to_linear
+from studio.film.look import assets_folder
+from studio.film.overlays import Bar, Overlay, Text
 
+Array = npt.NDArray[Any]
 _NEAR, _FAR = 0.2, 0.7
-"""How far a halo reaches, in sizes of type: its core, and its foot."""
+"""Widths of a halo's core and of its tail, in sizes of text."""
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
 
 
 @dataclass(frozen=True)
-class Ink:
-    """What an overlay lays down, its upper left corner at (left, top), which may lie outside the picture.
+class GlyphMask:
+    """The pixels of an overlay or of its halo; the upper left corner (left, top) may lie outside the picture.
 
-    mask [h, w]: how much it covers, 0..255. opacity: of all of it. colour: sRGB in 0..1 [3], of a bar [3, 1, w].
+    mask [h, w]: coverage, 0..255. opacity: of the whole mask. colour: sRGB in 0..1, [3] or, of a bar, [3, 1, w].
     """
 
     left: int
     top: int
-    mask: np.ndarray
+    mask: Array
     opacity: float
-    colour: np.ndarray
+    colour: Array
 
 
-def inks(overlays: Iterable[Overlay], height: int) -> tuple[Ink, ...]:
-    """What overlays lay down on a picture of some height, the lowest first."""
-    laid = [tuple(_inks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
-    # halos under all, or the one of a line would lie on the line before
-    return tuple(halo for one in laid for halo in one[:-1]) + tuple(one[-1] for one in laid)
+def glyph_masks(overlays: Iterable[Overlay], height: int) -> tuple[GlyphMask, ...]:
+    """The masks of overlays on a picture of some height, the lowest first."""
+    masks = [tuple(_masks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
+    # halos under all text, or the halo of a line would lie on the line before
+    return tuple(halo for own in masks for halo in own[:-1]) + tuple(own[-1] for own in masks)
 
 
-def inked(shares: np.ndarray, cover: np.ndarray | None, laid: Iterable[Ink], top: int = 0) -> None:
-    """Lays ink on the sRGB [3, rows, W] in 0..1 of a band of a picture, its first row `top`, and on its coverage."""
-    rows, width = shares.shape[1:]
-    for ink in laid:
-        tall, wide = ink.mask.shape
-        first, last = max(ink.top, top), min(ink.top + tall, top + rows)
-        left, right = max(ink.left, 0), min(ink.left + wide, width)
+def draw_glyphs(srgb: Array, cover: Array | None, masks: Iterable[GlyphMask], top: int = 0) -> None:
+    """Draws masks on a band of a picture, in place. srgb: [3, rows, W] in 0..1. top: the band's first row.
+
+    cover [rows, W]: the band's coverage, which the masks increase; None if it is opaque.
+    """
+    rows, width = srgb.shape[1:]
+    for glyph in masks:
+        tall, wide = glyph.mask.shape
+        first, last = max(glyph.top, top), min(glyph.top + tall, top + rows)
+        left, right = max(glyph.left, 0), min(glyph.left + wide, width)
         if first >= last or left >= right:
             continue
-        part = slice(first - ink.top, last - ink.top), slice(left - ink.left, right - ink.left)
+        part = slice(first - glyph.top, last - glyph.top), slice(left - glyph.left, right - glyph.left)
         place = slice(first - top, last - top), slice(left, right)
-        ink_share = ink.mask[part] * np.float32(ink.opacity / 255)
-        colour = ink.colour[:, None, None] if ink.colour.ndim == 1 else ink.colour[..., part[1]]
-        under = shares[:, *place]
+        alpha = glyph.mask[part] * np.float32(glyph.opacity / 255)
+        colour = glyph.colour[:, None, None] if glyph.colour.ndim == 1 else glyph.colour[..., part[1]]
+        under = srgb[:, *place]
         if cover is None:
-            under += ink_share * (colour - under)
+            under += alpha * (colour - under)
             continue
-        whole = ink_share + cover[place] * (1 - ink_share)
-        under += ink_share / np.maximum(whole, np.float32(1e-9)) * (colour - under)
-        cover[place] = whole
+        total = alpha + cover[place] * (1 - alpha)
+        under += alpha / np.maximum(total, np.float32(1e-9)) * (colour - under)
+        cover[place] = total
 
 
-def set_type(picture: np.ndarray, overlays: tuple[Overlay, ...]) -> np.ndarray:
-    """The picture [H, W, 3] uint8 with its overlays on it."""
-    shares = np.moveaxis(picture, -1, 0) * np.float32(1 / 255)
-    inked(shares, None, inks(overlays, len(picture)))
-    return np.rint(np.moveaxis(shares, 0, -1) * 255).astype(np.uint8)
+def draw_overlays(picture: Array, overlays: tuple[Overlay, ...]) -> Array:
+    """The picture [H, W, 3] uint8 with overlays on it."""
+    srgb = np.moveaxis(picture, -1, 0) * np.float32(1 / 255)
+    draw_glyphs(srgb, None, glyph_masks(overlays, len(picture)))
+    return np.rint(np.moveaxis(srgb, 0, -1) * 255).astype(np.uint8)
 
 
 def fonts() -> tuple[str, ...]:
     """Names of the fonts in use. Raises OSError if one is missing."""
-    return tuple(" ".join(_font(weight, 12).getname()) for weight in _FILES)
+    return tuple(" ".join(part or "" for part in _font(weight, 12).getname()) for weight in _FILES)
 
 
-def _inks(overlay: Overlay, height: int) -> Iterator[Ink]:
+def _masks(overlay: Overlay, height: int) -> Iterator[GlyphMask]:
+    """The halo of an overlay, if it has one, and the overlay itself."""
     if isinstance(overlay, Bar):
-        strip = _strip(overlay, height)
-        if overlay.halo:
-            size = 2.5 * strip.mask.shape[0]
-            rim, pool = _pool(strip.mask.tobytes(), strip.mask.shape, size)
-            yield Ink(strip.left - rim, strip.top - rim, pool, overlay.opacity, _srgb(overlay.halo))
-        yield strip
-        return
-    place = overlay.x * height, overlay.y * height
-    corner = math.floor(place[0]), math.floor(place[1])
-    # between the pixels, or what moves would jump
-    inside = round(place[0] - corner[0], 4), round(place[1] - corner[1], 4)
-    size = max(6, round(overlay.size * height))
-    if overlay.align == "middle":
-        left, top, mask = _turned(overlay.text, overlay.weight, size, overlay.angle, inside)
+        own = _bar(overlay, height)
+        size = 2.5 * own.mask.shape[0]
     else:
-        left, top, mask = _line(overlay.text, overlay.weight, size, overlay.align, inside)
+        own = _text(overlay, height)
+        size = _pixel_size(overlay, height)
     if overlay.halo:
-        rim, pool = _pool(mask.tobytes(), mask.shape, size)
-        yield Ink(corner[0] + left - rim, corner[1] + top - rim, pool, overlay.opacity, _srgb(overlay.halo))
-    yield Ink(corner[0] + left, corner[1] + top, mask, overlay.opacity, _srgb(overlay.colour))
+        margin, halo = _halo(own.mask.tobytes(), own.mask.shape, size)
+        yield GlyphMask(own.left - margin, own.top - margin, halo, overlay.opacity, _srgb(overlay.halo))
+    yield own
 
 
-def _srgb(colour: str) -> np.ndarray:
-    return encode(linear(colour)).astype(np.float32)
+def _pixel_size(text: Text, height: int) -> int:
+    return max(6, round(text.size * height))
+
+
+def _text(text: Text, height: int) -> GlyphMask:
+    x, y = text.x * height, text.y * height
+    column, row = math.floor(x), math.floor(y)
+    # a place between pixels: text that moves would jump otherwise
+    inside = round(x - column, 4), round(y - row, 4)
+    size = _pixel_size(text, height)
+    if text.align == "middle":
+        left, top, mask = _rotated(text.text, text.weight, size, text.angle, inside)
+    else:
+        left, top, mask = _line(text.text, text.weight, size, text.align, inside)
+    return GlyphMask(column + left, row + top, mask, text.opacity, _srgb(text.colour))
+
+
+def _bar(bar: Bar, height: int) -> GlyphMask:
+    wide, tall = max(1, round(bar.width * height)), max(1, round(bar.height * height))
+    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, wide).round().astype(int)]
+    colour = encode(stops).T[:, None].astype(np.float32)
+    left, top = round(bar.x * height), round(bar.y * height)
+    return GlyphMask(left, top, np.full((tall, wide), 255, np.uint8), bar.opacity, colour)
+
+
+def _srgb(colour: str) -> Array:
+    return encode(to_linear(colour)).astype(np.float32)
 
 
 @lru_cache(maxsize=32)
-def _pool(mask: bytes, shape: tuple[int, int], size: float) -> tuple[int, np.ndarray]:
-    """What lies around letters and has no edge: how far it goes beyond their mask, and its own mask.
+def _halo(mask: bytes, shape: tuple[int, ...], size: float) -> tuple[int, Array]:
+    """The soft halo of a mask of uint8 [h, w]: its margin around the mask, and its own mask.
 
-    Close to the letters it parts them from lines as thin as theirs, and further out it calms the ground they stand on.
+    The core parts letters from lines as thin as theirs; the tail calms the ground they stand on.
     """
-    rim = round(_FAR * 3 * size) + 1
-    letters = np.pad(np.frombuffer(mask, np.uint8).reshape(shape), rim).astype(np.float32)
+    margin = round(_FAR * 3 * size) + 1
+    letters = np.pad(np.frombuffer(mask, np.uint8).reshape(shape), margin).astype(np.float32)
     clear = np.full_like(letters, 255)
     for share, reach, gain in ((0.9, _NEAR, 3.5), (0.5, _FAR, 2.5)):
         around = gaussian_filter(letters, reach * size, truncate=3.0)
         clear *= 1 - share * (1 - np.exp(around * (-gain / 255)))
-    return rim, np.rint(255 - clear).astype(np.uint8)
+    return margin, np.rint(255 - clear).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)
-def _line(text: str, weight: str, size: int, align: str, inside: tuple[float, float]) -> tuple[int, int, np.ndarray]:
-    """A line of type that starts or ends inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
-    # tabular figures: a live number must not shift the words beside it
-    how = {"anchor": align[0] + "s", "features": ["tnum"] if features.check("raqm") else None}
+def _line(text: str, weight: str, size: int, align: str, inside: tuple[float, float]) -> tuple[int, int, Array]:
+    """A line that starts or ends at a place inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
+    # tabular figures: a number that changes must not shift the words beside it
+    anchor, tabular = align[0] + "s", ["tnum"] if features.check("raqm") else None
     font = _font(weight, size)
-    left, top, right, bottom = (int(end) for end in font.getbbox(text, **how))
+    left, top, right, bottom = (int(end) for end in font.getbbox(text, anchor=anchor, features=tabular))
     mask = Image.new("L", (right - left + 3, bottom - top + 3), 0)
-    ImageDraw.Draw(mask).text((inside[0] - left + 1, inside[1] - top + 1), text, fill=255, font=font, **how)
+    place = inside[0] - left + 1, inside[1] - top + 1
+    ImageDraw.Draw(mask).text(place, text, fill=255, font=font, anchor=anchor, features=tabular)
     return left - 1, top - 1, np.asarray(mask)
 
 
-def _turned(
-    text: str, weight: str, size: int, angle: float, inside: tuple[float, float]
-) -> tuple[int, int, np.ndarray]:
-    """A short text around a point inside the pixel (0, 0), turned: left and top of its mask [h, w], and the mask."""
+def _rotated(text: str, weight: str, size: int, angle: float, inside: tuple[float, float]) -> tuple[int, int, Array]:
+    """A short text rotated about a place inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
     font = _font(weight, size)
     side = int(font.getlength(text) + 2 * size) + 4
     half, turn = side / 2, math.radians(angle)
@@ -145,14 +165,6 @@ def _turned(
     return left, top, np.asarray(mask.transform(mask.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
 
 
-def _strip(bar: Bar, height: int) -> Ink:
-    wide, tall = max(1, round(bar.width * height)), max(1, round(bar.height * height))
-    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, wide).round().astype(int)]
-    colour = encode(stops).T[:, None].astype(np.float32)
-    place = round(bar.x * height), round(bar.y * height)
-    return Ink(*place, np.full((tall, wide), 255, np.uint8), bar.opacity, colour)
-
-
 @lru_cache(maxsize=16)
 def _font(weight: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(assets() / "fonts" / _FILES[weight], size)
+    return ImageFont.truetype(assets_folder() / "fonts" / _FILES[weight], size)

@@ -7,12 +7,12 @@ import pytest
 
 from studio.config.units import Size
 from studio.deliver.paper import SHEETS, bled, pixels, rim
-from studio.film.camera import Orbit
+from studio.film.camera import Orbit, project
 from studio.film.frame import Frame, View
-from studio.film.camera import project as seen
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,15 @@ POSE = Orbit(-60, 35, 2.0, 30.0).pose((0.1, -0.2, 0.1))
 FLAT = np.zeros((5, 5), np.float32)
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)))
 TYPE = (Text("epoch 3", 0.06, 0.9, 0.03, 1.0), Bar(np.ones((4, 3)), 1.1, 0.8, 0.24, 0.01, 0.9))
-FRAME = Frame(7, (View(FLAT, FLAT, POSE, -60.0, LOOK),), TYPE, LOOK.grade, LOOK.background)
+VIEW = View(FLAT, FLAT, POSE, resolve_material(LOOK, -60.0))
+FRAME = Frame(7, (VIEW,), TYPE, resolve_grading(LOOK.grade), resolve_background(LOOK.background))
 
 
 def test_what_is_trimmed_from_a_bleed_is_the_picture_without_it():
     points = np.random.default_rng(0).uniform(-0.7, 0.7, (50, 3))
     [view] = bled(FRAME, SIZE, RIM).views
-    before = seen(points, POSE, SIZE.width / SIZE.height) * SIZE.height
-    after = seen(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
+    before = project(points, POSE, SIZE.width / SIZE.height) * SIZE.height
+    after = project(points, view.pose, WIDE.width / WIDE.height) * WIDE.height
     assert np.allclose(after - RIM, before, atol=1e-9)  # pixels
     assert np.ptp(before, axis=0).min() > 100  # they are spread over the picture
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit
+from studio.film.camera import Orbit, project
 from studio.film.frame import Frame, View
-from studio.film.camera import project as seen
 from studio.film.light import Lamp, Light
 from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 from studio.render.aovs import FAR, GROUND, MARKER, SURFACE, WALL, render_aovs
 from studio.render.stage import Stage
 
@@ -35,10 +35,9 @@ def frame(height=HILLS, look=LOOK, azimuth=40.0, elevation=40.0, distance=2.0) -
         height,
         np.zeros((*height.shape, 3), np.float32),
         Orbit(azimuth, elevation, distance, 30.0).pose((0.0, 0.0, 0.1)),
-        azimuth,
-        look,
+        resolve_material(look, azimuth),
     )
-    return Frame(0, (view,), (), look.grade, look.background)
+    return Frame(0, (view,), (), resolve_grading(look.grade), resolve_background(look.background))
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -56,7 +55,7 @@ def found(stage: Stage, shown: Frame, *names: str, size: Size = SIZE, **fields) 
 def test_a_place_seen_from_it_falls_on_the_centre_of_its_pixel(stage):
     made, shown = found(stage, frame()), frame()
     rows, columns = np.nonzero(made["mask"][..., 0])
-    places = seen(made["position"][rows, columns].astype(float), shown.views[0].pose, SIZE.width / SIZE.height)
+    places = project(made["position"][rows, columns].astype(float), shown.views[0].pose, SIZE.width / SIZE.height)
     centres = np.stack([columns + 0.5, rows + 0.5], axis=1)
     assert np.abs(places * SIZE.height - centres).max() < 1e-4  # float32 of numbers up to 2, in pixels of 0.04
     assert len(rows) > 1000

@@ -16,7 +16,7 @@ from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Titles
 from studio.film.timeline import Shot, Transition
-from studio.render.contact_sheet import sheet, storyboard
+from studio.render.contact_sheet import look_sheet, storyboard
 from studio.render.stage import Stage
 
 GRID = Grid(points=9)
@@ -27,33 +27,33 @@ CELL, GAP = Size(192, 108), 108 // 24
 
 
 @pytest.fixture(scope="module")
-def reel() -> FrameSource:
+def source() -> FrameSource:
     surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
     shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, colour=ColourMapping(map="gray"))
     form = Format(size=Size(640, 360), fps=Fraction(8))
     return FrameSource.of((shot,), surfaces, LOOK, Titles(title="A film"), form, {"loss": ""})
 
 
-def test_every_look_has_its_own_picture_with_nothing_written_on_it(reel):
+def test_every_look_has_its_own_picture_with_nothing_written_on_it(source):
     other = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "mesh": 33})
-    made = sheet(reel, 3, {"one": LOOK, "other": other}, cell=CELL, columns=2)
+    made = look_sheet(source, 3, {"one": LOOK, "other": other}, cell=CELL, columns=2)
     for place, look in enumerate((LOOK, other)):
         left = GAP + place * (192 + GAP)
-        bare = replace(reel.with_look(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
+        bare = replace(source.with_look(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
         with Stage(CELL, look.mesh) as stage:
             assert np.array_equal(made[GAP : GAP + 108, left : left + 192], stage.draw(bare.frame(3)))
 
 
-def test_a_look_that_needs_what_was_not_measured_leaves_its_place_empty_and_says_why(reel):
+def test_a_look_that_needs_what_was_not_measured_leaves_its_place_empty_and_says_why(source):
     needy = LOOK.model_copy(update={"colour": ColourMapping(field="convexity")})
-    made = sheet(reel, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
+    made = look_sheet(source, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
     left = 2 * GAP + 192
     assert (made[GAP : GAP + 108, left : left + 192] == made[0, 0]).all()
     assert made[GAP + 108 :, left : left + 192].max() > 100  # words stand under it
 
 
-def test_looks_fill_the_sheet_row_by_row(reel):
-    one, five = (sheet(reel, 0, {str(n): LOOK for n in range(count)}, cell=CELL, columns=2) for count in (1, 5))
+def test_looks_fill_the_sheet_row_by_row(source):
+    one, five = (look_sheet(source, 0, {str(n): LOOK for n in range(count)}, cell=CELL, columns=2) for count in (1, 5))
     assert one.shape[1] == five.shape[1] and five.shape[0] - GAP == 3 * (one.shape[0] - GAP) and one.dtype == np.uint8
 
 
@@ -102,7 +102,7 @@ def places(board: np.ndarray, cell: Size) -> list[np.ndarray]:
 
 def test_a_row_of_a_storyboard_is_the_first_the_middle_and_the_last_frame_of_a_shot():
     film, cell = film_of(FIRST, THEN), Size(480, 270)
-    bare = replace(film, titles=BARE, size=cell)  # a reel's own quality is draft, as a storyboard's
+    bare = replace(film, titles=BARE, size=cell)  # a source's own quality is draft, as a storyboard's
     shown = places(storyboard(film, "A film"), cell)
     with Stage(cell, LOOK.mesh, 1) as stage:
         # the second shot is the film's frames 8 to 11; grain is by the frame's number, in a shot alone from 0

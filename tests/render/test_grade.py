@@ -5,37 +5,37 @@ import pytest
 import zarr
 
 from studio.film.bands import Bands
-from studio.film.colour import decode, encode, to_linear as linear
+from studio.film.colour import decode, encode, to_linear
 from studio.film.frame import Frame
-from studio.film.light import MAX_LIGHT as HALF_RANGE, Background, Grade, Lut
+from studio.film.light import MAX_LIGHT, Background, Grade, Lut
 from studio.film.overlays import Bar, Text
+from studio.film.resolve import resolve_background, resolve_grading
 from studio.render import grade, linear_frame
-from studio.render.grade import picture, shone
+from studio.render.grade import linear_picture, picture
 
 PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
 BLACK = Background(bottom="#000000", top="#000000")
 
 
-def frame(given: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
-    return Frame(number, (), tuple(overlays), given, background)
+def frame(how: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
+    return Frame(number, (), tuple(overlays), resolve_grading(how), resolve_background(background))
 
 
-def developed(light: np.ndarray, alpha=1.0) -> np.ndarray:
-    """The plate of light [H, W, 3], multiplied by its alpha already."""
-    return linear_frame.coded(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
+def encoded(light: np.ndarray, alpha=1.0) -> np.ndarray:
+    """The linear frame of light [H, W, 3], multiplied by its alpha already."""
+    return linear_frame.encode(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
 
 
-def graded(light: np.ndarray, given: Grade, number: int, **how) -> np.ndarray:
-    return picture(developed(light), frame(given, number), **how).whole()
+def graded(light: np.ndarray, how: Grade, number: int, **options) -> np.ndarray:
+    return picture(encoded(light), frame(how, number), **options).whole()
 
 
 def bloom(light: np.ndarray, threshold: float) -> np.ndarray:
-    """What a bloom of strength 1 adds to light [H, W, 3], without the grade."""
-    given = PLAIN.model_copy(update={"bloom": 1.0, "threshold": threshold})
-    kept = developed(light)
-    glow, room = grade._glow(kept, None, given), np.zeros((3, *light.shape[:2]), np.float32)
-    grade._add_glow(room, None, glow, 0, grade._block(len(light)), np.empty_like(room), 1.0)
-    return np.moveaxis(room, 0, -1)
+    """What a bloom of strength 1 adds to light [H, W, 3], without the rest of the grading."""
+    grading = resolve_grading(PLAIN.model_copy(update={"bloom": 1.0, "threshold": threshold}))
+    blocks, added = grade._bloom(encoded(light), None, grading), np.zeros((3, *light.shape[:2]), np.float32)
+    grade._add_bloom(added, None, blocks, 0, grade._block(len(light)), np.empty_like(added), 1.0)
+    return np.moveaxis(added, 0, -1)
 
 
 def grey(light: float, height: int = 72, width: int = 128) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_grain_has_the_strength_it_was_given_and_no_colour_and_no_mean():
     assert abs(neighbours) < 0.05  # noise, not a pattern: 1/sqrt(9144) = 0.01
 
 
-def test_below_its_threshold_light_does_notbloom():
+def test_below_its_threshold_light_does_not_bloom():
     assert np.array_equal(bloom(grey(0.69), 0.7), np.zeros((72, 128, 3), np.float32))
 
 
@@ -117,7 +117,7 @@ def test_a_bloom_spreads_falls_off_and_keeps_the_colour_of_what_is_above_the_thr
     glow = bloom(spot(), 0.5)
     line = glow[72, 128:, 0]
     assert line[0] > 0 and line[24] > 0 and line[60] < 0.1 * line[0] and (np.diff(line) <= 1e-6).all()
-    # a step of the plate is 6e-5 of the darkest of the three
+    # a step of the linear frame is 6e-5 of the darkest of the three
     assert glow[72, 128] / glow[72, 128, 0] == pytest.approx([1, 1.5 / 2.5, 0.5 / 2.5], rel=1e-4)
 
 
@@ -212,21 +212,21 @@ def test_sixteen_bits_follow_the_curve_a_hundred_times_as_closely_and_are_not_di
     light = np.broadcast_to(np.linspace(0.01, 0.5, 512, dtype=np.float32)[None, :, None], (16, 512, 3))
     codes = graded(light, PLAIN, 0, bits=16)
     assert codes.dtype == np.uint16 and (codes == codes[:1]).all()
-    # half a step of the plate, 1.5 codes; half a code; straight lines in a table of 8192, far less
+    # half a step of the linear frame, 1.5 codes; half a code; straight lines in a table of 8192, far less
     assert codes[0, :, 0] == pytest.approx(np.array([257 * codes_of(v) for v in light[0, :, 0]]), abs=2.1)
 
 
 def test_eight_bits_are_the_sixteen_on_average():
     light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
-    given = Grade(grain=0.0)
-    fine, coarse = (graded(light, given, 0, bits=bits).astype(float) for bits in (16, 8))
+    how = Grade(grain=0.0)
+    fine, coarse = (graded(light, how, 0, bits=bits).astype(float) for bits in (16, 8))
     assert np.abs(coarse - fine / 257).max() <= 1.1  # dither, and the coarser reading of the table
     assert (coarse - fine / 257).mean() == pytest.approx(0, abs=0.06)  # the same; 18432 numbers are good to 0.003
 
 
 def test_grain_is_the_same_in_eight_bits_and_in_sixteen():
-    given = PLAIN.model_copy(update={"grain": 0.05})
-    fine, coarse = (graded(grey(0.2), given, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
+    how = PLAIN.model_copy(update={"grain": 0.05})
+    fine, coarse = (graded(grey(0.2), how, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
     assert np.corrcoef(fine, coarse)[0, 1] > 0.99
 
 
@@ -240,10 +240,10 @@ def test_without_grain_a_held_picture_stands_still_and_with_it_only_the_grain_mo
 
 def test_a_background_shines_through_what_does_not_cover_it():
     ground = Background(bottom="#ff8000", top="#0080ff")
-    codes = picture(developed(grey(0.05), 0.5), frame(background=ground), bits=16).whole() / 65535
+    codes = picture(encoded(grey(0.05), 0.5), frame(background=ground), bits=16).whole() / 65535
     up = (1 - (np.arange(72) + 0.5) / 72)[:, None]
-    behind = linear(ground.bottom) * (1 - up) + linear(ground.top) * up
-    # below the shoulder; a step of the alpha and of the light in the plate
+    behind = to_linear(ground.bottom) * (1 - up) + to_linear(ground.top) * up
+    # below the shoulder; a step of the alpha and of the light in the linear frame
     assert codes[:, 0] == pytest.approx(encode(0.05 + 0.5 * behind), abs=1e-4)
 
 
@@ -256,33 +256,33 @@ def disc() -> tuple[np.ndarray, np.ndarray]:
 
 def test_what_covers_all_has_the_colours_of_the_opaque_picture():
     light = np.random.default_rng(0).random((72, 128, 3), dtype=np.float32)
-    given = frame(Grade(), 5)
+    sample = frame(Grade(), 5)
     for bits in (8, 16):
-        opaque, clear = (picture(developed(light), given, bits=bits, alpha=alpha).whole() for alpha in (False, True))
+        opaque, clear = (picture(encoded(light), sample, bits=bits, alpha=alpha).whole() for alpha in (False, True))
         assert np.array_equal(clear[..., :3], opaque) and (clear[..., 3] == 2**bits - 1).all()
 
 
 def test_laid_over_black_in_linear_light_what_has_coverage_is_the_opaque_picture_with_its_glow():
-    kept, given = developed(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
-    opaque, clear = (picture(kept, given, bits=16, alpha=alpha).whole() / 65535 for alpha in (False, True))
+    codes, how = encoded(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
+    opaque, clear = (picture(codes, how, bits=16, alpha=alpha).whole() / 65535 for alpha in (False, True))
     assert 0.001 < clear[36, 64 - 23, 3] < 0.5, "the glow covers what the disc, of 20, does not"
-    # codes of 16 bits, of which one is up to 13 times as much light where it is dark, and the plate's steps
+    # codes of 16 bits, of which one is up to 13 times as much light where it is dark, and the linear frame's steps
     assert decode(clear[..., :3]) * clear[..., 3:] == pytest.approx(decode(opaque), abs=2e-4)
 
 
 def test_colours_are_not_multiplied_with_their_coverage_and_nothing_is_black():
-    clear = picture(developed(*disc()), frame(), bits=16, alpha=True).whole() / 65535
+    clear = picture(encoded(*disc()), frame(), bits=16, alpha=True).whole() / 65535
     edge = (clear[..., 3] > 0.1) & (clear[..., 3] < 0.9)
     assert edge.sum() > 100 and clear[edge][:, :3] == pytest.approx(
         np.tile(encode(np.array([0.3, 0.2, 0.1])), (edge.sum(), 1)), abs=2e-3
-    )  # steps of the plate, divided by a tenth
-    grainy = picture(developed(*disc()), frame(PLAIN.model_copy(update={"grain": 0.1})), alpha=True).whole()
+    )  # steps of the linear frame, divided by a tenth
+    grainy = picture(encoded(*disc()), frame(PLAIN.model_copy(update={"grain": 0.1})), alpha=True).whole()
     assert not grainy[grainy[..., 3] == 0].any() and (grainy[0] == 0).all()
 
 
 def test_coverage_in_eight_bits_is_dithered_but_not_where_all_or_nothing_is_covered():
     alpha = np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32), (72, 128))
-    codes = picture(developed(grey(0.0), alpha), frame(), alpha=True).whole()[..., 3].astype(float)
+    codes = picture(encoded(grey(0.0), alpha), frame(), alpha=True).whole()[..., 3].astype(float)
     assert (codes[:, 0] == 0).all() and (codes[:, -1] == 255).all()
     # 72 samples of a noise of half a code at most, four of its spread
     assert codes.mean(axis=0) == pytest.approx(255 * alpha[0], abs=4 * 0.5 / np.sqrt(72))
@@ -291,16 +291,16 @@ def test_coverage_in_eight_bits_is_dithered_but_not_where_all_or_nothing_is_cove
 WORDS = (Text("Hxl", 0.1, 0.5, 0.4, 0.7, colour="#ff8040"), Bar(np.ones((4, 3), np.float32), 0.9, 0.2, 0.5, 0.3, 0.5))
 
 
-def test_type_in_sixteen_bits_fades_in_steps_finer_than_eight():
+def test_text_in_sixteen_bits_fades_in_steps_finer_than_eight():
     def inner(opacity: float) -> int:
         over = (replace(WORDS[1], opacity=opacity),)
-        return int(picture(developed(grey(0.0)), frame(overlays=over), bits=16).whole()[30, 100, 0])
+        return int(picture(encoded(grey(0.0)), frame(overlays=over), bits=16).whole()[30, 100, 0])
 
     assert inner(0.0) == 0 and inner(0.001) == round(65.535) and inner(0.5) == pytest.approx(65535 / 2, abs=1)
 
 
-def test_type_over_nothing_is_its_colour_with_its_own_coverage():
-    clear = picture(developed(grey(0.0), 0.0), frame(overlays=WORDS), bits=16, alpha=True).whole() / 65535
+def test_text_over_nothing_is_its_colour_with_its_own_coverage():
+    clear = picture(encoded(grey(0.0), 0.0), frame(overlays=WORDS), bits=16, alpha=True).whole() / 65535
     letters = clear[:, 8:60]
     assert letters[..., 3].max() == pytest.approx(0.7, abs=1e-4)
     assert letters[letters[..., 3] > 0.05][:, :3] == pytest.approx(
@@ -313,16 +313,16 @@ def test_type_over_nothing_is_its_colour_with_its_own_coverage():
 @pytest.mark.parametrize("chunks", [(150, 97, 4), (40, 64, 4), (7, 97, 4), (128, 97, 4)])
 def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(how, chunks):
     light = 2 * np.random.default_rng(0).random((150, 97, 3), dtype=np.float32) ** 4
-    kept = developed(light, np.random.default_rng(1).random((150, 97), dtype=np.float32))
-    given = frame(Grade(), 9, Background(), WORDS)
-    stored = zarr.create_array({}, shape=kept.shape, chunks=chunks, dtype=kept.dtype)
-    stored[:] = kept
-    assert np.array_equal(picture(stored, given, **how).whole(), picture(kept, given, **how).whole())
-    assert np.array_equal(shone(stored, given).whole(), shone(kept, given).whole())
+    codes = encoded(light, np.random.default_rng(1).random((150, 97), dtype=np.float32))
+    sample = frame(Grade(), 9, Background(), WORDS)
+    stored = zarr.create_array({}, shape=codes.shape, chunks=chunks, dtype=codes.dtype)
+    stored[:] = codes
+    assert np.array_equal(picture(stored, sample, **how).whole(), picture(codes, sample, **how).whole())
+    assert np.array_equal(linear_picture(stored, sample).whole(), linear_picture(codes, sample).whole())
 
 
 class Endless:
-    """A plate of any height, read from nowhere, that counts the rows that were read of it."""
+    """A linear frame of any height, read from nowhere, that counts the rows that were read of it."""
 
     chunks = (32, 64, 4)
 
@@ -335,7 +335,7 @@ class Endless:
         return np.full((last - first, 64, 4), 30000, np.uint16)
 
 
-def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_plate_twice():
+def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_linear_frame_twice():
     import tracemalloc
 
     most = []
@@ -351,20 +351,20 @@ def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_plat
     assert most[2] - most[1] < 1.5e6 + 64 * 15 * 2048 < 16 * 2048 * 64 * 8 / 4
 
 
-def test_light_comes_out_as_it_was_before_the_grade_and_without_type():
+def test_a_linear_picture_is_neither_graded_nor_has_it_overlays():
     light, alpha = disc()
-    kept, given = developed(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
-    clear, opaque = shone(kept, given, alpha=True), shone(kept, given)
+    codes, how = encoded(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
+    clear, opaque = linear_picture(codes, how, alpha=True), linear_picture(codes, how)
     assert clear.dtype == opaque.dtype == np.float16 and clear.shape == (72, 128, 4) and opaque.shape == (72, 128, 3)
-    # half floats have 11 bits; a plate's step is 4e-5 of the root of such light
+    # half floats have 11 bits; a linear frame's step is 4e-5 of the root of such light
     assert clear.whole() == pytest.approx(np.dstack([light, alpha]), rel=1e-3, abs=1e-4)
-    behind = (1 - alpha[..., None]) * linear("#808080")
+    behind = (1 - alpha[..., None]) * to_linear("#808080")
     assert opaque.whole() == pytest.approx(light + behind, rel=1e-3, abs=1e-4)
 
 
 def test_light_brighter_than_white_is_kept():
-    assert shone(developed(grey(3.5)), frame()).whole() == pytest.approx(3.5, rel=1e-3)
-    assert shone(developed(grey(9.0)), frame()).whole() == pytest.approx(HALF_RANGE, rel=1e-3)
+    assert linear_picture(encoded(grey(3.5)), frame()).whole() == pytest.approx(3.5, rel=1e-3)
+    assert linear_picture(encoded(grey(9.0)), frame()).whole() == pytest.approx(MAX_LIGHT, rel=1e-3)
 
 
 def test_a_table_in_sixteen_bits_goes_straight_from_entry_to_entry(tmp_path):
@@ -376,5 +376,5 @@ def test_a_table_in_sixteen_bits_goes_straight_from_entry_to_entry(tmp_path):
 
 
 def test_a_band_is_no_higher_than_it_need_be():
-    assert [len(band) for band in picture(developed(grey(0.1, 150, 8)), frame())] == [64, 64, 22]
-    assert isinstance(picture(developed(grey(0.1)), frame()), Bands)
+    assert [len(band) for band in picture(encoded(grey(0.1, 150, 8)), frame())] == [64, 64, 22]
+    assert isinstance(picture(encoded(grey(0.1)), frame()), Bands)

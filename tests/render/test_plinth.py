@@ -4,24 +4,29 @@ import numpy as np
 import pytest
 
 from studio.film.light import Lamp, Light
+from studio.film.look import Look
+from studio.film.material import Lighting
+from studio.film.resolve import resolve_material
 from studio.render import plinth
 
 N = 101
 FLAT = np.full((N, N), 0.3, np.float32)
 
 
-def light(**more) -> Light:
-    lamps = {"key": Lamp(azimuth=0.0, elevation=45.0), "rim": Lamp(azimuth=0.0, elevation=45.0)}
-    return Light(**lamps | {"shadow": 1.0, "occlusion": 0.0} | more)
+def lighting(azimuth=0.0, elevation=45.0, **more) -> Lighting:
+    """A key lamp at an azimuth in radians and an elevation in degrees."""
+    key = Lamp(azimuth=math.degrees(azimuth), elevation=elevation)
+    light = Light(**{"key": key, "rim": key, "shadow": 1.0, "occlusion": 0.0} | more)
+    return resolve_material(Look(light=light), 0.0).lighting
 
 
 def shaded(azimuth=0.0, depth=0.1, **more) -> tuple[np.ndarray, np.ndarray]:
     """Distances along the light's way [n] of the ground outside the cast, and its light [n]."""
     places, _ = plinth.ground()
-    found = plinth.shade(FLAT, 0.9, depth, light(**more), azimuth)
+    light = plinth.ground_light(FLAT, 0.9, depth, lighting(azimuth, **more))
     along = -(places @ [math.cos(azimuth), math.sin(azimuth)])
     ahead = np.abs(places @ [-math.sin(azimuth), math.cos(azimuth)]) < 0.02
-    return along[ahead & (np.hypot(*places.T) > 0.95)], found[ahead & (np.hypot(*places.T) > 0.95)]
+    return along[ahead & (np.hypot(*places.T) > 0.95)], light[ahead & (np.hypot(*places.T) > 0.95)]
 
 
 def test_the_wall_goes_once_around_and_its_triangles_use_every_vertex_three_times():
@@ -30,10 +35,10 @@ def test_the_wall_goes_once_around_and_its_triangles_use_every_vertex_three_time
     assert (np.bincount(triangles.ravel(), minlength=2 * plinth.AROUND) == 3).all()
 
 
-def test_the_rim_lies_on_the_sheet():
+def test_heights_on_a_plane_are_exact():
     x, y = np.meshgrid(*2 * [np.linspace(-1, 1, N, dtype=np.float32)])
     places = 0.9 * plinth.wall()[0]
-    assert plinth.rim(0.5 * x - 0.2 * y, places) == pytest.approx(places @ [0.5, -0.2], abs=1e-6)  # linear: exact
+    assert plinth.height_at(0.5 * x - 0.2 * y, places) == pytest.approx(places @ [0.5, -0.2], abs=1e-6)  # linear: exact
 
 
 @pytest.mark.parametrize("azimuth", [0.0, math.pi / 2, math.pi])
@@ -55,8 +60,7 @@ def test_the_foot_is_darkest_by_occlusion_and_the_light_returns_with_the_distanc
 
 
 def test_the_ground_ends_in_full_light_whatever_stands_on_it():
-    low = light(key=Lamp(azimuth=0.0, elevation=8.0))
     places, _ = plinth.ground()
-    found = plinth.shade(FLAT, 0.9, 0.4, low, 0.0)
+    light = plinth.ground_light(FLAT, 0.9, 0.4, lighting(elevation=8.0))
     edge = np.abs(places).max(axis=1) > 2.59
-    assert found[edge] == pytest.approx(1.0) and found.min() < 0.2
+    assert light[edge] == pytest.approx(1.0) and light.min() < 0.2

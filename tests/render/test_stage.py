@@ -15,14 +15,15 @@ import pytest
 from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.camera import Orbit
-from studio.film.colour import to_linear as linear
+from studio.film.colour import to_linear
 from studio.film.fields import HeightMapping
 from studio.film.frame import Frame, View, Window
-from studio.film.light import MAX_LIGHT as HALF_RANGE, Background, Fog, Grade, Lamp, Light, Material
+from studio.film.light import MAX_LIGHT, Background, Fog, Grade, Lamp, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 from studio.render import bake, grade, linear_frame
 from studio.render.stage import Stage
 
@@ -32,7 +33,7 @@ X, Y = np.meshgrid(AXIS, AXIS)
 CRATER = (
     0.5 * np.exp(-((np.hypot(X, Y) - 0.55) ** 2) / 0.04) + 0.15 * X - 0.1 * Y + 0.12 * np.sin(6 * X + 1) * np.cos(5 * Y)
 ).astype(np.float32)
-PAINT = np.stack([0.15 + 1.2 * CRATER, 0.2 + 0.3 * CRATER, 0.5 - 0.6 * CRATER], axis=-1).clip(0, 1).astype(np.float32)
+COLOURS = np.stack([0.15 + 1.2 * CRATER, 0.2 + 0.3 * CRATER, 0.5 - 0.6 * CRATER], axis=-1).clip(0, 1).astype(np.float32)
 
 # Every number is written here: the looks that come with studio may be tuned without making these pictures anew.
 LOOK = Look(
@@ -69,12 +70,16 @@ NIGHT = LOOK.model_copy(
 )
 
 
-def view(azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), **more) -> View:
-    return View(height, PAINT, Orbit(azimuth, elevation, distance, 30.0).pose(focus), azimuth, look, **more)
+def view(
+    azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), points=3, **more
+) -> View:
+    pose = Orbit(azimuth, elevation, distance, 30.0).pose(focus)
+    return View(height, COLOURS, pose, resolve_material(look, azimuth, points=points), **more)
 
 
-def frame(*views: View, number: int = 0, overlays=()) -> Frame:
-    return Frame(number, views, overlays, views[0].look.grade, views[0].look.background)
+def frame(*views: View, number: int = 0, overlays=(), look: Look = LOOK) -> Frame:
+    """A frame with the grading and the background of a look."""
+    return Frame(number, views, overlays, resolve_grading(look.grade), resolve_background(look.background))
 
 
 def holed(rows: slice, columns: slice) -> np.ndarray:
@@ -221,16 +226,16 @@ def test_two_fresh_processes_draw_the_same_bytes_with_any_number_of_threads(draw
     assert found == [str(names_of(drawn))] * 2
 
 
-def light_of(stage: Stage, *views: View) -> np.ndarray:
-    """The light of some views [H, W, 3] over their background."""
+def light_of(stage: Stage, *views: View, look: Look = LOOK) -> np.ndarray:
+    """The light of some views [H, W, 3] over the background of a look."""
     light = stage.light(frame(*views))
-    return light[..., :3] + (1 - light[..., 3:]) * behind(views[0].look, len(light))[:, None]
+    return light[..., :3] + (1 - light[..., 3:]) * behind(look, len(light))[:, None]
 
 
 def behind(look: Look = LOOK, lines: int = 36) -> np.ndarray:
     """The background [lines, 3] in linear light, from top to bottom."""
     up = (lines - 0.5 - np.arange(lines))[:, None] / lines
-    return linear(look.background.bottom) * (1 - up) + linear(look.background.top) * up
+    return to_linear(look.background.bottom) * (1 - up) + to_linear(look.background.top) * up
 
 
 def projected(point, pose) -> tuple[float, float]:
@@ -256,7 +261,7 @@ def projected(point, pose) -> tuple[float, float]:
 def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, distance, focus, depth, stage):
     height = (depth + 0.1 * (X**2 + Y**2)).astype(np.float32)
     shot = view(azimuth, elevation, distance, NIGHT, height, focus)
-    light = light_of(stage, shot).sum(axis=-1)
+    light = light_of(stage, shot, look=NIGHT).sum(axis=-1)
     rows, columns = np.indices(light.shape)
     found = (light * (columns + 0.5)).sum() / light.sum(), (light * (rows + 0.5)).sum() / light.sum()
     # a ball a few pixels wide, sampled four times a pixel, its foot under the sheet
@@ -270,12 +275,12 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
         ("alpha", (MESH // 2, MESH * 3 // 4), (0, 1)),
         ("beta", (MESH * 3 // 4, MESH // 2), (1, 0)),
     ):
-        paint = np.zeros_like(PAINT)
-        paint[where[0] - 3 : where[0] + 4, where[1] - 3 : where[1] + 4] = 1.0
+        colours = np.zeros_like(COLOURS)
+        colours[where[0] - 3 : where[0] + 4, where[1] - 3 : where[1] + 4] = 1.0
         lit = LOOK.model_copy(update={"marker": Marker(radius=0.001, glow=0.0), "background": NIGHT.background})
         flat = np.zeros_like(CRATER)
-        shot = View(flat, paint, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), 0.0, lit)
-        dark = light_of(stage, replace(shot, paint=np.zeros_like(PAINT)))
+        shot = View(flat, colours, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), resolve_material(lit, 0.0))
+        dark = light_of(stage, replace(shot, colours=np.zeros_like(COLOURS)))
         row, column, _ = np.unravel_index(np.argmax(light_of(stage, shot) - dark), dark.shape)
         assert (
             np.sign(column - 31.5) * (abs(column - 31.5) > 4),
@@ -317,12 +322,12 @@ def test_light_is_linear_in_the_exposure(stage):
                 "marker": Marker(radius=0.001, glow=0.0),
             }
         )
-        return light_of(stage, view(look=dark))
+        return light_of(stage, view(look=dark), look=dark)
 
     one, two = exposed(0.4), exposed(0.8)
-    assert 0.1 < one.max() < HALF_RANGE / 2
+    assert 0.1 < one.max() < MAX_LIGHT / 2
     # a code of a root is 2 * sqrt(4 * light) / 65535 of light: one of the dimmer, doubled, and one of the brighter
-    assert (np.abs(two - 2 * one) < 6 * np.sqrt(HALF_RANGE * np.maximum(two, 1e-3)) / 65535).all()
+    assert (np.abs(two - 2 * one) < 6 * np.sqrt(MAX_LIGHT * np.maximum(two, 1e-3)) / 65535).all()
 
 
 def test_a_dissolve_is_a_mixture_of_light_before_the_grade(stage):
@@ -338,7 +343,8 @@ def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
 
     def change(look: Look) -> float:
         a, b = (
-            replace(view(azimuth, look=look, height=hill), paint=np.full_like(PAINT, 0.5)) for azimuth in (40.0, 130.0)
+            replace(view(azimuth, look=look, height=hill), colours=np.full_like(COLOURS, 0.5))
+            for azimuth in (40.0, 130.0)
         )
         return float(np.abs(light_of(stage, a) - light_of(stage, b)).mean())
 
@@ -384,8 +390,8 @@ FLAT = np.zeros_like(CRATER)
 ABOVE = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
 
 
-def above(kind: Look, height: np.ndarray = FLAT, **more) -> View:
-    return View(height, np.full_like(PAINT, 0.2), ABOVE, 0.0, kind, **more)
+def above(kind: Look, height: np.ndarray = FLAT, azimuth=0.0, ends=(0.0, 1.0), points=3) -> View:
+    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_material(kind, azimuth, ends, points))
 
 
 @pytest.fixture(scope="module")
@@ -414,8 +420,8 @@ def pixel(light: np.ndarray, alpha: float, beta: float) -> np.ndarray:
     ids=lambda part: next(iter(part)),
 )
 def test_a_part_is_seen_and_gone_without_a_trace_when_the_look_changes_back(part, stage, drawn):
-    # the same window wears one look after another
-    assert not alike(stage.draw(frame(view(look=look(**part), nodes=11))), drawn["crater"])
+    # the same window draws one look after another
+    assert not alike(stage.draw(frame(view(look=look(**part), points=11))), drawn["crater"])
     assert np.array_equal(stage.draw(FRAMES["crater"]), drawn["crater"])
 
 
@@ -428,7 +434,7 @@ def test_lines_of_a_wire_lie_where_they_run_and_nowhere_else(large):
 def test_profiles_turn_with_the_camera(large):
     wire = matt(wire=Wire(along="view", every=0.25, width=8.0, colour="#ffffff"))
     light = light_of(large, above(wire))
-    turned = light_of(large, replace(above(wire), azimuth=90.0))
+    turned = light_of(large, above(wire, azimuth=90.0))
     # from azimuth 0 they run along beta; the camera's place is left as it was
     assert pixel(light, 0.25, 0.1).min() > 0.9 > 0.4 > pixel(light, 0.1, 0.25).max()
     assert pixel(turned, 0.1, 0.25).min() > 0.9 > 0.4 > pixel(turned, 0.25, 0.1).max()
@@ -468,7 +474,8 @@ def test_every_so_manieth_contour_is_twice_as_wide(large):
 def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large):
     kind = Engraving(every=0.2, ink="#000000", paper="#ffffff")
     dark, bright = (
-        light_of(large, replace(above(matt(engraving=kind)), paint=np.full_like(PAINT, tone))) for tone in (0.05, 0.5)
+        light_of(large, replace(above(matt(engraving=kind)), colours=np.full_like(COLOURS, tone)))
+        for tone in (0.05, 0.5)
     )
     middle = slice(52, 92), slice(108, 148)
     assert 0.1 < dark[middle].mean() < bright[middle].mean() < 0.95
@@ -489,7 +496,7 @@ def test_fog_takes_the_light_of_what_is_far_and_leaves_what_is_near(large):
 
 def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
     for height in (FLAT, (0.4 * X).astype(np.float32)):
-        light = light_of(large, above(matt(nodes=True), height, nodes=11))
+        light = light_of(large, above(matt(nodes=True), height, points=11))
         bare = light_of(large, above(matt(), height))
         changed = np.abs(light - bare).max(axis=-1) > 0.03
         x, y = projected((0.2, 0.4, float(0.4 * 0.2) if height.any() else 0.0), ABOVE)
@@ -505,8 +512,9 @@ def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
 def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp(large):
     light = LOOK.light.model_copy(update={"follow": False})
     kind = look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
-    drawn = light_of(large, View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind))
-    ground = linear("#808080")[0]
+    cast = View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))
+    drawn = light_of(large, cast, look=kind)
+    ground = to_linear("#808080")[0]
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(drawn, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
     assert shadow.max() < 0.8 * ground and free == pytest.approx([ground] * 3, abs=0.02)
@@ -535,7 +543,7 @@ def test_a_line_is_as_wide_on_a_poster_as_on_its_proof_but_never_thinner_than_ha
 
 
 def test_a_stage_larger_than_gl_can_draw_says_so_instead_of_drawing_black():
-    with pytest.raises(MachineError, match="15360x8640 with 2 samples .* take fewer samples"):
+    with pytest.raises(MachineError, match=r"15360x8640 with 2 samples .* take fewer samples"):
         Stage(Size(15360, 8640), MESH, samples=2)
 
 
@@ -571,12 +579,13 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
     whole, part = both
     kind = Look.model_validate({"base": name, "mesh": MESH})
     shot = frame(
-        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), nodes=11, weight=0.5),
-        view(130.0, 70.0, look=kind, nodes=11, weight=0.5),
+        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), points=11, weight=0.5),
+        view(130.0, 70.0, look=kind, points=11, weight=0.5),
+        look=kind,
     )
     shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
-        grade.picture(linear_frame.coded(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
+        grade.picture(linear_frame.encode(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
     )
     assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
 
@@ -627,7 +636,7 @@ def test_light_is_multiplied_by_what_it_covers(stage):
 
 def test_the_ground_under_a_cast_is_its_shadow_alone(large):
     kind = look(plinth=Plinth(depth=0.1), light=LOOK.light.model_copy(update={"follow": False}))
-    light = large.light(frame(View(0 * CRATER + 0.3, 0 * PAINT, ABOVE, 0.0, kind)))
+    light = large.light(frame(View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))))
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(light, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
     assert 0.2 < shadow[3] < 0.9 and free[3] < 0.05
@@ -675,15 +684,15 @@ def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
 def test_light_is_kept_to_a_code_of_sixteen_bits_and_has_no_noise_however_dark_it_is(exposure, large):
     kind = matt()
     dark = kind.model_copy(update={"grade": kind.grade.model_copy(update={"exposure": exposure})})
-    found = large.plate(frame(above(dark)))[52:92, 108:148, :3]
-    # light of 1 from everywhere on paint of 0.2, of which 0.04 is mirrored besides
-    exact = 65535 * math.sqrt(exposure * 0.24 / HALF_RANGE)
+    found = large.linear_frame(frame(above(dark)))[52:92, 108:148, :3]
+    # light of 1 from everywhere on a colour of 0.2, and a reflectance of 0.04 besides
+    exact = 65535 * math.sqrt(exposure * 0.24 / MAX_LIGHT)
     assert np.abs(found - exact).max() <= 1  # half a code of a sample, half a code of the mean
 
 
-def test_a_plate_is_the_codes_of_its_light(stage):
+def test_a_linear_frame_is_the_codes_of_its_light(stage):
     for shot in (frame(view()), frame(view(weight=0.5), view(azimuth=70.0, weight=0.5))):
-        apart = stage.plate(shot).astype(int) - linear_frame.coded(stage.light(shot))
+        apart = stage.linear_frame(shot).astype(int) - linear_frame.encode(stage.light(shot))
         assert np.abs(apart).max() <= 1  # a square of a root in float32, and its root
 
 

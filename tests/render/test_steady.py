@@ -32,7 +32,7 @@ def surfaces() -> Surfaces:
     return Surfaces({"loss": Field((0.0, 1.0), GRID, np.stack([ridges, 0.5 * ridges + 0.2]), "log")})
 
 
-def reel(look: Look, quality: Quality, camera: dict, along: dict) -> FrameSource:
+def source(look: Look, quality: Quality, camera: dict, along: dict) -> FrameSource:
     shot = Shot.model_validate({"shot": "one", "duration": "2s", "along": along, "camera": camera})
     form = Format(size=SIZE, fps=FPS, quality=quality)
     return FrameSource.of((shot,), surfaces(), look, Titles(), form, {"loss": ""})
@@ -44,7 +44,7 @@ HOLD = {"0s": 0, "1s": 1, "2s": 1}
 
 def held(look: Look) -> FrameSource:
     """A camera that stands, and a surface that does from the first second on."""
-    return reel(look, FINAL, LOW, HOLD)
+    return source(look, FINAL, LOW, HOLD)
 
 
 def crawl(quality: Quality) -> float:
@@ -53,7 +53,7 @@ def crawl(quality: Quality) -> float:
     A quarter of a degree a frame, a sixth of a pixel in the middle. An error that stays where it is does not crawl.
     """
     moving = LOW | {"moves": [{"orbit": "12deg", "over": "2s", "ease": "linear"}]}
-    drawn, exact = (reel(STILL, how, moving, {"0s": 0, "2s": 0}) for how in (quality, EXACT))
+    drawn, exact = (source(STILL, how, moving, {"0s": 0, "2s": 0}) for how in (quality, EXACT))
     with Stage(SIZE, LOOK.mesh, quality.samples) as stage, Stage(SIZE, LOOK.mesh, EXACT.samples) as fine:
         errors = [codes(stage, drawn.frame(n)) - codes(fine, exact.frame(n)) for n in (20, 21, 22)]
     return float(np.sqrt(np.mean(np.square(np.diff(errors, axis=0)))))
@@ -62,7 +62,7 @@ def crawl(quality: Quality) -> float:
 def codes(stage: Stage, frame: Frame) -> np.ndarray:
     """The surface's codes of 255, as fine as they come."""
     bare = replace(frame, overlays=())
-    return picture(stage.plate(bare), bare, bits=16).whole() / 257
+    return picture(stage.linear_frame(bare), bare, bits=16).whole() / 257
 
 
 CRAWLS = 3.5
@@ -72,12 +72,12 @@ CRAWLS = 3.5
 def test_a_held_shot_of_a_held_surface_is_the_same_frame_but_for_its_grain():
     film = held(LOOK)
     with Stage(SIZE, LOOK.mesh) as stage:
-        plates = {}
+        linear_frames = {}
         for number in (30, 47, 10, 31):  # a frame of the moving surface in between
-            plates[number] = stage.plate(film.frame(number))
-    assert np.array_equal(plates[30], plates[47]) and np.array_equal(plates[30], plates[31])
-    assert not np.array_equal(plates[30], plates[10])
-    one, other = (picture(plates[n], film.frame(n)).whole().astype(int) for n in (30, 31))
+            linear_frames[number] = stage.linear_frame(film.frame(number))
+    assert np.array_equal(linear_frames[30], linear_frames[47]) and np.array_equal(linear_frames[30], linear_frames[31])
+    assert not np.array_equal(linear_frames[30], linear_frames[10])
+    one, other = (picture(linear_frames[n], film.frame(n)).whole().astype(int) for n in (30, 31))
     # two grains of 0.005 of 255 codes, each with a code of dither that is even, 1 / sqrt(12)
     assert (one - other).std() == pytest.approx(np.sqrt(2) * np.hypot(0.005 * 255, 1 / np.sqrt(12)), rel=0.05)
 

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit
-from studio.film.colour import to_linear as linear
+from studio.film.camera import Orbit, Pose, project
+from studio.film.colour import to_linear
 from studio.film.frame import Frame, View
-from studio.film.camera import project as seen
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look
+from studio.film.resolve import resolve_background, resolve_grading, resolve_material
 from studio.render import plinth
 from studio.render.stage import Stage
 
 SIZE, MESH = Size(192, 108), 97
 CODE = 2e-4
-"""Two codes of sixteen bits of light of about 1, of HALF_RANGE 4, which are 2 sqrt(4) / 65535, and the shader's own."""
+"""Two codes of sixteen bits of light of about 1, of MAX_LIGHT 4, which are 2 sqrt(4) / 65535, and the shader's own."""
 
 
 def dark(**more) -> Light:
@@ -38,9 +38,15 @@ def look(light: Light, **more) -> Look:
 def light(kind: Look, orbit: Orbit, height: float = 0.0, focus=(0.3, 0.2, 0.0), size: Size = SIZE) -> np.ndarray:
     """Light of a flat white sheet [H, W, 4]."""
     sheet = np.full((MESH, MESH), height, np.float32)
-    view = View(sheet, np.ones((MESH, MESH, 3), np.float32), orbit.pose(focus), orbit.azimuth, kind)
     with Stage(size, MESH, 3) as stage:
-        return stage.light(Frame(0, (view,), (), kind.grade, kind.background))
+        return stage.light(frame_of(kind, sheet, orbit.pose(focus), orbit.azimuth))
+
+
+def frame_of(kind: Look, height: np.ndarray, pose: Pose, azimuth: float = 0.0, trajectory=None) -> Frame:
+    """A frame of a white surface in a look."""
+    white = np.ones((MESH, MESH, 3), np.float32)
+    view = View(height, white, pose, resolve_material(kind, azimuth), trajectory=trajectory)
+    return Frame(0, (view,), (), resolve_grading(kind.grade), resolve_background(kind.background))
 
 
 def test_a_panel_is_mirrored_where_the_line_of_sight_bounces_into_it_and_nowhere_else():
@@ -66,7 +72,7 @@ def test_a_panel_is_mirrored_where_the_line_of_sight_bounces_into_it_and_nowhere
     half = np.tan(np.radians([7.0, 3.0]))[:, None, None]
     land = found[..., 3] > 0.999
     inside = found[(off < half - 0.03).all(axis=0) & land][:, :3]
-    assert len(inside) > 100 and np.abs(inside - 0.8 * linear("#ff8000")).max() < CODE
+    assert len(inside) > 100 and np.abs(inside - 0.8 * to_linear("#ff8000")).max() < CODE
     outside = (off > half + 0.03).any(axis=0) & land
     assert outside.sum() > 5000 and found[outside][:, :3].max() < 1e-6
 
@@ -84,9 +90,8 @@ def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_land():
     ridge = (0.5 * np.exp(-((x - 0.5) ** 2) / 0.01)).astype(np.float32)
     kind = look(lit(0.8))
     pose = replace(Orbit(0.0, 0.0, 0.5, 30.0).pose((0.0, 0.0, 0.3)), position=(0.56, 0.0, 0.354))
-    view = View(ridge, np.ones((MESH, MESH, 3), np.float32), pose, 0.0, kind)
     with Stage(SIZE, MESH, 3) as stage:
-        found = stage.light(Frame(0, (view,), (), kind.grade, kind.background))
+        found = stage.light(frame_of(kind, ridge, pose))
     seen = found[..., 3] > 0.999
     assert seen.sum() > 500 and found[seen][:, 0].min() > 0.25  # an underside has a fifth of 0.8 at most
 
@@ -100,9 +105,8 @@ def test_a_lamp_at_the_marker_lights_the_walls_that_face_it_and_hardly_the_floor
     lights = []
     for height in (bowl, np.zeros_like(bowl), -bowl):
         pose = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
-        view = View(height, np.ones((MESH, MESH, 3), np.float32), pose, 0.0, kind)
         with Stage(SIZE, MESH, 3) as stage:
-            lights.append(float(stage.light(Frame(0, (view,), (), kind.grade, kind.background))[24:30, 96, 0].mean()))
+            lights.append(float(stage.light(frame_of(kind, height, pose))[24:30, 96, 0].mean()))
     assert lights[0] > 2 * lights[1] > 0 and lights[2] == pytest.approx(0.0, abs=1e-6)
 
 
@@ -152,32 +156,33 @@ def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height(
     middle = np.index_exp[:, SIZE.width // 2, 0]
     changed = np.flatnonzero(other[middle] < 0.7 * one[middle])
     levels = np.array([[0.8, 0.0, z] for z in (0.3, 0.2, 0.1, 0.0)])
-    rows = seen(levels, orbit.pose(focus), 16 / 9)[:, 1] * SIZE.height - 0.5
+    rows = project(levels, orbit.pose(focus), 16 / 9)[:, 1] * SIZE.height - 0.5
     assert all(np.abs(changed - row).min() < 1 for row in rows)
     assert all(np.abs(rows - row).min() < 2.5 for row in changed)  # a line is two or three pixels wide
 
 
 def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_its_top():
-    sheet, lamps = np.full((MESH, MESH), 0.3, np.float32), lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0})
+    kind = look(lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0}))
+    sheet, lighting = np.full((MESH, MESH), 0.3, np.float32), resolve_material(kind, 0.0).lighting
     places, _ = plinth.ground()
-    shade = plinth.shade(sheet, 0.9, 0.1, lamps, 0.0)
+    shade = plinth.ground_light(sheet, 0.9, 0.1, lighting)
     radius = np.hypot(*places.T)
     at = [shade[(radius > r) & (radius < r + 0.04)].mean() for r in np.arange(0.92, 1.3, 0.04)]
     assert (np.diff(at) > -1e-3).all() and at[-1] > at[0] + 0.1
 
 
-def test_a_trail_shines_on_the_land_where_the_weights_came_by_and_goes_with_its_view():
+def test_a_trajectory_shines_on_the_surface_where_the_weights_went_and_only_in_its_view():
     kind = look(dark(), trajectory=TrajectoryLine(width=0.06, light=1.5, colour="#ff0000"))
     pose, sheet = Orbit(30.0, 60.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), np.zeros((MESH, MESH), np.float32)
-    way = np.stack([np.linspace(-0.5, 0.0, 30), np.linspace(0.3, 0.0, 30)], axis=1)
-    plain = View(sheet, np.ones((MESH, MESH, 3), np.float32), pose, 30.0, kind)
+    trajectory = np.stack([np.linspace(-0.5, 0.0, 30), np.linspace(0.3, 0.0, 30)], axis=1)
     with Stage(SIZE, MESH, 3) as stage:
-        frames = (Frame(0, (one,), (), kind.grade, kind.background) for one in (replace(plain, trajectory=way), plain))
-        found, without = (stage.light(frame)[..., 0] for frame in frames)
-    at = seen(np.column_stack([way[:-3], np.full(27, 0.03)]), pose, 16 / 9) * SIZE.height
+        found, without = (
+            stage.light(frame_of(kind, sheet, pose, 30.0, places))[..., 0] for places in (trajectory, None)
+        )
+    at = project(np.column_stack([trajectory[:-3], np.full(27, 0.03)]), pose, 16 / 9) * SIZE.height
     across, down = at.astype(int).T
     assert found[down, across] == pytest.approx(1.5, abs=2 * CODE)  # codes lie wider apart where it is lighter
     lit_places = np.stack(np.nonzero(found > 0.7), axis=1)[:, ::-1] + 0.5
     apart = np.hypot(*(lit_places[:, None] - at).T).min(axis=0)
-    # the thread is 4 pixels wide, and goes on beyond the last of these places for as many, to the marker
+    # the line is 4 pixels wide, and goes on beyond the last of these places for as many, to the marker
     assert apart.max() < 7 and without.max() < 0.7

@@ -1,0 +1,67 @@
+"""The projection of a view: through a place on its lens, at the whole picture, shifted by its jitter."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.config.units import Size
+from studio.film.frame import View
+from studio.film.material import Material
+from studio.render import plinth
+
+Array = npt.NDArray[Any]
+_NEAREST = 0.004
+"""Distance of the near plane at least, scene units."""
+
+
+def lens_offset(view: View) -> Array:
+    """The view's place on its lens [2], scene units to the right and up."""
+    return np.asarray(view.pose.lens * np.array(view.lens))
+
+
+def projection(view: View, picture: Size, samples: int, near: float, far: float) -> Array:
+    """The projection matrix [4, 4] of a picture drawn with `samples` along each side of a pixel."""
+    aside, half = lens_offset(view), math.tan(math.radians(view.pose.view_angle / 2))
+    pixel = 2 * half / picture.height
+    left, top = (
+        pixel * (view.jitter[0] / samples - picture.width / 2) - aside[0] / view.pose.focus,
+        pixel * (picture.height / 2 - view.jitter[1] / samples) - aside[1] / view.pose.focus,
+    )
+    return _frustum(left, left + pixel * picture.width, top - pixel * picture.height, top, near, far)
+
+
+def clip_range(view: View, picture: Size, low: float, high: float) -> tuple[float, float]:
+    """Distances of the near and far plane, close around the scene so that the depth buffer is fine.
+
+    low, high: of the surface.
+    """
+    eye, material = np.array(view.pose.position), view.material
+    half = math.tan(math.radians(view.pose.view_angle / 2))
+    corner = math.hypot(1, half, half * picture.width / picture.height)  # length of the ray through the corner
+    low, high, reach = _bounds(material, low, high)
+    outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
+    return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
+
+
+def _bounds(material: Material, low: float, high: float) -> tuple[float, float, float]:
+    """Lowest and highest point of the scene, and its radius."""
+    high = high + 2 * material.marker.radius
+    if material.plinth:
+        return min(low, -material.plinth.depth), high, plinth.REACH
+    return low, high, 1.0
+
+
+def _frustum(left: float, right: float, bottom: float, top: float, near: float, far: float) -> Array:
+    """The projection [4, 4] through a window at distance 1 from the eye."""
+    return np.array(
+        [
+            [2 / (right - left), 0, (right + left) / (right - left), 0],
+            [0, 2 / (top - bottom), (top + bottom) / (top - bottom), 0],
+            [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
+            [0, 0, -1, 0],
+        ]
+    )
