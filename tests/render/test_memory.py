@@ -27,8 +27,8 @@ mallinfo.restype = Mallinfo
 
 def allocated():
     gc.collect()
-    found = mallinfo()
-    return found.uordblks + found.hblkhd
+    info = mallinfo()
+    return info.uordblks + info.hblkhd
 
 LEAK
 # five looks take turns, ten frames each, and all have been there by now
@@ -38,11 +38,11 @@ print(int(statistics.median(after - before for before, after in itertools.pairwi
 """
 _LEAK = """
 from studio.render.stage import Stage
-kept, plate = [], Stage.plate
-Stage.plate = lambda *given: (found := plate(*given), kept.append(bytes(KEPT)))[0]
+leaked, linear_frame = [], Stage.linear_frame
+Stage.linear_frame = lambda *arguments: (linear_frame(*arguments), leaked.append(bytes(KEPT)))[0]
 """
 KEPT = 96 * 54 * 4 * 2
-"""Bytes that the deliberate leak keeps of every frame: one plate, the smallest of a frame's arrays."""
+"""Bytes that the deliberate leak keeps of every frame: one linear frame, the smallest of a frame's arrays."""
 BOUND = 10 * KEPT / 2
 """Bytes in ten frames, half of what that leak leaves; without it about 0.02 MB stay, a tenth of this.
 
