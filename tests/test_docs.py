@@ -1,11 +1,11 @@
-"""The documentation is followed to the letter: a page's blocks are run in their order, in one folder.
+"""Every block of the documentation runs: a page's blocks in their order, in one folder.
 
-    sh       `studio` lines are run, `make` lines are looked up in the Makefile
-    python   saved and run as a script; `# name.py` names the file
-    yaml     `# name.yaml` is a file of its own; `# in name.yaml` is laid over that one, and stays there; a block
-             without such a line is laid over dunes.yaml, and must be a scene
+    sh       runs `studio` lines, looks `make` lines up in the Makefile
+    python   a script; `# name.py` names its file
+    yaml     `# name.yaml` is a file of its own; `# in name.yaml` is merged into that file; a block without such a line
+             is merged into a copy of dunes.yaml and must give a valid scene
 
-Scenes are made small before they are run, and pictures for the wall too: `small` and `LESS` say how.
+Scenes and large pictures are made small before they run: see `shrink` and `SMALLER`.
 """
 
 import os
@@ -25,16 +25,20 @@ from studio.cli.commands import app
 from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
 from studio.film.gallery import gallery
-from studio.film.look import Look, assets
-from studio.landscape.values import profiling
+from studio.film.look import Look, assets_folder
+from studio.landscape import profiling
 from studio.pipeline import project
 from studio.scene.scene import Scene
 
-ROOT = assets().parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "assets" / "looks" / "README.md"]
-BY_HAND = (". .venv/bin/activate", "apt-get install ")
-"""How lines begin that are run by people only."""
-LESS = {
+ROOT = assets_folder().parent
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "assets/looks/README.md")),
+]
+NOT_RUN = (". .venv/bin/activate", "apt-get install ", "pre-commit install", "python -m studio.cli.reference > ")
+"""Beginnings of lines that only people run."""
+SMALLER = {
     "--points 601": "--points 7",
     "--size 15360x8640": "--size 192x108",
     "--size 2560x1440": "--size 128x72",
@@ -53,9 +57,9 @@ class Block(NamedTuple):
 
     @property
     def first(self) -> str:
-        """The comment on its first line, or nothing."""
-        found = re.match(r"# (.+)\n", self.text)
-        return found[1] if found else ""
+        """The comment on its first line, or an empty text."""
+        comment = re.match(r"# (.+)\n", self.text)
+        return comment[1] if comment else ""
 
     @property
     def commands(self) -> list[str]:
@@ -65,38 +69,38 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield Block(found[1], found[2], text.count("\n", 0, found.start()) + 1)
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(block[1], block[2], text.count("\n", 0, block.start()) + 1)
 
 
-def small(said: dict) -> dict:
-    """A scene as plain YAML, with less of everything: the same shots over the same epochs, tiny and coarse."""
-    recipe, keys = said["run"]["recipe"], said.get("sweep", {}).get("at", "all")
+def shrink(scene: dict) -> dict:
+    """A scene as plain YAML, tiny and coarse, with the same shots over the same epochs."""
+    recipe, epochs = scene["run"]["recipe"], scene.get("sweep", {}).get("at", "all")
     if recipe["model"]["kind"] in ("mlp", "resnet", "vgg"):
         recipe["model"] = {"kind": "mlp", "depth": 1, "width": 4}
-    if isinstance(keys, list):
-        said["sweep"]["at"] = [keys[0], keys[-1]]
+    if isinstance(epochs, list):
+        scene["sweep"]["at"] = [epochs[0], epochs[-1]]
         recipe["checkpoint"] = {"every": 1}
-    said["grid"]["points"], said["loss"]["subset"] = 5, 32
-    if "convexity" in said:
-        said["convexity"] |= {"points": 3, "subset": 16, "tol": "1e-1"}
-        said["convexity"] |= {"at": [keys[-1]]} if isinstance(keys, list) else {}
-    said["film"] = {"size": "64x36", "fps": 2}
-    said["look"] = said.get("look", {"base": "ember"}) | {"mesh": 33}
-    return said
+    scene["grid"]["points"], scene["loss"]["subset"] = 5, 32
+    if "convexity" in scene:
+        scene["convexity"] |= {"points": 3, "subset": 16, "tol": "1e-1"}
+        scene["convexity"] |= {"at": [epochs[-1]]} if isinstance(epochs, list) else {}
+    scene["film"] = {"size": "64x36", "fps": 2}
+    scene["look"] = scene.get("look", {"base": "ember"}) | {"mesh": 33}
+    return scene
 
 
-def laid(under, over):
-    """`over` laid on `under` at every depth; another kind replaces the whole."""
-    if not (isinstance(under, dict) and isinstance(over, dict)) or over.get("kind", under.get("kind")) != under.get(
-        "kind"
-    ):
+def merge(under, over):
+    """`over` merged into `under` at every depth; another kind replaces the whole mapping."""
+    if not (isinstance(under, dict) and isinstance(over, dict)):
         return over
-    return under | {key: laid(under.get(key), value) for key, value in over.items()}
+    if over.get("kind", under.get("kind")) != under.get("kind"):
+        return over
+    return under | {key: merge(under.get(key), value) for key, value in over.items()}
 
 
 class Reader:
-    """A folder, and someone in it who does what a page says."""
+    """Someone in a folder who follows a page."""
 
     def __init__(self, folder: Path, say):
         self.folder, self.say = folder, say
@@ -122,18 +126,20 @@ class Reader:
             target, *options = shlex.split(command)[1:]
             subprocess.run(["make", "-n", target, *options], cwd=ROOT, check=True, capture_output=True)
         else:
-            assert command.startswith(BY_HAND), f"nobody runs '{command}'"
+            assert command.startswith(NOT_RUN), f"no test runs '{command}'"
 
     def studio(self, command: str) -> None:
         scene = self.folder / f"{command.removeprefix('studio new ')}.yaml"
-        if starts := command.startswith("studio new "):
+        if is_new := command.startswith("studio new "):
             scene.unlink(missing_ok=True)
-        for much, less in LESS.items():
-            command = command.replace(much, less)
-        said = self.say(*shlex.split(command)[1:])
-        assert said.status == 0, said.err
-        if starts:
-            self.write(scene, small(self.raw(scene)))
+        for large, small in SMALLER.items():
+            command = command.replace(large, small)
+        if command == "studio schema > assets/scene.schema.json":
+            command = "studio schema"
+        result = self.say(*shlex.split(command)[1:])
+        assert result.status == 0, result.err
+        if is_new:
+            self.write(scene, shrink(self.raw(scene)))
 
     def python(self, block: Block) -> None:
         name = block.first if block.first.endswith(".py") else "script.py"
@@ -145,38 +151,38 @@ class Reader:
             text=True,
             capture_output=True,
             check=False,
-            timeout=180,  # a script that never ends is the mistake that is looked for
+            timeout=180,  # a script that hangs is a mistake to find
         )
         assert done.returncode == 0, done.stderr
 
     def yaml(self, block: Block) -> None:
-        said, first = load_raw(block.text, name="block"), block.first
+        keys, first = load_raw(block.text, name="block"), block.first
         if first.startswith("in "):
             scene = self.folder / first.removeprefix("in ")
-            self.write(scene, small(laid(self.raw(scene), said)))
+            self.write(scene, shrink(merge(self.raw(scene), keys)))
         elif first.endswith(".yaml"):
             path = self.folder / first
             path.parent.mkdir(exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
-            if "title" in said:
+            if "title" in keys:
                 Scene.load(path)
-                self.write(path, small(said))
+                self.write(path, shrink(keys))
             else:
                 read(path, Look)
         else:
-            self.checked(laid(self.raw(self.folder / "dunes.yaml"), said))
+            self.checked(merge(self.raw(self.folder / "dunes.yaml"), keys))
 
     def raw(self, path: Path) -> dict:
         return load_raw(path.read_text(encoding="utf-8"), name=path.name)
 
-    def checked(self, said: dict) -> str:
-        """The text of a scene, which is one."""
-        text = yaml.safe_dump(said, sort_keys=False)
+    def checked(self, scene: dict) -> str:
+        """The scene as text, if it is valid."""
+        text = yaml.safe_dump(scene, sort_keys=False)
         parse(text, Scene, name="scene", folder=self.folder)
         return text
 
-    def write(self, path: Path, said: dict) -> None:
-        path.write_text(self.checked(said), encoding="utf-8")
+    def write(self, path: Path, scene: dict) -> None:
+        path.write_text(self.checked(scene), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +194,7 @@ def cwd(tmp_path_factory) -> Path:
 @pytest.fixture
 def reader(cwd, say, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(profiling, "methods", profiling.fitting)  # torch's compiler takes a minute
+    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # torch's compiler takes a minute
     monkeypatch.setattr(project, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
     return Reader(cwd, say)
 
@@ -235,7 +241,7 @@ def test_every_page_can_be_reached_from_the_readme():
     )
 
 
-def test_a_block_that_is_wrong_is_noticed(reader):
+def test_a_wrong_block_fails(reader):
     """The tester, tested."""
     for language, text in [
         ("sh", "studio check nowhere.yaml\n"),
@@ -250,17 +256,18 @@ def test_a_block_that_is_wrong_is_noticed(reader):
             reader.follow(Block(language, text, 1))
 
 
-def test_the_tree_of_extending_is_the_package():
-    [tree] = [block.text for block in blocks(ROOT / "docs" / "extending.md") if block.text.startswith("studio/\n")]
+def test_the_tree_of_contributing_is_the_package():
+    [tree] = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.text.startswith("studio/\n")]
     inside, beside = tree.split("\nscenes/")
-    there = {path.name for path in (ROOT / "studio").glob("[a-z]*")} - {"__pycache__"}
-    assert set(re.findall(r"\b\w+\.py", inside)) | set(re.findall(r"^  (\w+)/", inside, re.MULTILINE)) == there
+    package = {path.name for path in (ROOT / "studio").glob("[a-z]*")} - {"__pycache__", "py.typed"}
+    assert set(re.findall(r"\b\w+\.py", inside)) | set(re.findall(r"^  (\w+)/", inside, re.MULTILINE)) == package
     assert all((ROOT / name).is_dir() for name in re.findall(r"^\w+/", f"scenes/{beside}", re.MULTILINE))
 
 
-def test_every_file_that_extending_sends_to_is_there():
-    named = re.findall(r"`((?:studio|assets)/[\w/.]+)`", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
-    assert len(named) > 15 and [name for name in named if not (ROOT / name).exists()] == []
+def test_every_file_that_contributing_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:studio|assets|tests)/[\w/.]+)`", text)
+    assert len(named) > 25 and [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_command_is_shown_on_some_page():
