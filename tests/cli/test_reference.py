@@ -1,10 +1,10 @@
 import re
 
 from studio.cli.reference import reference_text
-from studio.film.look import assets
+from studio.film.look import assets_folder
 from studio.scene.scene import Scene
 
-PAGE = assets().parent / "docs" / "scene-reference.md"
+PAGE = assets_folder().parent / "docs" / "scene-reference.md"
 
 
 def test_the_page_on_disk_is_what_the_records_say():
