@@ -94,7 +94,9 @@ def test_in_a_dissolve_there_are_two_views_whose_weights_sum_to_one():
 def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
     assert film_of().ranges.height == film_of(SHOTS[:1]).ranges.height == film_of(SHOTS[1:]).ranges.height
     first, last = film_of().frame(0).views[0].height, film_of().frame(27).views[0].height
-    assert last.max() - last.min() > 4 * (first.max() - first.min())  # the film opens from a flat sheet: no stretching
+    assert last.max() - last.min() > 4 * (
+        first.max() - first.min()
+    )  # the film opens from a flat surface: no stretching
 
 
 def resolved(view: View, look: Look, azimuth: float) -> Material:
@@ -169,7 +171,7 @@ def notes(frame: Frame) -> dict[str, float]:
 
 
 def box(text: Text) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a line of type, with what hangs below it."""
+    """Left, top, right and bottom of a line of text, with what hangs below it."""
     from studio.render.text import _font
 
     wide = _font(text.weight, 100).getlength(text.text) / 100 * text.size
@@ -189,12 +191,12 @@ def test_at_no_instant_of_a_dissolve_do_two_texts_lie_over_each_other():
     assert {"loss", "share of negative curvature", *NOTES.values()} <= seen
 
 
-def test_a_shot_says_what_it_shows_until_the_middle_of_its_dissolve_and_the_next_one_from_there():
+def test_a_shot_has_its_captions_until_the_middle_of_its_dissolve_and_the_next_shot_from_there():
     film = film_of(picture=FORMAT.model_copy(update={"fps": Fraction(46)}))  # of 23 frames, the 12th is the middle
-    said = [notes(film.frame(69 + n)) for n in range(-1, 24)]
-    assert said[0] == {"what the loss is": 0.55} and said[-1] == {"what the convexity is": 0.55}
-    assert all(set(one) == {"what the loss is"} for one in said[:12]) and said[12] == {}
-    assert all(set(one) == {"what the convexity is"} for one in said[13:])
+    captions = [notes(film.frame(69 + n)) for n in range(-1, 24)]
+    assert captions[0] == {"what the loss is": 0.55} and captions[-1] == {"what the convexity is": 0.55}
+    assert all(set(one) == {"what the loss is"} for one in captions[:12]) and captions[12] == {}
+    assert all(set(one) == {"what the convexity is"} for one in captions[13:])
     assert len([o for o in film.frame(80).overlays if isinstance(o, Text) and o.text.startswith("epoch")]) == 0
 
 
@@ -204,15 +206,15 @@ def test_the_labels_of_contours_in_a_dissolve_are_those_of_one_shot():
     for number in range(12, 16):
         film = film_of(look=contours)
         frame = film.frame(number)
-        found = {(o.x, o.y) for o in frame.overlays if isinstance(o, Text) and o.align == "middle"}
+        places = {(o.x, o.y) for o in frame.overlays if isinstance(o, Text) and o.align == "middle"}
         alone = [replace(frame.views[i], weight=1.0) for i in (0, 1)]
         page = Page.of(
             FORMAT.size, TITLED, [(mapping, NOTES[mapping.field]) for mapping in (LOOK.colour, SHOTS[1].colour)]
         )
         whole = [{(o.x, o.y) for o in labels(v.height, contours, film.ranges.height, v.pose, page)} for v in alone]
         leading = int(frame.views[1].weight > 0.5)
-        assert found <= whole[leading]
-        seen |= found
+        assert places <= whole[leading]
+        seen |= places
     assert seen
 
 
@@ -224,7 +226,7 @@ def test_two_shots_at_one_epoch_keep_their_live_line_through_the_dissolve():
     assert len(lines) == 6 and len(set(lines)) == 1
 
 
-def test_two_shots_that_say_the_same_say_it_once_and_as_clearly_in_their_dissolve():
+def test_captions_that_two_shots_share_stay_unchanged_in_their_dissolve():
     film = film_of((SHOTS[0], SHOTS[1].model_copy(update={"colour": None})))
     assert notes(film.frame(13)) == {"what the loss is": 0.55}
     assert len([o for o in film.frame(13).overlays if isinstance(o, Bar)]) == 1
@@ -285,7 +287,7 @@ def test_the_arrays_of_a_hold_are_the_same_objects_in_every_frame_and_nothing_ca
         one.height[0, 0] = 1.0
 
 
-def test_a_frame_knows_what_is_behind_it():
+def test_a_frame_has_the_background_of_its_look():
     assert film_of().frame(3).background == resolve_background(LOOK.background)
 
 
@@ -304,7 +306,7 @@ def test_a_look_that_draws_what_was_not_measured_is_refused():
         film_of().with_look(LOOK.model_copy(update={"colour": ColourMapping(field="entropy")}))
 
 
-def test_a_view_knows_what_its_heights_stand_for_and_how_many_points_were_measured():
+def test_a_material_has_the_films_height_scale_and_the_number_of_measured_points():
     film = film_of(look=LOOK.model_copy(update={"nodes": True}))
     material = film.frame(3).views[0].material
     scale = material.height_scale
@@ -325,7 +327,7 @@ def test_the_lines_of_a_map_are_labelled_in_the_film():
     assert shown and all(float(o.text) in np.arange(0.5, 6.0, 0.5) for o in shown)
 
 
-def test_a_looks_halo_lies_around_all_type_but_what_has_its_own():
+def test_a_looks_halo_lies_around_all_text_without_its_own():
     lines = LOOK.model_copy(update={"contours": Contours(step=0.5, index=1, labels=True), "halo": "#123456"})
     texts = [o for o in film_of(look=lines.model_copy(update={"mesh": 129})).frame(11).overlays if isinstance(o, Text)]
     assert {o.halo for o in texts if o.align == "middle"} == {LOOK.background.top}
@@ -346,11 +348,11 @@ def test_the_aov_frame_is_the_view_of_most_weight_alone(number, leading):
     assert many.aov_frame(number).overlays == ()
 
 
-def test_fields_are_the_measured_numbers_at_the_nodes_and_know_no_cap():
+def test_fields_are_the_measured_numbers_at_the_nodes_without_a_cap():
     capped = film_of(look=LOOK.model_copy(update={"height": HeightMapping(cap=1.5)}))
-    found = capped.fields(0, ["loss", "convexity"])
-    assert found["loss"].shape == (33, 33) and np.allclose(found["loss"][::4, ::4], LOSS.values[0])
+    measured = capped.fields(0, ["loss", "convexity"])
+    assert measured["loss"].shape == (33, 33) and np.allclose(measured["loss"][::4, ::4], LOSS.values[0])
     low, high = SQUARED - 1, SQUARED + 1
     share = np.maximum(0, -low) / np.maximum(np.abs(low), np.abs(high))
-    assert np.allclose(found["convexity"][::4, ::4], share)
+    assert np.allclose(measured["convexity"][::4, ::4], share)
     assert capped.fields(0, ["loss"])["loss"].max() > 1.5

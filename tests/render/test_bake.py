@@ -18,7 +18,7 @@ def hills(seed: int = 0) -> np.ndarray:
     )
 
 
-def test_a_flat_sheet_sees_the_whole_sky_at_any_height():
+def test_a_flat_surface_sees_the_whole_sky_at_any_height():
     for height in (0.0, 0.37, -2.0):
         assert occlusion(np.full((N, N), height, np.float32), STEP) == pytest.approx(1.0, abs=1e-6)  # float32
 
@@ -64,13 +64,13 @@ def test_occlusion_does_not_depend_on_the_unit_of_length_but_for_its_reach():
     assert (large[near] >= shallow[near] - 0.02).all()
 
 
-def test_what_is_further_than_the_reach_does_not_darken():
+def test_a_wall_beyond_the_reach_does_not_darken():
     wall = np.where(X > REACH + 3 * STEP, 5.0, 0.0).astype(np.float32)
     lit = occlusion(wall, STEP)
     assert lit[N // 2, N // 2] == pytest.approx(1.0, abs=1e-3) and lit[N // 2, N // 2 + 14] < 0.8
 
 
-def test_a_flat_sheet_is_in_full_light():
+def test_a_flat_surface_is_in_full_light():
     for elevation in (6, 30, 90):  # a lamp lower than its own softness is partly behind the horizon
         assert sunlight(np.zeros((N, N), np.float32), STEP, 0.3, np.radians(elevation)) == pytest.approx(1.0, abs=1e-6)
 
@@ -97,7 +97,7 @@ def test_a_lower_lamp_throws_a_longer_shadow_and_none_from_straight_above():
     assert (np.diff(dark) < 0).all() and dark[-1] < 0.01 * dark[0]
 
 
-def test_light_is_a_share_and_its_edge_is_as_soft_as_asked():
+def test_light_is_a_share_and_its_edge_has_the_softness():
     height = hills(1)
     for softness in (0.02, 0.3):
         lit = sunlight(height, STEP, 0.7, 0.4, softness)

@@ -35,26 +35,32 @@ def source() -> FrameSource:
 
 
 def test_every_look_has_its_own_picture_with_nothing_written_on_it(source):
-    other = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "mesh": 33})
-    made = look_sheet(source, 3, {"one": LOOK, "other": other}, cell=CELL, columns=2)
-    for place, look in enumerate((LOOK, other)):
+    second = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "mesh": 33})
+    sheet = look_sheet(source, 3, {"one": LOOK, "other": second}, cell=CELL, columns=2)
+    for place, look in enumerate((LOOK, second)):
         left = GAP + place * (192 + GAP)
         bare = replace(source.with_look(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
         with Stage(CELL, look.mesh) as stage:
-            assert np.array_equal(made[GAP : GAP + 108, left : left + 192], stage.draw(bare.frame(3)))
+            assert np.array_equal(sheet[GAP : GAP + 108, left : left + 192], stage.draw(bare.frame(3)))
 
 
 def test_a_look_that_needs_what_was_not_measured_leaves_its_place_empty_and_says_why(source):
     needy = LOOK.model_copy(update={"colour": ColourMapping(field="convexity")})
-    made = look_sheet(source, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
+    sheet = look_sheet(source, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
     left = 2 * GAP + 192
-    assert (made[GAP : GAP + 108, left : left + 192] == made[0, 0]).all()
-    assert made[GAP + 108 :, left : left + 192].max() > 100  # words stand under it
+    assert (sheet[GAP : GAP + 108, left : left + 192] == sheet[0, 0]).all()
+    assert sheet[GAP + 108 :, left : left + 192].max() > 100  # words stand under it
 
 
 def test_looks_fill_the_sheet_row_by_row(source):
-    one, five = (look_sheet(source, 0, {str(n): LOOK for n in range(count)}, cell=CELL, columns=2) for count in (1, 5))
-    assert one.shape[1] == five.shape[1] and five.shape[0] - GAP == 3 * (one.shape[0] - GAP) and one.dtype == np.uint8
+    first, five = (
+        look_sheet(source, 0, {str(n): LOOK for n in range(count)}, cell=CELL, columns=2) for count in (1, 5)
+    )
+    assert (
+        first.shape[1] == five.shape[1]
+        and five.shape[0] - GAP == 3 * (first.shape[0] - GAP)
+        and first.dtype == np.uint8
+    )
 
 
 def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
@@ -72,9 +78,9 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
         small = look.model_copy(update={"mesh": 97})
         with Stage(CELL, 97) as stage:
             pictures[name] = stage.draw(film.with_look(small).frame(0)).astype(int)
-    for one, other in combinations(pictures, 2):
+    for first, second in combinations(pictures, 2):
         # codes; a key lamp moved by ten degrees is one or two
-        assert np.abs(pictures[one] - pictures[other]).mean() > 12, (one, other)
+        assert np.abs(pictures[first] - pictures[second]).mean() > 12, (first, second)
 
 
 # --- storyboards -----------------------------------------------------------------------------------------------------
@@ -110,18 +116,18 @@ def test_a_row_of_a_storyboard_is_the_first_the_middle_and_the_last_frame_of_a_s
     assert len(shown) == 6 and all(np.array_equal(a, b) for a, b in zip(shown, drawn, strict=True))
 
 
-def test_a_shot_that_dissolves_is_shown_alone():
+def test_a_shot_that_dissolves_is_shown_without_its_neighbour():
     dissolving = FIRST.model_copy(update={"to_next": Transition(dissolve=Time(0.25))})
-    cut, mixed = (places(storyboard(film_of(one, THEN), "A film"), Size(480, 270)) for one in (FIRST, dissolving))
+    cut, mixed = (places(storyboard(film_of(first, THEN), "A film"), Size(480, 270)) for first in (FIRST, dissolving))
     assert all(np.array_equal(a, b) for a, b in zip(cut, mixed, strict=True))
 
 
-def test_a_storyboard_says_the_time_and_the_epoch_under_every_picture():
+def test_a_storyboard_has_the_time_and_the_epoch_under_every_picture():
     at = {Time(0.0): 0.0}, {Time(0.0): 2.0}
-    one, other = (storyboard(film_of(FIRST.model_copy(update={"along": along})), "A film") for along in at)
-    apart = np.argwhere((one != other).any(axis=(1, 2)))
+    first, second = (storyboard(film_of(FIRST.model_copy(update={"along": along})), "A film") for along in at)
+    apart = np.argwhere((first != second).any(axis=(1, 2)))
     # one surface at all epochs, so only the words under the pictures differ
-    assert len(apart) > 0 and apart.min() >= one.shape[0] - 270 // 6
+    assert len(apart) > 0 and apart.min() >= first.shape[0] - 270 // 6
 
 
 def test_pictures_on_a_storyboard_are_shaped_as_the_film_is():

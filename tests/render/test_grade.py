@@ -87,12 +87,12 @@ def test_a_slow_gradient_has_no_bands():
 
 def test_grain_is_a_function_of_the_number_of_the_frame_alone():
     grade = PLAIN.model_copy(update={"grain": 0.02})
-    one = graded(grey(0.2), grade, 7)
-    assert np.array_equal(one, graded(grey(0.2), grade, 7))
-    assert not np.array_equal(one, graded(grey(0.2), grade, 8))
+    first = graded(grey(0.2), grade, 7)
+    assert np.array_equal(first, graded(grey(0.2), grade, 7))
+    assert not np.array_equal(first, graded(grey(0.2), grade, 8))
 
 
-def test_grain_has_the_strength_it_was_given_and_no_colour_and_no_mean():
+def test_grain_has_its_strength_and_no_colour_and_no_mean():
     grade = PLAIN.model_copy(update={"grain": 0.02})
     picture = graded(grey(0.2), grade, 3).astype(float)
     # 5.1 codes, with rounding (1/12) and dither (1/12) in quadrature; 9216 samples are good to 1 %
@@ -164,7 +164,7 @@ def test_saturation_0_is_grey_of_the_same_luminance_and_more_of_it_is_further_fr
         assert linear[0] - linear[2] == pytest.approx(saturation * 0.4, abs=0.005)
 
 
-def test_the_light_it_was_given_is_left_alone():
+def test_grading_leaves_its_input_unchanged():
     light = spot()
     before = light.copy()
     graded(light, Grade(saturation=0.5, grain=0.1), 3)
@@ -180,7 +180,7 @@ def test_contrast_turns_around_middle_grey():
 
 
 @pytest.mark.parametrize("start", [0.3, 0.6, 0.9])
-def test_the_shoulder_begins_where_it_is_asked_to(start):
+def test_the_shoulder_begins_at_its_start(start):
     bent = PLAIN.model_copy(update={"shoulder": start})
     for light in (0.1, 0.95 * start):
         assert shown(light, bent) == pytest.approx(codes_of(light), abs=0.2)
@@ -233,9 +233,9 @@ def test_grain_is_the_same_in_eight_bits_and_in_sixteen():
 def test_without_grain_a_held_picture_stands_still_and_with_it_only_the_grain_moves():
     light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
     assert np.array_equal(graded(light, Grade(grain=0.0), 3), graded(light, Grade(grain=0.0), 4))
-    one, other = (graded(light, Grade(grain=0.004), number).astype(float) for number in (3, 4))
+    first, second = (graded(light, Grade(grain=0.004), number).astype(float) for number in (3, 4))
     # two grains of 1.02 codes, two dithers and two roundings of 1/12 each; white clips some of it
-    assert 0.5 < (one - other).std() < np.sqrt(2 * 1.02**2 + 4 / 12)
+    assert 0.5 < (first - second).std() < np.sqrt(2 * 1.02**2 + 4 / 12)
 
 
 def test_a_background_shines_through_what_does_not_cover_it():

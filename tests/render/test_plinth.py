@@ -21,7 +21,7 @@ def lighting(azimuth=0.0, elevation=45.0, **more) -> Lighting:
 
 
 def shaded(azimuth=0.0, depth=0.1, **more) -> tuple[np.ndarray, np.ndarray]:
-    """Distances along the light's way [n] of the ground outside the cast, and its light [n]."""
+    """Distances along the light's direction [n] of the ground outside the cast, and its light [n]."""
     places, _ = plinth.ground()
     light = plinth.ground_light(FLAT, 0.9, depth, lighting(azimuth, **more))
     along = -(places @ [math.cos(azimuth), math.sin(azimuth)])

@@ -194,7 +194,7 @@ def relit(**lamp) -> Look:
         "steeper",
         "mirrored",
         "lines",
-        "type",
+        "text",
         "faded",
         "holed",
         "blurred",
@@ -213,7 +213,7 @@ def test_the_same_frame_is_the_same_bytes_in_any_order_and_after_any_other(drawn
 
 def test_two_fresh_processes_draw_the_same_bytes_with_any_number_of_threads(drawn):
     code = "import runpy, sys; m = runpy.run_path(sys.argv[1]); print(m['names_of'](m['pictures']()))"
-    found = []
+    hashes = []
     for threads in ("0", "2"):
         done = subprocess.run(
             [sys.executable, "-c", code, __file__],
@@ -222,8 +222,8 @@ def test_two_fresh_processes_draw_the_same_bytes_with_any_number_of_threads(draw
             text=True,
             check=True,
         )
-        found.append(done.stdout.strip())
-    assert found == [str(names_of(drawn))] * 2
+        hashes.append(done.stdout.strip())
+    assert hashes == [str(names_of(drawn))] * 2
 
 
 def light_of(stage: Stage, *views: View, look: Look = LOOK) -> np.ndarray:
@@ -263,9 +263,9 @@ def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, 
     shot = view(azimuth, elevation, distance, NIGHT, height, focus)
     light = light_of(stage, shot, look=NIGHT).sum(axis=-1)
     rows, columns = np.indices(light.shape)
-    found = (light * (columns + 0.5)).sum() / light.sum(), (light * (rows + 0.5)).sum() / light.sum()
-    # a ball a few pixels wide, sampled four times a pixel, its foot under the sheet
-    assert found == pytest.approx(projected((0.0, 0.0, depth + 0.9 * 0.05), shot.pose), abs=0.5)
+    centre = (light * (columns + 0.5)).sum() / light.sum(), (light * (rows + 0.5)).sum() / light.sum()
+    # a ball a few pixels wide, sampled four times a pixel, its foot under the surface
+    assert centre == pytest.approx(projected((0.0, 0.0, depth + 0.9 * 0.05), shot.pose), abs=0.5)
     assert light.max() > 1
 
 
@@ -324,20 +324,20 @@ def test_light_is_linear_in_the_exposure(stage):
         )
         return light_of(stage, view(look=dark), look=dark)
 
-    one, two = exposed(0.4), exposed(0.8)
-    assert 0.1 < one.max() < MAX_LIGHT / 2
+    dim, bright = exposed(0.4), exposed(0.8)
+    assert 0.1 < dim.max() < MAX_LIGHT / 2
     # a code of a root is 2 * sqrt(4 * light) / 65535 of light: one of the dimmer, doubled, and one of the brighter
-    assert (np.abs(two - 2 * one) < 6 * np.sqrt(MAX_LIGHT * np.maximum(two, 1e-3)) / 65535).all()
+    assert (np.abs(bright - 2 * dim) < 6 * np.sqrt(MAX_LIGHT * np.maximum(bright, 1e-3)) / 65535).all()
 
 
-def test_a_dissolve_is_a_mixture_of_light_before_the_grade(stage):
-    one, other = view(), view(azimuth=160.0)
-    alone = 0.3 * stage.light(frame(one)) + 0.7 * stage.light(frame(other))
-    mixed = stage.light(frame(replace(one, weight=0.3), replace(other, weight=0.7)))
+def test_a_dissolve_is_a_mixture_of_light_before_the_grading(stage):
+    first, second = view(), view(azimuth=160.0)
+    alone = 0.3 * stage.light(frame(first)) + 0.7 * stage.light(frame(second))
+    mixed = stage.light(frame(replace(first, weight=0.3), replace(second, weight=0.7)))
     assert mixed == pytest.approx(alone, abs=1e-6)  # sums in float32
 
 
-def test_lamps_follow_the_camera_unless_they_are_told_not_to(stage):
+def test_lamps_follow_the_camera_unless_follow_is_false(stage):
     hill = (0.4 * np.exp(-(X**2 + Y**2) / 0.1)).astype(np.float32)
     still = LOOK.model_copy(update={"light": LOOK.light.model_copy(update={"follow": False})})
 
@@ -460,15 +460,15 @@ def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, larg
     assert [at(loss) for loss in (3.0, 5.0)] == [False] * 2
 
 
-def test_every_so_manieth_contour_is_twice_as_wide(large):
+def test_every_index_contour_is_twice_as_wide(large):
     ramp = (0.25 * (X + 1)).astype(np.float32)
     lines = Contours(every=0.08, width=16.0, opacity=1.0, colour="#ffffff", index=2)
     row = light_of(large, above(matt(contours=lines), ramp))[:, 128, 0] > 0.5
     lengths = [len(run) for run in "".join("x" if on else " " for on in row).split() if run]
     inner = lengths[1:-1]
     assert len(inner) >= 3
-    for one, other in itertools.pairwise(inner):
-        assert 1.4 < max(one, other) / min(one, other) < 2.7  # widths of few pixels
+    for first, second in itertools.pairwise(inner):
+        assert 1.4 < max(first, second) / min(first, second) < 2.7  # widths of few pixels
 
 
 def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large):
@@ -547,13 +547,13 @@ def test_a_stage_larger_than_gl_can_draw_says_so_instead_of_drawing_black():
         Stage(Size(15360, 8640), MESH, samples=2)
 
 
-def test_the_renderer_has_a_name_and_asking_for_it_draws_nothing(capfd):
+def test_the_renderer_has_a_name_that_is_known_without_drawing(capfd):
     with Stage(Size(16, 16), 33, 1) as fresh:
         assert fresh.renderer not in ("", "unknown")
     assert "ERR" not in capfd.readouterr().err  # a shader without its uniforms fills the screen
 
 
-# --- parts of a picture, layers, sub-frames
+# --- parts of a picture, depth
 
 
 WHOLE, PART = Size(480, 270), Size(160, 90)
@@ -561,8 +561,8 @@ WHOLE, PART = Size(480, 270), Size(160, 90)
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one sample", "four samples"])
 def both(request):
-    with Stage(WHOLE, MESH, request.param) as whole, Stage(PART, MESH, request.param) as part:
-        yield whole, part
+    with Stage(WHOLE, MESH, request.param) as full, Stage(PART, MESH, request.param) as part:
+        yield full, part
 
 
 def tiled(part: Stage, shot: Frame, drawn=Stage.light) -> np.ndarray:
@@ -576,7 +576,7 @@ def tiled(part: Stage, shot: Frame, drawn=Stage.light) -> np.ndarray:
 
 @pytest.mark.parametrize("name", looks())
 def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
-    whole, part = both
+    full, part = both
     kind = Look.model_validate({"base": name, "mesh": MESH})
     shot = frame(
         view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), points=11, weight=0.5),
@@ -585,7 +585,7 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
     )
     shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
-        grade.picture(linear_frame.encode(light), shot).whole() for light in (whole.light(shot), tiled(part, shot))
+        grade.picture(linear_frame.encode(light), shot).whole() for light in (full.light(shot), tiled(part, shot))
     )
     assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
 
@@ -593,23 +593,23 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
 def test_depth_is_the_distance_along_the_line_of_sight_through_the_middle_of_every_pixel():
     for samples in (1, 2, 3):
         with Stage(SIZE, MESH, samples) as fresh:
-            found = fresh.depth(frame(view(80.0, 50.0, look=matt(), height=FLAT, focus=(0.0, 0.0, 0.0))))
+            depth = fresh.depth(frame(view(80.0, 50.0, look=matt(), height=FLAT, focus=(0.0, 0.0, 0.0))))
         # the plane z = 0 from 1.8 * sin(50 deg) above it, by rays through the middles of pixels
         up = (18 - (np.arange(36) + 0.5))[:, None] / 18 * math.tan(math.atan(12 / 30))
         tilt = math.radians(50.0)
         expected = 1.8 * math.sin(tilt) / (math.sin(tilt) - up * math.cos(tilt)) * np.ones((1, 64))
-        inside = ~np.isnan(found)
-        assert inside.mean() > 0.3 and found[inside] == pytest.approx(expected[inside], abs=1e-4)  # 24 bits of depth
+        inside = ~np.isnan(depth)
+        assert inside.mean() > 0.3 and depth[inside] == pytest.approx(expected[inside], abs=1e-4)  # 24 bits of depth
 
 
 def test_depth_ends_where_the_disc_does_and_tiles_have_the_same(both):
-    whole, part = both
+    full, part = both
     shot = frame(view(elevation=30.0, jitter=(0.4, 0.4)))
-    found = whole.depth(shot)
-    assert np.array_equal(np.isnan(found), np.isnan(tiled(part, shot, Stage.depth)))
-    cover = whole.light(frame(view(elevation=30.0)))[..., 3]
+    depth = full.depth(shot)
+    assert np.array_equal(np.isnan(depth), np.isnan(tiled(part, shot, Stage.depth)))
+    cover = full.light(frame(view(elevation=30.0)))[..., 3]
     # the outermost of the fade covers less than half a code
-    assert not np.isnan(found[cover == 1]).any() and np.isnan(found[cover == 0]).mean() > 0.99
+    assert not np.isnan(depth[cover == 1]).any() and np.isnan(depth[cover == 0]).mean() > 0.99
 
 
 # --- alpha
@@ -627,10 +627,10 @@ def test_what_is_drawn_covers_wholly_a_hole_not_at_all_and_the_edge_in_between(s
 
 def test_light_is_multiplied_by_what_it_covers(stage):
     faded = matt(fade=Fade(start=0.1, end=0.9))
-    light, whole = (stage.light(frame(above(kind))) for kind in (faded, matt(fade=Fade(start=0.95, end=0.99))))
-    inside = whole[..., 3] == 1
+    light, full = (stage.light(frame(above(kind))) for kind in (faded, matt(fade=Fade(start=0.95, end=0.99))))
+    inside = full[..., 3] == 1
     # the mean of four products is the product of two means but for how both change across a pixel
-    assert light[inside][:, :3] == pytest.approx(whole[inside][:, :3] * light[inside][:, 3:], abs=1e-4)
+    assert light[inside][:, :3] == pytest.approx(full[inside][:, :3] * light[inside][:, 3:], abs=1e-4)
     assert light[inside][:, 3].min() < 0.2
 
 
@@ -684,10 +684,10 @@ def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
 def test_light_is_kept_to_a_code_of_sixteen_bits_and_has_no_noise_however_dark_it_is(exposure, large):
     kind = matt()
     dark = kind.model_copy(update={"grade": kind.grade.model_copy(update={"exposure": exposure})})
-    found = large.linear_frame(frame(above(dark)))[52:92, 108:148, :3]
+    codes = large.linear_frame(frame(above(dark)))[52:92, 108:148, :3]
     # light of 1 from everywhere on a colour of 0.2, and a reflectance of 0.04 besides
     exact = 65535 * math.sqrt(exposure * 0.24 / MAX_LIGHT)
-    assert np.abs(found - exact).max() <= 1  # half a code of a sample, half a code of the mean
+    assert np.abs(codes - exact).max() <= 1  # half a code of a sample, half a code of the mean
 
 
 def test_a_linear_frame_is_the_codes_of_its_light(stage):

@@ -77,9 +77,9 @@ def test_a_held_shot_of_a_held_surface_is_the_same_frame_but_for_its_grain():
             linear_frames[number] = stage.linear_frame(film.frame(number))
     assert np.array_equal(linear_frames[30], linear_frames[47]) and np.array_equal(linear_frames[30], linear_frames[31])
     assert not np.array_equal(linear_frames[30], linear_frames[10])
-    one, other = (picture(linear_frames[n], film.frame(n)).whole().astype(int) for n in (30, 31))
+    first, second = (picture(linear_frames[n], film.frame(n)).whole().astype(int) for n in (30, 31))
     # two grains of 0.005 of 255 codes, each with a code of dither that is even, 1 / sqrt(12)
-    assert (one - other).std() == pytest.approx(np.sqrt(2) * np.hypot(0.005 * 255, 1 / np.sqrt(12)), rel=0.05)
+    assert (first - second).std() == pytest.approx(np.sqrt(2) * np.hypot(0.005 * 255, 1 / np.sqrt(12)), rel=0.05)
 
 
 def test_without_grain_a_held_shot_is_the_same_bytes():

@@ -14,7 +14,7 @@ def text(words: str = "Hxl", **more) -> Text:
 
 
 def box(picture: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the ink, the last two open."""
+    """Left, top, right, bottom of what is drawn, the last two open."""
     rows, columns = np.nonzero(picture.any(axis=(1, 2)))[0], np.nonzero(picture.any(axis=(0, 2)))[0]
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
@@ -27,7 +27,7 @@ def test_a_line_stands_on_its_baseline_and_starts_where_it_says():
     )
 
 
-def test_a_line_set_from_the_right_ends_where_it_says():
+def test_a_line_aligned_right_ends_where_it_says():
     assert box(draw_overlays(BLACK, (text(x=1.5, align="right"),)))[2] == pytest.approx(540, abs=5)
 
 
@@ -35,7 +35,7 @@ def test_a_letter_without_a_tail_ends_on_the_baseline_and_one_with_a_tail_below(
     assert box(draw_overlays(BLACK, (text("gp"),)))[3] > 184 and box(draw_overlays(BLACK, (text("Hx"),)))[3] <= 181
 
 
-def test_type_scales_with_the_picture():
+def test_text_scales_with_the_picture():
     small, large = (
         box(draw_overlays(BLACK, (text(),))),
         box(draw_overlays(np.zeros((2 * H, 2 * W, 3), np.uint8), (text(),))),
@@ -43,7 +43,7 @@ def test_type_scales_with_the_picture():
     assert np.array(large) == pytest.approx(2 * np.array(small), abs=2)
 
 
-def test_a_number_that_runs_does_not_shift_the_words_beside_it():
+def test_a_number_that_changes_does_not_shift_the_words_beside_it():
     from PIL import features
 
     assert features.check("raqm"), "Pillow's wheels bring raqm"
@@ -58,7 +58,7 @@ def test_opacity_mixes_with_the_picture_and_0_leaves_it():
     assert np.array_equal(draw_overlays(white, (text(opacity=0.0),)), white)
 
 
-def test_ink_has_the_colour_it_was_given():
+def test_text_has_its_colour():
     picture = draw_overlays(BLACK, (text(colour="#ff8040"),))
     assert picture.reshape(-1, 3).max(axis=0).tolist() == [255, 128, 64]
 
@@ -89,13 +89,13 @@ def test_a_bar_at_half_opacity_lets_the_picture_through():
     assert picture[100, 200].tolist() == pytest.approx([127] * 3, abs=1) and picture[200, 200].tolist() == [255] * 3
 
 
-def test_the_picture_it_was_given_is_left_alone_and_without_type_it_comes_back():
+def test_the_input_is_unchanged_and_without_overlays_so_is_the_picture():
     before = BLACK.copy()
     draw_overlays(before, (text(),))
     assert np.array_equal(before, BLACK) and np.array_equal(draw_overlays(BLACK, ()), BLACK)
 
 
-def test_type_outside_the_picture_does_no_harm():
+def test_text_outside_the_picture_does_no_harm():
     assert not draw_overlays(
         BLACK, (text(x=5.0), text(y=-3.0), Bar(np.ones((2, 3), np.float32), 9.0, 0.0, 0.1, 0.1, 1.0))
     ).any()
@@ -111,7 +111,7 @@ def test_a_turned_text_stays_around_its_point(angle):
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((0.9 * H, 0.5 * H), abs=1.5)
 
 
-def test_a_text_is_turned_against_the_clock():
+def test_a_text_is_turned_anticlockwise():
     picture = draw_overlays(BLACK, (middle(angle=45.0),)).sum(axis=2)
     left, _top, right, _bottom = box(picture[..., None])
     half = (left + right) // 2
@@ -121,10 +121,12 @@ def test_a_text_is_turned_against_the_clock():
     assert last < first - 20  # it rises to the right
 
 
-def test_a_turned_text_moves_by_less_than_a_pixel_if_it_is_asked_to():
-    one, other = (draw_overlays(BLACK, (middle(x=0.9 + step / H, angle=20.0),)).astype(float) for step in (0.0, 0.5))
+def test_a_turned_text_moves_by_less_than_a_pixel():
+    first, second = (draw_overlays(BLACK, (middle(x=0.9 + step / H, angle=20.0),)).astype(float) for step in (0.0, 0.5))
     columns = np.arange(W)[None, :, None]
-    assert (other * columns).sum() / other.sum() - (one * columns).sum() / one.sum() == pytest.approx(0.5, abs=0.1)
+    assert (second * columns).sum() / second.sum() - (first * columns).sum() / first.sum() == pytest.approx(
+        0.5, abs=0.1
+    )
 
 
 def test_a_halo_lies_under_the_text_and_around_it():

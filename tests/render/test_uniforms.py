@@ -31,8 +31,8 @@ def view_of(look: Look, azimuth: float = 30.0) -> View:
 
 
 def test_constants_do_not_depend_on_the_camera():
-    one, other = (view_of(FULL, azimuth).material for azimuth in (0.0, 77.0))
-    assert shading.declare_constants(constants(one, 1080, 2)) == shading.declare_constants(constants(other, 1080, 2))
+    first, second = (view_of(FULL, azimuth).material for azimuth in (0.0, 77.0))
+    assert shading.declare_constants(constants(first, 1080, 2)) == shading.declare_constants(constants(second, 1080, 2))
 
 
 def test_no_value_is_both_constant_and_of_a_view():
