@@ -119,7 +119,7 @@ _FRAGMENT = """//VTK::Light::Impl
 {
   float open = reliefOut.z;
   bool wall = dot(reliefOut.xy, reliefOut.xy) > 1e6;   // upright
-  if (open < -0.5 || OUTSIDE) discard;   // the first: beside a hole
+  if (open < -0.5 || OUTSIDE) discard;   // the first: touches a hole, where nothing finite was measured
   vec3 n = normalize(vec3(-reliefOut.xy, 1.0));
   vec3 v = normalize(eye - place);
   float along = dot(n, v);
@@ -228,8 +228,6 @@ _NODES = """  {
 
 # a cast ends at its wall, whose own fragments lie on the circle
 _OUTSIDE_CAST = "!wall && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
-
-
 _OUTSIDE_DISC = "coverRoot <= 0.0"
 
 

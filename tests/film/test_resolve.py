@@ -7,7 +7,7 @@ import pytest
 
 from studio.film.colour import to_linear
 from studio.film.gallery import gallery
-from studio.film.light import Background, Grade, Lamp, Light, Panel
+from studio.film.light import Background, Grade, Lamp, Light, Lut, Panel
 from studio.film.lines import Contours, Engraving, Marker, Plinth, Wire
 from studio.film.look import Look
 from studio.film.resolve import resolve_background, resolve_grading, resolve_material
@@ -94,6 +94,14 @@ def test_the_grading_is_the_grade_without_its_exposure():
     names = grading.__dataclass_fields__
     assert set(names) == set(Grade.model_fields) - {"exposure"}
     assert all(getattr(grading, name) == getattr(grade, name) for name in names)
+
+
+def test_a_look_up_table_keeps_its_path_and_its_hash(tmp_path):
+    corners = "\n".join(f"{r} {g} {b}" for b in (0, 1) for g in (0, 1) for r in (0, 1))
+    (tmp_path / "a.cube").write_text(f"LUT_3D_SIZE 2\n{corners}\n")
+    lut = Lut.model_validate(str(tmp_path / "a.cube"))
+    resolved = resolve_grading(Grade(lut=lut)).lut
+    assert (resolved.path, resolved.sha256) == (tmp_path / "a.cube", lut.sha256)
 
 
 def test_the_background_is_linear_light():
