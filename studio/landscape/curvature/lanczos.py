@@ -98,7 +98,7 @@ class Krylov:
 
         What remains is orthogonal to the basis but for rounding, so that one more pass over all of it is the second.
         """
-        alpha = torch.linalg.vecdot(w, self.v)
+        alpha: Tensor = torch.linalg.vecdot(w, self.v)
         w.addcmul_(alpha[:, None], self.v, value=-1)
         if self.steps:
             number, place = divmod(self.steps - 1, BLOCK)
