@@ -18,7 +18,7 @@ from studio.deliver.still import Still
 Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
 
 
-def from_word(word: str) -> Movie | Sequence:
+def from_name(word: str) -> Movie | Sequence:
     """The movie of a preset, or the sequence of a format. Raises ValueError at another word."""
     presets = get_args(Movie.model_fields["preset"].annotation)
     formats = get_args(Sequence.model_fields["format"].annotation)

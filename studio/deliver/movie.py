@@ -22,7 +22,7 @@ from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.image_io import Array
 from studio.deliver.loop import loop_gap
-from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
+from studio.deliver.media import Animation, Media, decoding_error, differences, end_frames, packet_checksums, probe
 from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
@@ -90,7 +90,7 @@ class Movie(Record):
         suffix = self._preset.suffix
         return stem + suffix if self.preset in ("h264-web", suffix[1:]) else f"{stem}-{self.preset}{suffix}"
 
-    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+    def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out; None if nothing is."""
         preset, (across, down) = self._preset, self._preset.multiples
         if size.width % across or size.height % down:
@@ -129,8 +129,8 @@ class Movie(Record):
 
         def pixels() -> Iterator[memoryview]:
             nonlocal count
-            for frame in self.picture_spec.checked(frames, size):
-                picture = frame.picture.whole()
+            for frame in self.picture_spec.validate(frames, size):
+                picture = frame.picture.to_array()
                 yield np.ascontiguousarray(colour_spaces.add_alpha(picture) if self._preset.alpha else picture).data
                 count += 1
 
@@ -171,7 +171,7 @@ class Movie(Record):
 
     def check_loop(self, segments: Sequence[Path], path: Path) -> None:
         """Raises SceneError if it should loop and does not; the segments at both ends are enough."""
-        if self.loop and (gap := loop_gap(*ends(segments))):
+        if self.loop and (gap := loop_gap(*end_frames(segments))):
             raise SceneError(f"{path}: does not loop, so not kept: {gap}")
 
     def _copy(
@@ -192,22 +192,22 @@ class Movie(Record):
             preset.alpha,
             *preset.tags,
             faststart=preset.suffix in (".mp4", ".mov"),
-            steady=True,
+            constant_rate=True,
             sound="none",
             comment=comment,
         )
         if difference := differences(media, expected):
             return media, difference
-        if list(packets(path)) != list(chain.from_iterable(map(packets, segments))):
+        if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
             return media, "its packets are not those of its segments"
-        if complaint := undecodable(path, frames, fps, size):
+        if complaint := decoding_error(path, frames, fps, size):
             return media, f"{complaint}{self._advice(segments, fps, size)}"
         return media, ""
 
     @staticmethod
     def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:
         """How to repair a movie that cannot be decoded: which of its segments to make again."""
-        broken = [str(segment) for segment in segments if undecodable(segment, probe(segment).frames, fps, size)]
+        broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
         return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 

@@ -37,13 +37,13 @@ class PictureSpec(NamedTuple):
         """Type of a channel: uint8, uint16 or float16."""
         return np.dtype({8: np.uint8, 16: np.uint16, None: np.float16}[self.bits])
 
-    def checked(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
+    def validate(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
         """The same pictures, in bands. Raises ValueError at one of another shape, type or AOVs: it would shear."""
         shape = (size.height, size.width, 4 if self.alpha else 3)
         for frame in frames:
             picture, aovs = frame if isinstance(frame, Picture) else (frame, {})
             if isinstance(picture, np.ndarray):
-                picture = Bands.of(picture)
+                picture = Bands.from_array(picture)
             if picture.shape != shape or picture.dtype != self.dtype or set(aovs) != set(self.aovs):
                 actual = _describe(picture.shape, picture.dtype, aovs)
                 raise ValueError(f"a frame of {actual}; expected {_describe(shape, self.dtype, self.aovs)}")

@@ -47,7 +47,7 @@ class Sequence(ImageOptions):
         """Name of the finished folder of a scene called `stem`."""
         return "-".join([stem, "frames" if self.format == "png" else self.format, *self.name_parts])
 
-    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+    def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
         if self.format != "dcp-source":
             return self.aov_mistake(size)
@@ -71,7 +71,7 @@ class Sequence(ImageOptions):
         count = 0
         with atomic_write(path) as temporary:
             temporary.mkdir()
-            for count, frame in enumerate(self.picture_spec.checked(frames, size), start=1):
+            for count, frame in enumerate(self.picture_spec.validate(frames, size), start=1):
                 write(temporary / self._frame_name(first + count - 1), frame, self)
             if count == 0:
                 raise ValueError(f"{path}: a segment of no frames")

@@ -122,7 +122,7 @@ _LOCUS = (
 """The Planckian locus: y as a cubic of x, up to a temperature."""
 
 
-def cube(path: Path) -> Array:
+def read_cube(path: Path) -> Array:
     """The 3D look-up table of a `.cube` file [n, n, n, 3] in sRGB, float32, indexed blue, green, red.
 
     Raises ValueError if the file holds no such table, or one over another domain than 0 to 1; OSError if unreadable.

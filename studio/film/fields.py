@@ -108,10 +108,10 @@ class HeightMapping(Record):
         _check_sign(self.field, self.scale)
         return self
 
-    def of(self, values: Array) -> Array:
+    def to_scale(self, values: Array) -> Array:
         """Values on the height scale; inf becomes the cap if there is one, NaN stays NaN.
 
-        >>> HeightMapping(scale="sqrt", cap=16.0).of(np.array([4.0, np.inf])).tolist()
+        >>> HeightMapping(scale="sqrt", cap=16.0).to_scale(np.array([4.0, np.inf])).tolist()
         [2.0, 4.0]
         """
         capped = values if self.cap is None else np.minimum(values, self.cap)
@@ -123,7 +123,7 @@ class HeightMapping(Record):
 
 
 def unscale(values: Array, scale: str) -> Array:
-    """Values of a field from those on a height scale: the inverse of `HeightMapping.of` without a cap.
+    """Values of a field from those on a height scale: the inverse of `HeightMapping.to_scale` without a cap.
 
     >>> unscale(np.array([2.0]), "sqrt").tolist()
     [4.0]

@@ -17,16 +17,16 @@ import numpy.typing as npt
 from studio.config.units import Size
 from studio.field import Instant, Surfaces
 from studio.film import overlays
+from studio.film.appearance import Appearance
 from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of, measured_fields
 from studio.film.format import Format
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
-from studio.film.material import Material
-from studio.film.quality import QUALITIES, Quality, Word, subframes
+from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
@@ -68,7 +68,7 @@ class FrameSource:
     ) -> FrameSource:
         """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
         quality, shutter = picture.quality, picture.shutter / 360 / float(picture.fps)
-        look = quality.meshed(look)
+        look = quality.scale_mesh(look)
         scales = ranges(surfaces, look, tuple(shot.colour or look.colour for shot in shots))
         return cls(Cut(shots, picture.fps), surfaces, look, titles, picture.size, notes, scales, quality, shutter)
 
@@ -113,14 +113,14 @@ class FrameSource:
         Raises ValueError if the look draws what was not measured.
         """
         shots = tuple(shot.model_copy(update={"colour": None}) for shot in self.cut.shots)
-        cut, look = replace(self.cut, shots=shots), self.quality.meshed(look)
+        cut, look = replace(self.cut, shots=shots), self.quality.scale_mesh(look)
         return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
     def with_mesh(self, vertices: int) -> FrameSource:
         """The same film on a mesh of `vertices` along a side."""
         return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
 
-    def without_titles(self, size: Size, quality: Word) -> FrameSource:
+    def without_titles(self, size: Size, quality: QualityName) -> FrameSource:
         """The same film at another size and quality, with no text on it."""
         titles = overlays.Titles(live=None, notes=False, legend=False)
         return replace(self, size=size, titles=titles, quality=QUALITIES[quality])
@@ -132,7 +132,7 @@ class FrameSource:
 
     # --- cameras and surfaces ----------------------------------------------------------------------------------------
 
-    def orbit(self, share: ShotShare) -> Orbit:
+    def camera_orbit(self, share: ShotShare) -> Orbit:
         """The camera's orbit, its azimuth counted from alpha whatever the shot counts it from."""
         camera = share.shot.camera
         orbit = camera.at(share.seconds, self.cut.fps)
@@ -153,17 +153,17 @@ class FrameSource:
     def _instant(self, share: ShotShare) -> Instant:
         return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
 
-    def _view(self, share: ShotShare, material: Material | None = None) -> View:
-        """The steady view of a shot. material: None resolves it from the look and the camera's azimuth."""
+    def _view(self, share: ShotShare, appearance: Appearance | None = None) -> View:
+        """The steady view of a shot. appearance: None resolves it from the look and the camera's azimuth."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(instant, share.shot.colour or look.colour)
-        orbit = self.orbit(share)
+        orbit = self.camera_orbit(share)
         points = instant.grids[measured_fields(look.height.field)[0]].points
         return View(
             height,
             colour,
             orbit.pose(self._focal_point(share.shot.camera.look_at, height)),
-            material or resolve_material(look, orbit.azimuth, self.ranges.height, points),
+            appearance or resolve_appearance(look, orbit.azimuth, self.ranges.height, points),
             share.weight,
             trajectory=drawn_trajectory(instant, look),
         )
@@ -174,8 +174,8 @@ class FrameSource:
         for subframe in subframes(count):
             view, seconds = steady, max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
             if self.shutter:
-                view = self._view(share._replace(seconds=seconds), steady.material)
-            yield replace(view, weight=share.weight / count, jitter=subframe.jitter, lens=subframe.lens)
+                view = self._view(share._replace(seconds=seconds), steady.appearance)
+            yield replace(view, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
     def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
         """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""

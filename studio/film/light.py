@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from studio.config.records import Record
 from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
-from studio.film.colour import black_body, cube
+from studio.film.colour import black_body, read_cube
 
 MAX_LIGHT = 4.0
 """The brightest linear light that leaves the shader; more is clipped."""
@@ -123,7 +123,7 @@ class Lut(Record):
             return value
         file = scene_folder(info) / value
         try:
-            cube(file)
+            read_cube(file)
             return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         except OSError as error:
             raise ValueError(f"{file} cannot be read: {error.strerror}") from error

@@ -213,7 +213,7 @@ def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[st
     scale: str = mapping.scale
     if scale == "height":
         scale = look.height.scale if mapping.field == look.height.field else "linear"
-    low, high = unscale(np.array(ranges.of(mapping)), scale)
+    low, high = unscale(np.array(ranges.colour_ends(mapping)), scale)
     return f"{low:.2g}", f"{high:.2g}"
 
 

@@ -30,7 +30,7 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN in holes."""
     refined = _refine_field(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing)
     low, high = ranges.height
-    scaled = np.clip(look.height.of(np.minimum(refined, ranges.cap)), low, high)  # a loss of 0 has no logarithm
+    scaled = np.clip(look.height.to_scale(np.minimum(refined, ranges.cap)), low, high)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
@@ -39,7 +39,7 @@ def colours(instant: Instant, look: Look, mapping: ColourMapping, ranges: Ranges
     is_height = mapping.field == look.height.field
     cap, smoothing = (ranges.cap, look.height.smoothing) if is_height else (np.inf, 1.0)
     refined = _refine_field(instant, mapping.field, look.mesh, cap, smoothing)
-    low, high = ranges.of(mapping)
+    low, high = ranges.colour_ends(mapping)
     share = (on_colour_scale(refined, mapping, look.height) - low) / (high - low)
     known = np.isfinite(share)
     table = lookup_table(mapping.map)

@@ -154,7 +154,7 @@ def _on_screen(places: Array, aspect: float) -> Array:
 def _in_focus(points: Array, pose: Pose) -> Array:
     """Whether points [..., 3] before the camera are blurred by the lens by no more than `BLUR`."""
     away = (points - np.array(pose.position)) @ pose.axes[2]
-    blur = 2 * pose.lens * np.abs(away - pose.focus) / np.maximum(away, 1e-6) / pose.focus
+    blur = 2 * pose.lens_radius * np.abs(away - pose.focus) / np.maximum(away, 1e-6) / pose.focus
     return np.asarray((away > 0) & (blur * LINES / 2 / np.tan(np.radians(pose.view_angle / 2)) <= BLUR))
 
 
@@ -178,7 +178,7 @@ def pulse(source: FrameSource, per_keyframe: int = 12, window: int = 24) -> floa
     frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
     before, speeds = None, []
     for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
-        now = mapping.of(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
+        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
         if before is not None:
             speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
         before = now

@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 from studio.config.records import FrozenDict, Record
 from studio.config.units import Duration, Time
 from studio.film.camera import Camera
-from studio.film.easing import Curve, Ease
+from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
 Path = tuple[str | int, ...]
@@ -26,7 +26,7 @@ class Transition(Record):
     """From a shot to the next: a `cut`, or a dissolve in which both run on and overlap."""
 
     dissolve: Duration = Time(0.0)
-    ease: Ease = Curve("in-out-sine")
+    ease: EaseField = Ease("in-out-sine")
 
 
 def _parse_transition(value: object) -> object:
@@ -55,7 +55,7 @@ class Shot(Record):
 
     @model_validator(mode="after")
     def _moves_are_possible(self) -> Self:
-        orbit = self.camera.start.orbit()
+        orbit = self.camera.start.to_orbit()
         for number, move in enumerate(self.camera.moves):
             try:
                 orbit = move.end(orbit)

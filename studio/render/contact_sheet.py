@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from studio.config.units import Size
 from studio.film.frame_source import COARSE, FrameSource
-from studio.film.gallery import marks
+from studio.film.gallery import suitability
 from studio.film.look import Look
 from studio.film.overlays import Text
 from studio.render.stage import Stage
@@ -24,7 +24,7 @@ CELL = Size(640, 360)
 _STORYBOARD_CELL = 480 * 270
 """Pixels of a picture on a storyboard, whatever its shape."""
 _GROUND, _INK = 24, "#e4e2de"
-_MARKS = {"colour-blind": "colour-blind safe", "print": "print safe"}
+_SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
 
 class Cell(NamedTuple):
@@ -54,7 +54,7 @@ def look_sheet(
                 continue
             if look.mesh not in stages:
                 stages[look.mesh] = open_stages.enter_context(Stage(cell, look.mesh, small.quality.samples))
-            caption = ", ".join(_MARKS[mark] for mark in marks(look))
+            caption = ", ".join(_SUITABILITY[purpose] for purpose in suitability(look))
             cells.append(Cell(stages[look.mesh].draw(frame), name, caption))
     return _sheet(cells, cell, columns, gap=cell.height // 24, strip=cell.height // 8)
 

@@ -19,11 +19,11 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
+from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands
-from studio.film.colour import LUMA, cube, encode
+from studio.film.colour import LUMA, encode, read_cube
 from studio.film.frame import Frame
 from studio.film.light import MAX_LIGHT
-from studio.film.material import Gradient, Grading, Lut
 from studio.render.linear_frame import FULL, SCALE
 from studio.render.text import draw_glyphs, glyph_masks
 
@@ -281,7 +281,7 @@ def _apply_lut(srgb: Array, lut: Lut) -> Array:
 
 @lru_cache(maxsize=2)
 def _lut(lut: Lut) -> RegularGridInterpolator:
-    entries = cube(lut.path)
+    entries = read_cube(lut.path)
     return RegularGridInterpolator(3 * [np.linspace(0, 1, len(entries))], entries)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from studio.film.material import Lighting
+from studio.film.appearance import Lighting
 from studio.film.surface import fill_holes
 from studio.render import bake
 

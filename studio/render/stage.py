@@ -19,8 +19,8 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import LARGEST, Size
 from studio.errors import MachineError
+from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
-from studio.film.material import Material, Plinth
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
@@ -91,7 +91,7 @@ class Stage:
 
     def draw(self, frame: Frame) -> Array:
         """The finished picture of a frame [H, W, 3], uint8 sRGB, first row on top."""
-        return grade.picture(self.linear_frame(frame), frame).whole()
+        return grade.picture(self.linear_frame(frame), frame).to_array()
 
     def linear_frame(self, frame: Frame, window: Window | None = None) -> Array:
         """The codes of a frame [H, W, 4], uint16, first row on top: `linear_frame.encode` of its light.
@@ -125,7 +125,7 @@ class Stage:
         """
         s, (width, height) = self.samples, self.size
         on_a_sample = 0.0 if s % 2 else 0.5  # an even number of samples has none in the middle
-        view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens=(0.0, 0.0))
+        view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens_point=(0.0, 0.0))
         near, far = self._show(view, window or Window(0, 0, self.size))
         self._plotter.ren_win.Render()
         self._plotter.ren_win.GetZbufferData(0, 0, width * s - 1, height * s - 1, self._depths)
@@ -142,25 +142,25 @@ class Stage:
 
     def _show(self, view: View, window: Window) -> tuple[float, float]:
         """Updates the scene and the camera to a view; returns the distances of the near and far plane."""
-        s, material, lines = self.samples, view.material, window.whole.height
-        fixed = constants(material, lines, s)
-        self._surface.set_look(material, fixed)
+        s, appearance, lines = self.samples, view.appearance, window.picture_size.height
+        fixed = constants(appearance, lines, s)
+        self._surface.set_look(appearance, fixed)
         self._surface.show(view)
         tile: Values = {
-            "pictureSize": (s * window.whole.width, s * window.whole.height, 0),
+            "pictureSize": (s * window.picture_size.width, s * window.picture_size.height, 0),
             "tileSize": (s * self.size.width, s * self.size.height, 0),
-            "tileCorner": (s * window.left, s * (window.whole.height - window.top - self.size.height), 0),
+            "tileCorner": (s * window.left, s * (window.picture_size.height - window.top - self.size.height), 0),
         }
         uniforms = per_view(view, lines, s) | tile
-        uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, material.fade_end))
+        uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, appearance.fade_end))
         for actor in (self._surface.actor, *self._plinth_actors(view, fixed)):
             _set_uniforms(actor, uniforms)
         self._show_marker(view, tile)
         self._show_trajectory(view, tile)
-        return self._aim(view, window.whole)
+        return self._aim(view, window.picture_size)
 
     def _show_marker(self, view: View, tile: Values) -> None:
-        marker, exposure = view.material.marker, view.material.exposure
+        marker, exposure = view.appearance.marker, view.appearance.exposure
         centre = float(view.height[view.height.shape[0] // 2, view.height.shape[1] // 2])
         self._marker.SetVisibility(bool(np.isfinite(centre)))
         self._marker.SetScale(marker.radius)
@@ -172,7 +172,7 @@ class Stage:
         _set_uniforms(self._marker, {"markerLight": light, "limbLight": limb, "toEye": toward_eye} | tile)
 
     def _show_trajectory(self, view: View, tile: Values) -> None:
-        line, places = view.material.trajectory, view.trajectory
+        line, places = view.appearance.trajectory, view.trajectory
         visible = line is not None and places is not None and len(places) > 1
         self._trajectory.SetVisibility(visible)
         if line is None or places is None or not visible:
@@ -181,7 +181,7 @@ class Stage:
         path: Any = pv.lines_from_points(np.column_stack([places, heights]).astype(np.float32))  # type: ignore[arg-type]
         mapper: Any = self._trajectory.GetMapper()
         mapper.SetInputData(path.tube(radius=line.width / 2, n_sides=10, capping=True))
-        light = np.array(line.light) * view.material.exposure
+        light = np.array(line.light) * view.appearance.exposure
         _set_uniforms(self._trajectory, {"markerLight": light, "limbLight": light, "toEye": (0, 0, 1)} | tile)
 
     def _aim(self, view: View, picture: Size) -> tuple[float, float]:
@@ -200,17 +200,17 @@ class Stage:
 
     def _plinth_actors(self, view: View, fixed: Values) -> tuple[vtkActor, ...]:
         """The actors of the wall and the ground, updated to a view; empty, and hidden, without a plinth."""
-        if view.material.plinth and self._plinth is None:
+        if view.appearance.plinth and self._plinth is None:
             self._plinth = _PlinthActors()
             self._add(*self._plinth.actors)
         if self._plinth is None:
             return ()
         for actor in self._plinth.actors:
-            actor.SetVisibility(view.material.plinth is not None)
-        if not view.material.plinth:
+            actor.SetVisibility(view.appearance.plinth is not None)
+        if not view.appearance.plinth:
             return ()
-        self._plinth.set_look(view.material, fixed)
-        self._plinth.show(view, view.material.plinth)
+        self._plinth.set_look(view.appearance, fixed)
+        self._plinth.show(view, view.appearance.plinth)
         return self._plinth.actors
 
     def _add(self, *actors: vtkActor) -> None:
@@ -225,10 +225,10 @@ class _ShadedActor:
         self._mesh, self.actor = mesh, _actor(mesh, attributes=("colour", "relief"))
         self._shaders: tuple[shading.Shader, shading.Shader] | None = None
 
-    def set_look(self, material: Material, fixed: Values) -> None:
+    def set_look(self, appearance: Appearance, fixed: Values) -> None:
         """Compiles the shaders of a look, with its constants, unless the actor has them."""
         declared = shading.declare_constants(fixed)
-        shaders = shading.vertex(material, declared), shading.fragment(material, declared)
+        shaders = shading.vertex(appearance, declared), shading.fragment(appearance, declared)
         if self._shaders != shaders:
             self._shaders = shaders
             _set_shaders(self.actor, *shaders)
@@ -251,7 +251,7 @@ class _SurfaceActor(_ShadedActor):
 
     def show(self, view: View) -> None:
         """Updates heights, baked light and colours to a view, as far as they differ."""
-        lighting = view.material.lighting
+        lighting = view.appearance.lighting
         baked = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation
         if view.height is not self._height:
             self._set_height(view.height)
@@ -325,7 +325,7 @@ class _PlinthActors(_ShadedActor):
 
     def show(self, view: View, shape: Plinth) -> None:
         """Updates shape, colour and shadow to a view, if they differ."""
-        lighting, radius = view.material.lighting, view.material.fade_end
+        lighting, radius = view.appearance.lighting, view.appearance.fade_end
         shown = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation, shape, radius
         if view.height is self._height and self._shown == shown:
             return

@@ -51,7 +51,7 @@ def deliverable_mistakes(deliverables: Sequence[Any], title: str, film: Format, 
     for index, deliverable in enumerate(deliverables):
         if names[index] in names[:index]:
             yield ("deliver", index), f"the same file as deliver[{names.index(names[index])}]; take one of them out"
-        if text := deliverable.mistake(film.size, film.fps):
+        if text := deliverable.mistake_at(film.size, film.fps):
             yield ("film", "size"), f"deliver[{index}]: {text}"
         if (at := getattr(deliverable, "at", None)) and at.frames(film.fps) >= cut.length:
             seconds = float(cut.length / film.fps)

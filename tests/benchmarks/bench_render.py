@@ -108,7 +108,7 @@ def grade() -> dict[str, float]:
     from studio.render.linear_frame import coded
 
     kept, frame = coded(_stage(SIZES["1080p"]).light(_frame(0))), _frame(0)
-    return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).whole())}
+    return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).to_array())}
 
 
 def bake() -> dict[str, float]:
@@ -133,14 +133,14 @@ def tiles() -> dict[str, float]:
     for look in gallery().values():
         frame = reel.dressed(look).frame(96)
         with Stage(whole, look.mesh, reel.quality.samples) as stage:
-            direct = picture(coded(stage.light(frame)), frame).whole()
+            direct = picture(coded(stage.light(frame)), frame).to_array()
         kept = np.zeros((whole.height, whole.width, 4), np.uint16)
         with Stage(part, look.mesh, reel.quality.samples) as stage:
             for top in range(0, whole.height, part.height):
                 for left in range(0, whole.width, part.width):
                     tile = coded(stage.light(frame, Window(left, top, whole)))
                     kept[top : top + part.height, left : left + part.width] = tile
-        tiled = picture(kept, frame).whole()
+        tiled = picture(kept, frame).to_array()
         apart = np.maximum(direct, tiled) - np.minimum(direct, tiled)
         shares.append(float((apart > 1).any(axis=2).mean()))
     return {"tile.bad_pixel_share": max(shares)}
@@ -283,10 +283,10 @@ def _ours(number: int, reference: bool = False) -> np.ndarray:
 
     frame = replace(_frame(number, SLOW, surface=0), grade=STILL)
     if not reference:
-        return picture(coded(_stage(SMALL).light(frame)), frame).whole().astype(float)
+        return picture(coded(_stage(SMALL).light(frame)), frame).to_array().astype(float)
     (view,) = frame.views
     views = tuple(replace(view, weight=1 / 8, jitter=sub.jitter) for sub in subframes(8))
-    return picture(coded(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).whole() / 257
+    return picture(coded(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).to_array() / 257
 
 
 # --- the usual way ---------------------------------------------------------------------------------------------------

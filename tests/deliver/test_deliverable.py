@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from studio.config.units import Size, Time
-from studio.deliver.deliverable import Deliverable, from_word
+from studio.deliver.deliverable import Deliverable, from_name
 from studio.deliver.movie import Movie
 from studio.deliver.sequence import Sequence
 from studio.deliver.still import Still
@@ -67,6 +67,6 @@ def test_deliverables_of_one_scene_have_different_names():
 
 
 def test_a_word_names_the_movie_of_a_preset_or_the_sequence_of_a_format():
-    assert from_word("prores-4444") == Movie(preset="prores-4444") and from_word("exr") == Sequence(format="exr")
+    assert from_name("prores-4444") == Movie(preset="prores-4444") and from_name("exr") == Sequence(format="exr")
     with pytest.raises(ValueError, match="no preset 'prores-4443'; did you mean 'prores-4444'"):
-        from_word("prores-4443")
+        from_name("prores-4443")

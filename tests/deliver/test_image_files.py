@@ -123,7 +123,7 @@ def test_an_exr_holds_every_aov_in_channels_that_name_it(
     with OpenEXR.File(str(path), separate_channels=True) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     assert set(channels) == {*("RGBA" if alpha else "RGB"), *itertools.chain(*aov_channels.values())}
-    assert np.array_equal(np.stack([channels[c] for c in ("RGBA" if alpha else "RGB")], -1), frame.picture.whole())
+    assert np.array_equal(np.stack([channels[c] for c in ("RGBA" if alpha else "RGB")], -1), frame.picture.to_array())
     for name, own in aov_channels.items():
         stored = np.stack([channels[channel] for channel in own], axis=-1)
         assert stored.dtype == frame.aovs[name].dtype and np.array_equal(stored, frame.aovs[name])
@@ -153,10 +153,10 @@ def test_an_exr_of_many_bands_is_one_picture_with_its_aovs(tmp_path, noise, band
 def test_aovs_that_would_fill_the_memory_are_a_mistake_with_a_way_out(aov_channels):
     everything = {"format": "exr", "aovs": tuple(aov_channels)}
     for record in (Still(at=Time(6.0), **everything), Sequence(**everything)):
-        assert record.mistake(Size(15360, 8640)) is None
+        assert record.mistake_at(Size(15360, 8640)) is None
         # 32 bytes a pixel, of 600 million
-        assert "would take 19 GB of memory" in record.mistake(Size(30000, 20000))
-    assert Still(at=Time(6.0), format="exr", aovs=("depth", "normal")).mistake(Size(30000, 20000)) is None
+        assert "would take 19 GB of memory" in record.mistake_at(Size(30000, 20000))
+    assert Still(at=Time(6.0), format="exr", aovs=("depth", "normal")).mistake_at(Size(30000, 20000)) is None
 
 
 @pytest.mark.parametrize(

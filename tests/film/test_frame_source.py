@@ -7,6 +7,7 @@ import pytest
 
 from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
+from studio.film.appearance import Appearance
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.format import Format
@@ -16,10 +17,9 @@ from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.material import Material
 from studio.film.overlays import Bar, Page, Text, Titles
 from studio.film.quality import Quality
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Shot, Transition
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
@@ -99,10 +99,10 @@ def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
     )  # the film opens from a flat surface: no stretching
 
 
-def resolved(view: View, look: Look, azimuth: float) -> Material:
-    """The material of a view in a look whose camera stands at an azimuth."""
-    scale = view.material.height_scale
-    return resolve_material(look, azimuth, (scale.low, scale.high), GRID.points)
+def resolved(view: View, look: Look, azimuth: float) -> Appearance:
+    """The appearance of a view in a look whose camera stands at an azimuth."""
+    scale = view.appearance.height_scale
+    return resolve_appearance(look, azimuth, (scale.low, scale.high), GRID.points)
 
 
 def test_another_camera_changes_only_where_camera_and_lamps_stand():
@@ -110,7 +110,7 @@ def test_another_camera_changes_only_where_camera_and_lamps_stand():
     a, b = film_of().frame(4), film_of((moved, SHOTS[1])).frame(4)
     assert a.views[0].pose != b.views[0].pose
     [before], [after] = a.views, b.views
-    turned = replace(before, pose=after.pose, material=resolved(after, LOOK, -90.0))
+    turned = replace(before, pose=after.pose, appearance=resolved(after, LOOK, -90.0))
     assert same(replace(a, views=(turned,)), b)
 
 
@@ -126,7 +126,7 @@ def test_another_grade_changes_nothing_but_grading_and_exposure():
     a, b = film_of().frame(4), film_of(look=LOOK.model_copy(update={"grade": grade})).frame(4)
     assert (
         b.grading == resolve_grading(grade)
-        and b.views[0].material == replace(a.views[0].material, exposure=9.0)
+        and b.views[0].appearance == replace(a.views[0].appearance, exposure=9.0)
         and np.array_equal(a.views[0].height, b.views[0].height)
         and np.array_equal(a.views[0].colours, b.views[0].colours)
     )
@@ -250,8 +250,8 @@ def test_subframes_are_views_of_equal_weight_and_of_the_same_arrays_while_the_sh
         for one, eight in zip(steady.views, (frame.views[:8], frame.views[8:]), strict=False):
             assert {view.weight for view in eight} == {one.weight / 8}
             assert all(view.height is eight[0].height and view.colours is eight[0].colours for view in eight)
-            assert len({view.jitter for view in eight}) == len({view.lens for view in eight}) == 8
-            plain = [replace(view, weight=one.weight, jitter=(0.0, 0.0), lens=(0.0, 0.0)) for view in eight]
+            assert len({view.jitter for view in eight}) == len({view.lens_point for view in eight}) == 8
+            plain = [replace(view, weight=one.weight, jitter=(0.0, 0.0), lens_point=(0.0, 0.0)) for view in eight]
             assert all(bits(view) == bits(one) for view in plain)
 
 
@@ -268,7 +268,7 @@ def test_an_open_shutter_spreads_surface_and_camera_evenly_around_the_frames_tim
     mean = np.mean([view.height for view in open_.views], axis=0)
     # the surface bends over a sixteenth of a second, as PCHIP has it
     assert mean == pytest.approx(still.views[0].height, abs=1e-3)
-    assert {view.material for view in open_.views} == {still.views[0].material}  # the lamps stand still
+    assert {view.appearance for view in open_.views} == {still.views[0].appearance}  # the lamps stand still
 
 
 def test_a_shutter_neither_opens_before_the_shot_nor_blurs_what_stands_still():
@@ -297,7 +297,7 @@ def test_a_film_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
     assert film.ranges == film_of(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).ranges
     for n in (3, 27):
         frame = film.frame(n)
-        assert all(view.material.height_scale.scale == "linear" for view in frame.views)
+        assert all(view.appearance.height_scale.scale == "linear" for view in frame.views)
         assert same(frame, film_of(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).frame(n))
 
 
@@ -308,10 +308,10 @@ def test_a_look_that_draws_what_was_not_measured_is_refused():
 
 def test_a_material_has_the_films_height_scale_and_the_number_of_measured_points():
     film = film_of(look=LOOK.model_copy(update={"nodes": True}))
-    material = film.frame(3).views[0].material
-    scale = material.height_scale
-    assert (scale.low, scale.high) == film.ranges.height and material.nodes == GRID.points
-    assert film_of().frame(3).views[0].material.nodes is None
+    appearance = film.frame(3).views[0].appearance
+    scale = appearance.height_scale
+    assert (scale.low, scale.high) == film.ranges.height and appearance.nodes == GRID.points
+    assert film_of().frame(3).views[0].appearance.nodes is None
 
 
 def test_a_curvature_has_the_notes_of_the_convexity():

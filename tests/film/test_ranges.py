@@ -62,7 +62,11 @@ def test_each_colour_mapping_has_a_range_of_its_own():
     film = surfaces(bowl(), accuracy=np.linspace(10, 90, N * N).reshape(N, N))
     loss, accuracy = ColourMapping(), ColourMapping(field="accuracy", scale="linear", range=(0.0, 100.0))
     fixed = ranges(film, look(), (loss, accuracy, loss))
-    assert len(fixed.colours) == 2 and fixed.of(accuracy) == (0.0, 100.0) and fixed.of(loss) == fixed.height
+    assert (
+        len(fixed.colours) == 2
+        and fixed.colour_ends(accuracy) == (0.0, 100.0)
+        and fixed.colour_ends(loss) == fixed.height
+    )
 
 
 @pytest.mark.parametrize("field", ["lambda_min", "lambda_max", "kappa_min", "kappa_max"])
@@ -70,9 +74,11 @@ def test_a_curvature_is_a_colour_on_a_signed_scale_and_may_be_centred_on_0(field
     film = surfaces(bowl(), **{field: np.linspace(-3.0, 5.0, N * N).reshape(N, N)})
     free, centred = (ColourMapping(field=field, map=GREY, scale="signed-log", centre=centre) for centre in (None, 0.0))
     fixed = ranges(film, look(), (free, centred))
-    low, high = fixed.of(centred)
+    low, high = fixed.colour_ends(centred)
     # the drawn disc leaves the corners out
-    assert -high == low < fixed.of(free)[0] < 0 and np.arcsinh(4.0) < high == fixed.of(free)[1] < np.arcsinh(5.0)
+    assert -high == low < fixed.colour_ends(free)[0] < 0 and np.arcsinh(4.0) < high == fixed.colour_ends(free)[
+        1
+    ] < np.arcsinh(5.0)
 
 
 def test_a_map_that_diverges_has_its_middle_at_0_where_values_may_be_negative():
@@ -80,7 +86,7 @@ def test_a_map_that_diverges_has_its_middle_at_0_where_values_may_be_negative():
 
     def ends(field: str, name: str, **more) -> tuple[float, float]:
         mapping = ColourMapping(field=field, map=name, scale="linear", **more)
-        return ranges(film, look(), (mapping,)).of(mapping)
+        return ranges(film, look(), (mapping,)).colour_ends(mapping)
 
     low, high = ends("lambda_min", "vik")
     assert low == -high and high == ends("lambda_min", "inferno")[1]

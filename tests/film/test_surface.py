@@ -264,7 +264,7 @@ def test_convexity_is_derived_from_blended_curvatures_and_its_scale_begins_at_0(
     coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
     assert coloured == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
     free = ColourMapping(field="convexity", map=GREY, scale="linear")
-    assert ranges(film, look(), (free,)).of(free) == (0.0, 0.25)
+    assert ranges(film, look(), (free,)).colour_ends(free) == (0.0, 0.25)
 
 
 # --- derived fields
@@ -288,7 +288,7 @@ def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes
         assert coloured[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
     mapping = ColourMapping(field="hidden", map=GREY)
     nowhere = surfaces(bowl(), **CURVED | {"kappa_min": CURVED["lambda_min"]})
-    assert ranges(nowhere, look(), (mapping,)).of(mapping) == (0, 1)
+    assert ranges(nowhere, look(), (mapping,)).colour_ends(mapping) == (0, 1)
 
 
 def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown():

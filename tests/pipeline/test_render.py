@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size, Time
-from studio.deliver.deliverable import from_word
+from studio.deliver.deliverable import from_name
 from studio.deliver.media import probe
 from studio.deliver.still import Still
 from studio.errors import MachineError, SceneError
@@ -80,7 +80,7 @@ def test_a_picture_from_a_stored_frame_is_the_one_that_was_drawn(copy, pictures,
 
 def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
     project = Project.open(copy.scene)
-    made = deliver(project, copy.out, [from_word("prores-4444"), from_word("exr")])
+    made = deliver(project, copy.out, [from_name("prores-4444"), from_name("exr")])
     assert [path.name for path in made] == ["tiny-prores-4444.mov", "tiny-exr"]
     assert probe(made[0]).alpha and probe(made[0]).frames == 24 and len(list(made[1].iterdir())) == 24
     assert copy.shelf.unused() == []  # and what the film was made of stays needed
@@ -88,19 +88,19 @@ def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
 
 def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
     with pytest.raises(SceneError, match="make the film first"):
-        deliver(Project.open(measured.scene), measured.out, [from_word("ffv1")])
+        deliver(Project.open(measured.scene), measured.out, [from_name("ffv1")])
 
 
 def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawable):
     project = edited(copy, "orbit: 40deg", "orbit: 50deg")
     with pytest.raises(SceneError, match="11 of the film's frames are not drawn"):
-        deliver(project, copy.out, [from_word("ffv1")])
+        deliver(project, copy.out, [from_name("ffv1")])
 
 
 def test_a_preset_is_a_movies_or_a_sequences_or_a_mistake():
-    assert from_word("av1-10").kind == "movie" and from_word("dcp-source").kind == "sequence"
+    assert from_name("av1-10").kind == "movie" and from_name("dcp-source").kind == "sequence"
     with pytest.raises(ValueError, match="did you mean 'prores-4444'"):
-        from_word("prores-444")
+        from_name("prores-444")
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------

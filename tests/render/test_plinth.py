@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from studio.film.appearance import Lighting
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.material import Lighting
-from studio.film.resolve import resolve_material
+from studio.film.resolve import resolve_appearance
 from studio.render import plinth
 
 N = 101
@@ -17,7 +17,7 @@ def lighting(azimuth=0.0, elevation=45.0, **more) -> Lighting:
     """A key lamp at an azimuth in radians and an elevation in degrees."""
     key = Lamp(azimuth=math.degrees(azimuth), elevation=elevation)
     light = Light(**{"key": key, "rim": key, "shadow": 1.0, "occlusion": 0.0} | more)
-    return resolve_material(Look(light=light), 0.0).lighting
+    return resolve_appearance(Look(light=light), 0.0).lighting
 
 
 def shaded(azimuth=0.0, depth=0.1, **more) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from studio.film.frame import Frame, View
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render import plinth
 from studio.render.stage import Stage
 
@@ -45,7 +45,7 @@ def light(kind: Look, orbit: Orbit, height: float = 0.0, focus=(0.3, 0.2, 0.0), 
 def frame_of(kind: Look, height: np.ndarray, pose: Pose, azimuth: float = 0.0, trajectory=None) -> Frame:
     """A frame of a white surface in a look."""
     white = np.ones((MESH, MESH, 3), np.float32)
-    view = View(height, white, pose, resolve_material(kind, azimuth), trajectory=trajectory)
+    view = View(height, white, pose, resolve_appearance(kind, azimuth), trajectory=trajectory)
     return Frame(0, (view,), (), resolve_grading(kind.grade), resolve_background(kind.background))
 
 
@@ -163,7 +163,7 @@ def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height(
 
 def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_its_top():
     kind = look(lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0}))
-    surface, lighting = np.full((MESH, MESH), 0.3, np.float32), resolve_material(kind, 0.0).lighting
+    surface, lighting = np.full((MESH, MESH), 0.3, np.float32), resolve_appearance(kind, 0.0).lighting
     places, _ = plinth.ground()
     shade = plinth.ground_light(surface, 0.9, 0.1, lighting)
     radius = np.hypot(*places.T)

@@ -23,7 +23,7 @@ from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render import bake, grade, linear_frame
 from studio.render.stage import Stage
 
@@ -74,7 +74,7 @@ def view(
     azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), points=3, **more
 ) -> View:
     pose = Orbit(azimuth, elevation, distance, 30.0).pose(focus)
-    return View(height, COLOURS, pose, resolve_material(look, azimuth, points=points), **more)
+    return View(height, COLOURS, pose, resolve_appearance(look, azimuth, points=points), **more)
 
 
 def frame(*views: View, number: int = 0, overlays=(), look: Look = LOOK) -> Frame:
@@ -90,9 +90,13 @@ def holed(rows: slice, columns: slice) -> np.ndarray:
 
 def through_a_lens(shot: View, radius: float, focus: float, count: int) -> Frame:
     """What a lens sees, in so many sub-frames."""
-    pose = replace(shot.pose, lens=radius, focus=focus)
+    pose = replace(shot.pose, lens_radius=radius, focus=focus)
     return frame(
-        *(replace(shot, pose=pose, weight=1 / count, jitter=s.jitter, lens=s.lens) for s in subframes(count)), number=5
+        *(
+            replace(shot, pose=pose, weight=1 / count, jitter=s.jitter, lens_point=s.lens_point)
+            for s in subframes(count)
+        ),
+        number=5,
     )
 
 
@@ -279,7 +283,7 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
         colours[where[0] - 3 : where[0] + 4, where[1] - 3 : where[1] + 4] = 1.0
         lit = LOOK.model_copy(update={"marker": Marker(radius=0.001, glow=0.0), "background": NIGHT.background})
         flat = np.zeros_like(CRATER)
-        shot = View(flat, colours, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), resolve_material(lit, 0.0))
+        shot = View(flat, colours, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), resolve_appearance(lit, 0.0))
         dark = light_of(stage, replace(shot, colours=np.zeros_like(COLOURS)))
         row, column, _ = np.unravel_index(np.argmax(light_of(stage, shot) - dark), dark.shape)
         assert (
@@ -391,7 +395,7 @@ ABOVE = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
 
 
 def above(kind: Look, height: np.ndarray = FLAT, azimuth=0.0, ends=(0.0, 1.0), points=3) -> View:
-    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_material(kind, azimuth, ends, points))
+    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_appearance(kind, azimuth, ends, points))
 
 
 @pytest.fixture(scope="module")
@@ -512,7 +516,7 @@ def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
 def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp(large):
     light = LOOK.light.model_copy(update={"follow": False})
     kind = look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
-    cast = View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))
+    cast = View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_appearance(kind, 0.0))
     drawn = light_of(large, cast, look=kind)
     ground = to_linear("#808080")[0]
     away = np.radians(LOOK.light.key.azimuth + 180)
@@ -579,13 +583,13 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
     full, part = both
     kind = Look.model_validate({"base": name, "mesh": MESH})
     shot = frame(
-        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), points=11, weight=0.5),
+        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens_point=(0.5, 0.5), points=11, weight=0.5),
         view(130.0, 70.0, look=kind, points=11, weight=0.5),
         look=kind,
     )
     shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
-        grade.picture(linear_frame.encode(light), shot).whole() for light in (full.light(shot), tiled(part, shot))
+        grade.picture(linear_frame.encode(light), shot).to_array() for light in (full.light(shot), tiled(part, shot))
     )
     assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
 
@@ -636,7 +640,7 @@ def test_light_is_multiplied_by_what_it_covers(stage):
 
 def test_the_ground_under_a_cast_is_its_shadow_alone(large):
     kind = look(plinth=Plinth(depth=0.1), light=LOOK.light.model_copy(update={"follow": False}))
-    light = large.light(frame(View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))))
+    light = large.light(frame(View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_appearance(kind, 0.0))))
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(light, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
     assert 0.2 < shadow[3] < 0.9 and free[3] < 0.05
@@ -667,9 +671,9 @@ def test_a_jitter_moves_the_samples_by_its_share_of_a_sample(large):
 def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
     small = SPARK.model_copy(update={"marker": SPARK.marker.model_copy(update={"radius": 0.02})})
     shot, radius = view(look=small, focus=(0.0, 0.0, 0.0), height=FLAT), 0.03
-    shot = replace(shot, pose=replace(shot.pose, lens=radius, focus=focus))
+    shot = replace(shot, pose=replace(shot.pose, lens_radius=radius, focus=focus))
     left, right, low, high = (
-        centroid(large.light(frame(replace(shot, lens=place)))) for place in ((-1, 0), (1, 0), (0, -1), (0, 1))
+        centroid(large.light(frame(replace(shot, lens_point=place)))) for place in ((-1, 0), (1, 0), (0, -1), (0, 1))
     )
     eye = np.array(shot.pose.position)
     away = -(np.array([0, 0, 0.9 * 0.02]) - eye) @ eye / np.linalg.norm(eye)

@@ -62,7 +62,7 @@ def crawl(quality: Quality) -> float:
 def codes(stage: Stage, frame: Frame) -> np.ndarray:
     """The surface's codes of 255, as fine as they come."""
     bare = replace(frame, overlays=())
-    return picture(stage.linear_frame(bare), bare, bits=16).whole() / 257
+    return picture(stage.linear_frame(bare), bare, bits=16).to_array() / 257
 
 
 CRAWLS = 3.5
@@ -77,7 +77,7 @@ def test_a_held_shot_of_a_held_surface_is_the_same_frame_but_for_its_grain():
             linear_frames[number] = stage.linear_frame(film.frame(number))
     assert np.array_equal(linear_frames[30], linear_frames[47]) and np.array_equal(linear_frames[30], linear_frames[31])
     assert not np.array_equal(linear_frames[30], linear_frames[10])
-    first, second = (picture(linear_frames[n], film.frame(n)).whole().astype(int) for n in (30, 31))
+    first, second = (picture(linear_frames[n], film.frame(n)).to_array().astype(int) for n in (30, 31))
     # two grains of 0.005 of 255 codes, each with a code of dither that is even, 1 / sqrt(12)
     assert (first - second).std() == pytest.approx(np.sqrt(2) * np.hypot(0.005 * 255, 1 / np.sqrt(12)), rel=0.05)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from studio.config.records import Record
+from studio.film.appearance import HeightScale, Lamp, Panel, direction
 from studio.film.frame import Frame, View
 from studio.film.gallery import gallery
-from studio.film.material import HeightScale, Lamp, Panel, direction
 from studio.film.overlays import Text
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 
 def leaves(value: object):
@@ -28,7 +28,7 @@ def test_a_frame_holds_no_record_in_any_look(name):
     from studio.film.camera import Orbit
 
     look, flat = gallery()[name], np.zeros((3, 3), np.float32)
-    view = View(flat, flat, Orbit(0.0, 30.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), resolve_material(look, 10.0, points=9))
+    view = View(flat, flat, Orbit(0.0, 30.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), resolve_appearance(look, 10.0, points=9))
     texts = (Text("a", 0.1, 0.1, 0.1, 1.0),)
     frame = Frame(0, (view,), texts, resolve_grading(look.grade), resolve_background(look.background))
     parts = list(leaves(frame))
