@@ -31,8 +31,8 @@ from studio.film.surface import colours, drawn_trajectory, heights, open_side, v
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
 Array = npt.NDArray[Any]
-COARSE = 241
-"""Vertices along a side that are enough where only the shape of the land matters."""
+COARSE_MESH = 241
+"""Vertices along a side that suffice where only the shape of the surface matters."""
 _CACHED_SURFACES = 4  # a dissolve shows two
 
 
@@ -63,40 +63,40 @@ class FrameSource:
         surfaces: Surfaces,
         look: Look,
         titles: overlays.Titles,
-        picture: Format,
+        film: Format,
         notes: dict[str, str],
     ) -> FrameSource:
         """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
-        quality, shutter = picture.quality, picture.shutter / 360 / float(picture.fps)
+        quality, shutter = film.quality, film.shutter / 360 / float(film.fps)
         look = quality.scale_mesh(look)
         scales = ranges(surfaces, look, tuple(shot.colour or look.colour for shot in shots))
-        return cls(Cut(shots, picture.fps), surfaces, look, titles, picture.size, notes, scales, quality, shutter)
+        return cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
 
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
         shares = self.cut.at(number)
-        steady = tuple(self._view(share) for share in shares)
-        pairs = zip(shares, steady, strict=True)
-        views = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
-        return self._frame(number, views, self._overlays(number, shares, steady))
+        views = tuple(self._view(share) for share in shares)
+        pairs = zip(shares, views, strict=True)
+        drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
+        return self._frame(number, drawn, self._overlays(number, shares, views))
 
     def aov_frame(self, number: int) -> Frame:
-        """The frame that AOVs are drawn of: the view of most weight at the frame's own instant, without overlays."""
-        return self._frame(number, (self._view(self._leading(number)),), ())
+        """The frame that AOVs are drawn of: the view of largest weight at the frame's own time, without overlays."""
+        return self._frame(number, (self._view(self._largest_share(number)),), ())
 
     def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
-        """Fields as measured, at every vertex of the AOV frame's view [N, N]."""
-        instant = self._instant(self._leading(number))
+        """Fields in their own units, by name, at every vertex of the AOV frame's view [N, N]."""
+        instant = self._instant(self._largest_share(number))
         return {name: values(instant, self.look, name) for name in names}
 
     def coordinate(self, number: int) -> float:
-        """The coordinate of the sweep that the shot of most weight shows."""
-        share = self._leading(number)
+        """The coordinate of the sweep that the shot of largest weight shows."""
+        share = self._largest_share(number)
         return share.shot.coordinate(share.seconds, self.cut.fps)
 
-    def single_shot(self, shot: Shot, number: int) -> tuple[Instant, View]:
+    def shot_view(self, shot: Shot, number: int) -> tuple[Instant, View]:
         """What a shot shows at its own frame `number`, from 0, without the shots that overlap it."""
         share = ShotShare(shot, float(number / self.cut.fps), 1.0)
         return self._instant(share), self._view(share)
@@ -105,7 +105,7 @@ class FrameSource:
         look = self.look
         return Frame(number, views, texts, resolve_grading(look.grade), resolve_background(look.background))
 
-    # --- the same film, changed --------------------------------------------------------------------------------------
+    # --- variants of the film ----------------------------------------------------------------------------------------
 
     def with_look(self, look: Look) -> FrameSource:
         """The same film in another look, whose colours also replace those of single shots.
@@ -125,15 +125,15 @@ class FrameSource:
         titles = overlays.Titles(live=None, notes=False, legend=False)
         return replace(self, size=size, titles=titles, quality=QUALITIES[quality])
 
-    def single_shots(self) -> Iterator[FrameSource]:
-        """Every shot as a film of its own, without dissolve, on the ranges of the whole film."""
+    def split_shots(self) -> Iterator[FrameSource]:
+        """Each shot as a film by itself, without dissolve, with the ranges of the whole film."""
         for shot in self.cut.shots:
             yield replace(self, cut=Cut((shot.model_copy(update={"to_next": Transition()}),), self.cut.fps))
 
     # --- cameras and surfaces ----------------------------------------------------------------------------------------
 
     def camera_orbit(self, share: ShotShare) -> Orbit:
-        """The camera's orbit, its azimuth counted from alpha whatever the shot counts it from."""
+        """The camera's orbit in a shot, its azimuth counted from alpha even if the shot counts from the open side."""
         camera = share.shot.camera
         orbit = camera.at(share.seconds, self.cut.fps)
         if camera.azimuth_from == "alpha":
@@ -142,19 +142,19 @@ class FrameSource:
 
     @cached_property
     def open_side(self) -> float:
-        """Azimuth, degrees, from which the minimiser is seen over the lowest land, at the film's last coordinate."""
-        coarse = self.with_mesh(COARSE)
+        """Azimuth, degrees, on which the surface rises least from the minimiser, at the film's last coordinate."""
+        coarse = self.with_mesh(COARSE_MESH)
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
         return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
 
-    def _leading(self, number: int) -> ShotShare:
+    def _largest_share(self, number: int) -> ShotShare:
         return max(self.cut.at(number), key=lambda share: share.weight)
 
     def _instant(self, share: ShotShare) -> Instant:
         return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
 
     def _view(self, share: ShotShare, appearance: Appearance | None = None) -> View:
-        """The steady view of a shot. appearance: None resolves it from the look and the camera's azimuth."""
+        """The view of a shot at one time, through a pinhole. appearance: None resolves it from the look and azimuth."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(instant, share.shot.colour or look.colour)
         orbit = self.camera_orbit(share)
@@ -168,26 +168,25 @@ class FrameSource:
             trajectory=drawn_trajectory(instant, look),
         )
 
-    def _subframes(self, share: ShotShare, steady: View) -> Iterator[View]:
-        """The views whose mean replaces a steady one; the lamps stand still in all of them."""
+    def _subframes(self, share: ShotShare, view: View) -> Iterator[View]:
+        """The views whose mean replaces that at the frame's own time; the lamps stand still in all of them."""
         count = self.quality.subframes
         for subframe in subframes(count):
-            view, seconds = steady, max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
-            if self.shutter:
-                view = self._view(share._replace(seconds=seconds), steady.appearance)
-            yield replace(view, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
+            seconds = max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
+            moved = self._view(share._replace(seconds=seconds), view.appearance) if self.shutter else view
+            yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
     def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
         """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
-        place = instant.coordinate, mapping
-        if place not in self._cache:
+        key = instant.coordinate, mapping
+        if key not in self._cache:
             surface = heights(instant, self.look, self.ranges), colours(instant, self.look, mapping, self.ranges)
             for array in surface:
                 array.flags.writeable = False
             while len(self._cache) >= _CACHED_SURFACES:
                 del self._cache[next(iter(self._cache))]
-            self._cache[place] = surface
-        return self._cache[place]
+            self._cache[key] = surface
+        return self._cache[key]
 
     def _focal_point(self, look_at: str | Point, height: Array) -> Point:
         if not isinstance(look_at, str):
@@ -204,7 +203,7 @@ class FrameSource:
     def _overlays(
         self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]
     ) -> tuple[overlays.Overlay, ...]:
-        """Labels of contours, the title, and the captions of the shots; in the look's halo where they have none."""
+        """Labels of contours, the title, and the captions of the shots, each with a halo where the look has one."""
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
         mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
         page = overlays.Page.of(self.size, titles, mappings)
@@ -213,14 +212,17 @@ class FrameSource:
             opacity = overlays.dissolve_opacity(view.weight)
             shown += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
         shown += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
-        shown += overlays.dissolve_overlays((share.weight, self._captions(share, titles, page)) for share in shares)
+        captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
+        shown += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:
             return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in shown)
         return tuple(shown)
 
     def _captions(self, share: ShotShare, titles: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
-        """The live line, notes and legend of a shot at an instant."""
+        """The live line, notes and legend of a shot at one time."""
         mapping = share.shot.colour or self.look.colour
         notes = self.notes[grid_of(mapping.field)]
-        captions = overlays.captions(titles, self.look, mapping, self.ranges, notes, page)
-        return overlays.live(titles, self._instant(share), page) + captions
+        return [
+            *overlays.live_line(titles, self._instant(share), page),
+            *overlays.notes_and_legend(titles, self.look, mapping, self.ranges, notes, page),
+        ]

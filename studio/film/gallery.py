@@ -16,8 +16,8 @@ def gallery(folder: Path | None = None) -> dict[str, Look]:
 
     Raises SceneError, with the place, if a file is no look.
     """
-    own = sorted(folder.glob("*.yaml")) if folder else []
-    return {path.stem: read(path, Look) for path in (*own, *looks().values())}
+    users = sorted(folder.glob("*.yaml")) if folder else []
+    return {path.stem: read(path, Look) for path in (*users, *looks().values())}
 
 
 def suitability(look: Look) -> tuple[str, ...]:

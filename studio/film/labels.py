@@ -37,18 +37,18 @@ def labels(
     lines = look.contours
     if not (lines and lines.labels and lines.step and opacity):
         return []
-    land = np.nan_to_num(height)
-    size = max(SIZE, page.small)
+    filled = np.nan_to_num(height)
+    size = max(SIZE, page.small_size)
     texts: list[Text] = []
     for value, point in _crossings(height, look, lines.step * lines.index, ends):
-        gradient = _gradient(land, point[:2])
+        gradient = _gradient(filled, point[:2])
         along = np.array([-gradient[1], gradient[0], 0.0]) / max(np.hypot(*gradient), 1e-9)
         (x, y), (x2, y2) = project(np.stack([point, point + 1e-3 * along]), pose, page.aspect)
         angle = (math.degrees(math.atan2(y - y2, x2 - x)) + 90) % 180 - 90  # never upside down
         visible = _smoothstep((90 - abs(angle)) / 12)  # the figures turn over where a line is upright
         visible *= _smoothstep((np.hypot(*gradient) - 0.08) / 0.12)
-        visible *= _smoothstep(min(x, page.aspect - x, y, page.live - y) / (2 * size) - 1)
-        visible *= _smoothstep(clearance(land, point, pose) / 0.01)
+        visible *= _smoothstep(min(x, page.aspect - x, y, page.live_y - y) / (2 * size) - 1)
+        visible *= _smoothstep(clearance(filled, point, pose) / 0.01)
         for other in texts:
             # a label about to vanish makes room gradually, or the next one would appear at once
             near = 1 - _smoothstep((math.hypot(other.x - x, other.y - y) / size - 2.0) / 1.5)
@@ -90,19 +90,18 @@ def height_at(height: Array, x: Array, y: Array) -> Array:
     return np.asarray(map_coordinates(height, places, order=1, mode="nearest", output=np.float64))
 
 
-def _gradient(land: Array, place: Array, reach: float = 0.02) -> Array:
+def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:
     x, y = place
-    z = height_at(land, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
+    z = height_at(height, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
     return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
 
 
-def clearance(land: Array, point: Array, pose: Pose) -> float:
+def clearance(height: Array, point: Array, pose: Pose) -> float:
     """The least height of the line of sight to a point above the surface, scene units; negative behind a ridge."""
-    toward = np.array(pose.position) - point
-    offsets = np.geomspace(0.03, 1.0, 60)[:, None] * toward
+    offsets = np.geomspace(0.03, 1.0, 60)[:, None] * (np.array(pose.position) - point)
     inside = (np.abs(point[:2] + offsets[:, :2]) <= 1).all(axis=1)
     x, y, z = (point + offsets[inside]).T
-    return float(np.min(z - height_at(land, x, y), initial=1.0))
+    return float(np.min(z - height_at(height, x, y), initial=1.0))
 
 
 def _smoothstep(share: float) -> float:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from studio.field import DETAIL, Surfaces
 from studio.film.colour import is_diverging
-from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing
+from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
 
 Array = npt.NDArray[Any]
@@ -78,7 +78,7 @@ def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping
 
 def _inside(surfaces: Surfaces, field: str, radius: float) -> Array:
     """The finite values of a field inside the drawn disc, over all keyframes, flat. Raises ValueError if missing."""
-    if advice := missing(field, surfaces.fields):
+    if advice := missing_advice(field, surfaces.fields):
         raise ValueError(advice)
     measured = measured_fields(field)
     reach = radius * surfaces.fields[measured[0]].grid.range[1]

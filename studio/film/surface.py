@@ -94,10 +94,10 @@ def open_side(height: Array, reach: float) -> float:
     reach: how far out to look, as a share of half the side. The rise on a ray is its steepest slope from the middle,
     averaged over 40 degrees of rays.
     """
-    land, middle = np.nan_to_num(height).astype(np.float64), len(height) // 2
+    filled, middle = np.nan_to_num(height).astype(np.float64), len(height) // 2
     angles, radii = np.radians(np.arange(0, 360, 2)), np.linspace(0.05, reach, 96)
     rows, columns = (middle * (1 + np.multiply.outer(f(angles), radii)) for f in (np.sin, np.cos))
-    rise = ((map_coordinates(land, [rows, columns], order=1) - land[middle, middle]) / radii).max(axis=1)
+    rise = ((map_coordinates(filled, [rows, columns], order=1) - filled[middle, middle]) / radii).max(axis=1)
     return float(2 * np.argmin(uniform_filter1d(rise, 21, mode="wrap")))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.film.frame_source import COARSE, FrameSource
+from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.gallery import suitability
 from studio.film.look import Look
 from studio.film.overlays import Text
@@ -28,7 +28,7 @@ _SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
 
 class Cell(NamedTuple):
-    """A picture [h, w, 3], uint8, or None for an empty place; its name, and its caption."""
+    """A picture [h, w, 3], uint8, or None for an empty place, with the text under it."""
 
     picture: Array | None
     name: str
@@ -66,10 +66,10 @@ def storyboard(source: FrameSource, title: str) -> Array:
     """
     cell, cut = _storyboard_cell(source.size), source.cut
     small = source.without_titles(cell, "draft")
-    small = replace(small.with_mesh(min(small.look.mesh, COARSE)), shutter=0.0)
+    small = replace(small.with_mesh(min(small.look.mesh, COARSE_MESH)), shutter=0.0)
     cells = []
     with Stage(cell, small.look.mesh, small.quality.samples) as stage:
-        for start, film in zip(cut.starts, small.single_shots(), strict=True):
+        for start, film in zip(cut.starts, small.split_shots(), strict=True):
             [shot] = film.cut.shots
             for number in (0, (film.cut.length - 1) // 2, film.cut.length - 1):
                 seconds = float((start + number) / cut.fps)
@@ -88,26 +88,26 @@ def _storyboard_cell(size: Size) -> Size:
 def _sheet(
     cells: Sequence[Cell], cell: Size, columns: int, *, gap: int, strip: int, heading: Cell | None = None
 ) -> Array:
-    """Cells row by row [H, W, 3], `gap` apart, each with its words on a strip under it; the heading over all of them.
+    """Cells row by row [H, W, 3], `gap` apart, each with its text on a strip under it; the heading over all of them.
 
-    gap, strip: pixels.
+    cell: size of a picture. gap, strip: pixels.
     """
-    above = gap + (3 * strip // 2 if heading else 0)
-    wide, tall = columns * (cell.width + gap) + gap, above + -(-len(cells) // columns) * (cell.height + strip)
-    sheet = np.full((tall, wide, 3), _GROUND, np.uint8)
+    head = gap + (3 * strip // 2 if heading else 0)
+    width, height = columns * (cell.width + gap) + gap, head + -(-len(cells) // columns) * (cell.height + strip)
+    sheet = np.full((height, width, 3), _GROUND, np.uint8)
     texts: list[Text] = []
 
-    def write(words: Cell, left: int, right: int, baseline: float, size: float) -> None:
-        name = Text(words.name, left / tall, baseline / tall, size / tall, 0.95, colour=_INK)
-        caption = Text(words.caption, right / tall, baseline / tall, 0.7 * size / tall, 0.6, align="right", colour=_INK)
-        texts.extend((name, caption))
+    def write(name: str, caption: str, left: int, right: int, baseline: float, size: float) -> None:
+        y, small = baseline / height, 0.7 * size / height
+        texts.append(Text(name, left / height, y, size / height, 0.95, colour=_INK))
+        texts.append(Text(caption, right / height, y, small, 0.6, align="right", colour=_INK))
 
-    for index, words in enumerate(cells):
+    for index, (picture, name, caption) in enumerate(cells):
         row, column = divmod(index, columns)
-        top, left = above + row * (cell.height + strip), gap + column * (cell.width + gap)
-        if words.picture is not None:
-            sheet[top : top + cell.height, left : left + cell.width] = words.picture
-        write(words, left, left + cell.width, top + cell.height + 0.62 * strip, 0.4 * strip)
+        top, left = head + row * (cell.height + strip), gap + column * (cell.width + gap)
+        if picture is not None:
+            sheet[top : top + cell.height, left : left + cell.width] = picture
+        write(name, caption, left, left + cell.width, top + cell.height + 0.62 * strip, 0.4 * strip)
     if heading:
-        write(heading, gap, wide - gap, gap + 0.75 * strip, 0.6 * strip)
+        write(heading.name, heading.caption, gap, width - gap, gap + 0.75 * strip, 0.6 * strip)
     return draw_overlays(sheet, tuple(texts))

@@ -54,10 +54,10 @@ def ground_light(height: Array, radius: float, depth: float, lighting: Lighting)
     x, y = np.meshgrid(_AXIS, _AXIS)
     under = np.hypot(x, y) <= radius
     cast = height_at(height, np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
-    land = np.where(under, cast, np.float32(-depth))
+    scene = np.where(under, cast, np.float32(-depth))
     step, key = float(_AXIS[1] - _AXIS[0]), lighting.key
-    sun = bake.sunlight(land, step, key.azimuth, key.elevation, SOFTNESS)
-    light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(land, step)))
+    sun = bake.sunlight(scene, step, key.azimuth, key.elevation, SOFTNESS)
+    light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(scene, step)))
     # neither the ground under the cast nor its lit top, which the bakes blur over its edge, may shine at the foot
     free = np.hypot(x, y) > radius + 3 * step
     light = np.where(free, light, gaussian_filter(fill_holes(light, free), 2.0))

@@ -13,7 +13,7 @@ from studio.execution.workers import default_count
 
 from studio.field import Surfaces
 from studio.film.frame import FrameSource
-from studio.film.survey import pulse, survey
+from studio.film.survey import speed_ratio, survey
 from studio.pipeline.project import Project
 from studio.scene.scene import Scene
 from studio.storage.shelf import Shelf
@@ -26,9 +26,11 @@ def figures() -> dict[str, float]:
     """Figures by name."""
     film = Scene.load(SCENE)
     every = max(shot.duration.frames(film.film.fps) for shot in film.shots)
-    seen = [sight for shot in survey(film.assumed(), every) for sight in shot.frames.values()]
-    found = {"film.cell_px.median": max(s.median for s in seen), "film.cell_px.p95": max(s.most for s in seen)}
-    return found | {f"film.pulse{'.monotone' if how == 'monotone' else ''}": pulse(reel) for how, reel in _reels(film)}
+    seen = [frame for shot in survey(film.assumed(), every) for frame in shot.frames.values()]
+    found = {"film.cell_px.median": max(s.cell_median for s in seen), "film.cell_px.p95": max(s.cell_p95 for s in seen)}
+    return found | {
+        f"film.pulse{'.monotone' if how == 'monotone' else ''}": speed_ratio(reel) for how, reel in _reels(film)
+    }
 
 
 def _reels(film: Scene):

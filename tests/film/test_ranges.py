@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.field import Field, Grid, Surfaces
-from studio.film.fields import SCALES, SIGNED, ColourMapping, HeightMapping, missing
+from studio.film.fields import SCALES, SIGNED, ColourMapping, HeightMapping, missing_advice
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.ranges import ranges
@@ -109,4 +109,4 @@ def test_a_field_that_was_not_measured_is_refused_with_what_to_add(field, messag
     film = surfaces(bowl(), **({"lambda_min": np.full((N, N), -1.0)} if field == "hidden" else {}))
     with pytest.raises(ValueError, match=message):
         ranges(film, look(), (ColourMapping(field=field),))
-    assert missing("loss", film.fields) is None and missing(field, {field, *SIGNED}) is None
+    assert missing_advice("loss", film.fields) is None and missing_advice(field, {field, *SIGNED}) is None

@@ -46,7 +46,7 @@ def test_a_jitter_shifts_the_picture_by_its_share_of_a_sample():
 
 
 def test_from_any_place_on_the_lens_the_focus_is_in_the_same_place():
-    view = replace(VIEW, pose=replace(POSE, lens=0.1, focus=1.7))
+    view = replace(VIEW, pose=replace(POSE, lens_radius=0.1, focus=1.7))
     right, up, ahead = POSE.axes
     focus = np.array(POSE.position) + 1.7 * ahead + np.array([[0.1], [-0.3]]) * right + 0.2 * up
     for lens in ((1.0, 0.0), (-0.3, 0.8)):

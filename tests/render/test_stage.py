@@ -587,7 +587,7 @@ def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
         view(130.0, 70.0, look=kind, points=11, weight=0.5),
         look=kind,
     )
-    shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
+    shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens_radius=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
         grade.picture(linear_frame.encode(light), shot).to_array() for light in (full.light(shot), tiled(part, shot))
     )
