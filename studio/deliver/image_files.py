@@ -1,6 +1,7 @@
 """Picture formats: what PNG, TIFF, JPEG and EXR files are made of, and the check that a file is what was asked for.
 
-A picture is converted and written band by band; the provenance is added when the file is handed over.
+A picture is converted and written band by band; when the file is handed over, it is copied with the provenance in it,
+and not encoded again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
-from studio.deliver import colour_spaces, image_io, jpeg
+from studio.deliver import colour_spaces, exr, image_io, jpeg, png
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.image_io import Array, OpenImage
 from studio.deliver.media import differences
@@ -115,8 +116,7 @@ class Format:
     """A kind of picture file.
 
     convert: a band, as the PictureSpec has it, to the band in the file. bits: of a channel. alpha: whether it can have
-    one. tagged: whether a profile says what the codes mean. attributes: how OpenImageIO encodes it. comment: the
-    attribute that holds the provenance. JPEG uses neither.
+    one. tagged: whether a profile says what the codes mean. attributes: how OpenImageIO encodes it.
     """
 
     suffix: str
@@ -125,7 +125,6 @@ class Format:
     attributes: Mapping[str, str | int]
     alpha: bool = True
     tagged: bool = True
-    comment: str = "ImageDescription"
 
 
 def write(path: Path, picture: Picture, options: ImageOptions) -> None:
@@ -148,21 +147,25 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
 
     Raises MachineError if the source is damaged, or not what was asked for.
     """
-    text = json.dumps(provenance, sort_keys=True, default=str)
-    if options.format == "jpg":
-        verify(source, options, size)
-        jpeg.add_comment(source, target, text)
-        return
+    text, image_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
     with _opened(source, options, size) as image:
-        attributes = {**_attributes(options), FORMATS[options.format].comment: text}
-        image_io.write(target, size, image.channels, image.bands(), attributes)
+        if image_format.suffix == ".png":
+            png.add_comment(source, target, text)  # which checks what it copies
+        elif image_format.suffix == ".tif":  # uncompressed: nothing is encoded
+            attributes = {**_attributes(options), "ImageDescription": text}
+            image_io.write(target, size, image.channels, image.bands(), attributes)
+        elif image_format.suffix == ".exr":
+            image.check()
+            exr.add_comment(source, target, text, size.height)
+        else:
+            image.check()
+            jpeg.add_comment(source, target, text)
 
 
 def verify(path: Path, options: ImageOptions, size: Size) -> ImageInfo:
     """What the file holds. Raises MachineError if it is damaged, or not what was asked for."""
     with _opened(path, options, size) as image:
-        for _ in image.bands():
-            pass
+        image.check()
         return _info(image)
 
 
@@ -195,9 +198,9 @@ def _profile(image: OpenImage) -> Profile | None:
     return next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
 
 
-def _attributes(options: ImageOptions) -> dict[str, str | int | float | bytes | tuple[float, ...]]:
+def _attributes(options: ImageOptions) -> dict[str, Any]:
     """OpenImageIO's attributes of a file with these options."""
-    attributes: dict[str, str | int | float | bytes | tuple[float, ...]] = {**FORMATS[options.format].attributes}
+    attributes: dict[str, Any] = {**FORMATS[options.format].attributes}
     if options.dpi is not None:
         attributes |= {"XResolution": float(options.dpi), "YResolution": float(options.dpi), "ResolutionUnit": "in"}
     if options.format == "exr":
@@ -252,8 +255,8 @@ _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1
 _TIFF: Mapping[str, str | int] = {"compression": "none", "tiff:RowsPerStrip": image_io.ROWS}
 
 FORMATS: dict[FormatName, Format] = {
-    "png": Format(".png", 8, _codes_8bit, _PNG, comment="provenance"),
-    "png16": Format(".png", 16, colour_spaces.convert, _PNG, comment="provenance"),
+    "png": Format(".png", 8, _codes_8bit, _PNG),
+    "png16": Format(".png", 16, colour_spaces.convert, _PNG),
     "tiff16": Format(".tif", 16, colour_spaces.convert, _TIFF),
     "jpg": Format(".jpg", 8, _codes_8bit, {}, alpha=False),
     "exr": Format(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
