@@ -54,8 +54,8 @@ class ImageOptions(Record):
     @model_validator(mode="after")
     def _can_be_written(self) -> ImageOptions:
         if self.alpha and not FORMATS[self.format].alpha:
-            able = ", ".join(name for name, image_format in FORMATS.items() if image_format.alpha)
-            raise ValueError(f"{self.format} has no alpha; take one of {able}")
+            with_alpha = ", ".join(name for name, image_format in FORMATS.items() if image_format.alpha)
+            raise ValueError(f"{self.format} has no alpha; take one of {with_alpha}")
         if self.aovs and self.format != "exr":
             raise ValueError(f"{self.format} has no AOVs; take `format: exr`")
         if len(set(self.aovs)) < len(self.aovs):
@@ -69,8 +69,8 @@ class ImageOptions(Record):
         """What pictures it is made of. Codes that are converted have 16 bits: with 8, the steps would show."""
         if self.format == "exr":
             return PictureSpec(None, self.alpha, self.aovs)
-        eight = FORMATS[self.format].bits == 8 and self.profile == "srgb"
-        return PictureSpec(8 if eight else 16, self.alpha, self.aovs)
+        is_8bit = FORMATS[self.format].bits == 8 and self.profile == "srgb"
+        return PictureSpec(8 if is_8bit else 16, self.alpha, self.aovs)
 
     @property
     def suffix(self) -> str:
@@ -112,7 +112,7 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """A kind of picture file.
 
     convert: a band, as the PictureSpec has it, to the band in the file. bits: of a channel. alpha: whether it can have
@@ -148,7 +148,7 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
     Raises MachineError if the source is damaged, or not what was asked for.
     """
     text, image_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
-    with _opened(source, options, size) as image:
+    with _open_expected(source, options, size) as image:
         if image_format.suffix == ".png":
             png.add_comment(source, target, text)  # which checks what it copies
         elif image_format.suffix == ".tif":  # uncompressed: nothing is encoded
@@ -164,13 +164,13 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
 
 def verify(path: Path, options: ImageOptions, size: Size) -> ImageInfo:
     """What the file holds. Raises MachineError if it is damaged, or not what was asked for."""
-    with _opened(path, options, size) as image:
+    with _open_expected(path, options, size) as image:
         image.check()
         return _info(image)
 
 
 @contextmanager
-def _opened(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
+def _open_expected(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
     """Opens a picture file that has the properties asked for. What it raises as ValueError becomes a MachineError."""
     image_format = FORMATS[options.format]
     profile, aovs = options.profile if image_format.tagged else None, tuple(sorted(options.aovs))
@@ -254,11 +254,11 @@ _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1
 # Uncompressed: every grading room, printer and DCP maker reads it, and nothing is read faster.
 _TIFF: Mapping[str, str | int] = {"compression": "none", "tiff:RowsPerStrip": image_io.ROWS}
 
-FORMATS: dict[FormatName, Format] = {
-    "png": Format(".png", 8, _codes_8bit, _PNG),
-    "png16": Format(".png", 16, colour_spaces.convert, _PNG),
-    "tiff16": Format(".tif", 16, colour_spaces.convert, _TIFF),
-    "jpg": Format(".jpg", 8, _codes_8bit, {}, alpha=False),
-    "exr": Format(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
-    "dcp-source": Format(".tif", 16, _codes_dcp, _TIFF, tagged=False),
+FORMATS: dict[FormatName, FileFormat] = {
+    "png": FileFormat(".png", 8, _codes_8bit, _PNG),
+    "png16": FileFormat(".png", 16, colour_spaces.convert, _PNG),
+    "tiff16": FileFormat(".tif", 16, colour_spaces.convert, _TIFF),
+    "jpg": FileFormat(".jpg", 8, _codes_8bit, {}, alpha=False),
+    "exr": FileFormat(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
+    "dcp-source": FileFormat(".tif", 16, _codes_dcp, _TIFF, tagged=False),
 }

@@ -66,8 +66,8 @@ class Movie(Record):
     @model_validator(mode="after")
     def _can_have_alpha(self) -> Movie:
         if self.alpha and not self._preset.alpha:
-            able = ", ".join(name for name, preset in PRESETS.items() if preset.alpha)
-            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {able}")
+            with_alpha = ", ".join(name for name, preset in PRESETS.items() if preset.alpha)
+            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {with_alpha}")
         return self
 
     @property
@@ -94,9 +94,9 @@ class Movie(Record):
         """What is wrong with this picture size, or rate, and the way out; None if nothing is."""
         preset, (across, down) = self._preset, self._preset.multiples
         if size.width % across or size.height % down:
-            even = Size(size.width + size.width % across, size.height + size.height % down)
-            halved = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
-            return f"{size}: {self.preset} halves {halved} must be even; the nearest is {even}"
+            nearest = Size(size.width + size.width % across, size.height + size.height % down)
+            chroma = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
+            return f"{size}: {self.preset} halves {chroma} must be even; the nearest is {nearest}"
         if preset.max_size and _blocks(size) > _blocks(preset.max_size):
             return f"{size}: {self.preset} ends at {preset.max_size}; deliver a sequence or stills at this size"
         if size.width < preset.min_size.width or size.height < preset.min_size.height:

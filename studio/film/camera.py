@@ -1,7 +1,10 @@
-"""The camera: orbit coordinates around a focal point, moves between them, and the Pose that results.
+"""The camera: from a start and moves in orbit coordinates to the Pose of one instant.
+
+    position = focal point + distance (cos elevation cos azimuth, cos elevation sin azimuth, sin elevation)
 
 A camera is interpolated in azimuth, elevation and log distance, never in positions: a straight line between two
-positions of an orbit would dive towards its middle. The ease of a move describes its arrival at its own end.
+positions of an orbit would pass close to its middle. A new kind of movement is a field of `Move` and its effect in
+`Move.end`.
 """
 
 from __future__ import annotations
@@ -85,10 +88,11 @@ def project(points: Array, pose: Pose, aspect: float) -> Array:
 
 @dataclass(frozen=True)
 class Orbit:
-    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units, lens in mm.
+    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units.
 
-    lens: focal length. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
-    pinhole. focus: distance of sharp focus; None for the focal point.
+    lens: focal length, mm. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
+    pinhole. focus: distance of sharp focus, scene units; None for the focal point. The digests of drawn frames contain
+    these names.
     """
 
     azimuth: float
@@ -106,7 +110,7 @@ class Orbit:
 
     @property
     def height(self) -> float:
-        """Of the camera above its focal point, scene units."""
+        """Height of the camera above its focal point, scene units."""
         return self.distance * math.sin(math.radians(self.elevation))
 
     @property
@@ -192,7 +196,7 @@ class PoseKey(Record):
     ease: EaseField = Ease("in-out")
 
     def apply(self, before: Orbit) -> Orbit:
-        """The orbit at this key, after `before`."""
+        """The orbit at this key: `before` with the fields that the key names."""
         changes = self.model_dump(exclude={"at", "aperture", "ease"}, exclude_none=True)
         if self.aperture:
             changes["opening"] = 1 / self.aperture

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 RAYS = (35.0, 150.0, 265.0)
 """Degrees from the direction of alpha."""
 SIZE = 0.019
-"""Of the figures, as a share of the picture's height, unless all small text is larger."""
+"""Size of the figures, as a share of the picture's height, unless all small text is larger."""
 
 
 def labels(

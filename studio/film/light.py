@@ -1,4 +1,7 @@
-"""Light and air: material, lamps and panels, fog, background, and the grade."""
+"""Records of a look's light and air: material, lamps and panels, fog, background, and the grade.
+
+Each is a key of a Look; `studio.film.resolve` makes plain numbers of it.
+"""
 
 from __future__ import annotations
 

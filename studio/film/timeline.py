@@ -1,4 +1,7 @@
-"""Shots, and the Cut they make: which shots a frame shows, at what time of each, and with what weight."""
+"""Shots, and the Cut they make: which shots a frame shows, at what time of each, and with what weight.
+
+frame n  ->  shots with n / fps since their start, and weights  ->  coordinate of the sweep, by `along`
+"""
 
 from __future__ import annotations
 

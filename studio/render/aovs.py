@@ -3,7 +3,8 @@
     place = eye + depth (ahead + x right + y up)
 
 (x, y) is the pixel's centre in a window at distance 1 from the eye. AOVs hold no light, and their edges are not
-smoothed: there is no value halfway between two things.
+smoothed: there is no value halfway between two things. An AOV's values are computed in `_values`, and its type is in
+`_FORMATS`.
 """
 
 from __future__ import annotations

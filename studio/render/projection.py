@@ -25,11 +25,11 @@ def lens_offset(view: View) -> Array:
 
 def projection(view: View, picture: Size, samples: int, near: float, far: float) -> Array:
     """The projection matrix [4, 4] of a picture drawn with `samples` along each side of a pixel."""
-    aside, half = lens_offset(view), math.tan(math.radians(view.pose.view_angle / 2))
+    offset, half = lens_offset(view), math.tan(math.radians(view.pose.view_angle / 2))
     pixel = 2 * half / picture.height
     left, top = (
-        pixel * (view.jitter[0] / samples - picture.width / 2) - aside[0] / view.pose.focus,
-        pixel * (picture.height / 2 - view.jitter[1] / samples) - aside[1] / view.pose.focus,
+        pixel * (view.jitter[0] / samples - picture.width / 2) - offset[0] / view.pose.focus,
+        pixel * (picture.height / 2 - view.jitter[1] / samples) - offset[1] / view.pose.focus,
     )
     return _frustum(left, left + pixel * picture.width, top - pixel * picture.height, top, near, far)
 

@@ -1,4 +1,6 @@
-"""The surface's shaders: GLSL laid into VTK's polygon shaders, with the parts that a look needs and no other.
+"""The surface's shaders: GLSL inserted into VTK's polygon shaders, with only the parts that a look needs.
+
+A kind of line is a chunk of GLSL here, inserted by `fragment`; the numbers in it come from `studio.render.uniforms`.
 
 All light is analytic: lamps and sky are smooth lobes. So reflections need no environment texture, cost little on a
 software GL, and are the same in every tile. Light is linear; the shader ends with the square root of light over

@@ -1,4 +1,9 @@
-"""The stage: one off-screen window, set up once and then only updated, that draws Frames in linear light."""
+"""The stage: one off-screen window, set up once and then only updated, that draws Frames in linear light.
+
+    frame -> for each view: mesh, baked light, uniforms, camera -> samples in GL -> their mean -> linear frame
+
+Surface, marker, trajectory and plinth are actors that stay; of these only what differs from the view before is set.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +37,7 @@ _HOLE = -9.0
 """The share of the sky in a hole, which the shader discards."""
 _ROWS = 16  # of pixels
 _ARC = 0.25  # of the surface's edge to either side of an eye that is outside, radians
-_FINE = 401  # vertices along a side: of a finer mesh every second one is baked
+_LARGEST_BAKED = 401  # vertices along a side: of a finer mesh every second one is baked
 _UPRIGHT = 1e4
 """Slope of the wall, which stands upright."""
 _GL_BLEND = 0x0BE2
@@ -96,7 +101,7 @@ class Stage:
     def linear_frame(self, frame: Frame, window: Window | None = None) -> Array:
         """The codes of a frame [H, W, 4], uint16, first row on top: `linear_frame.encode` of its light.
 
-        window: as for the light.
+        window: where the stage's picture lies in the frame's; all of it if None.
         """
         if len(frame.views) > 1:
             return linear_frame.encode(self.light(frame, window))
@@ -143,8 +148,8 @@ class Stage:
     def _show(self, view: View, window: Window) -> tuple[float, float]:
         """Updates the scene and the camera to a view; returns the distances of the near and far plane."""
         s, appearance, lines = self.samples, view.appearance, window.picture_size.height
-        fixed = constants(appearance, lines, s)
-        self._surface.set_look(appearance, fixed)
+        look_constants = constants(appearance, lines, s)
+        self._surface.set_look(appearance, look_constants)
         self._surface.show(view)
         tile: Values = {
             "pictureSize": (s * window.picture_size.width, s * window.picture_size.height, 0),
@@ -153,7 +158,7 @@ class Stage:
         }
         uniforms = per_view(view, lines, s) | tile
         uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, appearance.fade_end))
-        for actor in (self._surface.actor, *self._plinth_actors(view, fixed)):
+        for actor in (self._surface.actor, *self._plinth_actors(view, look_constants)):
             _set_uniforms(actor, uniforms)
         self._show_marker(view, tile)
         self._show_trajectory(view, tile)
@@ -187,8 +192,8 @@ class Stage:
     def _aim(self, view: View, picture: Size) -> tuple[float, float]:
         """Sets the camera; returns the distances of the near and far plane."""
         camera, (right, up, ahead) = self._plotter.camera, view.pose.axes
-        aside = lens_offset(view)
-        eye = np.array(view.pose.position) + aside[0] * right + aside[1] * up
+        offset = lens_offset(view)
+        eye = np.array(view.pose.position) + offset[0] * right + offset[1] * up
         # by VTK's own setters: PyVista's search the whole mesh for a range of depths, which is given below
         camera.SetPosition(*eye)
         camera.SetFocalPoint(*(eye + ahead))
@@ -198,7 +203,7 @@ class Stage:
         camera.SetExplicitProjectionTransformMatrix(pv.vtkmatrix_from_array(matrix))
         return near, far
 
-    def _plinth_actors(self, view: View, fixed: Values) -> tuple[vtkActor, ...]:
+    def _plinth_actors(self, view: View, look_constants: Values) -> tuple[vtkActor, ...]:
         """The actors of the wall and the ground, updated to a view; empty, and hidden, without a plinth."""
         if view.appearance.plinth and self._plinth is None:
             self._plinth = _PlinthActors()
@@ -209,7 +214,7 @@ class Stage:
             actor.SetVisibility(view.appearance.plinth is not None)
         if not view.appearance.plinth:
             return ()
-        self._plinth.set_look(view.appearance, fixed)
+        self._plinth.set_look(view.appearance, look_constants)
         self._plinth.show(view, view.appearance.plinth)
         return self._plinth.actors
 
@@ -225,9 +230,9 @@ class _ShadedActor:
         self._mesh, self.actor = mesh, _actor(mesh, attributes=("colour", "relief"))
         self._shaders: tuple[shading.Shader, shading.Shader] | None = None
 
-    def set_look(self, appearance: Appearance, fixed: Values) -> None:
+    def set_look(self, appearance: Appearance, look_constants: Values) -> None:
         """Compiles the shaders of a look, with its constants, unless the actor has them."""
-        declared = shading.declare_constants(fixed)
+        declared = shading.declare_constants(look_constants)
         shaders = shading.vertex(appearance, declared), shading.fragment(appearance, declared)
         if self._shaders != shaders:
             self._shaders = shaders
@@ -238,7 +243,7 @@ class _SurfaceActor(_ShadedActor):
     """The mesh of the drawn disc; only its points and attributes change from frame to frame."""
 
     def __init__(self, side: int) -> None:
-        self._disc, self._stride = disc(side), 1 if side <= _FINE else 2
+        self._disc, self._stride = disc(side), 1 if side <= _LARGEST_BAKED else 2
         self._cut = np.zeros(len(self._disc.quads), bool)  # whether along the second diagonal
         triangles = self._disc.quads[:, DIAGONALS[0]].reshape(-1, 3)
         self._height: Array | None = None  # of the view that is shown, as are the next two
@@ -264,7 +269,7 @@ class _SurfaceActor(_ShadedActor):
             _mark_modified(self._mesh, "colour")
 
     def hides(self, eye: tuple[float, float, float], radius: float) -> bool:
-        """Whether the surface of some radius lies over an eye; for an eye outside, its edge there in the mean."""
+        """Whether the surface lies over an eye; for an eye beyond `radius`, whether its edge there does in the mean."""
         distance = math.hypot(eye[0], eye[1])
         angles = math.atan2(eye[1], eye[0]) + (0 if distance < radius else np.linspace(-_ARC, _ARC, 31))
         places = min(distance, radius) * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(-1, 2)
@@ -350,7 +355,7 @@ def _polygons(places: Array, triangles: Array, **attributes: int) -> Any:
 
 
 def _mark_modified(mesh: Any, name: str) -> None:
-    """Has VTK upload an array of a mesh again."""
+    """Tells VTK that an array of a mesh has changed, so that it is uploaded again."""
     mesh.GetPointData().GetArray(name).Modified()
     mesh.Modified()
 
