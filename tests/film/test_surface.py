@@ -102,7 +102,7 @@ def rugged(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def both(detail: float = 1.0, points: int = 33) -> Instant:
-    """A land with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
+    """A surface with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
     fine = Grid(range=(-1, 1), points=points)
     grids = {"loss": GRID, "loss@detail": fine}
     values = {name: rugged(*np.meshgrid(grid.axis, grid.axis)) for name, grid in grids.items()}
@@ -152,9 +152,9 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
     axis = np.linspace(-1, 1, 121)
     x, y = np.meshgrid(axis, axis)
     turned = np.cos(np.arctan2(y, x) - np.radians(azimuth))
-    land = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
-    assert surface.open_side(land, 0.9) == pytest.approx(azimuth, abs=2)  # it looks every two degrees
-    assert surface.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, land), 0.9) == pytest.approx(azimuth, abs=2)
+    height = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
+    assert surface.open_side(height, 0.9) == pytest.approx(azimuth, abs=2)  # it looks every two degrees
+    assert surface.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, height), 0.9) == pytest.approx(azimuth, abs=2)
 
 
 # --- heights

@@ -70,10 +70,10 @@ def test_a_panel_is_reflected_where_the_line_of_sight_bounces_into_it_and_nowher
     away = bounced @ toward
     off = np.abs([bounced @ level / away, bounced @ np.cross(toward, level) / away])
     half = np.tan(np.radians([7.0, 3.0]))[:, None, None]
-    land = drawn[..., 3] > 0.999
-    inside = drawn[(off < half - 0.03).all(axis=0) & land][:, :3]
+    covered = drawn[..., 3] > 0.999
+    inside = drawn[(off < half - 0.03).all(axis=0) & covered][:, :3]
     assert len(inside) > 100 and np.abs(inside - 0.8 * to_linear("#ff8000")).max() < CODE
-    outside = (off > half + 0.03).any(axis=0) & land
+    outside = (off > half + 0.03).any(axis=0) & covered
     assert outside.sum() > 5000 and drawn[outside][:, :3].max() < 1e-6
 
 
@@ -83,7 +83,7 @@ def test_the_surface_is_dark_from_below_where_no_lamp_is():
     assert above[centre] == pytest.approx(0.8, abs=CODE) and below[centre] == pytest.approx(0.2 * 0.8, abs=CODE)
 
 
-def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_land():
+def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_surface():
     # the eye is 0.005 above the flank of a ridge and looks into it, so that the near plane takes off its skin
     axis = np.linspace(-1, 1, MESH, dtype=np.float32)
     x, _ = np.meshgrid(axis, axis)
@@ -119,8 +119,8 @@ def test_the_surface_is_dimmed_close_to_the_marker_and_its_limb_has_another_colo
     assert second[middle][:3] == pytest.approx(1.0, abs=2 * CODE)
     ball = (first[..., 1] > 0.9) & (second[..., 1] < 0.3)
     assert ball.any() and (second[ball][:, 0] > 0.9).all()  # red at its edge
-    land = (first[..., 1] > 0.4) & (first[..., 1] < 0.6)
-    assert (second / first)[land][:, 1].min() < 0.6 and second[2, 90] == pytest.approx(first[2, 90], abs=1e-3)
+    surface = (first[..., 1] > 0.4) & (first[..., 1] < 0.6)
+    assert (second / first)[surface][:, 1].min() < 0.6 and second[2, 90] == pytest.approx(first[2, 90], abs=1e-3)
 
 
 @pytest.mark.parametrize("distance", [0.5, 1.0, 1.7, 2.6])
