@@ -44,7 +44,7 @@ HOMES = {
     "cmocean": {"film"},
     "colorcet": {"film"},
     "yaml": {"config"},
-    "xarray": {"storage"},
+    "xarray": {"storage", "pipeline"},
     "zarr": {"storage"},
     "filelock": {"storage"},
     "rich": {"execution", "cli"},
@@ -125,12 +125,12 @@ def test_a_heavy_library_stays_in_its_room():
 
 
 def test_yaml_is_read_in_one_file_and_pictures_are_drawn_in_one():
-    for library, home in (
+    for library, *homes in (
         ("yaml", "studio.config.reading"),
         ("pyvista", "studio.render.stage"),
-        ("xarray", "studio.storage.shelf"),
+        ("xarray", "studio.pipeline.results", "studio.storage.slices"),
     ):
-        assert [module for module, names in imports().items() if library in names] == [home]
+        assert [module for module, names in imports().items() if library in names] == homes
 
 
 @pytest.mark.parametrize("name", ["film", "render"])
@@ -166,7 +166,7 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib.pyplot", "av",
 def test_reading_a_scene_and_its_records_loads_no_heavy_library():
     records = (
         "studio.training.recipe, studio.training.optimizers, studio.training.checkpoints, studio.landscape.directions,"
-        " studio.landscape.loss, studio.landscape.sweeps, studio.landscape.curvature.extremes, studio.film.frame,"
+        " studio.landscape.loss, studio.landscape.sweeps, studio.landscape.convexity, studio.film.frame,"
         " studio.deliver.deliverable"
     )
     loaded = loaded_by(f"import {records}\nfrom studio.scene.scene import Scene\nScene.model_json_schema()")
@@ -178,7 +178,7 @@ def test_the_command_line_loads_no_heavy_library_to_say_what_it_can():
 
 
 def test_a_worker_that_draws_loads_no_torch():
-    loaded = loaded_by("from studio.pipeline.render_job import draw\nimport studio.render.stage")
+    loaded = loaded_by("from studio.pipeline.render_job import render_segments\nimport studio.render.stage")
     assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
 
 

@@ -45,12 +45,10 @@ class PictureSpec(NamedTuple):
         shape = (size.height, size.width, 4 if self.alpha else 3)
         for frame in frames:
             picture, aovs = frame if isinstance(frame, Picture) else (frame, {})
-            if isinstance(picture, np.ndarray):
-                picture = Bands.from_array(picture)
             if picture.shape != shape or picture.dtype != self.dtype or set(aovs) != set(self.aovs):
                 actual = _describe(picture.shape, picture.dtype, aovs)
                 raise ValueError(f"a frame of {actual}; expected {_describe(shape, self.dtype, self.aovs)}")
-            yield Picture(picture, aovs)
+            yield Picture(Bands.from_array(picture) if isinstance(picture, np.ndarray) else picture, aovs)
 
 
 def _describe(shape: tuple[int, ...], dtype: np.dtype[Any], aovs: Iterable[str]) -> str:

@@ -24,7 +24,9 @@ from nets import net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from studio.execution import workers
+from studio.execution.devices import usable_cores
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
 from studio.field import Grid
 from studio.landscape.loss import Loss, choose_method
 from studio.landscape.values.evaluator import Evaluator
@@ -174,7 +176,7 @@ def _peer_figures() -> dict[str, float]:
         loss_landscapes.random_plane(trained.model, metric, 1, PART, normalization="filter", deepcopy_model=True)
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(workers.default_count())
+    torch.set_num_threads(usable_cores())
     try:
         part = [_seconds(theirs)]
         whole = _seconds(_whole_grid)
@@ -190,8 +192,9 @@ def _whole_grid() -> None:
         trained, plane = net("cnn"), net("cnn").plane()
         path = Path(folder) / "slice.pt"
         torch.save((trained.model, trained.samples(SAMPLES["cnn"]), trained.weights, plane.delta, plane.eta), path)
-        with workers.pool(workers.default_count()) as run:
-            for _ in run([(_row, (path, beta)) for beta in WHOLE.axis.tolist()]):
+        with LocalExecutor(usable_cores()) as executor:
+            rows = [(_row, (path, beta)) for beta in WHOLE.axis.tolist()]
+            for _ in run_tasks(executor, rows, 2 * usable_cores()):
                 pass
 
 

@@ -24,15 +24,19 @@ from threadpoolctl import threadpool_limits
 
 from studio.config.units import Size
 from studio.deliver.movie import Movie
-from studio.execution import workers
+from studio.execution.devices import usable_cores
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
-from studio.film.colour import encode, table
-from studio.film.frame import Frame, FrameSource, View, Window
+from studio.film.colour import encode, lookup_table
+from studio.film.frame import Frame, View, Window
+from studio.film.frame_source import FrameSource
 from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
-from studio.film.quality import WORDS, subframes
+from studio.film.quality import QUALITIES, subframes
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.scene.scene import Scene
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
@@ -57,12 +61,12 @@ def figures() -> dict[str, float]:
 def speed() -> dict[str, float]:
     """`render.<size>.fps` of ours with a worker on each core, and `render.<size>.speedup` against the usual way."""
     found = {}
-    with tempfile.TemporaryDirectory() as folder, workers.pool(workers.default_count()) as run:
+    with tempfile.TemporaryDirectory() as folder, LocalExecutor(usable_cores()) as executor:
         for name, size in SIZES.items():
             ours, usual = [], []
             for turn in range(ROUNDS + 1):
                 usual.append(_usual_way(size, Path(folder) / "usual.mp4"))
-                ours.append(_our_way(size, Path(folder), run))
+                ours.append(_our_way(size, Path(folder), executor))
                 if turn == 0:  # windows open and shaders compile in the first
                     usual, ours = [], []
             found[f"render.{name}.fps"] = statistics.median(ours)
@@ -75,10 +79,10 @@ def overhead() -> dict[str, float]:
 
     CPU time of the main thread; the median of some frames.
     """
-    from studio.render.framebuffer import Canvas
+    from studio.render.framebuffer import Framebuffer
 
     stage, inside, taken = _stage(SIZES["1080p"]), [], []
-    codes, fetch = Canvas.codes, Canvas._fetch
+    codes, download = Framebuffer.codes, Framebuffer._download
 
     def timed(work: Callable) -> Callable:
         def run(*given):
@@ -88,26 +92,26 @@ def overhead() -> dict[str, float]:
 
         return run
 
-    def watched(canvas: Canvas, renderer) -> np.ndarray:
-        return codes(canvas, SimpleNamespace(Render=timed(renderer.Render)))
+    def watched(framebuffer: Framebuffer, renderer) -> np.ndarray:
+        return codes(framebuffer, SimpleNamespace(Render=timed(renderer.Render)))
 
     # a software GL draws when it is asked for what it drew
-    with patch.object(Canvas, "codes", watched), patch.object(Canvas, "_fetch", timed(fetch)):
+    with patch.object(Framebuffer, "codes", watched), patch.object(Framebuffer, "_download", timed(download)):
         for number in range(17):
             frame = _frame(number)
             inside.clear()
             began = time.thread_time()
-            stage.plate(frame)
+            stage.linear_frame(frame)
             taken.append(time.thread_time() - began - sum(inside))
     return {"render.1080p.overhead_ms": 1e3 * statistics.median(taken[1:])}
 
 
 def grade() -> dict[str, float]:
-    """`grade.1080p_ms`: CPU time from a plate to eight bits, with bloom, vignette, grain and dither."""
+    """`grade.1080p_ms`: CPU time from a linear frame to eight bits, with bloom, vignette, grain and dither."""
     from studio.render.grade import picture
-    from studio.render.linear_frame import coded
+    from studio.render.linear_frame import encode as encode_light
 
-    kept, frame = coded(_stage(SIZES["1080p"]).light(_frame(0))), _frame(0)
+    kept, frame = encode_light(_stage(SIZES["1080p"]).light(_frame(0))), _frame(0)
     return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).to_array())}
 
 
@@ -125,20 +129,20 @@ def tiles() -> dict[str, float]:
     At final quality, as films and stills are drawn.
     """
     from studio.render.grade import picture
-    from studio.render.linear_frame import coded
+    from studio.render.linear_frame import encode as encode_light
     from studio.render.stage import Stage
 
     whole, part, shares = Size(3840, 2160), Size(1280, 720), []
-    reel = replace(_reel(), size=whole, quality=WORDS["final"])
+    source = replace(_first_light(), size=whole, quality=QUALITIES["final"])
     for look in gallery().values():
-        frame = reel.dressed(look).frame(96)
-        with Stage(whole, look.mesh, reel.quality.samples) as stage:
-            direct = picture(coded(stage.light(frame)), frame).to_array()
+        frame = source.with_look(look).frame(96)
+        with Stage(whole, look.mesh, source.quality.samples) as stage:
+            direct = picture(encode_light(stage.light(frame)), frame).to_array()
         kept = np.zeros((whole.height, whole.width, 4), np.uint16)
-        with Stage(part, look.mesh, reel.quality.samples) as stage:
+        with Stage(part, look.mesh, source.quality.samples) as stage:
             for top in range(0, whole.height, part.height):
                 for left in range(0, whole.width, part.width):
-                    tile = coded(stage.light(frame, Window(left, top, whole)))
+                    tile = encode_light(stage.light(frame, Window(left, top, whole)))
                     kept[top : top + part.height, left : left + part.width] = tile
         tiled = picture(kept, frame).to_array()
         apart = np.maximum(direct, tiled) - np.minimum(direct, tiled)
@@ -154,20 +158,21 @@ def banding() -> dict[str, float]:
     import av
 
     from studio.render.grade import picture
-    from studio.render.linear_frame import coded
+    from studio.render.linear_frame import encode as encode_light
 
     size, count, found = SIZES["720p"], 6, {}
     across = np.linspace(0.004, 0.05, size.width)[None] * np.linspace(1, 0.6, size.height)[:, None]
     light = np.ones((size.height, size.width, 4), np.float32)
     light[..., :3] = across[..., None]
-    flat = Frame(0, (), (), Grade(bloom=0.0, vignette=0.0, grain=0.0), Background())
+    grading = resolve_grading(Grade(bloom=0.0, vignette=0.0, grain=0.0))
+    flat = Frame(0, (), (), grading, resolve_background(Background()))
     exact = 64 + 876 * encode(across)  # the luma of a grey, in the 10 bits of BT.709
     with tempfile.TemporaryDirectory() as folder:
         for preset in MASTERS:
             movie = Movie(preset=preset)
-            shown = picture(coded(light), flat, bits=16, alpha=movie.picture_spec.alpha)
-            path = Path(folder) / f"{preset}{movie.piece}"
-            movie.segment(count * [shown], path, size, FPS)
+            shown = picture(encode_light(light), flat, bits=16, alpha=movie.picture_spec.alpha)
+            path = Path(folder) / f"{preset}{movie.segment_suffix}"
+            movie.write_segment(count * [shown], path, size, FPS)
             with av.open(path) as media:
                 rows = [_luma(frame) for frame in media.decode(video=0)]
             error = (np.mean(rows, axis=0) - exact).reshape(size.height // 16, 16, size.width // 16, 16)
@@ -201,10 +206,10 @@ def first_light() -> dict[str, float]:
     """`render.first_light.cpu_s`: CPU time of a 1080p frame of first-light at final quality, surface to picture."""
     from studio.render.stage import Stage
 
-    reel = _reel()
-    with Stage(reel.size, reel.look.mesh, reel.quality.samples) as stage:
+    source = _first_light()
+    with Stage(source.size, source.look.mesh, source.quality.samples) as stage:
         numbers = iter(range(40, 140, 12))
-        return {"render.first_light.cpu_s": _cpu(lambda: stage.draw(reel.frame(next(numbers))))}
+        return {"render.first_light.cpu_s": _cpu(lambda: stage.draw(source.frame(next(numbers))))}
 
 
 def _cpu(work: Callable[[], object], rounds: int = 7) -> float:
@@ -227,11 +232,11 @@ def _surface(number: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _reel() -> FrameSource:
+def _first_light() -> FrameSource:
     """First-light's film of a surface made up on its grid: a rough sheet that opens into a crater."""
     scene = Scene.load(SCENE)
     x, y = np.meshgrid(scene.grid.axis, scene.grid.axis)
-    r, keys = np.hypot(x, y) / scene.grid.axis[-1], tuple(float(key) for key in scene.sweep.keys)
+    r, keys = np.hypot(x, y) / scene.grid.axis[-1], tuple(float(key) for key in scene.sweep.at)
     rough = 0.1 * (np.sin(9 * x + 4 * y) + np.cos(7 * y - 5 * x * x))
     crater = 6 * (1 - np.exp(-5 * r**2)) * np.exp(-((r - 0.7) ** 2)) + 0.2 + rough * r
     values = np.stack([2.4 + rough + (crater - 2.4 - rough) * key / keys[-1] for key in keys])
@@ -247,21 +252,21 @@ def _reel() -> FrameSource:
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 
-def _our_way(size: Size, folder: Path, run) -> float:
+def _our_way(size: Size, folder: Path, executor: LocalExecutor) -> float:
     """Frames per second of all workers together."""
-    count = workers.default_count()
+    count = usable_cores()
     began = time.perf_counter()
-    for _ in run([(_piece, (size, folder / f"{index}.mp4")) for index in range(count)]):
+    for _ in run_tasks(executor, [(_segment, (size, folder / f"{index}.mp4")) for index in range(count)], count):
         pass
     return count * FRAMES / (time.perf_counter() - began)
 
 
-def _piece(size: Size, path: Path) -> None:
-    Movie().segment((_stage(size).draw(_frame(n)) for n in range(FRAMES)), path, size, FPS)
+def _segment(size: Size, path: Path) -> None:
+    Movie().write_segment((_stage(size).draw(_frame(n)) for n in range(FRAMES)), path, size, FPS)
 
 
 @lru_cache(maxsize=1)
-def _stage(size: Size, samples: int = WORDS["final"].samples):
+def _stage(size: Size, samples: int = QUALITIES["final"].samples):
     from studio.render.stage import Stage
 
     return Stage(size, SIDE, samples)
@@ -270,23 +275,23 @@ def _stage(size: Size, samples: int = WORDS["final"].samples):
 def _frame(number: int, turn: float = 1.0, surface: int | None = None) -> Frame:
     """A frame of an orbit of so many degrees a frame, around a surface that moves with it or is held."""
     height = _surface(number if surface is None else surface)
-    paint = table(LOOK.colour.map)[(np.clip(height / 0.3, 0, 1) * 1023).astype(int)]
+    colours = lookup_table(LOOK.colour.map)[(np.clip(height / 0.3, 0, 1) * 1023).astype(int)]
     orbit = Orbit(40.0 + turn * number, 40.0, 1.8, 30.0)
-    view = View(height, paint, orbit.pose((0.0, 0.0, 0.1)), orbit.azimuth, LOOK)
-    return Frame(number, (view,), (), LOOK.grade, LOOK.background)
+    view = View(height, colours, orbit.pose((0.0, 0.0, 0.1)), resolve_appearance(LOOK, orbit.azimuth))
+    return Frame(number, (view,), (), resolve_grading(LOOK.grade), resolve_background(LOOK.background))
 
 
 def _ours(number: int, reference: bool = False) -> np.ndarray:
     """Codes [H, W, 3] of a slow orbit around a held surface, without grain."""
     from studio.render.grade import picture
-    from studio.render.linear_frame import coded
+    from studio.render.linear_frame import encode as encode_light
 
-    frame = replace(_frame(number, SLOW, surface=0), grade=STILL)
+    frame = replace(_frame(number, SLOW, surface=0), grading=resolve_grading(STILL))
     if not reference:
-        return picture(coded(_stage(SMALL).light(frame)), frame).to_array().astype(float)
+        return picture(encode_light(_stage(SMALL).light(frame)), frame).to_array().astype(float)
     (view,) = frame.views
     views = tuple(replace(view, weight=1 / 8, jitter=sub.jitter) for sub in subframes(8))
-    return picture(coded(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).to_array() / 257
+    return picture(encode_light(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).to_array() / 257
 
 
 # --- the usual way ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Whether memory stays flat over a long film: ten thousand small frames in one process, on every path of a worker.
 
 Prints the resident memory after so many frames. Looks take turns, with a plinth, a trajectory and strokes among them;
-surfaces move, are held and have holes; there are dissolves and sub-frames; pictures have a background or alpha.
+surfaces move, are held and have holes; there are dissolves and sub-frames; frames are graded, with and without alpha.
 
     python tests/benchmarks/soak.py [frames]
 """
@@ -36,8 +36,8 @@ def main(frames: int = 10_000) -> None:
         print(f"{number:6} frames  {resident / 2**20:8.1f} MiB", flush=True)
 
 
-def soak(frames: int, reported: Sequence[int], count: Callable[[], int] | None = None) -> Iterator[tuple[int, int]]:
-    """Draws frames; after each of the reported numbers, that number and the bytes of `count`, or the resident ones."""
+def soak(frames: int, reports: Sequence[int], count: Callable[[], int] | None = None) -> Iterator[tuple[int, int]]:
+    """Draws frames; after those in `reports`, yields the number and the bytes that `count` counts, or resident ones."""
     from studio.render import grade
     from studio.render.stage import Stage
 
@@ -53,7 +53,7 @@ def soak(frames: int, reported: Sequence[int], count: Callable[[], int] | None =
                 stage.depth(frame)
                 grade.picture(codes, frame, bits=16, alpha=True).to_array()
                 grade.linear_picture(codes, frame).to_array()
-            if number in reported:
+            if number in reports:
                 yield number, (count or resident)()
 
 

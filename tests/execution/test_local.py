@@ -121,7 +121,7 @@ def _until(happens) -> bool:
 def test_a_task_that_ends_every_worker_is_named_after_three_tries_and_what_had_finished_has_arrived(dying, tmp_path):
     arrived, count = [], tmp_path / "count"
     with (
-        pytest.raises(MachineError, match=r"a worker died .* 3 times it was given die\(.*count"),
+        pytest.raises(MachineError, match=r"a worker died .* each of the 3 times it ran die\(.*count"),
         pool(1) as run,
     ):
         for index, value in run([(abs, (-3,)), (dying.die, (count,)), (abs, (-4,)), (abs, (-5,))]):

@@ -48,7 +48,7 @@ STAGES = {
     "training": r"/runs/\w+/epoch-0001.000.safetensors",
     "the rows of the loss": r"/slices/\w+.zarr/loss/c/3/0",
     "the rows of the convexity": r"/slices/\w+.zarr/lambda_max/c/1/0",
-    "drawing and encoding": r"/pieces/\w+.mp4",
+    "drawing and encoding": r"/segments/\w+.mp4",
 }
 """Each stage, and a product of it, neither the first nor the last, after which the shelf holds a part of the stage."""
 
@@ -121,8 +121,8 @@ PARTS = (
 
 
 def states(scene: Path) -> list[str]:
-    studio = Project.open(scene)
-    return [row[2] for row in status(studio, studio.out)][:3]
+    project = Project.open(scene)
+    return [row[2] for row in status(project, project.out)][:3]
 
 
 def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, held, say, finished, pictures):
@@ -134,9 +134,11 @@ def test_a_film_killed_in_every_stage_is_the_film_that_was_never_killed(tiny, he
     assert same_film(tiny.parent / "out" / "tiny", finished, pictures)
     # the other film was made by two workers: their number leaves no trace, nor does the order of the rows
     assert contents(tiny.parent / ".studio") == contents(finished.shelf.root)
-    pieces = {path.name: path.read_bytes() for path in (finished.shelf.root / "segments").glob("*.mp4")}
-    assert len(pieces) == 2
-    assert pieces == {path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "segments").glob("[!.]*.mp4")}
+    segments = {path.name: path.read_bytes() for path in (finished.shelf.root / "segments").glob("*.mp4")}
+    assert len(segments) == 2
+    assert segments == {
+        path.name: path.read_bytes() for path in (tiny.parent / ".studio" / "segments").glob("[!.]*.mp4")
+    }
     # what the killed ones left half written is no part of anything, and clean takes it away
     shelf = Shelf(tiny.parent / ".studio")
     shelf.remove(shelf.unused())

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 
@@ -36,10 +38,10 @@ def test_a_frame_is_whole_when_its_last_tile_is_drawn_and_black_is_drawn_too(fra
 
 def test_a_tile_whose_writing_fails_is_missing_and_leaves_nothing_behind(frame, monkeypatch):
     def fails(*arguments, **options):
-        raise KeyboardInterrupt
+        raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr("studio.storage.files.os.replace", fails)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(MachineError, match="the disk is full"):
         frame.write(frame.tiles[0], CODES[frame.tiles[0]])
     assert frame.missing() == frame.tiles and list(frame.path.iterdir()) == []
 
