@@ -178,17 +178,27 @@ class Movie(Record):
         self, segments: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
     ) -> tuple[Media, str]:
         """Copies the segments into one file; returns what it holds, and what is wrong with it, empty if nothing."""
-        preset = self._preset
-        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **preset.copy_options(fps))
+        options = self._preset.copy_options(fps)
+        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **options)
         encoder.run(output, [encoder.concat_list(segments)])
         media = probe(path)
-        decoded = media.pixel_format == preset.decoded_format
-        expected = Media(
+        if difference := differences(media, self._expected(media.pixel_format, frames, size, fps, comment)):
+            return media, difference
+        if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
+            return media, "its packets are not those of its segments"
+        if complaint := decoding_error(path, frames, fps, size):
+            return media, f"{complaint}{self._advice(segments, fps, size)}"
+        return media, ""
+
+    def _expected(self, pixel_format: str, frames: int, size: Size, fps: Fraction, comment: str) -> Media:
+        """What the file must hold. pixel_format: as a decoder names it, which may be another name for the preset's."""
+        preset = self._preset
+        return Media(
             frames,
             fps,
             size,
             preset.codec,
-            preset.decoded_format if decoded else preset.pixel_format,
+            pixel_format if pixel_format == preset.decoded_format else preset.pixel_format,
             preset.alpha,
             *preset.tags,
             faststart=preset.suffix in (".mp4", ".mov"),
@@ -196,13 +206,6 @@ class Movie(Record):
             sound="none",
             comment=comment,
         )
-        if difference := differences(media, expected):
-            return media, difference
-        if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
-            return media, "its packets are not those of its segments"
-        if complaint := decoding_error(path, frames, fps, size):
-            return media, f"{complaint}{self._advice(segments, fps, size)}"
-        return media, ""
 
     @staticmethod
     def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:

@@ -66,7 +66,7 @@ def lookup_table(colormap: str | Stops) -> Array:
 
 
 def check_colormap(name: str) -> str:
-    """The name of a colormap, unchanged. Raises ValueError with the nearest name if there is none such."""
+    """The name of a colormap, unchanged. Raises ValueError, with the nearest name, if there is no such colormap."""
     _colormap(name)
     return name
 

@@ -53,7 +53,7 @@ def values(instant: Instant, look: Look, field: str) -> Array:
 
 
 def caveats(surfaces: Surfaces) -> list[str]:
-    """What is drawn otherwise than measured, in words for the picture's notes; nothing if all values are finite."""
+    """Lines for the picture's notes that say what is drawn differently from what was measured; none if nothing is."""
     lines = []
     for name, test, text in _CAVEATS:
         measured = surfaces.fields[name].values if name in surfaces.fields else np.empty(0)

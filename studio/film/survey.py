@@ -60,7 +60,7 @@ class ShotSurvey:
     frames: dict[int, FrameSurvey]
 
     def warnings(self) -> Iterator[str]:
-        """What a viewer would notice, and the cure."""
+        """A sentence for each fault that a viewer would notice, with its remedy: softness, a camera too low."""
         soft = max(self.frames.values(), key=lambda frame: np.nan_to_num(frame.softness))
         if soft.softness > 1:
             yield (

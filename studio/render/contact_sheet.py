@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures of a film with their names, on a dark ground: a frame in every look, or every shot."""
+"""Contact sheets: small pictures of a film with names under them: one frame in every look, or every shot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 CELL = Size(640, 360)
 _STORYBOARD_CELL = 480 * 270
 """Pixels of a picture on a storyboard, whatever its shape."""
-_GROUND, _INK = 24, "#e4e2de"
+_BACKGROUND, _TEXT_COLOUR = 24, "#e4e2de"
 _SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
 
@@ -94,13 +94,13 @@ def _sheet(
     """
     head = gap + (3 * strip // 2 if heading else 0)
     width, height = columns * (cell.width + gap) + gap, head + -(-len(cells) // columns) * (cell.height + strip)
-    sheet = np.full((height, width, 3), _GROUND, np.uint8)
+    sheet = np.full((height, width, 3), _BACKGROUND, np.uint8)
     texts: list[Text] = []
 
     def write(name: str, caption: str, left: int, right: int, baseline: float, size: float) -> None:
         y, small = baseline / height, 0.7 * size / height
-        texts.append(Text(name, left / height, y, size / height, 0.95, colour=_INK))
-        texts.append(Text(caption, right / height, y, small, 0.6, align="right", colour=_INK))
+        texts.append(Text(name, left / height, y, size / height, 0.95, colour=_TEXT_COLOUR))
+        texts.append(Text(caption, right / height, y, small, 0.6, align="right", colour=_TEXT_COLOUR))
 
     for index, (picture, name, caption) in enumerate(cells):
         row, column = divmod(index, columns)

@@ -19,7 +19,7 @@ Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
 
 
 def constants(appearance: Appearance, lines: int, samples: int) -> Values:
-    """All values that stay the same as long as the look does."""
+    """The shaders' constants of a look, by name. lines: the picture's height in pixels. samples: along a pixel."""
     values: Values = {
         "metallic": appearance.metallic,
         "roughness": appearance.roughness,
@@ -44,7 +44,7 @@ def constants(appearance: Appearance, lines: int, samples: int) -> Values:
 
 
 def per_view(view: View, lines: int, samples: int) -> Values:
-    """All values that may differ from view to view."""
+    """The uniforms of a view, by name: what may differ from view to view. lines, samples: as for the constants."""
     appearance, lighting = view.appearance, view.appearance.lighting
     centre = view.height[view.height.shape[0] // 2, view.height.shape[1] // 2]
     values: Values = {"eye": view.pose.position, "minimiser": (0.0, 0.0, float(np.nan_to_num(centre)))}
