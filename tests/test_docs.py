@@ -175,7 +175,7 @@ class Reader:
     def raw(self, path: Path) -> dict:
         return load_raw(path.read_text(encoding="utf-8"), name=path.name)
 
-    def validate(self, scene: dict) -> str:
+    def checked(self, scene: dict) -> str:
         """The scene as text, if it is valid."""
         text = yaml.safe_dump(scene, sort_keys=False)
         parse(text, Scene, name="scene", folder=self.folder)
