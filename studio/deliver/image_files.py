@@ -54,7 +54,7 @@ class ImageOptions(Record):
     @model_validator(mode="after")
     def _can_be_written(self) -> ImageOptions:
         if self.alpha and not FORMATS[self.format].alpha:
-            with_alpha = ", ".join(name for name, image_format in FORMATS.items() if image_format.alpha)
+            with_alpha = ", ".join(name for name, file_format in FORMATS.items() if file_format.alpha)
             raise ValueError(f"{self.format} has no alpha; take one of {with_alpha}")
         if self.aovs and self.format != "exr":
             raise ValueError(f"{self.format} has no AOVs; take `format: exr`")
@@ -147,14 +147,14 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
 
     Raises MachineError if the source is damaged, or not what was asked for.
     """
-    text, image_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
+    text, file_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
     with _open_expected(source, options, size) as image:
-        if image_format.suffix == ".png":
+        if file_format.suffix == ".png":
             png.add_comment(source, target, text)  # which checks what it copies
-        elif image_format.suffix == ".tif":  # uncompressed: nothing is encoded
+        elif file_format.suffix == ".tif":  # uncompressed: nothing is encoded
             attributes = {**_attributes(options), "ImageDescription": text}
             image_io.write(target, size, image.channels, image.bands(), attributes)
-        elif image_format.suffix == ".exr":
+        elif file_format.suffix == ".exr":
             image.check()
             exr.add_comment(source, target, text, size.height)
         else:
@@ -172,9 +172,9 @@ def verify(path: Path, options: ImageOptions, size: Size) -> ImageInfo:
 @contextmanager
 def _open_expected(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
     """Opens a picture file that has the properties asked for. What it raises as ValueError becomes a MachineError."""
-    image_format = FORMATS[options.format]
-    profile, aovs = options.profile if image_format.tagged else None, tuple(sorted(options.aovs))
-    expected = ImageInfo(size, image_format.bits, 4 if options.alpha else 3, profile, options.dpi, aovs)
+    file_format = FORMATS[options.format]
+    profile, aovs = options.profile if file_format.tagged else None, tuple(sorted(options.aovs))
+    expected = ImageInfo(size, file_format.bits, 4 if options.alpha else 3, profile, options.dpi, aovs)
     try:
         with image_io.open_image(path) as image:
             if difference := differences(_info(image), expected):

@@ -129,16 +129,16 @@ def read_cube(path: Path) -> Array:
     """
     size, rows = 0, []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        word, *rest = line.split() or ["#"]
+        keyword, *numbers = line.split() or ["#"]
         try:
-            if word == "LUT_1D_SIZE":
+            if keyword == "LUT_1D_SIZE":
                 raise ValueError("is a 1D table; expected LUT_3D_SIZE")
-            if word == "LUT_3D_SIZE":
-                size = int(rest[0])
-            elif word in _DOMAINS and any(float(end) != unit for end, unit in zip(rest, _DOMAINS[word], strict=True)):
+            if keyword == "LUT_3D_SIZE":
+                size = int(numbers[0])
+            elif keyword in _DOMAINS and any(float(a) != b for a, b in zip(numbers, _DOMAINS[keyword], strict=True)):
                 raise ValueError("is a table over another domain than 0 to 1, which is not supported")
-            elif word[0] in "-+.0123456789":
-                red, green, blue = map(float, (word, *rest))
+            elif keyword[0] in "-+.0123456789":
+                red, green, blue = map(float, line.split())
                 rows.append((red, green, blue))
         except (ValueError, IndexError) as error:
             reason = str(error) if str(error).startswith("is ") else "is not understood"

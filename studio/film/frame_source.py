@@ -207,16 +207,16 @@ class FrameSource:
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
         mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
         page = overlays.Page.of(self.size, titles, mappings)
-        shown: list[overlays.Overlay] = []
+        elements: list[overlays.Overlay] = []
         for view in views:
             opacity = overlays.dissolve_opacity(view.weight)
-            shown += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
-        shown += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
+            elements += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
+        elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
         captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
-        shown += overlays.dissolve_overlays(captions)
+        elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:
-            return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in shown)
-        return tuple(shown)
+            return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in elements)
+        return tuple(elements)
 
     def _captions(self, share: ShotShare, titles: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
         """The live line, notes and legend of a shot at one time."""

@@ -90,5 +90,5 @@ def second_diagonal(
     light /= length
     light *= sun
     light += 2 * height
-    other = np.abs(light[:-1, 1:] - light[1:, :-1]) < np.abs(light[:-1, :-1] - light[1:, 1:])
-    return np.asarray(other.ravel())
+    second = np.abs(light[:-1, 1:] - light[1:, :-1]) < np.abs(light[:-1, :-1] - light[1:, 1:])
+    return np.asarray(second.ravel())

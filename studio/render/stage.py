@@ -297,8 +297,8 @@ class _SurfaceActor(_ShadedActor):
         sun = sun if self._stride == 1 else upsample(sun, side)
         self._relief[:, 3] = (1 - shadow * (1 - sun)).take(vertices)
         _mark_modified(self._mesh, "relief")
-        other = second_diagonal(self._filled, self._slopes, sun, azimuth, elevation)
-        self._cut_quads(other.take(self._disc.cells))
+        second = second_diagonal(self._filled, self._slopes, sun, azimuth, elevation)
+        self._cut_quads(second.take(self._disc.cells))
 
     def _cut_quads(self, cut: Array) -> None:
         """Cuts every quad along its first or second diagonal."""

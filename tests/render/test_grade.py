@@ -17,8 +17,8 @@ PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
 BLACK = Background(bottom="#000000", top="#000000")
 
 
-def frame(how: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
-    return Frame(number, (), tuple(overlays), resolve_grading(how), resolve_background(background))
+def frame(grade: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
+    return Frame(number, (), tuple(overlays), resolve_grading(grade), resolve_background(background))
 
 
 def encoded(light: np.ndarray, alpha=1.0) -> np.ndarray:
@@ -26,8 +26,8 @@ def encoded(light: np.ndarray, alpha=1.0) -> np.ndarray:
     return linear_frame.encode(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
 
 
-def graded(light: np.ndarray, how: Grade, number: int, **options) -> np.ndarray:
-    return picture(encoded(light), frame(how, number), **options).to_array()
+def graded(light: np.ndarray, grade: Grade, number: int, **options) -> np.ndarray:
+    return picture(encoded(light), frame(grade, number), **options).to_array()
 
 
 def bloom(light: np.ndarray, threshold: float) -> np.ndarray:
@@ -218,15 +218,15 @@ def test_sixteen_bits_follow_the_curve_a_hundred_times_as_closely_and_are_not_di
 
 def test_eight_bits_are_the_sixteen_on_average():
     light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
-    how = Grade(grain=0.0)
-    fine, coarse = (graded(light, how, 0, bits=bits).astype(float) for bits in (16, 8))
+    grade = Grade(grain=0.0)
+    fine, coarse = (graded(light, grade, 0, bits=bits).astype(float) for bits in (16, 8))
     assert np.abs(coarse - fine / 257).max() <= 1.1  # dither, and the coarser reading of the table
     assert (coarse - fine / 257).mean() == pytest.approx(0, abs=0.06)  # the same; 18432 numbers are good to 0.003
 
 
 def test_grain_is_the_same_in_eight_bits_and_in_sixteen():
-    how = PLAIN.model_copy(update={"grain": 0.05})
-    fine, coarse = (graded(grey(0.2), how, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
+    grade = PLAIN.model_copy(update={"grain": 0.05})
+    fine, coarse = (graded(grey(0.2), grade, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
     assert np.corrcoef(fine, coarse)[0, 1] > 0.99
 
 
@@ -263,8 +263,8 @@ def test_what_covers_all_has_the_colours_of_the_opaque_picture():
 
 
 def test_laid_over_black_in_linear_light_what_has_coverage_is_the_opaque_picture_with_its_glow():
-    codes, how = encoded(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
-    opaque, clear = (picture(codes, how, bits=16, alpha=alpha).to_array() / 65535 for alpha in (False, True))
+    codes, sample = encoded(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
+    opaque, clear = (picture(codes, sample, bits=16, alpha=alpha).to_array() / 65535 for alpha in (False, True))
     assert 0.001 < clear[36, 64 - 23, 3] < 0.5, "the glow covers what the disc, of 20, does not"
     # codes of 16 bits, of which one is up to 13 times as much light where it is dark, and the linear frame's steps
     assert decode(clear[..., :3]) * clear[..., 3:] == pytest.approx(decode(opaque), abs=2e-4)
@@ -309,15 +309,15 @@ def test_text_over_nothing_is_its_colour_with_its_own_coverage():
     assert clear[30, 100] == pytest.approx([1, 1, 1, 0.5], abs=1e-4)
 
 
-@pytest.mark.parametrize("how", [{}, {"bits": 16}, {"alpha": True}])
+@pytest.mark.parametrize("options", [{}, {"bits": 16}, {"alpha": True}])
 @pytest.mark.parametrize("chunks", [(150, 97, 4), (40, 64, 4), (7, 97, 4), (128, 97, 4)])
-def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(how, chunks):
+def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(options, chunks):
     light = 2 * np.random.default_rng(0).random((150, 97, 3), dtype=np.float32) ** 4
     codes = encoded(light, np.random.default_rng(1).random((150, 97), dtype=np.float32))
     sample = frame(Grade(), 9, Background(), WORDS)
     stored = zarr.create_array({}, shape=codes.shape, chunks=chunks, dtype=codes.dtype)
     stored[:] = codes
-    assert np.array_equal(picture(stored, sample, **how).to_array(), picture(codes, sample, **how).to_array())
+    assert np.array_equal(picture(stored, sample, **options).to_array(), picture(codes, sample, **options).to_array())
     assert np.array_equal(linear_picture(stored, sample).to_array(), linear_picture(codes, sample).to_array())
 
 
@@ -353,8 +353,8 @@ def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_line
 
 def test_a_linear_picture_is_neither_graded_nor_has_it_overlays():
     light, alpha = disc()
-    codes, how = encoded(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
-    clear, opaque = linear_picture(codes, how, alpha=True), linear_picture(codes, how)
+    codes, sample = encoded(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
+    clear, opaque = linear_picture(codes, sample, alpha=True), linear_picture(codes, sample)
     assert clear.dtype == opaque.dtype == np.float16 and clear.shape == (72, 128, 4) and opaque.shape == (72, 128, 3)
     # half floats have 11 bits; a linear frame's step is 4e-5 of the root of such light
     assert clear.to_array() == pytest.approx(np.dstack([light, alpha]), rel=1e-3, abs=1e-4)
@@ -370,7 +370,7 @@ def test_light_brighter_than_white_is_kept():
 def test_a_table_in_sixteen_bits_goes_straight_from_entry_to_entry(tmp_path):
     lut = table_of(tmp_path, lambda rgb: np.where(rgb <= 0.5, rgb / 2, 1.5 * rgb - 0.5))
     light = np.broadcast_to(np.linspace(0, 0.55, 128, dtype=np.float32)[None, :, None], (4, 128, 3))
-    plain, bent = (graded(light, PLAIN.model_copy(update={"lut": how}), 0, bits=16) / 65535 for how in (None, lut))
+    plain, bent = (graded(light, PLAIN.model_copy(update={"lut": table}), 0, bits=16) / 65535 for table in (None, lut))
     # nine entries a side, one of them at the bend, written with all their digits: half a code, twice
     assert bent == pytest.approx(np.where(plain <= 0.5, plain / 2, 1.5 * plain - 0.5), abs=2e-5)
 

@@ -53,7 +53,7 @@ def crawl(quality: Quality) -> float:
     A quarter of a degree a frame, a sixth of a pixel in the middle. An error that stays where it is does not crawl.
     """
     moving = LOW | {"moves": [{"orbit": "12deg", "over": "2s", "ease": "linear"}]}
-    drawn, exact = (source(STILL, how, moving, {"0s": 0, "2s": 0}) for how in (quality, EXACT))
+    drawn, exact = (source(STILL, samples, moving, {"0s": 0, "2s": 0}) for samples in (quality, EXACT))
     with Stage(SIZE, LOOK.mesh, quality.samples) as stage, Stage(SIZE, LOOK.mesh, EXACT.samples) as fine:
         errors = [codes(stage, drawn.frame(n)) - codes(fine, exact.frame(n)) for n in (20, 21, 22)]
     return float(np.sqrt(np.mean(np.square(np.diff(errors, axis=0)))))
