@@ -103,7 +103,7 @@ def _mask(places: Array, view: View) -> Array:
         from_wall = np.abs(np.hypot(places[:, 0], places[:, 1]) - appearance.fade_end)
         mask[from_wall < from_surface] = WALL
         mask[places[:, 2] < _TOLERANCE - appearance.plinth.depth] = GROUND
-    mask[np.linalg.norm(places - _marker(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
+    mask[np.linalg.norm(places - _marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
     return mask
 
 
@@ -113,13 +113,13 @@ def _normals(places: Array, mask: Array, view: View) -> Array:
     along_y, along_x = np.gradient(height, 2 / (len(height) - 1))
     slope_x, slope_y = (height_at(slope, places[:, :2]) for slope in (along_x, along_y))
     normals = np.stack([-slope_x, -slope_y, np.ones(len(places))], axis=1)
-    normals[mask == MARKER] = places[mask == MARKER] - _marker(view)
+    normals[mask == MARKER] = places[mask == MARKER] - _marker_centre(view)
     normals[mask == WALL] = places[mask == WALL] * (1, 1, 0)
     normals[mask == GROUND] = 0, 0, 1
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
-def _marker(view: View) -> Array:
+def _marker_centre(view: View) -> Array:
     """The middle of the marker [3]; NaN where the minimiser lies in a hole, and there is none."""
     half = len(view.height) // 2
     return np.array([0, 0, view.height[half, half] + 0.9 * view.appearance.marker.radius])

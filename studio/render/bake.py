@@ -30,9 +30,9 @@ _STEEPEST = 100.0
 
 
 def occlusion(height: Array, spacing: float) -> Array:
-    """Share of the sky that each vertex sees [N, N] in 0..1, from its horizon in 16 directions.
+    """Share of the sky that each vertex sees [N, N] in 0..1: 1 - the mean sine of its horizon's elevation.
 
-    height [N, N] and spacing in the same unit.
+    The horizon is searched in 16 directions. height [N, N] and spacing in the same unit.
     """
     steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int).tolist()
     # padded and flattened, so that a neighbour in any direction is a fixed number of elements away
@@ -66,9 +66,9 @@ def occlusion(height: Array, spacing: float) -> Array:
 
 
 def sunlight(height: Array, spacing: float, azimuth: float, elevation: float, softness: float = 0.10) -> Array:
-    """Share of a soft lamp that each vertex sees [N, N] in 0..1, float32.
+    """Share of a soft lamp that each vertex sees [N, N] in 0..1, float32: the mean over rays around its elevation.
 
-    azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
+    azimuth, elevation: of the lamp, radians. softness: the rays' tangents differ from the lamp's by up to so much.
     """
     # on a lattice turned to the lamp, its first row nearest to it, the shadow's edge is a running maximum along each
     # column: no peak is missed, however far away
