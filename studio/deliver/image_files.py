@@ -162,13 +162,6 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
             jpeg.add_comment(source, target, text)
 
 
-def verify(path: Path, options: ImageOptions, size: Size) -> ImageInfo:
-    """What the file holds. Raises MachineError if it is damaged, or not what was asked for."""
-    with _open_expected(path, options, size) as image:
-        image.check()
-        return _info(image)
-
-
 @contextmanager
 def _open_expected(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
     """Opens a picture file that has the properties asked for. What it raises as ValueError becomes a MachineError."""

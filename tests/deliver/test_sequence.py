@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from studio.config.units import Size
 from studio.deliver import colour_spaces, image_files
-from studio.deliver.sequence import CINEMA, Sequence
+from studio.deliver.sequence import CINEMA_RATES, Sequence
 from studio.errors import MachineError
 
 SIZE = Size(31, 17)
@@ -113,7 +113,7 @@ def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path, noise, 
             assert image.info["compression"] == "raw" and "icc_profile" not in image.info
 
 
-@pytest.mark.parametrize("size", CINEMA)
+@pytest.mark.parametrize("size", CINEMA_RATES)
 def test_every_size_of_a_cinema_is_right_at_its_rates_only(size):
     sequence = Sequence(format="dcp-source")
     assert sequence.mistake_at(size, Fraction(24)) is None
