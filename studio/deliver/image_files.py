@@ -78,7 +78,7 @@ class ImageOptions(Record):
         return FORMATS[self.format].suffix
 
     def aov_mistake(self, size: Size) -> str | None:
-        """Says that the AOVs of a picture of this size take too much memory, and the way out; None if they do not."""
+        """What is wrong with AOVs at this picture size, too much memory, and the way out; None if nothing is."""
         channels = (_AOV_CHANNELS[aov] for aov in self.aovs)
         bytes_needed = sum(len(letters) * dtype.itemsize for letters, dtype in channels) * size.width * size.height
         if bytes_needed <= MAX_AOV_BYTES:

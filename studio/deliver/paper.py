@@ -47,7 +47,7 @@ def sheet_pixels(word: str, dpi: int) -> Size:
 
 
 def mm_to_pixels(millimetres: float, dpi: int) -> int:
-    """A length in millimetres as pixels at `dpi` pixels to an inch."""
+    """A length in millimetres as whole pixels at `dpi` pixels to an inch, to the nearest."""
     return round(millimetres / INCH * dpi)
 
 

@@ -117,7 +117,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class TrajectoryLine:
-    """The line along the run's trajectory, before exposure."""
+    """The line along the run's trajectory. width: scene units. light: before exposure."""
 
     width: float
     light: Rgb

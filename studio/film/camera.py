@@ -297,7 +297,7 @@ class Camera(Record):
     moves: tuple[Move, ...] = ()
 
     def at(self, seconds: float, fps: Fraction) -> Orbit:
-        """The orbit at a time of the shot, in seconds."""
+        """The orbit `seconds` after the shot began, its azimuth counted from `azimuth_from`."""
         orbit = self.start.to_orbit()
         for move in self.moves:
             length = move.length.seconds(fps)

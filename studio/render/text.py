@@ -38,7 +38,7 @@ class GlyphMask:
 
 
 def glyph_masks(overlays: Iterable[Overlay], height: int) -> tuple[GlyphMask, ...]:
-    """The masks of overlays on a picture of some height, the lowest first."""
+    """The masks of overlays on a picture `height` pixels high, in the order in which they are drawn: halos first."""
     groups = [tuple(_masks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
     # halos under all text, or the halo of a line would lie on the line before
     return tuple(halo for group in groups for halo in group[:-1]) + tuple(group[-1] for group in groups)
