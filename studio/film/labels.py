@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from studio.film.camera import Pose, project
 from studio.film.fields import HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
+from studio.film.surface import height_at
 
 Array = npt.NDArray[Any]
 RAYS = (35.0, 150.0, 265.0)
@@ -37,6 +37,7 @@ def labels(
     lines = look.contours
     if not (lines and lines.labels and lines.step and opacity):
         return []
+    height = height.astype(np.float64)
     filled = np.nan_to_num(height)
     size = max(SIZE, page.small_size)
     texts: list[Text] = []
@@ -65,7 +66,7 @@ def _crossings(height: Array, look: Look, step: float, ends: tuple[float, float]
     radii = np.linspace(0.06, look.fade.start, 400)
     for angle in np.radians(RAYS):
         x, y = radii * math.cos(angle), radii * math.sin(angle)
-        z = height_at(height, x, y)
+        z = height_at(height, np.stack([x, y], axis=1))
         levels = values_at(z, look.height, ends) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
@@ -83,16 +84,9 @@ def values_at(z: Array, height: HeightMapping, ends: tuple[float, float]) -> Arr
     return unscale(low + np.asarray(z, np.float64) / height.exaggeration * (high - low), height.scale)
 
 
-def height_at(height: Array, x: Array, y: Array) -> Array:
-    """Heights of a surface [N, N] at places of the drawn square, linear between the mesh's vertices."""
-    half = (len(height) - 1) / 2
-    places = [(y + 1) * half, (x + 1) * half]
-    return np.asarray(map_coordinates(height, places, order=1, mode="nearest", output=np.float64))
-
-
 def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:
-    x, y = place
-    z = height_at(height, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
+    """Slopes of a surface at a place, along x and y [2]."""
+    z = height_at(height, place + reach * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
     return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
 
 
@@ -100,8 +94,8 @@ def clearance(height: Array, point: Array, pose: Pose) -> float:
     """The least height of the line of sight to a point above the surface, scene units; negative behind a ridge."""
     offsets = np.geomspace(0.03, 1.0, 60)[:, None] * (np.array(pose.position) - point)
     inside = (np.abs(point[:2] + offsets[:, :2]) <= 1).all(axis=1)
-    x, y, z = (point + offsets[inside]).T
-    return float(np.min(z - height_at(height, x, y), initial=1.0))
+    points = point + offsets[inside]
+    return float(np.min(points[:, 2] - height_at(height, points[:, :2]), initial=1.0))
 
 
 def _smoothstep(share: float) -> float:

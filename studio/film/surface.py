@@ -88,6 +88,12 @@ def drawn_trajectory(instant: Instant, look: Look) -> Array | None:
     return np.asarray(smooth[outside[-1] + 1 :] if outside.size else smooth)
 
 
+def height_at(height: Array, places: Array) -> Array:
+    """Heights [n] of a surface [N, N] at places [n, 2] of the drawn square, linear between vertices; in its type."""
+    at = (places[:, ::-1].T + 1) / 2 * (len(height) - 1)
+    return np.asarray(map_coordinates(height, at, order=1, mode="nearest"))
+
+
 def open_side(height: Array, reach: float) -> float:
     """The azimuth, degrees from alpha, on which the surface [N, N] around its middle rises least.
 

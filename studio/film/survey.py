@@ -19,9 +19,9 @@ from studio.film.camera import Pose, project
 from studio.film.fields import measured_fields
 from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
-from studio.film.labels import clearance, height_at
+from studio.film.labels import clearance
 from studio.film.look import Look
-from studio.film.surface import detail_share, detail_weight
+from studio.film.surface import detail_share, detail_weight, height_at
 
 Array = npt.NDArray[Any]
 LINES = 1080
@@ -93,8 +93,8 @@ def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSur
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]
     edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    height = np.nan_to_num(view.height)
-    screen = project(np.column_stack([edge, height_at(height, *edge.T)]), view.pose, aspect)
+    height = np.nan_to_num(view.height).astype(np.float64)
+    screen = project(np.column_stack([edge, height_at(height, edge)]), view.pose, aspect)
     middle = np.array([0.0, 0.0, height[len(height) // 2, len(height) // 2] + look.marker.radius])
     return FrameSurvey(
         float(median),

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from studio.config.units import Size
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
+from studio.film.surface import height_at
 from studio.render.mesh import fill_all_holes
-from studio.render.plinth import height_at
 from studio.render.stage import Stage
 
 Array = npt.NDArray[Any]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from studio.film.appearance import Lighting
-from studio.film.surface import fill_holes
+from studio.film.surface import fill_holes, height_at
 from studio.render import bake
 
 Array = npt.NDArray[Any]
@@ -29,12 +29,6 @@ def wall() -> tuple[Array, Array]:
     after = (rim + 1) % AROUND
     triangles = [np.stack([rim, after, AROUND + after], axis=1), np.stack([rim, AROUND + after, AROUND + rim], axis=1)]
     return np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32), np.concatenate(triangles)
-
-
-def height_at(height: Array, places: Array) -> Array:
-    """Heights [n] of a surface [N, N] at places [n, 2], linear between its vertices."""
-    at = (places[:, ::-1].T + 1) / 2 * (len(height) - 1)
-    return np.asarray(map_coordinates(height, at, order=1, mode="nearest"))
 
 
 def ground() -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ from studio.config.units import LARGEST, Size
 from studio.errors import MachineError
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
+from studio.film.surface import height_at
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
@@ -182,7 +183,7 @@ class Stage:
         self._trajectory.SetVisibility(visible)
         if line is None or places is None or not visible:
             return
-        heights = plinth.height_at(fill_all_holes(view.height), places) + line.width / 2
+        heights = height_at(fill_all_holes(view.height), places) + line.width / 2
         path: Any = pv.lines_from_points(np.column_stack([places, heights]).astype(np.float32))  # type: ignore[arg-type]
         mapper: Any = self._trajectory.GetMapper()
         mapper.SetInputData(path.tube(radius=line.width / 2, n_sides=10, capping=True))
@@ -273,7 +274,7 @@ class _SurfaceActor(_ShadedActor):
         distance = math.hypot(eye[0], eye[1])
         angles = math.atan2(eye[1], eye[0]) + (0 if distance < radius else np.linspace(-_ARC, _ARC, 31))
         places = min(distance, radius) * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(-1, 2)
-        return bool(eye[2] < plinth.height_at(self._filled, places).mean())
+        return bool(eye[2] < height_at(self._filled, places).mean())
 
     def _set_height(self, height: Array) -> None:
         """Raises the mesh to other heights, and computes what the baked light needs of them."""
@@ -337,7 +338,7 @@ class _PlinthActors(_ShadedActor):
         self._height, self._shown, height = view.height, shown, fill_all_holes(view.height)
         places = radius * self._outward
         points = self._mesh.points.reshape(2, plinth.AROUND, 3)
-        points[..., :2], points[0, :, 2], points[1, :, 2] = places, plinth.height_at(height, places), -shape.depth
+        points[..., :2], points[0, :, 2], points[1, :, 2] = places, height_at(height, places), -shape.depth
         self._mesh["colour"][:] = shape.colour
         self._ground.points[:, 2] = -shape.depth
         self._ground["shade"][:] = plinth.ground_light(height, radius, shape.depth, lighting)

@@ -294,6 +294,15 @@ def test_a_metric_of_the_users_is_drawn_as_it_is(look, bowl, surfaces):
 
 # --- the trajectory
 
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_heights_on_a_plane_are_exact_and_of_its_type(dtype):
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, 101, dtype=dtype)])
+    places = np.random.default_rng(0).uniform(-0.9, 0.9, (50, 2)).astype(np.float32)
+    on_plane = surface.height_at(dtype(0.5) * x - dtype(0.2) * y, places)
+    assert on_plane == pytest.approx(places @ [0.5, -0.2], abs=1e-6) and on_plane.dtype == dtype
+
+
 PLACES = np.array([[-0.8, 0.4], [-0.2, 0.6], [0.0, 0.0]])  # of a grid that reaches to 2
 
 

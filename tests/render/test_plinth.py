@@ -35,12 +35,6 @@ def test_the_wall_goes_once_around_and_its_triangles_use_every_vertex_three_time
     assert (np.bincount(triangles.ravel(), minlength=2 * plinth.AROUND) == 3).all()
 
 
-def test_heights_on_a_plane_are_exact():
-    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, N, dtype=np.float32)])
-    places = 0.9 * plinth.wall()[0]
-    assert plinth.height_at(0.5 * x - 0.2 * y, places) == pytest.approx(places @ [0.5, -0.2], abs=1e-6)  # linear: exact
-
-
 @pytest.mark.parametrize("azimuth", [0.0, math.pi / 2, math.pi])
 def test_the_shadow_falls_away_from_the_lamp_as_far_as_the_cast_is_high(azimuth):
     along, lit = shaded(azimuth)
