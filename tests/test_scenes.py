@@ -43,10 +43,10 @@ def first_light(land: str) -> FrameSource:
 @pytest.mark.parametrize("land", ["avx2", "default", "compatible"])
 def test_the_first_film_is_framed_on_whatever_land_a_processor_trains(land):
     shots = {shot.shot: list(shot.frames.values()) for shot in survey(first_light(land))}
-    assert all(sight.above > 0.1 for sights in shots.values() for sight in sights)
+    assert all(frame.camera_height > 0.1 for frames in shots.values() for frame in frames)
     for name in ("opening", "descent", "convexity", "last light"):
-        assert all(sight.rim == 1 for sight in shots[name]), name
-    assert all(sight.minimiser for sight in (*shots["crater"], shots["last light"][-1]))
+        assert all(frame.edge_share == 1 for frame in shots[name]), name
+    assert all(frame.minimiser_visible for frame in (*shots["crater"], shots["last light"][-1]))
 
 
 def test_the_lands_are_three_and_their_open_sides_differ():

@@ -177,10 +177,10 @@ def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptio
         preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
             times. What the scene delivers if not given.
     """
-    from studio.deliver.deliverable import from_word
+    from studio.deliver.deliverable import from_name
     from studio.pipeline import film
 
-    deliverables = [_parse("preset", from_word, word) for word in preset or []]
+    deliverables = [_parse("preset", from_name, word) for word in preset or []]
     project, out = output.open(scene)
     for path in film.deliver(project, out, deliverables or project.scene.deliver):
         print(path)
@@ -218,7 +218,7 @@ def still(
         points: along each side of a grid of its own, such as 601: the nearest keyframe is measured on it.
     """
     from studio.config.reading import from_options
-    from studio.deliver.paper import bleed_pixels, sheet_pixels
+    from studio.deliver.paper import mm_to_pixels, sheet_pixels
     from studio.deliver.still import Still
     from studio.film.format import Format
     from studio.pipeline.film import make_still
@@ -233,7 +233,7 @@ def still(
     pixels = form.size if size else None
     if paper:
         pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
-    edge = bleed_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
+    edge = mm_to_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
     project, out = output.open(scene)
     own_quality = form.quality if quality else None
     print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))

@@ -1,9 +1,10 @@
 """The family of deliverables.
 
-Each writes bounded segments of frames (`write_segment`), which may be cached and made in any order, and hands over all
-of them (`join`). `picture_spec` says what pictures it is made of, `segment_suffix` is the suffix of a segment,
-`identity` its part of the segment's digest, `file_name` the name of what is handed over, `mistake` what is wrong with a
-picture size or frame rate.
+    frames -> write_segment -> segments, in any order -> join -> the file or folder that is handed over
+
+A deliverable is a record with the keys of a scene, and with these members: `picture_spec`, the pictures it is made of;
+`write_segment` and `join`; `segment_suffix`, the suffix of a segment's name; `identity`, its part of a segment's
+digest; `file_name`, the name of what is handed over; `mistake_at`, what is wrong with a picture size and frame rate.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from studio.deliver.still import Still
 Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
 
 
-def from_word(word: str) -> Movie | Sequence:
-    """The movie of a preset, or the sequence of a format. Raises ValueError at another word."""
+def from_name(name: str) -> Movie | Sequence:
+    """The movie of a preset, or the sequence of a format. Raises ValueError, with the nearest name, at any other."""
     presets = get_args(Movie.model_fields["preset"].annotation)
     formats = get_args(Sequence.model_fields["format"].annotation)
-    if word in presets:
-        return Movie.model_validate({"preset": word})
-    if word in formats:
-        return Sequence.model_validate({"format": word})
-    raise ValueError(f"no preset '{word}'{nearest(word, [*presets, *formats])}")
+    if name in presets:
+        return Movie.model_validate({"preset": name})
+    if name in formats:
+        return Sequence.model_validate({"format": name})
+    raise ValueError(f"no preset '{name}'{nearest(name, [*presets, *formats])}")

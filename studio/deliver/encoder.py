@@ -24,12 +24,12 @@ QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1
 
 def program() -> str:
     """Path of the ffmpeg in use. Raises MachineError if there is none."""
-    chosen = os.environ.get("STUDIO_FFMPEG")
-    if chosen:
-        path = shutil.which(chosen)
+    override = os.environ.get("STUDIO_FFMPEG")
+    if override:
+        path = shutil.which(override)
         if path is None:
             raise MachineError(
-                f"STUDIO_FFMPEG is '{chosen}', which is no program; correct it, or unset it to use "
+                f"STUDIO_FFMPEG is '{override}', which is no program; correct it, or unset it to use "
                 "the ffmpeg that comes with imageio-ffmpeg"
             )
         return path
@@ -52,9 +52,9 @@ def encoders() -> frozenset[str]:
     return frozenset(line.split()[1] for line in table if len(line.split()) > 1)
 
 
-def require_encoders(needed: Iterable[str]) -> None:
+def require_encoders(names: Iterable[str]) -> None:
     """Raises MachineError if the ffmpeg in use lacks one of these encoders, or there is no ffmpeg."""
-    if missing := sorted(set(needed) - encoders()):
+    if missing := sorted(set(names) - encoders()):
         raise MachineError(
             f"{program()} has no {', '.join(missing)}; unset STUDIO_FFMPEG, or name an ffmpeg that has it"
         )
@@ -89,7 +89,7 @@ def run(output: Any, chunks: Iterable[Any]) -> str:
     """
     command = [program(), *QUIET, *output.get_args()]
     # A file, not a pipe: ffmpeg never waits for anybody to read its messages.
-    with tempfile.TemporaryFile() as messages, _started(command, messages) as (process, pipe):
+    with tempfile.TemporaryFile() as messages, _running_process(command, messages) as (process, pipe):
         complete = all(_feed(pipe, chunk) for chunk in chunks) and _close(pipe)
         if not complete:
             _close(pipe)
@@ -113,7 +113,7 @@ def concat_list(files: Sequence[Path]) -> bytes:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], messages: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def _running_process(command: list[str], messages: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A running program and its standard input. It ends with the block; Ctrl-C at the terminal does not reach it."""
     try:
         process = subprocess.Popen(

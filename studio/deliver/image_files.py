@@ -1,6 +1,7 @@
 """Picture formats: what PNG, TIFF, JPEG and EXR files are made of, and the check that a file is what was asked for.
 
-A picture is converted and written band by band; the provenance is added when the file is handed over.
+A picture is converted and written band by band; when the file is handed over, it is copied with the provenance in it,
+and not encoded again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
-from studio.deliver import colour_spaces, image_io, jpeg
+from studio.deliver import colour_spaces, exr, image_io, jpeg, png
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.image_io import Array, OpenImage
 from studio.deliver.media import differences
@@ -53,8 +54,8 @@ class ImageOptions(Record):
     @model_validator(mode="after")
     def _can_be_written(self) -> ImageOptions:
         if self.alpha and not FORMATS[self.format].alpha:
-            able = ", ".join(name for name, image_format in FORMATS.items() if image_format.alpha)
-            raise ValueError(f"{self.format} has no alpha; take one of {able}")
+            with_alpha = ", ".join(name for name, file_format in FORMATS.items() if file_format.alpha)
+            raise ValueError(f"{self.format} has no alpha; take one of {with_alpha}")
         if self.aovs and self.format != "exr":
             raise ValueError(f"{self.format} has no AOVs; take `format: exr`")
         if len(set(self.aovs)) < len(self.aovs):
@@ -68,8 +69,8 @@ class ImageOptions(Record):
         """What pictures it is made of. Codes that are converted have 16 bits: with 8, the steps would show."""
         if self.format == "exr":
             return PictureSpec(None, self.alpha, self.aovs)
-        eight = FORMATS[self.format].bits == 8 and self.profile == "srgb"
-        return PictureSpec(8 if eight else 16, self.alpha, self.aovs)
+        is_8bit = FORMATS[self.format].bits == 8 and self.profile == "srgb"
+        return PictureSpec(8 if is_8bit else 16, self.alpha, self.aovs)
 
     @property
     def suffix(self) -> str:
@@ -77,7 +78,7 @@ class ImageOptions(Record):
         return FORMATS[self.format].suffix
 
     def aov_mistake(self, size: Size) -> str | None:
-        """Says that the AOVs of a picture of this size take too much memory, and the way out; None if they do not."""
+        """What is wrong with AOVs at this picture size, too much memory, and the way out; None if nothing is."""
         channels = (_AOV_CHANNELS[aov] for aov in self.aovs)
         bytes_needed = sum(len(letters) * dtype.itemsize for letters, dtype in channels) * size.width * size.height
         if bytes_needed <= MAX_AOV_BYTES:
@@ -111,12 +112,11 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """A kind of picture file.
 
     convert: a band, as the PictureSpec has it, to the band in the file. bits: of a channel. alpha: whether it can have
-    one. tagged: whether a profile says what the codes mean. attributes: how OpenImageIO encodes it. comment: the
-    attribute that holds the provenance. JPEG uses neither.
+    one. tagged: whether a profile says what the codes mean. attributes: how OpenImageIO encodes it.
     """
 
     suffix: str
@@ -125,7 +125,6 @@ class Format:
     attributes: Mapping[str, str | int]
     alpha: bool = True
     tagged: bool = True
-    comment: str = "ImageDescription"
 
 
 def write(path: Path, picture: Picture, options: ImageOptions) -> None:
@@ -148,30 +147,27 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
 
     Raises MachineError if the source is damaged, or not what was asked for.
     """
-    text = json.dumps(provenance, sort_keys=True, default=str)
-    if options.format == "jpg":
-        verify(source, options, size)
-        jpeg.add_comment(source, target, text)
-        return
-    with _opened(source, options, size) as image:
-        attributes = {**_attributes(options), FORMATS[options.format].comment: text}
-        image_io.write(target, size, image.channels, image.bands(), attributes)
-
-
-def verify(path: Path, options: ImageOptions, size: Size) -> ImageInfo:
-    """What the file holds. Raises MachineError if it is damaged, or not what was asked for."""
-    with _opened(path, options, size) as image:
-        for _ in image.bands():
-            pass
-        return _info(image)
+    text, file_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
+    with _open_expected(source, options, size) as image:
+        if file_format.suffix == ".png":
+            png.add_comment(source, target, text)  # which checks what it copies
+        elif file_format.suffix == ".tif":  # uncompressed: nothing is encoded
+            attributes = {**_attributes(options), "ImageDescription": text}
+            image_io.write(target, size, image.channels, image.bands(), attributes)
+        elif file_format.suffix == ".exr":
+            image.check()
+            exr.add_comment(source, target, text, size.height)
+        else:
+            image.check()
+            jpeg.add_comment(source, target, text)
 
 
 @contextmanager
-def _opened(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
+def _open_expected(path: Path, options: ImageOptions, size: Size) -> Iterator[OpenImage]:
     """Opens a picture file that has the properties asked for. What it raises as ValueError becomes a MachineError."""
-    image_format = FORMATS[options.format]
-    profile, aovs = options.profile if image_format.tagged else None, tuple(sorted(options.aovs))
-    expected = ImageInfo(size, image_format.bits, 4 if options.alpha else 3, profile, options.dpi, aovs)
+    file_format = FORMATS[options.format]
+    profile, aovs = options.profile if file_format.tagged else None, tuple(sorted(options.aovs))
+    expected = ImageInfo(size, file_format.bits, 4 if options.alpha else 3, profile, options.dpi, aovs)
     try:
         with image_io.open_image(path) as image:
             if difference := differences(_info(image), expected):
@@ -195,9 +191,9 @@ def _profile(image: OpenImage) -> Profile | None:
     return next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
 
 
-def _attributes(options: ImageOptions) -> dict[str, str | int | float | bytes | tuple[float, ...]]:
+def _attributes(options: ImageOptions) -> dict[str, Any]:
     """OpenImageIO's attributes of a file with these options."""
-    attributes: dict[str, str | int | float | bytes | tuple[float, ...]] = {**FORMATS[options.format].attributes}
+    attributes: dict[str, Any] = {**FORMATS[options.format].attributes}
     if options.dpi is not None:
         attributes |= {"XResolution": float(options.dpi), "YResolution": float(options.dpi), "ResolutionUnit": "in"}
     if options.format == "exr":
@@ -251,11 +247,11 @@ _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1
 # Uncompressed: every grading room, printer and DCP maker reads it, and nothing is read faster.
 _TIFF: Mapping[str, str | int] = {"compression": "none", "tiff:RowsPerStrip": image_io.ROWS}
 
-FORMATS: dict[FormatName, Format] = {
-    "png": Format(".png", 8, _codes_8bit, _PNG, comment="provenance"),
-    "png16": Format(".png", 16, colour_spaces.convert, _PNG, comment="provenance"),
-    "tiff16": Format(".tif", 16, colour_spaces.convert, _TIFF),
-    "jpg": Format(".jpg", 8, _codes_8bit, {}, alpha=False),
-    "exr": Format(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
-    "dcp-source": Format(".tif", 16, _codes_dcp, _TIFF, tagged=False),
+FORMATS: dict[FormatName, FileFormat] = {
+    "png": FileFormat(".png", 8, _codes_8bit, _PNG),
+    "png16": FileFormat(".png", 16, colour_spaces.convert, _PNG),
+    "tiff16": FileFormat(".tif", 16, colour_spaces.convert, _TIFF),
+    "jpg": FileFormat(".jpg", 8, _codes_8bit, {}, alpha=False),
+    "exr": FileFormat(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
+    "dcp-source": FileFormat(".tif", 16, _codes_dcp, _TIFF, tagged=False),
 }

@@ -58,6 +58,11 @@ class OpenImage:
                 raise ValueError(_first_line(self._input.geterror()))
             yield band
 
+    def check(self) -> None:
+        """Decodes all pixels. Raises ValueError where the file is damaged."""
+        for _ in self.bands():
+            pass
+
 
 @contextmanager
 def open_image(path: Path) -> Iterator[OpenImage]:
@@ -142,9 +147,9 @@ def _dpi(spec: ImageSpec) -> int | None:
     return round(resolution) if resolution is not None and unit in ("in", "inch") else None
 
 
-def _require(done: bool, output: ImageOutput, path: Path) -> None:
+def _require(succeeded: bool, output: ImageOutput, path: Path) -> None:
     """Raises OSError unless the last step succeeded. PNG's steps succeed on a full disk and only leave an error."""
-    if done and not output.has_error:
+    if succeeded and not output.has_error:
         return
     words = _first_line(output.geterror())
     with open(path, "ab") as file:  # OpenImageIO keeps no errno: the system says why when asked once more

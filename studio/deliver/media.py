@@ -35,9 +35,9 @@ _RANGE = {0: "unknown", 1: "tv", 2: "pc"}
 
 @dataclass(frozen=True)
 class Media:
-    """One video stream. steady: frame n is shown at n / fps, to the resolution of the file. comment: the file's own.
+    """One video stream. constant_rate: whether frame n is shown at n / fps, to the resolution of the file.
 
-    sound: codec of the sound, "none" as long as films are silent.
+    sound: codec of the sound, "none" as long as films are silent. comment: the file's own.
     """
 
     frames: int
@@ -51,7 +51,7 @@ class Media:
     matrix: str
     range: str
     faststart: bool
-    steady: bool
+    constant_rate: bool
     sound: str
     comment: str
 
@@ -95,7 +95,7 @@ def probe(path: str | Path) -> Media:
                 matrix=_name(_MATRIX, context.colorspace),
                 range=_name(_RANGE, context.color_range),
                 faststart=_faststart(path),
-                steady=rate > 0 and all(abs(time - n / rate) <= tick / 2 for n, time in enumerate(times)),
+                constant_rate=rate > 0 and all(abs(time - n / rate) <= tick / 2 for n, time in enumerate(times)),
                 sound=next((audio.codec_context.name for audio in container.streams.audio), "none"),
                 comment=_lower_keys(container.metadata).get("comment", ""),
             )
@@ -103,7 +103,7 @@ def probe(path: str | Path) -> Media:
         raise MachineError(f"{path}: is no whole movie ({error})") from error
 
 
-def undecodable(path: Path, frames: int, fps: Fraction, size: Size) -> str:
+def decoding_error(path: Path, frames: int, fps: Fraction, size: Size) -> str:
     """What the decoder complains of in a movie, and in which frames; empty if of nothing."""
     import ffmpeg
 
@@ -127,7 +127,7 @@ def _spans(frames: int, size: Size) -> list[tuple[int, int]]:
     return [(start, start + most // _SPANS) for start in starts]
 
 
-def packets(path: Path) -> Iterator[int]:
+def packet_checksums(path: Path) -> Iterator[int]:
     """A checksum of each packet of a movie, in the order of the file; 0 of a key frame of H.264.
 
     Copying writes the stream's parameters into those anew. Raises MachineError if the movie is broken.
@@ -165,7 +165,7 @@ def probe_animation(path: str | Path) -> Animation:
     )
 
 
-def ends(segments: Sequence[Path]) -> tuple[Array, Array, Array, Array]:
+def end_frames(segments: Sequence[Path]) -> tuple[Array, Array, Array, Array]:
     """First, second, second to last and last frame of a film in segments, decoded, uint8 [height, width, 3]."""
     first = list(islice(chain.from_iterable(map(_pictures, segments)), 2))
     last = deque(chain.from_iterable(map(_pictures, segments[-2:])), maxlen=2)

@@ -22,7 +22,7 @@ from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.image_io import Array
 from studio.deliver.loop import loop_gap
-from studio.deliver.media import Animation, Media, differences, ends, packets, probe, undecodable
+from studio.deliver.media import Animation, Media, decoding_error, differences, end_frames, packet_checksums, probe
 from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
@@ -67,8 +67,8 @@ class Movie(Record):
     @model_validator(mode="after")
     def _can_have_alpha(self) -> Movie:
         if self.alpha and not self._preset.alpha:
-            able = ", ".join(name for name, preset in PRESETS.items() if preset.alpha)
-            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {able}")
+            with_alpha = ", ".join(name for name, preset in PRESETS.items() if preset.alpha)
+            raise ValueError(f"{self.preset} has no alpha; leave out `alpha`, or take one of {with_alpha}")
         return self
 
     @property
@@ -91,13 +91,13 @@ class Movie(Record):
         suffix = self._preset.suffix
         return stem + suffix if self.preset in ("h264-web", suffix[1:]) else f"{stem}-{self.preset}{suffix}"
 
-    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+    def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out; None if nothing is."""
         preset, (across, down) = self._preset, self._preset.multiples
         if size.width % across or size.height % down:
-            even = Size(size.width + size.width % across, size.height + size.height % down)
-            halved = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
-            return f"{size}: {self.preset} halves {halved} must be even; the nearest is {even}"
+            nearest = Size(size.width + size.width % across, size.height + size.height % down)
+            chroma = "the size of colour, so both sides" if down == 2 else "the width of colour, so the width"
+            return f"{size}: {self.preset} halves {chroma} must be even; the nearest is {nearest}"
         if preset.max_size and _blocks(size) > _blocks(preset.max_size):
             return f"{size}: {self.preset} ends at {preset.max_size}; deliver a sequence or stills at this size"
         if size.width < preset.min_size.width or size.height < preset.min_size.height:
@@ -130,8 +130,8 @@ class Movie(Record):
 
         def pixels() -> Iterator[memoryview]:
             nonlocal count
-            for frame in self.picture_spec.checked(frames, size):
-                picture = frame.picture.whole()
+            for frame in self.picture_spec.validate(frames, size):
+                picture = frame.picture.to_array()
                 yield np.ascontiguousarray(colour_spaces.add_alpha(picture) if self._preset.alpha else picture).data
                 count += 1
 
@@ -172,43 +172,46 @@ class Movie(Record):
 
     def check_loop(self, segments: Sequence[Path], path: Path) -> None:
         """Raises SceneError if it should loop and does not; the segments at both ends are enough."""
-        if self.loop and (gap := loop_gap(*ends(segments))):
+        if self.loop and (gap := loop_gap(*end_frames(segments))):
             raise SceneError(f"{path}: does not loop, so not kept: {gap}")
 
     def _copy(
         self, segments: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
     ) -> tuple[Media, str]:
         """Copies the segments into one file; returns what it holds, and what is wrong with it, empty if nothing."""
-        preset = self._preset
-        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **preset.copy_options(fps))
+        options = self._preset.copy_options(fps)
+        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **options)
         encoder.run(output, [encoder.concat_list(segments)])
         media = probe(path)
-        decoded = media.pixel_format == preset.decoded_format
-        expected = Media(
+        if difference := differences(media, self._expected(media.pixel_format, frames, size, fps, comment)):
+            return media, difference
+        if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
+            return media, "its packets are not those of its segments"
+        if complaint := decoding_error(path, frames, fps, size):
+            return media, f"{complaint}{self._advice(segments, fps, size)}"
+        return media, ""
+
+    def _expected(self, pixel_format: str, frames: int, size: Size, fps: Fraction, comment: str) -> Media:
+        """What the file must hold. pixel_format: as a decoder names it, which may be another name for the preset's."""
+        preset = self._preset
+        return Media(
             frames,
             fps,
             size,
             preset.codec,
-            preset.decoded_format if decoded else preset.pixel_format,
+            pixel_format if pixel_format == preset.decoded_format else preset.pixel_format,
             preset.alpha,
             *preset.tags,
             faststart=preset.suffix in (".mp4", ".mov"),
-            steady=True,
+            constant_rate=True,
             sound="none",
             comment=comment,
         )
-        if difference := differences(media, expected):
-            return media, difference
-        if list(packets(path)) != list(chain.from_iterable(map(packets, segments))):
-            return media, "its packets are not those of its segments"
-        if complaint := undecodable(path, frames, fps, size):
-            return media, f"{complaint}{self._advice(segments, fps, size)}"
-        return media, ""
 
     @staticmethod
     def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:
         """How to repair a movie that cannot be decoded: which of its segments to make again."""
-        broken = [str(segment) for segment in segments if undecodable(segment, probe(segment).frames, fps, size)]
+        broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
         return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 

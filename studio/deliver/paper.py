@@ -42,12 +42,12 @@ def sheet_pixels(word: str, dpi: int) -> Size:
     name, _, orientation = word.partition("-")
     if name not in SHEETS or orientation not in ("", "portrait"):
         raise ValueError(f"no paper '{word}'{nearest(word, [*SHEETS, *(f'{sheet}-portrait' for sheet in SHEETS)])}")
-    width, height = (bleed_pixels(side, dpi) for side in SHEETS[name])
+    width, height = (mm_to_pixels(side, dpi) for side in SHEETS[name])
     return Size(height, width) if orientation else Size(width, height)
 
 
-def bleed_pixels(millimetres: float, dpi: int) -> int:
-    """A length in millimetres as pixels at `dpi` pixels to an inch."""
+def mm_to_pixels(millimetres: float, dpi: int) -> int:
+    """A length in millimetres as whole pixels at `dpi` pixels to an inch, to the nearest."""
     return round(millimetres / INCH * dpi)
 
 

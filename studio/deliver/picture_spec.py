@@ -1,4 +1,7 @@
-"""Pictures that a deliverable is made of: their bits, their channels, and the AOVs beside them."""
+"""What pictures a deliverable is made of, and their check: bits, channels, and the AOVs that come with them.
+
+An AOV is a name here, channels in `studio.deliver.image_files`, and values in `studio.render.aovs`.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,15 @@ class PictureSpec(NamedTuple):
         """Type of a channel: uint8, uint16 or float16."""
         return np.dtype({8: np.uint8, 16: np.uint16, None: np.float16}[self.bits])
 
-    def checked(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
-        """The same pictures, in bands. Raises ValueError at one of another shape, type or AOVs: it would shear."""
+    def validate(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
+        """The same pictures, in bands. Raises ValueError at one of another shape, type or set of AOVs."""
         shape = (size.height, size.width, 4 if self.alpha else 3)
         for frame in frames:
             picture, aovs = frame if isinstance(frame, Picture) else (frame, {})
             if picture.shape != shape or picture.dtype != self.dtype or set(aovs) != set(self.aovs):
                 actual = _describe(picture.shape, picture.dtype, aovs)
                 raise ValueError(f"a frame of {actual}; expected {_describe(shape, self.dtype, self.aovs)}")
-            yield Picture(Bands.of(picture) if isinstance(picture, np.ndarray) else picture, aovs)
+            yield Picture(Bands.from_array(picture) if isinstance(picture, np.ndarray) else picture, aovs)
 
 
 def _describe(shape: tuple[int, ...], dtype: np.dtype[Any], aovs: Iterable[str]) -> str:

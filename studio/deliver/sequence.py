@@ -17,7 +17,7 @@ from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be written differently
-CINEMA = {
+CINEMA_RATES = {
     size: rates
     for rates, sizes in {
         (24, 48): (Size(1998, 1080), Size(2048, 858), Size(2048, 1080)),
@@ -47,14 +47,14 @@ class Sequence(ImageOptions):
         """Name of the finished folder of a scene called `stem`."""
         return "-".join([stem, "frames" if self.format == "png" else self.format, *self.name_parts])
 
-    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+    def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
         if self.format != "dcp-source":
             return self.aov_mistake(size)
-        if size not in CINEMA:
-            return f"{size}: no cinema projects that; dcp-source is one of {', '.join(map(str, CINEMA))}"
-        if fps is not None and fps not in CINEMA[size]:
-            return f"{float(fps):g} frames a second: a DCP of {size} has {' or '.join(map(str, CINEMA[size]))}"
+        if size not in CINEMA_RATES:
+            return f"{size}: no cinema projects that; dcp-source is one of {', '.join(map(str, CINEMA_RATES))}"
+        if fps is not None and fps not in CINEMA_RATES[size]:
+            return f"{float(fps):g} frames a second: a DCP of {size} has {' or '.join(map(str, CINEMA_RATES[size]))}"
         return None
 
     def identity(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Sequence(ImageOptions):
         count = 0
         with atomic_write(path) as temporary:
             temporary.mkdir()
-            for count, frame in enumerate(self.picture_spec.checked(frames, size), start=1):
+            for count, frame in enumerate(self.picture_spec.validate(frames, size), start=1):
                 write(temporary / self._frame_name(first + count - 1), frame, self)
             if count == 0:
                 raise ValueError(f"{path}: a segment of no frames")

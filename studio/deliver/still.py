@@ -41,7 +41,7 @@ class Still(ImageOptions):
         bits = ["16bit"] if self.format == "png16" else []
         return "-".join([stem, "at", str(self.at), *bits, *self.name_parts]) + self.suffix
 
-    def mistake(self, size: Size, fps: Fraction | None = None) -> str | None:
+    def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, and the way out; only a JPEG and AOVs have a largest one."""
         if self.format == "jpg" and max(size) > jpeg.MAX_SIDE:
             return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
@@ -55,7 +55,7 @@ class Still(ImageOptions):
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
         """Writes the one frame, made as `picture_spec` says, as the one segment; returns 1."""
-        [frame] = self.picture_spec.checked(frames, size)
+        [frame] = self.picture_spec.validate(frames, size)
         with atomic_write(path) as temporary:
             write(temporary, frame, self)
         return 1

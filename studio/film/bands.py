@@ -14,19 +14,19 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Bands:
-    """A picture of `shape` [H, W, C] and `dtype`, iterable as often as wanted.
+    """A picture of `shape` [H, W, C] and `dtype`; every iteration makes its bands again.
 
     make: returns fresh bands [rows, W, C], top to bottom, at every call.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
     make: Callable[[], Iterable[Array]]
 
     def __iter__(self) -> Iterator[Array]:
         return iter(self.make())
 
-    def whole(self) -> Array:
+    def to_array(self) -> Array:
         """The complete picture [H, W, C] as one array."""
         picture, row = np.empty(self.shape, self.dtype), 0
         for band in self:
@@ -35,7 +35,6 @@ class Bands:
         return picture
 
     @classmethod
-    def of(cls, picture: Array) -> Bands:
+    def from_array(cls, picture: Array) -> Bands:
         """A picture [H, W, C] already in memory, as a single band."""
-        height, width, channels = picture.shape
-        return cls((height, width, channels), picture.dtype, lambda: (picture,))
+        return cls(picture.shape, picture.dtype, lambda: (picture,))

@@ -1,7 +1,10 @@
-"""The camera: orbit coordinates around a focal point, moves between them, and the Pose that results.
+"""The camera: from a start and moves in orbit coordinates to the Pose of one instant.
+
+    position = focal point + distance (cos elevation cos azimuth, cos elevation sin azimuth, sin elevation)
 
 A camera is interpolated in azimuth, elevation and log distance, never in positions: a straight line between two
-positions of an orbit would dive towards its middle. The ease of a move describes its arrival at its own end.
+positions of an orbit would pass close to its middle. A new kind of movement is a field of `Move` and its effect in
+`Move.end`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from studio.config.records import Record
 from studio.config.units import Angle, Duration, FocalLength, Positive
-from studio.film.easing import Curve, Ease
+from studio.film.easing import Ease, EaseField
 
 Array = npt.NDArray[Any]
 Lens = Annotated[FocalLength, Field(gt=0)]
@@ -51,7 +54,7 @@ Aperture = Annotated[
 class Pose:
     """The camera at one instant, in VTK's words; view_angle is vertical, in degrees.
 
-    lens: radius of the lens in scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight,
+    lens_radius: scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight,
     scene units.
     """
 
@@ -59,7 +62,7 @@ class Pose:
     focal_point: Point
     view_angle: float
     view_up: Point
-    lens: float = 0.0
+    lens_radius: float = 0.0
     focus: float = 1.0
 
     @property
@@ -85,10 +88,11 @@ def project(points: Array, pose: Pose, aspect: float) -> Array:
 
 @dataclass(frozen=True)
 class Orbit:
-    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units, lens in mm.
+    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units.
 
-    lens: focal length. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
-    pinhole. focus: distance of sharp focus; None for the focal point.
+    lens: focal length, mm. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
+    pinhole. focus: distance of sharp focus, scene units; None for the focal point. The digests of drawn frames contain
+    these names.
     """
 
     azimuth: float
@@ -106,7 +110,7 @@ class Orbit:
 
     @property
     def height(self) -> float:
-        """Of the camera above its focal point, scene units."""
+        """Height of the camera above its focal point, scene units."""
         return self.distance * math.sin(math.radians(self.elevation))
 
     @property
@@ -135,7 +139,7 @@ class Orbit:
         angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
         return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
 
-    def toward(self, other: Orbit, u: float) -> Orbit:
+    def interpolate(self, other: Orbit, u: float) -> Orbit:
         """The orbit a share u of the way to another: distance and focus geometrically, everything else linearly."""
 
         def linear(a: float, b: float) -> float:
@@ -175,8 +179,8 @@ class Start(Record):
     aperture: Aperture | None = None
     focus: Positive | None = None
 
-    def orbit(self) -> Orbit:
-        """The same as orbit coordinates."""
+    def to_orbit(self) -> Orbit:
+        """The camera as orbit coordinates."""
         opening, pan = 1 / self.aperture if self.aperture else 0.0, (0.0, 0.0, self.rise)
         return Orbit(self.azimuth, self.elevation, self.distance, self.lens, pan, opening, self.focus)
 
@@ -195,10 +199,10 @@ class PoseKey(Record):
     lens: Lens | None = None
     aperture: Aperture | None = None
     focus: Positive | None = None
-    ease: Ease = Curve("in-out")
+    ease: EaseField = Ease("in-out")
 
-    def orbit(self, before: Orbit) -> Orbit:
-        """The orbit at this key, after `before`."""
+    def apply(self, before: Orbit) -> Orbit:
+        """The orbit at this key: `before` with the fields that the key names."""
         changes = self.model_dump(exclude={"at", "aperture", "ease"}, exclude_none=True)
         if self.aperture:
             changes["opening"] = 1 / self.aperture
@@ -225,7 +229,7 @@ class Move(Record):
     over: Duration | None = None
     hold: Duration | None = None
     keys: tuple[PoseKey, ...] = ()
-    ease: Ease = Curve("in-out")
+    ease: EaseField = Ease("in-out")
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
@@ -249,7 +253,7 @@ class Move(Record):
         if self.keys:
             end = start
             for key in self.keys:
-                end = key.orbit(end)
+                end = key.apply(end)
             return end
         distance = start.distance - self.dolly
         if distance <= 0.02:
@@ -274,14 +278,14 @@ class Move(Record):
         if self.keys:
             return self._between_keys(start, seconds, fps)
         length = self.length.seconds(fps)
-        return start.toward(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
+        return start.interpolate(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
 
     def _between_keys(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
         before, since = start, 0.0
         for key in self.keys:
-            after, until = key.orbit(before), key.at.seconds(fps)
+            after, until = key.apply(before), key.at.seconds(fps)
             if seconds < until:
-                return before.toward(after, key.ease((seconds - since) / (until - since)))
+                return before.interpolate(after, key.ease((seconds - since) / (until - since)))
             before, since = after, until
         return before
 
@@ -301,8 +305,8 @@ class Camera(Record):
     moves: tuple[Move, ...] = ()
 
     def at(self, seconds: float, fps: Fraction) -> Orbit:
-        """The orbit at a time of the shot, in seconds."""
-        orbit = self.start.orbit()
+        """The orbit `seconds` after the shot began, its azimuth counted from `azimuth_from`."""
+        orbit = self.start.to_orbit()
         for move in self.moves:
             length = move.length.seconds(fps)
             if seconds < length:

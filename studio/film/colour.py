@@ -66,7 +66,7 @@ def lookup_table(colormap: str | Stops) -> Array:
 
 
 def check_colormap(name: str) -> str:
-    """The name of a colormap, unchanged. Raises ValueError with the nearest name if there is none such."""
+    """The name of a colormap, unchanged. Raises ValueError, with the nearest name, if there is no such colormap."""
     _colormap(name)
     return name
 
@@ -122,23 +122,23 @@ _LOCUS = (
 """The Planckian locus: y as a cubic of x, up to a temperature."""
 
 
-def cube(path: Path) -> Array:
+def read_cube(path: Path) -> Array:
     """The 3D look-up table of a `.cube` file [n, n, n, 3] in sRGB, float32, indexed blue, green, red.
 
     Raises ValueError if the file holds no such table, or one over another domain than 0 to 1; OSError if unreadable.
     """
     size, rows = 0, []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        word, *rest = line.split() or ["#"]
+        keyword, *numbers = line.split() or ["#"]
         try:
-            if word == "LUT_1D_SIZE":
+            if keyword == "LUT_1D_SIZE":
                 raise ValueError("is a 1D table; expected LUT_3D_SIZE")
-            if word == "LUT_3D_SIZE":
-                size = int(rest[0])
-            elif word in _DOMAINS and any(float(end) != unit for end, unit in zip(rest, _DOMAINS[word], strict=True)):
+            if keyword == "LUT_3D_SIZE":
+                size = int(numbers[0])
+            elif keyword in _DOMAINS and any(float(a) != b for a, b in zip(numbers, _DOMAINS[keyword], strict=True)):
                 raise ValueError("is a table over another domain than 0 to 1, which is not supported")
-            elif word[0] in "-+.0123456789":
-                red, green, blue = map(float, (word, *rest))
+            elif keyword[0] in "-+.0123456789":
+                red, green, blue = map(float, line.split())
                 rows.append((red, green, blue))
         except (ValueError, IndexError) as error:
             reason = str(error) if str(error).startswith("is ") else "is not understood"

@@ -1,6 +1,7 @@
 """Eases: functions from [0, 1] to [0, 1] that set the pace of a move, a dissolve or a walk through the epochs.
 
-The name says which end is slow: `out-cubic` slows down on arrival, `in-cubic` starts slowly, `in-out` does both.
+The name says which end is slow: `out-cubic` slows down on arrival, `in-cubic` starts slowly, `in-out` does both. A new
+ease is a function here and an entry of `EASES`.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ EASES = {
 """Every ease by the name a scene writes."""
 
 
-class Curve(str):
+class Ease(str):
     """The name of an ease, which can be called: outside [0, 1] it holds the value of the nearer end.
 
-    >>> Curve("in-cubic")(0.5), Curve("in-cubic")(7.0)
+    >>> Ease("in-cubic")(0.5), Ease("in-cubic")(7.0)
     (0.125, 1.0)
     """
 
@@ -81,11 +82,11 @@ class Curve(str):
         return EASES[self](min(1.0, max(0.0, u)))
 
 
-def _parse(value: object) -> Curve:
+def _parse(value: object) -> Ease:
     if not isinstance(value, str) or value not in EASES:
         raise ValueError(f"no ease '{value}'{nearest(str(value), EASES)}")
-    return Curve(value)
+    return Ease(value)
 
 
-Ease = Annotated[Curve, BeforeValidator(_parse), PlainSerializer(str), WithJsonSchema({"enum": list(EASES)})]
+EaseField = Annotated[Ease, BeforeValidator(_parse), PlainSerializer(str), WithJsonSchema({"enum": list(EASES)})]
 """The type of a record's `ease` field."""

@@ -65,7 +65,7 @@ def grid_of(field: str) -> Literal["loss", "convexity"]:
     return "convexity" if field in (*SIGNED, *DERIVED) else "loss"
 
 
-def missing(field: str, measured: Container[str]) -> str | None:
+def missing_advice(field: str, measured: Container[str]) -> str | None:
     """What to add to a scene so that a field can be drawn, in words; None if everything it needs is measured."""
     if all(name in measured for name in measured_fields(field)):
         return None
@@ -79,7 +79,7 @@ def missing(field: str, measured: Container[str]) -> str | None:
 # --- mappings --------------------------------------------------------------------------------------------------------
 
 
-def _name_of_a_field(*names: str) -> tuple[AfterValidator, WithJsonSchema]:
+def _field_name(*names: str) -> tuple[AfterValidator, WithJsonSchema]:
     """Annotations of a text that is one of `names`, or the name of a metric of the user's."""
 
     def check(name: str) -> str:
@@ -99,7 +99,7 @@ class HeightMapping(Record):
     units. smoothing: of the surface between the measured points, which never move; 0 is straight from one to the next.
     """
 
-    field: Annotated[str, *_name_of_a_field(*(name for name in FIELDS if name != "hidden"))] = "loss"
+    field: Annotated[str, *_field_name(*(name for name in FIELDS if name != "hidden"))] = "loss"
     scale: Literal["log", "sqrt", "linear", "signed-log"] = "log"
     cap: Positive | None = None
     exaggeration: Positive = 0.56
@@ -110,10 +110,10 @@ class HeightMapping(Record):
         _check_sign(self.field, self.scale)
         return self
 
-    def of(self, values: Array) -> Array:
+    def to_scale(self, values: Array) -> Array:
         """Values on the height scale; inf becomes the cap if there is one, NaN stays NaN.
 
-        >>> HeightMapping(scale="sqrt", cap=16.0).of(np.array([4.0, np.inf])).tolist()
+        >>> HeightMapping(scale="sqrt", cap=16.0).to_scale(np.array([4.0, np.inf])).tolist()
         [2.0, 4.0]
         """
         capped = values if self.cap is None else np.minimum(values, self.cap)
@@ -125,7 +125,7 @@ class HeightMapping(Record):
 
 
 def unscale(values: Array, scale: str) -> Array:
-    """Values of a field from those on a height scale: the inverse of `HeightMapping.of` without a cap.
+    """Values of a field from those on a height scale: the inverse of `HeightMapping.to_scale` without a cap.
 
     >>> unscale(np.array([2.0]), "sqrt").tolist()
     [4.0]
@@ -146,7 +146,7 @@ class ColourMapping(Record):
     for a diverging map of a field that may be negative.
     """
 
-    field: Annotated[str, *_name_of_a_field(*FIELDS)] = "loss"
+    field: Annotated[str, *_field_name(*FIELDS)] = "loss"
     map: Annotated[str, AfterValidator(check_colormap)] | Stops = "inferno"
     scale: Literal["height", "log", "sqrt", "linear", "signed-log"] = "height"
     range: tuple[float, float] | None = None

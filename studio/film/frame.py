@@ -1,4 +1,4 @@
-"""A Frame: everything a renderer needs for one picture, as plain numbers, arrays and a small material."""
+"""A Frame: everything a renderer needs for one picture, as plain numbers and arrays, no configuration record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.film.appearance import Appearance, Gradient, Grading
 from studio.film.camera import Pose
-from studio.film.material import Gradient, Grading, Material
 from studio.film.overlays import Overlay
 
 Array = npt.NDArray[Any]
@@ -17,18 +17,18 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a picture of size `whole`. left, top: its first column and row, from the top left."""
+    """A part of a picture. left, top: its first column and row, from the top left."""
 
     left: int
     top: int
-    whole: Size
+    picture_size: Size
 
 
 @dataclass(frozen=True)
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
-    weight: share in the frame. jitter: offset of the samples, in samples. lens: place on the pose's lens, a disc of
+    weight: share in the frame. jitter: offset of the samples, in samples. lens_point: on the lens, a disc of
     radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
@@ -37,10 +37,10 @@ class View:
     height: Array
     colours: Array
     pose: Pose
-    material: Material
+    appearance: Appearance
     weight: float = 1.0
     jitter: tuple[float, float] = (0.0, 0.0)
-    lens: tuple[float, float] = (0.0, 0.0)
+    lens_point: tuple[float, float] = (0.0, 0.0)
     trajectory: Array | None = None
 
 

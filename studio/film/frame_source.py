@@ -17,22 +17,22 @@ import numpy.typing as npt
 from studio.config.units import Size
 from studio.field import Instant, Surfaces
 from studio.film import overlays
+from studio.film.appearance import Appearance
 from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of, measured_fields
 from studio.film.format import Format
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
-from studio.film.material import Material
-from studio.film.quality import QUALITIES, Quality, Word, subframes
+from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
 Array = npt.NDArray[Any]
-COARSE = 241
-"""Vertices along a side that are enough where only the shape of the land matters."""
+COARSE_MESH = 241
+"""Vertices along a side that suffice where only the shape of the surface matters."""
 _CACHED_SURFACES = 4  # a dissolve shows two
 
 
@@ -63,40 +63,40 @@ class FrameSource:
         surfaces: Surfaces,
         look: Look,
         titles: overlays.Titles,
-        picture: Format,
+        film: Format,
         notes: dict[str, str],
     ) -> FrameSource:
         """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
-        quality, shutter = picture.quality, picture.shutter / 360 / float(picture.fps)
-        look = quality.meshed(look)
+        quality, shutter = film.quality, film.shutter / 360 / float(film.fps)
+        look = quality.scale_mesh(look)
         scales = ranges(surfaces, look, tuple(shot.colour or look.colour for shot in shots))
-        return cls(Cut(shots, picture.fps), surfaces, look, titles, picture.size, notes, scales, quality, shutter)
+        return cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
 
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
         shares = self.cut.at(number)
-        steady = tuple(self._view(share) for share in shares)
-        pairs = zip(shares, steady, strict=True)
-        views = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
-        return self._frame(number, views, self._overlays(number, shares, steady))
+        views = tuple(self._view(share) for share in shares)
+        pairs = zip(shares, views, strict=True)
+        drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
+        return self._frame(number, drawn, self._overlays(number, shares, views))
 
     def aov_frame(self, number: int) -> Frame:
-        """The frame that AOVs are drawn of: the view of most weight at the frame's own instant, without overlays."""
-        return self._frame(number, (self._view(self._leading(number)),), ())
+        """The frame that AOVs are drawn of: the view of largest weight at the frame's own time, without overlays."""
+        return self._frame(number, (self._view(self._largest_share(number)),), ())
 
     def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
-        """Fields as measured, at every vertex of the AOV frame's view [N, N]."""
-        instant = self._instant(self._leading(number))
+        """Fields in their own units, by name, at every vertex of the AOV frame's view [N, N]."""
+        instant = self._instant(self._largest_share(number))
         return {name: values(instant, self.look, name) for name in names}
 
     def coordinate(self, number: int) -> float:
-        """The coordinate of the sweep that the shot of most weight shows."""
-        share = self._leading(number)
+        """The coordinate of the sweep that the shot of largest weight shows."""
+        share = self._largest_share(number)
         return share.shot.coordinate(share.seconds, self.cut.fps)
 
-    def single_shot(self, shot: Shot, number: int) -> tuple[Instant, View]:
+    def shot_view(self, shot: Shot, number: int) -> tuple[Instant, View]:
         """What a shot shows at its own frame `number`, from 0, without the shots that overlap it."""
         share = ShotShare(shot, float(number / self.cut.fps), 1.0)
         return self._instant(share), self._view(share)
@@ -105,7 +105,7 @@ class FrameSource:
         look = self.look
         return Frame(number, views, texts, resolve_grading(look.grade), resolve_background(look.background))
 
-    # --- the same film, changed --------------------------------------------------------------------------------------
+    # --- variants of the film ----------------------------------------------------------------------------------------
 
     def with_look(self, look: Look) -> FrameSource:
         """The same film in another look, whose colours also replace those of single shots.
@@ -113,27 +113,27 @@ class FrameSource:
         Raises ValueError if the look draws what was not measured.
         """
         shots = tuple(shot.model_copy(update={"colour": None}) for shot in self.cut.shots)
-        cut, look = replace(self.cut, shots=shots), self.quality.meshed(look)
+        cut, look = replace(self.cut, shots=shots), self.quality.scale_mesh(look)
         return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
 
     def with_mesh(self, vertices: int) -> FrameSource:
         """The same film on a mesh of `vertices` along a side."""
         return replace(self, look=self.look.model_copy(update={"mesh": vertices}))
 
-    def without_titles(self, size: Size, quality: Word) -> FrameSource:
+    def without_titles(self, size: Size, quality: QualityName) -> FrameSource:
         """The same film at another size and quality, with no text on it."""
         titles = overlays.Titles(live=None, notes=False, legend=False)
         return replace(self, size=size, titles=titles, quality=QUALITIES[quality])
 
-    def single_shots(self) -> Iterator[FrameSource]:
-        """Every shot as a film of its own, without dissolve, on the ranges of the whole film."""
+    def split_shots(self) -> Iterator[FrameSource]:
+        """Each shot as a film by itself, without dissolve, with the ranges of the whole film."""
         for shot in self.cut.shots:
             yield replace(self, cut=Cut((shot.model_copy(update={"to_next": Transition()}),), self.cut.fps))
 
     # --- cameras and surfaces ----------------------------------------------------------------------------------------
 
-    def orbit(self, share: ShotShare) -> Orbit:
-        """The camera's orbit, its azimuth counted from alpha whatever the shot counts it from."""
+    def camera_orbit(self, share: ShotShare) -> Orbit:
+        """The camera's orbit in a shot, its azimuth counted from alpha even if the shot counts from the open side."""
         camera = share.shot.camera
         orbit = camera.at(share.seconds, self.cut.fps)
         if camera.azimuth_from == "alpha":
@@ -142,52 +142,51 @@ class FrameSource:
 
     @cached_property
     def open_side(self) -> float:
-        """Azimuth, degrees, from which the minimiser is seen over the lowest land, at the film's last coordinate."""
-        coarse = self.with_mesh(COARSE)
+        """Azimuth, degrees, on which the surface rises least from the minimiser, at the film's last coordinate."""
+        coarse = self.with_mesh(COARSE_MESH)
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
         return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
 
-    def _leading(self, number: int) -> ShotShare:
+    def _largest_share(self, number: int) -> ShotShare:
         return max(self.cut.at(number), key=lambda share: share.weight)
 
     def _instant(self, share: ShotShare) -> Instant:
         return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
 
-    def _view(self, share: ShotShare, material: Material | None = None) -> View:
-        """The steady view of a shot. material: None resolves it from the look and the camera's azimuth."""
+    def _view(self, share: ShotShare, appearance: Appearance | None = None) -> View:
+        """The view of a shot at one time, through a pinhole. appearance: None resolves it from the look and azimuth."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(instant, share.shot.colour or look.colour)
-        orbit = self.orbit(share)
+        orbit = self.camera_orbit(share)
         points = instant.grids[measured_fields(look.height.field)[0]].points
         return View(
             height,
             colour,
             orbit.pose(self._focal_point(share.shot.camera.look_at, height)),
-            material or resolve_material(look, orbit.azimuth, self.ranges.height, points),
+            appearance or resolve_appearance(look, orbit.azimuth, self.ranges.height, points),
             share.weight,
             trajectory=drawn_trajectory(instant, look),
         )
 
-    def _subframes(self, share: ShotShare, steady: View) -> Iterator[View]:
-        """The views whose mean replaces a steady one; the lamps stand still in all of them."""
+    def _subframes(self, share: ShotShare, view: View) -> Iterator[View]:
+        """The views whose mean replaces that at the frame's own time; the lamps stand still in all of them."""
         count = self.quality.subframes
         for subframe in subframes(count):
-            view, seconds = steady, max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
-            if self.shutter:
-                view = self._view(share._replace(seconds=seconds), steady.material)
-            yield replace(view, weight=share.weight / count, jitter=subframe.jitter, lens=subframe.lens)
+            seconds = max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
+            moved = self._view(share._replace(seconds=seconds), view.appearance) if self.shutter else view
+            yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
     def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
         """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
-        place = instant.coordinate, mapping
-        if place not in self._cache:
+        key = instant.coordinate, mapping
+        if key not in self._cache:
             surface = heights(instant, self.look, self.ranges), colours(instant, self.look, mapping, self.ranges)
             for array in surface:
                 array.flags.writeable = False
             while len(self._cache) >= _CACHED_SURFACES:
                 del self._cache[next(iter(self._cache))]
-            self._cache[place] = surface
-        return self._cache[place]
+            self._cache[key] = surface
+        return self._cache[key]
 
     def _focal_point(self, look_at: str | Point, height: Array) -> Point:
         if not isinstance(look_at, str):
@@ -204,23 +203,26 @@ class FrameSource:
     def _overlays(
         self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]
     ) -> tuple[overlays.Overlay, ...]:
-        """Labels of contours, the title, and the captions of the shots; in the look's halo where they have none."""
+        """Labels of contours, the title, and the captions of the shots, each with a halo where the look has one."""
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
         mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
         page = overlays.Page.of(self.size, titles, mappings)
-        shown: list[overlays.Overlay] = []
+        elements: list[overlays.Overlay] = []
         for view in views:
             opacity = overlays.dissolve_opacity(view.weight)
-            shown += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
-        shown += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
-        shown += overlays.dissolve_overlays((share.weight, self._captions(share, titles, page)) for share in shares)
+            elements += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
+        elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
+        captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
+        elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:
-            return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in shown)
-        return tuple(shown)
+            return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in elements)
+        return tuple(elements)
 
     def _captions(self, share: ShotShare, titles: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
-        """The live line, notes and legend of a shot at an instant."""
+        """The live line, notes and legend of a shot at one time."""
         mapping = share.shot.colour or self.look.colour
         notes = self.notes[grid_of(mapping.field)]
-        captions = overlays.captions(titles, self.look, mapping, self.ranges, notes, page)
-        return overlays.live(titles, self._instant(share), page) + captions
+        return [
+            *overlays.live_line(titles, self._instant(share), page),
+            *overlays.notes_and_legend(titles, self.look, mapping, self.ranges, notes, page),
+        ]

@@ -16,17 +16,16 @@ def gallery(folder: Path | None = None) -> dict[str, Look]:
 
     Raises SceneError, with the place, if a file is no look.
     """
-    own = sorted(folder.glob("*.yaml")) if folder else []
-    return {path.stem: read(path, Look) for path in (*own, *looks().values())}
+    users = sorted(folder.glob("*.yaml")) if folder else []
+    return {path.stem: read(path, Look) for path in (*users, *looks().values())}
 
 
-def marks(look: Look) -> tuple[str, ...]:
+def suitability(look: Look) -> tuple[str, ...]:
     """What a look is suitable for: `colour-blind`, `print`, both or nothing.
 
     colour-blind: its map runs from dark to light or back by 25 in L* or more, for every kind of eye; or it has a single
     colour, or an engraving's single ink, and lines or light show the heights. print: on light paper, without glow, in
-    colours that inks reach, of a chroma up to 75. A look with a look-up table has no marks: the table may turn any
-    colour into any other.
+    colours that inks reach, of a chroma up to 75. Nothing with a look-up table, which may turn any colour into another.
     """
     if look.grade.lut:
         return ()

@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from studio.film.camera import Pose, project
 from studio.film.fields import HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
+from studio.film.surface import height_at
 
 Array = npt.NDArray[Any]
 RAYS = (35.0, 150.0, 265.0)
 """Degrees from the direction of alpha."""
 SIZE = 0.019
-"""Of the figures, as a share of the picture's height, unless all small text is larger."""
+"""Size of the figures, as a share of the picture's height, unless all small text is larger."""
 
 
 def labels(
@@ -37,18 +37,19 @@ def labels(
     lines = look.contours
     if not (lines and lines.labels and lines.step and opacity):
         return []
-    land = np.nan_to_num(height)
-    size = max(SIZE, page.small)
+    height = height.astype(np.float64)
+    filled = np.nan_to_num(height)
+    size = max(SIZE, page.small_size)
     texts: list[Text] = []
     for value, point in _crossings(height, look, lines.step * lines.index, ends):
-        gradient = _gradient(land, point[:2])
+        gradient = _gradient(filled, point[:2])
         along = np.array([-gradient[1], gradient[0], 0.0]) / max(np.hypot(*gradient), 1e-9)
         (x, y), (x2, y2) = project(np.stack([point, point + 1e-3 * along]), pose, page.aspect)
         angle = (math.degrees(math.atan2(y - y2, x2 - x)) + 90) % 180 - 90  # never upside down
         visible = _smoothstep((90 - abs(angle)) / 12)  # the figures turn over where a line is upright
         visible *= _smoothstep((np.hypot(*gradient) - 0.08) / 0.12)
-        visible *= _smoothstep(min(x, page.aspect - x, y, page.live - y) / (2 * size) - 1)
-        visible *= _smoothstep(clearance(land, point, pose) / 0.01)
+        visible *= _smoothstep(min(x, page.aspect - x, y, page.live_y - y) / (2 * size) - 1)
+        visible *= _smoothstep(clearance(filled, point, pose) / 0.01)
         for other in texts:
             # a label about to vanish makes room gradually, or the next one would appear at once
             near = 1 - _smoothstep((math.hypot(other.x - x, other.y - y) / size - 2.0) / 1.5)
@@ -65,7 +66,7 @@ def _crossings(height: Array, look: Look, step: float, ends: tuple[float, float]
     radii = np.linspace(0.06, look.fade.start, 400)
     for angle in np.radians(RAYS):
         x, y = radii * math.cos(angle), radii * math.sin(angle)
-        z = height_at(height, x, y)
+        z = height_at(height, np.stack([x, y], axis=1))
         levels = values_at(z, look.height, ends) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
@@ -83,26 +84,18 @@ def values_at(z: Array, height: HeightMapping, ends: tuple[float, float]) -> Arr
     return unscale(low + np.asarray(z, np.float64) / height.exaggeration * (high - low), height.scale)
 
 
-def height_at(height: Array, x: Array, y: Array) -> Array:
-    """Heights of a surface [N, N] at places of the drawn square, linear between the mesh's vertices."""
-    half = (len(height) - 1) / 2
-    places = [(y + 1) * half, (x + 1) * half]
-    return np.asarray(map_coordinates(height, places, order=1, mode="nearest", output=np.float64))
-
-
-def _gradient(land: Array, place: Array, reach: float = 0.02) -> Array:
-    x, y = place
-    z = height_at(land, np.array([x + reach, x - reach, x, x]), np.array([y, y, y + reach, y - reach]))
+def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:
+    """Slopes of a surface at a place, along x and y [2]."""
+    z = height_at(height, place + reach * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
     return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
 
 
-def clearance(land: Array, point: Array, pose: Pose) -> float:
+def clearance(height: Array, point: Array, pose: Pose) -> float:
     """The least height of the line of sight to a point above the surface, scene units; negative behind a ridge."""
-    toward = np.array(pose.position) - point
-    offsets = np.geomspace(0.03, 1.0, 60)[:, None] * toward
+    offsets = np.geomspace(0.03, 1.0, 60)[:, None] * (np.array(pose.position) - point)
     inside = (np.abs(point[:2] + offsets[:, :2]) <= 1).all(axis=1)
-    x, y, z = (point + offsets[inside]).T
-    return float(np.min(z - height_at(land, x, y), initial=1.0))
+    points = point + offsets[inside]
+    return float(np.min(points[:, 2] - height_at(height, points[:, :2]), initial=1.0))
 
 
 def _smoothstep(share: float) -> float:

@@ -1,4 +1,7 @@
-"""Light and air: material, lamps and panels, fog, background, and the grade."""
+"""Records of a look's light and air: material, lamps and panels, fog, background, and the grade.
+
+Each is a key of a Look; `studio.film.resolve` makes plain numbers of it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from studio.config.records import Record
 from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
-from studio.film.colour import black_body, cube
+from studio.film.colour import black_body, read_cube
 
 MAX_LIGHT = 4.0
 """The brightest linear light that leaves the shader; more is clipped."""
@@ -141,7 +144,7 @@ class Lut(Record):
             return value
         file = scene_folder(info) / value
         try:
-            cube(file)
+            read_cube(file)
             return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         except OSError as error:
             raise ValueError(f"{file} cannot be read: {error.strerror}") from error

@@ -1,4 +1,7 @@
-"""Drawn on the surface beside its colour: marker, trajectory, lines and strokes; and the edge of the surface."""
+"""Records of what a look draws on the surface besides its colours: marker, trajectory, lines, strokes, plinth, edge.
+
+Each is a key of a Look; `studio.film.resolve` makes plain numbers of it, and `studio.render.shading` draws it.
+"""
 
 from __future__ import annotations
 

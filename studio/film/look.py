@@ -101,10 +101,10 @@ def _base_file(base: str, folder: Path) -> Path:
     """The file of a base: a path if it is written as one, else a look that comes with studio."""
     if "/" in base or base.endswith(".yaml"):
         return (folder / base).resolve()
-    own = looks()
-    if base not in own:
-        raise ValueError(f"no look '{base}'{nearest(base, own)}")
-    return own[base]
+    supplied = looks()
+    if base not in supplied:
+        raise ValueError(f"no look '{base}'{nearest(base, supplied)}")
+    return supplied[base]
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Text and colour scale on the picture: what they say and where, as plain numbers, in shares of the picture's height.
 
-The picture always says what it shows: the live line (epoch and loss), and small notes with the facts of the slice.
+From a scene's titles, an instant of the surfaces and the film's ranges: the title, the live line (epoch and loss),
+small notes on how the slice was measured, and the legend of the colours. The last three are a shot's captions.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from studio.film.ranges import Ranges
 
 Array = npt.NDArray[Any]
 VERSION = 4
-"""Raise it when the same film says otherwise what it shows."""
+"""Raise it when the same film is to get other text."""
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
@@ -114,16 +115,16 @@ Overlay = Text | Bar
 class Page:
     """The layout of a film's text, the same for all of its frames.
 
-    aspect: the picture's width. small: size of notes and legend. notes_width: room for the notes. live, notes, legend:
-    baselines of the live line, of the first of the notes, and of the legend.
+    aspect: the picture's width. small_size: of notes and legend. notes_width: room for the notes. live_y, notes_y,
+    legend_y: baselines of the live line, of the first of the notes, and of the legend.
     """
 
     aspect: float
-    small: float
+    small_size: float
     notes_width: float
-    live: float
-    notes: float
-    legend: float
+    live_y: float
+    notes_y: float
+    legend_y: float
 
     @classmethod
     def of(cls, size: Size, titles: Titles, notes: Iterable[tuple[ColourMapping, str]]) -> Page:
@@ -154,12 +155,12 @@ def _wrap(notes: str, width: float, size: float) -> list[str]:
     return [row.replace("\u00a0", " ") for row in rows]
 
 
-def live(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
-    """The line with the numbers of an instant; empty if there is none."""
+def live_line(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
+    """The live line with the numbers of an instant; empty if the titles have none."""
     if not titles.live:
         return []
     text = titles.live.format(**_live_numbers(instant))
-    return [Text(text, MARGIN, page.live, titles.size, 0.92, colour=titles.colour or _WHITE)]
+    return [Text(text, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
@@ -176,10 +177,10 @@ def _live_numbers(instant: Instant) -> dict[str, float]:
     return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
-def captions(
+def notes_and_legend(
     titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, notes: str, page: Page
 ) -> list[Overlay]:
-    """The captions of a view: its notes, and the legend of its colours."""
+    """The notes of a view and the legend of its colours, as far as the titles have them."""
     overlays: list[Overlay] = []
     if titles.notes:
         overlays += _notes(titles, look, notes, page)
@@ -191,15 +192,15 @@ def captions(
 def _notes(titles: Titles, look: Look, notes: str, page: Page) -> list[Text]:
     opacity, colour = 0.85 if look.halo else 0.55, titles.colour or _WHITE  # a halo means the surface may be behind
     return [
-        Text(row, MARGIN, page.notes + 1.6 * page.small * n, page.small, opacity, colour=colour)
-        for n, row in enumerate(_wrap(notes, page.notes_width, page.small))
+        Text(row, MARGIN, page.notes_y + 1.6 * page.small_size * n, page.small_size, opacity, colour=colour)
+        for n, row in enumerate(_wrap(notes, page.notes_width, page.small_size))
     ]
 
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:
-    size, opacity, colour = page.small, 0.9 if look.halo else 0.7, titles.colour or _WHITE
+    size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or _WHITE
     low, high = _legend_ends(mapping, look, ranges)
-    left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend
+    left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend_y
     return [
         Bar(lookup_table(mapping.map), left, y - 1.8 * size, _BAR_WIDTH, 0.4 * size, 0.9),
         Text(field_label(mapping.field), right, y - 2.3 * size, size, opacity, align="right", colour=colour),
@@ -215,7 +216,7 @@ def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[st
     scale: str = mapping.scale
     if scale == "height":
         scale = look.height.scale if mapping.field == look.height.field else "linear"
-    low, high = unscale(np.array(ranges.of(mapping)), scale)
+    low, high = unscale(np.array(ranges.colour_ends(mapping)), scale)
     return f"{low:.2g}", f"{high:.2g}"
 
 

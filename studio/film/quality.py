@@ -1,6 +1,6 @@
 """Quality: samples in a pixel, sub-frames in a frame, and the fineness of the mesh.
 
-Each sub-frame has its own time, place on the lens and offset in the pixel. Averaging sub-frames in linear light smooths
+Each sub-frame has its own time, point on the lens and offset in the pixel. Averaging sub-frames in linear light smooths
 edges, gives depth of field and blurs motion.
 """
 
@@ -29,13 +29,13 @@ class Quality(Record):
     subframes: Annotated[int, Field(ge=1, le=1024)] = 1
     mesh: Annotated[float, Field(gt=0, le=1)] = 1.0
 
-    def meshed(self, look: Look) -> Look:
+    def scale_mesh(self, look: Look) -> Look:
         """The look with this quality's share of its vertices along a side, an odd number."""
         vertices = max(min(look.mesh, SMALLEST_MESH), 2 * round(look.mesh * self.mesh / 2 - 0.5) + 1)
         return look if vertices == look.mesh else look.model_copy(update={"mesh": vertices})
 
 
-Word = Literal["draft", "preview", "final", "master"]
+QualityName = Literal["draft", "preview", "final", "master"]
 QUALITIES: dict[str, Quality] = {
     # at one sample a pixel, most of the time goes into triangles
     "draft": Quality(samples=1, mesh=0.5),
@@ -53,18 +53,18 @@ def _parse(value: object) -> object:
     return QUALITIES[value]
 
 
-QualityField = Annotated[Quality, BeforeValidator(_parse, json_schema_input_type=Quality | Word)]
+QualityField = Annotated[Quality, BeforeValidator(_parse, json_schema_input_type=Quality | QualityName)]
 """A quality by its name, or by its numbers."""
 
 
 class Subframe(NamedTuple):
     """One of the pictures averaged into a frame. jitter: offset in the pixel, -0.5 to 0.5 along each side.
 
-    lens: place on the disc of radius 1. time: from 0, when the shutter opens, to 1, when it closes.
+    lens_point: on the lens, a disc of radius 1. time: from 0, when the shutter opens, to 1, when it closes.
     """
 
     jitter: tuple[float, float]
-    lens: tuple[float, float]
+    lens_point: tuple[float, float]
     time: float
 
 
@@ -75,16 +75,16 @@ def subframes(count: int) -> tuple[Subframe, ...]:
     Points of Halton (1960); then each dimension is divided into equal steps, in the order of the points.
 
     >>> subframes(1)
-    (Subframe(jitter=(0.0, 0.0), lens=(0.0, 0.0), time=0.5),)
+    (Subframe(jitter=(0.0, 0.0), lens_point=(0.0, 0.0), time=0.5),)
     """
     from scipy.stats import qmc
 
     points = qmc.Halton(5, scramble=False).random(count + 1)[1:]
     x, y, u, v, time = ((np.argsort(np.argsort(points, axis=0), axis=0) + 0.5) / count).T
-    lens = _square_to_disc(2 * u - 1, 2 * v - 1)
+    lens_points = _square_to_disc(2 * u - 1, 2 * v - 1)
     return tuple(
         Subframe((float(a), float(b)), (float(c), float(d)), float(t))
-        for a, b, c, d, t in zip(x - 0.5, y - 0.5, *lens, time, strict=True)
+        for a, b, c, d, t in zip(x - 0.5, y - 0.5, *lens_points, time, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from studio.field import DETAIL, Surfaces
 from studio.film.colour import is_diverging
-from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing
+from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
 
 Array = npt.NDArray[Any]
@@ -29,7 +29,7 @@ class Ranges:
     colours: tuple[tuple[ColourMapping, Range], ...]
     cap: float
 
-    def of(self, mapping: ColourMapping) -> Range:
+    def colour_ends(self, mapping: ColourMapping) -> Range:
         """Both ends of a colour mapping, on its own scale. Raises KeyError."""
         return dict(self.colours)[mapping]
 
@@ -43,7 +43,7 @@ def ranges(surfaces: Surfaces, look: Look, mappings: tuple[ColourMapping, ...]) 
     if not values.size:
         raise ValueError(f"not one finite value of '{look.height.field}' was measured, so there is nothing to draw")
     cap = float(min(values.max(), look.height.cap or np.inf))
-    height = _ends(look.height.of(np.minimum(values[values > 0] if look.height.scale == "log" else values, cap)))
+    height = _ends(look.height.to_scale(np.minimum(values[values > 0] if look.height.scale == "log" else values, cap)))
     colours = ((mapping, _colour_ends(surfaces, look, mapping, cap)) for mapping in dict.fromkeys(mappings))
     return Ranges(height, tuple(colours), cap)
 
@@ -72,13 +72,13 @@ def _colour_ends(surfaces: Surfaces, look: Look, mapping: ColourMapping, cap: fl
 def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping) -> Array:
     """Field values on the scale over which a mapping spreads its colours."""
     if mapping.scale == "height":
-        return height.of(values) if mapping.field == height.field else values
-    return HeightMapping(scale=mapping.scale).of(values)
+        return height.to_scale(values) if mapping.field == height.field else values
+    return HeightMapping(scale=mapping.scale).to_scale(values)
 
 
 def _inside(surfaces: Surfaces, field: str, radius: float) -> Array:
     """The finite values of a field inside the drawn disc, over all keyframes, flat. Raises ValueError if missing."""
-    if advice := missing(field, surfaces.fields):
+    if advice := missing_advice(field, surfaces.fields):
         raise ValueError(advice)
     measured = measured_fields(field)
     reach = radius * surfaces.fields[measured[0]].grid.range[1]

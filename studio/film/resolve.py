@@ -1,4 +1,4 @@
-"""A Look resolved to plain numbers: the Material of a view, the Grading and the background of a frame."""
+"""A Look resolved to plain numbers: the Appearance of a view, the Grading and the background of a frame."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.film import light, lines, material
+from studio.film import appearance, light, lines
+from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Rgb
 from studio.film.colour import to_linear
 from studio.film.look import Look
-from studio.film.material import Gradient, Grading, HeightScale, Lighting, Material, Rgb
 
 
-def resolve_material(
+def resolve_appearance(
     look: Look, azimuth: float, ends: tuple[float, float] = (0.0, 1.0), points: int | None = None
-) -> Material:
-    """The material of a view whose camera stands at an azimuth, degrees from alpha.
+) -> Appearance:
+    """The appearance of a view whose camera stands at an azimuth, degrees from alpha.
 
     ends: of the height scale. points: measured along a side of the grid; None leaves the nodes out.
     """
-    return Material(
+    return Appearance(
         metallic=look.material.metallic,
         roughness=look.material.roughness,
         exposure=look.grade.exposure,
@@ -40,7 +40,7 @@ def resolve_material(
 
 
 def resolve_grading(grade: light.Grade) -> Grading:
-    """The grading of a frame. The exposure is missing: it belongs to the material, which the shader applies."""
+    """The grading of a frame. The exposure is missing: it belongs to the appearance, which the shader applies."""
     return Grading(
         grade.contrast,
         grade.shoulder,
@@ -49,7 +49,7 @@ def resolve_grading(grade: light.Grade) -> Grading:
         grade.saturation,
         grade.vignette,
         grade.grain,
-        material.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None,
+        appearance.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None,
     )
 
 
@@ -79,9 +79,9 @@ def _lighting(lamps: light.Light, turn: float) -> Lighting:
     )
 
 
-def _lamp(lamp: light.Lamp, turn: float) -> material.Lamp:
+def _lamp(lamp: light.Lamp, turn: float) -> appearance.Lamp:
     colour = to_linear(lamp.colour)
-    return material.Lamp(
+    return appearance.Lamp(
         float(np.radians(lamp.azimuth + turn)),
         float(np.radians(lamp.elevation)),
         _rgb(colour * lamp.intensity),
@@ -90,9 +90,9 @@ def _lamp(lamp: light.Lamp, turn: float) -> material.Lamp:
     )
 
 
-def _panel(panel: light.Panel, turn: float) -> material.Panel:
+def _panel(panel: light.Panel, turn: float) -> appearance.Panel:
     width, height = np.tan(np.radians([panel.width / 2, panel.height / 2])).tolist()
-    return material.Panel(
+    return appearance.Panel(
         float(np.radians(panel.azimuth + turn)),
         float(np.radians(panel.elevation)),
         (width, height),
@@ -100,9 +100,9 @@ def _panel(panel: light.Panel, turn: float) -> material.Panel:
     )
 
 
-def _marker(marker: lines.Marker) -> material.Marker:
+def _marker(marker: lines.Marker) -> appearance.Marker:
     halo = to_linear(marker.halo)
-    return material.Marker(
+    return appearance.Marker(
         marker.radius,
         light=_rgb(to_linear(marker.colour) * marker.light),
         limb=_rgb(to_linear(marker.limb)) if marker.limb else None,
@@ -114,18 +114,18 @@ def _marker(marker: lines.Marker) -> material.Marker:
     )
 
 
-def _trajectory(line: lines.TrajectoryLine) -> material.TrajectoryLine:
-    return material.TrajectoryLine(line.width, _rgb(to_linear(line.colour) * line.light))
+def _trajectory(line: lines.TrajectoryLine) -> appearance.TrajectoryLine:
+    return appearance.TrajectoryLine(line.width, _rgb(to_linear(line.colour) * line.light))
 
 
-def _contours(contours: lines.Contours) -> material.Contours:
+def _contours(contours: lines.Contours) -> appearance.Contours:
     colour = _rgb(to_linear(contours.colour))
-    return material.Contours(contours.every, contours.step, contours.index, contours.width, contours.opacity, colour)
+    return appearance.Contours(contours.every, contours.step, contours.index, contours.width, contours.opacity, colour)
 
 
-def _wire(wire: lines.Wire, azimuth: float) -> material.Wire:
+def _wire(wire: lines.Wire, azimuth: float) -> appearance.Wire:
     turn = np.radians(azimuth) if wire.along == "view" else 0.0
-    return material.Wire(
+    return appearance.Wire(
         wire.every,
         (float(np.cos(turn)), float(np.sin(turn))),
         (wire.along != "alpha", wire.along in ("alpha", "both")),
@@ -135,9 +135,9 @@ def _wire(wire: lines.Wire, azimuth: float) -> material.Wire:
     )
 
 
-def _engraving(engraving: lines.Engraving) -> material.Engraving:
+def _engraving(engraving: lines.Engraving) -> appearance.Engraving:
     across = np.radians(engraving.angle + 90)
-    return material.Engraving(
+    return appearance.Engraving(
         (float(np.cos(across) / engraving.every), float(np.sin(across) / engraving.every)),
         engraving.gamma,
         _rgb(to_linear(engraving.ink)),
@@ -145,9 +145,9 @@ def _engraving(engraving: lines.Engraving) -> material.Engraving:
     )
 
 
-def _fog(fog: light.Fog) -> material.Fog:
-    return material.Fog(fog.start, fog.reach, _rgb(to_linear(fog.colour)))
+def _fog(fog: light.Fog) -> appearance.Fog:
+    return appearance.Fog(fog.start, fog.reach, _rgb(to_linear(fog.colour)))
 
 
-def _plinth(plinth: lines.Plinth) -> material.Plinth:
-    return material.Plinth(plinth.depth, _rgb(to_linear(plinth.colour)))
+def _plinth(plinth: lines.Plinth) -> appearance.Plinth:
+    return appearance.Plinth(plinth.depth, _rgb(to_linear(plinth.colour)))

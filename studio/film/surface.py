@@ -30,7 +30,7 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
     """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN in holes."""
     refined = _refine_field(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing)
     low, high = ranges.height
-    scaled = np.clip(look.height.of(np.minimum(refined, ranges.cap)), low, high)  # a loss of 0 has no logarithm
+    scaled = np.clip(look.height.to_scale(np.minimum(refined, ranges.cap)), low, high)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
@@ -39,7 +39,7 @@ def colours(instant: Instant, look: Look, mapping: ColourMapping, ranges: Ranges
     is_height = mapping.field == look.height.field
     cap, smoothing = (ranges.cap, look.height.smoothing) if is_height else (np.inf, 1.0)
     refined = _refine_field(instant, mapping.field, look.mesh, cap, smoothing)
-    low, high = ranges.of(mapping)
+    low, high = ranges.colour_ends(mapping)
     share = (on_colour_scale(refined, mapping, look.height) - low) / (high - low)
     known = np.isfinite(share)
     table = lookup_table(mapping.map)
@@ -53,7 +53,7 @@ def values(instant: Instant, look: Look, field: str) -> Array:
 
 
 def caveats(surfaces: Surfaces) -> list[str]:
-    """What is drawn otherwise than measured, in words for the picture's notes; nothing if all values are finite."""
+    """Lines for the picture's notes that say what is drawn differently from what was measured; none if nothing is."""
     lines = []
     for name, test, text in _CAVEATS:
         measured = surfaces.fields[name].values if name in surfaces.fields else np.empty(0)
@@ -88,16 +88,22 @@ def drawn_trajectory(instant: Instant, look: Look) -> Array | None:
     return np.asarray(smooth[outside[-1] + 1 :] if outside.size else smooth)
 
 
+def height_at(height: Array, places: Array) -> Array:
+    """Heights [n] of a surface [N, N] at places [n, 2] of the drawn square, linear between vertices; in its type."""
+    at = (places[:, ::-1].T + 1) / 2 * (len(height) - 1)
+    return np.asarray(map_coordinates(height, at, order=1, mode="nearest"))
+
+
 def open_side(height: Array, reach: float) -> float:
     """The azimuth, degrees from alpha, on which the surface [N, N] around its middle rises least.
 
     reach: how far out to look, as a share of half the side. The rise on a ray is its steepest slope from the middle,
     averaged over 40 degrees of rays.
     """
-    land, middle = np.nan_to_num(height).astype(np.float64), len(height) // 2
+    filled, middle = np.nan_to_num(height).astype(np.float64), len(height) // 2
     angles, radii = np.radians(np.arange(0, 360, 2)), np.linspace(0.05, reach, 96)
     rows, columns = (middle * (1 + np.multiply.outer(f(angles), radii)) for f in (np.sin, np.cos))
-    rise = ((map_coordinates(land, [rows, columns], order=1) - land[middle, middle]) / radii).max(axis=1)
+    rise = ((map_coordinates(filled, [rows, columns], order=1) - filled[middle, middle]) / radii).max(axis=1)
     return float(2 * np.argmin(uniform_filter1d(rise, 21, mode="wrap")))
 
 

@@ -1,4 +1,4 @@
-"""What the cameras of a film see, in numbers: the size of a measured cell on screen, the camera's height over the land.
+"""What a film's cameras see, in numbers: the size of a measured cell on screen, the camera's height, what is hidden.
 
 A cell of the measured grid is the smallest detail in a picture; drawn larger than `SOFT` it looks soft, however fine
 the mesh. Sizes are pixels of a picture 1080 lines high, of cells laid flat at the middle of the height range: they
@@ -18,10 +18,10 @@ from studio.field import DETAIL, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import measured_fields
 from studio.film.frame import View
-from studio.film.frame_source import COARSE, FrameSource
-from studio.film.labels import clearance, height_at
+from studio.film.frame_source import COARSE_MESH, FrameSource
+from studio.film.labels import clearance
 from studio.film.look import Look
-from studio.film.surface import detail_share, detail_weight
+from studio.film.surface import detail_share, detail_weight, height_at
 
 Array = npt.NDArray[Any]
 LINES = 1080
@@ -30,78 +30,78 @@ SOFT = 12.0, 20.0
 BLUR = 3.0
 """Pixels of blur up to which a cell counts as in focus."""
 NEAR = 0.12
-"""Radius around the camera, scene units, in which no land may be higher than the camera."""
+"""Radius around the camera, scene units, in which the surface must stay below the camera."""
 
 
-class Sight(NamedTuple):
-    """One frame in numbers. median, most: pixels of a cell, median and 95th percentile; NaN if no cell is visible.
+class FrameSurvey(NamedTuple):
+    """One frame in numbers. cell_median, cell_p95: pixels of a cell; NaN if no cell is visible.
 
-    above: height of the camera over the highest land near it, scene units. rim: share of the surface's edge, at the
-    middle of its fade, that is in the picture. minimiser: whether nothing hides it.
+    camera_height: over the surface near the camera, scene units. edge_share: of the surface's edge, at the middle of
+    its fade, the share that is in the picture. minimiser_visible: whether the surface does not hide it.
     """
 
-    median: float
-    most: float
-    above: float
-    rim: float
-    minimiser: bool
+    cell_median: float
+    cell_p95: float
+    camera_height: float
+    edge_share: float
+    minimiser_visible: bool
 
     @property
-    def size(self) -> float:
+    def softness(self) -> float:
         """Size of the cells as a multiple of the largest that looks sharp."""
-        return max(self.median / SOFT[0], self.most / SOFT[1])
+        return max(self.cell_median / SOFT[0], self.cell_p95 / SOFT[1])
 
 
 @dataclass(frozen=True)
-class Survey:
-    """The surveyed frames of one shot, by their numbers in the film."""
+class ShotSurvey:
+    """Surveys of frames of one shot, by their numbers in the film."""
 
     shot: str
-    frames: dict[int, Sight]
+    frames: dict[int, FrameSurvey]
 
     def warnings(self) -> Iterator[str]:
-        """What a viewer would notice, and the cure."""
-        soft = max(self.frames.values(), key=lambda sight: np.nan_to_num(sight.size))
-        if soft.size > 1:
+        """A sentence for each fault that a viewer would notice, with its remedy: softness, a camera too low."""
+        soft = max(self.frames.values(), key=lambda frame: np.nan_to_num(frame.softness))
+        if soft.softness > 1:
             yield (
-                f"shot {self.shot} is soft: a measured cell is {soft.median:.0f} pixels of 1080 lines (median; "
-                f"{soft.most:.0f} at the 95th percentile), and looks sharp up to {SOFT[0]:.0f} ({SOFT[1]:.0f}); give "
-                f"grid, or a detail around the centre, {soft.size:.1f} times the points, or stay farther away"
+                f"shot {self.shot} is soft: a measured cell is {soft.cell_median:.0f} pixels of 1080 lines (median; "
+                f"{soft.cell_p95:.0f} at the 95th percentile), and looks sharp up to {SOFT[0]:.0f} ({SOFT[1]:.0f}); "
+                f"give grid, or a detail around the centre, {soft.softness:.1f} times the points, or stay farther away"
             )
-        low = min(self.frames, key=lambda number: self.frames[number].above)
-        if self.frames[low].above <= 0:
+        number, lowest = min(self.frames.items(), key=lambda item: item[1].camera_height)
+        if lowest.camera_height <= 0:
             yield (
-                f"shot {self.shot}: at frame {low} the camera is {-self.frames[low].above:.2f} below land that is "
+                f"shot {self.shot}: at frame {number} the camera is {-lowest.camera_height:.2f} below the surface "
                 "beside it; raise its elevation, or stay farther away"
             )
 
 
-def survey(source: FrameSource, count: int = 9) -> list[Survey]:
+def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     """Surveys of all shots: `count` frames of each, evenly from its first to its last."""
-    coarse = source.with_mesh(min(COARSE, source.look.mesh))
+    coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
     surveys = []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        sights = {start + n: _sight(coarse, *coarse.single_shot(shot, n)) for n in numbers}
-        surveys.append(Survey(shot.shot, sights))
+        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n)) for n in numbers}
+        surveys.append(ShotSurvey(shot.shot, frames))
     return surveys
 
 
-def _sight(source: FrameSource, instant: Instant, view: View) -> Sight:
+def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
     look, aspect = source.look, source.size.width / source.size.height
     sizes = cell_pixels(instant, view.pose, look, aspect)
-    median, most = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
+    median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]
-    rim = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    land = np.nan_to_num(view.height)
-    edge = project(np.column_stack([rim, height_at(land, *rim.T)]), view.pose, aspect)
-    middle = np.array([0.0, 0.0, land[len(land) // 2, len(land) // 2] + look.marker.radius])
-    return Sight(
+    edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    height = np.nan_to_num(view.height).astype(np.float64)
+    screen = project(np.column_stack([edge, height_at(height, edge)]), view.pose, aspect)
+    middle = np.array([0.0, 0.0, height[len(height) // 2, len(height) // 2] + look.marker.radius])
+    return FrameSurvey(
         float(median),
-        float(most),
-        height_above_land(land, view.pose),
-        float(np.mean(_on_screen(edge, aspect))),
-        clearance(land, middle, view.pose) > 0,
+        float(p95),
+        camera_height(height, view.pose),
+        float(np.mean(_on_screen(screen, aspect))),
+        clearance(height, middle, view.pose) > 0,
     )
 
 
@@ -154,31 +154,31 @@ def _on_screen(places: Array, aspect: float) -> Array:
 def _in_focus(points: Array, pose: Pose) -> Array:
     """Whether points [..., 3] before the camera are blurred by the lens by no more than `BLUR`."""
     away = (points - np.array(pose.position)) @ pose.axes[2]
-    blur = 2 * pose.lens * np.abs(away - pose.focus) / np.maximum(away, 1e-6) / pose.focus
+    blur = 2 * pose.lens_radius * np.abs(away - pose.focus) / np.maximum(away, 1e-6) / pose.focus
     return np.asarray((away > 0) & (blur * LINES / 2 / np.tan(np.radians(pose.view_angle / 2)) <= BLUR))
 
 
-def height_above_land(land: Array, pose: Pose) -> float:
-    """Height of the camera over the highest land [N, N] within `NEAR` of it, scene units; inf if there is none."""
+def camera_height(height: Array, pose: Pose) -> float:
+    """Height of the camera over the highest vertex of a surface [N, N] within `NEAR` of it; inf if there is none."""
     x, y, z = pose.position
-    axis = np.linspace(-1, 1, len(land))
+    axis = np.linspace(-1, 1, len(height))
     near = np.add.outer((axis - y) ** 2, (axis - x) ** 2) <= NEAR**2
-    return float(z - land[near].max()) if near.any() else np.inf
+    return float(z - height[near].max()) if near.any() else np.inf
 
 
-def pulse(source: FrameSource, per_keyframe: int = 12, window: int = 24) -> float:
-    """How unevenly the land moves: 1 is an even flow; a surface that rests at every keyframe has much more.
+def speed_ratio(source: FrameSource, per_keyframe: int = 12, window: int = 24) -> float:
+    """How unevenly the surface moves: 1 is an even flow; much more if the surface rests at every keyframe.
 
-    Speed is the root mean square over the measured points of the change of drawn height from frame to frame, at
-    `per_keyframe` frames from keyframe to keyframe. The pulse is the median over windows of `window` frames of the
-    largest speed over the smallest.
+    The median, over windows of `window` frames, of the largest speed over the smallest. Speed is the root mean square
+    over the measured points of the change of height on its scale from frame to frame, at `per_keyframe` frames from
+    keyframe to keyframe.
     """
     field, mapping = measured_fields(source.look.height.field)[0], source.look.height
     keyframes = source.surfaces.fields[field].coordinates
     frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
     before, speeds = None, []
     for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
-        now = mapping.of(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
+        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
         if before is not None:
             speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
         before = now
@@ -196,6 +196,6 @@ def assumed_surfaces(names: Iterable[str], grids: Mapping[str, tuple[Grid, Seque
     for ending, (grid, keyframes) in grids.items():
         axis = grid.axis / grids[""][0].range[1]
         radius = np.clip(np.hypot(*np.meshgrid(axis, axis)) / 0.45, 0, 1)
-        land = np.broadcast_to(0.4 + 3.1 * radius * radius * (3 - 2 * radius), (len(keyframes), *radius.shape))
-        fields |= {name + ending: Field(tuple(keyframes), grid, land) for name in names}
+        crater = np.broadcast_to(0.4 + 3.1 * radius * radius * (3 - 2 * radius), (len(keyframes), *radius.shape))
+        fields |= {name + ending: Field(tuple(keyframes), grid, crater) for name in names}
     return Surfaces(fields)

@@ -1,4 +1,7 @@
-"""Shots, and the Cut they make: which shots a frame shows, at what time of each, and with what weight."""
+"""Shots, and the Cut they make: which shots a frame shows, at what time of each, and with what weight.
+
+frame n  ->  shots with n / fps since their start, and weights  ->  coordinate of the sweep, by `along`
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from scipy.interpolate import PchipInterpolator
 from studio.config.records import FrozenDict, Record
 from studio.config.units import Duration, Time
 from studio.film.camera import Camera
-from studio.film.easing import Curve, Ease
+from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
-Path = tuple[str | int, ...]
-"""The keys and indices that lead to a value in the scene."""
+KeyPath = tuple[str | int, ...]
+"""Keys and indices that lead to a value, from the shot or from the list of shots."""
 
 
 class Transition(Record):
@@ -29,7 +32,7 @@ class Transition(Record):
     """
 
     dissolve: Duration = Time(0.0)
-    ease: Ease = Curve("in-out-sine")
+    ease: EaseField = Ease("in-out-sine")
 
 
 def _parse_transition(value: object) -> object:
@@ -59,7 +62,7 @@ class Shot(Record):
 
     @model_validator(mode="after")
     def _moves_are_possible(self) -> Self:
-        orbit = self.camera.start.orbit()
+        orbit = self.camera.start.to_orbit()
         for number, move in enumerate(self.camera.moves):
             try:
                 orbit = move.end(orbit)
@@ -79,8 +82,8 @@ class Shot(Record):
             return values[0]
         return float(_pchip(times, values)(min(max(seconds, times[0]), times[-1])))
 
-    def mistakes_at(self, fps: Fraction) -> Iterator[tuple[Path, str]]:
-        """(path in the shot, message) for mistakes that depend on the frame rate."""
+    def mistakes_at(self, fps: Fraction) -> Iterator[tuple[KeyPath, str]]:
+        """(path in the shot, message) of every mistake that depends on the frame rate."""
         length = self.duration.frames(fps)
         if length < 1:
             yield ("duration",), f"{self.duration} is less than one frame"
@@ -146,18 +149,18 @@ class Cut:
         """The shots that frame `number` shows, with weights that sum to 1; empty outside the film."""
         shares: list[ShotShare] = []
         for index, (start, shot) in enumerate(zip(self.starts, self.shots, strict=True)):
-            inside = number - start
-            if not 0 <= inside < shot.duration.frames(self.fps):
+            frame = number - start
+            if not 0 <= frame < shot.duration.frames(self.fps):
                 continue
             transition = self.shots[index - 1].to_next if index else Transition()
             frames = transition.dissolve.frames(self.fps)
-            weight = transition.ease((inside + 1) / (frames + 1)) if shares and frames else 1.0
+            weight = transition.ease((frame + 1) / (frames + 1)) if shares and frames else 1.0
             shares = [share._replace(weight=share.weight * (1 - weight)) for share in shares]
-            shares.append(ShotShare(shot, float(inside / self.fps), weight))
+            shares.append(ShotShare(shot, float(frame / self.fps), weight))
         return tuple(shares)
 
-    def mistakes(self) -> Iterator[tuple[Path, str]]:
-        """(path in the list of shots, message) for every mistake."""
+    def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
+        """(path in the list of shots, message) of every mistake."""
         names: set[str] = set()
         for index, shot in enumerate(self.shots):
             for path, message in shot.mistakes_at(self.fps):

@@ -83,10 +83,10 @@ class RenderJob:
         shares = [
             (
                 share.shot.coordinate(share.seconds, source.cut.fps),
-                source.orbit(share),
+                source.camera_orbit(share),
                 share.shot.camera.look_at,
                 colour := share.shot.colour or source.look.colour,
-                source.ranges.of(colour),
+                source.ranges.colour_ends(colour),
                 share.weight,
                 (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )

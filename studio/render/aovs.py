@@ -3,7 +3,8 @@
     place = eye + depth (ahead + x right + y up)
 
 (x, y) is the pixel's centre in a window at distance 1 from the eye. AOVs hold no light, and their edges are not
-smoothed: there is no value halfway between two things.
+smoothed: there is no value halfway between two things. An AOV's values are computed in `_values`, and its type is in
+`_FORMATS`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy.typing as npt
 from studio.config.units import Size
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
+from studio.film.surface import height_at
 from studio.render.mesh import fill_all_holes
-from studio.render.plinth import height_at
 from studio.render.stage import Stage
 
 Array = npt.NDArray[Any]
@@ -87,22 +88,22 @@ def _places(depth: Array, pose: Pose, window: Window) -> Array:
     eye, focus, up = (np.array(part) for part in (pose.position, pose.focal_point, pose.view_up))
     ahead = (focus - eye) / np.linalg.norm(focus - eye)
     right = np.cross(ahead, up)
-    pixel = 2 * np.tan(np.radians(pose.view_angle) / 2) / window.whole.height
-    x = pixel * (window.left + np.arange(depth.shape[1]) + 0.5 - window.whole.width / 2)
-    y = pixel * (window.whole.height / 2 - window.top - np.arange(depth.shape[0]) - 0.5)
+    pixel = 2 * np.tan(np.radians(pose.view_angle) / 2) / window.picture_size.height
+    x = pixel * (window.left + np.arange(depth.shape[1]) + 0.5 - window.picture_size.width / 2)
+    y = pixel * (window.picture_size.height / 2 - window.top - np.arange(depth.shape[0]) - 0.5)
     return np.asarray(eye + depth[..., None] * (ahead + x[None, :, None] * right + y[:, None, None] * up))
 
 
 def _mask(places: Array, view: View) -> Array:
     """Which thing is at each place [n]."""
-    material = view.material
+    appearance = view.appearance
     mask = np.full(len(places), SURFACE)
-    if material.plinth:
+    if appearance.plinth:
         from_surface = np.abs(places[:, 2] - height_at(fill_all_holes(view.height), places[:, :2]))
-        from_wall = np.abs(np.hypot(places[:, 0], places[:, 1]) - material.fade_end)
+        from_wall = np.abs(np.hypot(places[:, 0], places[:, 1]) - appearance.fade_end)
         mask[from_wall < from_surface] = WALL
-        mask[places[:, 2] < _TOLERANCE - material.plinth.depth] = GROUND
-    mask[np.linalg.norm(places - _marker(view), axis=1) < material.marker.radius + _TOLERANCE] = MARKER
+        mask[places[:, 2] < _TOLERANCE - appearance.plinth.depth] = GROUND
+    mask[np.linalg.norm(places - _marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
     return mask
 
 
@@ -112,13 +113,13 @@ def _normals(places: Array, mask: Array, view: View) -> Array:
     along_y, along_x = np.gradient(height, 2 / (len(height) - 1))
     slope_x, slope_y = (height_at(slope, places[:, :2]) for slope in (along_x, along_y))
     normals = np.stack([-slope_x, -slope_y, np.ones(len(places))], axis=1)
-    normals[mask == MARKER] = places[mask == MARKER] - _marker(view)
+    normals[mask == MARKER] = places[mask == MARKER] - _marker_centre(view)
     normals[mask == WALL] = places[mask == WALL] * (1, 1, 0)
     normals[mask == GROUND] = 0, 0, 1
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
-def _marker(view: View) -> Array:
+def _marker_centre(view: View) -> Array:
     """The middle of the marker [3]; NaN where the minimiser lies in a hole, and there is none."""
     half = len(view.height) // 2
-    return np.array([0, 0, view.height[half, half] + 0.9 * view.material.marker.radius])
+    return np.array([0, 0, view.height[half, half] + 0.9 * view.appearance.marker.radius])

@@ -30,19 +30,19 @@ _STEEPEST = 100.0
 
 
 def occlusion(height: Array, spacing: float) -> Array:
-    """Share of the sky that each vertex sees [N, N] in 0..1, from its horizon in 16 directions.
+    """Share of the sky that each vertex sees [N, N] in 0..1: 1 - the mean sine of its horizon's elevation.
 
-    height [N, N] and spacing in the same unit.
+    The horizon is searched in 16 directions. height [N, N] and spacing in the same unit.
     """
     steps = np.unique(np.round(np.geomspace(1.0, REACH / spacing, 9))).astype(int).tolist()
     # padded and flattened, so that a neighbour in any direction is a fixed number of elements away
     side, margin = len(height), steps[-1] + 1
-    land = np.pad(height, ((margin, margin), (0, margin)), constant_values=_OUTSIDE)
-    width, land = land.shape[1], land.ravel()
-    first, last = margin * width, land.size - margin * width
-    here = land[first:last]
-    sky, rise, forward = (np.zeros_like(here) for _ in range(3))
-    backward = np.zeros_like(land)
+    padded = np.pad(height, ((margin, margin), (0, margin)), constant_values=_OUTSIDE)
+    width, padded = padded.shape[1], padded.ravel()
+    first, last = margin * width, padded.size - margin * width
+    inner = padded[first:last]
+    sky, rise, forward = (np.zeros_like(inner) for _ in range(3))
+    backward = np.zeros_like(padded)
     for number in range(DIRECTIONS // 2):
         angle = 2 * math.pi * (number + 0.5) / DIRECTIONS
         forward.fill(0)
@@ -50,11 +50,11 @@ def occlusion(height: Array, spacing: float) -> Array:
         for step in steps:
             dx, dy = round(math.cos(angle) * step), round(math.sin(angle) * step)
             if dx or dy:
-                there = slice(first + dy * width + dx, last + dy * width + dx)
-                np.subtract(land[there], here, out=rise)
+                neighbours = slice(first + dy * width + dx, last + dy * width + dx)
+                np.subtract(padded[neighbours], inner, out=rise)
                 rise *= 1 / (math.hypot(dx, dy) * spacing)
                 np.maximum(forward, rise, out=forward)
-                np.minimum(backward[there], rise, out=backward[there])  # a rise forward is a fall backward
+                np.minimum(backward[neighbours], rise, out=backward[neighbours])  # a rise forward is a fall backward
         for slope in (forward, backward[first:last]):
             np.multiply(slope, slope, out=rise)
             rise += 1
@@ -66,21 +66,21 @@ def occlusion(height: Array, spacing: float) -> Array:
 
 
 def sunlight(height: Array, spacing: float, azimuth: float, elevation: float, softness: float = 0.10) -> Array:
-    """Share of a soft lamp that each vertex sees [N, N] in 0..1, float32.
+    """Share of a soft lamp that each vertex sees [N, N] in 0..1, float32: the mean over rays around its elevation.
 
-    azimuth, elevation: of the lamp, radians. softness: tangent over which the light goes from hidden to free.
+    azimuth, elevation: of the lamp, radians. softness: the rays' tangents differ from the lamp's by up to so much.
     """
     # on a lattice turned to the lamp, its first row nearest to it, the shadow's edge is a running maximum along each
     # column: no peak is missed, however far away
     c, s, middle = math.cos(azimuth), math.sin(azimuth), (len(height) - 1) / 2
     rotation = np.array([[-s, c], [-c, -s]])
-    land = _rotate(height.astype(np.float32), rotation, middle)
+    rotated = _rotate(height.astype(np.float32), rotation, middle)
     distance = (spacing * np.arange(len(height), dtype=np.float32))[:, None]
     tangent = min(math.tan(elevation), _STEEPEST)
     sharpness = np.float32(1 / (_EDGE * spacing * max(tangent, 0.2)))
-    light, ray, highest = np.zeros_like(land), np.empty_like(land), np.empty_like(land)
+    light, ray, highest = np.zeros_like(rotated), np.empty_like(rotated), np.empty_like(rotated)
     for slope in tangent + softness * np.linspace(-1, 1, 2 * _RAYS + 1)[1::2]:
-        np.add(land, np.float32(slope) * distance, out=ray)
+        np.add(rotated, np.float32(slope) * distance, out=ray)
         np.maximum.accumulate(ray, axis=0, out=highest)
         ray -= highest  # depth below the shadow's edge, negative
         ray *= sharpness

@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures of a film with their names, on a dark ground: a frame in every look, or every shot."""
+"""Contact sheets: small pictures of a film with names under them: one frame in every look, or every shot."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.film.frame_source import COARSE, FrameSource
-from studio.film.gallery import marks
+from studio.film.frame_source import COARSE_MESH, FrameSource
+from studio.film.gallery import suitability
 from studio.film.look import Look
 from studio.film.overlays import Text
 from studio.render.stage import Stage
@@ -23,12 +23,12 @@ Array = npt.NDArray[Any]
 CELL = Size(640, 360)
 _STORYBOARD_CELL = 480 * 270
 """Pixels of a picture on a storyboard, whatever its shape."""
-_GROUND, _INK = 24, "#e4e2de"
-_MARKS = {"colour-blind": "colour-blind safe", "print": "print safe"}
+_BACKGROUND, _TEXT_COLOUR = 24, "#e4e2de"
+_SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
 
 class Cell(NamedTuple):
-    """A picture [h, w, 3], uint8, or None for an empty place; its name, and its caption."""
+    """A picture [h, w, 3], uint8, or None for an empty place, with the text under it."""
 
     picture: Array | None
     name: str
@@ -54,7 +54,7 @@ def look_sheet(
                 continue
             if look.mesh not in stages:
                 stages[look.mesh] = open_stages.enter_context(Stage(cell, look.mesh, small.quality.samples))
-            caption = ", ".join(_MARKS[mark] for mark in marks(look))
+            caption = ", ".join(_SUITABILITY[purpose] for purpose in suitability(look))
             cells.append(Cell(stages[look.mesh].draw(frame), name, caption))
     return _sheet(cells, cell, columns, gap=cell.height // 24, strip=cell.height // 8)
 
@@ -66,10 +66,10 @@ def storyboard(source: FrameSource, title: str) -> Array:
     """
     cell, cut = _storyboard_cell(source.size), source.cut
     small = source.without_titles(cell, "draft")
-    small = replace(small.with_mesh(min(small.look.mesh, COARSE)), shutter=0.0)
+    small = replace(small.with_mesh(min(small.look.mesh, COARSE_MESH)), shutter=0.0)
     cells = []
     with Stage(cell, small.look.mesh, small.quality.samples) as stage:
-        for start, film in zip(cut.starts, small.single_shots(), strict=True):
+        for start, film in zip(cut.starts, small.split_shots(), strict=True):
             [shot] = film.cut.shots
             for number in (0, (film.cut.length - 1) // 2, film.cut.length - 1):
                 seconds = float((start + number) / cut.fps)
@@ -88,26 +88,26 @@ def _storyboard_cell(size: Size) -> Size:
 def _sheet(
     cells: Sequence[Cell], cell: Size, columns: int, *, gap: int, strip: int, heading: Cell | None = None
 ) -> Array:
-    """Cells row by row [H, W, 3], `gap` apart, each with its words on a strip under it; the heading over all of them.
+    """Cells row by row [H, W, 3], `gap` apart, each with its text on a strip under it; the heading over all of them.
 
-    gap, strip: pixels.
+    cell: size of a picture. gap, strip: pixels.
     """
-    above = gap + (3 * strip // 2 if heading else 0)
-    wide, tall = columns * (cell.width + gap) + gap, above + -(-len(cells) // columns) * (cell.height + strip)
-    sheet = np.full((tall, wide, 3), _GROUND, np.uint8)
+    head = gap + (3 * strip // 2 if heading else 0)
+    width, height = columns * (cell.width + gap) + gap, head + -(-len(cells) // columns) * (cell.height + strip)
+    sheet = np.full((height, width, 3), _BACKGROUND, np.uint8)
     texts: list[Text] = []
 
-    def write(words: Cell, left: int, right: int, baseline: float, size: float) -> None:
-        name = Text(words.name, left / tall, baseline / tall, size / tall, 0.95, colour=_INK)
-        caption = Text(words.caption, right / tall, baseline / tall, 0.7 * size / tall, 0.6, align="right", colour=_INK)
-        texts.extend((name, caption))
+    def write(name: str, caption: str, left: int, right: int, baseline: float, size: float) -> None:
+        y, small = baseline / height, 0.7 * size / height
+        texts.append(Text(name, left / height, y, size / height, 0.95, colour=_TEXT_COLOUR))
+        texts.append(Text(caption, right / height, y, small, 0.6, align="right", colour=_TEXT_COLOUR))
 
-    for index, words in enumerate(cells):
+    for index, (picture, name, caption) in enumerate(cells):
         row, column = divmod(index, columns)
-        top, left = above + row * (cell.height + strip), gap + column * (cell.width + gap)
-        if words.picture is not None:
-            sheet[top : top + cell.height, left : left + cell.width] = words.picture
-        write(words, left, left + cell.width, top + cell.height + 0.62 * strip, 0.4 * strip)
+        top, left = head + row * (cell.height + strip), gap + column * (cell.width + gap)
+        if picture is not None:
+            sheet[top : top + cell.height, left : left + cell.width] = picture
+        write(name, caption, left, left + cell.width, top + cell.height + 0.62 * strip, 0.4 * strip)
     if heading:
-        write(heading, gap, wide - gap, gap + 0.75 * strip, 0.6 * strip)
+        write(heading.name, heading.caption, gap, width - gap, gap + 0.75 * strip, 0.6 * strip)
     return draw_overlays(sheet, tuple(texts))

@@ -71,7 +71,7 @@ class Framebuffer:
             resource.ReleaseGraphicsResources(self._window)
 
     def codes(self, renderer: vtkRenderer) -> Array:
-        """The linear frame [H, W, 4] that a renderer draws, first row on top."""
+        """The linear frame [H, W, 4], uint16, that a renderer draws, first row on top."""
         self._window.Start()
         state = self._window.GetState()
         state.Push()

@@ -1,4 +1,4 @@
-"""The GL renderer of this machine, found out in a process of its own: where GL is missing, VTK crashes."""
+"""The name of this machine's GL renderer, asked for in another process: where GL is missing, VTK crashes."""
 
 from __future__ import annotations
 

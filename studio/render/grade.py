@@ -19,11 +19,11 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
+from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands
-from studio.film.colour import LUMA, cube, encode
+from studio.film.colour import LUMA, encode, read_cube
 from studio.film.frame import Frame
 from studio.film.light import MAX_LIGHT
-from studio.film.material import Gradient, Grading, Lut
 from studio.render.linear_frame import FULL, SCALE
 from studio.render.text import draw_glyphs, glyph_masks
 
@@ -69,19 +69,19 @@ def linear_picture(linear: Codes, frame: Frame, *, alpha: bool = False) -> Bands
     alpha: instead of the background a fourth channel, coverage, with which the light is multiplied, as in OpenEXR.
     """
     height, width = linear.shape[:2]
-    return Bands((height, width, 4 if alpha else 3), np.dtype(np.float16), lambda: _light_bands(linear, frame, alpha))
+    return Bands((height, width, 4 if alpha else 3), np.dtype(np.float16), lambda: _linear_bands(linear, frame, alpha))
 
 
-def _light_bands(linear: Codes, frame: Frame, alpha: bool) -> Iterator[Array]:
-    behind = None if alpha else _background(frame.background, linear.shape[0])
-    for _, planes, _ in _bands(linear, behind):
+def _linear_bands(linear: Codes, frame: Frame, alpha: bool) -> Iterator[Array]:
+    background = None if alpha else _background(frame.background, linear.shape[0])
+    for _, planes, _ in _bands(linear, background):
         yield _interleave(planes if alpha else planes[:3], np.dtype(np.float16))
 
 
 def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Iterator[Array]:
     (height, width), grading, full = linear.shape[:2], frame.grading, 2**bits - 1
-    behind = None if alpha else _background(frame.background, height)
-    bloom = _bloom(linear, behind, grading) if grading.bloom else None
+    background = None if alpha else _background(frame.background, height)
+    bloom = _bloom(linear, background, grading) if grading.bloom else None
     glyphs = glyph_masks(frame.overlays, height)
     dark_y, dark_x = (
         grading.vignette / 2 * np.linspace(-1, 1, side, dtype=np.float32) ** 2 for side in (height, width)
@@ -90,18 +90,18 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
     # without grain a held picture stands still: dither need not move
     random = np.random.Generator(np.random.SFC64(frame.number if grading.grain else 0))
     starts = random.integers(0, _NOISE - width, (2, height))
-    for top, planes, spare in _bands(linear, behind):
+    for top, planes, scratch in _bands(linear, background):
         rows = slice(top, top + planes.shape[1])
         light, cover = planes[:3], planes[3] if alpha else None
         if bloom is not None:
-            _add_bloom(light, cover, bloom, top, _block(height), spare, grading.shoulder)
+            _add_bloom(light, cover, bloom, top, _block(height), scratch, grading.shoulder)
         if cover is not None:
             light /= np.maximum(cover, np.float32(1e-9))
         if grading.vignette:
-            light *= np.subtract.outer(1 - dark_y[rows], dark_x, out=spare[0])
+            light *= np.subtract.outer(1 - dark_y[rows], dark_x, out=scratch[0])
         if grading.saturation != 1:
             _saturate(light, grading.saturation)
-        srgb = _tone(light, grading, bits, spare)
+        srgb = _tone(light, grading, bits, scratch)
         if grading.lut:
             srgb = _apply_lut(srgb, grading.lut)
         draw_glyphs(srgb, cover, glyphs, top)
@@ -117,26 +117,26 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
         yield _interleave(channels, np.dtype(f"u{bits // 8}"))
 
 
-def _bands(linear: Codes, behind: Array | None) -> Iterator[tuple[int, Array, Array]]:
+def _bands(linear: Codes, background: Array | None) -> Iterator[tuple[int, Array, Array]]:
     """A linear frame in bands: the first row, light and coverage [4, rows, W], and scratch space [3, rows, W].
 
-    behind: the background [3, H] that the light is laid over. Both arrays are used again for the next band: fresh
+    background: light [3, H] behind the frame, if any. Both arrays are used again for the next band: fresh
     memory would take longer than the arithmetic.
     """
     height, width = linear.shape[:2]
     rows = max(_ROWS, _block(height))
     buffer = np.empty((7, min(rows, height), width), np.float32)
     for top, codes in _codes(linear, rows):
-        planes, spare = buffer[:4, : len(codes)], buffer[4:, : len(codes)]
+        planes, scratch = buffer[:4, : len(codes)], buffer[4:, : len(codes)]
         for plane, channel in zip(planes, np.moveaxis(codes, -1, 0), strict=True):
             plane[:] = channel
         planes *= planes
         planes *= SCALE[:, None, None]
-        if behind is not None:
-            uncovered = np.subtract(1, planes[3], out=spare[0])
-            for plane, colour in zip(planes[:3], behind, strict=True):
-                plane += np.multiply(uncovered, colour[top : top + len(codes), None], out=spare[1])
-        yield top, planes, spare
+        if background is not None:
+            uncovered = np.subtract(1, planes[3], out=scratch[0])
+            for plane, colour in zip(planes[:3], background, strict=True):
+                plane += np.multiply(uncovered, colour[top : top + len(codes), None], out=scratch[1])
+        yield top, planes, scratch
 
 
 def _codes(linear: Codes, rows: int) -> Iterator[tuple[int, Array]]:
@@ -145,15 +145,15 @@ def _codes(linear: Codes, rows: int) -> Iterator[tuple[int, Array]]:
     Chunks are read by whole rows of chunks, each once.
     """
     height = linear.shape[0]
-    deep = height if isinstance(linear, np.ndarray) else -(-rows // linear.chunks[0]) * linear.chunks[0]
-    slab, start = linear[:deep], 0
+    chunk_rows = height if isinstance(linear, np.ndarray) else -(-rows // linear.chunks[0]) * linear.chunks[0]
+    slab, start = linear[:chunk_rows], 0
     for top in range(0, height, rows):
         stop, end = min(top + rows, height), start + len(slab)
         codes = slab[top - start : stop - start]
         if stop > end:
             codes = codes.copy()  # frees the old slab before the next one is read
             del slab
-            slab, start = linear[end : end + deep], end
+            slab, start = linear[end : end + chunk_rows], end
             codes = np.concatenate([codes, slab[: stop - end]])
         yield top, codes
 
@@ -174,43 +174,45 @@ def _block(height: int) -> int:
     return 1 << max(0, (height // 135).bit_length() - 1)
 
 
-def _bloom(linear: Codes, behind: Array | None, grading: Grading) -> Array:
-    """The bloom [3, rows of blocks, W]: light above the threshold, blurred by three widths."""
+def _bloom(linear: Codes, background: Array | None, grading: Grading) -> Array:
+    """The bloom [3, n, W]: light above the threshold, averaged over n rows of blocks and blurred by three widths."""
     (height, width), block = linear.shape[:2], _block(linear.shape[0])
-    tall, wide = -(-height // block), -(-width // block)
-    blocks = np.zeros((3, tall, wide), np.float32)
+    n, m = -(-height // block), -(-width // block)
+    blocks = np.zeros((3, n, m), np.float32)
     for top, codes in _codes(linear, max(_ROWS, block)):
-        blocks[:, top // block :][:, : -(-len(codes) // block)] = _bright(codes, behind, top, block, grading.threshold)
-    sides = (np.minimum(block, side - block * np.arange(n)) for side, n in ((height, tall), (width, wide)))
+        blocks[:, top // block :][:, : -(-len(codes) // block)] = _sum_bright(
+            codes, background, top, block, grading.threshold
+        )
+    sides = (np.minimum(block, side - block * np.arange(count)) for side, count in ((height, n), (width, m)))
     blocks *= np.float32(grading.bloom) / np.multiply.outer(*sides).astype(np.float32)
     blurred = np.maximum(_blur(blocks, height / 60 / block), 0)
-    box = (0, 0, width / block, tall)
-    resized = (Image.fromarray(c).resize((width, tall), Image.Resampling.BILINEAR, box) for c in blurred)
+    box = (0, 0, width / block, n)
+    resized = (Image.fromarray(c).resize((width, n), Image.Resampling.BILINEAR, box) for c in blurred)
     return np.stack([np.asarray(channel) for channel in resized])
 
 
-def _bright(codes: Array, behind: Array | None, top: int, block: int, threshold: float) -> Array:
-    """Sums [3, n, m] of the light above the threshold in the blocks of a band."""
+def _sum_bright(codes: Array, background: Array | None, top: int, block: int, threshold: float) -> Array:
+    """The light above the threshold in a band, summed over its n x m blocks [3, n, m]. top: the band's first row."""
     rows, columns = codes.shape[:2]
     if rows % block or columns % block:  # filled up with opaque black
         padded = np.zeros((rows + -rows % block, columns + -columns % block, 4), np.uint16)
         padded[..., 3] = FULL
         padded[:rows, :columns] = codes
         codes = padded
-    tall, wide = len(codes) // block, codes.shape[1] // block
-    peaks = codes.reshape(tall, block, -1).max(axis=1).reshape(tall, -1, 4)
-    peaks = np.maximum(np.maximum(peaks[..., 0], peaks[..., 1]), peaks[..., 2]).reshape(tall, wide, block).max(axis=2)
+    n, m = len(codes) // block, codes.shape[1] // block
+    peaks = codes.reshape(n, block, -1).max(axis=1).reshape(n, -1, 4)
+    peaks = np.maximum(np.maximum(peaks[..., 0], peaks[..., 1]), peaks[..., 2]).reshape(n, m, block).max(axis=2)
     # few blocks have any; the others are skipped as a whole
-    dim = threshold - (0 if behind is None else float(behind.max()))
+    dim = threshold - (0 if background is None else float(background.max()))
     row, column = np.nonzero(np.square(peaks, dtype=np.float32) * SCALE[0] > dim)
-    bright = codes.reshape(tall, block, wide, block, 4)[row, :, column]
+    bright = codes.reshape(n, block, m, block, 4)[row, :, column]
     light, (cover,) = np.split(np.moveaxis(bright, -1, 0).astype(np.float32, order="C"), [3])
     light *= light
     light *= SCALE[0]
-    if behind is not None:
-        at = np.minimum(top + block * row[:, None] + np.arange(block), behind.shape[1] - 1)
-        light += (1 - SCALE[3] * cover * cover) * behind[:, at, None]
-    sums = np.zeros((3, tall, wide), np.float32)
+    if background is not None:
+        at = np.minimum(top + block * row[:, None] + np.arange(block), background.shape[1] - 1)
+        light += (1 - SCALE[3] * cover * cover) * background[:, at, None]
+    sums = np.zeros((3, n, m), np.float32)
     # the threshold first, then the sum: otherwise a small light would pulse as it crosses the blocks
     light -= np.float32(threshold)
     sums[:, row, column] = np.maximum(light, 0, out=light).sum(axis=(2, 3))
@@ -227,14 +229,17 @@ def _blur(blocks: Array, sigma: float) -> Array:
 
 
 def _add_bloom(
-    light: Array, cover: Array | None, bloom: Array, top: int, block: int, spare: Array, opaque: float
+    light: Array, cover: Array | None, bloom: Array, top: int, block: int, scratch: Array, opaque: float
 ) -> None:
-    """Adds the bloom to the light [3, rows, W] of a band, and to its coverage if there is one."""
+    """Adds the bloom to the light [3, rows, W] of a band, and to its coverage [rows, W] if there is one.
+
+    opaque: light of the bloom that covers fully.
+    """
     rows, last = np.arange(top, top + light.shape[1], dtype=np.float32), bloom.shape[1] - 1
     at = np.clip((rows + 0.5) / block - 0.5, 0, last)
     near = np.arange(int(at[0]), min(int(at[-1]) + 1, last) + 1, dtype=np.float32)
     weights = np.maximum(1 - np.abs(at[:, None] - near), 0)  # linear between two rows of blocks
-    added = np.matmul(weights, bloom[:, int(near[0]) : int(near[-1]) + 1], out=spare)
+    added = np.matmul(weights, bloom[:, int(near[0]) : int(near[-1]) + 1], out=scratch)
     light += added
     if cover is not None:
         cover += (1 - cover) * np.minimum(added.max(axis=0) / np.float32(opaque), 1)
@@ -281,7 +286,7 @@ def _apply_lut(srgb: Array, lut: Lut) -> Array:
 
 @lru_cache(maxsize=2)
 def _lut(lut: Lut) -> RegularGridInterpolator:
-    entries = cube(lut.path)
+    entries = read_cube(lut.path)
     return RegularGridInterpolator(3 * [np.linspace(0, 1, len(entries))], entries)
 
 
@@ -295,11 +300,11 @@ def _noise(grain: float, bits: int) -> Array:
     return noise
 
 
-def _add_noise(codes: Array, noise: Array, starts: Array, spare: Array) -> None:
+def _add_noise(codes: Array, noise: Array, starts: Array, scratch: Array) -> None:
     """Adds noise to codes [..., rows, W], the same to all channels. starts: first index into the noise, by row."""
-    for row, start in zip(spare, starts, strict=True):
+    for row, start in zip(scratch, starts, strict=True):
         row[:] = noise[start : start + len(row)]
-    codes += spare
+    codes += scratch
 
 
 def _interleave(planes: Sequence[Array] | Array, dtype: np.dtype[Any]) -> Array:

@@ -61,7 +61,7 @@ def fill_all_holes(height: Array) -> Array:
 
 
 def upsample(coarse: Array, side: int) -> Array:
-    """Values [side, side] from every second of them, linear in between."""
+    """Values [side, side] on a lattice twice as fine as `coarse`, linear between its own; side is odd."""
     fine = np.empty((side, side), coarse.dtype)
     fine[::2, ::2] = coarse
     fine[1::2, ::2] = (coarse[1:] + coarse[:-1]) / 2
@@ -90,5 +90,5 @@ def second_diagonal(
     light /= length
     light *= sun
     light += 2 * height
-    other = np.abs(light[:-1, 1:] - light[1:, :-1]) < np.abs(light[:-1, :-1] - light[1:, 1:])
-    return np.asarray(other.ravel())
+    second = np.abs(light[:-1, 1:] - light[1:, :-1]) < np.abs(light[:-1, :-1] - light[1:, 1:])
+    return np.asarray(second.ravel())

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
-from studio.film.material import Lighting
-from studio.film.surface import fill_holes
+from studio.film.appearance import Lighting
+from studio.film.surface import fill_holes, height_at
 from studio.render import bake
 
 Array = npt.NDArray[Any]
@@ -31,12 +31,6 @@ def wall() -> tuple[Array, Array]:
     return np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32), np.concatenate(triangles)
 
 
-def height_at(height: Array, places: Array) -> Array:
-    """Heights [n] of a surface [N, N] at places [n, 2], linear between its vertices."""
-    at = (places[:, ::-1].T + 1) / 2 * (len(height) - 1)
-    return np.asarray(map_coordinates(height, at, order=1, mode="nearest"))
-
-
 def ground() -> tuple[Array, Array]:
     """Places [n, 2] of the ground's vertices, and its triangles."""
     x, y = np.meshgrid(_AXIS, _AXIS)
@@ -54,10 +48,10 @@ def ground_light(height: Array, radius: float, depth: float, lighting: Lighting)
     x, y = np.meshgrid(_AXIS, _AXIS)
     under = np.hypot(x, y) <= radius
     cast = height_at(height, np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
-    land = np.where(under, cast, np.float32(-depth))
+    scene = np.where(under, cast, np.float32(-depth))
     step, key = float(_AXIS[1] - _AXIS[0]), lighting.key
-    sun = bake.sunlight(land, step, key.azimuth, key.elevation, SOFTNESS)
-    light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(land, step)))
+    sun = bake.sunlight(scene, step, key.azimuth, key.elevation, SOFTNESS)
+    light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(scene, step)))
     # neither the ground under the cast nor its lit top, which the bakes blur over its edge, may shine at the foot
     free = np.hypot(x, y) > radius + 3 * step
     light = np.where(free, light, gaussian_filter(fill_holes(light, free), 2.0))

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.film.appearance import Appearance
 from studio.film.frame import View
-from studio.film.material import Material
 from studio.render import plinth
 
 Array = npt.NDArray[Any]
@@ -20,16 +20,16 @@ _NEAREST = 0.004
 
 def lens_offset(view: View) -> Array:
     """The view's place on its lens [2], scene units to the right and up."""
-    return np.asarray(view.pose.lens * np.array(view.lens))
+    return np.asarray(view.pose.lens_radius * np.array(view.lens_point))
 
 
 def projection(view: View, picture: Size, samples: int, near: float, far: float) -> Array:
     """The projection matrix [4, 4] of a picture drawn with `samples` along each side of a pixel."""
-    aside, half = lens_offset(view), math.tan(math.radians(view.pose.view_angle / 2))
+    offset, half = lens_offset(view), math.tan(math.radians(view.pose.view_angle / 2))
     pixel = 2 * half / picture.height
     left, top = (
-        pixel * (view.jitter[0] / samples - picture.width / 2) - aside[0] / view.pose.focus,
-        pixel * (picture.height / 2 - view.jitter[1] / samples) - aside[1] / view.pose.focus,
+        pixel * (view.jitter[0] / samples - picture.width / 2) - offset[0] / view.pose.focus,
+        pixel * (picture.height / 2 - view.jitter[1] / samples) - offset[1] / view.pose.focus,
     )
     return _frustum(left, left + pixel * picture.width, top - pixel * picture.height, top, near, far)
 
@@ -39,19 +39,19 @@ def clip_range(view: View, picture: Size, low: float, high: float) -> tuple[floa
 
     low, high: of the surface.
     """
-    eye, material = np.array(view.pose.position), view.material
+    eye, appearance = np.array(view.pose.position), view.appearance
     half = math.tan(math.radians(view.pose.view_angle / 2))
     corner = math.hypot(1, half, half * picture.width / picture.height)  # length of the ray through the corner
-    low, high, reach = _bounds(material, low, high)
+    low, high, reach = _bounds(appearance, low, high)
     outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
     return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
 
 
-def _bounds(material: Material, low: float, high: float) -> tuple[float, float, float]:
+def _bounds(appearance: Appearance, low: float, high: float) -> tuple[float, float, float]:
     """Lowest and highest point of the scene, and its radius."""
-    high = high + 2 * material.marker.radius
-    if material.plinth:
-        return min(low, -material.plinth.depth), high, plinth.REACH
+    high = high + 2 * appearance.marker.radius
+    if appearance.plinth:
+        return min(low, -appearance.plinth.depth), high, plinth.REACH
     return low, high, 1.0
 
 

@@ -1,4 +1,6 @@
-"""The surface's shaders: GLSL laid into VTK's polygon shaders, with the parts that a look needs and no other.
+"""The surface's shaders: GLSL inserted into VTK's polygon shaders, with only the parts that a look needs.
+
+A kind of line is a chunk of GLSL here, inserted by `fragment`; the numbers in it come from `studio.render.uniforms`.
 
 All light is analytic: lamps and sky are smooth lobes. So reflections need no environment texture, cost little on a
 software GL, and are the same in every tile. Light is linear; the shader ends with the square root of light over
@@ -13,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from studio.film.appearance import Appearance, Contours
 from studio.film.light import MAX_LIGHT
-from studio.film.material import Contours, Material
 from studio.render.uniforms import Values
 
 
@@ -242,35 +244,35 @@ def _declare(name: str, value: Any) -> str:
     return f"const vec3 {name} = vec3({', '.join(repr(float(x)) for x in value)});\n"
 
 
-def vertex(material: Material, constants: str) -> Shader:
+def vertex(appearance: Appearance, constants: str) -> Shader:
     """The vertex shader of a look. constants: their declarations."""
-    more_light = (_FILL if material.lighting.fill else "") + (_MARKER_LAMP if material.marker.lamp else "")
-    chunks = {"IN_TILE": _IN_TILE, "MORE_LIGHT": more_light, "COVER_ROOT": "1.0" if material.plinth else _FADE}
+    more_light = (_FILL if appearance.lighting.fill else "") + (_MARKER_LAMP if appearance.marker.lamp else "")
+    chunks = {"IN_TILE": _IN_TILE, "MORE_LIGHT": more_light, "COVER_ROOT": "1.0" if appearance.plinth else _FADE}
     return Shader(_VERTEX_DECLARATIONS.replace("CONSTANTS", constants), _insert(_VERTEX, chunks))
 
 
-def fragment(material: Material, constants: str) -> Shader:
+def fragment(appearance: Appearance, constants: str) -> Shader:
     """The fragment shader of a look: only the parts that it draws, because a software GL pays for every line."""
-    has_lines = material.contours or material.wire or material.engraving
+    has_lines = appearance.contours or appearance.wire or appearance.engraving
     chunks = {
-        "PANELS": "".join(_PANEL.replace("N", str(number)) for number in range(len(material.lighting.panels))),
+        "PANELS": "".join(_PANEL.replace("N", str(number)) for number in range(len(appearance.lighting.panels))),
         "ON_SURFACE": "".join(
             [
-                _DIMMING if material.marker.dimming else "",
+                _DIMMING if appearance.marker.dimming else "",
                 _SAMPLE_STEPS if has_lines else "",
-                _contours(material.contours, material.height_scale.scale) if material.contours else "",
-                _WIRE if material.wire else "",
+                _contours(appearance.contours, appearance.height_scale.scale) if appearance.contours else "",
+                _WIRE if appearance.wire else "",
             ]
         ),
         "IN_PICTURE": "".join(
             [
-                _ENGRAVING if material.engraving else "",
-                _NODES if material.nodes else "",
-                _FOG if material.fog else "",
+                _ENGRAVING if appearance.engraving else "",
+                _NODES if appearance.nodes else "",
+                _FOG if appearance.fog else "",
             ]
         ),
-        "OUTSIDE": _OUTSIDE_CAST if material.plinth else _OUTSIDE_DISC,
-        "COVER_ROOT": "1.0" if material.plinth else "coverRoot",
+        "OUTSIDE": _OUTSIDE_CAST if appearance.plinth else _OUTSIDE_DISC,
+        "COVER_ROOT": "1.0" if appearance.plinth else "coverRoot",
     }
     return Shader(_FRAGMENT_DECLARATIONS.replace("CONSTANTS", constants), _insert(_FRAGMENT, chunks))
 

@@ -1,4 +1,9 @@
-"""The stage: one off-screen window, set up once and then only updated, that draws Frames in linear light."""
+"""The stage: one off-screen window, set up once and then only updated, that draws Frames in linear light.
+
+    frame -> for each view: mesh, baked light, uniforms, camera -> samples in GL -> their mean -> linear frame
+
+Surface, marker, trajectory and plinth are actors that stay; of these only what differs from the view before is set.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +24,9 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import MAX_WINDOW_SIDE, Size
 from studio.errors import MachineError
+from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
-from studio.film.material import Material, Plinth
+from studio.film.surface import height_at
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
@@ -32,7 +38,7 @@ _HOLE = -9.0
 """The share of the sky in a hole, which the shader discards."""
 _ROWS = 16  # of pixels
 _ARC = 0.25  # of the surface's edge to either side of an eye that is outside, radians
-_FINE = 401  # vertices along a side: of a finer mesh every second one is baked
+_LARGEST_BAKED = 401  # vertices along a side: of a finer mesh every second one is baked
 _UPRIGHT = 1e4
 """Slope of the wall, which stands upright."""
 _GL_BLEND = 0x0BE2
@@ -92,12 +98,12 @@ class Stage:
 
     def draw(self, frame: Frame) -> Array:
         """The finished picture of a frame [H, W, 3], uint8 sRGB, first row on top."""
-        return grade.picture(self.linear_frame(frame), frame).whole()
+        return grade.picture(self.linear_frame(frame), frame).to_array()
 
     def linear_frame(self, frame: Frame, window: Window | None = None) -> Array:
         """The codes of a frame [H, W, 4], uint16, first row on top: `linear_frame.encode` of its light.
 
-        window: as for the light.
+        window: where the stage's picture lies in the frame's; all of it if None.
         """
         if len(frame.views) > 1:
             return linear_frame.encode(self.light(frame, window))
@@ -126,7 +132,7 @@ class Stage:
         """
         s, (width, height) = self.samples, self.size
         on_a_sample = 0.0 if s % 2 else 0.5  # an even number of samples has none in the middle
-        view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens=(0.0, 0.0))
+        view = replace(frame.views[0], jitter=(on_a_sample, on_a_sample), lens_point=(0.0, 0.0))
         near, far = self._show(view, window or Window(0, 0, self.size))
         self._plotter.ren_win.Render()
         self._plotter.ren_win.GetZbufferData(0, 0, width * s - 1, height * s - 1, self._depths)
@@ -143,25 +149,25 @@ class Stage:
 
     def _show(self, view: View, window: Window) -> tuple[float, float]:
         """Updates the scene and the camera to a view; returns the distances of the near and far plane."""
-        s, material, lines = self.samples, view.material, window.whole.height
-        fixed = constants(material, lines, s)
-        self._surface.set_look(material, fixed)
+        s, appearance, lines = self.samples, view.appearance, window.picture_size.height
+        look_constants = constants(appearance, lines, s)
+        self._surface.set_look(appearance, look_constants)
         self._surface.show(view)
         tile: Values = {
-            "pictureSize": (s * window.whole.width, s * window.whole.height, 0),
+            "pictureSize": (s * window.picture_size.width, s * window.picture_size.height, 0),
             "tileSize": (s * self.size.width, s * self.size.height, 0),
-            "tileCorner": (s * window.left, s * (window.whole.height - window.top - self.size.height), 0),
+            "tileCorner": (s * window.left, s * (window.picture_size.height - window.top - self.size.height), 0),
         }
         uniforms = per_view(view, lines, s) | tile
-        uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, material.fade_end))
-        for actor in (self._surface.actor, *self._plinth_actors(view, fixed)):
+        uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, appearance.fade_end))
+        for actor in (self._surface.actor, *self._plinth_actors(view, look_constants)):
             _set_uniforms(actor, uniforms)
         self._show_marker(view, tile)
         self._show_trajectory(view, tile)
-        return self._aim(view, window.whole)
+        return self._aim(view, window.picture_size)
 
     def _show_marker(self, view: View, tile: Values) -> None:
-        marker, exposure = view.material.marker, view.material.exposure
+        marker, exposure = view.appearance.marker, view.appearance.exposure
         centre = float(view.height[view.height.shape[0] // 2, view.height.shape[1] // 2])
         self._marker.SetVisibility(bool(np.isfinite(centre)))
         self._marker.SetScale(marker.radius)
@@ -173,23 +179,23 @@ class Stage:
         _set_uniforms(self._marker, {"markerLight": light, "limbLight": limb, "toEye": toward_eye} | tile)
 
     def _show_trajectory(self, view: View, tile: Values) -> None:
-        line, places = view.material.trajectory, view.trajectory
+        line, places = view.appearance.trajectory, view.trajectory
         visible = line is not None and places is not None and len(places) > 1
         self._trajectory.SetVisibility(visible)
         if line is None or places is None or not visible:
             return
-        heights = plinth.height_at(fill_all_holes(view.height), places) + line.width / 2
+        heights = height_at(fill_all_holes(view.height), places) + line.width / 2
         path: Any = pv.lines_from_points(np.column_stack([places, heights]).astype(np.float32))  # type: ignore[arg-type]
         mapper: Any = self._trajectory.GetMapper()
         mapper.SetInputData(path.tube(radius=line.width / 2, n_sides=10, capping=True))
-        light = np.array(line.light) * view.material.exposure
+        light = np.array(line.light) * view.appearance.exposure
         _set_uniforms(self._trajectory, {"markerLight": light, "limbLight": light, "toEye": (0, 0, 1)} | tile)
 
     def _aim(self, view: View, picture: Size) -> tuple[float, float]:
         """Sets the camera; returns the distances of the near and far plane."""
         camera, (right, up, ahead) = self._plotter.camera, view.pose.axes
-        aside = lens_offset(view)
-        eye = np.array(view.pose.position) + aside[0] * right + aside[1] * up
+        offset = lens_offset(view)
+        eye = np.array(view.pose.position) + offset[0] * right + offset[1] * up
         # by VTK's own setters: PyVista's search the whole mesh for a range of depths, which is given below
         camera.SetPosition(*eye)
         camera.SetFocalPoint(*(eye + ahead))
@@ -199,19 +205,19 @@ class Stage:
         camera.SetExplicitProjectionTransformMatrix(pv.vtkmatrix_from_array(matrix))
         return near, far
 
-    def _plinth_actors(self, view: View, fixed: Values) -> tuple[vtkActor, ...]:
+    def _plinth_actors(self, view: View, look_constants: Values) -> tuple[vtkActor, ...]:
         """The actors of the wall and the ground, updated to a view; empty, and hidden, without a plinth."""
-        if view.material.plinth and self._plinth is None:
+        if view.appearance.plinth and self._plinth is None:
             self._plinth = _PlinthActors()
             self._add(*self._plinth.actors)
         if self._plinth is None:
             return ()
         for actor in self._plinth.actors:
-            actor.SetVisibility(view.material.plinth is not None)
-        if not view.material.plinth:
+            actor.SetVisibility(view.appearance.plinth is not None)
+        if not view.appearance.plinth:
             return ()
-        self._plinth.set_look(view.material, fixed)
-        self._plinth.show(view, view.material.plinth)
+        self._plinth.set_look(view.appearance, look_constants)
+        self._plinth.show(view, view.appearance.plinth)
         return self._plinth.actors
 
     def _add(self, *actors: vtkActor) -> None:
@@ -226,10 +232,10 @@ class _ShadedActor:
         self._mesh, self.actor = mesh, _actor(mesh, attributes=("colour", "relief"))
         self._shaders: tuple[shading.Shader, shading.Shader] | None = None
 
-    def set_look(self, material: Material, fixed: Values) -> None:
+    def set_look(self, appearance: Appearance, look_constants: Values) -> None:
         """Compiles the shaders of a look, with its constants, unless the actor has them."""
-        declared = shading.declare_constants(fixed)
-        shaders = shading.vertex(material, declared), shading.fragment(material, declared)
+        declared = shading.declare_constants(look_constants)
+        shaders = shading.vertex(appearance, declared), shading.fragment(appearance, declared)
         if self._shaders != shaders:
             self._shaders = shaders
             _set_shaders(self.actor, *shaders)
@@ -239,7 +245,7 @@ class _SurfaceActor(_ShadedActor):
     """The mesh of the drawn disc; only its points and attributes change from frame to frame."""
 
     def __init__(self, side: int) -> None:
-        self._disc, self._stride = disc(side), 1 if side <= _FINE else 2
+        self._disc, self._stride = disc(side), 1 if side <= _LARGEST_BAKED else 2
         self._cut = np.zeros(len(self._disc.quads), bool)  # whether along the second diagonal
         triangles = self._disc.quads[:, DIAGONALS[0]].reshape(-1, 3)
         self._height: Array | None = None  # of the view that is shown, as are the next two
@@ -252,7 +258,7 @@ class _SurfaceActor(_ShadedActor):
 
     def show(self, view: View) -> None:
         """Updates heights, baked light and colours to a view, as far as they differ."""
-        lighting = view.material.lighting
+        lighting = view.appearance.lighting
         baked = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation
         if view.height is not self._height:
             self._set_height(view.height)
@@ -265,11 +271,11 @@ class _SurfaceActor(_ShadedActor):
             _mark_modified(self._mesh, "colour")
 
     def hides(self, eye: tuple[float, float, float], radius: float) -> bool:
-        """Whether the surface of some radius lies over an eye; for an eye outside, its edge there in the mean."""
+        """Whether the surface lies over an eye; for an eye beyond `radius`, whether its edge there does in the mean."""
         distance = math.hypot(eye[0], eye[1])
         angles = math.atan2(eye[1], eye[0]) + (0 if distance < radius else np.linspace(-_ARC, _ARC, 31))
         places = min(distance, radius) * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(-1, 2)
-        return bool(eye[2] < plinth.height_at(self._filled, places).mean())
+        return bool(eye[2] < height_at(self._filled, places).mean())
 
     def _set_height(self, height: Array) -> None:
         """Raises the mesh to other heights, and computes what the baked light needs of them."""
@@ -293,8 +299,8 @@ class _SurfaceActor(_ShadedActor):
         sun = sun if self._stride == 1 else upsample(sun, side)
         self._relief[:, 3] = (1 - shadow * (1 - sun)).take(vertices)
         _mark_modified(self._mesh, "relief")
-        other = second_diagonal(self._filled, self._slopes, sun, azimuth, elevation)
-        self._cut_quads(other.take(self._disc.cells))
+        second = second_diagonal(self._filled, self._slopes, sun, azimuth, elevation)
+        self._cut_quads(second.take(self._disc.cells))
 
     def _cut_quads(self, cut: Array) -> None:
         """Cuts every quad along its first or second diagonal."""
@@ -326,14 +332,14 @@ class _PlinthActors(_ShadedActor):
 
     def show(self, view: View, shape: Plinth) -> None:
         """Updates shape, colour and shadow to a view, if they differ."""
-        lighting, radius = view.material.lighting, view.material.fade_end
+        lighting, radius = view.appearance.lighting, view.appearance.fade_end
         shown = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation, shape, radius
         if view.height is self._height and self._shown == shown:
             return
         self._height, self._shown, height = view.height, shown, fill_all_holes(view.height)
         places = radius * self._outward
         points = self._mesh.points.reshape(2, plinth.AROUND, 3)
-        points[..., :2], points[0, :, 2], points[1, :, 2] = places, plinth.height_at(height, places), -shape.depth
+        points[..., :2], points[0, :, 2], points[1, :, 2] = places, height_at(height, places), -shape.depth
         self._mesh["colour"][:] = shape.colour
         self._ground.points[:, 2] = -shape.depth
         self._ground["shade"][:] = plinth.ground_light(height, radius, shape.depth, lighting)
@@ -351,7 +357,7 @@ def _polygons(places: Array, triangles: Array, **attributes: int) -> Any:
 
 
 def _mark_modified(mesh: Any, name: str) -> None:
-    """Has VTK upload an array of a mesh again."""
+    """Tells VTK that an array of a mesh has changed, so that it is uploaded again."""
     mesh.GetPointData().GetArray(name).Modified()
     mesh.Modified()
 

@@ -38,10 +38,10 @@ class GlyphMask:
 
 
 def glyph_masks(overlays: Iterable[Overlay], height: int) -> tuple[GlyphMask, ...]:
-    """The masks of overlays on a picture of some height, the lowest first."""
-    masks = [tuple(_masks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
+    """The masks of overlays on a picture `height` pixels high, in the order in which they are drawn: halos first."""
+    groups = [tuple(_masks(overlay, height)) for overlay in overlays if overlay.opacity > 0]
     # halos under all text, or the halo of a line would lie on the line before
-    return tuple(halo for own in masks for halo in own[:-1]) + tuple(own[-1] for own in masks)
+    return tuple(halo for group in groups for halo in group[:-1]) + tuple(group[-1] for group in groups)
 
 
 def draw_glyphs(srgb: Array, cover: Array | None, masks: Iterable[GlyphMask], top: int = 0) -> None:
@@ -51,9 +51,9 @@ def draw_glyphs(srgb: Array, cover: Array | None, masks: Iterable[GlyphMask], to
     """
     rows, width = srgb.shape[1:]
     for glyph in masks:
-        tall, wide = glyph.mask.shape
-        first, last = max(glyph.top, top), min(glyph.top + tall, top + rows)
-        left, right = max(glyph.left, 0), min(glyph.left + wide, width)
+        mask_rows, mask_width = glyph.mask.shape
+        first, last = max(glyph.top, top), min(glyph.top + mask_rows, top + rows)
+        left, right = max(glyph.left, 0), min(glyph.left + mask_width, width)
         if first >= last or left >= right:
             continue
         part = slice(first - glyph.top, last - glyph.top), slice(left - glyph.left, right - glyph.left)
@@ -84,15 +84,15 @@ def fonts() -> tuple[str, ...]:
 def _masks(overlay: Overlay, height: int) -> Iterator[GlyphMask]:
     """The halo of an overlay, if it has one, and the overlay itself."""
     if isinstance(overlay, Bar):
-        own = _bar(overlay, height)
-        size = 2.5 * own.mask.shape[0]
+        glyphs = _bar(overlay, height)
+        size = 2.5 * glyphs.mask.shape[0]
     else:
-        own = _text(overlay, height)
+        glyphs = _text(overlay, height)
         size = _pixel_size(overlay, height)
     if overlay.halo:
-        margin, halo = _halo(own.mask.tobytes(), own.mask.shape, size)
-        yield GlyphMask(own.left - margin, own.top - margin, halo, overlay.opacity, _srgb(overlay.halo))
-    yield own
+        margin, halo = _halo(glyphs.mask.tobytes(), glyphs.mask.shape, size)
+        yield GlyphMask(glyphs.left - margin, glyphs.top - margin, halo, overlay.opacity, _srgb(overlay.halo))
+    yield glyphs
 
 
 def _pixel_size(text: Text, height: int) -> int:
@@ -113,11 +113,11 @@ def _text(text: Text, height: int) -> GlyphMask:
 
 
 def _bar(bar: Bar, height: int) -> GlyphMask:
-    wide, tall = max(1, round(bar.width * height)), max(1, round(bar.height * height))
-    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, wide).round().astype(int)]
+    columns, rows = max(1, round(bar.width * height)), max(1, round(bar.height * height))
+    stops = bar.colours[np.linspace(0, len(bar.colours) - 1, columns).round().astype(int)]
     colour = encode(stops).T[:, None].astype(np.float32)
     left, top = round(bar.x * height), round(bar.y * height)
-    return GlyphMask(left, top, np.full((tall, wide), 255, np.uint8), bar.opacity, colour)
+    return GlyphMask(left, top, np.full((rows, columns), 255, np.uint8), bar.opacity, colour)
 
 
 def _srgb(colour: str) -> Array:
@@ -126,9 +126,9 @@ def _srgb(colour: str) -> Array:
 
 @lru_cache(maxsize=32)
 def _halo(mask: bytes, shape: tuple[int, ...], size: float) -> tuple[int, Array]:
-    """The soft halo of a mask of uint8 [h, w]: its margin around the mask, and its own mask.
+    """The soft halo of a mask of uint8 [h, w]: its margin around the mask in pixels, and the halo as a mask.
 
-    The core parts letters from lines as thin as theirs; the tail calms the ground they stand on.
+    Its core separates letters from lines that are as thin as theirs; its tail evens out what is behind them.
     """
     margin = round(_FAR * 3 * size) + 1
     letters = np.pad(np.frombuffer(mask, np.uint8).reshape(shape), margin).astype(np.float32)
@@ -141,7 +141,10 @@ def _halo(mask: bytes, shape: tuple[int, ...], size: float) -> tuple[int, Array]
 
 @lru_cache(maxsize=16)
 def _line(text: str, weight: str, size: int, align: str, inside: tuple[float, float]) -> tuple[int, int, Array]:
-    """A line that starts or ends at a place inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
+    """A line of text that starts or ends inside the pixel (0, 0): left and top of its mask, and the mask [h, w].
+
+    inside: where in that pixel, 0 to 1 to the right and down.
+    """
     # tabular figures: a number that changes must not shift the words beside it
     anchor, tabular = align[0] + "s", ["tnum"] if features.check("raqm") else None
     font = _font(weight, size)
@@ -153,7 +156,7 @@ def _line(text: str, weight: str, size: int, align: str, inside: tuple[float, fl
 
 
 def _rotated(text: str, weight: str, size: int, angle: float, inside: tuple[float, float]) -> tuple[int, int, Array]:
-    """A short text rotated about a place inside the pixel (0, 0): left and top of its mask [h, w], and the mask."""
+    """A short text rotated about a place inside the pixel (0, 0), as `_line` returns it. angle: in degrees."""
     font = _font(weight, size)
     side = int(font.getlength(text) + 2 * size) + 4
     half, turn = side / 2, math.radians(angle)

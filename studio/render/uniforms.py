@@ -12,38 +12,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from studio.film.appearance import Appearance, Contours, Engraving, HeightScale, Lamp, Lighting, Marker, Panel, Wire
 from studio.film.frame import View
-from studio.film.material import Contours, Engraving, HeightScale, Lamp, Lighting, Marker, Material, Panel, Wire
 
 Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
 
 
-def constants(material: Material, lines: int, samples: int) -> Values:
-    """All values that stay the same as long as the look does."""
+def constants(appearance: Appearance, lines: int, samples: int) -> Values:
+    """The shaders' constants of a look, by name. lines: the picture's height in pixels. samples: along a pixel."""
     values: Values = {
-        "metallic": material.metallic,
-        "roughness": material.roughness,
-        "exposure": material.exposure,
-        "fadeStart": material.fade_start,
-        "fadeEnd": material.fade_end,
+        "metallic": appearance.metallic,
+        "roughness": appearance.roughness,
+        "exposure": appearance.exposure,
+        "fadeStart": appearance.fade_start,
+        "fadeEnd": appearance.fade_end,
     }
-    values |= _lighting(material.lighting, material.roughness) | _marker(material.marker)
-    if material.contours:
-        values |= _contours(material.contours, material.height_scale, _width(material.contours.width, lines, samples))
-    if material.wire:
-        values |= _wire(material.wire, _width(material.wire.width, lines, samples))
-    if material.engraving:
-        values |= _engraving(material.engraving, max(5.0 * lines / 1080, 3.0) * samples)
-    if fog := material.fog:
+    values |= _lighting(appearance.lighting, appearance.roughness) | _marker(appearance.marker)
+    if appearance.contours:
+        values |= _contours(
+            appearance.contours, appearance.height_scale, _width(appearance.contours.width, lines, samples)
+        )
+    if appearance.wire:
+        values |= _wire(appearance.wire, _width(appearance.wire.width, lines, samples))
+    if appearance.engraving:
+        values |= _engraving(appearance.engraving, max(5.0 * lines / 1080, 3.0) * samples)
+    if fog := appearance.fog:
         values |= {"fogStart": fog.start, "fogReach": fog.reach, "fogColour": fog.colour}
-    if material.nodes:
-        values |= {"nodeEvery": 2 / (material.nodes - 1), "nodeWidth": _width(1.0, lines, samples)}
+    if appearance.nodes:
+        values |= {"nodeEvery": 2 / (appearance.nodes - 1), "nodeWidth": _width(1.0, lines, samples)}
     return values
 
 
 def per_view(view: View, lines: int, samples: int) -> Values:
-    """All values that may differ from view to view."""
-    material, lighting = view.material, view.material.lighting
+    """The uniforms of a view, by name: what may differ from view to view. lines, samples: as for the constants."""
+    appearance, lighting = view.appearance, view.appearance.lighting
     centre = view.height[view.height.shape[0] // 2, view.height.shape[1] // 2]
     values: Values = {"eye": view.pose.position, "minimiser": (0.0, 0.0, float(np.nan_to_num(centre)))}
     for name, lamp in _lamps(lighting).items():
@@ -54,9 +56,9 @@ def per_view(view: View, lines: int, samples: int) -> Values:
             f"panelRight{number}": panel.right,
             f"panelUp{number}": np.cross(panel.direction, panel.right),
         }
-    if material.wire:
-        values["wireAxis"] = (*material.wire.axis, 0)
-    if material.contours or material.wire or material.engraving:
+    if appearance.wire:
+        values["wireAxis"] = (*appearance.wire.axis, 0)
+    if appearance.contours or appearance.wire or appearance.engraving:
         right, up, _ = 2 * np.tan(np.radians(view.pose.view_angle / 2)) / (lines * samples) * view.pose.axes
         values |= {"sampleRight": right, "sampleUp": up}
     return values

@@ -12,7 +12,7 @@ from studio.config.records import nearest
 from studio.errors import RunError
 from studio.field import Grid
 from studio.film.camera import Camera
-from studio.film.fields import FIELDS, SIGNED, missing
+from studio.film.fields import FIELDS, SIGNED, missing_advice
 from studio.film.format import Format
 from studio.film.look import Look
 from studio.film.timeline import Cut, Shot
@@ -41,7 +41,7 @@ def unmeasured_fields(fields: Iterable[tuple[Path, str]], loss: Loss, convexity:
     for path, field in fields:
         if field in exact and loss.sampling == "preview":
             yield path, f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
-        elif text := missing(field, measured):
+        elif text := missing_advice(field, measured):
             yield path, text
 
 
@@ -51,7 +51,7 @@ def deliverable_mistakes(deliverables: Sequence[Any], title: str, film: Format, 
     for index, deliverable in enumerate(deliverables):
         if names[index] in names[:index]:
             yield ("deliver", index), f"the same file as deliver[{names.index(names[index])}]; take one of them out"
-        if text := deliverable.mistake(film.size, film.fps):
+        if text := deliverable.mistake_at(film.size, film.fps):
             yield ("film", "size"), f"deliver[{index}]: {text}"
         if (at := getattr(deliverable, "at", None)) and at.frames(film.fps) >= cut.length:
             seconds = float(cut.length / film.fps)

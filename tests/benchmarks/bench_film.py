@@ -1,7 +1,7 @@
-"""How sharp the first film's shots are, and how evenly its land flows.
+"""How sharp the first film's shots are, and how evenly its surface moves.
 
 `film.cell_px.*`: pixels of a measured cell at 1080 lines, over all frames the worst median and the worst 95th
-percentile. `film.pulse`: the largest over the smallest speed of the sheet within 24 frames, median over windows, at 12
+percentile. `film.pulse`: the largest over the smallest speed of the surface in 24 frames, median over windows, at 12
 frames a keyframe, on the film's run and keyframes measured on 61 x 61 points; `film.pulse.monotone` by PCHIP.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.execution.devices import usable_cores
 from studio.film.frame_source import FrameSource
-from studio.film.survey import pulse, survey
+from studio.film.survey import speed_ratio, survey
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project
 from studio.scene.captions import assumed_film, captions
@@ -26,10 +26,13 @@ def figures() -> dict[str, float]:
     """Figures by name."""
     scene = Scene.load(SCENE)
     every = max(shot.duration.frames(scene.film.fps) for shot in scene.shots)
-    sights = [sight for shot in survey(assumed_film(scene), every) for sight in shot.frames.values()]
-    cells = {"film.cell_px.median": max(s.median for s in sights), "film.cell_px.p95": max(s.most for s in sights)}
+    frames = [frame for shot in survey(assumed_film(scene), every) for frame in shot.frames.values()]
+    cells = {
+        "film.cell_px.median": max(frame.cell_median for frame in frames),
+        "film.cell_px.p95": max(frame.cell_p95 for frame in frames),
+    }
     return cells | {
-        f"film.pulse{'.monotone' if interpolation == 'monotone' else ''}": pulse(source)
+        f"film.pulse{'.monotone' if interpolation == 'monotone' else ''}": speed_ratio(source)
         for interpolation, source in _sources(scene)
     }
 

@@ -24,7 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from studio.config.units import Size
 from studio.deliver.movie import Movie
-from studio.execution import workers
+from studio.execution.devices import usable_cores
+from studio.execution.local import LocalExecutor
+from studio.execution.tasks import run_tasks
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
 from studio.film.colour import encode, lookup_table
@@ -34,7 +36,7 @@ from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
 from studio.film.look import Look
 from studio.film.quality import QUALITIES, subframes
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.scene.scene import Scene
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
@@ -59,12 +61,12 @@ def figures() -> dict[str, float]:
 def speed() -> dict[str, float]:
     """`render.<size>.fps` of ours with a worker on each core, and `render.<size>.speedup` against the usual way."""
     found = {}
-    with tempfile.TemporaryDirectory() as folder, workers.pool(workers.default_count()) as run:
+    with tempfile.TemporaryDirectory() as folder, LocalExecutor(usable_cores()) as executor:
         for name, size in SIZES.items():
             ours, usual = [], []
             for turn in range(ROUNDS + 1):
                 usual.append(_usual_way(size, Path(folder) / "usual.mp4"))
-                ours.append(_our_way(size, Path(folder), run))
+                ours.append(_our_way(size, Path(folder), executor))
                 if turn == 0:  # windows open and shaders compile in the first
                     usual, ours = [], []
             found[f"render.{name}.fps"] = statistics.median(ours)
@@ -110,7 +112,7 @@ def grade() -> dict[str, float]:
     from studio.render.linear_frame import encode as encode_light
 
     kept, frame = encode_light(_stage(SIZES["1080p"]).light(_frame(0))), _frame(0)
-    return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).whole())}
+    return {"grade.1080p_ms": 1e3 * _cpu(lambda: picture(kept, frame).to_array())}
 
 
 def bake() -> dict[str, float]:
@@ -135,14 +137,14 @@ def tiles() -> dict[str, float]:
     for look in gallery().values():
         frame = source.with_look(look).frame(96)
         with Stage(whole, look.mesh, source.quality.samples) as stage:
-            direct = picture(encode_light(stage.light(frame)), frame).whole()
+            direct = picture(encode_light(stage.light(frame)), frame).to_array()
         kept = np.zeros((whole.height, whole.width, 4), np.uint16)
         with Stage(part, look.mesh, source.quality.samples) as stage:
             for top in range(0, whole.height, part.height):
                 for left in range(0, whole.width, part.width):
                     tile = encode_light(stage.light(frame, Window(left, top, whole)))
                     kept[top : top + part.height, left : left + part.width] = tile
-        tiled = picture(kept, frame).whole()
+        tiled = picture(kept, frame).to_array()
         apart = np.maximum(direct, tiled) - np.minimum(direct, tiled)
         shares.append(float((apart > 1).any(axis=2).mean()))
     return {"tile.bad_pixel_share": max(shares)}
@@ -168,9 +170,9 @@ def banding() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for preset in MASTERS:
             movie = Movie(preset=preset)
-            shown = picture(encode_light(light), flat, bits=16, alpha=movie.wants.alpha)
-            path = Path(folder) / f"{preset}{movie.piece}"
-            movie.segment(count * [shown], path, size, FPS)
+            shown = picture(encode_light(light), flat, bits=16, alpha=movie.picture_spec.alpha)
+            path = Path(folder) / f"{preset}{movie.segment_suffix}"
+            movie.write_segment(count * [shown], path, size, FPS)
             with av.open(path) as media:
                 rows = [_luma(frame) for frame in media.decode(video=0)]
             error = (np.mean(rows, axis=0) - exact).reshape(size.height // 16, 16, size.width // 16, 16)
@@ -250,17 +252,17 @@ def _first_light() -> FrameSource:
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 
-def _our_way(size: Size, folder: Path, run) -> float:
+def _our_way(size: Size, folder: Path, executor: LocalExecutor) -> float:
     """Frames per second of all workers together."""
-    count = workers.default_count()
+    count = usable_cores()
     began = time.perf_counter()
-    for _ in run([(_piece, (size, folder / f"{index}.mp4")) for index in range(count)]):
+    for _ in run_tasks(executor, [(_segment, (size, folder / f"{index}.mp4")) for index in range(count)], count):
         pass
     return count * FRAMES / (time.perf_counter() - began)
 
 
-def _piece(size: Size, path: Path) -> None:
-    Movie().segment((_stage(size).draw(_frame(n)) for n in range(FRAMES)), path, size, FPS)
+def _segment(size: Size, path: Path) -> None:
+    Movie().write_segment((_stage(size).draw(_frame(n)) for n in range(FRAMES)), path, size, FPS)
 
 
 @lru_cache(maxsize=1)
@@ -275,7 +277,7 @@ def _frame(number: int, turn: float = 1.0, surface: int | None = None) -> Frame:
     height = _surface(number if surface is None else surface)
     colours = lookup_table(LOOK.colour.map)[(np.clip(height / 0.3, 0, 1) * 1023).astype(int)]
     orbit = Orbit(40.0 + turn * number, 40.0, 1.8, 30.0)
-    view = View(height, colours, orbit.pose((0.0, 0.0, 0.1)), resolve_material(LOOK, orbit.azimuth))
+    view = View(height, colours, orbit.pose((0.0, 0.0, 0.1)), resolve_appearance(LOOK, orbit.azimuth))
     return Frame(number, (view,), (), resolve_grading(LOOK.grade), resolve_background(LOOK.background))
 
 
@@ -286,10 +288,10 @@ def _ours(number: int, reference: bool = False) -> np.ndarray:
 
     frame = replace(_frame(number, SLOW, surface=0), grading=resolve_grading(STILL))
     if not reference:
-        return picture(encode_light(_stage(SMALL).light(frame)), frame).whole().astype(float)
+        return picture(encode_light(_stage(SMALL).light(frame)), frame).to_array().astype(float)
     (view,) = frame.views
     views = tuple(replace(view, weight=1 / 8, jitter=sub.jitter) for sub in subframes(8))
-    return picture(encode_light(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).whole() / 257
+    return picture(encode_light(_stage(SMALL, 4).light(replace(frame, views=views))), frame, bits=16).to_array() / 257
 
 
 # --- the usual way ---------------------------------------------------------------------------------------------------

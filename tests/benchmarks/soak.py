@@ -21,7 +21,7 @@ from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 SIZE, MESH = Size(96, 54), 65
 LOOKS = ("ember", "plaster", "blueprint", "atlas", "abyss")
@@ -32,11 +32,11 @@ _TRAJECTORY = np.stack([np.linspace(-0.5, 0.0, 40), 0.3 * np.sin(np.linspace(-3,
 
 
 def main(frames: int = 10_000) -> None:
-    for number, resident in soaked(frames, (100, *range(1000, frames + 1, 1000))):
+    for number, resident in soak(frames, (100, *range(1000, frames + 1, 1000))):
         print(f"{number:6} frames  {resident / 2**20:8.1f} MiB", flush=True)
 
 
-def soaked(frames: int, reports: Sequence[int], count: Callable[[], int] | None = None) -> Iterator[tuple[int, int]]:
+def soak(frames: int, reports: Sequence[int], count: Callable[[], int] | None = None) -> Iterator[tuple[int, int]]:
     """Draws frames; after those in `reports`, yields the number and the bytes that `count` counts, or resident ones."""
     from studio.render import grade
     from studio.render.stage import Stage
@@ -47,12 +47,12 @@ def soaked(frames: int, reports: Sequence[int], count: Callable[[], int] | None 
         for number in range(1, frames + 1):
             frame = _frame(number, looks[number // TURN % len(looks)])
             codes = stage.linear_frame(frame)
-            grade.picture(codes, frame).whole()
+            grade.picture(codes, frame).to_array()
             if number % 10 == 0:
                 stage.light(frame)
                 stage.depth(frame)
-                grade.picture(codes, frame, bits=16, alpha=True).whole()
-                grade.linear_picture(codes, frame).whole()
+                grade.picture(codes, frame, bits=16, alpha=True).to_array()
+                grade.linear_picture(codes, frame).to_array()
             if number in reports:
                 yield number, (count or resident)()
 
@@ -67,7 +67,7 @@ def _frame(number: int, look: Look) -> Frame:
     if number % 7 == 0:
         views = (replace(view, weight=0.5), replace(_view(number + 40, look, 200.0), weight=0.5))
     elif number % 11 == 0:
-        views = tuple(replace(view, weight=1 / 3, jitter=place.jitter, lens=place.lens) for place in subframes(3))
+        views = tuple(replace(view, weight=1 / 3, jitter=sub.jitter, lens_point=sub.lens_point) for sub in subframes(3))
     else:
         views = (view,)
     texts = (Text(f"epoch {number / 24:.1f}", 0.1, 0.9, 0.1, 0.9),)
@@ -84,7 +84,7 @@ def _view(number: int, look: Look, azimuth: float) -> View:
     colours = lookup_table("inferno")[(np.clip(np.nan_to_num(height) / 0.3, 0, 1) * 1023).astype(int)]
     pose = Orbit(azimuth, 40.0, 1.8, 30.0).pose((0.0, 0.0, 0.1))
     trajectory = _TRAJECTORY[: 2 + number % 38] if look.trajectory else None
-    return View(height, colours, pose, resolve_material(look, azimuth, points=11), trajectory=trajectory)
+    return View(height, colours, pose, resolve_appearance(look, azimuth, points=11), trajectory=trajectory)
 
 
 if __name__ == "__main__":

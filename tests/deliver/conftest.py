@@ -61,7 +61,7 @@ def noise_with_aovs():
         aovs = {name: random.normal(size=(SIZE.height, SIZE.width, len(AOV_CHANNELS[name]))) for name in spec.aovs}
         types = {"normal": np.float16, "mask": np.float16}
         aovs = {name: values.astype(types.get(name, np.float32)) for name, values in aovs.items()}
-        return Picture(Bands.of(_noise(5, spec)), aovs)
+        return Picture(Bands.from_array(_noise(5, spec)), aovs)
 
     return make
 

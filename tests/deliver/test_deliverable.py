@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from studio.config.units import Size, Time
-from studio.deliver.deliverable import Deliverable, from_word
+from studio.deliver.deliverable import Deliverable, from_name
 from studio.deliver.movie import Movie
 from studio.deliver.sequence import Sequence
 from studio.deliver.still import Still
@@ -67,12 +67,12 @@ def test_deliverables_of_one_scene_have_different_names():
 
 
 def test_a_word_names_the_movie_of_a_preset_or_the_sequence_of_a_format():
-    assert from_word("prores-4444") == Movie(preset="prores-4444") and from_word("exr") == Sequence(format="exr")
+    assert from_name("prores-4444") == Movie(preset="prores-4444") and from_name("exr") == Sequence(format="exr")
     with pytest.raises(ValueError, match="no preset 'prores-4443'; did you mean 'prores-4444'"):
-        from_word("prores-4443")
+        from_name("prores-4443")
 
 
 def test_a_word_is_the_preset_of_a_movie_or_the_format_of_a_sequence_or_a_mistake():
-    assert from_word("av1-10").kind == "movie" and from_word("dcp-source").kind == "sequence"
+    assert from_name("av1-10").kind == "movie" and from_name("dcp-source").kind == "sequence"
     with pytest.raises(ValueError, match="did you mean 'prores-4444'"):
-        from_word("prores-444")
+        from_name("prores-444")

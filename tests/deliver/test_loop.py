@@ -23,21 +23,21 @@ def orbit(angle: float, grain: int | None = None) -> np.ndarray:
     return np.repeat(picture[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
 
 
-def ends(turns: float, frames: int, **options) -> list[np.ndarray]:
+def end_frames(turns: float, frames: int, **options) -> list[np.ndarray]:
     """First, second, second to last and last frame of so many turns in so many frames."""
     return [orbit(turns * n / frames, **options) for n in (0, 1, frames - 2, frames - 1)]
 
 
 def test_a_whole_turn_closes():
-    assert loop_gap(*ends(1, 48)) is None
+    assert loop_gap(*end_frames(1, 48)) is None
 
 
 def test_three_quarters_of_a_turn_do_not_close_and_the_words_say_what_to_do():
-    assert "`along`" in loop_gap(*ends(0.75, 48))
+    assert "`along`" in loop_gap(*end_frames(0.75, 48))
 
 
 def test_a_turn_that_misses_its_end_by_three_steps_does_not_close():
-    assert loop_gap(*ends(45 / 48, 48)) is not None
+    assert loop_gap(*end_frames(45 / 48, 48)) is not None
 
 
 def test_a_film_of_one_frame_loops(tmp_path):

@@ -77,7 +77,7 @@ def test_a_movie_says_what_it_is(tmp_path):
     assert (media.frames, media.fps, media.size) == (24, FPS, SIZE)
     assert (media.codec, media.pixel_format) == ("h264", "yuv420p")
     assert (media.primaries, media.transfer, media.matrix, media.range) == ("bt709", "bt709", "bt709", "tv")
-    assert media.faststart and media.steady
+    assert media.faststart and media.constant_rate
     assert json.loads(media.comment) == {"scene": "first light", "seed": 3}
 
 
@@ -86,7 +86,7 @@ def test_every_frame_stands_at_its_exact_time_across_the_segments(tmp_path, fps)
     path, _ = join_movie(tmp_path, 7, 14, 30, fps=fps)
     media = probe(path)
     assert media.fps == fps
-    assert media.steady
+    assert media.constant_rate
 
 
 def test_a_long_provenance_with_quotes_and_line_breaks_comes_back_unchanged(tmp_path):
@@ -171,13 +171,13 @@ def test_chroma_stands_on_the_left_pixel_of_each_pair(tmp_path):
 
 
 def test_an_odd_size_is_a_mistake_that_names_the_nearest_even_one():
-    assert "1920x1082" in MOVIE.mistake(Size(1919, 1081))
-    assert MOVIE.mistake(Size(1920, 1080)) is None
+    assert "1920x1082" in MOVIE.mistake_at(Size(1919, 1081))
+    assert MOVIE.mistake_at(Size(1920, 1080)) is None
 
 
 def test_a_size_beyond_h264_is_a_mistake_that_names_the_limit():
-    assert "8192x4352" in MOVIE.mistake(Size(15360, 8640))
-    assert MOVIE.mistake(Size(8192, 4352)) is None
+    assert "8192x4352" in MOVIE.mistake_at(Size(15360, 8640))
+    assert MOVIE.mistake_at(Size(8192, 4352)) is None
 
 
 def test_a_frame_of_another_shape_is_refused_and_leaves_nothing(tmp_path):

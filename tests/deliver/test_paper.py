@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.deliver.paper import SHEETS, add_bleed, bleed_pixels, sheet_pixels
+from studio.deliver.paper import SHEETS, add_bleed, mm_to_pixels, sheet_pixels
 from studio.film.camera import Orbit, project
 from studio.film.frame import Frame, View
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Bar, Text
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_another_sheet_is_a_mistake_that_names_one(word):
 
 
 def test_three_millimetres_are_35_pixels_at_300_to_the_inch():
-    assert bleed_pixels(3, 300) == 35  # 35.43
+    assert mm_to_pixels(3, 300) == 35  # 35.43
 
 
 # --- bleed -----------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth
 OVERLAYS = (Text("epoch 3", 0.06, 0.9, 0.03, 1.0), Bar(np.ones((4, 3)), 1.1, 0.8, 0.24, 0.01, 0.9))
 FRAME = Frame(
     7,
-    (View(FLAT, FLAT, POSE, resolve_material(LOOK, -60.0)),),
+    (View(FLAT, FLAT, POSE, resolve_appearance(LOOK, -60.0)),),
     OVERLAYS,
     resolve_grading(LOOK.grade),
     resolve_background(LOOK.background),

@@ -67,7 +67,7 @@ def rgb_at(frame: av.VideoFrame, y: int, x: int) -> np.ndarray:
 def test_a_movie_says_what_its_preset_promises(tmp_path, preset, make_movie, drifting_frames):
     path, _, _ = make_movie(tmp_path, preset, drifting_frames(0, 8), cuts=(3, 4))
     media, expected = probe(path), PRESETS[preset]
-    assert (media.frames, media.fps, media.size, media.steady) == (8, FPS, SIZE, True)
+    assert (media.frames, media.fps, media.size, media.constant_rate) == (8, FPS, SIZE, True)
     assert (media.codec, media.alpha) == (expected.codec, expected.alpha)
     assert (media.primaries, media.transfer, media.matrix, media.range) == expected.tags
     assert json.loads(media.comment) == {"by": "\u00c9", "seed": 3}
@@ -100,7 +100,7 @@ def test_every_frame_stands_at_its_time_across_segments_in_every_container(
         tmp_path, preset, drifting_frames(0, 12, Size(64, 64)), cuts=(1, 4, 9), fps=fps, size=Size(64, 64)
     )
     media = probe(path)
-    assert media.fps == fps and media.steady
+    assert media.fps == fps and media.constant_rate
 
 
 @pytest.mark.parametrize("preset", STREAMS)
@@ -111,7 +111,7 @@ def test_short_segments_at_either_end_keep_the_time_too(tmp_path, preset, cuts, 
         tmp_path, preset, drifting_frames(0, 9 if len(cuts) == 2 else 8, size), cuts=cuts, size=size
     )
     media = probe(path)
-    assert media.fps == FPS and media.steady
+    assert media.fps == FPS and media.constant_rate
 
 
 def test_a_master_begins_at_the_first_hour(tmp_path, make_movie, drifting_frames):
@@ -344,19 +344,19 @@ def test_alpha_where_there_can_be_none_is_a_mistake(preset):
     ],
 )
 def test_a_size_that_a_preset_cannot_have_is_a_mistake_with_a_way_out(preset, size, message):
-    assert message in Movie(preset=preset).mistake(size)
+    assert message in Movie(preset=preset).mistake_at(size)
 
 
 @pytest.mark.parametrize("preset", ["prores-4444", "ffv1", "gif", "webp"])
 def test_odd_sizes_are_made_where_they_are_no_mistake(tmp_path, preset, make_movie, drifting_frames):
     size = Size(131, 67)
-    assert Movie(preset=preset).mistake(size, FPS) is None
+    assert Movie(preset=preset).mistake_at(size, FPS) is None
     assert make_movie(tmp_path, preset, drifting_frames(0, 3, size), size=size)[2].size == size
 
 
 def test_a_gif_of_more_than_fifty_frames_a_second_is_a_mistake():
-    assert "ends at 50" in Movie(preset="gif").mistake(SIZE, Fraction(60))
-    assert Movie(preset="gif").mistake(SIZE, Fraction(50)) is None
+    assert "ends at 50" in Movie(preset="gif").mistake_at(SIZE, Fraction(60))
+    assert Movie(preset="gif").mistake_at(SIZE, Fraction(50)) is None
 
 
 def test_movies_of_every_preset_have_different_names_and_keys():

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from studio.config.units import Size
 from studio.deliver import colour_spaces, image_files
-from studio.deliver.sequence import CINEMA, Sequence
+from studio.deliver.sequence import CINEMA_RATES, Sequence
 from studio.errors import MachineError
 
 SIZE = Size(31, 17)
@@ -113,17 +113,17 @@ def test_a_dcp_source_is_x_y_z_in_tiff_files_without_a_profile(tmp_path, noise, 
             assert image.info["compression"] == "raw" and "icc_profile" not in image.info
 
 
-@pytest.mark.parametrize("size", CINEMA)
+@pytest.mark.parametrize("size", CINEMA_RATES)
 def test_every_size_of_a_cinema_is_right_at_its_rates_only(size):
     sequence = Sequence(format="dcp-source")
-    assert sequence.mistake(size, Fraction(24)) is None
-    assert "24" in sequence.mistake(size, Fraction(25))
-    assert (sequence.mistake(size, Fraction(48)) is None) == (size.width <= 2048)
+    assert sequence.mistake_at(size, Fraction(24)) is None
+    assert "24" in sequence.mistake_at(size, Fraction(25))
+    assert (sequence.mistake_at(size, Fraction(48)) is None) == (size.width <= 2048)
 
 
 def test_another_size_is_a_mistake_that_names_the_right_ones():
-    assert "1998x1080, 2048x858" in Sequence(format="dcp-source").mistake(Size(1920, 1080), FPS)
-    assert Sequence().mistake(Size(1920, 1080), FPS) is None
+    assert "1998x1080, 2048x858" in Sequence(format="dcp-source").mistake_at(Size(1920, 1080), FPS)
+    assert Sequence().mistake_at(Size(1920, 1080), FPS) is None
 
 
 def test_a_dcp_source_has_no_other_colours():

@@ -55,15 +55,15 @@ def test_a_still_is_the_same_segment_whatever_time_chose_it():
 
 def test_only_a_jpeg_has_a_largest_size():
     large = Size(70_000, 40_000)
-    assert "ends at 65500" in Still(at=Time(6), format="jpg").mistake(large)
+    assert "ends at 65500" in Still(at=Time(6), format="jpg").mistake_at(large)
     assert [
-        Still(at=Time(6), format=format_name).mistake(large) for format_name in ("png", "png16", "tiff16", "exr")
+        Still(at=Time(6), format=format_name).mistake_at(large) for format_name in ("png", "png16", "tiff16", "exr")
     ] == [None] * 4
 
 
 def test_the_largest_jpeg_is_one_that_can_be_written(tmp_path, still, read_pixels):
     size = Size(65500, 2)
     record = Still(at=Time(6.0), format="jpg")
-    assert record.mistake(size) is None and record.mistake(Size(65501, 2))
+    assert record.mistake_at(size) is None and record.mistake_at(Size(65501, 2))
     path = still(tmp_path, np.zeros((*size[::-1], 3), np.uint8), format="jpg")
     assert read_pixels(path).shape == (2, 65500, 3)

@@ -7,7 +7,7 @@ PICTURE = np.arange(7 * 4 * 3, dtype=np.uint16).reshape(7, 4, 3)
 
 def test_bands_concatenated_from_the_top_are_the_picture():
     bands = Bands((7, 4, 3), np.dtype(np.uint16), lambda: (PICTURE[top : top + 3] for top in range(0, 7, 3)))
-    assert np.array_equal(bands.whole(), PICTURE) and bands.whole().dtype == np.uint16
+    assert np.array_equal(bands.to_array(), PICTURE) and bands.to_array().dtype == np.uint16
 
 
 def test_bands_can_be_iterated_again():
@@ -16,7 +16,7 @@ def test_bands_can_be_iterated_again():
 
 
 def test_a_picture_in_memory_is_a_single_band():
-    bands = Bands.of(PICTURE)
+    bands = Bands.from_array(PICTURE)
     assert (bands.shape, bands.dtype) == (PICTURE.shape, PICTURE.dtype)
     (band,) = bands
     assert band is PICTURE

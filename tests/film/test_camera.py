@@ -68,7 +68,7 @@ def test_an_orbit_keeps_its_radius_and_its_height_all_the_way(ease):
 def test_a_straight_line_between_the_same_two_positions_would_dive_to_0_38_of_the_radius():
     start, end = position(Orbit(0, 0, 1, 30)), position(Orbit(135, 0, 1, 30))
     assert np.linalg.norm((start + end) / 2) == pytest.approx(0.3827, abs=1e-4)
-    assert np.linalg.norm(position(Orbit(0, 0, 1, 30).toward(Orbit(135, 0, 1, 30), 0.5))) == pytest.approx(1.0)
+    assert np.linalg.norm(position(Orbit(0, 0, 1, 30).interpolate(Orbit(135, 0, 1, 30), 0.5))) == pytest.approx(1.0)
 
 
 def test_a_dolly_goes_straight_at_what_it_looks_at_and_spends_equal_ratios_in_equal_times():
@@ -178,20 +178,20 @@ def test_moves_follow_one_another_and_after_the_last_the_camera_holds():
 
 def test_an_aperture_is_the_focal_length_over_the_lens_diameter_in_a_model_200_mm_wide():
     start = Start(lens="50mm", aperture="f/2", distance=2.5)
-    pose = start.orbit().pose((0.0, 0.0, 0.0))
-    assert start.aperture == 2.0 and pose.lens == pytest.approx(0.125)  # 25 mm wide, of which 100 are a unit
-    assert Start(lens="50mm").orbit().pose((0.0, 0.0, 0.0)).lens == 0
+    pose = start.to_orbit().pose((0.0, 0.0, 0.0))
+    assert start.aperture == 2.0 and pose.lens_radius == pytest.approx(0.125)  # 25 mm wide, of which 100 are a unit
+    assert Start(lens="50mm").to_orbit().pose((0.0, 0.0, 0.0)).lens_radius == 0
 
 
 def test_the_camera_focuses_on_its_focal_point_unless_a_distance_is_set():
-    assert Start(distance=2.5).orbit().pose((0.3, 0.0, 0.0)).focus == 2.5
-    assert Start(distance=2.5, focus=1.5).orbit().pose((0.3, 0.0, 0.0)).focus == 1.5
-    dollied = Move(dolly=1.0, over=seconds(1)).end(Start(distance=2.5).orbit())
+    assert Start(distance=2.5).to_orbit().pose((0.3, 0.0, 0.0)).focus == 2.5
+    assert Start(distance=2.5, focus=1.5).to_orbit().pose((0.3, 0.0, 0.0)).focus == 1.5
+    dollied = Move(dolly=1.0, over=seconds(1)).end(Start(distance=2.5).to_orbit())
     assert dollied.pose((0.0, 0.0, 0.0)).focus == pytest.approx(1.5)
 
 
 def test_the_focus_is_racked_by_equal_ratios_and_the_aperture_opens_evenly():
-    start = Start(distance=4.0, aperture="f/8").orbit()
+    start = Start(distance=4.0, aperture="f/8").to_orbit()
     move = Move(keys=(PoseKey(at=seconds(1), focus=1.0, aperture="f/2", ease="linear"),))
     half, end = move.at(start, 0.5, FPS), move.at(start, 1.0, FPS)
     assert half.focus_distance == pytest.approx(2.0) and half.opening == pytest.approx((1 / 8 + 1 / 2) / 2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.film import colour
-from studio.film.colour import black_body, cube, decode, encode, lab, lightness_span, lookup_table, to_linear
+from studio.film.colour import black_body, decode, encode, lab, lightness_span, lookup_table, read_cube, to_linear
 from studio.film.fields import ColourMapping
 
 
@@ -78,7 +78,7 @@ def test_a_table_is_read_with_red_running_fastest(tmp_path):
     rows = [(r, g, b) for b in (0, 1) for g in (0, 1) for r in (0, 1)]
     head = 'TITLE "x"\n# a comment\nLUT_3D_SIZE 2\nDOMAIN_MAX 1 1 1\n\n'
     path.write_text(head + "\n".join("{} {} {}".format(*row) for row in rows))
-    assert cube(path)[1, 0, 0].tolist() == [0, 0, 1] and cube(path)[0, 0, 1].tolist() == [1, 0, 0]
+    assert read_cube(path)[1, 0, 0].tolist() == [0, 0, 1] and read_cube(path)[0, 0, 1].tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_table_is_read_with_red_running_fastest(tmp_path):
 def test_an_invalid_table_is_refused_at_its_line(text, message, tmp_path):
     (tmp_path / "a.cube").write_text(text)
     with pytest.raises(ValueError, match=message):
-        cube(tmp_path / "a.cube")
+        read_cube(tmp_path / "a.cube")
 
 
 # --- colour-blind eyes

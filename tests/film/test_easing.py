@@ -5,31 +5,31 @@ import pytest
 from pydantic import ValidationError
 
 from studio.config.records import Record
-from studio.film.easing import EASES, Curve, Ease
+from studio.film.easing import EASES, Ease, EaseField
 
 NAMES = sorted(EASES)
 
 
 class Eased(Record):
-    ease: Ease
+    ease: EaseField
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ease_starts_at_0_and_arrives_at_1(name):
-    assert Curve(name)(0.0) == 0.0
-    assert Curve(name)(1.0) == 1.0
+    assert Ease(name)(0.0) == 0.0
+    assert Ease(name)(1.0) == 1.0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ease_is_monotone_and_stays_within_0_and_1(name):
-    values = [Curve(name)(u) for u in np.linspace(0, 1, 1001)]
+    values = [Ease(name)(u) for u in np.linspace(0, 1, 1001)]
     assert min(values) >= 0 and max(values) <= 1
     assert (np.diff(values) >= -1e-15).all()  # rounding of a polynomial near 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_outside_0_to_1_an_ease_holds(name):
-    assert Curve(name)(-3.0) == 0.0 and Curve(name)(7.0) == 1.0
+    assert Ease(name)(-3.0) == 0.0 and Ease(name)(7.0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -47,24 +47,24 @@ def test_outside_0_to_1_an_ease_holds(name):
 )
 def test_an_ease_is_named_after_the_end_where_it_is_slow(name, start, arrival):
     h = 1e-6  # one-sided differences of smooth curves: error of order h times the second derivative, at most 10
-    assert Curve(name)(h) / h == pytest.approx(start, abs=1e-5)
-    assert (1 - Curve(name)(1 - h)) / h == pytest.approx(arrival, abs=1e-5)
+    assert Ease(name)(h) / h == pytest.approx(start, abs=1e-5)
+    assert (1 - Ease(name)(1 - h)) / h == pytest.approx(arrival, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["linear", "in-out", "in-out-sine", "in-out-cubic"])
 def test_a_symmetric_ease_is_halfway_at_half_time(name):
-    assert Curve(name)(0.5) == pytest.approx(0.5, abs=1e-15)
-    assert Curve(name)(0.2) + Curve(name)(0.8) == pytest.approx(1.0, abs=1e-15)
+    assert Ease(name)(0.5) == pytest.approx(0.5, abs=1e-15)
+    assert Ease(name)(0.2) + Ease(name)(0.8) == pytest.approx(1.0, abs=1e-15)
 
 
 def test_an_in_is_an_out_played_backwards():
     for kind in ("sine", "cubic"):
         for u in np.linspace(0, 1, 11):
-            assert Curve(f"in-{kind}")(u) == pytest.approx(1 - Curve(f"out-{kind}")(1 - u), abs=1e-15)
+            assert Ease(f"in-{kind}")(u) == pytest.approx(1 - Ease(f"out-{kind}")(1 - u), abs=1e-15)
 
 
 def test_a_step_is_0_until_its_end():
-    assert (Curve("step")(0.999), Curve("step")(1.0)) == (0.0, 1.0)
+    assert (Ease("step")(0.999), Ease("step")(1.0)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -39,20 +39,22 @@ def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
     ("scale", "expected"), [("linear", [0.25, 4, 9]), ("sqrt", [0.5, 2, 3]), ("log", np.log([0.25, 4, 9]))]
 )
 def test_a_height_is_the_value_on_its_scale(scale, expected):
-    assert HeightMapping(scale=scale).of(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
+    assert HeightMapping(scale=scale).to_scale(np.array([0.25, 4.0, 9.0])) == pytest.approx(np.array(expected))
 
 
 def test_the_cap_is_in_the_units_of_the_field_and_takes_inf_but_not_nan():
-    drawn = HeightMapping(scale="sqrt", cap=16.0).of(np.array([4.0, 100.0, np.inf, np.nan]))
+    drawn = HeightMapping(scale="sqrt", cap=16.0).to_scale(np.array([4.0, 100.0, np.inf, np.nan]))
     assert drawn[:3].tolist() == [2.0, 4.0, 4.0] and np.isnan(drawn[3])
 
 
 def test_a_loss_of_zero_has_a_height_on_every_scale():
-    assert all(np.isfinite(HeightMapping(scale=scale).of(np.zeros(1))).all() for scale in ("log", "sqrt", "linear"))
+    assert all(
+        np.isfinite(HeightMapping(scale=scale).to_scale(np.zeros(1))).all() for scale in ("log", "sqrt", "linear")
+    )
 
 
 def test_a_signed_logarithm_is_odd_and_near_0_the_value_itself():
-    drawn = HeightMapping(field="lambda_min", scale="signed-log").of(np.array([-1e6, -1e-3, 0.0, 1e-3, 1e6]))
+    drawn = HeightMapping(field="lambda_min", scale="signed-log").to_scale(np.array([-1e6, -1e-3, 0.0, 1e-3, 1e6]))
     # arcsinh x = x - x^3/6: 2e-10 at a thousandth
     assert drawn[:2] == pytest.approx(-drawn[:2:-1]) and drawn[3] == pytest.approx(1e-3, abs=2e-10) and drawn[2] == 0
     assert drawn[4] == pytest.approx(np.log(2e6))
@@ -61,7 +63,7 @@ def test_a_signed_logarithm_is_odd_and_near_0_the_value_itself():
 @pytest.mark.parametrize("scale", ["log", "sqrt", "linear", "signed-log"])
 def test_unscaling_undoes_a_height_scale(scale):
     values = np.array([0.25, 4.0, 9.0])
-    assert unscale(HeightMapping(scale=scale).of(values), scale) == pytest.approx(values)
+    assert unscale(HeightMapping(scale=scale).to_scale(values), scale) == pytest.approx(values)
 
 
 def test_a_metric_of_the_users_may_be_height_and_colour():

@@ -7,6 +7,7 @@ import pytest
 
 from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
+from studio.film.appearance import Appearance
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.format import Format
@@ -16,10 +17,9 @@ from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.material import Material
 from studio.film.overlays import Bar, Page, Text, Titles
 from studio.film.quality import Quality
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Shot, Transition
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
@@ -54,8 +54,8 @@ NOTES = {"loss": "what the loss is", "convexity": "what the convexity is"}
 TITLED = Titles(title="A film")
 
 
-def film_of(shots=SHOTS, look=LOOK, titles=TITLED, picture=FORMAT, surfaces=SURFACES) -> FrameSource:
-    return FrameSource.of(shots, surfaces, look, titles, picture, NOTES)
+def film_of(shots=SHOTS, look=LOOK, titles=TITLED, form=FORMAT, surfaces=SURFACES) -> FrameSource:
+    return FrameSource.of(shots, surfaces, look, titles, form, NOTES)
 
 
 def bits(value):
@@ -67,17 +67,17 @@ def bits(value):
     return tuple(map(bits, value)) if isinstance(value, tuple) else value
 
 
-def same(one: Frame, other: Frame) -> bool:
-    return bits(one) == bits(other)
+def are_equal(first: Frame, second: Frame) -> bool:
+    return bits(first) == bits(second)
 
 
 def test_a_frame_is_the_same_in_any_order_alone_or_in_another_process():
     film = film_of()
     forward = {n: film.frame(n) for n in range(film.cut.length)}
     for n in (27, 3, 14, 0, 13, 3):
-        assert same(film.frame(n), forward[n])
-        assert same(film_of().frame(n), forward[n])
-        assert same(pickle.loads(pickle.dumps(film)).frame(n), forward[n])
+        assert are_equal(film.frame(n), forward[n])
+        assert are_equal(film_of().frame(n), forward[n])
+        assert are_equal(pickle.loads(pickle.dumps(film)).frame(n), forward[n])
 
 
 def test_any_two_frames_differ():
@@ -99,10 +99,10 @@ def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
     )  # the film opens from a flat surface: no stretching
 
 
-def resolved(view: View, look: Look, azimuth: float) -> Material:
-    """The material of a view in a look whose camera stands at an azimuth."""
-    scale = view.material.height_scale
-    return resolve_material(look, azimuth, (scale.low, scale.high), GRID.points)
+def resolved(view: View, look: Look, azimuth: float) -> Appearance:
+    """The appearance of a view in a look whose camera stands at an azimuth."""
+    scale = view.appearance.height_scale
+    return resolve_appearance(look, azimuth, (scale.low, scale.high), GRID.points)
 
 
 def test_another_camera_changes_only_where_camera_and_lamps_stand():
@@ -110,8 +110,8 @@ def test_another_camera_changes_only_where_camera_and_lamps_stand():
     a, b = film_of().frame(4), film_of((moved, SHOTS[1])).frame(4)
     assert a.views[0].pose != b.views[0].pose
     [before], [after] = a.views, b.views
-    turned = replace(before, pose=after.pose, material=resolved(after, LOOK, -90.0))
-    assert same(replace(a, views=(turned,)), b)
+    turned = replace(before, pose=after.pose, appearance=resolved(after, LOOK, -90.0))
+    assert are_equal(replace(a, views=(turned,)), b)
 
 
 def test_another_colour_changes_only_the_colours_and_the_legend():
@@ -126,7 +126,7 @@ def test_another_grade_changes_nothing_but_grading_and_exposure():
     a, b = film_of().frame(4), film_of(look=LOOK.model_copy(update={"grade": grade})).frame(4)
     assert (
         b.grading == resolve_grading(grade)
-        and b.views[0].material == replace(a.views[0].material, exposure=9.0)
+        and b.views[0].appearance == replace(a.views[0].appearance, exposure=9.0)
         and np.array_equal(a.views[0].height, b.views[0].height)
         and np.array_equal(a.views[0].colours, b.views[0].colours)
     )
@@ -136,7 +136,7 @@ def test_a_longer_first_shot_leaves_the_frames_of_the_second_as_they_were():
     longer = SHOTS[0].model_copy(update={"duration": Time(3.0), "along": {Time(0.0): 0.0, Time(3.0): 3.0}})
     a, b = film_of(), film_of((longer, SHOTS[1]))
     for n in (16, 20, 27):
-        assert same(replace(a.frame(n), overlays=()), replace(b.frame(n + 8), overlays=(), number=n))
+        assert are_equal(replace(a.frame(n), overlays=()), replace(b.frame(n + 8), overlays=(), number=n))
 
 
 def test_the_camera_follows_the_minimiser_or_stays_at_the_middle_or_at_a_point():
@@ -180,23 +180,23 @@ def box(text: Text) -> tuple[float, float, float, float]:
 
 
 def test_at_no_instant_of_a_dissolve_do_two_texts_lie_over_each_other():
-    film, seen = film_of(picture=FORMAT.model_copy(update={"fps": Fraction(48)})), set()
+    film, seen = film_of(form=FORMAT.model_copy(update={"fps": Fraction(48)})), set()
     for number in range(66, 102):  # from before the dissolve, 72 to 96, to after it
-        shown = [o for o in film.frame(number).overlays if isinstance(o, Text)]
-        for i, one in enumerate(shown):
-            for other in shown[:i]:
-                (a, b, c, d), (e, f, g, h) = box(one), box(other)
-                assert a >= g or e >= c or b >= h or f >= d, (number, one.text, other.text)
-        seen |= {o.text for o in shown}
+        texts = [o for o in film.frame(number).overlays if isinstance(o, Text)]
+        for i, text in enumerate(texts):
+            for other in texts[:i]:
+                (a, b, c, d), (e, f, g, h) = box(text), box(other)
+                assert a >= g or e >= c or b >= h or f >= d, (number, text.text, other.text)
+        seen |= {o.text for o in texts}
     assert {"loss", "share of negative curvature", *NOTES.values()} <= seen
 
 
 def test_a_shot_has_its_captions_until_the_middle_of_its_dissolve_and_the_next_shot_from_there():
-    film = film_of(picture=FORMAT.model_copy(update={"fps": Fraction(46)}))  # of 23 frames, the 12th is the middle
+    film = film_of(form=FORMAT.model_copy(update={"fps": Fraction(46)}))  # of 23 frames, the 12th is the middle
     captions = [notes(film.frame(69 + n)) for n in range(-1, 24)]
     assert captions[0] == {"what the loss is": 0.55} and captions[-1] == {"what the convexity is": 0.55}
-    assert all(set(one) == {"what the loss is"} for one in captions[:12]) and captions[12] == {}
-    assert all(set(one) == {"what the convexity is"} for one in captions[13:])
+    assert all(set(names) == {"what the loss is"} for names in captions[:12]) and captions[12] == {}
+    assert all(set(names) == {"what the convexity is"} for names in captions[13:])
     assert len([o for o in film.frame(80).overlays if isinstance(o, Text) and o.text.startswith("epoch")]) == 0
 
 
@@ -240,19 +240,19 @@ def test_the_title_comes_and_goes_and_the_number_is_the_frames_own():
 
 def accumulated(shutter: float, shots=SHOTS, count: int = 8) -> FrameSource:
     quality = Quality(samples=1, subframes=count)
-    return film_of(shots, picture=FORMAT.model_copy(update={"quality": quality, "shutter": shutter}))
+    return film_of(shots, form=FORMAT.model_copy(update={"quality": quality, "shutter": shutter}))
 
 
 def test_subframes_are_views_of_equal_weight_and_of_the_same_arrays_while_the_shutter_is_an_instant():
     for number in (4, 13, 27):
         steady, frame = film_of().frame(number), accumulated(0.0).frame(number)
         assert frame.overlays == steady.overlays and len(frame.views) == 8 * len(steady.views)
-        for one, eight in zip(steady.views, (frame.views[:8], frame.views[8:]), strict=False):
-            assert {view.weight for view in eight} == {one.weight / 8}
-            assert all(view.height is eight[0].height and view.colours is eight[0].colours for view in eight)
-            assert len({view.jitter for view in eight}) == len({view.lens for view in eight}) == 8
-            plain = [replace(view, weight=one.weight, jitter=(0.0, 0.0), lens=(0.0, 0.0)) for view in eight]
-            assert all(bits(view) == bits(one) for view in plain)
+        for view, eight in zip(steady.views, (frame.views[:8], frame.views[8:]), strict=False):
+            assert {part.weight for part in eight} == {view.weight / 8}
+            assert all(part.height is eight[0].height and part.colours is eight[0].colours for part in eight)
+            assert len({part.jitter for part in eight}) == len({part.lens_point for part in eight}) == 8
+            plain = [replace(part, weight=view.weight, jitter=(0.0, 0.0), lens_point=(0.0, 0.0)) for part in eight]
+            assert all(bits(part) == bits(view) for part in plain)
 
 
 def test_an_open_shutter_spreads_surface_and_camera_evenly_around_the_frames_time():
@@ -268,7 +268,7 @@ def test_an_open_shutter_spreads_surface_and_camera_evenly_around_the_frames_tim
     mean = np.mean([view.height for view in open_.views], axis=0)
     # the surface bends over a sixteenth of a second, as PCHIP has it
     assert mean == pytest.approx(still.views[0].height, abs=1e-3)
-    assert {view.material for view in open_.views} == {still.views[0].material}  # the lamps stand still
+    assert {view.appearance for view in open_.views} == {still.views[0].appearance}  # the lamps stand still
 
 
 def test_a_shutter_neither_opens_before_the_shot_nor_blurs_what_stands_still():
@@ -280,11 +280,11 @@ def test_a_shutter_neither_opens_before_the_shot_nor_blurs_what_stands_still():
 
 def test_the_arrays_of_a_hold_are_the_same_objects_in_every_frame_and_nothing_can_change_them():
     film = film_of()
-    one, other = film.frame(20).views[0], film.frame(24).views[0]
-    assert one.height is other.height and one.colours is other.colours and one.pose != other.pose
-    assert film.frame(4).views[0].height is not one.height
+    first, second = film.frame(20).views[0], film.frame(24).views[0]
+    assert first.height is second.height and first.colours is second.colours and first.pose != second.pose
+    assert film.frame(4).views[0].height is not first.height
     with pytest.raises(ValueError, match="read-only"):
-        one.height[0, 0] = 1.0
+        first.height[0, 0] = 1.0
 
 
 def test_a_frame_has_the_background_of_its_look():
@@ -297,8 +297,8 @@ def test_a_film_in_another_look_has_its_ranges_and_its_colour_in_every_shot():
     assert film.ranges == film_of(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).ranges
     for n in (3, 27):
         frame = film.frame(n)
-        assert all(view.material.height_scale.scale == "linear" for view in frame.views)
-        assert same(frame, film_of(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).frame(n))
+        assert all(view.appearance.height_scale.scale == "linear" for view in frame.views)
+        assert are_equal(frame, film_of(tuple(s.model_copy(update={"colour": None}) for s in SHOTS), other).frame(n))
 
 
 def test_a_look_that_draws_what_was_not_measured_is_refused():
@@ -308,10 +308,10 @@ def test_a_look_that_draws_what_was_not_measured_is_refused():
 
 def test_a_material_has_the_films_height_scale_and_the_number_of_measured_points():
     film = film_of(look=LOOK.model_copy(update={"nodes": True}))
-    material = film.frame(3).views[0].material
-    scale = material.height_scale
-    assert (scale.low, scale.high) == film.ranges.height and material.nodes == GRID.points
-    assert film_of().frame(3).views[0].material.nodes is None
+    appearance = film.frame(3).views[0].appearance
+    scale = appearance.height_scale
+    assert (scale.low, scale.high) == film.ranges.height and appearance.nodes == GRID.points
+    assert film_of().frame(3).views[0].appearance.nodes is None
 
 
 def test_a_curvature_has_the_notes_of_the_convexity():
@@ -341,7 +341,7 @@ def test_a_looks_halo_lies_around_all_text_without_its_own():
 @pytest.mark.parametrize(("number", "leading"), [(13, 0), (15, 1)])  # of the dissolve from 12 to 16
 def test_the_aov_frame_is_the_view_of_most_weight_alone(number, leading):
     many = film_of(
-        picture=Format(size=Size(160, 90), fps=Fraction(8), quality={"samples": 1, "subframes": 4}, shutter=180.0)
+        form=Format(size=Size(160, 90), fps=Fraction(8), quality={"samples": 1, "subframes": 4}, shutter=180.0)
     )
     [view] = many.aov_frame(number).views
     assert bits(view) == bits(film_of().frame(number).views[leading])

@@ -18,11 +18,11 @@ from studio.film.overlays import (
     Page,
     Text,
     Titles,
-    captions,
     dissolve_opacity,
     dissolve_overlays,
     height_words,
-    live,
+    live_line,
+    notes_and_legend,
     title,
 )
 from studio.film.ranges import Ranges
@@ -40,17 +40,17 @@ PAGE = Page.of(HD, PLAIN, [(ColourMapping(), "the notes")])
 
 
 def captioned(mapping: ColourMapping, ends: tuple[float, float], titles: Titles = PLAIN) -> list:
-    return captions(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, ends),), 9.0), "the notes", PAGE)
+    return notes_and_legend(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, ends),), 9.0), "the notes", PAGE)
 
 
 def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metrics():
-    (line,) = live(
+    (line,) = live_line(
         Titles(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"),
         INSTANT,
         PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
-    assert live(Titles(live=None), INSTANT, PAGE) == []
+    assert live_line(Titles(live=None), INSTANT, PAGE) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
 def test_all_overlays_are_inside_the_margins():
     for overlay in (
         *captioned(ColourMapping(), (0.5, 3.0)),
-        *live(Titles(), INSTANT, PAGE),
+        *live_line(Titles(), INSTANT, PAGE),
         *title(Titles(title="x"), 1.0, 4.0),
     ):
         right = overlay.x + overlay.width if isinstance(overlay, Bar) else overlay.x
@@ -148,7 +148,7 @@ def test_the_opacity_of_text_in_a_dissolve_has_no_jump():
 def test_notes_begin_at_the_same_place_whatever_their_number_of_lines():
     page = Page.of(HD, PLAIN, [(ColourMapping(), "one"), (ColourMapping(), "one\ntwo")])
     view = LOOK, ColourMapping(), Ranges((0.0, 1.0), ((ColourMapping(), (0, 1)),), 9.0)
-    short, long = (captions(PLAIN, *view, notes, page) for notes in ("one", "one\ntwo"))
+    short, long = (notes_and_legend(PLAIN, *view, notes, page) for notes in ("one", "one\ntwo"))
     assert short[0] == long[0] and long[1].text == "two" and long[1].y > long[0].y
 
 
@@ -165,8 +165,8 @@ def test_small_text_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
 
     mapping, titles, notes = ColourMapping(), Titles(live="epoch"), f"{NOTES}\n{NOTES}"
     page = Page.of(size, titles, [(mapping, notes)])
-    overlays = captions(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, (0.5, 3.0)),), 9.0), notes, page)
-    lines = [text for text in (*live(titles, INSTANT, page), *overlays) if isinstance(text, Text)]
+    overlays = notes_and_legend(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, (0.5, 3.0)),), 9.0), notes, page)
+    lines = [text for text in (*live_line(titles, INSTANT, page), *overlays) if isinstance(text, Text)]
     boxes = []
     for text in lines:
         assert text.size * size.height >= min(SMALLEST, titles.size * size.height) - 1e-9

@@ -26,7 +26,7 @@ def test_the_named_qualities_rise_in_samples_and_mesh():
 )
 def test_a_mesh_has_its_share_of_the_vertices_and_a_vertex_in_the_middle(asked, share, vertices):
     look = Look.model_validate({"base": "ember", "mesh": asked})
-    assert Quality(mesh=share).meshed(look) == look.model_copy(update={"mesh": vertices})
+    assert Quality(mesh=share).scale_mesh(look) == look.model_copy(update={"mesh": vertices})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_subframes_divide_each_side_of_a_pixel_and_the_shutter_into_equal_steps(
 
 @pytest.mark.parametrize("count", [16, 64, 256])
 def test_places_on_the_lens_fill_its_disc_evenly(count):
-    places = np.array([f.lens for f in subframes(count)])
+    places = np.array([f.lens_point for f in subframes(count)])
     radius = np.hypot(*places.T)
     assert radius.max() < 1
     # half of the area lies within 1 / sqrt(2), and a quarter in each quarter; one place more or less on each border
@@ -69,6 +69,6 @@ def test_places_on_the_lens_fill_its_disc_evenly(count):
 
 
 def test_a_subframes_jitter_lens_and_time_are_uncorrelated():
-    values = np.array([(*f.jitter, *f.lens, f.time) for f in subframes(64)])
+    values = np.array([(*f.jitter, *f.lens_point, f.time) for f in subframes(64)])
     # independent columns of 64 numbers correlate by 1 / 8 in the mean
     assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.125

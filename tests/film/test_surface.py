@@ -1,35 +1,17 @@
 import numpy as np
 import pytest
 
-from studio.field import Field, Grid, Instant, Surfaces, Trajectory
+from studio.field import Grid, Instant, Surfaces, Trajectory
 from studio.film import surface
 from studio.film.colour import decode, lookup_table
-from studio.film.fields import SCALES, ColourMapping, HeightMapping
-from studio.film.light import Lamp, Light
+from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.lines import TrajectoryLine
-from studio.film.look import Look
 from studio.film.ranges import ranges
 from studio.film.surface import UNKNOWN, caveats, colours, drawn_trajectory, heights, refine
 
-LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 N = 11
 GRID = Grid(range=(-2, 2), points=N)
 GREY = ((0.0, "#000000"), (1.0, "#ffffff"))
-
-
-def look(mesh: int = 41, **parts) -> Look:
-    return Look(light=LIGHT, mesh=mesh, **parts)
-
-
-def surfaces(*losses: np.ndarray, **others: np.ndarray) -> Surfaces:
-    """Surfaces with the loss at keyframes 0, 1, ... and other fields at keyframe 0."""
-    fields = {"loss": Field(tuple(float(k) for k in range(len(losses))), GRID, np.stack(losses), "log")}
-    fields |= {name: Field((0.0,), GRID, values[None], SCALES.get(name, "linear")) for name, values in others.items()}
-    return Surfaces(fields)
-
-
-def bowl(depth: float = 1.0) -> np.ndarray:
-    return 0.1 + depth * (GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2)
 
 
 # --- the surface through the nodes
@@ -69,7 +51,7 @@ def test_less_smoothing_is_straighter_between_the_nodes_and_moves_none_of_them(s
     assert fine[2::4, 2::4] - middle == pytest.approx(smoothing * off, abs=1e-12)  # rounding; off is about 0.3
 
 
-def test_a_look_without_smoothing_draws_height_and_its_colour_straight_between_the_nodes():
+def test_a_look_without_smoothing_draws_height_and_its_colour_straight_between_the_nodes(look, surfaces):
     film, mapping = surfaces(np.exp(np.random.default_rng(6).standard_normal((N, N)))), ColourMapping(map=GREY)
     style = look(height=HeightMapping(scale="log", smoothing=0.0), colour=mapping)
     fixed = ranges(film, style, (mapping,))
@@ -120,7 +102,7 @@ def rugged(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def both(detail: float = 1.0, points: int = 33) -> Instant:
-    """A land with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
+    """A surface with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
     fine = Grid(range=(-1, 1), points=points)
     grids = {"loss": GRID, "loss@detail": fine}
     values = {name: rugged(*np.meshgrid(grid.axis, grid.axis)) for name, grid in grids.items()}
@@ -170,15 +152,15 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
     axis = np.linspace(-1, 1, 121)
     x, y = np.meshgrid(axis, axis)
     turned = np.cos(np.arctan2(y, x) - np.radians(azimuth))
-    land = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
-    assert surface.open_side(land, 0.9) == pytest.approx(azimuth, abs=2)  # it looks every two degrees
-    assert surface.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, land), 0.9) == pytest.approx(azimuth, abs=2)
+    height = np.minimum(np.hypot(x, y), 0.4) * (1.5 - turned)
+    assert surface.open_side(height, 0.9) == pytest.approx(azimuth, abs=2)  # it looks every two degrees
+    assert surface.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, height), 0.9) == pytest.approx(azimuth, abs=2)
 
 
 # --- heights
 
 
-def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
+def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film(look, bowl, surfaces):
     film = surfaces(bowl(), bowl(3.0))
     style = look(height=HeightMapping(scale="sqrt", exaggeration=0.7))
     fixed = ranges(film, style, (ColourMapping(),))
@@ -190,7 +172,7 @@ def test_heights_run_from_0_to_the_exaggeration_over_the_whole_film():
     )  # the highest node inside the disc is a little inside its edge
 
 
-def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
+def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole(look, bowl, surfaces):
     loss = bowl()
     loss[5, 8], loss[2, 5] = np.inf, np.nan
     film, style = surfaces(loss), look(height=HeightMapping(scale="linear", cap=2.0, exaggeration=1.0))
@@ -200,7 +182,7 @@ def test_inf_is_drawn_at_the_cap_and_nan_is_a_hole():
     assert np.nanmax(drawn) <= 1.0 + 1e-6  # float32
 
 
-def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
+def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value(look, bowl, surfaces):
     loss = bowl()
     loss[5, 8] = np.inf
     film, style = surfaces(loss), look(height=HeightMapping(scale="linear"))
@@ -210,14 +192,14 @@ def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value():
     assert heights(film.at(0.0), style, fixed)[20, 32] == pytest.approx(style.height.exaggeration)
 
 
-def test_a_flat_film_is_flat_and_does_not_divide_by_zero():
+def test_a_flat_film_is_flat_and_does_not_divide_by_zero(look, surfaces):
     film = surfaces(np.ones((N, N)))
     assert np.array_equal(
         heights(film.at(0.0), look(), ranges(film, look(), (ColourMapping(),))), np.zeros((41, 41), np.float32)
     )
 
 
-def test_the_surface_never_sinks_below_the_lowest_measured_loss():
+def test_the_surface_never_sinks_below_the_lowest_measured_loss(look, surfaces):
     for seed in range(8):
         loss = np.random.default_rng(seed).lognormal(sigma=2.0, size=(N, N))
         film, style = surfaces(loss), look(height=HeightMapping(scale="linear", exaggeration=1.0), mesh=81)
@@ -230,7 +212,7 @@ def test_the_surface_never_sinks_below_the_lowest_measured_loss():
 # --- colours
 
 
-def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
+def test_a_colour_is_the_maps_at_the_values_share_of_the_range(look, bowl, surfaces):
     film = surfaces(bowl())
     mapping = ColourMapping(map=GREY, scale="linear", range=(0.0, 10.0))
     coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
@@ -239,7 +221,7 @@ def test_a_colour_is_the_maps_at_the_values_share_of_the_range():
     assert coloured[20, 28] == pytest.approx(np.full(3, decode((0.1 + 0.64) / 10)), abs=1e-3)
 
 
-def test_a_colour_that_follows_the_height_does_so_on_its_scale():
+def test_a_colour_that_follows_the_height_does_so_on_its_scale(look, bowl, surfaces):
     film = surfaces(bowl())
     mapping = ColourMapping(map=GREY)
     style = look(height=HeightMapping(scale="sqrt", exaggeration=1.0))
@@ -250,7 +232,7 @@ def test_a_colour_that_follows_the_height_does_so_on_its_scale():
     assert np.abs(coloured - expected).max() < 2 * np.diff(lookup_table(GREY), axis=0).max()
 
 
-def test_an_unknown_value_is_grey():
+def test_an_unknown_value_is_grey(look, bowl, surfaces):
     loss = bowl()
     loss[5, 8] = np.nan
     film, mapping = surfaces(loss), ColourMapping(map="inferno")
@@ -258,13 +240,13 @@ def test_an_unknown_value_is_grey():
     assert np.array_equal(coloured[20, 32], UNKNOWN) and not np.array_equal(coloured[20, 20], UNKNOWN)
 
 
-def test_convexity_is_derived_from_blended_curvatures_and_its_scale_begins_at_0():
+def test_convexity_is_derived_from_blended_curvatures_and_its_scale_begins_at_0(look, bowl, surfaces):
     film = surfaces(bowl(), lambda_min=np.full((N, N), -1.0), lambda_max=np.full((N, N), 4.0))
     mapping = ColourMapping(field="convexity", map=GREY, scale="linear", range=(0.0, 0.5))
     coloured = colours(film.at(0.0), look(), mapping, ranges(film, look(), (mapping,)))
     assert coloured == pytest.approx(np.full((41, 41, 3), decode(np.float64(0.5))), abs=1e-3)
     free = ColourMapping(field="convexity", map=GREY, scale="linear")
-    assert ranges(film, look(), (free,)).of(free) == (0.0, 0.25)
+    assert ranges(film, look(), (free,)).colour_ends(free) == (0.0, 0.25)
 
 
 # --- derived fields
@@ -278,7 +260,7 @@ CURVED = {
 }
 
 
-def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes_or_no():
+def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes_or_no(look, bowl, surfaces):
     film = surfaces(bowl(), **CURVED)
     for field, shown in (("plane-convexity", 0.25 / 2.0), ("hidden", 0.0)):
         mapping = ColourMapping(field=field, map=GREY, scale="linear", range=(0.0, 1.0))
@@ -288,10 +270,10 @@ def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes
         assert coloured[-1, -1, 0] == (0.0 if field == "plane-convexity" else 1.0)
     mapping = ColourMapping(field="hidden", map=GREY)
     nowhere = surfaces(bowl(), **CURVED | {"kappa_min": CURVED["lambda_min"]})
-    assert ranges(nowhere, look(), (mapping,)).of(mapping) == (0, 1)
+    assert ranges(nowhere, look(), (mapping,)).colour_ends(mapping) == (0, 1)
 
 
-def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown():
+def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown(look, bowl, surfaces):
     lambda_min = np.linspace(-2.0, 0.0, N * N).reshape(N, N)
     lambda_min[5, 8] = np.nan
     film = surfaces(bowl(), lambda_min=lambda_min, lambda_max=CURVED["lambda_max"])
@@ -302,7 +284,7 @@ def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknow
     assert np.isnan(drawn[20, 32]) and drawn[0, 20] > drawn[20, 20] > drawn[40, 20]
 
 
-def test_a_metric_of_the_users_is_drawn_as_it_is():
+def test_a_metric_of_the_users_is_drawn_as_it_is(look, bowl, surfaces):
     film = surfaces(bowl(), **{"my.metrics:margin": GRID.axis[None] + np.zeros((N, 1))})
     style = look(height=HeightMapping(field="my.metrics:margin", scale="linear", exaggeration=2.0))
     drawn = heights(film.at(0.0), style, ranges(film, style, (ColourMapping(),)))
@@ -312,18 +294,32 @@ def test_a_metric_of_the_users_is_drawn_as_it_is():
 
 # --- the trajectory
 
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_heights_on_a_plane_are_exact_and_of_its_type(dtype):
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, 101, dtype=dtype)])
+    places = np.random.default_rng(0).uniform(-0.9, 0.9, (50, 2)).astype(np.float32)
+    on_plane = surface.height_at(dtype(0.5) * x - dtype(0.2) * y, places)
+    assert on_plane == pytest.approx(places @ [0.5, -0.2], abs=1e-6) and on_plane.dtype == dtype
+
+
 PLACES = np.array([[-0.8, 0.4], [-0.2, 0.6], [0.0, 0.0]])  # of a grid that reaches to 2
 
 
-def trajectory(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
-    count = len(places)
-    film = Surfaces(
-        surfaces(bowl()).fields, trajectory=Trajectory(tuple(map(float, range(count))), np.stack([places] * count), 0.4)
-    )
-    return drawn_trajectory(film.at(count - 1.0), look(**{"trajectory": TrajectoryLine()} | parts))
+@pytest.fixture(scope="module")
+def trajectory(look, bowl, surfaces):
+    """The drawn trajectory [n, 2] of a run that went by some places."""
+
+    def draw(places: np.ndarray = PLACES, **parts) -> np.ndarray | None:
+        count = len(places)
+        run = Trajectory(tuple(map(float, range(count))), np.stack([places] * count), 0.4)
+        film = Surfaces(surfaces(bowl()).fields, trajectory=run)
+        return drawn_trajectory(film.at(count - 1.0), look(**{"trajectory": TrajectoryLine()} | parts))
+
+    return draw
 
 
-def test_a_trajectory_goes_through_every_checkpoint_and_ends_at_the_minimiser():
+def test_a_trajectory_goes_through_every_checkpoint_and_ends_at_the_minimiser(trajectory):
     line = trajectory()
     for place in PLACES / 2:
         # 24 steps from one to the next, of half a unit at most
@@ -331,13 +327,15 @@ def test_a_trajectory_goes_through_every_checkpoint_and_ends_at_the_minimiser():
     assert np.array_equal(line[0], PLACES[0] / 2) and np.array_equal(line[-1], [0.0, 0.0])
 
 
-def test_only_the_last_part_of_a_trajectory_that_stays_on_the_land_is_drawn():
+def test_only_the_last_part_of_a_trajectory_that_stays_on_the_land_is_drawn(trajectory):
     line = trajectory(np.array([[0.5, 0.0], [3.0, 0.0], [0.8, 0.0], [0.0, 0.0]]))
     # to the fade's start at 0.78, in steps of a 24th of 1.1
     assert 0.78 - 1.1 / 24 < np.abs(line).max() <= 0.78 and (np.diff(line[:, 0]) < 0).all()
 
 
-def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longer_than_a_point():
+def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longer_than_a_point(
+    look, bowl, surfaces, trajectory
+):
     assert (
         trajectory(trajectory=None) is None
         and trajectory(PLACES[2:]) is None
@@ -346,6 +344,6 @@ def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longe
     assert drawn_trajectory(surfaces(bowl()).at(0.0), look(trajectory=TrajectoryLine())) is None
 
 
-def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat():
+def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat(bowl, surfaces):
     film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
     assert caveats(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]

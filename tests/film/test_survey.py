@@ -12,7 +12,7 @@ from studio.film.frame_source import FrameSource
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Titles
-from studio.film.survey import assumed_surfaces, cell_pixels, height_above_land, pulse, survey
+from studio.film.survey import assumed_surfaces, camera_height, cell_pixels, speed_ratio, survey
 from studio.film.timeline import Shot
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
@@ -21,9 +21,11 @@ LINEAR = HeightMapping(scale="linear", exaggeration=0.5)
 
 
 def film(
-    land: np.ndarray | Surfaces, camera: Camera, size: str = "1920x1080", height: HeightMapping = LINEAR
+    surface: np.ndarray | Surfaces, camera: Camera, size: str = "1920x1080", height: HeightMapping = LINEAR
 ) -> FrameSource:
-    surfaces = land if isinstance(land, Surfaces) else Surfaces({"loss": Field((0.0,), GRID, land[None], "log")})
+    surfaces = (
+        surface if isinstance(surface, Surfaces) else Surfaces({"loss": Field((0.0,), GRID, surface[None], "log")})
+    )
     shot = Shot(shot="a", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
     look, notes = Look(light=LIGHT, mesh=241, height=height), {"loss": "", "convexity": ""}
     return FrameSource.of((shot,), surfaces, look, Titles(), Format(size=Size.parse(size)), notes)
@@ -36,7 +38,7 @@ CELL = 0.02 / 2 * 30 / 24 * 1080  # 2 / 100 of a unit, from 2 units, by a lens o
 
 
 def sizes(source: FrameSource) -> np.ndarray:
-    instant, view = source.single_shot(source.cut.shots[0], 0)
+    instant, view = source.shot_view(source.cut.shots[0], 0)
     return cell_pixels(instant, view.pose, source.look, source.size.width / source.size.height)
 
 
@@ -70,13 +72,13 @@ def test_where_a_finer_grid_was_measured_its_cells_count():
 def test_a_still_has_the_cell_sizes_that_were_read_off_it():
     # 181 points, azimuth 235, elevation 42, distance 1.55, 32 mm: 11, 20 and 25 pixels were read off it
     grid = Grid(range=(-1.25, 1.25), points=181)
-    land = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.axis, grid.axis))[None], "log")})
+    surface = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.axis, grid.axis))[None], "log")})
     camera = Camera(start=Start(azimuth=235.0, elevation=42.0, distance=1.55, lens=32.0))
-    source = film(land, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
+    source = film(surface, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
     assert np.percentile(sizes(source), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
 
 
-def test_a_soft_shot_and_a_camera_under_the_land_are_reported_with_the_cure():
+def test_a_soft_shot_and_a_camera_under_the_surface_are_reported_with_the_cure():
     bowl = 0.1 + np.hypot(*np.meshgrid(GRID.axis, GRID.axis))
     near = Camera(start=Start(azimuth=0.0, elevation=5.0, distance=0.6), moves=(Move(orbit=90.0, over=Time(1.0)),))
     [shot] = survey(film(bowl, near))
@@ -85,9 +87,11 @@ def test_a_soft_shot_and_a_camera_under_the_land_are_reported_with_the_cure():
     assert low.startswith("shot a: at frame ") and "raise its elevation" in low
     [fine] = survey(film(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=3.0))))
     assert list(fine.warnings()) == [] and {0, 23} < fine.frames.keys() and len(fine.frames) == 9
-    assert all(sight.above > 0 and sight.rim == 1 and sight.minimiser for sight in fine.frames.values())
+    assert all(
+        frame.camera_height > 0 and frame.edge_share == 1 and frame.minimiser_visible for frame in fine.frames.values()
+    )
     [close] = survey(film(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=0.9))))
-    assert all(sight.rim < 1 for sight in close.frames.values())
+    assert all(frame.edge_share < 1 for frame in close.frames.values())
 
 
 def test_a_minimiser_behind_a_ridge_counts_as_hidden():
@@ -95,26 +99,26 @@ def test_a_minimiser_behind_a_ridge_counts_as_hidden():
     ridge = 0.1 + np.exp(-(((away - 0.6) / 0.15) ** 2))
     for elevation, visible in ((10.0, False), (60.0, True)):
         [shot] = survey(film(ridge, Camera(start=Start(elevation=elevation, distance=2.2))))
-        assert {sight.minimiser for sight in shot.frames.values()} == {visible}
+        assert {frame.minimiser_visible for frame in shot.frames.values()} == {visible}
 
 
-def test_the_cameras_height_is_measured_over_the_highest_land_near_it():
-    land = np.zeros((101, 101))
-    land[50, 90] = 0.3  # at (0.8, 0)
+def test_the_cameras_height_is_measured_over_the_highest_vertex_near_it():
+    surface = np.zeros((101, 101))
+    surface[50, 90] = 0.3  # at (0.8, 0)
     orbit = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24)
-    assert height_above_land(land, orbit.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
-    assert height_above_land(land, replace(orbit, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf
+    assert camera_height(surface, orbit.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
+    assert camera_height(surface, replace(orbit, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf
 
 
-def test_a_land_that_rests_at_its_keyframes_pulses_and_one_that_flows_does_not():
+def test_the_speed_of_a_surface_that_rests_at_its_keyframes_varies_more_than_that_of_a_smooth_one():
     values = np.exp(np.cumsum(np.random.default_rng(0).standard_normal((12, 21, 21)), axis=0) * 0.2)
     grid, keyframes = Grid(points=21), tuple(float(k) for k in range(12))
-    steady, smooth = (
-        pulse(film(Surfaces({"loss": Field(keyframes, grid, values, "log", interpolation)}), Camera()))
+    resting, smooth = (
+        speed_ratio(film(Surfaces({"loss": Field(keyframes, grid, values, "log", interpolation)}), Camera()))
         for interpolation in ("monotone", "cubic")
     )
     # in a random walk half of the points turn at every keyframe, where PCHIP stops and a spline does not
-    assert smooth < 2.0 < steady
+    assert smooth < 2.0 < resting
 
 
 def test_an_unmeasured_film_assumes_a_crater():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size, Time
-from studio.deliver.deliverable import from_word
+from studio.deliver.deliverable import from_name
 from studio.deliver.media import probe
 from studio.deliver.still import Still
 from studio.errors import SceneError
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
     project = Project.open(copy.scene)
-    paths = deliver(project, copy.out, [from_word("prores-4444"), from_word("exr")])
+    paths = deliver(project, copy.out, [from_name("prores-4444"), from_name("exr")])
     assert [path.name for path in paths] == ["tiny-prores-4444.mov", "tiny-exr"]
     assert probe(paths[0]).alpha and probe(paths[0]).frames == 24 and len(list(paths[1].iterdir())) == 24
     assert copy.shelf.unused() == []  # and the segments of the film are still needed
@@ -31,13 +31,13 @@ def test_other_files_are_delivered_from_stored_frames(copy, undrawable):
 
 def test_nothing_is_delivered_of_a_film_that_is_not_drawn(measured, undrawable):
     with pytest.raises(SceneError, match="make the film first"):
-        deliver(Project.open(measured.scene), measured.out, [from_word("ffv1")])
+        deliver(Project.open(measured.scene), measured.out, [from_name("ffv1")])
 
 
 def test_nothing_is_delivered_of_a_film_whose_camera_has_changed(copy, undrawable, edited):
     project = edited(copy, ("orbit: 40deg", "orbit: 50deg"))
     with pytest.raises(SceneError, match="11 of the film's frames are not drawn"):
-        deliver(project, copy.out, [from_word("ffv1")])
+        deliver(project, copy.out, [from_name("ffv1")])
 
 
 def test_several_deliverables_come_from_the_same_frames_and_each_has_its_format(copy, edited):

@@ -9,7 +9,7 @@ from studio.film.frame import Frame, View
 from studio.film.light import Lamp, Light
 from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render.aovs import FAR, GROUND, MARKER, SURFACE, WALL, render_aovs
 from studio.render.stage import Stage
 
@@ -35,7 +35,7 @@ def frame(height=HILLS, look=LOOK, azimuth=40.0, elevation=40.0, distance=2.0) -
         height,
         np.zeros((*height.shape, 3), np.float32),
         Orbit(azimuth, elevation, distance, 30.0).pose((0.0, 0.0, 0.1)),
-        resolve_material(look, azimuth),
+        resolve_appearance(look, azimuth),
     )
     return Frame(0, (view,), (), resolve_grading(look.grade), resolve_background(look.background))
 

@@ -17,8 +17,8 @@ PLAIN = Grade(exposure=1.0, bloom=0.0, saturation=1.0, vignette=0.0, grain=0.0)
 BLACK = Background(bottom="#000000", top="#000000")
 
 
-def frame(how: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
-    return Frame(number, (), tuple(overlays), resolve_grading(how), resolve_background(background))
+def frame(grade: Grade = PLAIN, number: int = 0, background: Background = BLACK, overlays=()) -> Frame:
+    return Frame(number, (), tuple(overlays), resolve_grading(grade), resolve_background(background))
 
 
 def encoded(light: np.ndarray, alpha=1.0) -> np.ndarray:
@@ -26,8 +26,8 @@ def encoded(light: np.ndarray, alpha=1.0) -> np.ndarray:
     return linear_frame.encode(np.dstack([light, np.broadcast_to(np.float32(alpha), light.shape[:2])]))
 
 
-def graded(light: np.ndarray, how: Grade, number: int, **options) -> np.ndarray:
-    return picture(encoded(light), frame(how, number), **options).whole()
+def graded(light: np.ndarray, grade: Grade, number: int, **options) -> np.ndarray:
+    return picture(encoded(light), frame(grade, number), **options).to_array()
 
 
 def bloom(light: np.ndarray, threshold: float) -> np.ndarray:
@@ -218,15 +218,15 @@ def test_sixteen_bits_follow_the_curve_a_hundred_times_as_closely_and_are_not_di
 
 def test_eight_bits_are_the_sixteen_on_average():
     light = np.random.default_rng(1).random((64, 96, 3), dtype=np.float32)
-    how = Grade(grain=0.0)
-    fine, coarse = (graded(light, how, 0, bits=bits).astype(float) for bits in (16, 8))
+    grade = Grade(grain=0.0)
+    fine, coarse = (graded(light, grade, 0, bits=bits).astype(float) for bits in (16, 8))
     assert np.abs(coarse - fine / 257).max() <= 1.1  # dither, and the coarser reading of the table
     assert (coarse - fine / 257).mean() == pytest.approx(0, abs=0.06)  # the same; 18432 numbers are good to 0.003
 
 
 def test_grain_is_the_same_in_eight_bits_and_in_sixteen():
-    how = PLAIN.model_copy(update={"grain": 0.05})
-    fine, coarse = (graded(grey(0.2), how, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
+    grade = PLAIN.model_copy(update={"grain": 0.05})
+    fine, coarse = (graded(grey(0.2), grade, 4, bits=bits)[..., 0].ravel() for bits in (16, 8))
     assert np.corrcoef(fine, coarse)[0, 1] > 0.99
 
 
@@ -240,7 +240,7 @@ def test_without_grain_a_held_picture_stands_still_and_with_it_only_the_grain_mo
 
 def test_a_background_shines_through_what_does_not_cover_it():
     ground = Background(bottom="#ff8000", top="#0080ff")
-    codes = picture(encoded(grey(0.05), 0.5), frame(background=ground), bits=16).whole() / 65535
+    codes = picture(encoded(grey(0.05), 0.5), frame(background=ground), bits=16).to_array() / 65535
     up = (1 - (np.arange(72) + 0.5) / 72)[:, None]
     behind = to_linear(ground.bottom) * (1 - up) + to_linear(ground.top) * up
     # below the shoulder; a step of the alpha and of the light in the linear frame
@@ -258,31 +258,31 @@ def test_what_covers_all_has_the_colours_of_the_opaque_picture():
     light = np.random.default_rng(0).random((72, 128, 3), dtype=np.float32)
     sample = frame(Grade(), 5)
     for bits in (8, 16):
-        opaque, clear = (picture(encoded(light), sample, bits=bits, alpha=alpha).whole() for alpha in (False, True))
+        opaque, clear = (picture(encoded(light), sample, bits=bits, alpha=alpha).to_array() for alpha in (False, True))
         assert np.array_equal(clear[..., :3], opaque) and (clear[..., 3] == 2**bits - 1).all()
 
 
 def test_laid_over_black_in_linear_light_what_has_coverage_is_the_opaque_picture_with_its_glow():
-    codes, how = encoded(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
-    opaque, clear = (picture(codes, how, bits=16, alpha=alpha).whole() / 65535 for alpha in (False, True))
+    codes, sample = encoded(*disc()), frame(PLAIN.model_copy(update={"bloom": 0.3, "threshold": 0.1, "vignette": 0.5}))
+    opaque, clear = (picture(codes, sample, bits=16, alpha=alpha).to_array() / 65535 for alpha in (False, True))
     assert 0.001 < clear[36, 64 - 23, 3] < 0.5, "the glow covers what the disc, of 20, does not"
     # codes of 16 bits, of which one is up to 13 times as much light where it is dark, and the linear frame's steps
     assert decode(clear[..., :3]) * clear[..., 3:] == pytest.approx(decode(opaque), abs=2e-4)
 
 
 def test_colours_are_not_multiplied_with_their_coverage_and_nothing_is_black():
-    clear = picture(encoded(*disc()), frame(), bits=16, alpha=True).whole() / 65535
+    clear = picture(encoded(*disc()), frame(), bits=16, alpha=True).to_array() / 65535
     edge = (clear[..., 3] > 0.1) & (clear[..., 3] < 0.9)
     assert edge.sum() > 100 and clear[edge][:, :3] == pytest.approx(
         np.tile(encode(np.array([0.3, 0.2, 0.1])), (edge.sum(), 1)), abs=2e-3
     )  # steps of the linear frame, divided by a tenth
-    grainy = picture(encoded(*disc()), frame(PLAIN.model_copy(update={"grain": 0.1})), alpha=True).whole()
+    grainy = picture(encoded(*disc()), frame(PLAIN.model_copy(update={"grain": 0.1})), alpha=True).to_array()
     assert not grainy[grainy[..., 3] == 0].any() and (grainy[0] == 0).all()
 
 
 def test_coverage_in_eight_bits_is_dithered_but_not_where_all_or_nothing_is_covered():
     alpha = np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32), (72, 128))
-    codes = picture(encoded(grey(0.0), alpha), frame(), alpha=True).whole()[..., 3].astype(float)
+    codes = picture(encoded(grey(0.0), alpha), frame(), alpha=True).to_array()[..., 3].astype(float)
     assert (codes[:, 0] == 0).all() and (codes[:, -1] == 255).all()
     # 72 samples of a noise of half a code at most, four of its spread
     assert codes.mean(axis=0) == pytest.approx(255 * alpha[0], abs=4 * 0.5 / np.sqrt(72))
@@ -294,13 +294,13 @@ WORDS = (Text("Hxl", 0.1, 0.5, 0.4, 0.7, colour="#ff8040"), Bar(np.ones((4, 3), 
 def test_text_in_sixteen_bits_fades_in_steps_finer_than_eight():
     def inner(opacity: float) -> int:
         over = (replace(WORDS[1], opacity=opacity),)
-        return int(picture(encoded(grey(0.0)), frame(overlays=over), bits=16).whole()[30, 100, 0])
+        return int(picture(encoded(grey(0.0)), frame(overlays=over), bits=16).to_array()[30, 100, 0])
 
     assert inner(0.0) == 0 and inner(0.001) == round(65.535) and inner(0.5) == pytest.approx(65535 / 2, abs=1)
 
 
 def test_text_over_nothing_is_its_colour_with_its_own_coverage():
-    clear = picture(encoded(grey(0.0), 0.0), frame(overlays=WORDS), bits=16, alpha=True).whole() / 65535
+    clear = picture(encoded(grey(0.0), 0.0), frame(overlays=WORDS), bits=16, alpha=True).to_array() / 65535
     letters = clear[:, 8:60]
     assert letters[..., 3].max() == pytest.approx(0.7, abs=1e-4)
     assert letters[letters[..., 3] > 0.05][:, :3] == pytest.approx(
@@ -309,16 +309,16 @@ def test_text_over_nothing_is_its_colour_with_its_own_coverage():
     assert clear[30, 100] == pytest.approx([1, 1, 1, 0.5], abs=1e-4)
 
 
-@pytest.mark.parametrize("how", [{}, {"bits": 16}, {"alpha": True}])
+@pytest.mark.parametrize("options", [{}, {"bits": 16}, {"alpha": True}])
 @pytest.mark.parametrize("chunks", [(150, 97, 4), (40, 64, 4), (7, 97, 4), (128, 97, 4)])
-def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(how, chunks):
+def test_a_picture_is_the_same_bytes_from_memory_and_from_chunks_of_any_size(options, chunks):
     light = 2 * np.random.default_rng(0).random((150, 97, 3), dtype=np.float32) ** 4
     codes = encoded(light, np.random.default_rng(1).random((150, 97), dtype=np.float32))
     sample = frame(Grade(), 9, Background(), WORDS)
     stored = zarr.create_array({}, shape=codes.shape, chunks=chunks, dtype=codes.dtype)
     stored[:] = codes
-    assert np.array_equal(picture(stored, sample, **how).whole(), picture(codes, sample, **how).whole())
-    assert np.array_equal(linear_picture(stored, sample).whole(), linear_picture(codes, sample).whole())
+    assert np.array_equal(picture(stored, sample, **options).to_array(), picture(codes, sample, **options).to_array())
+    assert np.array_equal(linear_picture(stored, sample).to_array(), linear_picture(codes, sample).to_array())
 
 
 class Endless:
@@ -353,24 +353,24 @@ def test_a_tall_picture_takes_no_more_memory_than_a_short_one_and_reads_its_line
 
 def test_a_linear_picture_is_neither_graded_nor_has_it_overlays():
     light, alpha = disc()
-    codes, how = encoded(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
-    clear, opaque = linear_picture(codes, how, alpha=True), linear_picture(codes, how)
+    codes, sample = encoded(light, alpha), frame(Grade(), 3, Background(bottom="#808080", top="#808080"), WORDS)
+    clear, opaque = linear_picture(codes, sample, alpha=True), linear_picture(codes, sample)
     assert clear.dtype == opaque.dtype == np.float16 and clear.shape == (72, 128, 4) and opaque.shape == (72, 128, 3)
     # half floats have 11 bits; a linear frame's step is 4e-5 of the root of such light
-    assert clear.whole() == pytest.approx(np.dstack([light, alpha]), rel=1e-3, abs=1e-4)
+    assert clear.to_array() == pytest.approx(np.dstack([light, alpha]), rel=1e-3, abs=1e-4)
     behind = (1 - alpha[..., None]) * to_linear("#808080")
-    assert opaque.whole() == pytest.approx(light + behind, rel=1e-3, abs=1e-4)
+    assert opaque.to_array() == pytest.approx(light + behind, rel=1e-3, abs=1e-4)
 
 
 def test_light_brighter_than_white_is_kept():
-    assert linear_picture(encoded(grey(3.5)), frame()).whole() == pytest.approx(3.5, rel=1e-3)
-    assert linear_picture(encoded(grey(9.0)), frame()).whole() == pytest.approx(MAX_LIGHT, rel=1e-3)
+    assert linear_picture(encoded(grey(3.5)), frame()).to_array() == pytest.approx(3.5, rel=1e-3)
+    assert linear_picture(encoded(grey(9.0)), frame()).to_array() == pytest.approx(MAX_LIGHT, rel=1e-3)
 
 
 def test_a_table_in_sixteen_bits_goes_straight_from_entry_to_entry(tmp_path):
     lut = table_of(tmp_path, lambda rgb: np.where(rgb <= 0.5, rgb / 2, 1.5 * rgb - 0.5))
     light = np.broadcast_to(np.linspace(0, 0.55, 128, dtype=np.float32)[None, :, None], (4, 128, 3))
-    plain, bent = (graded(light, PLAIN.model_copy(update={"lut": how}), 0, bits=16) / 65535 for how in (None, lut))
+    plain, bent = (graded(light, PLAIN.model_copy(update={"lut": table}), 0, bits=16) / 65535 for table in (None, lut))
     # nine entries a side, one of them at the bend, written with all their digits: half a code, twice
     assert bent == pytest.approx(np.where(plain <= 0.5, plain / 2, 1.5 * plain - 0.5), abs=2e-5)
 

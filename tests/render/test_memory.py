@@ -32,7 +32,7 @@ def allocated():
 
 LEAK
 # five looks take turns, ten frames each, and all have been there by now
-counts = [count for _, count in soak.soaked(180, range(81, 181), allocated)]
+counts = [count for _, count in soak.soak(180, range(81, 181), allocated)]
 fewest = [min(counts[i:i + 10]) for i in range(0, 100, 10)]
 print(int(statistics.median(after - before for before, after in itertools.pairwise(fewest))))
 """

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from studio.film.appearance import Lighting
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.material import Lighting
-from studio.film.resolve import resolve_material
+from studio.film.resolve import resolve_appearance
 from studio.render import plinth
 
 N = 101
@@ -17,7 +17,7 @@ def lighting(azimuth=0.0, elevation=45.0, **more) -> Lighting:
     """A key lamp at an azimuth in radians and an elevation in degrees."""
     key = Lamp(azimuth=math.degrees(azimuth), elevation=elevation)
     light = Light(**{"key": key, "rim": key, "shadow": 1.0, "occlusion": 0.0} | more)
-    return resolve_material(Look(light=light), 0.0).lighting
+    return resolve_appearance(Look(light=light), 0.0).lighting
 
 
 def shaded(azimuth=0.0, depth=0.1, **more) -> tuple[np.ndarray, np.ndarray]:
@@ -33,12 +33,6 @@ def test_the_wall_goes_once_around_and_its_triangles_use_every_vertex_three_time
     outward, triangles = plinth.wall()
     assert np.hypot(*outward.T) == pytest.approx(1.0) and outward.sum(axis=0) == pytest.approx([0, 0], abs=1e-3)
     assert (np.bincount(triangles.ravel(), minlength=2 * plinth.AROUND) == 3).all()
-
-
-def test_heights_on_a_plane_are_exact():
-    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, N, dtype=np.float32)])
-    places = 0.9 * plinth.wall()[0]
-    assert plinth.height_at(0.5 * x - 0.2 * y, places) == pytest.approx(places @ [0.5, -0.2], abs=1e-6)  # linear: exact
 
 
 @pytest.mark.parametrize("azimuth", [0.0, math.pi / 2, math.pi])

@@ -9,7 +9,7 @@ from studio.film.frame import View
 from studio.film.light import Lamp, Light
 from studio.film.lines import Plinth
 from studio.film.look import Look
-from studio.film.resolve import resolve_material
+from studio.film.resolve import resolve_appearance
 from studio.render.plinth import REACH
 from studio.render.projection import clip_range, lens_offset, projection
 
@@ -18,7 +18,7 @@ LOOK = Look(light=Light(key=LAMP, rim=LAMP))
 PICTURE = Size(320, 180)
 FLAT = np.zeros((5, 5), np.float32)
 POSE = Orbit(40.0, 35.0, 2.0, 30.0).pose((0.1, 0.0, 0.1))
-VIEW = View(FLAT, FLAT, POSE, resolve_material(LOOK, 40.0))
+VIEW = View(FLAT, FLAT, POSE, resolve_appearance(LOOK, 40.0))
 
 
 def on_screen(view: View, points: np.ndarray) -> np.ndarray:
@@ -46,16 +46,16 @@ def test_a_jitter_shifts_the_picture_by_its_share_of_a_sample():
 
 
 def test_from_any_place_on_the_lens_the_focus_is_in_the_same_place():
-    view = replace(VIEW, pose=replace(POSE, lens=0.1, focus=1.7))
+    view = replace(VIEW, pose=replace(POSE, lens_radius=0.1, focus=1.7))
     right, up, ahead = POSE.axes
     focus = np.array(POSE.position) + 1.7 * ahead + np.array([[0.1], [-0.3]]) * right + 0.2 * up
     for lens in ((1.0, 0.0), (-0.3, 0.8)):
-        assert on_screen(replace(view, lens=lens), focus) == pytest.approx(on_screen(view, focus))
+        assert on_screen(replace(view, lens_point=lens), focus) == pytest.approx(on_screen(view, focus))
 
 
 def test_near_and_far_enclose_the_scene():
     angles, low, high = np.linspace(0, 2 * np.pi, 60), -0.1, 0.6
-    plinth = replace(VIEW, material=resolve_material(LOOK.model_copy(update={"plinth": Plinth(depth=0.2)}), 40.0))
+    plinth = replace(VIEW, appearance=resolve_appearance(LOOK.model_copy(update={"plinth": Plinth(depth=0.2)}), 40.0))
     for view, radius in ((VIEW, 1.0), (plinth, REACH)):
         near, far = clip_range(view, PICTURE, low, high)
         rim = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -10,7 +10,7 @@ from studio.film.frame import Frame, View
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render import plinth
 from studio.render.stage import Stage
 
@@ -29,31 +29,31 @@ def lit(intensity: float) -> Light:
     return dark(key=Lamp(azimuth=0.0, elevation=90.0, intensity=intensity, glint=0.0))
 
 
-def look(light: Light, **more) -> Look:
+def make_look(light: Light, **more) -> Look:
     plain = {"material": Material(metallic=0.0, roughness=1.0), "fade": Fade(start=0.8, end=0.98)}
     marker = Marker(radius=0.001, glow=0.0)
     return Look(light=light, mesh=MESH, marker=marker, grade=Grade(exposure=1.0), **plain | more)
 
 
-def light(kind: Look, orbit: Orbit, height: float = 0.0, focus=(0.3, 0.2, 0.0), size: Size = SIZE) -> np.ndarray:
+def light(look: Look, orbit: Orbit, height: float = 0.0, focus=(0.3, 0.2, 0.0), size: Size = SIZE) -> np.ndarray:
     """Light of a flat white surface [H, W, 4]."""
     surface = np.full((MESH, MESH), height, np.float32)
     with Stage(size, MESH, 3) as stage:
-        return stage.light(frame_of(kind, surface, orbit.pose(focus), orbit.azimuth))
+        return stage.light(frame_of(look, surface, orbit.pose(focus), orbit.azimuth))
 
 
-def frame_of(kind: Look, height: np.ndarray, pose: Pose, azimuth: float = 0.0, trajectory=None) -> Frame:
+def frame_of(look: Look, height: np.ndarray, pose: Pose, azimuth: float = 0.0, trajectory=None) -> Frame:
     """A frame of a white surface in a look."""
     white = np.ones((MESH, MESH, 3), np.float32)
-    view = View(height, white, pose, resolve_material(kind, azimuth), trajectory=trajectory)
-    return Frame(0, (view,), (), resolve_grading(kind.grade), resolve_background(kind.background))
+    view = View(height, white, pose, resolve_appearance(look, azimuth), trajectory=trajectory)
+    return Frame(0, (view,), (), resolve_grading(look.grade), resolve_background(look.background))
 
 
 def test_a_panel_is_reflected_where_the_line_of_sight_bounces_into_it_and_nowhere_else():
     panel = Panel(azimuth=170.0, elevation=45.0, width=14.0, height=6.0, colour="#ff8000", glint=0.8)
-    kind = look(dark(environment=(panel,)), material=Material(metallic=1.0, roughness=0.05))
+    look = make_look(dark(environment=(panel,)), material=Material(metallic=1.0, roughness=0.05))
     orbit = Orbit(40.0, 42.0, 1.2, 30.0)
-    drawn = light(kind, orbit)
+    drawn = light(look, orbit)
     pose = orbit.pose((0.3, 0.2, 0.0))
     eye, focus, up = map(np.array, (pose.position, pose.focal_point, pose.view_up))
     ahead = (focus - eye) / np.linalg.norm(focus - eye)
@@ -70,28 +70,28 @@ def test_a_panel_is_reflected_where_the_line_of_sight_bounces_into_it_and_nowher
     away = bounced @ toward
     off = np.abs([bounced @ level / away, bounced @ np.cross(toward, level) / away])
     half = np.tan(np.radians([7.0, 3.0]))[:, None, None]
-    land = drawn[..., 3] > 0.999
-    inside = drawn[(off < half - 0.03).all(axis=0) & land][:, :3]
+    covered = drawn[..., 3] > 0.999
+    inside = drawn[(off < half - 0.03).all(axis=0) & covered][:, :3]
     assert len(inside) > 100 and np.abs(inside - 0.8 * to_linear("#ff8000")).max() < CODE
-    outside = (off > half + 0.03).any(axis=0) & land
+    outside = (off > half + 0.03).any(axis=0) & covered
     assert outside.sum() > 5000 and drawn[outside][:, :3].max() < 1e-6
 
 
 def test_the_surface_is_dark_from_below_where_no_lamp_is():
-    above, below = (light(look(lit(0.8)), Orbit(0.0, rise, 1.0, 30.0)) for rise in (60.0, -60.0))
+    above, below = (light(make_look(lit(0.8)), Orbit(0.0, rise, 1.0, 30.0)) for rise in (60.0, -60.0))
     centre = np.index_exp[40:68, 60:130, :3]
     assert above[centre] == pytest.approx(0.8, abs=CODE) and below[centre] == pytest.approx(0.2 * 0.8, abs=CODE)
 
 
-def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_land():
+def test_a_ridge_that_is_cut_open_shows_no_underside_to_an_eye_above_the_surface():
     # the eye is 0.005 above the flank of a ridge and looks into it, so that the near plane takes off its skin
     axis = np.linspace(-1, 1, MESH, dtype=np.float32)
     x, _ = np.meshgrid(axis, axis)
     ridge = (0.5 * np.exp(-((x - 0.5) ** 2) / 0.01)).astype(np.float32)
-    kind = look(lit(0.8))
+    look = make_look(lit(0.8))
     pose = replace(Orbit(0.0, 0.0, 0.5, 30.0).pose((0.0, 0.0, 0.3)), position=(0.56, 0.0, 0.354))
     with Stage(SIZE, MESH, 3) as stage:
-        drawn = stage.light(frame_of(kind, ridge, pose))
+        drawn = stage.light(frame_of(look, ridge, pose))
     seen = drawn[..., 3] > 0.999
     assert seen.sum() > 500 and drawn[seen][:, 0].min() > 0.25  # an underside has a fifth of 0.8 at most
 
@@ -101,33 +101,33 @@ def test_a_lamp_at_the_marker_lights_the_walls_that_face_it_and_hardly_the_floor
     x, y = np.meshgrid(axis, axis)
     bowl = (0.6 * (x**2 + y**2)).astype(np.float32)
     marker = Marker(radius=0.01, glow=0.0, lamp=1.0, reach=0.5, halo="#ffffff")
-    kind = look(dark()).model_copy(update={"marker": marker})
+    look = make_look(dark()).model_copy(update={"marker": marker})
     lights = []
     for height in (bowl, np.zeros_like(bowl), -bowl):
         pose = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
         with Stage(SIZE, MESH, 3) as stage:
-            lights.append(float(stage.light(frame_of(kind, height, pose))[24:30, 96, 0].mean()))
+            lights.append(float(stage.light(frame_of(look, height, pose))[24:30, 96, 0].mean()))
     assert lights[0] > 2 * lights[1] > 0 and lights[2] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_surface_is_dimmed_close_to_the_marker_and_its_limb_has_another_colour():
     marker = Marker(radius=0.06, light=1.0, colour="#ffffff", glow=0.0)
-    plain = look(lit(0.5)).model_copy(update={"marker": marker})
+    plain = make_look(lit(0.5)).model_copy(update={"marker": marker})
     parted = plain.model_copy(update={"marker": marker.model_copy(update={"dimming": 0.8, "limb": "#ff0000"})})
-    first, second = (light(kind, Orbit(0.0, 90.0, 1.2, 30.0), focus=(0.0, 0.0, 0.0)) for kind in (plain, parted))
+    first, second = (light(look, Orbit(0.0, 90.0, 1.2, 30.0), focus=(0.0, 0.0, 0.0)) for look in (plain, parted))
     middle = SIZE.height // 2, SIZE.width // 2
     assert second[middle][:3] == pytest.approx(1.0, abs=2 * CODE)
     ball = (first[..., 1] > 0.9) & (second[..., 1] < 0.3)
     assert ball.any() and (second[ball][:, 0] > 0.9).all()  # red at its edge
-    land = (first[..., 1] > 0.4) & (first[..., 1] < 0.6)
-    assert (second / first)[land][:, 1].min() < 0.6 and second[2, 90] == pytest.approx(first[2, 90], abs=1e-3)
+    surface = (first[..., 1] > 0.4) & (first[..., 1] < 0.6)
+    assert (second / first)[surface][:, 1].min() < 0.6 and second[2, 90] == pytest.approx(first[2, 90], abs=1e-3)
 
 
 @pytest.mark.parametrize("distance", [0.5, 1.0, 1.7, 2.6])
 def test_strokes_keep_their_tone_at_any_distance_and_never_crowd(distance):
     strokes = Engraving(every=0.01, angle=90.0, ink="#000000", paper="#ffffff")
-    kind = look(lit(0.3), engraving=strokes, fade=Fade(start=0.95, end=0.98))
-    drawn = light(kind, Orbit(0.0, 90.0, distance, 30.0), focus=(0.0, 0.0, 0.0), size=Size(384, 216))
+    look = make_look(lit(0.3), engraving=strokes, fade=Fade(start=0.95, end=0.98))
+    drawn = light(look, Orbit(0.0, 90.0, distance, 30.0), focus=(0.0, 0.0, 0.0), size=Size(384, 216))
     inside = drawn[60:-60, 110:-110, 0]
     # the paper that is left between the strokes: 1 - (0.92 - tone), with a root of 2.2 of the light as tone
     assert inside.mean() == pytest.approx(0.08 + 0.3 ** (1 / 2.2), abs=0.03)  # a stroke more or less at the edges
@@ -138,9 +138,9 @@ def test_strokes_keep_their_tone_at_any_distance_and_never_crowd(distance):
 
 
 def test_strokes_taper_off_before_the_surface_ends():
-    kind = look(lit(0.1), engraving=Engraving(ink="#000000", paper="#ffffff"), fade=Fade(start=0.7, end=0.9))
+    look = make_look(lit(0.1), engraving=Engraving(ink="#000000", paper="#ffffff"), fade=Fade(start=0.7, end=0.9))
     orbit = Orbit(0.0, 90.0, 3.0, 30.0)
-    drawn = light(kind, orbit, focus=(0.0, 0.0, 0.0))
+    drawn = light(look, orbit, focus=(0.0, 0.0, 0.0))
     x, y = np.meshgrid(np.arange(SIZE.width) + 0.5 - 96, np.arange(SIZE.height) + 0.5 - 54)
     radius = np.hypot(x, y) / 54 * 3.0 * np.tan(np.radians(orbit.pose((0.0, 0.0, 0.0)).view_angle / 2))
     assert drawn[radius < 0.45][:, 0].min() < 0.5
@@ -149,10 +149,10 @@ def test_strokes_taper_off_before_the_surface_ends():
 
 
 def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height():
-    plain = look(lit(0.5), plinth=Plinth(depth=0.3), fade=Fade(start=0.7, end=0.8))
+    plain = make_look(lit(0.5), plinth=Plinth(depth=0.3), fade=Fade(start=0.7, end=0.8))
     ruled = plain.model_copy(update={"contours": Contours(every=0.1, width=1.5, opacity=1.0, colour="#000000")})
     orbit, focus = Orbit(0.0, 8.0, 2.6, 30.0), (0.0, 0.0, 0.05)
-    first, second = (light(kind, orbit, 0.36, focus) for kind in (plain, ruled))
+    first, second = (light(look, orbit, 0.36, focus) for look in (plain, ruled))
     middle = np.index_exp[:, SIZE.width // 2, 0]
     changed = np.flatnonzero(second[middle] < 0.7 * first[middle])
     levels = np.array([[0.8, 0.0, z] for z in (0.3, 0.2, 0.1, 0.0)])
@@ -162,8 +162,8 @@ def test_lines_of_height_run_round_the_wall_of_a_cast_down_to_the_lowest_height(
 
 
 def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_its_top():
-    kind = look(lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0}))
-    surface, lighting = np.full((MESH, MESH), 0.3, np.float32), resolve_material(kind, 0.0).lighting
+    look = make_look(lit(1.0).model_copy(update={"occlusion": 1.0, "shadow": 1.0}))
+    surface, lighting = np.full((MESH, MESH), 0.3, np.float32), resolve_appearance(look, 0.0).lighting
     places, _ = plinth.ground()
     shade = plinth.ground_light(surface, 0.9, 0.1, lighting)
     radius = np.hypot(*places.T)
@@ -172,12 +172,12 @@ def test_the_ground_is_darkest_at_the_foot_of_a_cast_with_no_light_leaking_from_
 
 
 def test_a_trajectory_shines_on_the_surface_where_the_weights_went_and_only_in_its_view():
-    kind = look(dark(), trajectory=TrajectoryLine(width=0.06, light=1.5, colour="#ff0000"))
+    look = make_look(dark(), trajectory=TrajectoryLine(width=0.06, light=1.5, colour="#ff0000"))
     pose, surface = Orbit(30.0, 60.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), np.zeros((MESH, MESH), np.float32)
     trajectory = np.stack([np.linspace(-0.5, 0.0, 30), np.linspace(0.3, 0.0, 30)], axis=1)
     with Stage(SIZE, MESH, 3) as stage:
         drawn, without = (
-            stage.light(frame_of(kind, surface, pose, 30.0, places))[..., 0] for places in (trajectory, None)
+            stage.light(frame_of(look, surface, pose, 30.0, places))[..., 0] for places in (trajectory, None)
         )
     at = project(np.column_stack([trajectory[:-3], np.full(27, 0.03)]), pose, 16 / 9) * SIZE.height
     across, down = at.astype(int).T

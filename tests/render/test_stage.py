@@ -23,7 +23,7 @@ from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
-from studio.film.resolve import resolve_background, resolve_grading, resolve_material
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render import bake, grade, linear_frame
 from studio.render.stage import Stage
 
@@ -74,7 +74,7 @@ def view(
     azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), points=3, **more
 ) -> View:
     pose = Orbit(azimuth, elevation, distance, 30.0).pose(focus)
-    return View(height, COLOURS, pose, resolve_material(look, azimuth, points=points), **more)
+    return View(height, COLOURS, pose, resolve_appearance(look, azimuth, points=points), **more)
 
 
 def frame(*views: View, number: int = 0, overlays=(), look: Look = LOOK) -> Frame:
@@ -90,9 +90,13 @@ def holed(rows: slice, columns: slice) -> np.ndarray:
 
 def through_a_lens(shot: View, radius: float, focus: float, count: int) -> Frame:
     """What a lens sees, in so many sub-frames."""
-    pose = replace(shot.pose, lens=radius, focus=focus)
+    pose = replace(shot.pose, lens_radius=radius, focus=focus)
     return frame(
-        *(replace(shot, pose=pose, weight=1 / count, jitter=s.jitter, lens=s.lens) for s in subframes(count)), number=5
+        *(
+            replace(shot, pose=pose, weight=1 / count, jitter=s.jitter, lens_point=s.lens_point)
+            for s in subframes(count)
+        ),
+        number=5,
     )
 
 
@@ -279,7 +283,7 @@ def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
         colours[where[0] - 3 : where[0] + 4, where[1] - 3 : where[1] + 4] = 1.0
         lit = LOOK.model_copy(update={"marker": Marker(radius=0.001, glow=0.0), "background": NIGHT.background})
         flat = np.zeros_like(CRATER)
-        shot = View(flat, colours, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), resolve_material(lit, 0.0))
+        shot = View(flat, colours, Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0)), resolve_appearance(lit, 0.0))
         dark = light_of(stage, replace(shot, colours=np.zeros_like(COLOURS)))
         row, column, _ = np.unravel_index(np.argmax(light_of(stage, shot) - dark), dark.shape)
         assert (
@@ -369,7 +373,7 @@ def test_shadow_and_occlusion_darken_and_only_as_much_as_asked(stage):
 # --- what a look may add
 
 
-def look(**parts) -> Look:
+def make_look(**parts) -> Look:
     return LOOK.model_copy(update=parts)
 
 
@@ -377,7 +381,7 @@ def matt(colour: str = "#808080", **parts) -> Look:
     """A look lit evenly from everywhere, without glints, fading or a marker to speak of."""
     lamp = Lamp(azimuth=0.0, elevation=90.0, intensity=0.0, glint=0.0)
     even = {"sky": "#ffffff", "horizon": "#ffffff", "ground": "#ffffff", "occlusion": 0.0, "shadow": 0.0}
-    return look(
+    return make_look(
         light=Light(key=lamp, rim=lamp, ambient=1.0, **even),
         material=Material(metallic=0.0, roughness=1.0),
         marker=Marker(radius=0.001, glow=0.0),
@@ -390,8 +394,8 @@ FLAT = np.zeros_like(CRATER)
 ABOVE = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
 
 
-def above(kind: Look, height: np.ndarray = FLAT, azimuth=0.0, ends=(0.0, 1.0), points=3) -> View:
-    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_material(kind, azimuth, ends, points))
+def above(look: Look, height: np.ndarray = FLAT, azimuth=0.0, ends=(0.0, 1.0), points=3) -> View:
+    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_appearance(look, azimuth, ends, points))
 
 
 @pytest.fixture(scope="module")
@@ -421,7 +425,7 @@ def pixel(light: np.ndarray, alpha: float, beta: float) -> np.ndarray:
 )
 def test_a_part_is_seen_and_gone_without_a_trace_when_the_look_changes_back(part, stage, drawn):
     # the same window draws one look after another
-    assert not alike(stage.draw(frame(view(look=look(**part), points=11))), drawn["crater"])
+    assert not alike(stage.draw(frame(view(look=make_look(**part), points=11))), drawn["crater"])
     assert np.array_equal(stage.draw(FRAMES["crater"]), drawn["crater"])
 
 
@@ -446,8 +450,8 @@ def test_a_contour_lies_at_a_whole_step_of_the_loss_on_any_scale(scale, of, larg
     low, high = of(1.0), of(9.0)
     cone = (0.5 * np.hypot(X, Y)).astype(np.float32)
     lines = Contours(step=2.0, width=8.0, opacity=1.0, colour="#ffffff")
-    kind = matt(contours=lines, height=HeightMapping(scale=scale, exaggeration=0.5))
-    light = light_of(large, above(kind, cone, ends=(low, high)))
+    look = matt(contours=lines, height=HeightMapping(scale=scale, exaggeration=0.5))
+    light = light_of(large, above(look, cone, ends=(low, high)))
     seen = light[:, :, 0] > 0.3
 
     def at(loss: float) -> bool:
@@ -472,9 +476,9 @@ def test_every_index_contour_is_twice_as_wide(large):
 
 
 def test_an_engraving_is_ink_on_paper_and_has_more_of_it_where_it_is_dark(large):
-    kind = Engraving(every=0.2, ink="#000000", paper="#ffffff")
+    look = Engraving(every=0.2, ink="#000000", paper="#ffffff")
     dark, bright = (
-        light_of(large, replace(above(matt(engraving=kind)), colours=np.full_like(COLOURS, tone)))
+        light_of(large, replace(above(matt(engraving=look)), colours=np.full_like(COLOURS, tone)))
         for tone in (0.05, 0.5)
     )
     middle = slice(52, 92), slice(108, 148)
@@ -511,9 +515,9 @@ def test_nodes_are_dots_on_the_measured_points_and_stay_round_on_a_slope(large):
 
 def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp(large):
     light = LOOK.light.model_copy(update={"follow": False})
-    kind = look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
-    cast = View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))
-    drawn = light_of(large, cast, look=kind)
+    look = make_look(plinth=Plinth(depth=0.1), background=Background(bottom="#808080", top="#808080"), light=light)
+    cast = View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_appearance(look, 0.0))
+    drawn = light_of(large, cast, look=look)
     ground = to_linear("#808080")[0]
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(drawn, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
@@ -521,12 +525,12 @@ def test_a_cast_ends_in_a_sharp_edge_and_a_shadow_on_the_side_away_from_the_lamp
 
 
 def test_a_cast_hides_no_hole_and_its_wall_stands_where_the_disc_ends(stage):
-    kind = look(plinth=Plinth(depth=0.2, colour="#ffffff"))
-    side = light_of(stage, view(elevation=8.0, distance=2.6, look=kind, height=0 * CRATER + 0.2))
+    look = make_look(plinth=Plinth(depth=0.2, colour="#ffffff"))
+    side = light_of(stage, view(elevation=8.0, distance=2.6, look=look, height=0 * CRATER + 0.2))
     without = light_of(stage, view(elevation=8.0, distance=2.6, height=0 * CRATER + 0.2))
     assert np.abs(side - without).max(axis=-1)[20:26, 26:38].min() > 0.01  # the wall covers the middle below the rim
-    hole = light_of(stage, view(look=kind, height=holed(slice(20, 40), slice(30, 60))))
-    assert not np.array_equal(hole, light_of(stage, view(look=kind)))
+    hole = light_of(stage, view(look=look, height=holed(slice(20, 40), slice(30, 60))))
+    assert not np.array_equal(hole, light_of(stage, view(look=look)))
 
 
 def test_a_line_is_as_wide_on_a_poster_as_on_its_proof_but_never_thinner_than_half_a_pixel():
@@ -577,15 +581,15 @@ def tiled(part: Stage, shot: Frame, drawn=Stage.light) -> np.ndarray:
 @pytest.mark.parametrize("name", looks())
 def test_a_picture_of_tiles_is_the_picture_in_every_look(name, both):
     full, part = both
-    kind = Look.model_validate({"base": name, "mesh": MESH})
+    look = Look.model_validate({"base": name, "mesh": MESH})
     shot = frame(
-        view(look=kind, elevation=25.0, jitter=(0.3, -0.2), lens=(0.5, 0.5), points=11, weight=0.5),
-        view(130.0, 70.0, look=kind, points=11, weight=0.5),
-        look=kind,
+        view(look=look, elevation=25.0, jitter=(0.3, -0.2), lens_point=(0.5, 0.5), points=11, weight=0.5),
+        view(130.0, 70.0, look=look, points=11, weight=0.5),
+        look=look,
     )
-    shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens=0.02, focus=1.5)) for v in shot.views))
+    shot = replace(shot, views=tuple(replace(v, pose=replace(v.pose, lens_radius=0.02, focus=1.5)) for v in shot.views))
     direct, tiles = (
-        grade.picture(linear_frame.encode(light), shot).whole() for light in (full.light(shot), tiled(part, shot))
+        grade.picture(linear_frame.encode(light), shot).to_array() for light in (full.light(shot), tiled(part, shot))
     )
     assert direct.std() > 3 and (np.abs(direct.astype(int) - tiles).max(axis=-1) > 1).mean() <= 1e-5
 
@@ -627,7 +631,7 @@ def test_what_is_drawn_covers_wholly_a_hole_not_at_all_and_the_edge_in_between(s
 
 def test_light_is_multiplied_by_what_it_covers(stage):
     faded = matt(fade=Fade(start=0.1, end=0.9))
-    light, full = (stage.light(frame(above(kind))) for kind in (faded, matt(fade=Fade(start=0.95, end=0.99))))
+    light, full = (stage.light(frame(above(look))) for look in (faded, matt(fade=Fade(start=0.95, end=0.99))))
     inside = full[..., 3] == 1
     # the mean of four products is the product of two means but for how both change across a pixel
     assert light[inside][:, :3] == pytest.approx(full[inside][:, :3] * light[inside][:, 3:], abs=1e-4)
@@ -635,8 +639,8 @@ def test_light_is_multiplied_by_what_it_covers(stage):
 
 
 def test_the_ground_under_a_cast_is_its_shadow_alone(large):
-    kind = look(plinth=Plinth(depth=0.1), light=LOOK.light.model_copy(update={"follow": False}))
-    light = large.light(frame(View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_material(kind, 0.0))))
+    look = make_look(plinth=Plinth(depth=0.1), light=LOOK.light.model_copy(update={"follow": False}))
+    light = large.light(frame(View(0 * CRATER + 0.3, 0 * COLOURS, ABOVE, resolve_appearance(look, 0.0))))
     away = np.radians(LOOK.light.key.azimuth + 180)
     shadow, free = (pixel(light, 0.9 * s * np.cos(away), 1.28 * s * np.sin(away)) for s in (1, -1))
     assert 0.2 < shadow[3] < 0.9 and free[3] < 0.05
@@ -667,9 +671,9 @@ def test_a_jitter_moves_the_samples_by_its_share_of_a_sample(large):
 def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
     small = SPARK.model_copy(update={"marker": SPARK.marker.model_copy(update={"radius": 0.02})})
     shot, radius = view(look=small, focus=(0.0, 0.0, 0.0), height=FLAT), 0.03
-    shot = replace(shot, pose=replace(shot.pose, lens=radius, focus=focus))
+    shot = replace(shot, pose=replace(shot.pose, lens_radius=radius, focus=focus))
     left, right, low, high = (
-        centroid(large.light(frame(replace(shot, lens=place)))) for place in ((-1, 0), (1, 0), (0, -1), (0, 1))
+        centroid(large.light(frame(replace(shot, lens_point=place)))) for place in ((-1, 0), (1, 0), (0, -1), (0, 1))
     )
     eye = np.array(shot.pose.position)
     away = -(np.array([0, 0, 0.9 * 0.02]) - eye) @ eye / np.linalg.norm(eye)
@@ -682,8 +686,8 @@ def test_a_thin_lens_spreads_what_is_out_of_focus_as_it_should(focus, large):
 
 @pytest.mark.parametrize("exposure", [1e-7, 1e-4, 1e-2, 1.0])
 def test_light_is_kept_to_a_code_of_sixteen_bits_and_has_no_noise_however_dark_it_is(exposure, large):
-    kind = matt()
-    dark = kind.model_copy(update={"grade": kind.grade.model_copy(update={"exposure": exposure})})
+    look = matt()
+    dark = look.model_copy(update={"grade": look.grade.model_copy(update={"exposure": exposure})})
     codes = large.linear_frame(frame(above(dark)))[52:92, 108:148, :3]
     # light of 1 from everywhere on a colour of 0.2, and a reflectance of 0.04 besides
     exact = 65535 * math.sqrt(exposure * 0.24 / MAX_LIGHT)

@@ -53,7 +53,7 @@ def crawl(quality: Quality) -> float:
     A quarter of a degree a frame, a sixth of a pixel in the middle. An error that stays where it is does not crawl.
     """
     moving = LOW | {"moves": [{"orbit": "12deg", "over": "2s", "ease": "linear"}]}
-    drawn, exact = (source(STILL, how, moving, {"0s": 0, "2s": 0}) for how in (quality, EXACT))
+    drawn, exact = (source(STILL, samples, moving, {"0s": 0, "2s": 0}) for samples in (quality, EXACT))
     with Stage(SIZE, LOOK.mesh, quality.samples) as stage, Stage(SIZE, LOOK.mesh, EXACT.samples) as fine:
         errors = [codes(stage, drawn.frame(n)) - codes(fine, exact.frame(n)) for n in (20, 21, 22)]
     return float(np.sqrt(np.mean(np.square(np.diff(errors, axis=0)))))
@@ -62,7 +62,7 @@ def crawl(quality: Quality) -> float:
 def codes(stage: Stage, frame: Frame) -> np.ndarray:
     """The surface's codes of 255, as fine as they come."""
     bare = replace(frame, overlays=())
-    return picture(stage.linear_frame(bare), bare, bits=16).whole() / 257
+    return picture(stage.linear_frame(bare), bare, bits=16).to_array() / 257
 
 
 CRAWLS = 3.5
@@ -77,7 +77,7 @@ def test_a_held_shot_of_a_held_surface_is_the_same_frame_but_for_its_grain():
             linear_frames[number] = stage.linear_frame(film.frame(number))
     assert np.array_equal(linear_frames[30], linear_frames[47]) and np.array_equal(linear_frames[30], linear_frames[31])
     assert not np.array_equal(linear_frames[30], linear_frames[10])
-    first, second = (picture(linear_frames[n], film.frame(n)).whole().astype(int) for n in (30, 31))
+    first, second = (picture(linear_frames[n], film.frame(n)).to_array().astype(int) for n in (30, 31))
     # two grains of 0.005 of 255 codes, each with a code of dither that is even, 1 / sqrt(12)
     assert (first - second).std() == pytest.approx(np.sqrt(2) * np.hypot(0.005 * 255, 1 / np.sqrt(12)), rel=0.05)
 

@@ -9,7 +9,7 @@ from studio.film.gallery import gallery
 from studio.film.light import Fog, Lamp, Light, Panel
 from studio.film.lines import Contours, Engraving, Wire
 from studio.film.look import Look
-from studio.film.resolve import resolve_material
+from studio.film.resolve import resolve_appearance
 from studio.render import shading
 from studio.render.uniforms import constants, per_view
 
@@ -27,32 +27,32 @@ HEIGHT = np.full((5, 5), 0.25, np.float32)
 
 def view_of(look: Look, azimuth: float = 30.0) -> View:
     pose = Orbit(azimuth, 40.0, 2.0, 30.0).pose((0.0, 0.0, 0.1))
-    return View(HEIGHT, np.zeros((5, 5, 3), np.float32), pose, resolve_material(look, azimuth, (0.0, 1.0), 11))
+    return View(HEIGHT, np.zeros((5, 5, 3), np.float32), pose, resolve_appearance(look, azimuth, (0.0, 1.0), 11))
 
 
 def test_constants_do_not_depend_on_the_camera():
-    first, second = (view_of(FULL, azimuth).material for azimuth in (0.0, 77.0))
+    first, second = (view_of(FULL, azimuth).appearance for azimuth in (0.0, 77.0))
     assert shading.declare_constants(constants(first, 1080, 2)) == shading.declare_constants(constants(second, 1080, 2))
 
 
 def test_no_value_is_both_constant_and_of_a_view():
     view = view_of(FULL)
-    assert not set(constants(view.material, 1080, 2)) & set(per_view(view, 1080, 2))
+    assert not set(constants(view.appearance, 1080, 2)) & set(per_view(view, 1080, 2))
 
 
 @pytest.mark.parametrize("look", [*gallery().values(), FULL], ids=[*gallery(), "full"])
 def test_every_value_is_used_in_a_shader_of_its_look(look):
     view = view_of(look)
-    values = constants(view.material, 1080, 2) | per_view(view, 1080, 2)
-    shaders = shading.vertex(view.material, ""), shading.fragment(view.material, "")
+    values = constants(view.appearance, 1080, 2) | per_view(view, 1080, 2)
+    shaders = shading.vertex(view.appearance, ""), shading.fragment(view.appearance, "")
     text = " ".join(part for shader in shaders for part in shader)
     always = {"dimming", "dimmingSpread", "contourEvery", "contourStep", "contourIndex", "valueLow", "valueSlope"}
     assert [name for name in values if name not in text and name not in always] == []
 
 
 def test_lines_keep_their_share_of_the_picture_but_are_half_a_pixel_wide_at_least():
-    material = view_of(FULL.model_copy(update={"wire": Wire(width=2.0)})).material
-    widths = [constants(material, lines, samples)["wireWidth"] for lines, samples in ((1080, 1), (2160, 2), (27, 2))]
+    appearance = view_of(FULL.model_copy(update={"wire": Wire(width=2.0)})).appearance
+    widths = [constants(appearance, lines, samples)["wireWidth"] for lines, samples in ((1080, 1), (2160, 2), (27, 2))]
     assert widths == [2.0, 8.0, 1.0]
 
 

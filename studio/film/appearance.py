@@ -1,7 +1,8 @@
-"""The plain half of a look: numbers that a renderer needs, and no configuration record.
+"""The Appearance of a view: a Look as plain numbers for the renderer, without configuration records.
 
-`studio.film.resolve` makes them from a Look. Colours are linear RGB, angles radians, azimuths count from the alpha
-axis, lengths are scene units, and widths of lines are pixels of a picture 1080 lines high.
+`studio.film.resolve` makes it from a Look and the camera's azimuth; its parts are called as those of the Look. Colours
+are linear RGB, angles radians, azimuths count from the alpha axis, lengths are scene units, and widths of lines are
+pixels of a picture 1080 lines high.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class TrajectoryLine:
-    """The line along the run's trajectory, before exposure."""
+    """The line along the run's trajectory. width: scene units. light: before exposure."""
 
     width: float
     light: Rgb
@@ -177,7 +178,7 @@ class Plinth:
 
 
 @dataclass(frozen=True)
-class Material:
+class Appearance:
     """How one view's surface and its surroundings are drawn; parts that a look leaves out are None.
 
     exposure: factor on all light. fade_start, fade_end: radii between which the disc fades out; a plinth's wall stands
