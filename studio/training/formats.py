@@ -20,14 +20,14 @@ import numpy as np
 from studio.errors import RunError
 
 
-class Labelled(NamedTuple):
+class LabelledImages(NamedTuple):
     """Pixels uint8 [N, C, H, W] and labels [N]."""
 
     pixels: np.ndarray
     labels: np.ndarray
 
 
-class Cifar(NamedTuple):
+class CifarLayout(NamedTuple):
     """File names of one of the two sets. key: of labels in a pickle. skip: bytes before the label of a binary row."""
 
     train: tuple[str, ...]
@@ -37,32 +37,32 @@ class Cifar(NamedTuple):
     folders: tuple[str, ...]
 
 
-CIFAR10 = Cifar(
+CIFAR10 = CifarLayout(
     tuple(f"data_batch_{i}" for i in range(1, 6)),
     "test_batch",
     b"labels",
     0,
     (".", "cifar-10-batches-py", "cifar-10-batches-bin"),
 )
-CIFAR100 = Cifar(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
+CIFAR100 = CifarLayout(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
 PIXELS = 3 * 32 * 32
 
 
-def cifar(folder: Path, layout: Cifar) -> tuple[Labelled, Labelled]:
+def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from the folder, or from the folder that the published archive unpacks to. Raises RunError."""
     reader, paths = _cifar_files(folder, layout)
     *train, test = (reader(path, layout) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    return Labelled(pixels, labels), test
+    return LabelledImages(pixels, labels), test
 
 
-def cifar_count(folder: Path, layout: Cifar) -> int:
+def cifar_count(folder: Path, layout: CifarLayout) -> int:
     """Number of training images. Raises RunError."""
     reader, (*train, _) = _cifar_files(folder, layout)
     return sum(len(reader(path, layout).labels) for path in train)
 
 
-def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], Labelled], list[Path]]:
+def _cifar_files(folder: Path, layout: CifarLayout) -> tuple[Callable[[Path, CifarLayout], LabelledImages], list[Path]]:
     """(reader of one file, the files in order, the test's last)."""
     names = (*layout.train, layout.test)
     for inside in layout.folders:
@@ -73,23 +73,23 @@ def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], L
     raise RunError(f"{folder}: expected the files {', '.join(names)}, or the same with .bin")
 
 
-def _cifar_python(path: Path, layout: Cifar) -> Labelled:
+def _cifar_python(path: Path, layout: CifarLayout) -> LabelledImages:
     batch = arrays_only(path)
     try:
         pixels = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        return Labelled(pixels, np.asarray(batch[layout.key], np.int64))
+        return LabelledImages(pixels, np.asarray(batch[layout.key], np.int64))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
         ) from error
 
 
-def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
+def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
     content, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
     if not len(content) or len(content) % row:
         raise RunError(f"{path}: {len(content)} bytes are not whole rows of {row}; truncated, or of another set")
     rows = content.reshape(-1, row)
-    return Labelled(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
+    return LabelledImages(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -115,10 +115,10 @@ def arrays_only(path: Path) -> dict[bytes, Any]:
         raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
 
 
-def mnist(folder: Path) -> tuple[Labelled, Labelled]:
+def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw. Raises RunError."""
     train, test = (
-        Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
+        LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")
     )
     return train, test

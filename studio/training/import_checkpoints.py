@@ -34,9 +34,9 @@ def import_checkpoints(run: Run, folder: Path) -> None:
     """
     if run.checkpoints is None:
         raise RunError("run.checkpoints names no folder to import from")
-    files = checkpoints.by_epoch(run.checkpoints)
+    files = checkpoints.user_files_by_epoch(run.checkpoints)
     data = run.recipe.data.load()
-    checkpoints.claim(folder, run, data.digest)
+    checkpoints.write_run_file(folder, run, data.digest)
     existing = checkpoints.epochs(folder)
     with deterministic():
         on_device = tensors(data)

@@ -38,7 +38,7 @@ def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total,
     """
     folder = Path(folder)
     data = recipe.data.load()
-    checkpoints.claim(folder, Run(recipe=recipe), data.digest)
+    checkpoints.write_run_file(folder, Run(recipe=recipe), data.digest)
     if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
         with deterministic():
             _train(recipe, data, folder, progress)

@@ -223,7 +223,7 @@ def test_the_subset_is_checked_on_demand(say, copy):
 
 def test_tuning_prints_every_way_and_writes_the_quickest_into_the_scene(say, tiny, monkeypatch):
     monkeypatch.setattr(
-        profiling, "candidate_methods", profiling.fitting_methods
+        profiling, "candidate_methods", profiling.applicable_methods
     )  # without torch's compiler, which takes half a minute
     before = tiny.read_text()
     dry = say("tune", "tiny.yaml", "--dry-run")

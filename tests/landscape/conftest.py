@@ -54,11 +54,11 @@ class PlantedRun:
     def slice(self, quantity: str = "loss", **options: Any) -> Slice:
         """A resolved slice with its samples and its plane on the shelf, as workers find it."""
         slice_ = self.resolve(quantity, **options)
-        for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
+        for digest, loss in slice_.losses_by_samples.items():
             if not self.shelf.samples(digest).is_dir():
                 save_arrays(self.shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
-        if not self.shelf.plane(slice_.plane).is_dir():
-            save_arrays(self.shelf.plane(slice_.plane), *tasks.make_plane(self.shelf, slice_))
+        if not self.shelf.plane(slice_.plane_digest).is_dir():
+            save_arrays(self.shelf.plane(slice_.plane_digest), *tasks.make_plane(self.shelf, slice_))
         return slice_
 
 
@@ -67,7 +67,7 @@ def planted(root: Path, model: Model) -> PlantedRun:
     recipe, random = Recipe(model=model, epochs=2), np.random.default_rng(0)
     planted = PlantedRun(Shelf(root), Run(recipe=recipe))
     data = recipe.data.load()
-    checkpoints.claim(planted.folder, planted.run, data.digest)
+    checkpoints.write_run_file(planted.folder, planted.run, data.digest)
     for epoch in (0.0, 1.0, 2.0):
         net = model.build(data.shape, data.classes)
         for name, tensor in net.state_dict().items():

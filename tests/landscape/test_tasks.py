@@ -50,13 +50,13 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
 def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
     exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), epoch=slice_.epoch)
-    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane)).arrays
+    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
     def loss(weights):
         named = weight_loss.split(weights)
         chunks = (weight_loss.losses(weight_loss.outputs(named, x), y).sum() for x, y in weight_loss.chunks)
-        return sum(chunks) / weight_loss.samples
+        return sum(chunks) / weight_loss.sample_count
 
     return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
 
@@ -77,7 +77,7 @@ def test_rows_are_betas_and_columns_alphas(name, mode, request):
 
 def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
     slice_ = mlp.slice(loss=Loss(mode="eval"))
-    recorded = checkpoints.index(mlp.folder)[2.0]["metrics"]
+    recorded = checkpoints.facts_by_epoch(mlp.folder)[2.0]["metrics"]
     measured = {name: values[0, 2] for name, values in loss_rows(mlp.shelf, slice_, (2, 3)).items()}
     # float32 means over 1437 images, in other batches
     assert measured["loss"] == pytest.approx(recorded["train_loss"], rel=1e-5)
@@ -183,7 +183,7 @@ def test_a_spectrum_that_was_not_asked_for_is_not_measured(mlp):
 
 def test_directions_of_curvature_are_those_of_the_drawn_loss(mlp):
     drawn = mlp.slice(directions=Hessian(ignore="nothing"))
-    plane = map_arrays(mlp.shelf.plane(drawn.plane))
+    plane = map_arrays(mlp.shelf.plane(drawn.plane_digest))
     theta, delta, eta = (plane.arrays[name].astype(np.float64) for name in ("theta", "delta", "eta"))
     # both are as long as the weights, and float32
     assert np.linalg.norm(delta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)

@@ -93,12 +93,12 @@ def test_a_snapshot_is_a_copy_and_restores_parameters_and_buffers():
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
-    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
-    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
     assert json.loads((tmp_path / "run.json").read_text())["recipe"]["model"]["depth"] == 20
     for other in (Run(recipe=Recipe(seed=1)), "data"), (Run(recipe=Recipe()), "other data"):
         with pytest.raises(RunError, match="holds another run"):
-            checkpoints.claim(tmp_path, *other)
+            checkpoints.write_run_file(tmp_path, *other)
 
 
 def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
@@ -149,4 +149,4 @@ def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_
     ],
 )
 def test_the_epoch_is_read_from_the_name(name, epoch):
-    assert checkpoints.epoch_in(name) == epoch
+    assert checkpoints.parse_epoch(name) == epoch

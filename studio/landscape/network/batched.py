@@ -59,7 +59,7 @@ class BatchedNetwork:
         return cls(first_layer, steps[1:])
 
     @property
-    def widest(self) -> int:
+    def max_width(self) -> int:
         """The most features a sample has between two layers."""
         layers = (self.first_layer, *_layers(self.steps))
         return max(layer.out_features for layer, _ in layers if isinstance(layer, nn.Linear))

@@ -52,7 +52,7 @@ class LinearChain:
         return cls(tuple(layers))
 
     @property
-    def widest(self) -> int:
+    def max_width(self) -> int:
         """The most features a sample has between two layers."""
         return max(layer.out_features for layer, _ in self.layers if isinstance(layer, nn.Linear))
 

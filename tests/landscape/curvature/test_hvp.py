@@ -320,7 +320,7 @@ def test_restricting_and_embedding_loses_only_the_fixed_weights(samples):
 def test_short_last_batches_weigh_by_their_samples(samples):
     model = net(convolutional)
     weight_loss, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
-    pieces.chunk = 3  # 3 + 3 + 1
+    pieces.chunk_size = 3  # 3 + 3 + 1
     assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(weight_loss.chunks) == 1
     torch.testing.assert_close(
         dense(HessianOperator(pieces), theta(model)),
@@ -334,13 +334,15 @@ def test_short_last_batches_weigh_by_their_samples(samples):
 def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples):
     model = net(convolutional)
     weight_loss, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
-    kept, rebuilt = (HessianOperator(weight_loss, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
-    assert torch.equal(kept, rebuilt)
+    retained, rebuilt = (
+        HessianOperator(weight_loss, retain_graph=retain).products(theta(model)[None])(v) for retain in (True, False)
+    )
+    assert torch.equal(retained, rebuilt)
 
 
 def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch):
     weight_loss = WeightLoss(net(convolutional), {}, *samples)
-    monkeypatch.setattr(hvp, "MAX_KEPT_SAMPLES", N - 1)
+    monkeypatch.setattr(hvp, "MAX_RETAINED_SAMPLES", N - 1)
     losses = []
     monkeypatch.setattr(
         HessianOperator, "_loss", lambda *args, loss=HessianOperator._loss: losses.append(1) or loss(*args)

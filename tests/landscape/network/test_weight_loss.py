@@ -165,7 +165,7 @@ def by_hand(model: nn.Module, weights: torch.Tensor, x, y, mode: str) -> torch.T
 
 
 def in_chunks(weight_loss: WeightLoss, size: int) -> WeightLoss:
-    weight_loss.chunk = size
+    weight_loss.chunk_size = size
     return weight_loss
 
 
@@ -226,7 +226,7 @@ def test_weights_of_zero_have_the_loss_of_a_uniform_guess(samples):
 def test_the_samples_are_one_batch_in_train_mode(samples, monkeypatch):
     monkeypatch.setitem(module.MAX_PIXELS, "cpu", 12)
     model = net(convolutional)
-    assert WeightLoss(model, {}, *samples, "eval").chunk == 3  # 3 + 3 + 1 of 4 pixels each
+    assert WeightLoss(model, {}, *samples, "eval").chunk_size == 3  # 3 + 3 + 1 of 4 pixels each
     expected = float(F.cross_entropy(copy.deepcopy(model).train()(samples[0]), samples[1]).detach())
     assert loss(WeightLoss(model, {}, *samples, "train"), theta(model)) == pytest.approx(expected, rel=1e-12)
 
@@ -380,7 +380,7 @@ def of_its_batch() -> nn.Module:
 @pytest.mark.parametrize(("make", "mixes"), [(Noisy, True), (of_its_batch, True), (Careless, False), (Tied, False)])
 def test_a_network_that_mixes_its_samples_gets_all_of_them(make, mixes, samples, monkeypatch):
     monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
-    assert WeightLoss(make().double(), {}, *samples).chunk == (N if mixes else 3)
+    assert WeightLoss(make().double(), {}, *samples).chunk_size == (N if mixes else 3)
 
 
 def dead_filters(weight: float) -> nn.Module:
@@ -397,8 +397,8 @@ def test_mixing_is_tested_at_the_weights_of_the_checkpoint_not_at_fresh_ones(sam
     monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
     fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
     weight_loss = WeightLoss(fresh, trained.state_dict(), *samples)
-    assert weight_loss.chunk == 3 and math.isfinite(loss(weight_loss, theta(trained)))
-    assert WeightLoss(fresh, {}, *samples).chunk == 3  # NaN everywhere mixes nothing
+    assert weight_loss.chunk_size == 3 and math.isfinite(loss(weight_loss, theta(trained)))
+    assert WeightLoss(fresh, {}, *samples).chunk_size == 3  # NaN everywhere mixes nothing
 
 
 class Gated(nn.Module):
@@ -416,7 +416,7 @@ class Gated(nn.Module):
 def test_mixing_that_training_opened_is_noticed(samples, monkeypatch):
     monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
     opened = WeightLoss(Gated(0.0).double(), Gated(1.0).double().state_dict(), *samples)
-    assert opened.chunk == N and WeightLoss(Gated(0.0).double(), {}, *samples).chunk == 3
+    assert opened.chunk_size == N and WeightLoss(Gated(0.0).double(), {}, *samples).chunk_size == 3
 
 
 def test_the_old_weight_norm_is_refused_with_the_way_out(samples):

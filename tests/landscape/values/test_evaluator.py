@@ -140,7 +140,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkey
     ours._outputs = small
     # float64: a smaller batch may be summed by another kernel
     torch.testing.assert_close(ours.row(ALPHAS, 0.5)["loss"], expected, rtol=1e-12, atol=0)
-    assert passes == [64, 32, 16] and ours.chunk == 16
+    assert passes == [64, 32, 16] and ours.chunk_size == 16
 
 
 def test_train_mode_that_does_not_fit_names_the_way_out():
@@ -177,14 +177,14 @@ x, y = torch.randn(256, 1, 16, 16, generator=torch.Generator().manual_seed(0)), 
 weight_loss = WeightLoss(model, {}, x, y)
 theta = weight_loss.flat(dict(model.named_parameters())).detach()
 evaluator = Evaluator(weight_loss, theta, 0.1 * theta, 0 * theta, "loop")
-evaluator.chunk = 8
+evaluator.chunk_size = 8
 few = evaluator.row([0.0, 1.0], 0.0)["loss"]
-evaluator.chunk = weight_loss.chunk                       # 256 pictures of 16 x 16 with 256 features: 67 MB at a time
+evaluator.chunk_size = weight_loss.chunk_size  # 256 pictures of 16 x 16 with 256 features: 67 MB at a time
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 40 * 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]))
 values = evaluator.row([0.0, 1.0], 0.0)["loss"]
 assert torch.allclose(values, few, rtol=1e-6), (values, few)
-print(weight_loss.chunk, evaluator.chunk)
+print(weight_loss.chunk_size, evaluator.chunk_size)
 """
 
 

@@ -258,7 +258,7 @@ def test_points_give_the_same_values_together_and_apart(method, monkeypatch):
 def test_chunks_of_the_samples_add_up_to_the_same_value(name, method, mode):
     ours, _ = evaluators(NETS[name], method, mode=mode)
     whole = ours.row(ALPHAS, 0.4)["loss"]
-    ours.chunk = 4  # 4 + 4 + 3
+    ours.chunk_size = 4  # 4 + 4 + 3
     torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from studio.field import Grid
-from studio.landscape.values.preview import MAX_POINTS, most, preview
+from studio.landscape.values.preview import MAX_POINTS, max_points, preview
 
 GRID = Grid(range=(-1, 1), points=101)
 
@@ -96,7 +96,7 @@ def test_a_rough_surface_stops_at_the_bound():
 def test_a_small_grid_is_measured_whole(points):
     grid = Grid(range=(-2, 2), points=points)
     values, measured = preview_of(bowl, grid)
-    assert measured.all() and np.array_equal(values, values_on(bowl, grid)) and most(grid) == points**2
+    assert measured.all() and np.array_equal(values, values_on(bowl, grid)) and max_points(grid) == points**2
 
 
 @pytest.mark.parametrize("points", [19, 33, 201])

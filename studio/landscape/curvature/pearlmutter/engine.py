@@ -29,7 +29,7 @@ PERCEPTRON_POINTS, PERCEPTRON_WEIGHTS = 32, 2**20
 
 
 class PearlmutterEngine:
-    """The written-out passes of one network, on a CPU."""
+    """The written-out passes of one network, on a CPU: an `engine.HvpEngine`."""
 
     def __init__(self, program: HvpProgram, weight_loss: WeightLoss):
         self._program, self._weight_loss = program, weight_loss
@@ -52,7 +52,7 @@ class PearlmutterEngine:
     def batch_points(self) -> int:
         """By the kind of network and its size."""
         if self._is_small_chain:
-            return CHAIN_POINTS[self._weight_loss.kind]
+            return CHAIN_POINTS[self._weight_loss.device_kind]
         if self._is_perceptron:
             return min(PERCEPTRON_POINTS, max(IMAGE_POINTS, PERCEPTRON_WEIGHTS // self._weight_loss.size))
         return IMAGE_POINTS if has_small_images(self._weight_loss) else 1
@@ -109,8 +109,8 @@ class PearlmutterGradient:
             gradient = [part.detach() for part in self._by_leaves]
         self.gradient = tuple(gradient)
 
-    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
-        """H v, tensor by tensor, for v by the leaves' shapes. The tape is kept in any case."""
+    def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
+        """H v, tensor by tensor, for v by the leaves' shapes. The tape stays in memory, whatever retain_graph says."""
         if not self._folds:
             return self._change(v)
         changes = torch.autograd.grad(

@@ -26,7 +26,7 @@ from studio.landscape.curvature.pearlmutter.table import (
     RELU_CALLS,
     SUM_CALLS,
 )
-from studio.landscape.network.graph import NEW, has_no_hooks, pool_before_relu, traced
+from studio.landscape.network.graph import ALLOCATING_LAYERS, has_no_hooks, pool_before_relu, trace_graph
 from studio.landscape.network.weight_loss import WeightLoss
 
 Named = dict[str, Tensor]
@@ -50,17 +50,17 @@ class HvpProgram:
     @classmethod
     def of(cls, weight_loss: WeightLoss) -> HvpProgram | None:
         """The program of a network that has a graph, whether or not every operation is known; None for another."""
-        folds = weight_loss.mode == "eval" and bool(weight_loss.folded.pairs)
-        network = weight_loss.folded.model if folds else weight_loss.network.module
+        folds = weight_loss.mode == "eval" and bool(weight_loss.folding.pairs)
+        network = weight_loss.folding.model if folds else weight_loss.network.module
         ordered = pool_before_relu(network)
-        graph = traced(ordered)
+        graph = trace_graph(ordered)
         return None if graph is None else cls(weight_loss, network, ordered, graph, folds)
 
     def weights(self, named: Mapping[str, Tensor]) -> Named:
         """The weights of the network that is run, from theta's tensors [B, *shape]: differentiable."""
         if not self.folds:
             return dict(named)
-        weights: Named = torch.func.vmap(self._weight_loss.folded.weights)(dict(named))
+        weights: Named = torch.func.vmap(self._weight_loss.folding.weights)(dict(named))
         return weights
 
     def parameters(self, node: fx.Node, operation: Operation) -> dict[str, tuple[str, Tensor]]:
@@ -112,7 +112,7 @@ class HvpProgram:
     def _is_temporary(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor with one user only, which may overwrite it."""
         layer = type(self._modules[str(node.target)]) if node.op == "call_module" else None
-        return len(node.users) == 1 and (layer in NEW or (layer is None and node.target in SUM_CALLS))
+        return len(node.users) == 1 and (layer in ALLOCATING_LAYERS or (layer is None and node.target in SUM_CALLS))
 
 
 def is_shape(node: fx.Node, values: Values) -> bool:

@@ -254,7 +254,7 @@ def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples):
 def test_short_last_chunks_weigh_by_their_samples(samples):
     model = net(settings)
     weight_loss = WeightLoss(model, {}, *samples)
-    weight_loss.chunk = 4  # 4 + 2
+    weight_loss.chunk_size = 4  # 4 + 2
     chunked, single = HessianOperator(weight_loss), known(model, samples)
     v, point = normal(1, single.size), near(model, 1)
     assert is_written_out(chunked)
