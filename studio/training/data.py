@@ -1,8 +1,10 @@
 """Data sets as records: embedded ones, published ones in a folder, and the user's arrays.
 
-`load` returns a `Data`; `count` returns the number of training samples without standardising them. Images are
-standardised per channel by the training images, x = (pixel - mean) / std. Pixels are integers, so mean and std are
-exact and every machine gets the same bytes.
+    x = (pixel - mean) / std, per channel, with mean and std of the training images
+
+Pixels are integers, so mean and std are exact and every machine gets the same bytes. A new data set is a record whose
+`load` returns a `Data` and whose `count` returns the number of training samples, in the union at the foot; the reader
+of its files is a function in `formats.py`.
 """
 
 from __future__ import annotations
@@ -39,15 +41,15 @@ class Data:
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of all four arrays and their shapes."""
-        total = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
-            total.update(f"{array.dtype.str}{array.shape}".encode())
-            total.update(np.ascontiguousarray(array).data)
-        return total.hexdigest()
+            sha256.update(f"{array.dtype.str}{array.shape}".encode())
+            sha256.update(np.ascontiguousarray(array).data)
+        return sha256.hexdigest()
 
 
 def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Data:
-    """Data from pixels, by the mean and standard deviation of each channel of the training images."""
+    """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
     pixels = train.pixels.astype(np.int64)
     count = pixels.size // pixels.shape[1]
     mean = pixels.sum((0, 2, 3)) / count
@@ -59,7 +61,7 @@ def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Da
 
 
 def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test): the first `held_out` images of one fixed shuffle are for testing."""
+    """(train, test): the first `held_out` images of one fixed shuffle are for testing, all others for training."""
     order = np.random.default_rng(0).permutation(len(images.pixels))
     test, train = order[:held_out], order[held_out:]
     return LabelledImages(images.pixels[train], images.labels[train]), LabelledImages(

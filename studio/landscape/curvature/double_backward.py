@@ -1,8 +1,9 @@
-"""Plane convolutions, ReLU and max pooling with second derivatives that are quick on a CPU.
+"""2-D convolutions, ReLU and max pooling with second derivatives that are quick on a CPU.
 
-For y = x * w with g = dL/dy, the gradient is (g *' w, x *'' g); pulled back along cotangents (a, b) it needs
+For y = x * w with g = dL/dy, the gradient is (g *' w, x *'' g): *' is the transposed convolution and *'' the
+correlation that sums over samples and pixels. Its vector-Jacobian product with cotangents (a, b) is
 
-    d/dg: a * w + x * b,    d/dx: g *' b,    d/dw: a *'' g,
+    by g: a * w + x * b,    by x: g *' b,    by w: a *'' g,
 
 all of them convolutions that the library has tuned kernels for. torch's own second derivative computes the last one as
 a convolution with kernels as large as the images. ReLU and max pooling pick numbers out: their second derivative by x
@@ -27,12 +28,12 @@ Sizes = int | Sequence[int]
 
 
 class QuickLayers(TorchFunctionMode):
-    """Context in which every network calls the layers of this module instead of torch's."""
+    """A context in which every network calls the functions of this module instead of torch's (`REPLACEMENTS`)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return QUICK.get(func, func)(*args, **(kwargs or {}))
+        return REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
 # --- convolution -----------------------------------------------------------------------------------------------------
@@ -58,6 +59,8 @@ def _pair(sizes: Sizes) -> list[int]:
 
 
 class _Convolution(Function):
+    """x * w. settings: torch's stride, padding, dilation, transposed, output padding and groups."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(x, weight)
@@ -66,10 +69,10 @@ class _Convolution(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return *_gradient(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
+        return *_convolution_gradient(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
 
 
-class _Gradient(Function):
+class _ConvolutionGradient(Function):
     """(dL/dx, dL/dw) from g = dL/dy; None where not needed."""
 
     @staticmethod
@@ -100,7 +103,7 @@ class _Gradient(Function):
         return by_g, by_x, by_weight, None, None
 
 
-_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _Gradient.apply
+_convolution_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _ConvolutionGradient.apply
 _convolution: Callable[..., Tensor] = _Convolution.apply
 
 
@@ -155,10 +158,10 @@ def _max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    kernel, step, pad, reach = (_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation))
+    kernel, strides, pads, gaps = (_pair(sizes) for sizes in (kernel_size, stride or kernel_size, padding, dilation))
     if return_indices:
-        return F.max_pool2d_with_indices(x, kernel, step, pad, reach, ceil_mode)
-    return _max_pool(x, (kernel, step, pad, reach, ceil_mode))
+        return F.max_pool2d_with_indices(x, kernel, strides, pads, gaps, ceil_mode)
+    return _max_pool(x, (kernel, strides, pads, gaps, ceil_mode))
 
 
 class _MaxPool(Function):
@@ -193,7 +196,7 @@ class _Unpool(Function):
 _unpool: Callable[..., Tensor] = _Unpool.apply
 _max_pool: Callable[..., Tensor] = _MaxPool.apply
 
-QUICK: dict[Callable[..., Any], Callable[..., Any]] = {
+REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv2d: _conv2d,
     torch.relu: relu,
     torch.Tensor.relu: relu,

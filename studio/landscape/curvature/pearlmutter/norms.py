@@ -158,14 +158,14 @@ class FixedNorm:
 
 
 def image_norm(layer: nn.BatchNorm2d, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
-    """The operation of a layer on images [B, N, C, H, W], in its present mode."""
+    """The operation of a layer on images x [B, N, C, H, W], in its present mode."""
     if layer.training or layer.running_mean is None or layer.running_var is None:
         return BatchNorm(layer.eps)
     return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
 
 
 def feature_norm(layer: nn.BatchNorm1d, x: Tensor, input_active: bool) -> BatchNorm:
-    """The operation of a layer on features [B, N, C], by their own statistics."""
+    """The operation of a layer on features x [B, N, C], by batch statistics. Else raises UnknownOperationError."""
     if x.dim() != 3 or not (layer.training or layer.running_mean is None):
         raise UnknownOperationError
     return BatchNorm(layer.eps, _features_to_images, _images_to_features)
