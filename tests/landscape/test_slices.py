@@ -18,8 +18,8 @@ from studio.storage.shelf import Shelf
 
 def test_a_slice_travels_and_is_the_same(conv):
     slice_ = conv.resolve()
-    again = pickle.loads(pickle.dumps(slice_))
-    assert again == slice_ and hash(again) == hash(slice_)
+    unpickled = pickle.loads(pickle.dumps(slice_))
+    assert unpickled == slice_ and hash(unpickled) == hash(slice_)
 
 
 def test_the_digest_names_what_the_numbers_depend_on(conv):

@@ -21,7 +21,7 @@ AXIS = Grid(range=(-1.5, 1.5), points=5).axis
 """That of the planted runs' grid."""
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Drops what this process has prepared of slices."""
     tasks._evaluator.cache_clear()
     tasks._curvature.cache_clear()
@@ -87,21 +87,21 @@ def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
 def test_rows_are_the_same_alone_and_together(conv):
     slice_ = conv.slice()
     whole = loss_rows(conv.shelf, slice_, (0, 5))
-    forget()
+    clear_caches()
     parts = {rows: loss_rows(conv.shelf, slice_, rows) for rows in ((4, 5), (0, 3), (3, 4))}
     for name, values in whole.items():
-        again = np.concatenate([parts[rows][name] for rows in sorted(parts)])
-        assert values.dtype == np.float64 and again.tobytes() == values.tobytes()
+        joined = np.concatenate([parts[rows][name] for rows in sorted(parts)])
+        assert values.dtype == np.float64 and joined.tobytes() == values.tobytes()
 
 
 def test_threads_change_nothing(conv):
     slice_, before = conv.slice(), torch.get_num_threads()
-    forget()
-    one = loss_rows(conv.shelf, slice_, (1, 2))["loss"]
+    clear_caches()
+    single_thread = loss_rows(conv.shelf, slice_, (1, 2))["loss"]
     try:
         torch.set_num_threads(2)
-        forget()
-        assert loss_rows(conv.shelf, slice_, (1, 2))["loss"].tobytes() == one.tobytes()
+        clear_caches()
+        assert loss_rows(conv.shelf, slice_, (1, 2))["loss"].tobytes() == single_thread.tobytes()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -109,7 +109,7 @@ def test_threads_change_nothing(conv):
 
 def test_the_global_generator_is_left_alone(conv):
     slice_ = conv.slice()
-    forget()
+    clear_caches()
     before = torch.get_rng_state()
     loss_rows(conv.shelf, slice_, (0, 1))
     assert torch.equal(torch.get_rng_state(), before)

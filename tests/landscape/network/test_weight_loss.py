@@ -56,11 +56,11 @@ class Deciding(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.one, self.other = nn.Linear(8, CLASSES), nn.Linear(8, CLASSES)
+        self.first, self.second = nn.Linear(8, CLASSES), nn.Linear(8, CLASSES)
 
     def forward(self, x):
         x = x.flatten(1)
-        return self.one(x) if float(self.one(x).detach().sum()) > 0 else self.other(x)
+        return self.first(x) if float(self.first(x).detach().sum()) > 0 else self.second(x)
 
 
 def frozen() -> nn.Module:

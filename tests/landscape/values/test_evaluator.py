@@ -94,9 +94,9 @@ def test_a_cheaper_precision_states_its_error(images, network, plane):
 def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkeypatch, images, network, plane):
     model = network(NETS["cnn"])
     weight_loss = WeightLoss(model, {}, *images(64)).with_precision("float64")
-    measured = Evaluator(weight_loss, *(v.double() for v in plane(weight_loss, model)), method)
-    expected = measured.row(ALPHAS, 0.5)["loss"]
-    real, passes = measured._outputs, []
+    fast = Evaluator(weight_loss, *(v.double() for v in plane(weight_loss, model)), method)
+    expected = fast.row(ALPHAS, 0.5)["loss"]
+    real, passes = fast._outputs, []
 
     def small(alphas, beta, chunk_size):
         passes.append(chunk_size)
@@ -104,32 +104,32 @@ def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkey
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         return real(alphas, beta, chunk_size)
 
-    measured._outputs = small
+    fast._outputs = small
     # float64: a smaller batch may be summed by another kernel
-    torch.testing.assert_close(measured.row(ALPHAS, 0.5)["loss"], expected, rtol=1e-12, atol=0)
-    assert passes == [64, 32, 16] and measured.chunk_size == 16
+    torch.testing.assert_close(fast.row(ALPHAS, 0.5)["loss"], expected, rtol=1e-12, atol=0)
+    assert passes == [64, 32, 16] and fast.chunk_size == 16
 
 
 def test_train_mode_that_does_not_fit_names_the_way_out(evaluators):
-    measured, _ = evaluators(NETS["cnn"], "image-kernels", mode="train")
+    fast, _ = evaluators(NETS["cnn"], "image-kernels", mode="train")
 
     def full(alphas, beta, chunk_size):
         raise torch.OutOfMemoryError("out of memory")
 
-    measured._outputs = full
+    fast._outputs = full
     with pytest.raises(MachineError, match="loss.subset"):
-        measured.row(ALPHAS, 0.0)
+        fast.row(ALPHAS, 0.0)
 
 
 def test_other_errors_do_not_halve_the_chunk(evaluators):
-    measured, _ = evaluators(NETS["cnn"], "loop")
+    fast, _ = evaluators(NETS["cnn"], "loop")
 
     def broken(alphas, beta, chunk_size):
         raise RuntimeError("a shape is wrong")
 
-    measured._outputs = broken
+    fast._outputs = broken
     with pytest.raises(RuntimeError, match="shape"):
-        measured.row(ALPHAS, 0.0)
+        fast.row(ALPHAS, 0.0)
 
 
 SMALL = """

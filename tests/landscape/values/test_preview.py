@@ -107,8 +107,8 @@ def test_any_grid_has_a_preview(points):
 
 
 def test_the_same_values_give_the_same_bytes():
-    (values, measured), (again, also) = preview_of(crater), preview_of(crater)
-    assert values.tobytes() == again.tobytes() and np.array_equal(measured, also)
+    (values, measured), (repeated, repeated_mask) = preview_of(crater), preview_of(crater)
+    assert values.tobytes() == repeated.tobytes() and np.array_equal(measured, repeated_mask)
 
 
 def test_values_that_are_not_finite_stay_so_and_spread_half_way_to_the_next_measurement():
