@@ -1,14 +1,14 @@
 """Forward-only network, compiled once per slice: its kernels and its weight layout are fixed before the first point.
 
-A small network passes in a thousand operations of a few microseconds, and most of them only arrange: they check a
+A pass of a small network is a thousand operations of a few microseconds, and most of them compute nothing: they check a
 layout, or copy a weight into the order in which a kernel reads it. Here each layer is a function whose kernel is chosen
-once, and all weights stand in one packed vector in the order in which the kernels read them. Every number of that
-vector is one of the weights or zero, so that a point costs one vector addition,
+once, and all weights lie in one packed vector in the order in which the kernels read them. Every number of that vector
+is one of the weights or zero, so that a point costs one vector addition,
 
     packed(theta + alpha delta) = packed(theta) + alpha packed(delta).
 
-A few points of small pictures pass side by side, in batch slots that share each operation. The function is the network
-to rounding, and a point has the same bytes in every slot.
+A few points of small pictures pass side by side, in batch slots that share each operation. The outputs are the
+network's to rounding, and a point has the same bytes in every slot.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """A network as a graph of operations, and the same network with fewer passes over memory.
 
-On a CPU a convolution of few channels takes hardly longer than one more pass over its output. So a ReLU or a sum works
-in place where nothing else reads its input, and a ReLU before a max pooling moves behind it, where there is less to do.
+    max_pool(relu(x)) = relu(max_pool(x))
+
+On a CPU one more pass over the output of a convolution of few channels takes about as long as the convolution. So a
+ReLU or a sum works in place if nothing else reads its input, and a ReLU runs after the max pooling, on fewer numbers.
 """
 
 from __future__ import annotations

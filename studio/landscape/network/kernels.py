@@ -1,7 +1,7 @@
 """Kernels for many small pictures, and batch statistics that are exact in float32.
 
-A library convolution of 128 pictures of 8 x 8 spends its time on borders. In the layout HWNC the samples stand side by
-side in one wide picture x [H, W, N, C], and the same sum is one convolution whose taps stand N columns apart,
+A library convolution of 128 pictures of 8 x 8 spends its time on borders. In the layout HWNC the samples lie side by
+side in one wide picture x [H, W, N, C], and the same sum is one convolution whose taps lie N columns apart,
 
     y[h, (w, n)] = sum over k, l of weight[k, l] x[h + k, (w, n) + l N];
 
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 MAX_WIDTH, MAX_CHANNELS = 8, 32
 """Of the pictures that these kernels convolve: beyond, the library's own are quicker."""
 MIN_INPUT_SIZE, MAX_INPUT_SIZE = 20480, 2**18
-"""Numbers in the input of a convolution in HWNC: with fewer, torch takes a slow kernel for taps that stand apart; with
-more, the picture leaves the cache."""
+"""Numbers in the input of a convolution in HWNC: with fewer, torch takes a slow kernel for dilated taps; with more, the
+picture no longer fits into the cache."""
 ONE = (1, 1)
 
 
