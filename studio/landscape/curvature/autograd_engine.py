@@ -101,4 +101,4 @@ def _chain_outputs(chain: LinearChain, named: Mapping[str, Tensor], x: Tensor) -
     _, name = chain.layers[0]
     weight, bias = named[f"{name}weight"], named.get(f"{name}bias")
     h = x.flatten(1) @ weight.mT
-    return chain.rest(named, h if bias is None else h + bias[:, None])
+    return chain.run_rest(named, h if bias is None else h + bias[:, None])

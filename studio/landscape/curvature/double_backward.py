@@ -21,8 +21,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-FORWARD, BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
-POOL, UNPOOL = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
+CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+MAX_POOL, MAX_POOL_BACKWARD = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
 Sizes = int | Sequence[int]
 """One number for both sides of an image, or one for each."""
 
@@ -65,7 +65,7 @@ class _Convolution(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(x, weight)
         ctx.settings = settings
-        return FORWARD(x, weight, None, *settings)
+        return CONVOLUTION(x, weight, None, *settings)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -82,24 +82,22 @@ class _ConvolutionGradient(Function):
         ctx.save_for_backward(g, x, weight)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
-        return BACKWARD(g, x, weight, None, *settings, [*needed, False])[:2]
+        return CONVOLUTION_BACKWARD(g, x, weight, None, *settings, [*needed, False])[:2]
 
     @staticmethod
     def backward(ctx: Any, a: Tensor | None, b: Tensor | None) -> Any:
         g, x, weight = ctx.saved_tensors
         need_g, need_x, need_weight = ctx.needs_input_grad[:3]
         terms = [
-            FORWARD(*pair, None, *ctx.settings)
+            CONVOLUTION(*pair, None, *ctx.settings)
             for pair in ((a, weight), (x, b))
             if need_g and pair[0] is not None and pair[1] is not None
         ]
-        by_g = sum(terms[1:], terms[0]) if terms else None
-        by_x = BACKWARD(g, x, b, None, *ctx.settings, [True, False, False])[0] if need_x and b is not None else None
-        by_weight = (
-            BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
-            if need_weight and a is not None
-            else None
-        )
+        by_g, by_x, by_weight = sum(terms[1:], terms[0]) if terms else None, None, None
+        if need_x and b is not None:
+            by_x = CONVOLUTION_BACKWARD(g, x, b, None, *ctx.settings, [True, False, False])[0]
+        if need_weight and a is not None:
+            by_weight = CONVOLUTION_BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
         return by_g, by_x, by_weight, None, None
 
 
@@ -167,7 +165,7 @@ def _max_pool2d(
 class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Any:
-        y, indices = POOL(x, *settings)
+        y, indices = MAX_POOL(x, *settings)
         ctx.save_for_backward(x, indices)
         ctx.settings = settings
         return y
@@ -184,7 +182,7 @@ class _Unpool(Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, indices: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(indices)
-        return UNPOOL(g, x, *settings, indices)
+        return MAX_POOL_BACKWARD(g, x, *settings, indices)
 
     @staticmethod
     def backward(ctx: Any, a: Tensor) -> Any:

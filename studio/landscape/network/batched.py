@@ -64,12 +64,12 @@ class BatchedNetwork:
         layers = (self.first_layer, *_layers(self.steps))
         return max(layer.out_features for layer, _ in layers if isinstance(layer, nn.Linear))
 
-    def first(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def run_first_layer(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The first layer's result [out, N] for samples x [N, ...] at one point's weights: linear in them."""
         prefix = self.first_layer.prefix
         return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias")).mT.contiguous()
 
-    def rest(self, named: Mapping[str, Tensor], h: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def run_rest(self, named: Mapping[str, Tensor], h: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Outputs [P, N, ...] from the first layer's results h [P, out, N], at weights [P, ...]. Overwrites h.
 
         statistics: what batch norms use instead of the samples' own. In train mode a norm that is not among them uses

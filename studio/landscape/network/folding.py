@@ -106,16 +106,16 @@ def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
     graph = trace_graph(model)
     if graph is None:
         return []
-    direct = {str(node.target) for node in graph.nodes if node.op == "get_attr"}  # tensors read without their module
+    direct_tensors = {str(node.target) for node in graph.nodes if node.op == "get_attr"}  # read without their module
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     pairs = []
     for node in graph.nodes:
         pair = _called_pair(node)
         if pair is None or any(calls[name] > 1 for name in pair):
             continue
-        is_direct = any(name.startswith(f"{part}.") for name in direct for part in pair)
+        is_read_directly = any(name.startswith(f"{part}.") for name in direct_tensors for part in pair)
         layer, norm = map(model.get_submodule, pair)
-        if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_direct:
+        if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_read_directly:
             pairs.append(pair)
     return [pair for pair in pairs if not _is_linear_over_more(model, pair.layer, example)]
 

@@ -56,12 +56,12 @@ class LinearChain:
         """The most features a sample has between two layers."""
         return max(layer.out_features for layer, _ in self.layers if isinstance(layer, nn.Linear))
 
-    def first(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def run_first_layer(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """The first layer's result [N, out] for samples x at one point's weights: linear in them."""
         prefix = self.layers[0].prefix
         return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias"))
 
-    def rest(self, named: Mapping[str, Tensor], h: Tensor) -> Tensor:
+    def run_rest(self, named: Mapping[str, Tensor], h: Tensor) -> Tensor:
         """Outputs [G, N, classes] from the first layer's results h [G, N, out], at weights [G, ...]. Overwrites h."""
         for layer, prefix in self.layers[1:]:
             if type(layer) is nn.ReLU:

@@ -223,12 +223,12 @@ def _cuda_graph(module: nn.Module, weight_loss: WeightLoss) -> Network:
             "loss.method: cuda-graph is for networks that do the same at every point; this one draws random "
             "numbers, or its mode is recalibrated; leave the method out"
         )
-    recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+    passes: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def forward(x: Tensor) -> Tensor:
-        if x.data_ptr() not in recorded:
-            recorded[x.data_ptr()] = (*_record(module, x), x)  # x is kept, so that no other tensor has its address
-        graph, y, _ = recorded[x.data_ptr()]
+        if x.data_ptr() not in passes:
+            passes[x.data_ptr()] = (*_record(module, x), x)  # x is kept, so that no other tensor has its address
+        graph, y, _ = passes[x.data_ptr()]
         graph.replay()
         return y.clone()
 
@@ -308,7 +308,7 @@ def shared_first_layer(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, et
             "loss.method: shared-first-layer is for networks that are a chain of linear layers; leave the method out"
         )
     at_theta, along_delta, along_eta = (
-        chain.first(weight_loss.split(vector), weight_loss.inputs) for vector in (theta, delta, eta)
+        chain.run_first_layer(weight_loss.split(vector), weight_loss.inputs) for vector in (theta, delta, eta)
     )
     points = _points_together(weight_loss, chain.max_width * weight_loss.chunk_size)
 
@@ -318,7 +318,7 @@ def shared_first_layer(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, et
             steps = _column(group, base)
             named = weight_loss.split(base + steps * delta)
             parts = zip(torch.split(at_base, chunk_size), torch.split(along_delta, chunk_size), strict=True)
-            yield torch.cat([chain.rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
+            yield torch.cat([chain.run_rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
 
     return row
 
@@ -344,8 +344,8 @@ def batched(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) 
             named = weight_loss.split(torch.addcmul(base, steps, delta))
             statistics: Statistics = {}
             if calibration is not None:
-                network.rest(named, next(calibration(steps, beta, len(weight_loss.calibration))), statistics)
-            yield torch.cat([network.rest(named, h, dict(statistics)) for h in samples(steps, beta, chunk_size)], 1)
+                network.run_rest(named, next(calibration(steps, beta, len(weight_loss.calibration))), statistics)
+            yield torch.cat([network.run_rest(named, h, dict(statistics)) for h in samples(steps, beta, chunk_size)], 1)
 
     return row
 
@@ -357,7 +357,7 @@ def _first_layer(
 
     plane: theta, delta and eta by name.
     """
-    at_theta, along_delta, along_eta = (network.first(named, x) for named in plane)
+    at_theta, along_delta, along_eta = (network.run_first_layer(named, x) for named in plane)
 
     def results(alphas: Tensor, beta: float, chunk_size: int) -> Iterator[Tensor]:
         at_base = torch.split(at_theta.add(along_eta, alpha=beta), chunk_size, 1)
