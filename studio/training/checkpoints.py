@@ -102,9 +102,9 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
     for path in user_files(folder):
         epoch = parse_epoch(path.stem)
         if epoch is None:
-            raise RunError(f"{path}: its name tells no epoch; name it like epoch-10{path.suffix}")
+            raise RunError(f"{path}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(f"{path}: its name tells epoch {epoch:g}, and so does {paths[epoch].name}; keep one of them")
+            raise RunError(f"{path}: {paths[epoch].name} has epoch {epoch:g} in its name too; keep one of them")
         paths[epoch] = path
     return dict(sorted(paths.items()))
 

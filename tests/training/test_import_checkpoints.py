@@ -146,12 +146,12 @@ def test_a_truncated_file_is_named(user_folder, name, length):
 
 def test_names_without_an_epoch_or_with_the_same_one_are_refused(user_folder):
     torch.save(state(), user_folder / "best.pt")
-    with pytest.raises(RunError, match="best.pt: its name tells no epoch; name it like epoch-10.pt"):
+    with pytest.raises(RunError, match="best.pt: no epoch in the file's name; name it like epoch-10.pt"):
         import_from(user_folder)
     (user_folder / "best.pt").unlink()
     for name in ("epoch-1.pt", "epoch-1.0.pth"):
         torch.save(state(), user_folder / name)
-    with pytest.raises(RunError, match="its name tells epoch 1, and so does"):
+    with pytest.raises(RunError, match="has epoch 1 in its name too"):
         import_from(user_folder)
 
 

@@ -47,7 +47,10 @@ class BatchedNetwork:
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchedNetwork | None:
-        """The steps of a network in its present mode, with or without a flatten first; None if it has others."""
+        """A network in its present mode, with or without a leading flatten.
+
+        None if a layer is unknown, or a parameter is frozen or shared.
+        """
         steps = _steps(model, "")
         if steps and isinstance(steps[0], Layer) and flattens(steps[0].module):
             steps = steps[1:]
@@ -65,7 +68,7 @@ class BatchedNetwork:
         return max(layer.out_features for layer, _ in layers if isinstance(layer, nn.Linear))
 
     def run_first_layer(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """The first layer's result [out, N] for samples x [N, ...] at one point's weights: linear in them."""
+        """The first layer's result [out, N] for samples x [N, ...] at one point's weights: linear in the weights."""
         prefix = self.first_layer.prefix
         return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias")).mT.contiguous()
 

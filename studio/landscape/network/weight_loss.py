@@ -99,7 +99,7 @@ class WeightLoss:
 
     @property
     def model(self) -> nn.Module:
-        """The private network."""
+        """The private copy of the network."""
         return self.network.module
 
     @property

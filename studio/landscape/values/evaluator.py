@@ -2,9 +2,9 @@
 
     f(alpha, beta) = L(theta + alpha delta + beta eta)
 
-A slice is prepared once; then its points are measured row by row, and nothing waits for the device before a row is
-done. A method (`methods.py`) computes the network's outputs for every point of a row. The numbers taken from the
-outputs are the same for all methods: every sample's, in float64, summed in one order.
+A slice is prepared once; then its points are measured row by row, without waiting for the device within a row. A method
+(`methods.py`) computes the network's outputs for every point of a row. What is taken from the outputs is the same for
+all methods: one number of the criterion and of each field for every sample, in float64, summed in one order.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class HvpProgram:
 
     @classmethod
     def of(cls, weight_loss: WeightLoss) -> HvpProgram | None:
-        """The program of a network that has a graph, whether or not every operation is known; None for another."""
+        """The program of a loss's network; None if it has no graph. `operation` raises for an unknown operation."""
         folds = weight_loss.mode == "eval" and bool(weight_loss.folding.pairs)
         network = weight_loss.folding.model if folds else weight_loss.network.module
         ordered = pool_before_relu(network)
