@@ -19,6 +19,7 @@ from studio.field import Grid
 from studio.landscape import slices
 from studio.landscape.directions import CheckpointSource, Directions, Random
 from studio.landscape.loss import Loss, applicable_methods
+from studio.training.determinism import deterministic
 from studio.training.models import Model
 from studio.training.recipe import Run
 
@@ -89,7 +90,6 @@ def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Conve
     """The cost of a scene's loss and curvature, each the median of a few repetitions, by the scene's own method."""
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
-    from studio.training.evaluate import deterministic
 
     device, (method, reason) = slices.device_kind(), slices.scene_method(run.recipe.model, directions, loss)
     with deterministic():
@@ -115,8 +115,6 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
 
     Only the plain loop's own errors are raised.
     """
-    from studio.training.evaluate import deterministic
-
     device = slices.device_kind()
     methods = candidate_methods(run.recipe.model, loss, device)
     alphas = np.linspace(*grid.range, min(grid.points, POINTS))

@@ -25,6 +25,7 @@ from studio.storage.files import read_json
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
+from studio.training.determinism import device
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
 
@@ -198,8 +199,6 @@ def device_kind() -> Device:
     """ "cuda" or "cpu". Loads torch only where a GPU's driver is present."""
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
-    from studio.training.evaluate import device
-
     return "cuda" if device().type == "cuda" else "cpu"
 
 

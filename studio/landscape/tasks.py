@@ -29,6 +29,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
+from studio.training.determinism import deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,6 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
 
     Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
     """
-    from studio.training.evaluate import deterministic
-
     folder = shelf.run(slice_.run_digest)
 
     def direction_loss(epoch: float) -> WeightLoss:
@@ -159,8 +158,6 @@ def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
     """
     import torch
 
-    from studio.training.evaluate import deterministic
-
     evaluator, axis = _evaluator(shelf, slice_), slice_.grid.axis
     with deterministic():
         values = [evaluator.row(axis, float(axis[row])) for row in range(*rows)]
@@ -169,8 +166,6 @@ def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
 
 def preview_rows(shelf: Shelf, slice_: Slice) -> Arrays:
     """`loss` on the whole grid [points, points] from few measured points, and `measured`: 1 at those, else 0."""
-    from studio.training.evaluate import deterministic
-
     evaluator = _evaluator(shelf, slice_)
 
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
@@ -192,8 +187,6 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
     MachineError if memory runs out.
     """
     import torch
-
-    from studio.training.evaluate import deterministic
 
     curvature, axis, batches = _curvature(shelf, slice_), slice_.grid.axis, []
     size = curvature.hessian.batch_points
@@ -240,8 +233,6 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
 
     Raises ValueError if the slice asks for no spectrum.
     """
-    from studio.training.evaluate import deterministic
-
     curvature, spectrum = _curvature(shelf, slice_), slice_.curvature.spectrum
     if spectrum is None:
         raise ValueError("the slice's convexity record asks for no spectrum")
@@ -264,8 +255,6 @@ def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     Both: facts of the directions. Raises MachineError if the method or the Hessian is wrong: the first disagrees with
     the loop, or the second is not symmetric.
     """
-    from studio.training.evaluate import deterministic
-
     measure_facts = _loss_facts if slice_.quantity == "loss" else _curvature_facts
     with deterministic():
         return {**map_arrays(shelf.plane(slice_.plane_digest)).facts, **measure_facts(shelf, slice_)}
@@ -309,8 +298,6 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
 
 def loss_at_corners(shelf: Shelf, slice_: Slice) -> np.ndarray:
     """The loss [3, 3] by beta and alpha, at corners, edge middles and centre of the grid."""
-    from studio.training.evaluate import deterministic
-
     evaluator = _evaluator(shelf, slice_)
     axis = [float(slice_.grid.axis[i]) for i in (0, slice_.grid.points // 2, -1)]
     with deterministic():

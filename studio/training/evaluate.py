@@ -1,40 +1,19 @@
-"""Loss and accuracy of a model on labelled samples, and the device and determinism settings of all computing.
+"""Loss and accuracy of a model on labelled samples.
 
-    loss = 1/N sum of -log p(y | x; theta)        accuracy = 100/N times the number of correct largest logits
-
-A CPU uses one thread: sums keep their order whatever the load, and on a shared machine it is faster too.
+loss = 1/N sum of -log p(y | x; theta)        accuracy = 100/N times the number of correct largest logits
 """
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.training.data import Data
+from studio.training.determinism import device
 
 CHUNK_SIZE = 256
 """Samples that `evaluate` passes together."""
-
-
-def device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """A context in which torch uses one thread and deterministic float32 kernels; restores both settings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def tensors(data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.evaluate import deterministic, scores, tensors
+from studio.training.determinism import deterministic
+from studio.training.evaluate import scores, tensors
 from studio.training.recipe import Run
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")

@@ -25,7 +25,8 @@ from studio.errors import RunError
 from studio.storage.files import atomic_write
 from studio.training import checkpoints
 from studio.training.data import Data
-from studio.training.evaluate import deterministic, device, scores, tensors
+from studio.training.determinism import deterministic, device
+from studio.training.evaluate import scores, tensors
 from studio.training.recipe import Recipe, Run
 
 Progress = Callable[[int, int, str], None]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studio.training.evaluate import CHUNK_SIZE, deterministic, evaluate, scores
+from studio.training.evaluate import CHUNK_SIZE, evaluate, scores
 from studio.training.models import Vgg
 
 N, CLASSES = CHUNK_SIZE + 3, 4
@@ -34,15 +34,3 @@ def test_scores_are_of_train_and_test_samples_in_eval_mode():
     assert list(results) == ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     assert tuple(results.values()) == (*evaluate(model, *train), *evaluate(model, *test)) and not model.training
     assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
-
-
-def test_the_number_of_threads_is_one_inside_and_restored_after_an_error():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(RuntimeError), deterministic():
-            assert torch.get_num_threads() == 1
-            raise RuntimeError
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
