@@ -19,14 +19,8 @@ from torch.nn import functional as F
 RELUS = (F.relu, torch.relu)
 ADDITIONS = (operator.add, torch.add)
 ALLOCATING_LAYERS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.Linear,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.MaxPool2d,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.MaxPool2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
 )
 """Layers whose result shares no memory with another tensor, so that it may be overwritten."""
 
