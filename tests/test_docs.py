@@ -194,7 +194,7 @@ def cwd(tmp_path_factory) -> Path:
 @pytest.fixture
 def reader(cwd, invoke, monkeypatch) -> Reader:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)  # torch's compiler takes a minute
+    monkeypatch.setattr(profiling, "candidate_methods", profiling.applicable_methods)  # torch's compiler takes a minute
     monkeypatch.setattr(film, "gallery", lambda folder: dict(list(gallery(folder).items())[:2]))  # all take 12 s
     return Reader(cwd, invoke)
 

@@ -24,9 +24,9 @@ FRAME_BYTES = 2.0
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines of counts and rough times, one or more a stage, and the sum."""
-    from studio.landscape.profiling import probe_costs
+    from studio.landscape.profiling import measure_costs
 
-    cost = probe_costs(scene.run, scene.directions, scene.loss, scene.convexity)
+    cost = measure_costs(scene.run, scene.directions, scene.loss, scene.convexity)
     total = 0.0
     for seconds, lines in (_train(scene, cost), _loss(scene, cost, workers), _curvature(scene, cost, workers)):
         total += seconds
@@ -68,14 +68,14 @@ def _loss(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
     each = f"{1e3 * cost.value:.1f} ms each"
     return seconds, [
         f"loss       {at_most}{values} values of {cost.samples} images, {each}, {_duration(seconds)}",
-        f"           computed by the method {cost.method}: {cost.why}",
+        f"           computed by the method {cost.method}: {cost.reason}",
     ]
 
 
 def _loss_values(scene: Scene) -> int:
-    from studio.landscape.values.preview import most
+    from studio.landscape.values.preview import max_points
 
-    per_keyframe = most(scene.grid) if scene.loss.sampling == "preview" else scene.grid.size
+    per_keyframe = max_points(scene.grid) if scene.loss.sampling == "preview" else scene.grid.size
     detail = len(scene.detail_keyframes()) * scene.detail.grid.size if scene.detail else 0
     return len(scene.keyframes()) * per_keyframe + detail
 

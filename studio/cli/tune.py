@@ -35,7 +35,7 @@ def time_scene(scene: Scene, workers: int = 1) -> list[MethodTiming]:
 
 def scene_seconds(timing: MethodTiming, scene: Scene, workers: int = 1) -> float:
     """Seconds for all loss values of the scene: each worker prepares each slice, and the points are shared out."""
-    return len(scene.keyframes()) * (timing.preparing + scene.grid.size * timing.value / workers)
+    return len(scene.keyframes()) * (timing.preparation + scene.grid.size * timing.value / workers)
 
 
 def fastest(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> str:
@@ -66,7 +66,7 @@ def table(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> It
         else:
             ratio, seconds = loop.value / timing.value, scene_seconds(timing, scene, workers)
             yield (
-                f"{name:20s} {1e3 * timing.value:10.3f} {ratio:9.2f}x {timing.preparing:8.2f} s "
+                f"{name:20s} {1e3 * timing.value:10.3f} {ratio:9.2f}x {timing.preparation:8.2f} s "
                 f"{timing.difference:8.0e} {seconds:7.1f} s"
             )
     best = fastest(timings, scene, workers)

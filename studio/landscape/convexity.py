@@ -1,6 +1,8 @@
-"""What is measured of the Hessian: a grid of its extreme eigenvalues and, if wanted, whole spectra at the centres.
+"""Records of the curvature a film measures: the Hessian's extreme eigenvalues on a grid, whole spectra at the centres.
 
-Importing these records loads no torch.
+    lambda_min, lambda_max of H = d^2 L / d theta^2 at theta + alpha delta + beta eta
+
+`curvature/` computes them. Importing these records loads no torch.
 """
 
 from __future__ import annotations
@@ -57,10 +59,10 @@ class Convexity(Record):
     def _has_a_centre(cls, points: int) -> int:
         return Grid(points=points).points
 
-    def loss(self, drawn: Loss) -> Loss:
-        """The loss whose Hessian is measured: the one that is drawn, over this record's subset."""
-        return drawn if self.subset is None else drawn.model_copy(update={"subset": self.subset})
+    def loss(self, surface_loss: Loss) -> Loss:
+        """The loss whose Hessian is measured: the surface's, over this record's subset."""
+        return surface_loss if self.subset is None else surface_loss.model_copy(update={"subset": self.subset})
 
-    def grid(self, loss: Grid) -> Grid:
+    def grid(self, loss_grid: Grid) -> Grid:
         """The points of the eigenvalues, over the range of the loss's grid."""
-        return Grid(range=loss.range, points=self.points)
+        return Grid(range=loss_grid.range, points=self.points)

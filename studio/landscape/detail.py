@@ -26,5 +26,5 @@ class Detail(Record):
 
     @property
     def grid(self) -> Grid:
-        """The finer grid. Raises ValueError if range and points make none."""
+        """The finer grid. Raises ValueError for a range that is empty or not centred on 0, or an even `points`."""
         return Grid(range=self.range, points=self.points)

@@ -1,8 +1,11 @@
 """The plane of the picture in weight space: two directions, delta and eta, at every centre theta.
 
+    f(alpha, beta) = L(theta + alpha delta + beta eta)
+
 Each kind turns the run's weights into a Plane, on the CPU, in one thread, from random generators of its own: the same
 scene gives the same directions on every device. Only directions of curvature are computed where the loss is measured,
-with that device's rounding.
+with that device's rounding. A new kind is a record with `caption`, `required_epochs` and `plane`, in the union at the
+foot.
 """
 
 from __future__ import annotations
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
 
 Ignore = Literal["bias-and-norm", "nothing"]
 TINY = 1e-10
+"""Added to norms that divide, so that a filter of zeros gets a direction of zeros."""
 EIGENVECTOR_TOL = 1e-6
 """Tolerance of eigenvalues whose vectors are used: the vectors are then right to about a thousandth of their length."""
 
 
 @dataclass(frozen=True, eq=False)
 class CheckpointSource:
-    """What directions are made from: a run's epochs, ascending, the weights at each, and the loss as their function.
+    """A run as the directions see it: its epochs, ascending, and functions of an epoch for its weights and its loss.
 
     weight_loss: needed by directions of curvature only.
     """
@@ -43,7 +47,7 @@ class CheckpointSource:
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """delta and eta, tensors by the names of the weights, and numbers for the report."""
+    """delta and eta, tensors by the names of the weights, and numbers for the report (`facts`)."""
 
     delta: Weights = field(repr=False)
     eta: Weights = field(repr=False)
@@ -74,17 +78,17 @@ class Random(Record):
     scale_by: Literal["each", "last"] = "each"
 
     @property
-    def words(self) -> str:
-        """Their name in the picture."""
+    def caption(self) -> str:
+        """What the picture says of the directions."""
         return "random directions" if self.normalize == "none" else f"{self.normalize}-normalised random directions"
 
-    def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
+    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
         """The epochs whose weights the plane at `epoch` depends on."""
         return (epoch if self.scale_by == "each" else epochs[-1],)
 
     def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
         """delta and eta, from independent streams of `seed`."""
-        weights = checkpoints.weights(*self.uses(checkpoints.epochs, epoch))
+        weights = checkpoints.weights(*self.required_epochs(checkpoints.epochs, epoch))
         return Plane(self._direction(weights, stream=0), self._direction(weights, stream=1))
 
     def _direction(self, weights: Weights, stream: int) -> Weights:
@@ -119,12 +123,12 @@ class Pca(Record):
     scale: Literal["reach", "unit"] = "reach"
 
     @property
-    def words(self) -> str:
-        """Their name in the picture."""
+    def caption(self) -> str:
+        """What the picture says of the directions."""
         return "principal directions of the path"
 
-    def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """All epochs."""
+    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
+        """All epochs of the run."""
         return tuple(epochs)
 
     def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
@@ -134,13 +138,13 @@ class Pca(Record):
         """
         import torch
 
-        *earlier, final = checkpoints.epochs
-        if len(earlier) < 2:
+        *earlier_epochs, last_epoch = checkpoints.epochs
+        if len(earlier_epochs) < 2:
             raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(checkpoints.epochs)}")
-        last = checkpoints.weights(final)
-        steps = torch.stack([flat(self._step(checkpoints.weights(e), last)) for e in earlier]).double()
+        last = checkpoints.weights(last_epoch)
+        offsets = torch.stack([flat(self._offset(checkpoints.weights(e), last)) for e in earlier_epochs]).double()
         # the last point itself is a row of zeros; the trajectory is centred on its mean as in any principal analysis
-        trajectory = torch.cat([steps, steps.new_zeros(1, steps.shape[1])])
+        trajectory = torch.cat([offsets, offsets.new_zeros(1, offsets.shape[1])])
         centred = trajectory - trajectory.mean(0)
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         if values[-2] <= 1e-12 * values[-1]:
@@ -154,9 +158,9 @@ class Pca(Record):
             delta, eta, {"explained_variance_delta": float(shares[-1]), "explained_variance_eta": float(shares[-2])}
         )
 
-    def _step(self, weights: Weights, last: Weights) -> Weights:
-        every = self.ignore == "nothing"
-        return {name: (w - last[name]) * (every or w.dim() > 1) for name, w in weights.items()}
+    def _offset(self, weights: Weights, last: Weights) -> Weights:
+        moves_all = self.ignore == "nothing"
+        return {name: (w - last[name]) * (moves_all or w.dim() > 1) for name, w in weights.items()}
 
 
 class Checkpoints(Record):
@@ -178,12 +182,12 @@ class Checkpoints(Record):
         return epochs
 
     @property
-    def words(self) -> str:
-        """Their name in the picture."""
+    def caption(self) -> str:
+        """What the picture says of the directions."""
         return "directions toward epochs {:g} and {:g}".format(*self.epochs)
 
-    def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The two epochs, and the centre's."""
+    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
+        """The record's two epochs, and the centre's."""
         return (*self.epochs, epoch)
 
     def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
@@ -221,33 +225,28 @@ class Hessian(Record):
     scale: Literal["theta", "unit"] = "theta"
 
     @property
-    def words(self) -> str:
-        """Their name in the picture."""
+    def caption(self) -> str:
+        """What the picture says of the directions."""
         return "directions of extreme curvature"
 
-    def uses(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
+    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
         """The epoch whose Hessian is used."""
         return (epoch if self.at == "each" else epochs[-1],)
 
     def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
-        """delta and eta with their eigenvalues. Raises RunError if the eigenvalues do not converge."""
+        """delta and eta, with their eigenvalues as facts. Raises RunError if these do not converge."""
         import torch
 
-        from studio.landscape.curvature.extremes import batched_extremes
+        from studio.landscape.curvature.extremes import hessian_extremes
         from studio.landscape.curvature.hvp import HessianOperator
 
         assert checkpoints.weight_loss is not None
-        (at,) = self.uses(checkpoints.epochs, epoch)
+        (at,) = self.required_epochs(checkpoints.epochs, epoch)
         weight_loss, weights = checkpoints.weight_loss(at), checkpoints.weights(at)
         hessian, theta = HessianOperator(weight_loss, self.ignore), weight_loss.flat(weights)
-        (extremes,) = batched_extremes(
-            lambda operators: hessian.products(theta[None]),
-            1,
-            hessian.size,
-            seed=0,
-            tol=EIGENVECTOR_TOL,
-            device=weight_loss.device,
-            vectors=True,
+        product = hessian.products(theta[None])
+        extremes = hessian_extremes(
+            lambda v: product(v[None])[0], hessian.size, 0, EIGENVECTOR_TOL, weight_loss.device, vectors=True
         )
         if not extremes.converged or extremes.vectors is None:
             raise RunError(
@@ -264,7 +263,7 @@ class Hessian(Record):
 
 
 def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
-    """Independent normal numbers, float32, in the shapes of the weights; the streams of a seed are independent.
+    """Independent standard normal numbers, float32, in the shapes of the weights; streams of a seed are independent.
 
     Every tensor has a generator of its own, seeded by its name: tensors come out of a file in no particular order.
     """

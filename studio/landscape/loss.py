@@ -1,7 +1,10 @@
 """Which loss a landscape shows: the criterion, the training images, the network's mode, and the method.
 
-A method is a way to compute the same values sooner. Which one is taken follows from records alone, never from a timing,
-so that the same scene gives the same bytes on a busy machine; a scene may name another.
+    L(theta) = 1/N sum over the subset's N images of criterion(network(x; theta), y)
+
+A method is a way to compute the same values sooner. `choose_method` takes one by a rule on records alone, never by a
+timing, so that the same scene gives the same bytes on a busy machine; a scene may name another. A new method is a word
+of `Method`, its rule in `choose_method`, and a function in `values/methods.py`.
 """
 
 from __future__ import annotations
@@ -46,13 +49,13 @@ Subset = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
 ]
 Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
-Extra = Annotated[str | Function, *word_or_function("entropy")]
+ExtraField = Annotated[str | Function, *word_or_function("entropy")]
 Method = Literal[
     "loop", "folded", "image-kernels", "shared-first-layer", "batched", "vmap", "torch-compile", "cuda-graph"
 ]
 METHODS: tuple[str, ...] = get_args(Method)
-MEASURED = ("loss", "accuracy", "losses")
-"""The fields that are always measured, and the per-sample losses; a field of the user's needs another name."""
+RESERVED_NAMES = ("loss", "accuracy", "losses")
+"""Names of the fields that every slice may have; a field of the user's needs another one."""
 
 
 class Loss(Record):
@@ -87,7 +90,7 @@ class Loss(Record):
     mode: Literal["eval", "train", "recalibrated"] = "eval"
     calibration: Subset | None = None
     criterion: Criterion = "cross-entropy"
-    fields: tuple[Extra, ...] = ()
+    fields: tuple[ExtraField, ...] = ()
     keep_samples: bool = False
     precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
     method: Method | None = None
@@ -111,7 +114,7 @@ class Loss(Record):
             )
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
-        names = [*MEASURED, *map(_name, self.fields)]
+        names = [*RESERVED_NAMES, *map(_field_name, self.fields)]
         if duplicate := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two fields would be called '{duplicate}'; rename the function or take one out")
         return self
@@ -119,21 +122,21 @@ class Loss(Record):
     @property
     def field_names(self) -> tuple[str, ...]:
         """Names of all measured means: loss, accuracy, then `fields`, a function by its own name."""
-        return ("loss", "accuracy", *map(_name, self.fields))
+        return ("loss", "accuracy", *map(_field_name, self.fields))
 
     @property
     def without_extras(self) -> Loss:
-        """The loss with only the settings that its derivatives depend on: no other fields, no method.
+        """The same loss with only the settings that its derivatives depend on: no other fields, no method.
 
-        Derivatives are computed in float32 at least: in fewer digits a Hessian means little.
+        Derivatives are computed in float32 at least: with fewer digits a Hessian means little.
         """
         precision = "float64" if self.precision == "float64" else "float32"
         return self.model_copy(
             update={"fields": (), "keep_samples": False, "sampling": "exact", "method": None, "precision": precision}
         )
 
-    def excess(self, available: int) -> Iterator[tuple[str, str]]:
-        """(key, complaint) for each key that asks for more images than there are to train on."""
+    def oversized_subsets(self, available: int) -> Iterator[tuple[str, str]]:
+        """(key, message) for each key that asks for more images than are `available` to train on."""
         for key, subset in (("subset", self.subset), ("calibration", self.calibration)):
             if isinstance(subset, int) and subset > available:
                 yield key, f"{subset} images are asked for, the training set holds {available}"
@@ -143,15 +146,15 @@ class Loss(Record):
         return self._first_indices(self.subset, data)
 
     def calibration_indices(self, data: Data) -> npt.NDArray[np.int64]:
-        """Indices of the training images that batch statistics are computed on. Raises as `sample_indices` does."""
+        """Indices of the training images of the calibration pass. Raises RunError if the data holds fewer."""
         return self._first_indices(self.subset if self.calibration is None else self.calibration, data)
 
     def _first_indices(self, subset: int | str, data: Data) -> npt.NDArray[np.int64]:
         import numpy as np
 
         total = len(data.train_y)
-        if excess := next(self.excess(total), None):
-            raise RunError("loss.{}: {}".format(*excess))
+        for key, message in self.oversized_subsets(total):
+            raise RunError(f"loss.{key}: {message}")
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
         return np.random.default_rng(self.seed).permutation(total)[:count]
 
@@ -164,14 +167,15 @@ class Loss(Record):
         device: str = "cpu",
         calibration: Tensor | None = None,
     ) -> WeightLoss:
-        """This loss of a network on images x with labels y, and on `calibration` images in recalibrated mode.
+        """This loss of a network on images x [N, ...] with labels y [N], as a function of its weights.
 
-        state: weights and buffers of the checkpoint. Raises SceneError if the user's function cannot be loaded.
+        state: weights and buffers of the checkpoint. calibration: images [M, ...] for recalibrated mode; x itself if
+        None. Raises SceneError if the user's function cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
         from studio.landscape.objectives import BUILT_IN
 
-        def function(name: str | Function) -> TensorCriterion:
+        def load(name: str | Function) -> TensorCriterion:
             return name.load() if isinstance(name, Function) else BUILT_IN[name]
 
         return WeightLoss(
@@ -183,19 +187,19 @@ class Loss(Record):
             device,
             precision=self.precision,
             calibration=calibration,
-            criterion=function(self.criterion),
-            fields={_name(field): function(field) for field in self.fields},
+            criterion=load(self.criterion),
+            fields={_field_name(field): load(field) for field in self.fields},
         )
 
 
-def _name(field: str | Function) -> str:
+def _field_name(field: str | Function) -> str:
     return field if isinstance(field, str) else field.name.rpartition(":")[2].rpartition(".")[2]
 
 
-def fitting_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+def applicable_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
     """The methods that can compute this loss without a compiler, the plain loop first. device: "cpu" or "cuda"."""
     is_perceptron, is_chain = isinstance(model, Mlp), _is_chain(model)
-    names = {
+    applicable = {
         "folded": loss.mode == "eval" and not is_chain,
         "image-kernels": device == "cpu" and not is_chain,
         "shared-first-layer": is_chain,
@@ -203,13 +207,13 @@ def fitting_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
         "vmap": is_perceptron or device == "cuda",
         "cuda-graph": device == "cuda" and not is_chain and loss.mode != "recalibrated",
     }
-    return ("loop", *(name for name, fits in names.items() if fits))
+    return ("loop", *(method for method, is_applicable in applicable.items() if is_applicable))
 
 
 def choose_method(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
-    """The method that computes this loss, and the reason. The same for the same records on the same kind of device.
+    """(method, reason) for computing this loss: the same for the same records on the same kind of device.
 
-    moves_norms: whether the directions move the weights of batch norms.
+    moves_norms: whether the directions move the weights of batch norms. device: "cpu" or "cuda".
     """
     if loss.method is not None:
         return loss.method, "named by the scene"

@@ -1,4 +1,9 @@
-"""Per-sample numbers from a network's outputs: built-in criteria and fields, and the check of the user's own."""
+"""Criteria and fields: functions of a network's outputs and its targets, with one number for each sample.
+
+    L(theta) = 1/N sum over samples of criterion(outputs, targets)
+
+A new built-in one is a function here, a name in `BUILT_IN`, and a word of `Criterion` or `ExtraField` in `loss.py`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +49,7 @@ def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
 BUILT_IN: Mapping[str, Criterion] = MappingProxyType(
     {"cross-entropy": cross_entropy, "entropy": entropy, "accuracy": accuracy}
 )
-"""By their names in a scene. In each of them a sample's number depends on that sample alone."""
+"""The functions by their names in a scene. In each a sample's number depends on that sample alone."""
 
 
 def per_sample(key: str, function: Criterion, outputs: Tensor, y: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What loss values and Hessian products cost on this machine, on the untrained network.
+"""Seconds of loss values and Hessian products on this machine, timed on the untrained network.
 
-What a value costs depends on the shapes of the network and not on its weights, so nothing needs to be trained first.
-Times change from day to day; the results that are computed do not.
+The seconds depend on the shapes of the network and not on its weights, so nothing needs to be trained first. Times
+change from day to day; no measured value depends on them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.field import Grid
+from studio.landscape import slices
 from studio.landscape.directions import CheckpointSource, Directions, Random
-from studio.landscape.loss import Loss, fitting_methods
+from studio.landscape.loss import Loss, applicable_methods
+from studio.training.determinism import deterministic
 from studio.training.models import Model
 from studio.training.recipe import Run
 
@@ -31,17 +33,17 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 ROWS, POINTS = 9, 25
-"""Rows on which methods take turns, so that a busy moment falls on all of them alike; points in each, at most."""
-PROBE_POINTS, PROBE_REPETITIONS = 6, 5
-"""Points of the grid that are timed together, since some methods share work along a row; and how often."""
+"""Of `time_methods`: rows on which methods take turns, so that a busy moment slows all alike; most points in each."""
+COST_POINTS, COST_REPETITIONS = 6, 5
+"""Of `measure_costs`: points that are timed together, since some methods share work along a row; and how often."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """Seconds of a loss value and of a Hessian product in one process, and how large the problem is.
 
-    images: to train on. samples: of the loss. parameters: trainable weights. method, why: how loss values are computed,
-    and the reason.
+    images: in the training set. samples: in the loss's subset. parameters: trainable weights. method, reason: how loss
+    values are computed, and why.
     """
 
     value: float
@@ -50,19 +52,19 @@ class Cost:
     samples: int
     parameters: int
     method: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class MethodTiming:
     """The times of a method, or why it cannot be used.
 
-    preparing: seconds to prepare a slice. value: median seconds of a loss value. difference: the largest difference of
-    a loss from the plain loop's, relative to it. failure: the reason, empty if there is none.
+    preparation: seconds to prepare a slice. value: median seconds of a loss value. difference: the largest difference
+    of a loss from the plain loop's, relative to it. failure: why the method cannot be used; empty if it can.
     """
 
     method: str
-    preparing: float = 0.0
+    preparation: float = 0.0
     value: float = 0.0
     difference: float = 0.0
     failure: str = ""
@@ -84,63 +86,61 @@ class UntrainedPlane(NamedTuple):
     eta: Tensor
 
 
-def probe_costs(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
-    """Costs from a few repetitions."""
-    from studio.landscape import slices
+def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
+    """The cost of a scene's loss and curvature, each the median of a few repetitions, by the scene's own method."""
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
-    from studio.training.evaluate import deterministic
 
-    device, (method, why) = slices.device_kind(), slices.scene_method(run.recipe.model, directions, loss)
+    device, (method, reason) = slices.device_kind(), slices.scene_method(run.recipe.model, directions, loss)
     with deterministic():
         plane = untrained_plane(run, directions, loss, device)
-        curved = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane
+        hessian_plane = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane
         evaluator = Evaluator(*plane, method)
-        hessian = HessianOperator(curved.weight_loss, convexity.ignore if convexity else "nothing")
+        hessian = HessianOperator(hessian_plane.weight_loss, convexity.ignore if convexity else "nothing")
         points = plane.theta.expand(hessian.batch_points, -1)
         product, v = hessian.products(points), hessian.restrict(points)
         return Cost(
-            value=_median_seconds(lambda: evaluator.row([0.0] * PROBE_POINTS, 0.0)["loss"].sum().item()) / PROBE_POINTS,
+            value=_median_seconds(lambda: evaluator.row([0.0] * COST_POINTS, 0.0)["loss"].sum().item()) / COST_POINTS,
             product=_median_seconds(lambda: product(v).sum().item()) / len(points),
             images=len(run.recipe.data.load().train_y),
-            samples=plane.weight_loss.samples,
+            samples=plane.weight_loss.sample_count,
             parameters=plane.weight_loss.size,
             method=method,
-            why=why,
+            reason=reason,
         )
 
 
 def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[MethodTiming]:
-    """Every method that fits the loss, the plain loop first and torch's compiler last, on a few rows of the grid."""
-    from studio.landscape.slices import device_kind
-    from studio.training.evaluate import deterministic
+    """The timing of every applicable method on a few rows of the grid, the plain loop first, torch's compiler last.
 
-    device = device_kind()
-    names = candidate_methods(run.recipe.model, loss, device)
+    Only the plain loop's own errors are raised.
+    """
+    device = slices.device_kind()
+    methods = candidate_methods(run.recipe.model, loss, device)
     alphas = np.linspace(*grid.range, min(grid.points, POINTS))
     evaluators: dict[str, Evaluator] = {}
     first_seconds, failures = dict[str, float](), dict[str, MethodTiming]()
     with deterministic():
         plane = untrained_plane(run, directions, loss, device)
-        for name in names:
-            began = time.perf_counter()
+        for method in methods:
+            start = time.perf_counter()
             try:
-                evaluators[name] = _prepare(plane, name, alphas)
+                evaluators[method] = _prepare(plane, method, alphas)
             except Exception as error:  # of any kind: torch's compiler raises many
-                if name == "loop":  # then nothing can be measured at all
+                if method == "loop":  # then nothing can be measured at all
                     raise
-                failures[name] = MethodTiming(name, failure=str(error).partition("\n")[0] or type(error).__name__)
-            first_seconds[name] = time.perf_counter() - began
-        rows: dict[str, list[TimedRow]] = {name: [] for name in evaluators}
+                failures[method] = MethodTiming(method, failure=str(error).partition("\n")[0] or type(error).__name__)
+            first_seconds[method] = time.perf_counter() - start
+        rows: dict[str, list[TimedRow]] = {method: [] for method in evaluators}
         for beta in np.linspace(*grid.range, ROWS):
-            for name, evaluator in evaluators.items():
-                rows[name].append(_timed_row(evaluator, alphas, beta))
-    return [failures.get(name) or _timing(name, rows[name], first_seconds[name], rows["loop"]) for name in names]
+            for method, evaluator in evaluators.items():
+                rows[method].append(_time_row(evaluator, alphas, beta))
+    return [failures.get(m) or _timing(m, rows[m], first_seconds[m], rows["loop"]) for m in methods]
 
 
 def candidate_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
-    """Every method that fits, and torch's compiler, which takes minutes."""
-    return (*fitting_methods(model, loss, device), "torch-compile")
+    """Every applicable method, and torch's compiler, which takes minutes to prepare."""
+    return (*applicable_methods(model, loss, device), "torch-compile")
 
 
 def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
@@ -164,18 +164,18 @@ def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -
 
 
 def _prepare(plane: UntrainedPlane, method: str, alphas: Array) -> Evaluator:
-    """An evaluator that has computed its first row, which compiles and records."""
+    """An evaluator that has computed its first row: that compiles kernels and records CUDA graphs."""
     from studio.landscape.values.evaluator import Evaluator
 
     evaluator = Evaluator(*plane, method)
-    _timed_row(evaluator, alphas, 0.0)
+    _time_row(evaluator, alphas, 0.0)
     return evaluator
 
 
-def _timed_row(evaluator: Evaluator, alphas: Array, beta: float) -> TimedRow:
-    began = time.perf_counter()
+def _time_row(evaluator: Evaluator, alphas: Array, beta: float) -> TimedRow:
+    start = time.perf_counter()
     values = evaluator.row(alphas, beta)["loss"].cpu().numpy()
-    return TimedRow(values, time.perf_counter() - began)
+    return TimedRow(values, time.perf_counter() - start)
 
 
 def _timing(method: str, rows: Sequence[TimedRow], first_seconds: float, loop: Sequence[TimedRow]) -> MethodTiming:
@@ -190,8 +190,8 @@ def _timing(method: str, rows: Sequence[TimedRow], first_seconds: float, loop: S
 def _median_seconds(work: Callable[[], Any]) -> float:
     work()
     seconds = []
-    for _ in range(PROBE_REPETITIONS):
-        began = time.perf_counter()
+    for _ in range(COST_REPETITIONS):
+        start = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)

@@ -2,8 +2,8 @@
 
     f(alpha, beta) = L(theta + alpha delta + beta eta)
 
-`resolve_slice` works out everything that a worker needs: the method, the device, and the digests of the plane, the
-samples and the slice. Workers (`tasks`) derive nothing again. No torch is loaded here.
+`SliceResolver.resolve` works out everything that a worker needs: the method, the device, and the digests of the plane,
+the samples and the slice. Workers (`tasks`) derive nothing again. No torch is loaded here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from studio.storage.files import read_json
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
+from studio.training.determinism import device
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
 
 VERSION = 5
-"""Raised by hand when the numbers change for the same inputs."""
+"""Part of every digest: raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 5
 """The same, for the numbers that only curvature has."""
 CURVATURE_FIELDS = ("lambda_min", "lambda_max", "converged", "products", "kappa_min", "kappa_max")
@@ -45,15 +46,15 @@ Device = Literal["cpu", "cuda"]
 class Slice:
     """A resolved slice. Hashable and picklable; it names its inputs by records and digests.
 
-    quantity: what is measured. run: digest of the training run. epoch: of the centre. loss: whose values, or whose
-    Hessian, are measured. direction_loss: the loss that directions of curvature are computed from. grid: the sample
-    points. convexity: None for loss values. method, reason: how loss values are computed, and why. plane, samples,
-    direction_samples, digest: names on the shelf of theta, delta and eta; of the samples of both losses; of the slice.
+    quantity: what is measured. epoch: of the centre. loss: whose values, or whose Hessian, are measured.
+    direction_loss: the loss that directions of curvature are computed from. grid: the sample points. convexity: None
+    for loss values. method, reason: how loss values are computed, and why. Digests name what lies on the shelf: the
+    training run; theta, delta and eta (`plane_digest`); the samples of both losses; the slice itself (`digest`).
     inputs: the resolved inputs of its numbers, as JSON.
     """
 
     quantity: Quantity
-    run: str
+    run_digest: str
     epoch: float
     model: Model
     data: DataSet
@@ -65,22 +66,27 @@ class Slice:
     device: Device
     method: str
     reason: str
-    plane: str
-    samples: str
-    direction_samples: str
+    plane_digest: str
+    samples_digest: str
+    direction_samples_digest: str
     digest: str
     inputs: str
 
     @property
     def curvature(self) -> Convexity:
-        """The convexity record of a slice of curvature."""
+        """The convexity record of a slice of curvature. Raises ValueError for a slice of loss values."""
         if self.convexity is None:
             raise ValueError(f"a slice of the {self.quantity} has no convexity record")
         return self.convexity
 
     @property
+    def losses_by_samples(self) -> dict[str, Loss]:
+        """{digest of the samples: loss over them} of all samples that the slice needs on the shelf."""
+        return {self.samples_digest: self.loss, self.direction_samples_digest: self.direction_loss}
+
+    @property
     def row_groups(self) -> list[tuple[int, int]]:
-        """Rows of the Hessian grid that are measured together, each from first to before last: a fixed rule.
+        """Rows of the Hessian grid that are measured together, as half-open ranges (first, end): a fixed rule.
 
         Points that are differentiated together round together, so the groups must not depend on what is missing.
         """
@@ -93,13 +99,12 @@ class Slice:
 class SliceResolver:
     """Resolves the slices of one trained run.
 
-    shelf: where the run lies. run, digest: its record and digest. directions: of all slices. direction_loss: the loss
-    of the film's surfaces.
+    shelf: where the run lies. directions: of all slices. direction_loss: the loss of the film's surfaces.
     """
 
     shelf: Shelf
     run: Run
-    digest: str
+    run_digest: str
     directions: Directions
     direction_loss: Loss
 
@@ -108,11 +113,11 @@ class SliceResolver:
     ) -> Slice:
         """The resolved slice at an epoch. Raises SceneError if the run, or the directions, lack a checkpoint."""
         recipe, device = self.run.recipe, device_kind()
-        folder = self.shelf.run(self.digest)
-        data = read_json(folder / "run.json")["data"]
+        folder = self.shelf.run(self.run_digest)
+        data_digest = read_json(folder / "run.json")["data"]
         direction_loss = self.direction_loss.without_extras
-        plane = self._plane_inputs(folder, epoch, direction_loss, data, device)
-        samples = _samples_inputs(loss, data)
+        plane = self._plane_inputs(folder, epoch, direction_loss, data_digest, device)
+        samples = _samples_inputs(loss, data_digest)
         method, reason = scene_method(recipe.model, self.directions, loss)
         inputs = {
             "version": VERSION,
@@ -124,7 +129,7 @@ class SliceResolver:
         }
         return Slice(
             quantity=quantity,
-            run=self.digest,
+            run_digest=self.run_digest,
             epoch=plane["epoch"],
             model=recipe.model,
             data=recipe.data,
@@ -136,35 +141,38 @@ class SliceResolver:
             device=device,
             method=method,
             reason=reason,
-            plane=digest("plane", VERSION, plane),
-            samples=digest("samples", VERSION, samples),
-            direction_samples=digest("samples", VERSION, _samples_inputs(direction_loss, data)),
+            plane_digest=digest("plane", VERSION, plane),
+            samples_digest=digest("samples", VERSION, samples),
+            direction_samples_digest=digest("samples", VERSION, _samples_inputs(direction_loss, data_digest)),
             digest=digest(quantity, inputs, _curvature_inputs(quantity, convexity)),
             inputs=json.dumps(inputs, sort_keys=True),
         )
 
     def _plane_inputs(
-        self, folder: Path, epoch: float, direction_loss: Loss, data: str, device: Device
+        self, folder: Path, epoch: float, direction_loss: Loss, data_digest: str, device: Device
     ) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
-        index = checkpoints.index(folder)
-        epochs = tuple(index)
+        facts = checkpoints.facts_by_epoch(folder)
+        epochs = tuple(facts)
         epoch = require_epoch(epoch, epochs)
-        used = sorted({epoch, *(require_epoch(e, epochs) for e in self.directions.uses(epochs, epoch))})
+        required = sorted({epoch, *(require_epoch(e, epochs) for e in self.directions.required_epochs(epochs, epoch))})
         inputs = {
             "model": self.run.recipe.model.model_dump(mode="json"),
             "epoch": epoch,
-            "weights": {f"{e:g}": index[e]["weights"] for e in used},
+            "weights": {f"{e:g}": facts[e]["weights"] for e in required},
             "directions": self.directions.model_dump(mode="json"),
         }
         if self.directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
-            inputs["direction_loss"] = _samples_inputs(direction_loss, data) | _loss_inputs(direction_loss, device)
+            inputs["direction_loss"] = _samples_inputs(direction_loss, data_digest) | _loss_inputs(
+                direction_loss, device
+            )
         return inputs
 
 
-def _samples_inputs(loss: Loss, data: str) -> dict[str, Any]:
-    return {"data": data, "sample_selection": loss.model_dump(mode="json", include={"subset", "seed", "calibration"})}
+def _samples_inputs(loss: Loss, data_digest: str) -> dict[str, Any]:
+    selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
+    return {"data": data_digest, "sample_selection": selection}
 
 
 def _loss_inputs(loss: Loss, device: Device) -> dict[str, Any]:
@@ -182,35 +190,33 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
 
 
 def scene_method(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
-    """The method that computes a scene's loss values on this machine, and why: the scene's choice, or a fixed rule."""
+    """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
     return choose_method(model, loss, moves_norms, device_kind())
 
 
 def device_kind() -> Device:
-    """ "cuda" or "cpu". torch is asked only where a GPU's driver is present."""
+    """ "cuda" or "cpu". Loads torch only where a GPU's driver is present."""
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
-    from studio.training.evaluate import device
-
     return "cuda" if device().type == "cuda" else "cpu"
 
 
-# --- the layout of what is measured ----------------------------------------------------------------------------------
+# --- the layout of the measured arrays -------------------------------------------------------------------------------
 
 
-def axes(slice_: Slice, samples: int) -> dict[str, np.ndarray]:
-    """Coordinates of a slice's fields; the first axis is that of rows. samples: how many the loss is a mean over."""
+def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:
+    """{name: coordinates} of the axes of a slice's fields, the rows' first. sample_count: N of the loss."""
     if slice_.quantity == "spectrum" and (spectrum := slice_.curvature.spectrum):
         return {"probe": np.arange(spectrum.probes), "step": np.arange(spectrum.steps)}
     plane = {"beta": slice_.grid.axis, "alpha": slice_.grid.axis}
     if slice_.quantity == "loss" and slice_.loss.keep_samples:
-        return plane | {"sample": np.arange(samples)}
+        return plane | {"sample": np.arange(sample_count)}
     return plane
 
 
 def fields(slice_: Slice) -> dict[str, tuple[str, ...]]:
-    """Names of the measured fields, and the axes of each."""
+    """{name: names of its axes} of the measured fields."""
     if slice_.quantity == "spectrum":
         return dict.fromkeys(("ritz", "weight"), ("probe", "step"))
     if slice_.quantity == "convexity":

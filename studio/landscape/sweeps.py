@@ -1,4 +1,9 @@
-"""What changes from keyframe to keyframe of the film: a sweep turns a run into an ordered list of coordinates."""
+"""What changes from keyframe to keyframe of the film: a sweep turns a run into an ordered list of coordinates.
+
+    coordinates: epochs of the run's checkpoints -> coordinates of the keyframes
+
+A new sweep is a record with `coordinates`, in the union at the foot.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +16,16 @@ from studio.config.records import BY_KIND, Record
 from studio.errors import SceneError
 
 
-def _parse_epochs(text: str | Iterable[float | str]) -> str | tuple[float, ...]:
+def _parse_epochs(value: str | Iterable[float | str]) -> str | tuple[float, ...]:
     """`all`, or epochs in ascending order, each once."""
-    if text == "all":
+    if value == "all":
         return "all"
     try:
-        if isinstance(text, str):
-            raise ValueError(text)
-        epochs = tuple(sorted({round(float(epoch), 3) for epoch in text}))
+        if isinstance(value, str):
+            raise ValueError(value)
+        epochs = tuple(sorted({round(float(epoch), 3) for epoch in value}))
     except (TypeError, ValueError):
-        raise ValueError(f"{text!r} is not understood; write all, or epochs like [0, 2, 6]") from None
+        raise ValueError(f"{value!r} is not understood; write all, or epochs like [0, 2, 6]") from None
     if not epochs:
         raise ValueError("an empty list of epochs; write all, or epochs like [0, 2, 6]")
     return epochs
@@ -64,9 +69,9 @@ class Epochs(Record):
     at: EpochList = "all"
 
     def coordinates(self, available: Sequence[float]) -> tuple[float, ...]:
-        """Epochs of the slices, ascending, out of those the run has. Raises SceneError for others."""
+        """Epochs of the slices, ascending. Raises SceneError for epochs that are not `available` in the run."""
         return select(self.at, available)
 
 
-# one kind as yet: a union needs two before it can be told by its kind
+# pydantic's discriminator needs two kinds: with the second, write Annotated[Epochs | Other, *BY_KIND]
 Sweep = Annotated[Epochs, *BY_KIND[1:]]

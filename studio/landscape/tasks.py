@@ -1,7 +1,11 @@
-"""The work on slices: each task is a pure function of a resolved slice and a range, and returns arrays.
+"""The tasks of measuring: each is a pure function of the shelf, a resolved slice and a range, and returns arrays.
+
+    `make_samples`, `make_plane`                          what a slice is measured on
+    `loss_rows`, `convexity_rows`, `spectrum_probes`      its values, range by range, [first, end)
+    `preview_rows`, `slice_facts`, `loss_at_corners`      a quick look, the report, a check
 
 A task runs in any process that has the shelf. It reads the slice's plane and samples from there and writes nothing:
-the shelf's owner stores what it returns. What a slice needs in memory is prepared once per process.
+the shelf's owner stores the arrays. The evaluator or Hessian of a slice is built once per process.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
+from studio.training.determinism import deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +46,14 @@ MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 
 
-# --- what a slice needs ----------------------------------------------------------------------------------------------
+# --- samples and planes ----------------------------------------------------------------------------------------------
 
 
 def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
-    """x [N, ...] and y [N] of a loss, `calibration` [M, ...] if its mode has them; and facts of the data."""
+    """x [N, ...] and y [N] of a loss, `calibration` [M, ...] if the loss names them; and facts of the data.
+
+    Raises RunError if the data set is missing, broken or too small.
+    """
     data = dataset.load()
     indices = loss.sample_indices(data)
     arrays = {"x": data.train_x[indices], "y": data.train_y[indices]}
@@ -55,43 +63,44 @@ def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
 
 
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
-    """theta, delta and eta [P], float32, flat in the model's order of weights; and facts of the directions."""
-    from studio.training.evaluate import deterministic
+    """theta, delta and eta [P], float32, flat in the model's order of weights; and facts of the directions.
 
-    folder = shelf.run(slice_.run)
+    Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
+    """
+    folder = shelf.run(slice_.run_digest)
 
     def direction_loss(epoch: float) -> WeightLoss:
-        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples, epoch)
+        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, epoch)
 
     source = CheckpointSource(
         checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights, direction_loss
     )
     with deterministic():
         plane = slice_.directions.plane(source, slice_.epoch)
-        order = _slice_loss(shelf, slice_)
+        weight_loss = _slice_loss(shelf, slice_)
         vectors = {"theta": source.weights(slice_.epoch), "delta": plane.delta, "eta": plane.eta}
-        arrays = {name: order.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
+        arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {"cosine": plane.cosine, **plane.facts}
 
 
 def _slice_loss(shelf: Shelf, slice_: Slice) -> WeightLoss:
-    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples, slice_.epoch)
+    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, slice_.epoch)
 
 
-def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples: str, epoch: float) -> WeightLoss:
-    """A loss as a function of flat weights, probed at the checkpoint of an epoch."""
+def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, epoch: float) -> WeightLoss:
+    """A loss as a function of flat weights, with the buffers of the checkpoint at an epoch."""
     import torch
 
-    stored = map_arrays(shelf.samples(samples))
+    stored = map_arrays(shelf.samples(samples_digest))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
     model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
-    checkpoint = checkpoints.load(shelf.run(slice_.run), epoch)
+    checkpoint = checkpoints.load(shelf.run(slice_.run_digest), epoch)
     state = {**checkpoint.weights, **checkpoint.buffers}
     return loss.weight_loss(model, state, tensors["x"], tensors["y"], slice_.device, tensors.get("calibration"))
 
 
 @dataclass(frozen=True, eq=False)
-class _Plane:
+class _FlatPlane:
     """theta, delta and eta [P] on a loss's device and in its precision."""
 
     theta: Tensor
@@ -99,10 +108,10 @@ class _Plane:
     eta: Tensor
 
     @classmethod
-    def load(cls, shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> _Plane:
+    def load(cls, shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> _FlatPlane:
         import torch
 
-        arrays = map_arrays(shelf.plane(slice_.plane)).arrays
+        arrays = map_arrays(shelf.plane(slice_.plane_digest)).arrays
         names = ("theta", "delta", "eta")
         return cls(*(weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names))
 
@@ -116,17 +125,17 @@ def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
     from studio.landscape.values.evaluator import Evaluator
 
     weight_loss = _slice_loss(shelf, slice_)
-    plane = _Plane.load(shelf, slice_, weight_loss)
+    plane = _FlatPlane.load(shelf, slice_, weight_loss)
     return Evaluator(weight_loss, plane.theta, plane.delta, plane.eta, slice_.method, slice_.loss.keep_samples)
 
 
 @dataclass(frozen=True, eq=False)
 class _Curvature:
-    """What the Hessians of a slice are measured with."""
+    """The Hessian of a slice's loss as an operator, and the plane of the points it is taken at."""
 
     weight_loss: WeightLoss
     hessian: HessianOperator
-    plane: _Plane
+    plane: _FlatPlane
 
 
 @lru_cache(maxsize=4)
@@ -135,21 +144,19 @@ def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
 
     weight_loss = _slice_loss(shelf, slice_)
     hessian = HessianOperator(weight_loss, slice_.curvature.ignore)
-    return _Curvature(weight_loss, hessian, _Plane.load(shelf, slice_, weight_loss))
+    return _Curvature(weight_loss, hessian, _FlatPlane.load(shelf, slice_, weight_loss))
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
-    """Each field of the loss, float64 [rows, points], on rows from first to before last of the grid.
+    """Each field of the loss, float64 [rows, points], on rows [first, end) of the grid.
 
     A row is one beta, ascending; its values go by alpha. inf and NaN stay as measured. `losses` is
-    [rows, points, samples] if the loss keeps its samples.
+    [rows, points, samples] if the loss keeps its samples. Raises MachineError if memory runs out.
     """
     import torch
-
-    from studio.training.evaluate import deterministic
 
     evaluator, axis = _evaluator(shelf, slice_), slice_.grid.axis
     with deterministic():
@@ -158,9 +165,7 @@ def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
 
 
 def preview_rows(shelf: Shelf, slice_: Slice) -> Arrays:
-    """The loss on the whole grid [points, points] from few measured points; `measured` is 1 at those, else 0."""
-    from studio.training.evaluate import deterministic
-
+    """`loss` on the whole grid [points, points] from few measured points, and `measured`: 1 at those, else 0."""
     evaluator = _evaluator(shelf, slice_)
 
     def measure(alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
@@ -176,20 +181,18 @@ def preview_rows(shelf: Shelf, slice_: Slice) -> Arrays:
 
 
 def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
-    """Each of CURVATURE_FIELDS, float64 [rows, points], on rows from first to before last of the grid.
+    """Each of CURVATURE_FIELDS, float64 [rows, points], on rows [first, end) of the grid.
 
-    Its numbers are the same whatever rows it is measured with, if these are whole `Slice.row_groups`.
+    A row has the same bytes whatever other rows the range holds, if it holds whole `Slice.row_groups`. Raises
+    MachineError if memory runs out.
     """
     import torch
 
-    from studio.training.evaluate import deterministic
-
     curvature, axis, batches = _curvature(shelf, slice_), slice_.grid.axis, []
     size = curvature.hessian.batch_points
-    for first, last in slice_.row_groups:
-        points = [
-            (float(alpha), float(axis[row])) for row in range(max(first, rows[0]), min(last, rows[1])) for alpha in axis
-        ]
+    for first, end in slice_.row_groups:
+        group = range(max(first, rows[0]), min(end, rows[1]))
+        points = [(float(alpha), float(axis[row])) for row in group for alpha in axis]
         batches += [points[i : i + size] for i in range(0, len(points), size)]
     with deterministic():
         values = np.concatenate(
@@ -202,7 +205,7 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
 
 
 def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.ndarray:
-    """CURVATURE_FIELDS at points [B, P] that are differentiated together: [B, 6]."""
+    """CURVATURE_FIELDS [B, 6] at points [B, P] that are differentiated together."""
     hessian, record = curvature.hessian, slice_.curvature
     all_products = hessian.products(points)
 
@@ -221,18 +224,15 @@ def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.nd
     )
     delta, eta = (hessian.restrict(vector) for vector in (curvature.plane.delta, curvature.plane.eta))
     kappas = plane_curvatures(all_products, delta, eta, len(points))
-    return np.array(
-        [
-            [ends.lambda_min, ends.lambda_max, ends.converged, ends.products, *kappa]
-            for ends, kappa in zip(extremes, kappas, strict=True)
-        ]
-    )
+    lambdas = [[ends.lambda_min, ends.lambda_max, ends.converged, ends.products] for ends in extremes]
+    return np.hstack([lambdas, kappas])
 
 
 def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arrays:
-    """`ritz` and `weight` [probes, steps] of the Hessian at the centre, for probes from first to before last."""
-    from studio.training.evaluate import deterministic
+    """`ritz` and `weight` [probes, steps] of the Hessian at the centre, for probes [first, end).
 
+    Raises ValueError if the slice asks for no spectrum.
+    """
     curvature, spectrum = _curvature(shelf, slice_), slice_.curvature.spectrum
     if spectrum is None:
         raise ValueError("the slice's convexity record asks for no spectrum")
@@ -248,28 +248,27 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
 
 
 def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
-    """What a report may say of a slice beside its values.
+    """{name: number or text} for the report of a slice, beside its values.
 
     Of a loss: parameters, samples; method, why, agreement with the loop, samples per chunk; the error of a precision
     other than float32. Of curvature: parameters, samples, asymmetry, the gradient's norm and the loss at the centre.
-    Both: facts of the directions. Raises MachineError if the Hessian is not symmetric.
+    Both: facts of the directions. Raises MachineError if the method or the Hessian is wrong: the first disagrees with
+    the loop, or the second is not symmetric.
     """
-    from studio.training.evaluate import deterministic
-
-    facts = dict(map_arrays(shelf.plane(slice_.plane)).facts)
+    measure_facts = _loss_facts if slice_.quantity == "loss" else _curvature_facts
     with deterministic():
-        return facts | (_loss_facts if slice_.quantity == "loss" else _curvature_facts)(shelf, slice_)
+        return {**map_arrays(shelf.plane(slice_.plane_digest)).facts, **measure_facts(shelf, slice_)}
 
 
 def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     evaluator = _evaluator(shelf, slice_)
     facts = {
         "parameters": evaluator.weight_loss.size,
-        "samples": evaluator.weight_loss.samples,
+        "samples": evaluator.weight_loss.sample_count,
         "method": slice_.method,
         "why": slice_.reason,
         "agreement": evaluator.agreement,
-        "chunk": evaluator.chunk,
+        "chunk": evaluator.chunk_size,
     }
     if slice_.loss.precision == "float32":
         return facts
@@ -290,7 +289,7 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     losses = weight_loss.losses(weight_loss.forward_all(theta), weight_loss.targets)
     return {
         "parameters": hessian.size,
-        "samples": weight_loss.samples,
+        "samples": weight_loss.sample_count,
         "asymmetry": asymmetry,
         "gradient_norm": float(gradient.double().norm()),
         "centre_loss": float(losses.mean()),
@@ -299,8 +298,6 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
 
 def loss_at_corners(shelf: Shelf, slice_: Slice) -> np.ndarray:
     """The loss [3, 3] by beta and alpha, at corners, edge middles and centre of the grid."""
-    from studio.training.evaluate import deterministic
-
     evaluator = _evaluator(shelf, slice_)
     axis = [float(slice_.grid.axis[i]) for i in (0, slice_.grid.points // 2, -1)]
     with deterministic():

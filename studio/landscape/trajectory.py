@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.field import Trajectory
-
-DEGENERATE = 1e-9
-"""delta and eta span no plane if a diagonal entry of R, in their QR, is at most this share of its largest."""
+from studio.landscape.curvature.plane import DEGENERATE
 
 
 def project_trajectory(coordinates: Sequence[float], planes: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Trajectory:
-    """The trajectory through the centres of K planes, each with `theta`, `delta` and `eta` [P].
+    """The trajectory through the centres theta of K planes, each with `theta`, `delta` and `eta` [P].
 
-    Its share_in_plane is the root of the share of all squared distances between centres that lies in the planes, 1 if
-    there are none. Places in a plane whose directions span none are NaN.
+    coordinates: of the K keyframes, ascending. share_in_plane is the root of the share of all squared distances between
+    centres that lies in the planes; 1 if all centres are one point. NaN in a plane that delta and eta do not span.
     """
     thetas = [np.asarray(plane["theta"], np.float64) for plane in planes]
     places, squares_in_plane, squares = np.full((len(planes), len(planes), 2), np.nan), 0.0, 0.0

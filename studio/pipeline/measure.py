@@ -85,8 +85,8 @@ def quantity_of(kind: SliceKind) -> Quantity:
 
 def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
-    planes = sorted({slice_.plane for slice_ in slices.values()})
-    samples = sorted({digest for slice_ in slices.values() for digest in (slice_.samples, slice_.direction_samples)})
+    planes = sorted({slice_.plane_digest for slice_ in slices.values()})
+    samples = sorted({digest for slice_ in slices.values() for digest in slice_.losses_by_samples})
     digests: dict[str, list[str]] = {
         kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS
     }
@@ -121,13 +121,13 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     shelf = project.shelf
     for slice_ in slices:
         save_samples(shelf, slice_)
-    lacking = {slice_.plane: slice_ for slice_ in slices if not shelf.plane(slice_.plane).is_dir()}
+    lacking = {slice_.plane_digest: slice_ for slice_ in slices if not shelf.plane(slice_.plane_digest).is_dir()}
     planes = list(lacking.values())
     if planes:
         plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
         with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
             for index, (arrays, facts) in results:
-                save_arrays(shelf.plane(planes[index].plane), arrays, facts)
+                save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     with workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)) as results:
         for index, facts in results:
@@ -135,14 +135,14 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
-    """Puts the samples of a slice's loss, and of its directions' loss, on the shelf if it lacks them."""
-    for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
+    """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
+    for digest, loss in slice_.losses_by_samples.items():
         if not shelf.samples(digest).is_dir():
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
 
 
 def _create(title: str, shelf: Shelf, slice_: Slice, facts: Mapping[str, Any]) -> None:
-    samples = len(map_arrays(shelf.samples(slice_.samples)).arrays["y"])
+    samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
     provenance = {"scene": title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
     shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
@@ -182,8 +182,8 @@ def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
         loss = scene.loss.model_copy(update={"subset": subset, "keep_samples": False})
         slice_ = resolver.resolve("loss", scene.keyframes()[-1], scene.grid, loss)
         save_samples(project.shelf, slice_)
-        if not project.shelf.plane(slice_.plane).is_dir():
-            save_arrays(project.shelf.plane(slice_.plane), *tasks.make_plane(project.shelf, slice_))
+        if not project.shelf.plane(slice_.plane_digest).is_dir():
+            save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
         losses.append(tasks.loss_at_corners(project.shelf, slice_))
     axis = [float(scene.grid.axis[i]) for i in (0, scene.grid.points // 2, -1)]
     part, whole = losses

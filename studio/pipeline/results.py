@@ -57,7 +57,7 @@ class Results:
     ) -> Results:
         """The results of resolved slices."""
         digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
-        planes = FrozenDict((epoch, slice_.plane) for epoch, slice_ in of_kind("loss", slices).items())
+        planes = FrozenDict((epoch, slice_.plane_digest) for epoch, slice_ in of_kind("loss", slices).items())
         return cls(scene, shelf, run, digests, planes, portrait)
 
     def stored(self, kind: SliceKind) -> dict[float, StoredSlice]:

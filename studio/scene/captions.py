@@ -23,7 +23,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
-            scene.directions.words,
+            scene.directions.caption,
             f"range \u00b1{scene.grid.range[1]:g}",
             f"preview of {points}" if loss.sampling == "preview" else points,
             f"height {height_words(scene.look.height)}",

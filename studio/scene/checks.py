@@ -73,10 +73,10 @@ def subset_mistakes(loss: Loss, convexity: Convexity | None, data: DataSet) -> I
     except RunError as error:
         yield ("run", "recipe", "data"), str(error)
         return
-    for key, text in loss.excess(available):
+    for key, text in loss.oversized_subsets(available):
         yield ("loss", key), text
     if convexity and convexity.subset is not None:
-        for key, text in convexity.loss(loss).excess(available):
+        for key, text in convexity.loss(loss).oversized_subsets(available):
             if key == "subset":
                 yield ("convexity", key), text
 

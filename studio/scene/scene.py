@@ -84,7 +84,7 @@ class Scene(Record):
         """The epochs at which the run has, or will have, a checkpoint. Raises RunError if its folder cannot be used."""
         if self.run.checkpoints is None:
             return self.run.recipe.instants
-        return tuple(checkpoints.by_epoch(self.run.checkpoints))
+        return tuple(checkpoints.user_files_by_epoch(self.run.checkpoints))
 
     def keyframes(self) -> tuple[float, ...]:
         """The epochs at which the loss is measured. Raises SceneError if the run lacks one."""
@@ -130,8 +130,8 @@ class Scene(Record):
             yield ("convexity", "at"), str(error)
         if self.detail:
             yield from detail_mistakes(self.detail, self.detail_keyframes(), self.grid, self.loss, keyframes)
-        used = {epoch for keyframe in keyframes for epoch in self.directions.uses(existing, keyframe)}
-        if lacking := sorted(used - set(existing)):
+        required = {epoch for keyframe in keyframes for epoch in self.directions.required_epochs(existing, keyframe)}
+        if lacking := sorted(required - set(existing)):
             epochs = ", ".join(f"{epoch:g}" for epoch in lacking)
             yield ("directions", "epochs"), f"the run has no checkpoint at epoch {epochs}"
         yield from along_mistakes(self.shots, keyframes)

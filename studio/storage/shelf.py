@@ -60,8 +60,8 @@ class Shelf:
         """Makes the folder a shelf. Raises SceneError if it holds anything that studio did not put there."""
         if self.is_marked:
             return
-        known = {*KINDS, *FORMER_KINDS, "scenes", "locks"}
-        others = sorted(path.name for path in self.root.glob("*") if path.name not in known)
+        known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK}  # another process may mark it at this moment
+        others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))
         if others:
             raise SceneError(
                 f"{self.root}: is not a shelf of studio: it holds {', '.join(others[:3])}"

@@ -4,7 +4,9 @@
     epoch-0007.500.safetensors    tensors `weights/<name>` and `buffers/<name>`
     epoch-0007.500.json           epoch, SHA-256 of the weights' file, metrics; written last: the mark of completeness
 
-Listing a run needs no torch; only loading and saving tensors does.
+theta is a checkpoint's weights, buffers are what else its network stores, such as running statistics. Listing a run
+needs no torch; only loading and saving tensors does. Files that the user brings are found and named here, and read by
+`import_checkpoints`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 VERSION = 1
+"""Part of a run's digest: raised by hand when the same recipe trains to other bytes."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+"""Of the user's own checkpoint files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +45,15 @@ class Checkpoint:
 # --- listing, without torch ------------------------------------------------------------------------------------------
 
 
-def index(folder: Path) -> dict[float, dict[str, Any]]:
-    """Facts of every complete checkpoint, by epoch, ascending."""
+def facts_by_epoch(folder: Path) -> dict[float, dict[str, Any]]:
+    """{epoch: facts} of every complete checkpoint, ascending: epoch, SHA-256 of the weights' file, metrics."""
     paths = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
     facts = [_read_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
     return {float(entry["epoch"]): entry for entry in sorted(facts, key=lambda entry: entry["epoch"])}
 
 
 @lru_cache(maxsize=4096)
-def _read_facts(path: Path, changed: int, size: int) -> dict[str, Any]:
+def _read_facts(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
     """The file's content; read again only if time or size changed, since a film asks for each file many times."""
     facts: dict[str, Any] = read_json(path)
     return facts
@@ -57,25 +61,25 @@ def _read_facts(path: Path, changed: int, size: int) -> dict[str, Any]:
 
 def epochs(folder: Path) -> tuple[float, ...]:
     """Epochs of every complete checkpoint, ascending."""
-    return tuple(index(folder))
+    return tuple(facts_by_epoch(folder))
 
 
 def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Each metric over `epochs(folder)`; only those that every checkpoint has."""
-    per_epoch = [facts["metrics"] for facts in index(folder).values()]
+    """{name: values over `epochs(folder)`} of the metrics that every checkpoint has."""
+    per_epoch = [facts["metrics"] for facts in facts_by_epoch(folder).values()]
     names = [name for name in (per_epoch[0] if per_epoch else ()) if all(name in values for values in per_epoch)]
     return {name: tuple(values[name] for values in per_epoch) for name in names}
 
 
-def run_digest(run: Run, data: str) -> str:
-    """Digest of a run: of its recipe, with the data's digest in place of the data's path, or of the user's files.
+def run_digest(run: Run, data_digest: str) -> str:
+    """Digest of a run: of its recipe, with `Data.digest` in place of the data's path, or of the user's files.
 
-    data: `Data.digest`. Raises RunError if the folder of checkpoints holds none.
+    Raises RunError if the folder of checkpoints holds none.
     """
     if run.checkpoints is None:
-        return digest("run", VERSION, run.recipe.model_dump(mode="json", exclude={"data"}), data)
+        return digest("run", VERSION, run.recipe.model_dump(mode="json", exclude={"data"}), data_digest)
     files = {path.name: sha256(path.read_bytes()) for path in user_files(run.checkpoints)}
-    return digest("adopted", VERSION, run.recipe.model, data, files)
+    return digest("adopted", VERSION, run.recipe.model, data_digest, files)
 
 
 def user_files(folder: Path) -> list[Path]:
@@ -89,31 +93,34 @@ def user_files(folder: Path) -> list[Path]:
     return paths
 
 
-def by_epoch(folder: Path) -> dict[float, Path]:
-    """The user's own checkpoint files by the epochs in their names, ascending. Raises RunError."""
+def user_files_by_epoch(folder: Path) -> dict[float, Path]:
+    """{epoch in the file's name: path} of the user's own checkpoint files, ascending.
+
+    Raises RunError if there are none, or if a name has no epoch or another file's.
+    """
     paths: dict[float, Path] = {}
     for path in user_files(folder):
-        epoch = epoch_in(path.stem)
+        epoch = parse_epoch(path.stem)
         if epoch is None:
-            raise RunError(f"{path}: its name tells no epoch; name it like epoch-10{path.suffix}")
+            raise RunError(f"{path}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(f"{path}: its name tells epoch {epoch:g}, and so does {paths[epoch].name}; keep one of them")
+            raise RunError(f"{path}: {paths[epoch].name} has epoch {epoch:g} in its name too; keep one of them")
         paths[epoch] = path
     return dict(sorted(paths.items()))
 
 
 def sha256(content: bytes) -> str:
-    """SHA-256 in hex."""
+    """64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 
 
-def claim(folder: Path, run: Run, data: str) -> None:
-    """Writes run.json, or raises RunError if the folder already holds another run."""
-    path, name = Path(folder) / "run.json", run_digest(run, data)
+def write_run_file(folder: Path, run: Run, data_digest: str) -> None:
+    """Writes run.json if it is missing. Raises RunError if the folder holds another run."""
+    path, digest_of_run = Path(folder) / "run.json", run_digest(run, data_digest)
     if not path.exists():
         recipe = run.recipe.model_dump(mode="json")
-        write_json(path, {"recipe": recipe, "data": data, "digest": name, "version": VERSION})
-    elif read_json(path)["digest"] != name:
+        write_json(path, {"recipe": recipe, "data": data_digest, "digest": digest_of_run, "version": VERSION})
+    elif read_json(path)["digest"] != digest_of_run:
         raise RunError(f"{folder}: this folder holds another run; give an empty one, or remove it")
 
 
@@ -125,7 +132,7 @@ def _path(folder: Path, epoch: float) -> Path:
 
 
 def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
-    """A copy of the model's parameters and buffers."""
+    """A checkpoint of copies of the model's parameters and buffers, on the CPU."""
 
     def copies(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named}
@@ -134,7 +141,7 @@ def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
 
 
 def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Sets the model's parameters and buffers, in place, to the checkpoint's."""
+    """Copies the checkpoint's weights and buffers into the model, in place."""
     import torch
 
     with torch.no_grad():
@@ -147,7 +154,7 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
-    """Writes the weights, then the facts that mark them as complete."""
+    """Writes the tensors, then the facts that mark them as complete."""
     from safetensors.torch import save as to_bytes
 
     path = _path(folder, checkpoint.epoch)
@@ -169,7 +176,7 @@ def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
     from safetensors.torch import load as from_bytes
 
-    facts = index(folder).get(epoch)
+    facts = facts_by_epoch(folder).get(epoch)
     if facts is None:
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
     path = _path(folder, epoch)
@@ -194,10 +201,10 @@ def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
     return f"the nearest {'are' if len(close) > 1 else 'is'} {' and '.join(f'{e:g}' for e in close)}"
 
 
-def epoch_in(name: str) -> float | None:
+def parse_epoch(name: str) -> float | None:
     """The epoch in a file's name: the number after `epoch`, else the last number; None if there is none.
 
-    >>> epoch_in("run2-epoch_7.5"), epoch_in("model-12"), epoch_in("final")
+    >>> parse_epoch("run2-epoch_7.5"), parse_epoch("model-12"), parse_epoch("final")
     (7.5, 12.0, None)
     """
     number = r"(\d+(?:\.\d+)?)"

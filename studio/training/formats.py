@@ -1,6 +1,7 @@
 """File formats of data sets: CIFAR's python and binary versions, MNIST's idx files, and the user's arrays.
 
-CIFAR's python version is a set of pickles, and a pickle can run any code. The reader here only rebuilds numpy arrays.
+Each reader returns arrays as they are in the files; `data.py` standardises them. CIFAR's python version is a set of
+pickles, and a pickle can run any code. The reader here only rebuilds numpy arrays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +21,19 @@ import numpy as np
 from studio.errors import RunError
 
 
-class Labelled(NamedTuple):
+class LabelledImages(NamedTuple):
     """Pixels uint8 [N, C, H, W] and labels [N]."""
 
     pixels: np.ndarray
     labels: np.ndarray
 
 
-class Cifar(NamedTuple):
-    """File names of one of the two sets. key: of labels in a pickle. skip: bytes before the label of a binary row."""
+class CifarLayout(NamedTuple):
+    """The files of CIFAR-10 or CIFAR-100.
+
+    train, test: file names. key: of the labels in a pickle. skip: bytes before the label of a binary row. folders:
+    where the files may lie, relative to the user's folder.
+    """
 
     train: tuple[str, ...]
     test: str
@@ -37,59 +42,65 @@ class Cifar(NamedTuple):
     folders: tuple[str, ...]
 
 
-CIFAR10 = Cifar(
+CIFAR10 = CifarLayout(
     tuple(f"data_batch_{i}" for i in range(1, 6)),
     "test_batch",
     b"labels",
     0,
     (".", "cifar-10-batches-py", "cifar-10-batches-bin"),
 )
-CIFAR100 = Cifar(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
+CIFAR100 = CifarLayout(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
 PIXELS = 3 * 32 * 32
+"""Bytes of one CIFAR image."""
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+"""Names of the arrays in an .npz file."""
 
 
-def cifar(folder: Path, layout: Cifar) -> tuple[Labelled, Labelled]:
-    """(train, test) from the folder, or from the folder that the published archive unpacks to. Raises RunError."""
+def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
+    """(train, test) from the folder, or from the folder in it that the published archive unpacks to.
+
+    Raises RunError if a file is missing or broken.
+    """
     reader, paths = _cifar_files(folder, layout)
     *train, test = (reader(path, layout) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    return Labelled(pixels, labels), test
+    return LabelledImages(pixels, labels), test
 
 
-def cifar_count(folder: Path, layout: Cifar) -> int:
-    """Number of training images. Raises RunError."""
+def cifar_count(folder: Path, layout: CifarLayout) -> int:
+    """Number of training images. Raises as `cifar` does."""
     reader, (*train, _) = _cifar_files(folder, layout)
     return sum(len(reader(path, layout).labels) for path in train)
 
 
-def _cifar_files(folder: Path, layout: Cifar) -> tuple[Callable[[Path, Cifar], Labelled], list[Path]]:
+def _cifar_files(folder: Path, layout: CifarLayout) -> tuple[Callable[[Path, CifarLayout], LabelledImages], list[Path]]:
     """(reader of one file, the files in order, the test's last)."""
     names = (*layout.train, layout.test)
-    for inside in layout.folders:
+    for subfolder in layout.folders:
         for suffix, reader in (("", _cifar_python), (".bin", _cifar_binary)):
-            paths = [Path(folder) / inside / f"{name}{suffix}" for name in names]
+            paths = [Path(folder) / subfolder / f"{name}{suffix}" for name in names]
             if all(path.is_file() for path in paths):
                 return reader, paths
     raise RunError(f"{folder}: expected the files {', '.join(names)}, or the same with .bin")
 
 
-def _cifar_python(path: Path, layout: Cifar) -> Labelled:
-    batch = arrays_only(path)
+def _cifar_python(path: Path, layout: CifarLayout) -> LabelledImages:
+    batch = load_pickled_arrays(path)
     try:
         pixels = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        return Labelled(pixels, np.asarray(batch[layout.key], np.int64))
+        return LabelledImages(pixels, np.asarray(batch[layout.key], np.int64))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
         ) from error
 
 
-def _cifar_binary(path: Path, layout: Cifar) -> Labelled:
+def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
     content, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
     if not len(content) or len(content) % row:
         raise RunError(f"{path}: {len(content)} bytes are not whole rows of {row}; truncated, or of another set")
     rows = content.reshape(-1, row)
-    return Labelled(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
+    return LabelledImages(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -106,8 +117,11 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # numpy 2 warns of the old name
 
 
-def arrays_only(path: Path) -> dict[bytes, Any]:
-    """The mapping in a pickle of plain values and numpy arrays, its keys as bytes. Raises RunError otherwise."""
+def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
+    """The mapping in a pickle of plain values and numpy arrays, its keys as bytes; no code runs.
+
+    Raises RunError if the pickle is broken or needs anything else.
+    """
     try:
         content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         return content
@@ -115,22 +129,25 @@ def arrays_only(path: Path) -> dict[bytes, Any]:
         raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
 
 
-def mnist(folder: Path) -> tuple[Labelled, Labelled]:
-    """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw. Raises RunError."""
+def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
+    """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw.
+
+    Raises RunError if a file is missing or broken.
+    """
     train, test = (
-        Labelled(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
+        LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")
     )
     return train, test
 
 
 def mnist_count(folder: Path) -> int:
-    """Number of training images. Raises RunError."""
+    """Number of training images. Raises as `mnist` does."""
     return len(_idx(folder, "train", "labels", 1))
 
 
 def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
-    path = _first_existing(_spellings(Path(folder), f"{part}-{quantity}", f"idx{axes}-ubyte"))
+    path = next(filter(Path.is_file, _idx_paths(Path(folder), f"{part}-{quantity}", f"idx{axes}-ubyte")), None)
     if path is None:
         raise RunError(
             f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
@@ -139,17 +156,14 @@ def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
     return _idx_array(path, axes)
 
 
-def _spellings(folder: Path, stem: str, ending: str) -> Sequence[Path]:
+def _idx_paths(folder: Path, stem: str, ending: str) -> Sequence[Path]:
+    """Where an idx file may lie: the spellings of its name that are in use, in two folders."""
     return [
-        folder / inside / f"{stem}{separator}{ending}{compression}"
-        for inside in (".", "MNIST/raw")
+        folder / subfolder / f"{stem}{separator}{ending}{compression}"
+        for subfolder in (".", "MNIST/raw")
         for separator in "-."
         for compression in ("", ".gz")
     ]
-
-
-def _first_existing(paths: Iterable[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _idx_array(path: Path, axes: int) -> np.ndarray:
@@ -165,11 +179,11 @@ def _idx_array(path: Path, axes: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(lengths)
 
 
-ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-
-
 def arrays(path: Path) -> list[np.ndarray]:
-    """The four arrays of an .npz file: x [N, ...] float32 or int64, y [N] int64. Raises RunError if they do not fit."""
+    """The four `ARRAYS` of an .npz file: x [N, ...] float32 or int64, y [N] int64.
+
+    Raises RunError if the file cannot be read, one is missing, or their types or shapes do not fit.
+    """
     file = _npz(path)
     if missing := [name for name in ARRAYS if name not in file]:
         raise RunError(f"{path}: {', '.join(missing)} missing; expected {', '.join(ARRAYS)}, found {', '.join(file)}")

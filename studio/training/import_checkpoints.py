@@ -19,36 +19,41 @@ from torch import Tensor, nn
 
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.evaluate import deterministic, scores, tensors
+from studio.training.determinism import deterministic
+from studio.training.evaluate import scores, tensors
 from studio.training.recipe import Run
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts save a state dict beside other things."""
 
 
 def import_checkpoints(run: Run, folder: Path) -> None:
     """Copies the user's checkpoints of `run` into the run folder `folder`, each with its losses and accuracies.
 
-    The epoch is the number in a file's name. Epochs that exist already are kept.
+    The epoch is the number in a file's name. Epochs that the folder has already stay as they are.
     Raises RunError, before anything is copied, if two files have the same epoch or a name has no number; and for a
     file that is broken, holds code, or does not fit the model.
     """
     if run.checkpoints is None:
         raise RunError("run.checkpoints names no folder to import from")
-    files = checkpoints.by_epoch(run.checkpoints)
+    files = checkpoints.user_files_by_epoch(run.checkpoints)
     data = run.recipe.data.load()
-    checkpoints.claim(folder, run, data.digest)
+    checkpoints.write_run_file(folder, run, data.digest)
     existing = checkpoints.epochs(folder)
     with deterministic():
-        on_device = tensors(data)
-        model = run.recipe.model.build(data.shape, data.classes).to(on_device[0].device)
+        samples = tensors(data)
+        model = run.recipe.model.build(data.shape, data.classes).to(samples[0].device)
         for epoch, path in files.items():
             if epoch not in existing:
-                model.load_state_dict(check_fit(state_in(path), model, path))
-                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, on_device))
+                model.load_state_dict(check_fit(read_state_dict(path), model, path))
+                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples))
 
 
-def state_in(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, without the usual wrappers. Raises RunError if the file is not a state dict."""
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, out of one of `WRAPPERS`, without the prefix `module.` of parallel training.
+
+    Raises RunError if the file is not a state dict, is broken, or holds code.
+    """
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for wrapper in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -81,17 +86,19 @@ def _read_pickle(path: Path) -> Any:
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen."""
-    own = model.state_dict()
-    counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
-    state = {**counters, **state}  # older files lack these counters, and nothing here reads them
+    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen.
+
+    Counters of batch norms that older files lack come from the model: nothing reads them.
+    """
+    expected = model.state_dict()
+    state = {**{name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}, **state}
     misfits = [
-        *(f"{name} is missing" for name in own if name not in state),
-        *(f"{name} is not in the model" for name in state if name not in own),
+        *(f"{name} is missing" for name in expected if name not in state),
+        *(f"{name} is not in the model" for name in state if name not in expected),
         *(
-            f"{name} is {_shape(state[name])}, expected {_shape(own[name])}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
+            f"{name} is {_shape(state[name])}, expected {_shape(tensor)}"
+            for name, tensor in expected.items()
+            if name in state and state[name].shape != tensor.shape
         ),
     ]
     if misfits:

@@ -1,7 +1,9 @@
 """Models as records. They build the torch modules of `nets`, or the user's own.
 
-Every model takes samples [N, ...], usually images [N, C, H, W], and returns one logit per class [N, classes].
-`build` draws the initial weights from its own seed and restores torch's global generator.
+    module(x): samples x [N, ...], usually images [N, C, H, W] -> one logit per class [N, classes]
+
+`build` draws the initial weights from its own seed and restores torch's global generator. A new model is a record with
+`build`, in the union at the foot; its torch module belongs into `nets.py`.
 """
 
 from __future__ import annotations
@@ -103,26 +105,25 @@ class Vgg(Record):
         return nets.initialise(partial(nets.vgg, images, classes, self.widths, self.norm == "batch"), seed)
 
 
-def _arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
+def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
     """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
-    return FrozenDict((name, _argument(value)) for name, value in values.items())
+    return FrozenDict((name, _parse_argument(value)) for name, value in values.items())
 
 
-def _argument(value: Any) -> Any:
+def _parse_argument(value: Any) -> Any:
     if isinstance(value, dict):
-        return _arguments(value)
+        return _parse_arguments(value)
     if isinstance(value, (list, tuple)):
-        return tuple(_argument(item) for item in value)
-    return {"true": True, "false": False}.get(value, _number(value)) if isinstance(value, str) else value
+        return tuple(_parse_argument(item) for item in value)
+    return {"true": True, "false": False}.get(value, _parse_number(value)) if isinstance(value, str) else value
 
 
-def _number(text: str) -> int | float | str:
-    kinds = (
-        () if text.lstrip("+-").isalpha() else (int, float)
-    )  # float would parse nan and infinity, which are words here
-    for kind in kinds:
+def _parse_number(text: str) -> int | float | str:
+    if text.lstrip("+-").isalpha():  # float would parse nan and infinity, which are words here
+        return text
+    for parse in (int, float):
         with contextlib.suppress(ValueError):
-            return kind(text)
+            return parse(text)
     return text
 
 
@@ -135,7 +136,7 @@ class Python(Record):
 
     kind: Literal["python"] = "python"
     make: Function
-    arguments: Annotated[dict[str, Any], AfterValidator(_arguments)] = FrozenDict()
+    arguments: Annotated[dict[str, Any], AfterValidator(_parse_arguments)] = FrozenDict()
 
     def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
         """The module that `make` returns. Raises SceneError if the call does not fit or returns something else."""
@@ -155,7 +156,7 @@ class Python(Record):
 
 
 def _images(kind: str, shape: Shape) -> tuple[int, int, int]:
-    """The shape (C, H, W), if it is an image's. Raises RunError."""
+    """The shape (C, H, W), if it is an image's. Raises RunError if it is not."""
     if len(shape) != 3:
         sizes = "x".join(map(str, shape))
         raise RunError(

@@ -20,7 +20,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def initialise(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """The module that `make` returns, drawn from `seed` alone; restores torch's global generator."""
+    """The module that `make` returns, its weights drawn from `seed` alone; restores torch's global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would reseed the GPUs too
         return make()
@@ -145,7 +145,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, width: int, skip: bool, batch_norm: bool):
         super().__init__()
-        self.skip, self.stride, self.added = skip, 2 if width > channels else 1, width - channels
+        self.skip, self.stride, self.new_channels = skip, 2 if width > channels else 1, width - channels
         first = _convolution(channels, width, batch_norm, self.stride)
         self.convolutions = nn.Sequential(*first, nn.ReLU(), *_convolution(width, width, batch_norm))
 
@@ -156,4 +156,4 @@ class Block(nn.Module):
 
     def shortcut(self, x: Tensor) -> Tensor:
         """x at every `stride`-th pixel, padded with channels of zeros."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))

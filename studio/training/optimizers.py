@@ -1,7 +1,9 @@
 """Optimizers as records, and the learning rate over the run.
 
-rate(p) = lr * s(p) with p in [0, 1] the finished share of the run. s is 1 (`constant`), (1 + cos(pi p)) / 2 (`cosine`),
-or 1, 1/10 and 1/100 from p = 0, 1/2 and 3/4 (`step`).
+    rate(p) = lr * s(p), with p in [0, 1] the finished share of the run
+
+s is 1 (`constant`), (1 + cos(pi p)) / 2 (`cosine`), or 1, 1/10 and 1/100 from p = 0, 1/2 and 3/4 (`step`). A new
+optimizer is a record with `rate` and `build`, in the union at the foot.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _scale(schedule: Schedule, progress: float) -> float:
+def _rate_factor(schedule: Schedule, progress: float) -> float:
     match schedule:
         case "cosine":
             return (1 + math.cos(math.pi * progress)) / 2
@@ -47,7 +49,7 @@ class Sgd(Record):
 
     def rate(self, progress: float) -> float:
         """The learning rate at a share of the run, 0 to 1."""
-        return self.lr * _scale(self.schedule, progress)
+        return self.lr * _rate_factor(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimizer of the parameters."""
@@ -73,7 +75,7 @@ class Adam(Record):
 
     def rate(self, progress: float) -> float:
         """The learning rate at a share of the run, 0 to 1."""
-        return self.lr * _scale(self.schedule, progress)
+        return self.lr * _rate_factor(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimizer of the parameters."""

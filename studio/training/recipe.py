@@ -1,4 +1,7 @@
-"""A training run as records: model, data, optimizer, and when to save checkpoints."""
+"""A training run as records: model, data, optimizer, and when to save checkpoints.
+
+Run = Recipe, trained here by `recorder`, or the folder of checkpoints that the user trained
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class Every(Record):
         return every
 
     def instants(self, epochs: int, steps: int) -> dict[int, float]:
-        """{step: epoch} of the checkpoints: epoch 0, every `every` epochs, and the last.
+        """{step: epoch} of the checkpoints, ascending: epoch 0, every `every` epochs, and the last.
 
         steps: steps per epoch; an instant between two steps counts as the later one. Epochs are rounded to 0.001.
 

@@ -1,7 +1,9 @@
 """Training that records checkpoints: at the start, at the instants of the recipe, and at the end.
 
-theta <- optimizer(theta, gradient of the mean cross-entropy of a batch). All randomness follows from the recipe's seed
-and the step, so a killed run continues from its last saved state to the same bytes.
+    theta <- optimizer(theta, gradient of the mean cross-entropy of a batch)
+
+All randomness follows from the recipe's seed and the step, so a killed run continues from its last saved state to the
+same bytes.
 """
 
 from __future__ import annotations
@@ -23,26 +25,29 @@ from studio.errors import RunError
 from studio.storage.files import atomic_write
 from studio.training import checkpoints
 from studio.training.data import Data
-from studio.training.evaluate import deterministic, device, scores, tensors
+from studio.training.determinism import deterministic, device
+from studio.training.evaluate import scores, tensors
 from studio.training.recipe import Recipe, Run
 
 Progress = Callable[[int, int, str], None]
-RESUME = "resume.safetensors"
+"""(steps done, steps in total, a text with the loss) -> None."""
+STATE_FILE = "resume.safetensors"
+"""In the run folder while it trains: the model, the optimizer and the step, to continue a killed run."""
 
 
 def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total, text: None) -> None:
     """Trains by the recipe and saves checkpoints in `folder`; continues where an earlier call stopped.
 
-    progress: called with (steps done, steps in total, a text with the loss).
-    Raises RunError if the loss is not finite, or the folder holds another run.
+    progress: called after every step. Raises RunError if the loss is not finite, two checkpoints fall on one step, the
+    folder holds another run, or its saved state cannot be read.
     """
     folder = Path(folder)
     data = recipe.data.load()
-    checkpoints.claim(folder, Run(recipe=recipe), data.digest)
+    checkpoints.write_run_file(folder, Run(recipe=recipe), data.digest)
     if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
         with deterministic():
             _train(recipe, data, folder, progress)
-    (folder / RESUME).unlink(missing_ok=True)
+    (folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None:
@@ -57,14 +62,14 @@ def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None
         if step in instants:
             _save_checkpoint(folder, recipe, instants[step], model, samples)
         if step in instants or step % batches == 0:
-            _save_state(folder / RESUME, step, model, optimizer)
+            _save_state(folder / STATE_FILE, step, model, optimizer)
 
-    start = _restore_state(folder / RESUME, model, optimizer, before=_first_missing(folder, instants))
+    start = _restore_state(folder / STATE_FILE, model, optimizer, before=_first_missing_step(folder, instants))
     if start == 0:
         record(0)
     for step, indices in enumerate(_batches(recipe, len(y), start), start):
         _set_rate(optimizer, recipe.optimizer.rate(step / total))
-        with _seeded(recipe.seed, step, x.device):
+        with _random_state(recipe.seed, step, x.device):
             loss = _step(model, optimizer, x[indices], y[indices])
         _check_finite(loss, step / batches, recipe)
         record(step + 1)
@@ -90,7 +95,7 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tens
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+def _random_state(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """A context in which torch's random numbers, such as dropout's, follow from seed and step; restores the state."""
     state = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
     on_gpu = device.type == "cuda"
@@ -125,7 +130,7 @@ def _instants(recipe: Recipe, batches: int) -> dict[int, float]:
     return instants
 
 
-def _first_missing(folder: Path, instants: dict[int, float]) -> int:
+def _first_missing_step(folder: Path, instants: dict[int, float]) -> int:
     """The first step whose checkpoint is missing."""
     existing = checkpoints.epochs(folder)
     return min(step for step, epoch in instants.items() if epoch not in existing)
@@ -133,10 +138,10 @@ def _first_missing(folder: Path, instants: dict[int, float]) -> int:
 
 def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
     """Sample indices of every step from `start`; each epoch is a shuffle of its own, so any step can be the first."""
-    first, done = divmod(start, math.ceil(count / recipe.batch))
-    for epoch in range(first, recipe.epochs):
+    first_epoch, first_batch = divmod(start, math.ceil(count / recipe.batch))
+    for epoch in range(first_epoch, recipe.epochs):
         order = torch.from_numpy(np.random.default_rng((recipe.seed, epoch)).permutation(count))
-        yield from torch.split(order.to(device()), recipe.batch)[done if epoch == first else 0 :]
+        yield from torch.split(order.to(device()), recipe.batch)[first_batch if epoch == first_epoch else 0 :]
 
 
 def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
@@ -148,10 +153,10 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
         optimizer = recipe.optimizer.build(_to_device(model, x.device).parameters())
         seconds = []
         for _ in range(steps):
-            began = time.perf_counter()
-            with _seeded(recipe.seed, 0, x.device):
+            start = time.perf_counter()
+            with _random_state(recipe.seed, 0, x.device):
                 _step(model, optimizer, x[: recipe.batch], y[: recipe.batch])
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start)
     return sorted(seconds)[steps // 2]
 
 
@@ -176,7 +181,7 @@ def _save_state(path: Path, step: int, model: nn.Module, optimizer: torch.optim.
 
 
 def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:
-    """Restores what `_save_state` wrote and returns its step; does nothing and returns 0 if that is not < before."""
+    """The step of the state that `_save_state` wrote, which is restored; 0, and no change, if it is not < before."""
     if not path.exists():
         return 0
     try:

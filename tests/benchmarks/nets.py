@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from studio.errors import RunError
 from studio.landscape.directions import CheckpointSource, Plane, Random
 from studio.training.data import Data, Digits, Mnist5k
-from studio.training.evaluate import deterministic
+from studio.training.determinism import deterministic
 from studio.training.models import Mlp, Model, Resnet, Vgg
 
 MODELS: dict[str, Model] = {

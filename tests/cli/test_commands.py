@@ -146,7 +146,7 @@ def test_the_shelf_is_the_folder_of_the_option_or_of_the_environment(invoke, tin
 
 def test_tune_prints_every_method_and_writes_the_fastest_into_the_scene(invoke, tiny, monkeypatch):
     monkeypatch.setattr(
-        profiling, "candidate_methods", profiling.fitting_methods
+        profiling, "candidate_methods", profiling.applicable_methods
     )  # without torch's compiler, which takes half a minute
     before = tiny.read_text()
     dry = invoke("tune", "tiny.yaml", "--dry-run")

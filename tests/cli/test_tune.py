@@ -134,14 +134,14 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without torch's compiler, which takes half a minute."""
-    monkeypatch.setattr(profiling, "candidate_methods", profiling.fitting_methods)
+    monkeypatch.setattr(profiling, "candidate_methods", profiling.applicable_methods)
 
 
 def test_every_method_that_fits_is_timed_and_agrees_with_the_loop(scene, quick):
     film = Scene.load(scene)
     timings = tune.time_scene(film)
     assert {timing.method for timing in timings} == set(
-        profiling.fitting_methods(film.run.recipe.model, film.loss, "cpu")
+        profiling.applicable_methods(film.run.recipe.model, film.loss, "cpu")
     )
     assert all(timing.value > 0 and not timing.failure for timing in timings)
     assert max(timing.difference for timing in timings) < 1e-5  # float32 sums in another order
@@ -170,7 +170,7 @@ def test_the_run_and_the_scene_are_untouched_by_tuning(scene, quick, tmp_path):
 
 def test_what_takes_long_to_prepare_must_be_repaid_by_the_scene(scene):
     film = Scene.load(scene)  # 2 keys of 25 points
-    slow, eager = MethodTiming("loop", value=0.010), MethodTiming("torch-compile", value=0.001, preparing=30.0)
+    slow, eager = MethodTiming("loop", value=0.010), MethodTiming("torch-compile", value=0.001, preparation=30.0)
     assert tune.scene_seconds(slow, film) == pytest.approx(2 * 25 * 0.010)
     assert tune.scene_seconds(eager, film) == pytest.approx(2 * (30 + 25 * 0.001))
     large = film.model_copy(update={"grid": film.grid.model_copy(update={"points": 101})})

@@ -1,12 +1,16 @@
-"""Runs that nobody trained, on a shelf, and their resolved slices."""
+"""Runs that nobody trained, on a shelf, and their resolved slices; and small networks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from studio.field import Grid
 from studio.landscape import tasks
@@ -54,11 +58,11 @@ class PlantedRun:
     def slice(self, quantity: str = "loss", **options: Any) -> Slice:
         """A resolved slice with its samples and its plane on the shelf, as workers find it."""
         slice_ = self.resolve(quantity, **options)
-        for digest, loss in ((slice_.samples, slice_.loss), (slice_.direction_samples, slice_.direction_loss)):
+        for digest, loss in slice_.losses_by_samples.items():
             if not self.shelf.samples(digest).is_dir():
                 save_arrays(self.shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
-        if not self.shelf.plane(slice_.plane).is_dir():
-            save_arrays(self.shelf.plane(slice_.plane), *tasks.make_plane(self.shelf, slice_))
+        if not self.shelf.plane(slice_.plane_digest).is_dir():
+            save_arrays(self.shelf.plane(slice_.plane_digest), *tasks.make_plane(self.shelf, slice_))
         return slice_
 
 
@@ -67,7 +71,7 @@ def planted(root: Path, model: Model) -> PlantedRun:
     recipe, random = Recipe(model=model, epochs=2), np.random.default_rng(0)
     planted = PlantedRun(Shelf(root), Run(recipe=recipe))
     data = recipe.data.load()
-    checkpoints.claim(planted.folder, planted.run, data.digest)
+    checkpoints.write_run_file(planted.folder, planted.run, data.digest)
     for epoch in (0.0, 1.0, 2.0):
         net = model.build(data.shape, data.classes)
         for name, tensor in net.state_dict().items():
@@ -97,3 +101,105 @@ def deep(tmp_path_factory) -> PlantedRun:
     """A deep perceptron without kinks, at which float32 and float64 might stand on two sides."""
     model = Mlp(depth=4, width=5, norm="batch", activation="tanh", skip=True)
     return planted(tmp_path_factory.mktemp("deep"), model)
+
+
+# --- small networks --------------------------------------------------------------------------------------------------
+
+CLASSES = 3
+
+
+class TiedWeights(nn.Module):
+    """Two layers that share one weight, between two that do not."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = (8, 5, 5, 5, CLASSES)
+        self.enter, self.first, self.second, self.leave = (nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.first(torch.tanh(self.enter(x.flatten(1)))))
+        return self.leave(torch.tanh(self.second(x)))
+
+
+class UnusedLayer(nn.Module):
+    """Calls dropout as a function and has a layer that no pass uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.unused = nn.Linear(8, CLASSES), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.layer(F.dropout(x.flatten(1), 0.5, self.training))
+
+
+class Number(nn.Module):
+    """Has a parameter of a single number, without dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * self.scale
+
+
+def convolution() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
+    )
+
+
+def layer_norm() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
+    )
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
+
+
+def in_place() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, CLASSES),
+    )
+
+
+NETWORKS = {
+    "convolution": convolution,
+    "layer norm": layer_norm,
+    "linear": linear,
+    "tied weights": TiedWeights,
+    "unused layer": UnusedLayer,
+    "number": Number,
+    "in place": in_place,
+}
+"""For samples [N, 2, 2, 2]; that in place for [N, 2, 6, 6]."""
+
+
+@pytest.fixture(scope="session")
+def net() -> Callable[[str | Callable[[], nn.Module]], nn.Module]:
+    """Makes a network, by a name in `NETWORKS` or by a function: doubles, whose norms are not fresh."""
+
+    def make(network: str | Callable[[], nn.Module]) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(3)
+            model = (NETWORKS[network] if isinstance(network, str) else network)().double()
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
+                    module.running_mean.normal_()
+                    module.running_var.uniform_(0.5, 2.0)
+                    for p in module.parameters():
+                        p.data.add_(0.3 * torch.randn(p.shape))
+        return model
+
+    return make

@@ -82,7 +82,9 @@ def test_scaling_by_the_last_epoch_fixes_the_plane():
     early, late = (Random(scale_by="last").plane(CHECKPOINTS, epoch) for epoch in (0.0, 3.0))
     assert torch.equal(flat(early.delta), flat(late.delta))
     assert torch.equal(flat(late.eta), flat(Random().plane(CHECKPOINTS, 3.0).eta))
-    assert Random(scale_by="last").uses(EPOCHS, 0.0) == (3.0,) and Random().uses(EPOCHS, 0.0) == (0.0,)
+    assert Random(scale_by="last").required_epochs(EPOCHS, 0.0) == (3.0,) and Random().required_epochs(EPOCHS, 0.0) == (
+        0.0,
+    )
 
 
 def test_seeds_and_streams_differ_and_zero_is_a_seed():
@@ -216,7 +218,9 @@ def test_eigenvectors_have_a_positive_largest_component_and_the_same_bytes_every
 def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
     early, late = (Hessian(at="last").plane(curved, epoch) for epoch in (0.0, 1.0))
     assert torch.equal(flat(early.delta), flat(late.delta))
-    assert Hessian(at="last").uses((0.0, 1.0), 0.0) == (1.0,) and Hessian().uses((0.0, 1.0), 0.0) == (0.0,)
+    assert Hessian(at="last").required_epochs((0.0, 1.0), 0.0) == (1.0,) and Hessian().required_epochs(
+        (0.0, 1.0), 0.0
+    ) == (0.0,)
 
 
 @pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(epochs=(1, 3))], ids=lambda d: d.kind)

@@ -4,7 +4,7 @@ import torch
 
 from studio.config.reading import parse
 from studio.errors import RunError, SceneError
-from studio.landscape.loss import METHODS, Loss, choose_method, fitting_methods
+from studio.landscape.loss import METHODS, Loss, applicable_methods, choose_method
 from studio.training.data import Data
 from studio.training.models import Mlp, Resnet, Vgg
 
@@ -66,8 +66,8 @@ def test_the_rule_chooses_a_method_that_fits(model, device, mode):
     loss = Loss(mode=mode)
     for moves_norms in (False, True):
         method, why = choose_method(model, loss, moves_norms, device)
-        assert method in fitting_methods(model, loss, device) and why
-    assert fitting_methods(model, loss, device)[0] == "loop" and set(fitting_methods(model, loss, device)) <= set(
+        assert method in applicable_methods(model, loss, device) and why
+    assert applicable_methods(model, loss, device)[0] == "loop" and set(applicable_methods(model, loss, device)) <= set(
         METHODS
     )
 
@@ -144,6 +144,6 @@ def test_more_images_than_there_are_is_a_mistake():
 
 def test_a_key_that_asks_for_too_many_images_is_named_before_any_is_read():
     loss = Loss(subset=300, mode="recalibrated", calibration=201)
-    assert list(loss.excess(300)) == []
-    assert [key for key, _ in loss.excess(200)] == ["subset", "calibration"]
-    assert list(Loss(subset="100%").excess(1)) == []
+    assert list(loss.oversized_subsets(300)) == []
+    assert [key for key, _ in loss.oversized_subsets(200)] == ["subset", "calibration"]
+    assert list(Loss(subset="100%").oversized_subsets(1)) == []

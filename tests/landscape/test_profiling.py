@@ -4,7 +4,7 @@ from studio.config.reading import parse
 from studio.field import Grid
 from studio.landscape import profiling
 from studio.landscape.directions import Random
-from studio.landscape.loss import Loss, fitting_methods
+from studio.landscape.loss import Loss, applicable_methods
 from studio.training.recipe import Run
 
 LOSS = Loss(subset=32)
@@ -20,10 +20,10 @@ MLP, VGG = (run(model) for model in ("{kind: mlp, depth: 1, width: 8}", "{kind: 
 
 
 def test_every_method_that_fits_is_timed_and_agrees_with_the_plain_loop(monkeypatch):
-    monkeypatch.setattr(profiling, "candidate_methods", fitting_methods)  # torch's compiler takes half a minute
+    monkeypatch.setattr(profiling, "candidate_methods", applicable_methods)  # torch's compiler takes half a minute
     timings = profiling.time_methods(MLP, DIRECTIONS, LOSS, GRID)
-    assert [timing.method for timing in timings] == list(fitting_methods(MLP.recipe.model, LOSS, "cpu"))
-    assert all(timing.value > 0 and timing.preparing >= 0 and not timing.failure for timing in timings)
+    assert [timing.method for timing in timings] == list(applicable_methods(MLP.recipe.model, LOSS, "cpu"))
+    assert all(timing.value > 0 and timing.preparation >= 0 and not timing.failure for timing in timings)
     assert timings[0].difference == 0 and max(timing.difference for timing in timings) < 1e-5
 
 
@@ -47,13 +47,13 @@ def test_the_compiler_is_the_last_candidate():
 @pytest.mark.parametrize(("ignore", "moves"), [("bias-and-norm", False), ("nothing", True)])
 def test_the_untrained_plane_moves_what_the_scenes_directions_move(ignore, moves):
     weight_loss, theta, delta, eta = profiling.untrained_plane(VGG, Random(ignore=ignore), LOSS, "cpu")
-    assert weight_loss.samples == 32 and len(theta) == weight_loss.size
+    assert weight_loss.sample_count == 32 and len(theta) == weight_loss.size
     norm_weight = weight_loss.split(delta + eta)["1.weight"]
     assert bool(norm_weight.any()) == moves
 
 
 def test_costs_name_the_size_of_the_problem_and_the_method():
-    cost = profiling.probe_costs(MLP, DIRECTIONS, LOSS, None)
+    cost = profiling.measure_costs(MLP, DIRECTIONS, LOSS, None)
     assert cost.value > 0 and cost.product > 0
     assert cost.samples == 32 and cost.parameters == 64 * 8 + 8 + 8 * 10 + 10
-    assert cost.images > 1000 and cost.method == "shared-first-layer" and cost.why
+    assert cost.images > 1000 and cost.method == "shared-first-layer" and cost.reason

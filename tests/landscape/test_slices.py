@@ -18,8 +18,8 @@ from studio.storage.shelf import Shelf
 
 def test_a_slice_travels_and_is_the_same(conv):
     slice_ = conv.resolve()
-    again = pickle.loads(pickle.dumps(slice_))
-    assert again == slice_ and hash(again) == hash(slice_)
+    unpickled = pickle.loads(pickle.dumps(slice_))
+    assert unpickled == slice_ and hash(unpickled) == hash(slice_)
 
 
 def test_the_digest_names_what_the_numbers_depend_on(conv):
@@ -40,9 +40,9 @@ def test_the_digest_names_what_the_numbers_depend_on(conv):
 
 def test_a_plane_is_named_apart_from_the_loss_and_the_grid_over_it(conv):
     first = conv.resolve()
-    assert conv.resolve(grid=Grid(points=7), loss=Loss(mode="eval")).plane == first.plane
-    others = {conv.resolve(epoch=1.0).plane, conv.resolve(directions=Random(seed=4)).plane}
-    assert first.plane not in others and len(others) == 2
+    assert conv.resolve(grid=Grid(points=7), loss=Loss(mode="eval")).plane_digest == first.plane_digest
+    others = {conv.resolve(epoch=1.0).plane_digest, conv.resolve(directions=Random(seed=4)).plane_digest}
+    assert first.plane_digest not in others and len(others) == 2
 
 
 def test_a_plane_depends_on_the_checkpoints_its_directions_use(conv):
@@ -56,8 +56,8 @@ def test_directions_of_curvature_are_named_by_the_loss_they_come_from(mlp):
     hessian, few = Hessian(ignore="nothing"), Loss(subset=16, mode="train")
     drawn = mlp.resolve(directions=hessian)
     curved = mlp.resolve("convexity", directions=hessian, loss=few, direction_loss=drawn.loss, convexity=Convexity())
-    assert curved.plane == drawn.plane != mlp.resolve(directions=hessian, loss=few).plane
-    assert curved.direction_samples == drawn.samples != curved.samples
+    assert curved.plane_digest == drawn.plane_digest != mlp.resolve(directions=hessian, loss=few).plane_digest
+    assert curved.direction_samples_digest == drawn.samples_digest != curved.samples_digest
 
 
 def test_a_spectrum_and_a_grid_of_curvatures_are_named_by_their_own_keys(mlp):

@@ -21,7 +21,7 @@ AXIS = Grid(range=(-1.5, 1.5), points=5).axis
 """That of the planted runs' grid."""
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Drops what this process has prepared of slices."""
     tasks._evaluator.cache_clear()
     tasks._curvature.cache_clear()
@@ -50,13 +50,13 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
 def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
     exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), epoch=slice_.epoch)
-    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane)).arrays
+    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
     def loss(weights):
         named = weight_loss.split(weights)
         chunks = (weight_loss.losses(weight_loss.outputs(named, x), y).sum() for x, y in weight_loss.chunks)
-        return sum(chunks) / weight_loss.samples
+        return sum(chunks) / weight_loss.sample_count
 
     return np.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta + alpha * delta + beta * eta).numpy())
 
@@ -77,7 +77,7 @@ def test_rows_are_betas_and_columns_alphas(name, mode, request):
 
 def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
     slice_ = mlp.slice(loss=Loss(mode="eval"))
-    recorded = checkpoints.index(mlp.folder)[2.0]["metrics"]
+    recorded = checkpoints.facts_by_epoch(mlp.folder)[2.0]["metrics"]
     measured = {name: values[0, 2] for name, values in loss_rows(mlp.shelf, slice_, (2, 3)).items()}
     # float32 means over 1437 images, in other batches
     assert measured["loss"] == pytest.approx(recorded["train_loss"], rel=1e-5)
@@ -87,21 +87,21 @@ def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
 def test_rows_are_the_same_alone_and_together(conv):
     slice_ = conv.slice()
     whole = loss_rows(conv.shelf, slice_, (0, 5))
-    forget()
+    clear_caches()
     parts = {rows: loss_rows(conv.shelf, slice_, rows) for rows in ((4, 5), (0, 3), (3, 4))}
     for name, values in whole.items():
-        again = np.concatenate([parts[rows][name] for rows in sorted(parts)])
-        assert values.dtype == np.float64 and again.tobytes() == values.tobytes()
+        joined = np.concatenate([parts[rows][name] for rows in sorted(parts)])
+        assert values.dtype == np.float64 and joined.tobytes() == values.tobytes()
 
 
 def test_threads_change_nothing(conv):
     slice_, before = conv.slice(), torch.get_num_threads()
-    forget()
-    one = loss_rows(conv.shelf, slice_, (1, 2))["loss"]
+    clear_caches()
+    single_thread = loss_rows(conv.shelf, slice_, (1, 2))["loss"]
     try:
         torch.set_num_threads(2)
-        forget()
-        assert loss_rows(conv.shelf, slice_, (1, 2))["loss"].tobytes() == one.tobytes()
+        clear_caches()
+        assert loss_rows(conv.shelf, slice_, (1, 2))["loss"].tobytes() == single_thread.tobytes()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -109,7 +109,7 @@ def test_threads_change_nothing(conv):
 
 def test_the_global_generator_is_left_alone(conv):
     slice_ = conv.slice()
-    forget()
+    clear_caches()
     before = torch.get_rng_state()
     loss_rows(conv.shelf, slice_, (0, 1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -183,7 +183,7 @@ def test_a_spectrum_that_was_not_asked_for_is_not_measured(mlp):
 
 def test_directions_of_curvature_are_those_of_the_drawn_loss(mlp):
     drawn = mlp.slice(directions=Hessian(ignore="nothing"))
-    plane = map_arrays(mlp.shelf.plane(drawn.plane))
+    plane = map_arrays(mlp.shelf.plane(drawn.plane_digest))
     theta, delta, eta = (plane.arrays[name].astype(np.float64) for name in ("theta", "delta", "eta"))
     # both are as long as the weights, and float32
     assert np.linalg.norm(delta) == pytest.approx(np.linalg.norm(theta), rel=1e-5)

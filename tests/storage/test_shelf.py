@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,14 @@ def test_only_our_own_names_are_unused_and_links_are_never_followed(shelf, scene
     for path in ("runs/experiment-3", ".git", ".venv", "results", "slices/.cache", f"runs/{R1}/.notes"):
         (shelf.root / path).mkdir()
     assert shelf.unused() == shelf.frames() == [] and elsewhere.is_dir()
+
+
+def test_two_processes_may_mark_a_new_shelf_at_the_same_time(shelf, monkeypatch):
+    shelf.root.mkdir()
+    (shelf.root / f".{Path(MARK).stem}-0123abcd.json").write_text("{")  # the other one writes its mark
+    shelf.mark()
+    monkeypatch.setattr(Shelf, "is_marked", False)  # it was marked after this was asked
+    shelf.mark()
 
 
 def test_a_folder_that_holds_anything_else_is_never_marked_as_a_shelf(shelf):

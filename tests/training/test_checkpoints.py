@@ -25,9 +25,9 @@ def folder(tmp_path):
 
 
 def test_what_is_saved_is_loaded_to_the_last_bit(folder):
-    kept = checkpoints.load(folder, 2.5)
-    assert kept.epoch == 2.5 and set(kept.weights) == {"a.weight"} and set(kept.buffers) == {"mean", "count"}
-    assert torch.equal(kept.weights["a.weight"], torch.full((2, 3), 2.5)) and kept.buffers["count"].item() == 7
+    loaded = checkpoints.load(folder, 2.5)
+    assert loaded.epoch == 2.5 and set(loaded.weights) == {"a.weight"} and set(loaded.buffers) == {"mean", "count"}
+    assert torch.equal(loaded.weights["a.weight"], torch.full((2, 3), 2.5)) and loaded.buffers["count"].item() == 7
 
 
 def test_epochs_and_metrics_are_in_order_of_time(folder):
@@ -82,23 +82,23 @@ def test_a_run_without_checkpoints_says_so(tmp_path):
 def test_a_snapshot_is_a_copy_and_restores_parameters_and_buffers():
     first, second = (Vgg(widths=(2,)).build((1, 4, 4), 3, seed) for seed in (0, 1))
     first(torch.randn(8, 1, 4, 4))  # moves the running statistics
-    kept = checkpoints.snapshot(1.0, first)
+    snapshot = checkpoints.snapshot(1.0, first)
     expected = {name: value.clone() for name, value in first.state_dict().items()}
     with torch.no_grad():
         for tensor in first.parameters():
             tensor.zero_()
-    checkpoints.restore(second, kept)
+    checkpoints.restore(second, snapshot)
     assert all(torch.equal(value, expected[name]) for name, value in second.state_dict().items())
-    assert kept.weights.keys() | kept.buffers.keys() == expected.keys()
+    assert snapshot.weights.keys() | snapshot.buffers.keys() == expected.keys()
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
-    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
-    checkpoints.claim(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
     assert json.loads((tmp_path / "run.json").read_text())["recipe"]["model"]["depth"] == 20
     for other in (Run(recipe=Recipe(seed=1)), "data"), (Run(recipe=Recipe()), "other data"):
         with pytest.raises(RunError, match="holds another run"):
-            checkpoints.claim(tmp_path, *other)
+            checkpoints.write_run_file(tmp_path, *other)
 
 
 def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
@@ -120,8 +120,9 @@ def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
     ids=str,
 )
 def test_whatever_changes_a_run_changes_its_digest(change):
-    one, other = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
-    assert checkpoints.run_digest(one, "data") != checkpoints.run_digest(other, "data")
+    runs = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
+    first, second = (checkpoints.run_digest(run, "data") for run in runs)
+    assert first != second
 
 
 def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
@@ -149,4 +150,4 @@ def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_
     ],
 )
 def test_the_epoch_is_read_from_the_name(name, epoch):
-    assert checkpoints.epoch_in(name) == epoch
+    assert checkpoints.parse_epoch(name) == epoch

@@ -5,12 +5,12 @@ import pytest
 
 from studio.errors import RunError
 from studio.training.data import Digits, Mnist5k, split, standardise
-from studio.training.formats import Labelled
+from studio.training.formats import LabelledImages
 
 
 def labelled(count, channels=2):
     pixels = np.random.default_rng(0).integers(0, 256, (count, channels, 3, 3)).astype(np.uint8)
-    return Labelled(pixels, np.arange(count) % 5)
+    return LabelledImages(pixels, np.arange(count) % 5)
 
 
 def test_digits_are_1437_and_360_images_of_ten_classes():
@@ -42,7 +42,7 @@ def test_each_channel_of_the_training_images_is_standardised_by_itself():
 
 
 def test_a_flat_channel_becomes_zero_and_not_nan():
-    train = Labelled(np.full((4, 1, 2, 2), 9, np.uint8), np.zeros(4))
+    train = LabelledImages(np.full((4, 1, 2, 2), 9, np.uint8), np.zeros(4))
     assert not standardise(train, train, 1).train_x.any()
 
 
@@ -58,7 +58,7 @@ def test_the_digest_names_the_content():
     train, test = labelled(50), labelled(20)
     first = standardise(train, test, 5).digest
     assert first == standardise(train, test, 5).digest and len(first) == 64
-    other = Labelled(train.pixels, (train.labels + 1) % 5)
+    other = LabelledImages(train.pixels, (train.labels + 1) % 5)
     assert first != standardise(other, test, 5).digest
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from studio.errors import RunError
 from studio.training.data import Cifar10, Cifar100, Mnist
-from studio.training.formats import CIFAR10, CIFAR100, arrays_only, cifar
+from studio.training.formats import CIFAR10, CIFAR100, cifar, load_pickled_arrays
 
 ROWS = 3
 
@@ -101,7 +101,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, protocol):
     content = pickle.dumps({"data": Malice(mark)}, protocol)
     file.write_bytes(content)
     with pytest.raises(RunError, match="mkdir; from a pickle only numpy arrays are read"):
-        arrays_only(file)
+        load_pickled_arrays(file)
     assert not mark.exists()
     pickle.loads(content)  # the tester tested: this pickle does run, when it is let
     assert mark.exists()
@@ -120,7 +120,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, protocol):
 def test_other_names_even_of_numpy_are_refused(tmp_path, asks):
     (tmp_path / "x").write_bytes(asks)
     with pytest.raises(RunError, match="refused: it asks for"):
-        arrays_only(tmp_path / "x")
+        load_pickled_arrays(tmp_path / "x")
 
 
 @pytest.mark.parametrize(

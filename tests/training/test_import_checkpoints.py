@@ -22,15 +22,15 @@ def state(seed=0):
 
 
 @pytest.fixture
-def theirs(tmp_path):
-    (tmp_path / "theirs").mkdir()
-    return tmp_path / "theirs"
+def user_folder(tmp_path):
+    (tmp_path / "user").mkdir()
+    return tmp_path / "user"
 
 
-def imported(theirs):
-    ours = theirs.parent / "ours"
-    import_checkpoints(Run(recipe=RECIPE, checkpoints=theirs), ours)
-    return ours
+def import_from(user_folder):
+    run_folder = user_folder.parent / "run"
+    import_checkpoints(Run(recipe=RECIPE, checkpoints=user_folder), run_folder)
+    return run_folder
 
 
 WRAPPED = {
@@ -45,48 +45,48 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
-def test_a_torch_file_becomes_a_checkpoint_however_it_is_wrapped(theirs, wrap, suffix):
-    torch.save(wrap(state()), theirs / f"epoch-3{suffix}")
-    ours = imported(theirs)
-    kept, expected = checkpoints.load(ours, 3), state()
-    assert all(torch.equal(value, expected[name]) for name, value in {**kept.weights, **kept.buffers}.items())
-    assert set(checkpoints.metrics(ours)) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+def test_a_torch_file_becomes_a_checkpoint_however_it_is_wrapped(user_folder, wrap, suffix):
+    torch.save(wrap(state()), user_folder / f"epoch-3{suffix}")
+    run_folder = import_from(user_folder)
+    loaded, expected = checkpoints.load(run_folder, 3), state()
+    assert all(torch.equal(value, expected[name]) for name, value in {**loaded.weights, **loaded.buffers}.items())
+    assert set(checkpoints.metrics(run_folder)) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
 
 
-def test_epochs_come_from_the_names_and_metrics_from_each_file(theirs):
-    save_file(state(0), theirs / "net_10.safetensors")
-    torch.save(state(1), theirs / "net_2.5.pt")
-    (theirs / "notes.txt").write_text("not a checkpoint")
-    ours = imported(theirs)
-    assert checkpoints.epochs(ours) == (2.5, 10.0)
-    early, late = checkpoints.metrics(ours)["train_loss"]
+def test_epochs_come_from_the_names_and_metrics_from_each_file(user_folder):
+    save_file(state(0), user_folder / "net_10.safetensors")
+    torch.save(state(1), user_folder / "net_2.5.pt")
+    (user_folder / "notes.txt").write_text("not a checkpoint")
+    run_folder = import_from(user_folder)
+    assert checkpoints.epochs(run_folder) == (2.5, 10.0)
+    early, late = checkpoints.metrics(run_folder)["train_loss"]
     assert early != late
 
 
-def test_metrics_are_the_means_over_all_images_in_eval_mode(theirs):
-    torch.save(state(), theirs / "1.pt")
+def test_metrics_are_the_means_over_all_images_in_eval_mode(user_folder):
+    torch.save(state(), user_folder / "1.pt")
     data, model = RECIPE.data.load(), network().eval()
     with torch.no_grad():
         logits, y = model(torch.from_numpy(data.test_x)), torch.from_numpy(data.test_y)
-    means = {name: values[0] for name, values in checkpoints.metrics(imported(theirs)).items()}
+    means = {name: values[0] for name, values in checkpoints.metrics(import_from(user_folder)).items()}
     # float32 sums of 360 terms in another order
     assert means["test_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item(), rel=1e-5)
     assert means["test_accuracy"] == pytest.approx(100 * (logits.argmax(1) == y).double().mean().item())
 
 
-def test_an_epoch_that_is_imported_already_is_not_imported_again(theirs):
-    torch.save(state(), theirs / "1.pt")
-    ours = imported(theirs)
-    before = (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns
-    imported(theirs)
-    assert (ours / "epoch-0001.000.safetensors").stat().st_mtime_ns == before
+def test_an_epoch_that_is_imported_already_is_not_imported_again(user_folder):
+    torch.save(state(), user_folder / "1.pt")
+    run_folder = import_from(user_folder)
+    before = (run_folder / "epoch-0001.000.safetensors").stat().st_mtime_ns
+    import_from(user_folder)
+    assert (run_folder / "epoch-0001.000.safetensors").stat().st_mtime_ns == before
 
 
-def test_their_folder_is_left_as_it_was(theirs):
-    torch.save(state(), theirs / "1.pt")
-    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
-    imported(theirs)
-    assert before == {path.name: path.read_bytes() for path in theirs.iterdir()}
+def test_the_users_folder_stays_as_it_was(user_folder):
+    torch.save(state(), user_folder / "1.pt")
+    before = {path.name: path.read_bytes() for path in user_folder.iterdir()}
+    import_from(user_folder)
+    assert before == {path.name: path.read_bytes() for path in user_folder.iterdir()}
 
 
 class Malice:
@@ -100,16 +100,16 @@ class Malice:
 @pytest.mark.parametrize(
     "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))], ids=["torch", "bare pickle"]
 )
-def test_code_in_a_checkpoint_is_refused_and_not_run(theirs, write):
-    mark = theirs / "ran"
-    write({"state_dict": state(), "extra": Malice(mark)}, theirs / "epoch-1.pt")
+def test_code_in_a_checkpoint_is_refused_and_not_run(user_folder, write):
+    mark = user_folder / "ran"
+    write({"state_dict": state(), "extra": Malice(mark)}, user_folder / "epoch-1.pt")
     with pytest.raises(RunError, match="epoch-1.pt: holds more than tensors, .* Code in a file is never run"):
-        imported(theirs)
+        import_from(user_folder)
     assert not mark.exists()
-    torch.load(theirs / "epoch-1.pt", weights_only=False) if write is torch.save else pickle.loads(
-        (theirs / "epoch-1.pt").read_bytes()
+    torch.load(user_folder / "epoch-1.pt", weights_only=False) if write is torch.save else pickle.loads(
+        (user_folder / "epoch-1.pt").read_bytes()
     )
-    assert mark.exists()  # the tester tested: this file does run, when it is let
+    assert mark.exists()  # the test can fail: this file does run code if allowed
 
 
 def without(name):
@@ -128,35 +128,35 @@ def without(name):
     ],
     ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"],
 )
-def test_a_checkpoint_that_does_not_fit_says_where(theirs, state, complaint):
-    torch.save(state, theirs / "epoch-1.pt")
+def test_a_checkpoint_that_does_not_fit_says_where(user_folder, state, complaint):
+    torch.save(state, user_folder / "epoch-1.pt")
     with pytest.raises(RunError, match=f"epoch-1.pt: .*{complaint}"):
-        imported(theirs)
-    assert checkpoints.epochs(theirs.parent / "ours") == ()
+        import_from(user_folder)
+    assert checkpoints.epochs(user_folder.parent / "run") == ()
 
 
 @pytest.mark.parametrize("name", ["1.pt", "1.safetensors"])
-@pytest.mark.parametrize("kept", [0, 40, 400])
-def test_a_truncated_file_is_named(theirs, name, kept):
-    (save_file if name.endswith("safetensors") else torch.save)(state(), theirs / name)
-    (theirs / name).write_bytes((theirs / name).read_bytes()[:kept])
-    with pytest.raises(RunError, match=f"{theirs / name}: "):
-        imported(theirs)
+@pytest.mark.parametrize("length", [0, 40, 400])
+def test_a_truncated_file_is_named(user_folder, name, length):
+    (save_file if name.endswith("safetensors") else torch.save)(state(), user_folder / name)
+    (user_folder / name).write_bytes((user_folder / name).read_bytes()[:length])
+    with pytest.raises(RunError, match=f"{user_folder / name}: "):
+        import_from(user_folder)
 
 
-def test_names_without_an_epoch_or_with_the_same_one_are_refused(theirs):
-    torch.save(state(), theirs / "best.pt")
-    with pytest.raises(RunError, match="best.pt: its name tells no epoch; name it like epoch-10.pt"):
-        imported(theirs)
-    (theirs / "best.pt").unlink()
+def test_names_without_an_epoch_or_with_the_same_one_are_refused(user_folder):
+    torch.save(state(), user_folder / "best.pt")
+    with pytest.raises(RunError, match="best.pt: no epoch in the file's name; name it like epoch-10.pt"):
+        import_from(user_folder)
+    (user_folder / "best.pt").unlink()
     for name in ("epoch-1.pt", "epoch-1.0.pth"):
-        torch.save(state(), theirs / name)
-    with pytest.raises(RunError, match="its name tells epoch 1, and so does"):
-        imported(theirs)
+        torch.save(state(), user_folder / name)
+    with pytest.raises(RunError, match="has epoch 1 in its name too"):
+        import_from(user_folder)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_folder_without_checkpoints_says_what_it_expected(theirs, there):
-    folder = theirs if there else theirs / "nowhere"
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_without_checkpoints_says_what_it_expected(user_folder, exists):
+    folder = user_folder if exists else user_folder / "nowhere"
     with pytest.raises(RunError, match=f"{folder}: no checkpoints here; expected files named by epoch"):
-        import_checkpoints(Run(recipe=RECIPE, checkpoints=folder), theirs.parent / "ours")
+        import_checkpoints(Run(recipe=RECIPE, checkpoints=folder), user_folder.parent / "run")

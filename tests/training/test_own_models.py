@@ -29,15 +29,15 @@ class Reader(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(words, width)
         self.read = nn.LSTM(width, width, batch_first=True)
-        self.again = nn.Linear(width, words, bias=False)
-        self.again.weight = self.embed.weight
+        self.tied = nn.Linear(width, words, bias=False)
+        self.tied.weight = self.embed.weight
         self.drop = nn.Dropout(0.1)
         self.classify = nn.Linear(words, classes)
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, x):
         self.seen += 1
-        return self.classify(self.again(self.drop(self.read(self.embed(x))[0][:, -1])))
+        return self.classify(self.tied(self.drop(self.read(self.embed(x))[0][:, -1])))
 
 
 def reader(words=7, width=4, classes=3):
@@ -144,9 +144,9 @@ def test_a_word_that_python_reads_as_a_number_stays_a_word(folder):
 def test_the_seed_decides_the_weights_and_the_global_generator_is_untouched(folder):
     before = torch.get_rng_state()
     record = model(folder, "reader")
-    first, again, other = (record.build((5,), 3, seed).classify.weight for seed in (1, 1, 2))
+    first, same, other = (record.build((5,), 3, seed).classify.weight for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, same) and not torch.equal(first, other)
 
 
 def test_an_edited_function_is_another_model(folder):
@@ -179,7 +179,7 @@ def test_images_are_asked_for_where_a_model_needs_them():
             convolutional.build((6,), 3)
 
 
-# --- training and adopting -------------------------------------------------------------------------------------------
+# --- training and importing ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", ["reader", "Turning", "Volume"])
@@ -188,7 +188,7 @@ def test_a_users_model_and_samples_are_trained_killed_and_resumed_to_the_same_by
     train(recipe, folder / "whole")
     assert checkpoints.epochs(folder / "whole") == (0.0, 1.0, 2.0)
     first, last = (checkpoints.load(folder / "whole", epoch).weights for epoch in (0.0, 2.0))
-    # of biases that a norm takes away again the gradient is zero, or what rounding leaves of it
+    # of biases that a norm removes, the gradient is zero, or what rounding leaves of it
     stood = {name for name, weight in first.items() if weight.dim() > 1 and torch.equal(weight, last[name])}
     assert stood == ({"still.weight"} if make == "Turning" else set())
 
@@ -200,8 +200,8 @@ def test_a_users_model_and_samples_are_trained_killed_and_resumed_to_the_same_by
         train(recipe, folder / "twice", stop)
     train(recipe, folder / "twice")
     for epoch in (1.0, 2.0):
-        one, other = (checkpoints.load(folder / name, epoch).weights for name in ("whole", "twice"))
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        whole, stopped = (checkpoints.load(folder / name, epoch).weights for name in ("whole", "twice"))
+        assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
 def test_dropout_draws_nothing_from_the_global_generator(folder, sentences):
@@ -213,15 +213,15 @@ def test_dropout_draws_nothing_from_the_global_generator(folder, sentences):
 
 
 def test_checkpoints_of_a_users_model_are_imported(folder, sentences):
-    own = model(folder, "reader")
+    record = model(folder, "reader")
     (folder / "weights").mkdir()
-    trained = own.build((5,), 3, seed=8)
+    trained = record.build((5,), 3, seed=8)
     torch.save(trained.state_dict(), folder / "weights" / "epoch-3.pt")
-    run = Run(recipe=Recipe(model=own, data=Arrays(file=sentences)), checkpoints=folder / "weights")
-    import_checkpoints(run, folder / "kept")
-    weights = checkpoints.load(folder / "kept", 3.0).weights
+    run = Run(recipe=Recipe(model=record, data=Arrays(file=sentences)), checkpoints=folder / "weights")
+    import_checkpoints(run, folder / "imported")
+    weights = checkpoints.load(folder / "imported", 3.0).weights
     assert torch.equal(weights["classify.weight"], trained.classify.weight)
-    assert "again.weight" not in weights  # tied: it is the embedding's own
+    assert "tied.weight" not in weights  # it is the weight of the embedding
 
 
 def test_the_digest_of_a_run_follows_the_source_of_its_model(folder, sentences):

@@ -76,13 +76,13 @@ def test_training_continues_where_it_was_stopped(tmp_path):
     assert steps == [(step, STEPS) for step in range(10, STEPS + 1)]  # the last pause was after step 9, epoch 1.5
 
 
-@pytest.mark.parametrize("written", range(1 + 3 * 7))  # run.json; weights, facts and a pause at 7 epochs
-def test_a_kill_between_any_two_files_loses_nothing(finished_run, tmp_path, monkeypatch, written):
+@pytest.mark.parametrize("file_count", range(1 + 3 * 7))  # run.json; weights, facts and a pause at 7 epochs
+def test_a_kill_between_any_two_files_loses_nothing(finished_run, tmp_path, monkeypatch, file_count):
     recipe, expected = finished_run
     count, replace = iter(range(1000)), os.replace
 
     def fails(*paths):
-        if next(count) == written:
+        if next(count) == file_count:
             raise StoppedError
         replace(*paths)
 
@@ -154,8 +154,8 @@ def test_the_number_of_threads_and_the_global_seed_do_not_change_a_byte(finished
 def test_another_seed_is_another_run(finished_run, tmp_path):
     recipe, expected = finished_run
     recorder.train(recipe.model_copy(update={"seed": 1}), tmp_path)
-    found = files(tmp_path)
-    assert found.keys() == expected.keys() and not any(found[name] == expected[name] for name in found)
+    actual = files(tmp_path)
+    assert actual.keys() == expected.keys() and not any(actual[name] == expected[name] for name in actual)
 
 
 def test_every_epoch_shows_every_image_once_in_an_order_of_its_own_from_any_step_on():
@@ -187,8 +187,8 @@ def regression(weight, bias, x, y):
 
 
 def parameters(folder, epoch):
-    kept = checkpoints.load(folder, epoch).weights
-    return [kept[name].double().numpy() for name in ("1.weight", "1.bias")]
+    weights = checkpoints.load(folder, epoch).weights
+    return [weights[name].double().numpy() for name in ("1.weight", "1.bias")]
 
 
 @pytest.fixture(scope="module")
@@ -206,23 +206,23 @@ def test_every_step_is_the_rate_of_its_schedule_down_the_gradient(tmp_path, digi
         slopes = regression(*weights, *digits)[1:]
         velocity = [0.5 * v + g for v, g in zip(velocity, slopes, strict=True)]
         weights = [w - recipe.optimizer.rate(epoch / 12) * v for w, v in zip(weights, velocity, strict=True)]
-        for ours, kept in zip(weights, parameters(tmp_path, epoch + 1), strict=True):
+        for expected, actual in zip(weights, parameters(tmp_path, epoch + 1), strict=True):
             # weights of about 0.1: twelve steps of float32, whose sums over 1437 images are good to 1e-6
-            np.testing.assert_allclose(kept, ours, atol=2e-6)
+            np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 
 def test_steps_of_less_than_two_over_the_curvature_lower_a_convex_loss_every_time(tmp_path, digits):
     x, _ = digits
     # the Hessian of softmax regression is at most half of the mean of x x', of which the bias is one more coordinate
     steepest = np.linalg.eigvalsh(np.hstack([x, np.ones((len(x), 1))]).T @ np.hstack([x, np.ones((len(x), 1))]))[-1]
-    rate = 1 / (0.5 * steepest / len(x))  # 1 / L, half of what would do
+    rate = 1 / (0.5 * steepest / len(x))  # 1 / L, half the largest stable rate
     recorder.train(Recipe(**LINEAR, optimizer={"kind": "sgd", "lr": rate, "momentum": 0}), tmp_path)
     losses = [regression(*parameters(tmp_path, epoch), *digits)[0] for epoch in range(13)]
     slopes = [regression(*parameters(tmp_path, epoch), *digits)[1:] for epoch in range(12)]
     for before, after, gradient in zip(losses, losses[1:], slopes, strict=False):
         # the descent lemma: at least |g|^2 / 2 L lower, of which rounding of the weights may take a thousandth
         assert before - after >= 0.999 * rate / 2 * sum(float((part**2).sum()) for part in gradient) > 0
-    # what is told of them is the same: float32 sums over 1437 images
+    # the metrics are the same: float32 sums over 1437 images
     assert checkpoints.metrics(tmp_path)["train_loss"] == pytest.approx(losses, rel=1e-5)
 
 

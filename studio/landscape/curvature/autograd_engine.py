@@ -28,18 +28,18 @@ from studio.landscape.network.weight_loss import WeightLoss
 
 
 class AutogradGradient:
-    """A gradient, tensor by tensor [B, *shape], as part of torch's graph, and the leaves it was taken by."""
+    """A gradient, tensor by tensor [B, *shape], as part of torch's graph, and its leaves: the moving weights."""
 
     def __init__(self, gradient: tuple[Tensor, ...], leaves: list[Tensor]):
         self.gradient, self._leaves = gradient, leaves
 
-    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
-        """H v; a part of the gradient that depends on no weight adds nothing. keep: whether the graph is."""
+    def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
+        """H v, tensor by tensor; a part of the gradient that depends on no weight adds nothing."""
         parts = [(part, vector) for part, vector in zip(self.gradient, v, strict=True) if part.requires_grad]
         if not parts:
             return [torch.zeros_like(leaf) for leaf in self._leaves]
         outputs, vectors = zip(*parts, strict=True)
-        return torch.autograd.grad(outputs, self._leaves, vectors, retain_graph=keep, materialize_grads=True)
+        return torch.autograd.grad(outputs, self._leaves, vectors, retain_graph=retain_graph, materialize_grads=True)
 
 
 class AutogradEngine:
@@ -50,14 +50,14 @@ class AutogradEngine:
 
     @property
     def is_cheap(self) -> bool:
-        """True for a small chain of linear layers."""
+        """True for a small chain of linear layers, `CHAIN_WEIGHTS` weights at most."""
         return self._chain is not None
 
     @cached_property
     def batch_points(self) -> int:
         """By the kind of network; 1 for one that cannot run with stacked weights."""
         if self._chain:
-            return CHAIN_POINTS[self._weight_loss.kind]
+            return CHAIN_POINTS[self._weight_loss.device_kind]
         return IMAGE_POINTS if has_small_images(self._weight_loss) and self._takes_stacked_weights() else 1
 
     def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> AutogradGradient:
@@ -77,7 +77,7 @@ class AutogradEngine:
     def _batched_outputs(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Outputs [B, N, classes] at stacked weights [B, ...] for samples x [N, ...]."""
         if self._chain:
-            with self._weight_loss.setting():
+            with self._weight_loss.forward_context():
                 return _chain_outputs(self._chain, named, x)
         outputs: Tensor = torch.func.vmap(lambda single: self._weight_loss.outputs(single, x, folded=True))(dict(named))
         return outputs
@@ -87,9 +87,8 @@ class AutogradEngine:
         weight_loss, x = self._weight_loss, self._weight_loss.inputs[:2]
         weights = x.new_zeros(2, weight_loss.size)
         with torch.no_grad():
-            weight_loss.outputs(
-                weight_loss.split(weights[0]), x, folded=True
-            )  # whatever the network builds once, it builds here
+            # whatever the network builds at its first pass, it builds here
+            weight_loss.outputs(weight_loss.split(weights[0]), x, folded=True)
             try:
                 self._batched_outputs(weight_loss.split(weights), x)
             except RuntimeError:
@@ -102,4 +101,4 @@ def _chain_outputs(chain: LinearChain, named: Mapping[str, Tensor], x: Tensor) -
     _, name = chain.layers[0]
     weight, bias = named[f"{name}weight"], named.get(f"{name}bias")
     h = x.flatten(1) @ weight.mT
-    return chain.rest(named, h if bias is None else h + bias[:, None])
+    return chain.run_rest(named, h if bias is None else h + bias[:, None])

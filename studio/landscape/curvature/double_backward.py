@@ -1,8 +1,9 @@
-"""Plane convolutions, ReLU and max pooling with second derivatives that are quick on a CPU.
+"""2-D convolutions, ReLU and max pooling with second derivatives that are quick on a CPU.
 
-For y = x * w with g = dL/dy, the gradient is (g *' w, x *'' g); pulled back along cotangents (a, b) it needs
+For y = x * w with g = dL/dy, the gradient is (g *' w, x *'' g): *' is the transposed convolution and *'' the
+correlation that sums over samples and pixels. Its vector-Jacobian product with cotangents (a, b) is
 
-    d/dg: a * w + x * b,    d/dx: g *' b,    d/dw: a *'' g,
+    by g: a * w + x * b,    by x: g *' b,    by w: a *'' g,
 
 all of them convolutions that the library has tuned kernels for. torch's own second derivative computes the last one as
 a convolution with kernels as large as the images. ReLU and max pooling pick numbers out: their second derivative by x
@@ -20,19 +21,19 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-FORWARD, BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
-POOL, UNPOOL = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
+CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+MAX_POOL, MAX_POOL_BACKWARD = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
 Sizes = int | Sequence[int]
 """One number for both sides of an image, or one for each."""
 
 
 class QuickLayers(TorchFunctionMode):
-    """Context in which every network calls the layers of this module instead of torch's."""
+    """A context in which every network calls the functions of this module instead of torch's (`REPLACEMENTS`)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return QUICK.get(func, func)(*args, **(kwargs or {}))
+        return REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
 # --- convolution -----------------------------------------------------------------------------------------------------
@@ -58,18 +59,20 @@ def _pair(sizes: Sizes) -> list[int]:
 
 
 class _Convolution(Function):
+    """x * w. settings: torch's stride, padding, dilation, transposed, output padding and groups."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(x, weight)
         ctx.settings = settings
-        return FORWARD(x, weight, None, *settings)
+        return CONVOLUTION(x, weight, None, *settings)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return *_gradient(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
+        return *_convolution_gradient(g, *ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[:2]), None
 
 
-class _Gradient(Function):
+class _ConvolutionGradient(Function):
     """(dL/dx, dL/dw) from g = dL/dy; None where not needed."""
 
     @staticmethod
@@ -79,28 +82,26 @@ class _Gradient(Function):
         ctx.save_for_backward(g, x, weight)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
-        return BACKWARD(g, x, weight, None, *settings, [*needed, False])[:2]
+        return CONVOLUTION_BACKWARD(g, x, weight, None, *settings, [*needed, False])[:2]
 
     @staticmethod
     def backward(ctx: Any, a: Tensor | None, b: Tensor | None) -> Any:
         g, x, weight = ctx.saved_tensors
         need_g, need_x, need_weight = ctx.needs_input_grad[:3]
         terms = [
-            FORWARD(*pair, None, *ctx.settings)
+            CONVOLUTION(*pair, None, *ctx.settings)
             for pair in ((a, weight), (x, b))
             if need_g and pair[0] is not None and pair[1] is not None
         ]
-        by_g = sum(terms[1:], terms[0]) if terms else None
-        by_x = BACKWARD(g, x, b, None, *ctx.settings, [True, False, False])[0] if need_x and b is not None else None
-        by_weight = (
-            BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
-            if need_weight and a is not None
-            else None
-        )
+        by_g, by_x, by_weight = sum(terms[1:], terms[0]) if terms else None, None, None
+        if need_x and b is not None:
+            by_x = CONVOLUTION_BACKWARD(g, x, b, None, *ctx.settings, [True, False, False])[0]
+        if need_weight and a is not None:
+            by_weight = CONVOLUTION_BACKWARD(g, a, weight, None, *ctx.settings, [False, True, False])[1]
         return by_g, by_x, by_weight, None, None
 
 
-_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _Gradient.apply
+_convolution_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _ConvolutionGradient.apply
 _convolution: Callable[..., Tensor] = _Convolution.apply
 
 
@@ -155,16 +156,16 @@ def _max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    kernel, step, pad, reach = (_pair(size) for size in (kernel_size, stride or kernel_size, padding, dilation))
+    kernel, strides, pads, gaps = (_pair(sizes) for sizes in (kernel_size, stride or kernel_size, padding, dilation))
     if return_indices:
-        return F.max_pool2d_with_indices(x, kernel, step, pad, reach, ceil_mode)
-    return _max_pool(x, (kernel, step, pad, reach, ceil_mode))
+        return F.max_pool2d_with_indices(x, kernel, strides, pads, gaps, ceil_mode)
+    return _max_pool(x, (kernel, strides, pads, gaps, ceil_mode))
 
 
 class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Any:
-        y, indices = POOL(x, *settings)
+        y, indices = MAX_POOL(x, *settings)
         ctx.save_for_backward(x, indices)
         ctx.settings = settings
         return y
@@ -181,7 +182,7 @@ class _Unpool(Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, indices: Tensor, settings: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(indices)
-        return UNPOOL(g, x, *settings, indices)
+        return MAX_POOL_BACKWARD(g, x, *settings, indices)
 
     @staticmethod
     def backward(ctx: Any, a: Tensor) -> Any:
@@ -193,7 +194,7 @@ class _Unpool(Function):
 _unpool: Callable[..., Tensor] = _Unpool.apply
 _max_pool: Callable[..., Tensor] = _MaxPool.apply
 
-QUICK: dict[Callable[..., Any], Callable[..., Any]] = {
+REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv2d: _conv2d,
     torch.relu: relu,
     torch.Tensor.relu: relu,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from studio.landscape.network.kernels import WIDEST
+from studio.landscape.network.kernels import MAX_WIDTH
 from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.weight_loss import WeightLoss
 
@@ -26,14 +26,14 @@ less time to run than to launch."""
 
 
 class LinearizedGradient(Protocol):
-    """The gradient of a loss at B points by the weights that may move, and its derivative, the Hessian."""
+    """The gradient of a loss at B points by its M moving weights, and the gradient's derivative, the Hessian."""
 
     @property
     def gradient(self) -> Sequence[Tensor]:
         """The gradient, tensor by tensor [B, *shape]."""
 
-    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
-        """H v, tensor by tensor, for v [B, *shape]. keep: whether another product may follow."""
+    def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
+        """H v, tensor by tensor, for v [B, *shape]. retain_graph: false frees the graph, so no product may follow."""
 
 
 class HvpEngine(Protocol):
@@ -45,12 +45,12 @@ class HvpEngine(Protocol):
 
     @property
     def is_cheap(self) -> bool:
-        """Whether products cost so little that a sketch saves no time."""
+        """Whether products cost so little that a warm start from a few samples (`extremes`) saves no time."""
 
     def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> LinearizedGradient:
         """The gradient at B points, and its derivative.
 
-        named: the weights [B, *shape]; the leaves that require a gradient move. x: samples [N, ...]. loss: outputs
+        named: the weights [B, *shape] by name; those that require a gradient move. x: samples [N, ...]. loss: outputs
         [B, N, ...] -> the sum of the losses of all points.
         """
 
@@ -62,11 +62,11 @@ def small_chain(weight_loss: WeightLoss) -> LinearChain | None:
 
 def has_large_images(x: Tensor) -> bool:
     """Whether samples [N, C, H, W] are so large that channels last and our own second derivatives are quicker."""
-    return x.dim() == 4 and max(x.shape[2:]) > WIDEST
+    return x.dim() == 4 and max(x.shape[2:]) > MAX_WIDTH
 
 
 def has_small_images(weight_loss: WeightLoss) -> bool:
     """Whether the network takes small images on a CPU, and may run at several points at once."""
     x = weight_loss.inputs
-    small = weight_loss.kind == "cpu" and x.dim() == 4 and not has_large_images(x)
+    small = weight_loss.device_kind == "cpu" and x.dim() == 4 and not has_large_images(x)
     return small and weight_loss.mode != "recalibrated" and not weight_loss.is_random

@@ -1,4 +1,4 @@
-"""How convex the loss is at a point: the smallest and largest eigenvalue of its Hessian, from products alone.
+"""How convex the loss is at a point: the smallest and largest eigenvalue of its Hessian, from products v -> H v.
 
 One Lanczos run finds both. After k products v -> H v the tridiagonal matrix T = Q' H Q holds their estimates; an
 estimate whose residual is r lies within min(r, r^2 / gap) of an eigenvalue (Parlett 1998). Where the Hessian of a few
@@ -110,8 +110,8 @@ def batched_extremes(
     product = products(running)
     while True:
         krylov.step(product(krylov.v))
-        over = krylov.closed | ~krylov.finite | (krylov.steps == MAX_PRODUCTS)
-        for place in np.flatnonzero(over | (next_check[running] <= krylov.steps)).tolist():
+        must_end = krylov.closed | ~krylov.finite | (krylov.steps == MAX_PRODUCTS)
+        for place in np.flatnonzero(must_end | (next_check[running] <= krylov.steps)).tolist():
             operator = running[place]
             if operator not in results:
                 result, wait = _check(krylov, place, tol, kinds[operator], vectors)
@@ -155,7 +155,7 @@ def _warm_starts(sketch: Product, random: Tensor) -> tuple[Tensor, list[Start]]:
 
 
 def _check(krylov: Krylov, place: int, tol: float, start: Start, vectors: bool) -> tuple[Extremes | None, int]:
-    """The result of one run if it is over, else None, and the number of products until the next check."""
+    """(the result of one run, or None if it goes on; the number of products until the next check)."""
     steps = krylov.steps
     if not krylov.finite[place]:
         return Extremes(np.nan, np.nan, steps, False), 0

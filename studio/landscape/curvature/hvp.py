@@ -4,7 +4,8 @@
 
 This is the seam between what needs products and the two engines that compute them: written-out passes on a CPU, for
 networks of known operations (`pearlmutter`), and torch's double backward for all others (`autograd_engine`). In eval
-mode both fold batch norms into the layers before them: the same function of the same weights.
+mode both fold batch norms into the layers before them: the same function of the same weights. A new engine is a class
+with the methods of `engine.HvpEngine`, and a line in `choose_engine`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
 from studio.landscape.network.graph import channels_last
 from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
 
-MAX_KEPT_SAMPLES = 512
-"""Up to so many samples the graph is kept from one product to the next; with more it is rebuilt for every product."""
+MAX_RETAINED_SAMPLES = 512
+"""Up to so many samples a graph stays in memory from one product to the next; with more each product rebuilds it."""
 
 SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
 """A sketch pays from 64 samples on; it takes a sixteenth of them, but at least 8."""
@@ -40,7 +41,7 @@ def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
     Recalibrated statistics and bf16 are left to torch.
     """
     engine = None
-    if weight_loss.kind == "cpu" and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
+    if weight_loss.device_kind == "cpu" and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
         engine = PearlmutterEngine.of(weight_loss)
     return engine or AutogradEngine(weight_loss)
 
@@ -48,16 +49,16 @@ def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
 class HessianOperator:
     """First and second derivatives of a WeightLoss by those M of its P weights that may move.
 
-    ignore: with `bias-and-norm` tensors of one dimension or none stay fixed. keep: whether graphs are kept from product
-    to product; None keeps them up to `MAX_KEPT_SAMPLES`. It changes no bit of a product. engine: None takes
-    `choose_engine`'s.
+    ignore: with `bias-and-norm` tensors of one dimension or none stay fixed. retain_graph: whether a graph stays in
+    memory from product to product; None keeps it up to `MAX_RETAINED_SAMPLES`. It changes no bit of a product. engine:
+    None takes `choose_engine`'s.
     """
 
     def __init__(
         self,
         weight_loss: WeightLoss,
         ignore: Literal["bias-and-norm", "nothing"] = "nothing",
-        keep: bool | None = None,
+        retain_graph: bool | None = None,
         engine: HvpEngine | None = None,
     ):
         self._weight_loss, self._ignore = weight_loss, ignore
@@ -66,7 +67,7 @@ class HessianOperator:
             for name, part in weight_loss.split(torch.empty(weight_loss.size, device="meta")).items()
             if ignore == "nothing" or part.dim() > 1
         }
-        self._keep = weight_loss.samples <= MAX_KEPT_SAMPLES if keep is None else keep
+        self._retain_graphs = weight_loss.sample_count <= MAX_RETAINED_SAMPLES if retain_graph is None else retain_graph
         self.engine = choose_engine(weight_loss) if engine is None else engine
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples
         chunks = weight_loss.chunks
@@ -90,10 +91,10 @@ class HessianOperator:
         """The Hessian over the first few samples, which resembles this one at a fraction of the cost; None if too few
         samples or too cheap products make it useless.
         """
-        samples = self._weight_loss.samples
-        if samples < SKETCH_FROM or self.engine.is_cheap:
+        count = self._weight_loss.sample_count
+        if count < SKETCH_FROM or self.engine.is_cheap:
             return None
-        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, samples // SKETCH_DIVISOR)), self._ignore)
+        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, count // SKETCH_DIVISOR)), self._ignore)
 
     def restrict(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates of the weights that may move [..., M]."""
@@ -149,18 +150,18 @@ class HessianOperator:
 
     def _product(self, points: Tensor) -> Product:
         leaves = self._leaves(points)
-        graphs = none_on_oom(lambda: list(self._graphs(leaves))) if self._keep else None
+        graphs = none_on_oom(lambda: list(self._graphs(leaves))) if self._retain_graphs else None
 
         def product(v: Tensor) -> Tensor:
             nonlocal graphs
             parts = list(self._split(v.to(points)).values())
             if graphs is not None:
-                kept = graphs
-                image = none_on_oom(lambda: _sum(_join(graph.hvp(parts, keep=True)) for graph in kept))
+                retained = graphs
+                image = none_on_oom(lambda: _sum(_join(graph.hvp(parts, retain_graph=True)) for graph in retained))
                 if image is not None:
                     return image
                 graphs = None
-            return self._rebuild_graph(leaves, lambda graph: _join(graph.hvp(parts, keep=False)))
+            return self._rebuild_graph(leaves, lambda graph: _join(graph.hvp(parts, retain_graph=False)))
 
         return product
 
@@ -188,7 +189,7 @@ class HessianOperator:
     def _loss(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The samples' part of the mean loss, summed over the points, from outputs [B, N, ...]."""
         y = y.repeat(len(outputs), *[1] * (y.dim() - 1))
-        return self._weight_loss.losses(outputs.flatten(0, 1), y).sum() / self._weight_loss.samples
+        return self._weight_loss.losses(outputs.flatten(0, 1), y).sum() / self._weight_loss.sample_count
 
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
         """Vectors [..., M] as tensors [..., *shape]."""

@@ -30,7 +30,7 @@ CLOSED = 1e-14
 
 
 class Krylov:
-    """The Krylov spaces of B operators on [M], one start vector each: `starts` [B, M], of any length but zero.
+    """The Krylov spaces of B operators on [M], one start vector each: `starts` [B, M], of any norm but zero.
 
     v: the unit vectors [B, M] whose images the next step needs. alphas, betas: the diagonals of T and the entries below
     them [B, steps], numpy; the last beta is the norm of the remainder outside the space.
@@ -78,7 +78,7 @@ class Krylov:
         torch.mul(w, torch.where(beta > 0, beta.reciprocal(), 0)[:, None], out=self.v)
 
     def keep(self, operators: Sequence[int]) -> None:
-        """Drops all operators but these: n numbers, in their new order; those below n must stay in their places."""
+        """Drops all operators but these n, in their new order; those with numbers below n must keep their places."""
         for place, operator in enumerate(operators):
             for block in self._blocks if operator != place else ():
                 block[place] = block[operator]  # in place: the bases are most of the memory

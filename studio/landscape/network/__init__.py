@@ -1,1 +1,7 @@
-"""A network as a function of its weights: the loss over fixed samples, and faster forms of the forward pass."""
+"""A network as a function of its weights: `weight_loss`, its loss over fixed samples; and faster forward passes.
+
+    L(theta) = 1/N sum over samples of criterion(network(x; theta), y)
+
+Faster by folded batch norms (`folding`), kernels for small pictures (`compiled_forward`, `kernels`), and many points in
+one batch (`linear_chain`, `batched`).
+"""

@@ -47,7 +47,10 @@ class BatchedNetwork:
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchedNetwork | None:
-        """The steps of a network in its present mode, with or without a flatten first; None if it has others."""
+        """A network in its present mode, with or without a leading flatten.
+
+        None if a layer is unknown, or a parameter is frozen or shared.
+        """
         steps = _steps(model, "")
         if steps and isinstance(steps[0], Layer) and flattens(steps[0].module):
             steps = steps[1:]
@@ -59,17 +62,17 @@ class BatchedNetwork:
         return cls(first_layer, steps[1:])
 
     @property
-    def widest(self) -> int:
+    def max_width(self) -> int:
         """The most features a sample has between two layers."""
         layers = (self.first_layer, *_layers(self.steps))
         return max(layer.out_features for layer, _ in layers if isinstance(layer, nn.Linear))
 
-    def first(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """The first layer's result [out, N] for samples x [N, ...] at one point's weights: linear in them."""
+    def run_first_layer(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """The first layer's result [out, N] for samples x [N, ...] at one point's weights: linear in the weights."""
         prefix = self.first_layer.prefix
         return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias")).mT.contiguous()
 
-    def rest(self, named: Mapping[str, Tensor], h: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def run_rest(self, named: Mapping[str, Tensor], h: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Outputs [P, N, ...] from the first layer's results h [P, out, N], at weights [P, ...]. Overwrites h.
 
         statistics: what batch norms use instead of the samples' own. In train mode a norm that is not among them uses

@@ -1,14 +1,14 @@
 """Forward-only network, compiled once per slice: its kernels and its weight layout are fixed before the first point.
 
-A small network passes in a thousand operations of a few microseconds, and most of them only arrange: they check a
+A pass of a small network is a thousand operations of a few microseconds, and most of them compute nothing: they check a
 layout, or copy a weight into the order in which a kernel reads it. Here each layer is a function whose kernel is chosen
-once, and all weights stand in one packed vector in the order in which the kernels read them. Every number of that
-vector is one of the weights or zero, so that a point costs one vector addition,
+once, and all weights lie in one packed vector in the order in which the kernels read them. Every number of that vector
+is one of the weights or zero, so that a point costs one vector addition,
 
     packed(theta + alpha delta) = packed(theta) + alpha packed(delta).
 
-A few points of small pictures pass side by side, in batch slots that share each operation. The function is the network
-to rounding, and a point has the same bytes in every slot.
+A few points of small pictures pass side by side, in batch slots that share each operation. The outputs are the
+network's to rounding, and a point has the same bytes in every slot.
 """
 
 from __future__ import annotations
@@ -62,31 +62,31 @@ class CompiledForward:
     """
 
     def __init__(self, module: fx.GraphModule, names: Mapping[int, str], example: Tensor, batch_size: int):
-        _note_shapes(module, example, batch_size)
+        _set_shapes(module, example, batch_size)
         self._channels = _wide_channels(module)
         self.batch_slots = 1 if self._channels is None else _batch_slots(module)
         self._names, self._layouts, self._size = names, list[WeightLayout](), 0
         layers = _compile_layers(module, self.batch_slots, self._channels)
-        places = {
-            node: [None if tensor is None else self._place(tensor, transform) for tensor, transform in layer.reads]
+        sources = {
+            node: [None if tensor is None else self._pack(tensor, transform) for tensor, transform in layer.reads]
             for node, layer in layers.items()
         }
-        others = [(p, self._place(p, compiled_layers.identity)) for p in _other_parameters(module, layers)]
+        others = [(p, self._pack(p, compiled_layers.identity)) for p in _other_parameters(module, layers)]
         self._packed = next(module.parameters()).new_zeros(self.batch_slots, self._size)
-        for parameter, place in others:
-            parameter.data = self._read(place)[0]
+        for parameter, source in others:
+            parameter.data = self._read(source)[0]
         for node, layer in layers.items():
-            step = layer.build(*(None if place is None else self._read(place) for place in places[node]))
-            _replace(module.graph, node, step)
+            function = layer.build(*(None if source is None else self._read(source) for source in sources[node]))
+            _replace(module.graph, node, function)
         module.recompile()
         self._module = module
 
     @classmethod
     def of(cls, module: nn.Module, example: Tensor, batch_size: int) -> CompiledForward | None:
-        """The network `module`, which must not be used afterwards; None if it has no graph.
+        """The compiled network; None if it has no graph. `module` must not be used afterwards.
 
-        It must not write its buffers, nor keep running statistics in train mode. example: a few samples, two at least
-        for batch statistics. batch_size: how many will pass at once, which decides kernels and slots.
+        The module must not write its buffers, nor update running statistics in train mode. example: a few samples
+        [n, ...], two at least for batch statistics. batch_size: samples per pass, which decides kernels and slots.
         """
         graph_module = inplace_ops(module)
         if graph_module is module or not isinstance(graph_module, fx.GraphModule):
@@ -121,8 +121,8 @@ class CompiledForward:
         outputs: Tensor = self._module(x)
         return torch.unflatten(outputs, 0, (-1, self.batch_slots)).transpose(0, 1)
 
-    def _place(self, tensor: Tensor, transform: Transform) -> WeightLayout | Tensor:
-        """Room for a trainable weight in the packed vector; a frozen one as it is read."""
+    def _pack(self, tensor: Tensor, transform: Transform) -> WeightLayout | Tensor:
+        """The layout of a trainable weight, at the end of the packed vector; a frozen weight itself, transformed."""
         if id(tensor) not in self._names:
             return transform(tensor.detach()).contiguous()
         layout = WeightLayout(self._names[id(tensor)], transform, self._size, transform(tensor.detach()).shape)
@@ -130,18 +130,18 @@ class CompiledForward:
         self._size += -(-layout.shape.numel() // ALIGNMENT) * ALIGNMENT
         return layout
 
-    def _read(self, place: WeightLayout | Tensor) -> Tensor:
+    def _read(self, source: WeightLayout | Tensor) -> Tensor:
         """A weight for every slot, [slots, ...]."""
-        if isinstance(place, WeightLayout):
-            return place.view(self._packed)
-        return place.expand(self.batch_slots, *place.shape)
+        if isinstance(source, WeightLayout):
+            return source.view(self._packed)
+        return source.expand(self.batch_slots, *source.shape)
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def _note_shapes(module: fx.GraphModule, example: Tensor, batch_size: int) -> None:
-    """Notes the shape of every result for a batch of that size."""
+def _set_shapes(module: fx.GraphModule, example: Tensor, batch_size: int) -> None:
+    """Sets `meta["shape"]` of every node: the shape of its result for a batch of that size."""
     ShapeProp(module).propagate(example)
     for node in module.graph.nodes:
         result = node.meta.get("tensor_meta")
@@ -150,13 +150,13 @@ def _note_shapes(module: fx.GraphModule, example: Tensor, batch_size: int) -> No
 
 
 def _shape(node: fx.Node | None) -> torch.Size:
-    """The shape of a result that is one tensor; else no dimensions."""
+    """The shape of a node's result; empty if that is not one tensor."""
     shape = node.meta.get("shape") if node else None
     return shape if isinstance(shape, torch.Size) else torch.Size()
 
 
 def _wide_channels(module: fx.GraphModule) -> int | None:
-    """How many channels the samples have if the first layer convolves them as one wide picture; None if it does not."""
+    """The channels that samples are padded to if the first layer convolves them as one wide picture; None if not."""
     samples = next(node for node in module.graph.nodes if node.op == "placeholder")
     shape = _shape(samples)
     if len(samples.users) != 1 or len(shape) != 4:
@@ -165,7 +165,9 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
     if not (kernels.is_zero_padded(conv) and has_no_hooks(conv) and conv.groups == 1) or kernels.is_tiny(conv, shape):
         return None
     channels = max(shape[1], kernels.MIN_INPUT_SIZE // size + 1)
-    fits = shape[3] <= kernels.WIDEST and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
+    fits = (
+        shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
+    )
     return channels if fits else None
 
 
@@ -173,7 +175,7 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
 
 
 def _batch_slots(module: fx.GraphModule) -> int:
-    """How many points pass side by side: one, unless pictures are small and every operation keeps samples apart."""
+    """How many points pass side by side: one, unless features are small and every operation keeps samples apart."""
     nodes = [node for node in module.graph.nodes if node.op not in ("placeholder", "output")]
     slots = min(MAX_SLOTS, MAX_FEATURES // max(_shape(node).numel() for node in nodes))
     return slots if slots > 1 and all(_keeps_samples_apart(module, node, slots) for node in nodes) else 1
@@ -201,7 +203,7 @@ def _supports_slots(layer: nn.Module, source: fx.Node | None, slots: int) -> boo
         fits = (
             len(shape) == 4
             and shape[1] <= kernels.MAX_CHANNELS
-            and shape[3] <= kernels.WIDEST
+            and shape[3] <= kernels.MAX_WIDTH
             and (slots * shape.numel() > kernels.MIN_INPUT_SIZE and shape.numel() <= kernels.MAX_INPUT_SIZE)
         )
         return fits or kernels.is_tiny(layer, shape) or (source is not None and source.op == "placeholder")
@@ -250,7 +252,7 @@ def _other_parameters(module: fx.GraphModule, layers: Mapping[fx.Node, CompiledL
     return [p for p in dict.fromkeys(parameters) if p.requires_grad]
 
 
-def _replace(graph: fx.Graph, node: fx.Node, step: Callable[..., Tensor]) -> None:
+def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
     with graph.inserting_before(node):
-        node.replace_all_uses_with(graph.call_function(step, node.args))
+        node.replace_all_uses_with(graph.call_function(function, node.args))
     graph.erase_node(node)

@@ -17,17 +17,20 @@ from torch.nn import functional as F
 from studio.landscape.network import kernels
 from studio.landscape.network.graph import channels_last
 
-Step = Callable[[Tensor], Tensor]
-"""What a layer computes of its input, at the weights that its tensors hold."""
+LayerFunction = Callable[[Tensor], Tensor]
+"""A layer as a function of its input, at the weights that its slots hold."""
 Transform = Callable[[Tensor], Tensor]
-"""A weight as a kernel reads it; linear."""
+"""A weight -> the weight as a kernel reads it; linear, so that a direction of weights transforms alike."""
 
 
 class CompiledLayer(NamedTuple):
-    """The tensors a layer reads, each with its transform, and what builds its step of them, as [slots, ...] each."""
+    """The tensors that a layer reads, each with its transform, and a function of them that returns the LayerFunction.
+
+    build: takes the transformed tensors, [slots, ...] each, None for one that the layer lacks.
+    """
 
     reads: list[tuple[Tensor | None, Transform]]
-    build: Callable[..., Step]
+    build: Callable[..., LayerFunction]
 
 
 def linear(layer: nn.Linear) -> CompiledLayer:
@@ -86,26 +89,26 @@ def _by_taps(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1)
 
 
-# --- steps -----------------------------------------------------------------------------------------------------------
+# --- layer functions -------------------------------------------------------------------------------------------------
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> Step:
-    def step(x: Tensor) -> Tensor:
+def _linear(weight: Tensor, bias: Tensor | None) -> LayerFunction:
+    def function(x: Tensor) -> Tensor:
         rows, matrix = torch.unflatten(x, 0, (-1, len(weight))).transpose(0, 1), weight.transpose(1, 2)
         y = torch.bmm(rows, matrix) if bias is None else torch.baddbmm(bias[:, None], rows, matrix)
         return y.transpose(0, 1).flatten(0, 1)
 
-    return step
+    return function
 
 
-def _library_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Step:
+def _library_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> LayerFunction:
     """weight: [1, O, kh, kw, C]."""
     kernel, offset = weight[0].permute(0, 3, 1, 2), None if bias is None else bias[0]
     stride, padding, dilation, groups = conv.stride, conv.padding, conv.dilation, conv.groups
     return lambda x: F.conv2d(channels_last(x), kernel, offset, stride, padding, dilation, groups)
 
 
-def _wide_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shared: bool = False) -> Step:
+def _wide_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shared: bool = False) -> LayerFunction:
     """weight: [slots, O, kh, kw, C]."""
     slots = len(weight)
     return lambda x: kernels.wide_conv2d(
@@ -113,7 +116,7 @@ def _wide_convolution(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, shar
     )
 
 
-def _batch_norm(eps: float, in_place: bool, weight: Tensor, bias: Tensor) -> Step:
+def _batch_norm(eps: float, in_place: bool, weight: Tensor, bias: Tensor) -> LayerFunction:
     """y = scale x + shift by each slot's own statistics."""
     slots, c = weight.shape
     epsilon = torch.full_like(weight, eps)
@@ -124,7 +127,7 @@ def _batch_norm(eps: float, in_place: bool, weight: Tensor, bias: Tensor) -> Ste
         pair, tiles = weight.new_empty(2, slots, c), weight.new_empty(2, parts, groups, slots * c // parts)
         return *pair, pair.view(2, parts, 1, -1), tiles, *tiles.view(2, -1)
 
-    def step(x: Tensor) -> Tensor:
+    def function(x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         by_sample = x.stride() == (h * w * c, 1, w * c, c)
         if not by_sample and x.stride() != (c, 1, w * n * c, n * c):
@@ -144,4 +147,4 @@ def _batch_norm(eps: float, in_place: bool, weight: Tensor, bias: Tensor) -> Ste
         torch.addcmul(shifts, rows, scales, out=rows)
         return x
 
-    return step
+    return function

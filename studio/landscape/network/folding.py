@@ -1,7 +1,7 @@
-"""The same network in eval mode with its batch norms folded into the layers before them.
+"""A network in eval mode with its batch norms folded into the layers before them: the same function, fewer operations.
 
-There a norm is affine, y = scale x + shift with scale = weight / sqrt(var + eps) and shift = bias - mean scale, and so
-is the convolution or linear layer it follows: together they are one layer with weights
+In eval mode a norm is affine, y = scale x + shift with scale = weight / sqrt(var + eps) and shift = bias - mean scale,
+and so is the convolution or linear layer before it: together they are one layer with weights
 
     W' = scale W        b' = scale b + shift.
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from studio.landscape.network.graph import first_input, has_no_hooks, traced
+from studio.landscape.network.graph import first_input, has_no_hooks, trace_graph
 
 LAYERS: dict[type[nn.Module], type[_BatchNorm]] = {
     nn.Conv1d: nn.BatchNorm1d,
@@ -39,9 +39,10 @@ class Pair(NamedTuple):
 
 
 class FoldedBatchNorm:
-    """`model` is a copy in eval mode whose folded norms do nothing; `weights` computes its tensors from the original's.
+    """`model` is a copy in eval mode without the folded norms; `weights` computes its tensors from the original's.
 
-    example: a few samples, to see the shape of what the layers return. The original is unchanged.
+    pairs: the folded norms, each with the layer before it. example: a few samples [n, ...], to see the shapes of the
+    layers' outputs. The original is unchanged.
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
@@ -79,7 +80,7 @@ class FoldedBatchNorm:
         return self._unfolded(delta) | self._fold({**zeros, **delta}, scales, means)
 
     def _unfolded(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors that both networks share."""
+        """The tensors outside the pairs, which are the same in both networks."""
         folded = {f"{module}.{kind}" for pair in self.pairs for module in pair for kind in ("weight", "bias")}
         return {name: tensor for name, tensor in named.items() if name not in folded}
 
@@ -102,19 +103,19 @@ class FoldedBatchNorm:
 
 
 def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
-    graph = traced(model)
+    graph = trace_graph(model)
     if graph is None:
         return []
-    direct = {str(node.target) for node in graph.nodes if node.op == "get_attr"}  # tensors read without their module
+    direct_tensors = {str(node.target) for node in graph.nodes if node.op == "get_attr"}  # read without their module
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     pairs = []
     for node in graph.nodes:
         pair = _called_pair(node)
         if pair is None or any(calls[name] > 1 for name in pair):
             continue
-        is_direct = any(name.startswith(f"{part}.") for name in direct for part in pair)
+        is_read_directly = any(name.startswith(f"{part}.") for name in direct_tensors for part in pair)
         layer, norm = map(model.get_submodule, pair)
-        if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_direct:
+        if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_read_directly:
             pairs.append(pair)
     return [pair for pair in pairs if not _is_linear_over_more(model, pair.layer, example)]
 
@@ -144,10 +145,10 @@ def _is_shared(model: nn.Module, *layers: nn.Module) -> bool:
 def _is_linear_over_more(model: nn.Module, layer: str, example: Tensor) -> bool:
     """Whether a layer is a linear one whose outputs have other dimensions than [N, features]."""
     private, dimensions = copy.deepcopy(model).eval(), list[int]()
-    watched = private.get_submodule(layer)
-    if not isinstance(watched, nn.Linear):
+    linear = private.get_submodule(layer)
+    if not isinstance(linear, nn.Linear):
         return False
-    watched.register_forward_hook(lambda _module, _inputs, output: dimensions.append(output.dim()))
+    linear.register_forward_hook(lambda _module, _inputs, output: dimensions.append(output.dim()))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         private(example)
     return dimensions[:1] != [2]

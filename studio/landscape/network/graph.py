@@ -1,7 +1,9 @@
 """A network as a graph of operations, and the same network with fewer passes over memory.
 
-On a CPU a convolution of few channels takes hardly longer than one more pass over its output. So a ReLU or a sum works
-in place where nothing else reads its input, and a ReLU before a max pooling moves behind it, where there is less to do.
+    max_pool(relu(x)) = relu(max_pool(x))
+
+On a CPU one more pass over the output of a convolution of few channels takes about as long as the convolution. So a
+ReLU or a sum works in place if nothing else reads its input, and a ReLU runs after the max pooling, on fewer numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from torch.nn import functional as F
 
 RELUS = (F.relu, torch.relu)
 ADDITIONS = (operator.add, torch.add)
-NEW = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.MaxPool2d)
+ALLOCATING_LAYERS = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.MaxPool2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+)
 """Layers whose result shares no memory with another tensor, so that it may be overwritten."""
 
 
@@ -29,12 +34,12 @@ def has_no_hooks(module: nn.Module) -> bool:
 
 
 def replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
-    """Makes this one module compute `forward`; its class and its other instances stay as they are."""
+    """Replaces the `forward` of this one module; its class and other instances stay as they are."""
     module.__dict__["forward"] = forward
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """x [N, C, H, W] laid out as [N, H, W, C]; other tensors as they are."""
+    """x [N, C, H, W] laid out in memory as [N, H, W, C]; tensors of other dimensions as they are."""
     if x.dim() != 4:
         return x
     _, c, h, w = x.shape
@@ -45,8 +50,8 @@ def channels_last(x: Tensor) -> Tensor:
 # --- graphs ----------------------------------------------------------------------------------------------------------
 
 
-def traced(model: nn.Module) -> fx.Graph | None:
-    """The operations of a network in its present mode; the network is unchanged.
+def trace_graph(model: nn.Module) -> fx.Graph | None:
+    """The operations of a network in its present mode, by torch's symbolic tracing; the network is unchanged.
 
     None if they depend on the data or on random numbers, or if the graph would miss something: a tensor created during
     the pass, a buffer written without the tracer's knowledge, a hook.
@@ -92,7 +97,7 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
 
     The function is the same: max(relu(x)) = relu(max(x)). A network that has no graph is returned itself.
     """
-    graph = traced(model)
+    graph = trace_graph(model)
     if graph is None:
         return model
     module = fx.GraphModule(model, graph)
@@ -109,14 +114,17 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
 
 
 def inplace_ops(model: nn.Module) -> nn.Module:
-    """`pool_before_relu` with ReLUs and sums in place where possible: for values only, not for gradients."""
+    """`pool_before_relu` with ReLUs and sums in place where possible: for values, not for gradients.
+
+    A network that has no graph is returned itself.
+    """
     module = pool_before_relu(model)
     if module is model or not isinstance(module, fx.GraphModule):
         return model
     graph = module.graph
     for node in list(graph.nodes):
         source, in_place = first_input(node), torch.relu_ if _is_relu(module, node) else add_ if _is_sum(node) else None
-        if source and in_place and len(source.users) == 1 and _is_new(module, source):
+        if source and in_place and len(source.users) == 1 and _allocates_result(module, source):
             with graph.inserting_before(node):
                 _replace(graph, node, graph.call_function(in_place, node.args))
     module.recompile()
@@ -151,10 +159,10 @@ def _is_sum(node: fx.Node) -> bool:
     )
 
 
-def _is_new(model: nn.Module, node: fx.Node) -> bool:
+def _allocates_result(model: nn.Module, node: fx.Node) -> bool:
     """Whether a node's tensor shares no memory with another one, so that it may be overwritten."""
     if (module := called_module(model, node)) is not None:
-        return type(module) in NEW and has_no_hooks(module)
+        return type(module) in ALLOCATING_LAYERS and has_no_hooks(module)
     return node.op == "call_function" and node.target in (*ADDITIONS, add_)
 
 

@@ -1,7 +1,7 @@
 """Kernels for many small pictures, and batch statistics that are exact in float32.
 
-A library convolution of 128 pictures of 8 x 8 spends its time on borders. In the layout HWNC the samples stand side by
-side in one wide picture x [H, W, N, C], and the same sum is one convolution whose taps stand N columns apart,
+A library convolution of 128 pictures of 8 x 8 spends its time on borders. In the layout HWNC the samples lie side by
+side in one wide picture x [H, W, N, C], and the same sum is one convolution whose taps lie N columns apart,
 
     y[h, (w, n)] = sum over k, l of weight[k, l] x[h + k, (w, n) + l N];
 
@@ -19,11 +19,11 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-WIDEST, MAX_CHANNELS = 8, 32
-"""With wider pictures or more channels the library's own kernels are quicker."""
+MAX_WIDTH, MAX_CHANNELS = 8, 32
+"""Of the pictures that these kernels convolve: beyond, the library's own are quicker."""
 MIN_INPUT_SIZE, MAX_INPUT_SIZE = 20480, 2**18
-"""Numbers in the input of a convolution in HWNC: with fewer, torch takes a slow kernel for taps that stand apart; with
-more, the picture leaves the cache."""
+"""Numbers in the input of a convolution in HWNC: with fewer, torch takes a slow kernel for dilated taps; with more, the
+picture no longer fits into the cache."""
 ONE = (1, 1)
 
 
@@ -36,7 +36,7 @@ def is_zero_padded(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
 
 
 def is_tiny(conv: nn.Conv2d, shape: torch.Size) -> bool:
-    """Whether the convolution of samples of a shape [N, C, H, W] is a matrix product."""
+    """Whether the convolution of samples of a shape [N, C, H, W] is quicker as a matrix product (`tiny_conv2d`)."""
     settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
     return settings == ((3, 3), *3 * (ONE,), 1) and (
         len(shape) == 4 and shape[1] <= MAX_CHANNELS and max(shape[2:]) <= 2
@@ -44,12 +44,12 @@ def is_tiny(conv: nn.Conv2d, shape: torch.Size) -> bool:
 
 
 def is_wide(conv: nn.Conv2d, shape: torch.Size) -> bool:
-    """Whether the convolution of samples of a shape [N, C, H, W] is quicker in HWNC."""
+    """Whether the convolution of samples of a shape [N, C, H, W] is quicker in HWNC (`wide_conv2d`)."""
     return (
         len(shape) == 4
         and conv.stride == ONE
         and shape[1] <= MAX_CHANNELS
-        and (shape[3] <= WIDEST and MIN_INPUT_SIZE < shape.numel() <= MAX_INPUT_SIZE)
+        and (shape[3] <= MAX_WIDTH and MIN_INPUT_SIZE < shape.numel() <= MAX_INPUT_SIZE)
     )
 
 
@@ -140,7 +140,7 @@ def batch_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def grouped_statistics(rows: Tensor, slots: int, groups: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [slots, 1, C] over the groups of rows [R, slots groups C]."""
+    """Mean and biased variance [slots, 1, C] over all rows and groups of rows [R, slots groups C]."""
     group_mean, group_var = torch.batch_norm_update_stats(rows, None, None, 0.0)
     group_mean = group_mean.view(slots, groups, -1)
     mean = _mean_over_groups(group_mean)

@@ -37,7 +37,10 @@ class LinearChain:
 
     @classmethod
     def of(cls, model: nn.Module) -> LinearChain | None:
-        """The chain that a network is, with or without a flatten first; None if it is anything else."""
+        """A network as a chain, with or without a leading flatten.
+
+        None if it is no chain, or a parameter is frozen or shared.
+        """
         layers = list(_unroll(model))
         if layers and flattens(layers[0].module):
             layers.pop(0)
@@ -52,16 +55,16 @@ class LinearChain:
         return cls(tuple(layers))
 
     @property
-    def widest(self) -> int:
+    def max_width(self) -> int:
         """The most features a sample has between two layers."""
         return max(layer.out_features for layer, _ in self.layers if isinstance(layer, nn.Linear))
 
-    def first(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """The first layer's result [N, out] for samples x at one point's weights: linear in them."""
+    def run_first_layer(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """The first layer's result [N, out] for samples x [N, ...] at one point's weights: linear in the weights."""
         prefix = self.layers[0].prefix
         return F.linear(x.flatten(1), named[f"{prefix}weight"], named.get(f"{prefix}bias"))
 
-    def rest(self, named: Mapping[str, Tensor], h: Tensor) -> Tensor:
+    def run_rest(self, named: Mapping[str, Tensor], h: Tensor) -> Tensor:
         """Outputs [G, N, classes] from the first layer's results h [G, N, out], at weights [G, ...]. Overwrites h."""
         for layer, prefix in self.layers[1:]:
             if type(layer) is nn.ReLU:

@@ -1,4 +1,10 @@
-"""Eval, train and recalibrated mode: which batch statistics a network uses, and which buffers it writes."""
+"""Eval, train and recalibrated mode: which batch statistics a network uses, and which buffers it writes.
+
+    y = weight (x - mean) / sqrt(var + eps) + bias
+
+eval: mean and var are the running statistics. train: those of the batch; running ones stay as they are. recalibrated:
+those of a calibration pass at the same weights.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +25,10 @@ MutableBuffers = dict[str, tuple[nn.Module, str, Tensor, Tensor]]
 
 
 def set_mode(module: nn.Module, mode: str) -> Calibration:
-    """Sets the module's mode; returns where its batch norms store their statistics in recalibrated mode."""
+    """Sets the module's mode; returns the dictionary in which its batch norms store recalibrated statistics.
+
+    mode: "eval", "train" or "recalibrated"; for the last, run the calibration pass in train mode.
+    """
     calibration: Calibration = {}
     module.train(mode == "train")
     for part in module.modules():
@@ -31,7 +40,7 @@ def set_mode(module: nn.Module, mode: str) -> Calibration:
 
 
 def mutable_buffers(module: nn.Module) -> MutableBuffers:
-    """Every buffer that a pass might write. Batch norms write none in the modes set here."""
+    """Every buffer that a pass might write, with a copy of its value. Batch norms write none in `set_mode`'s modes."""
     return {
         f"{prefix}.{name}" if prefix else name: (part, name, tensor, tensor.clone())
         for prefix, part in module.named_modules()
@@ -68,7 +77,7 @@ def _recalibrated_batch_norm(norm: _BatchNorm, calibration: Calibration, x: Tens
         mean, var = norm.running_mean, norm.running_var
     if not torch.is_grad_enabled() or mean is None or var is None:
         return F.batch_norm(x, mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
-    # written out: torch's own batch norm does not differentiate by the statistics it is given
+    # written out: torch's own batch norm does not differentiate by its running statistics
     scale = (var + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight
     shift = -mean * scale if norm.bias is None else norm.bias - mean * scale

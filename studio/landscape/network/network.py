@@ -1,4 +1,7 @@
-"""A module whose trainable tensors are views of one flat vector, so that setting its weights is one operation."""
+"""A module whose trainable tensors are views of one flat vector, so that setting its weights is one operation.
+
+set_weights_along: flat <- base + step direction
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Replacements for operations of torch whose second derivative is wrong.
+"""Networks with replacements for operations of torch whose second derivative is wrong.
+
+    weight norm: w = g v / |v|
 
 torch's weight norm is one fused kernel whose double backward is not the derivative of its backward (torch 2.13, by
 `torch.autograd.gradgradcheck`): Hessians made with it were off by a quarter, and not symmetric.

@@ -5,7 +5,7 @@
 The network is a private copy: the caller's keeps its weights, buffers, mode and gradients, and torch's random numbers
 stay as they were. Weights are one flat vector [P], the trainable tensors in the model's own order; frozen tensors keep
 their values. A buffer that the network writes is restored before the next pass, so that every point of a landscape
-meets the same network.
+is of the same network.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WeightLoss:
     these. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch and leaves running ones
     alone; or "recalibrated", which is eval mode with the batch statistics of `calibration` [M, ...] at these very
     weights (of x itself if None).
-    Samples pass in chunks by a fixed rule; all at once in train mode, and where the network mixes them, so that its
+    Samples pass in chunks by a fixed rule; all at once in train mode, and if the network mixes samples, so that its
     output for one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
     "float32" leaves the model's own.
@@ -64,7 +64,7 @@ class WeightLoss:
         precision: str = "float32",
         calibration: Tensor | None = None,
     ):
-        self._with_samples = partial(
+        self._rebuild = partial(
             WeightLoss,
             model,
             state,
@@ -75,9 +75,9 @@ class WeightLoss:
             calibration=calibration,
         )
         self._samples = x, y
-        self.mode, self.device, self.samples = mode, str(device), len(y)
+        self.mode, self.device, self.sample_count = mode, str(device), len(y)
         # a CPU has no tf32: it computes in float32, and `precision` says so
-        self.precision = "float32" if precision == "tf32" and self.kind == "cpu" else precision
+        self.precision = "float32" if precision == "tf32" and self.device_kind == "cpu" else precision
         self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
@@ -86,31 +86,33 @@ class WeightLoss:
         self.calibration = self.to_device(x if calibration is None else calibration)
         self.inputs, self.targets = self.to_device(x), y.to(device)
         self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk = len(y) if self.single_batch else self._even_chunk(self._max_chunk())
+        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size(self._max_chunk_size())
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
-        return self._with_samples(*self._samples, precision=precision)
+        return self._rebuild(*self._samples, precision=precision)
 
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
-        return self._with_samples(x[:count], y[:count], precision=self.precision)
+        return self._rebuild(x[:count], y[:count], precision=self.precision)
 
     @property
     def model(self) -> nn.Module:
-        """The private network."""
+        """The private copy of the network."""
         return self.network.module
 
     @property
-    def kind(self) -> str:
+    def device_kind(self) -> str:
         """The device's kind, "cpu" or "cuda"."""
         return torch.device(self.device).type
 
     @property
     def chunks(self) -> list[tuple[Tensor, Tensor]]:
         """Samples and targets that pass through the network together, in order; the last may be shorter."""
-        return list(zip(torch.split(self.inputs, self.chunk), torch.split(self.targets, self.chunk), strict=True))
+        return list(
+            zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True)
+        )
 
     def _mixes_samples(self) -> bool:
         """Whether outputs change when fewer samples pass together, by more than rounding can explain."""
@@ -124,18 +126,18 @@ class WeightLoss:
         largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
         return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
-    def _max_chunk(self) -> int:
-        """How many samples may pass together in eval mode."""
+    def _max_chunk_size(self) -> int:
+        """The most samples that may pass together in eval mode."""
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
-            return max(1, MAX_PIXELS[self.kind] // self.inputs[0, 0].numel())
-        return MAX_SAMPLES[self.kind]
+            return max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
+        return MAX_SAMPLES[self.device_kind]
 
-    def _even_chunk(self, maximum: int) -> int:
-        """Samples in a chunk, at most `maximum`, such that the last is hardly shorter than the others."""
-        return math.ceil(self.samples / math.ceil(self.samples / maximum))
+    def _even_chunk_size(self, maximum: int) -> int:
+        """The largest size up to `maximum` with which the last chunk is hardly shorter than the others."""
+        return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
     def to_device(self, x: Tensor) -> Tensor:
-        """Samples on the loss's device, in its type."""
+        """A tensor on the loss's device; floats become float64 if that is the loss's precision."""
         return x.to(self.device, torch.float64 if self.precision == "float64" and x.is_floating_point() else x.dtype)
 
     # --- weights -----------------------------------------------------------------------------------------------------
@@ -167,18 +169,18 @@ class WeightLoss:
     def outputs(self, named: Mapping[str, Tensor], x: Tensor, folded: bool = False) -> Tensor:
         """The network's outputs for samples x with the trainable tensors `named`: differentiable in them.
 
-        folded: in eval mode, with its batch norms folded into the layers before them: the same function of the same
+        folded: in eval mode, with batch norms folded into the layers before them: the same function of the same
         weights, with fewer operations.
         """
-        with self.setting():
+        with self.forward_context():
             if folded and self.mode == "eval":
-                return self._folded_network.functional_call(self.folded.weights(named), x)
+                return self._folded_network.functional_call(self.folding.weights(named), x)
             self.network.calibrate(lambda: self.network.functional_call(named, self.calibration))
             return self.network.functional_call(named, x)
 
     def forward_all(self, weights: Tensor) -> Tensor:
         """The network's outputs for all samples [N, ...] at weights [P], by the plain loop over the chunks."""
-        with torch.inference_mode(), self.setting():
+        with torch.inference_mode(), self.forward_context():
             self.network.set_weights(weights)
             self.network.calibrate(lambda: self.network(self.calibration))
             return torch.cat([self.network(x) for x, _ in self.chunks])
@@ -201,36 +203,36 @@ class WeightLoss:
 
         def forward(x: Tensor) -> None:
             self.network(x)
-            draws.append(not torch.equal(generator(self.kind).get_state(), seeded))
+            draws.append(not torch.equal(generator(self.device_kind).get_state(), initial_state))
 
-        with torch.inference_mode(), self.setting():
-            seeded = generator(self.kind).get_state()
+        with torch.inference_mode(), self.forward_context():
+            initial_state = generator(self.device_kind).get_state()
             self.network.calibrate(lambda: forward(self.calibration))
-            forward(self.inputs[: self.chunk])
+            forward(self.inputs[: self.chunk_size])
         return any(draws)
 
     @cached_property
-    def folded(self) -> FoldedBatchNorm:
-        """The network with its batch norms folded: only in eval mode."""
+    def folding(self) -> FoldedBatchNorm:
+        """The network's copy with folded batch norms; only in eval mode."""
         return FoldedBatchNorm(self.network.module, self.inputs[:2])
 
     @cached_property
     def _folded_network(self) -> Network:
-        model, reordered = self.folded.model, pool_before_relu(self.folded.model)
+        model, reordered = self.folding.model, pool_before_relu(self.folding.model)
         # weights that the network never uses are no part of its graph, and would be missing
-        names, used = (dict(m.named_parameters(remove_duplicate=False)).keys() for m in (model, reordered))
-        return Network(reordered if names <= used else model, self.device, "eval")
+        names, graph_names = (dict(m.named_parameters(remove_duplicate=False)).keys() for m in (model, reordered))
+        return Network(reordered if names <= graph_names else model, self.device, "eval")
 
-    # --- settings ----------------------------------------------------------------------------------------------------
+    # --- context -----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def setting(self) -> Iterator[None]:
-        """Inside, the network computes in the loss's precision, with one fixed stream of random numbers."""
+    def forward_context(self) -> Iterator[None]:
+        """The context of every pass: the loss's precision, and one fixed stream of random numbers."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(fixed_masks(self.device))
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no second derivative
             if self.precision == "bf16":
-                stack.enter_context(torch.autocast(self.kind, torch.bfloat16))
+                stack.enter_context(torch.autocast(self.device_kind, torch.bfloat16))
             if self.precision == "tf32":
                 stack.enter_context(_tf32())
             yield

@@ -1,1 +1,1 @@
-"""Loss values on a plane: the evaluator, its methods, and the preview."""
+"""Loss values on a plane: `evaluator` measures rows of points by one of the `methods`, `preview` interpolates."""

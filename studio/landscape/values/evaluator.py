@@ -2,9 +2,9 @@
 
     f(alpha, beta) = L(theta + alpha delta + beta eta)
 
-A slice is prepared once; then its points are measured row by row, and nothing waits for the device before a row is
-done. A method (`methods.py`) computes the network's outputs for every point of a row. The numbers taken from the
-outputs are the same for all methods: every sample's, in float64, summed in one order.
+A slice is prepared once; then its points are measured row by row, without waiting for the device within a row. A method
+(`methods.py`) computes the network's outputs for every point of a row. What is taken from the outputs is the same for
+all methods: one number of the criterion and of each field for every sample, in float64, summed in one order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11, "tf32": 1e-2, "bf16": 1e-1}
 """How far from the plain loop a method may be, relative to the largest loss of a sample."""
 ROUNDING_FACTOR = 10
-"""Beyond that, a method may be so many times as far from the float64 value as the plain loop is."""
+"""If that is exceeded, a method may be so many times as far from the float64 value as the plain loop is."""
 SMALLEST_LOSS = 1e-6
 """Losses are compared relative to one of this size at least: in a perfect fit only rounding is left."""
 MAX_OUTPUTS = 2**20
@@ -36,7 +36,8 @@ MAX_OUTPUTS = 2**20
 class Evaluator:
     """Values on the plane through theta along delta and eta, flat vectors [P] of the loss, by a method.
 
-    keep_samples: rows contain each sample's loss too. Raises SceneError if the method does not support the network.
+    method: a name of `METHODS`. keep_samples: rows contain each sample's loss too. Raises SceneError if the method does
+    not support the network.
     """
 
     def __init__(
@@ -48,11 +49,10 @@ class Evaluator:
         method: str = "loop",
         keep_samples: bool = False,
     ):
-        self.weight_loss, self.method, self.chunk = weight_loss, method, weight_loss.chunk
+        self.weight_loss, self.method, self.chunk_size = weight_loss, method, weight_loss.chunk_size
         self._theta, self._delta, self._eta, self._keep_samples = theta, delta, eta, keep_samples
         self._outputs: RowOutputs = METHODS[method](weight_loss, theta, delta, eta)
 
-    @torch.inference_mode()
     def row(self, alphas: Iterable[float], beta: float) -> dict[str, Tensor]:
         """`loss`, `accuracy` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
 
@@ -60,20 +60,12 @@ class Evaluator:
         chunks of half the size from then on. Smaller chunks may select another kernel, so rounding can differ. Raises
         MachineError if that does not help.
         """
-        alphas = [float(alpha) for alpha in alphas]
-        while True:
-            try:
-                with self.weight_loss.setting():
-                    return self._row(alphas, float(beta))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve_chunk(error)
+        return self._measure([float(alpha) for alpha in alphas], float(beta), self._keep_samples)
 
     def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
         """The largest difference of a loss in this precision from its float32 value, relative to it, over the points.
 
-        NaN and inf in both are no difference.
+        0 where both are NaN, or the same inf.
         """
         exact = self._loop("float32")
         return max(
@@ -83,40 +75,51 @@ class Evaluator:
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
-    def _row(self, alphas: Sequence[float], beta: float) -> dict[str, Tensor]:
-        parts = [self._per_sample_fields(outputs) for outputs in _merge(self._outputs(alphas, beta, self.chunk))]
+    @torch.inference_mode()
+    def _measure(self, alphas: Sequence[float], beta: float, keep_samples: bool) -> dict[str, Tensor]:
+        while True:
+            try:
+                with self.weight_loss.forward_context():
+                    return self._means(alphas, beta, keep_samples)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve_chunk_size(error)
+
+    def _means(self, alphas: Sequence[float], beta: float, keep_samples: bool) -> dict[str, Tensor]:
+        parts = [self._per_sample_fields(outputs) for outputs in _merge(self._outputs(alphas, beta, self.chunk_size))]
         fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        means = {name: values.sum(1) / self.weight_loss.samples for name, values in fields.items()}
-        return means | ({"losses": fields["loss"]} if self._keep_samples else {})
+        means = {name: values.sum(1) / self.weight_loss.sample_count for name, values in fields.items()}
+        return means | ({"losses": fields["loss"]} if keep_samples else {})
 
     def _per_sample_fields(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Per-sample numbers [points, N] by name."""
-        loss, points = self.weight_loss, len(outputs)
-        functions = (loss.criterion, *loss.fields.values())
+        """Per-sample numbers [points, N] by name, from outputs [points, N, ...]."""
+        weight_loss, points = self.weight_loss, len(outputs)
+        functions = (weight_loss.criterion, *weight_loss.fields.values())
         if points > 1 and all(function in BUILT_IN.values() for function in functions):
-            targets = loss.targets.repeat(points, *(1,) * (loss.targets.dim() - 1))
-            fields = loss.per_sample_fields(outputs.flatten(0, 1), targets)
+            targets = weight_loss.targets.repeat(points, *(1,) * (weight_loss.targets.dim() - 1))
+            fields = weight_loss.per_sample_fields(outputs.flatten(0, 1), targets)
             return {name: values.view(points, -1) for name, values in fields.items()}
         # a user's function may depend on the whole batch
-        by_point = [loss.per_sample_fields(at_point, loss.targets) for at_point in outputs]
+        by_point = [weight_loss.per_sample_fields(at_point, weight_loss.targets) for at_point in outputs]
         return {name: torch.stack([fields[name] for fields in by_point]) for name in by_point[0]}
 
-    def _halve_chunk(self, error: BaseException) -> None:
-        loss = self.weight_loss
-        if loss.single_batch:
-            is_train = loss.mode == "train"
-            reason = "loss.mode: train needs" if is_train else "a network needs that mixes its samples"
+    def _halve_chunk_size(self, error: BaseException) -> None:
+        """Halves `chunk_size`. Raises MachineError if the samples cannot pass in smaller chunks."""
+        mode = self.weight_loss.mode
+        if self.weight_loss.single_batch:
+            reason = "loss.mode: train needs" if mode == "train" else "a network needs that mixes its samples"
             raise MachineError(
-                f"there is not enough memory for {loss.samples} images in one batch, which {reason}; take a "
-                f"smaller loss.subset, or fewer workers{', or loss.mode: eval' if is_train else ''}"
+                f"there is not enough memory for {self.weight_loss.sample_count} images in one batch, which {reason}; "
+                f"take a smaller loss.subset, or fewer workers{', or loss.mode: eval' if mode == 'train' else ''}"
             ) from error
-        if self.chunk == 1:
-            images = "the loss.calibration images" if loss.mode == "recalibrated" else "a single image"
+        if self.chunk_size == 1:
+            images = "the loss.calibration images" if mode == "recalibrated" else "a single image"
             raise MachineError(
                 f"there is not enough memory to pass {images} through the network; "
                 f"take fewer workers, or a smaller network or subset"
             ) from error
-        self.chunk = math.ceil(self.chunk / 2)
+        self.chunk_size = math.ceil(self.chunk_size / 2)
 
     # --- against the plain loop --------------------------------------------------------------------------------------
 
@@ -147,20 +150,15 @@ class Evaluator:
         return difference
 
     def _loop(self, precision: str) -> Evaluator:
-        """The plain loop on the same plane."""
-        loss = self.weight_loss.with_precision(precision)
-        theta, delta, eta = (
-            loss.flat(self.weight_loss.split(vector)) for vector in (self._theta, self._delta, self._eta)
-        )
-        return Evaluator(loss, theta, delta, eta)
+        """The plain loop on the same plane, in a precision."""
+        weight_loss = self.weight_loss.with_precision(precision)
+        plane = (self._theta, self._delta, self._eta)
+        theta, delta, eta = (weight_loss.flat(self.weight_loss.split(vector)) for vector in plane)
+        return Evaluator(weight_loss, theta, delta, eta)
 
     def _losses(self, alpha: float, beta: float) -> Tensor:
         """Each sample's loss [N] at a point."""
-        keep_samples, self._keep_samples = self._keep_samples, True
-        try:
-            return self.row([alpha], beta)["losses"][0]
-        finally:
-            self._keep_samples = keep_samples
+        return self._measure([alpha], beta, keep_samples=True)["losses"][0]
 
 
 def _merge(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -176,7 +174,7 @@ def _merge(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """The largest |a - b| over samples, relative to the largest |b|; inf if other samples of them are finite."""
+    """The largest |a - b| over samples, relative to the largest |b|; inf if different samples are finite."""
     finite = b.isfinite()
     if not torch.equal(finite, a.isfinite()):
         return math.inf

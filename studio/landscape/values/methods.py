@@ -1,15 +1,16 @@
-"""The ways to compute a network's outputs at many points of a plane.
+"""The methods: ways to compute a network's outputs at many points of a plane.
 
     weights(alpha, beta) = theta + alpha delta + beta eta
 
-Each method prepares what is the same at every point, and returns a function that computes a row. All compute the same
-numbers, to rounding; which is quickest depends on the network, the mode and the device. `METHODS` at the foot has their
-names in a scene.
+A method is a function of a WeightLoss, theta, delta and eta [P]. It prepares what is the same at every point, and
+returns a function that computes a row. All compute the same numbers, to rounding; which is quickest depends on the
+network, the mode and the device. `METHODS` at the foot has their names in a scene; `choose_method` in `loss.py` is the
+rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -29,9 +30,8 @@ MAX_FEATURES = {"cpu": 2**17, "cuda": 2**26}
 """Numbers in the features of all points that pass together in a batched method: on a CPU they stay in the cache."""
 
 RowOutputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]
-"""(alphas, beta, samples in a chunk) -> outputs [points, N, ...] of the points in order, some at a time."""
-Method = Callable[[WeightLoss, Tensor, Tensor, Tensor], RowOutputs]
-"""(loss, theta [P], delta [P], eta [P]) -> what computes a row."""
+"""(alphas, beta, chunk_size) -> outputs [points, N, ...] of the row's points in order, some points at a time."""
+
 Forward = Network | CompiledForward
 """Holds the weights of one point or of several, and computes outputs at them."""
 Layout = Callable[[Tensor], Tensor]
@@ -41,115 +41,116 @@ Layout = Callable[[Tensor], Tensor]
 # --- point by point --------------------------------------------------------------------------------------------------
 
 
-def loop(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def loop(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """Sets the weights of each point and passes the samples, as every tool does."""
-    return _rows_along(loss, loss.network, lambda x: x, theta, delta, eta)
+    return _rows_along(weight_loss, weight_loss.network, lambda x: x, theta, delta, eta)
 
 
-def image_kernels(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def image_kernels(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
-    return _unfolded(loss, _quick_forward(loss.clone_module(), loss), theta, delta, eta)
+    return _unfolded(weight_loss, _quick_forward(weight_loss.clone_module(), weight_loss), theta, delta, eta)
 
 
-def folded(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def folded(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """`image_kernels` with batch norms folded into theta, delta and eta once, or at each point if those move norms."""
-    return _folded(loss, _quick_forward, theta, delta, eta)
+    return _folded(weight_loss, _quick_forward, theta, delta, eta)
 
 
-def torch_compile(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def torch_compile(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """Through torch's compiler: minutes to prepare, which a large grid repays."""
-    return _folded_in_eval(loss, _torch_compiled, theta, delta, eta)
+    return _folded_in_eval(weight_loss, _torch_compiled, theta, delta, eta)
 
 
-def cuda_graph(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def cuda_graph(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """One recorded pass on a GPU, replayed at every point: for small networks, whose operations take longer to launch
     than to run.
     """
-    return _folded_in_eval(loss, _cuda_graph, theta, delta, eta)
+    return _folded_in_eval(weight_loss, _cuda_graph, theta, delta, eta)
 
 
 def _folded_in_eval(
-    loss: WeightLoss,
+    weight_loss: WeightLoss,
     build: Callable[[nn.Module, WeightLoss], Forward],
     theta: Tensor,
     delta: Tensor,
     eta: Tensor,
 ) -> RowOutputs:
     """The rows of a network that `build` makes of a module: in eval mode of one whose batch norms are folded."""
-    if loss.mode == "eval":
-        return _folded(loss, build, theta, delta, eta)
-    return _unfolded(loss, build(loss.clone_module(), loss), theta, delta, eta)
+    if weight_loss.mode == "eval":
+        return _folded(weight_loss, build, theta, delta, eta)
+    return _unfolded(weight_loss, build(weight_loss.clone_module(), weight_loss), theta, delta, eta)
 
 
 def _folded(
-    loss: WeightLoss,
+    weight_loss: WeightLoss,
     build: Callable[[nn.Module, WeightLoss], Forward],
     theta: Tensor,
     delta: Tensor,
     eta: Tensor,
 ) -> RowOutputs:
-    folding = FoldedBatchNorm(loss.clone_module(), loss.inputs[:2])
-    network = build(folding.model, loss)
-    centre, *directions = (loss.split(vector) for vector in (theta, delta, eta))
+    folding = FoldedBatchNorm(weight_loss.clone_module(), weight_loss.inputs[:2])
+    network = build(folding.model, weight_loss)
+    centre, *directions = (weight_loss.split(vector) for vector in (theta, delta, eta))
     folded_directions = [folding.direction(centre, direction) for direction in directions]
-    lines = [network.flat(direction) for direction in folded_directions if direction is not None]
-    if len(lines) == len(directions):
-        return _rows_along(loss, network, _layout(loss), network.flat(folding.weights(centre)), *lines)
+    axes = [network.flat(direction) for direction in folded_directions if direction is not None]
+    if len(axes) == len(directions):
+        return _rows_along(weight_loss, network, _layout(weight_loss), network.flat(folding.weights(centre)), *axes)
 
     def set_point(base: Tensor, alpha: float, slot: int) -> None:
-        weights = folding.weights(loss.split(base.add(delta, alpha=alpha)))
+        weights = folding.weights(weight_loss.split(base.add(delta, alpha=alpha)))
         network.set_weights(network.flat(weights), slot)
 
-    return _rows(loss, network, _layout(loss), lambda beta: theta.add(eta, alpha=beta), set_point)
+    return _rows(weight_loss, network, _layout(weight_loss), lambda beta: theta.add(eta, alpha=beta), set_point)
 
 
-def _unfolded(loss: WeightLoss, network: Forward, *plane: Tensor) -> RowOutputs:
+def _unfolded(weight_loss: WeightLoss, network: Forward, *plane: Tensor) -> RowOutputs:
     """The rows of a network that has the loss's own tensors."""
-    return _rows_along(loss, network, _layout(loss), *(network.flat(loss.split(vector)) for vector in plane))
+    vectors = (network.flat(weight_loss.split(vector)) for vector in plane)
+    return _rows_along(weight_loss, network, _layout(weight_loss), *vectors)
 
 
 def _rows_along(
-    loss: WeightLoss, network: Forward, layout: Layout, theta: Tensor, delta: Tensor, eta: Tensor
+    weight_loss: WeightLoss, network: Forward, layout: Layout, theta: Tensor, delta: Tensor, eta: Tensor
 ) -> RowOutputs:
-    """The rows of a network on a plane of its own vectors."""
+    """The rows of a network on a plane of its own flat vectors: a point costs one vector addition."""
 
     def set_point(base: Tensor, alpha: float, slot: int) -> None:
         network.set_weights_along(base, delta, alpha, slot)
 
-    return _rows(loss, network, layout, lambda beta: theta.add(eta, alpha=beta), set_point)
+    return _rows(weight_loss, network, layout, lambda beta: theta.add(eta, alpha=beta), set_point)
 
 
 def _rows(
-    loss: WeightLoss,
+    weight_loss: WeightLoss,
     network: Forward,
     layout: Layout,
     row_start: Callable[[float], Tensor],
     set_point: Callable[[Tensor, float, int], None],
 ) -> RowOutputs:
-    """Outputs, as many points at a time as the network has slots.
+    """The rows of a network, as many points at a time as it has slots.
 
     row_start: beta -> the vector at alpha = 0. set_point: (that vector, alpha, slot) -> sets the slot's weights.
     """
-    chunks = _cached_chunks(loss.inputs, network.arrange if isinstance(network, CompiledForward) else layout)
-    calibration = layout(loss.calibration) if loss.mode == "recalibrated" else None
+    chunks = _cached_chunks(weight_loss.inputs, network.arrange if isinstance(network, CompiledForward) else layout)
+    calibration = layout(weight_loss.calibration) if weight_loss.mode == "recalibrated" else None
 
-    def row(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+    def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
         base = row_start(beta)
         for group in _groups(alphas, network.batch_slots):
             for slot in range(network.batch_slots):  # spare slots repeat the last point
                 set_point(base, group[min(slot, len(group) - 1)], slot)
             if isinstance(network, CompiledForward):
-                yield torch.cat([network(x) for x in chunks(chunk)], 1)[: len(group)]
+                yield torch.cat([network(x) for x in chunks(chunk_size)], 1)[: len(group)]
                 continue
             if calibration is not None:
                 network.calibrate(partial(network, calibration))
-            yield torch.cat([network(x) for x in chunks(chunk)])[None]
+            yield torch.cat([network(x) for x in chunks(chunk_size)])[None]
 
     return row
 
 
 def _cached_chunks(x: Tensor, layout: Layout) -> Callable[[int], list[Tensor]]:
-    """Samples in a chunk -> the samples in chunks of that size; those of the last size are cached."""
+    """chunk_size -> the samples x in chunks of that size; those of the last size are cached."""
     cache: dict[int, list[Tensor]] = {}
 
     def chunks(size: int) -> list[Tensor]:
@@ -161,9 +162,9 @@ def _cached_chunks(x: Tensor, layout: Layout) -> Callable[[int], list[Tensor]]:
     return chunks
 
 
-def _layout(loss: WeightLoss) -> Layout:
-    """Channels last, unless a random mask would be another there."""
-    return (lambda x: x) if loss.is_random else channels_last
+def _layout(weight_loss: WeightLoss) -> Layout:
+    """Channels last, unless the network draws random masks: in another layout they would differ."""
+    return (lambda x: x) if weight_loss.is_random else channels_last
 
 
 def _groups(alphas: Sequence[float], size: int) -> Iterator[Sequence[float]]:
@@ -173,29 +174,29 @@ def _groups(alphas: Sequence[float], size: int) -> Iterator[Sequence[float]]:
 # --- forward passes --------------------------------------------------------------------------------------------------
 
 
-def _quick_forward(module: nn.Module, loss: WeightLoss) -> Forward:
+def _quick_forward(module: nn.Module, weight_loss: WeightLoss) -> Forward:
     """A compiled forward pass on a CPU if the network has one; else the module, with operations in place."""
-    on_cpu = loss.kind == "cpu" and not loss.is_random
-    if on_cpu and loss.mode != "recalibrated" and loss.precision != "bf16":
-        compiled = _compiled_forward(module, loss)
+    on_cpu = weight_loss.device_kind == "cpu" and not weight_loss.is_random
+    if on_cpu and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
+        compiled = _compiled_forward(module, weight_loss)
         if compiled is not None:
             return compiled
     # the graph of a recalibrated network would be that of one of its two modes
-    forward = module if loss.mode == "recalibrated" else inplace_ops(module)
-    if on_cpu and loss.mode == "train":
+    forward = module if weight_loss.mode == "recalibrated" else inplace_ops(module)
+    if on_cpu and weight_loss.mode == "train":
         use_exact_statistics(module)
-    return Network(module, loss.device, loss.mode, forward)
+    return Network(module, weight_loss.device, weight_loss.mode, forward)
 
 
-def _compiled_forward(module: nn.Module, loss: WeightLoss) -> CompiledForward | None:
+def _compiled_forward(module: nn.Module, weight_loss: WeightLoss) -> CompiledForward | None:
     if mutable_buffers(module):
         return None
-    set_mode(module, loss.mode)
-    with loss.setting():
-        return CompiledForward.of(module, loss.inputs[:2], loss.chunk)
+    set_mode(module, weight_loss.mode)
+    with weight_loss.forward_context():
+        return CompiledForward.of(module, weight_loss.inputs[:2], weight_loss.chunk_size)
 
 
-def _torch_compiled(module: nn.Module, loss: WeightLoss) -> Network:
+def _torch_compiled(module: nn.Module, weight_loss: WeightLoss) -> Network:
     compiled = torch.compile(module)
 
     def forward(x: Tensor) -> Tensor:
@@ -208,30 +209,30 @@ def _torch_compiled(module: nn.Module, loss: WeightLoss) -> Network:
             ) from error
         return outputs
 
-    return Network(module, loss.device, loss.mode, forward)
+    return Network(module, weight_loss.device, weight_loss.mode, forward)
 
 
-def _cuda_graph(module: nn.Module, loss: WeightLoss) -> Network:
+def _cuda_graph(module: nn.Module, weight_loss: WeightLoss) -> Network:
     """A recorded pass for each chunk of the samples."""
-    if loss.kind != "cuda":
+    if weight_loss.device_kind != "cuda":
         raise MachineError(
             "loss.method: cuda-graph replays a pass of a GPU, and there is none here; leave the method out"
         )
-    if loss.mode == "recalibrated" or loss.is_random:
+    if weight_loss.mode == "recalibrated" or weight_loss.is_random:
         raise SceneError(
             "loss.method: cuda-graph is for networks that do the same at every point; this one draws random "
             "numbers, or its mode is recalibrated; leave the method out"
         )
-    recorded: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+    passes: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def forward(x: Tensor) -> Tensor:
-        if x.data_ptr() not in recorded:
-            recorded[x.data_ptr()] = (*_record(module, x), x)  # x is kept, so that no other tensor has its address
-        graph, y, _ = recorded[x.data_ptr()]
+        if x.data_ptr() not in passes:
+            passes[x.data_ptr()] = (*_record(module, x), x)  # x is kept, so that no other tensor has its address
+        graph, y, _ = passes[x.data_ptr()]
         graph.replay()
         return y.clone()
 
-    return Network(module, loss.device, loss.mode, forward)
+    return Network(module, weight_loss.device, weight_loss.mode, forward)
 
 
 def _record(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]:
@@ -260,14 +261,27 @@ def _record(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]
 # --- many points together --------------------------------------------------------------------------------------------
 
 
-def vmap(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def vmap(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """As many points as fit, as one batch of networks: for small ones on a GPU, which a single point does not fill."""
-    network = loss.network
-    points = max(1, MAX_FEATURES[loss.kind] // (loss.size + loss.inputs[: loss.chunk].numel()))
+    forward = _vmapped(weight_loss)
+    points = _points_together(weight_loss, weight_loss.size + weight_loss.inputs[: weight_loss.chunk_size].numel())
+
+    def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
+        base = theta.add(eta, alpha=beta)
+        for group in _groups(alphas, points):
+            weights = base + _column(group, base) * delta
+            yield torch.cat([forward(weights, x) for x in torch.split(weight_loss.inputs, chunk_size)], 1)
+
+    return row
+
+
+def _vmapped(weight_loss: WeightLoss) -> Callable[[Tensor, Tensor], Tensor]:
+    """(weights [points, P], samples x [N, ...]) -> outputs [points, N, ...]."""
+    network = weight_loss.network
 
     def at_point(weights: Tensor, x: Tensor) -> Tensor:
-        named = loss.split(weights)
-        network.calibrate(lambda: network.functional_call(named, loss.calibration))
+        named = weight_loss.split(weights)
+        network.calibrate(lambda: network.functional_call(named, weight_loss.calibration))
         return network.functional_call(named, x)
 
     at_points: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(at_point, (0, None), randomness="same")
@@ -283,73 +297,79 @@ def vmap(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutp
                 f"{str(error).splitlines()[0]}; leave the method out"
             ) from error
 
-    def row(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
-        base = theta.add(eta, alpha=beta)
-        for group in _groups(alphas, points):
-            weights = base + _column(group, base) * delta
-            yield torch.cat([forward(weights, x) for x in torch.split(loss.inputs, chunk)], 1)
-
-    return row
+    return forward
 
 
-def shared_first_layer(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def shared_first_layer(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """For chains of linear layers: the first is linear in the weights, so three passes of it serve all points."""
-    chain = LinearChain.of(loss.model)
+    chain = LinearChain.of(weight_loss.model)
     if chain is None:
         raise SceneError(
             "loss.method: shared-first-layer is for networks that are a chain of linear layers; leave the method out"
         )
-    at_theta, along_delta, along_eta = (chain.first(loss.split(vector), loss.inputs) for vector in (theta, delta, eta))
-    points = max(1, MAX_FEATURES[loss.kind] // (chain.widest * loss.chunk))
+    at_theta, along_delta, along_eta = (
+        chain.run_first_layer(weight_loss.split(vector), weight_loss.inputs) for vector in (theta, delta, eta)
+    )
+    points = _points_together(weight_loss, chain.max_width * weight_loss.chunk_size)
 
-    def row(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+    def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
         base, at_base = theta.add(eta, alpha=beta), at_theta.add(along_eta, alpha=beta)
         for group in _groups(alphas, points):
             steps = _column(group, base)
-            named = loss.split(base + steps * delta)
-            parts = zip(torch.split(at_base, chunk), torch.split(along_delta, chunk), strict=True)
-            yield torch.cat([chain.rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
+            named = weight_loss.split(base + steps * delta)
+            parts = zip(torch.split(at_base, chunk_size), torch.split(along_delta, chunk_size), strict=True)
+            yield torch.cat([chain.run_rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
 
     return row
 
 
-def batched(loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def batched(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """For perceptrons with batch norms or shortcuts: samples last, the first layer as in `shared_first_layer`."""
-    is_recalibrated = loss.mode == "recalibrated"
-    network = BatchedNetwork.of(loss.clone_module().train() if is_recalibrated else loss.model)
+    is_recalibrated = weight_loss.mode == "recalibrated"
+    network = BatchedNetwork.of(weight_loss.clone_module().train() if is_recalibrated else weight_loss.model)
     if network is None:
         raise SceneError(
             "loss.method: batched is for networks of linear layers, batch norms, functions of single "
             "numbers and shortcuts over them; leave the method out"
         )
-    plane = [loss.split(vector) for vector in (theta, delta, eta)]
-    points = max(1, MAX_FEATURES[loss.kind] // (network.widest * loss.chunk))
+    plane = [weight_loss.split(vector) for vector in (theta, delta, eta)]
+    points = _points_together(weight_loss, network.max_width * weight_loss.chunk_size)
+    samples = _first_layer(network, plane, weight_loss.inputs)
+    calibration = _first_layer(network, plane, weight_loss.calibration) if is_recalibrated else None
 
-    def first_layer(x: Tensor) -> Callable[[Tensor, float, int], Iterator[Tensor]]:
-        """(steps [P, 1], beta, samples in a chunk) -> the first layer's results [P, out, chunk] for samples x."""
-        at_theta, along_delta, along_eta = (network.first(named, x) for named in plane)
-
-        def results(steps: Tensor, beta: float, chunk: int) -> Iterator[Tensor]:
-            at_base = torch.split(at_theta.add(along_eta, alpha=beta), chunk, 1)
-            parts = zip(at_base, torch.split(along_delta, chunk, 1), strict=True)
-            return (torch.addcmul(h, steps[..., None], along) for h, along in parts)
-
-        return results
-
-    samples = first_layer(loss.inputs)
-    calibration = first_layer(loss.calibration) if is_recalibrated else None
-
-    def row(alphas: Sequence[float], beta: float, chunk: int) -> Iterator[Tensor]:
+    def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
         base = theta.add(eta, alpha=beta)
         for group in _groups(alphas, points):
             steps = _column(group, base)
-            named = loss.split(torch.addcmul(base, steps, delta))
+            named = weight_loss.split(torch.addcmul(base, steps, delta))
             statistics: Statistics = {}
             if calibration is not None:
-                network.rest(named, next(calibration(steps, beta, len(loss.calibration))), statistics)
-            yield torch.cat([network.rest(named, h, dict(statistics)) for h in samples(steps, beta, chunk)], 1)
+                network.run_rest(named, next(calibration(steps, beta, len(weight_loss.calibration))), statistics)
+            yield torch.cat([network.run_rest(named, h, dict(statistics)) for h in samples(steps, beta, chunk_size)], 1)
 
     return row
+
+
+def _first_layer(
+    network: BatchedNetwork, plane: Sequence[Mapping[str, Tensor]], x: Tensor
+) -> Callable[[Tensor, float, int], Iterator[Tensor]]:
+    """(alphas [P, 1], beta, chunk_size) -> the first layer's results [P, out, chunk_size] for samples x, by chunk.
+
+    plane: theta, delta and eta by name.
+    """
+    at_theta, along_delta, along_eta = (network.run_first_layer(named, x) for named in plane)
+
+    def results(alphas: Tensor, beta: float, chunk_size: int) -> Iterator[Tensor]:
+        at_base = torch.split(at_theta.add(along_eta, alpha=beta), chunk_size, 1)
+        parts = zip(at_base, torch.split(along_delta, chunk_size, 1), strict=True)
+        return (torch.addcmul(h, alphas[..., None], along) for h, along in parts)
+
+    return results
+
+
+def _points_together(weight_loss: WeightLoss, numbers: int) -> int:
+    """How many points pass together, each with so many numbers in its features."""
+    return max(1, MAX_FEATURES[weight_loss.device_kind] // numbers)
 
 
 def _column(alphas: Sequence[float], like: Tensor) -> Tensor:
@@ -357,7 +377,7 @@ def _column(alphas: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(alphas, dtype=like.dtype, device=like.device)[:, None]
 
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Callable[[WeightLoss, Tensor, Tensor, Tensor], RowOutputs]] = {
     "loop": loop,
     "image-kernels": image_kernels,
     "folded": folded,

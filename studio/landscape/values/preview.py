@@ -19,8 +19,8 @@ from studio.field import Grid, Scale, from_scale, to_scale
 MAX_POINTS = 350
 """Points that are measured at most."""
 TOLERANCE = 0.0025
-"""Measuring stops when every point of a batch was predicted to this share of the surface's range."""
-FIRST, BATCH, CANDIDATES = 7, 32, 101
+"""Measuring stops when every point of a batch is predicted to within this share of the surface's range."""
+FIRST_SIDE, BATCH_SIZE, CANDIDATE_SIDE = 7, 32, 101
 """Points a side of the lattice measured first; points between two fits; nodes a side that are candidates."""
 
 Array = npt.NDArray[np.float64]
@@ -30,8 +30,8 @@ Interpolant = Callable[[Array], Array]
 """Places [m, 2] -> values [m]."""
 
 
-def most(grid: Grid) -> int:
-    """The largest number of points of the grid that may be measured."""
+def max_points(grid: Grid) -> int:
+    """The most points of the grid that a preview measures."""
     return min(grid.size, MAX_POINTS)
 
 
@@ -39,31 +39,32 @@ def preview(measure: Callable[[Array, Array], Array], grid: Grid) -> tuple[Array
     """(values [points, points] by beta and alpha, mask of the same shape: true where measured).
 
     measure: (alphas [m], betas [m]) -> values [m]. Measured values are unchanged to the bit; all others are between the
-    smallest and the largest of them, or inf or NaN where the nearest measured one is. A grid of no more than
+    smallest and the largest of them, or inf or NaN where the nearest measured value is. A grid of no more than
     `MAX_POINTS` points is measured whole. Same values, same bytes.
     """
     n, values = grid.points, np.full(grid.size, np.nan)
     unit = grid.axis / grid.axis[-1]
     places = np.stack(np.meshgrid(unit, unit, indexing="ij"), axis=-1).reshape(-1, 2)  # (beta, alpha)
-    known = _lattice(n, n if grid.size <= MAX_POINTS else FIRST)
-    candidates = _lattice(n, min(n, CANDIDATES))
+    known = _lattice(n, n if grid.size <= MAX_POINTS else FIRST_SIDE)
+    candidates = _lattice(n, min(n, CANDIDATE_SIDE))
 
     def measure_nodes(nodes: Indices) -> Array:
         row, column = np.divmod(nodes, n)
         return measure(grid.axis[column], grid.axis[row])
 
     values[known] = measure_nodes(known)
-    while (budget := most(grid) - len(known)) > 0:
+    while (budget := max_points(grid) - len(known)) > 0:
         scale = _scale(values[known])
         scaled = to_scale(values[known], scale)
-        free = np.setdiff1d(candidates, known)
-        predicted, doubt, reach = _doubts(places[known], scaled, places[free])
-        batch = _choose_batch(doubt, places[free], reach, min(budget, BATCH))
+        unknown = np.setdiff1d(candidates, known)
+        predicted, differences, distances = _compare_interpolants(places[known], scaled, places[unknown])
+        batch = _choose_batch(differences, places[unknown], distances, min(budget, BATCH_SIZE))
         if not len(batch):
             break
-        values[free[batch]] = measure_nodes(free[batch])
-        known = np.concatenate([known, free[batch]])
-        error = np.abs(to_scale(values[free[batch]], scale) - predicted[batch])
+        nodes = unknown[batch]
+        values[nodes] = measure_nodes(nodes)
+        known = np.concatenate([known, nodes])
+        error = np.abs(to_scale(values[nodes], scale) - predicted[batch])
         if (error <= TOLERANCE * np.ptp(scaled[np.isfinite(scaled)])).all():
             break
     mask = np.zeros(grid.size, bool)
@@ -83,14 +84,14 @@ def _scale(values: Array) -> Scale:
     return "log" if (values[np.isfinite(values)] > 0).all() else "linear"
 
 
-def _doubts(points: Array, scaled: Array, at: Array) -> tuple[Array, Array, Array]:
-    """(predicted values [m], how far the interpolants differ [m], distance to the nearest point [m]) at places [m, 2].
+def _compare_interpolants(points: Array, scaled: Array, at: Array) -> tuple[Array, Array, Array]:
+    """(predicted values [m], differences of the interpolants [m], distances to the nearest point [m]) at places [m, 2].
 
     The difference is 0 deep among points that are not finite, where another measurement adds nothing.
     """
-    predicted, other = (interpolant(at) for interpolant in _interpolants(points, scaled))
+    cubic, thin_plate = (interpolant(at) for interpolant in _interpolants(points, scaled))
     distances, nearest = KDTree(points).query(at, k=3)
-    return predicted, np.abs(predicted - other) * np.isfinite(scaled)[nearest].any(1), np.asarray(distances)[:, 0]
+    return cubic, np.abs(cubic - thin_plate) * np.isfinite(scaled)[nearest].any(1), np.asarray(distances)[:, 0]
 
 
 def _interpolants(points: Array, scaled: Array) -> tuple[Interpolant, Interpolant]:
@@ -104,13 +105,16 @@ def _interpolants(points: Array, scaled: Array) -> tuple[Interpolant, Interpolan
     return RBFInterpolator(points, scaled, kernel="cubic"), RBFInterpolator(points, scaled, kernel="thin_plate_spline")
 
 
-def _choose_batch(doubt: Array, places: Array, reach: Array, count: int) -> Indices:
-    """Indices of up to `count` places, the largest doubt first; each lowers the doubt around it, within its reach."""
+def _choose_batch(differences: Array, places: Array, distances: Array, count: int) -> Indices:
+    """Indices of up to `count` places, the largest difference first.
+
+    Each choice lowers the differences around it, by a Gaussian as wide as its distance to the nearest measured point.
+    """
     batch: list[int] = []
-    while len(batch) < count and doubt.max(initial=0.0) > 0:
-        batch.append(int(doubt.argmax()))
-        squared_distance = np.square(places - places[batch[-1]]).sum(1)
-        doubt = doubt * -np.expm1(-squared_distance / (2 * reach[batch[-1]] ** 2))
+    while len(batch) < count and differences.max(initial=0.0) > 0:
+        batch.append(int(differences.argmax()))
+        squared_distances = np.square(places - places[batch[-1]]).sum(1)
+        differences = differences * -np.expm1(-squared_distances / (2 * distances[batch[-1]] ** 2))
     return np.array(batch, np.int64)
 
 

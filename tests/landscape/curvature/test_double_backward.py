@@ -37,9 +37,9 @@ def derivatives(run, inputs: list[torch.Tensor], settings: dict) -> list[torch.T
 def test_values_and_both_derivatives_are_right(settings):
     inputs = tensors(**settings)
     torch.testing.assert_close(quick(*inputs, **settings), F.conv2d(*inputs, **settings), rtol=1e-12, atol=1e-12)
-    ours, theirs = (derivatives(run, inputs, settings) for run in (quick, F.conv2d))
-    assert len(ours) == 6 and all(part.any() for part in ours)
-    for first, second in zip(ours, theirs, strict=True):
+    quick_parts, library_parts = (derivatives(run, inputs, settings) for run in (quick, F.conv2d))
+    assert len(quick_parts) == 6 and all(part.any() for part in quick_parts)
+    for first, second in zip(quick_parts, library_parts, strict=True):
         # float64: sums in another order, of a few hundred numbers of about 10
         torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-9)
     assert gradcheck(lambda *inputs: quick(*inputs, **settings), inputs, fast_mode=True)
@@ -89,20 +89,20 @@ SELECTIONS = {
 
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_relu_and_max_pooling_have_the_librarys_values_and_derivatives(name):
-    def theirs(x):
+    def library(x):
         y = SELECTIONS[name](2 * x)
         return y[0] if isinstance(y, tuple) else y
 
-    def ours(x):
+    def replacement(x):
         with QuickLayers():
-            return theirs(x)
+            return library(x)
 
     x = picture()
-    assert torch.equal(ours(x), theirs(x))
-    assert gradcheck(ours, x, fast_mode=True) and gradgradcheck(ours, x, fast_mode=True)
-    # channels last, as networks pass them; of a cube the second derivative lives in what is picked
+    assert torch.equal(replacement(x), library(x))
+    assert gradcheck(replacement, x, fast_mode=True) and gradgradcheck(replacement, x, fast_mode=True)
+    # channels last, as networks pass them; with a cube, the second derivative is that of the picked numbers
     v, result = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(2)), []
-    for run in (ours, theirs):
+    for run in (replacement, library):
         inputs = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
         (slope,) = torch.autograd.grad((run(inputs) ** 3).sum(), inputs, create_graph=True)
         result.append(torch.autograd.grad(slope, inputs, v)[0])

@@ -1,6 +1,5 @@
 import copy
 from functools import partial
-from itertools import pairwise
 
 import pytest
 import torch
@@ -17,30 +16,6 @@ from studio.landscape.network.weight_loss import WeightLoss, fixed_masks
 from studio.training.models import Mlp, Resnet
 
 N, CLASSES = 7, 3
-
-
-class Tied(nn.Module):
-    """Two layers that share one weight, between two of their own."""
-
-    def __init__(self):
-        super().__init__()
-        self.enter, self.middle, self.again, self.leave = (nn.Linear(a, b) for a, b in pairwise((8, 5, 5, 5, CLASSES)))
-        self.again.weight = self.middle.weight
-
-    def forward(self, x):
-        x = torch.tanh(self.middle(torch.tanh(self.enter(x.flatten(1)))))
-        return self.leave(torch.tanh(self.again(x)))
-
-
-class Careless(nn.Module):
-    """Calls dropout as a function and owns a layer that it never uses."""
-
-    def __init__(self):
-        super().__init__()
-        self.used, self.unused = nn.Linear(8, CLASSES), nn.Linear(8, 2)
-
-    def forward(self, x):
-        return self.used(F.dropout(x.flatten(1), 0.5, self.training))
 
 
 class Recurrent(nn.Module):
@@ -66,23 +41,6 @@ class Attentive(nn.Module):
         return self.classify(self.look(pixels, pixels, pixels, need_weights=False)[0].mean(1))
 
 
-class Scaled(nn.Module):
-    """Has a weight of no dimension."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer, self.scale = nn.Linear(8, CLASSES), nn.Parameter(torch.tensor(1.5))
-
-    def forward(self, x):
-        return self.scale * self.layer(x.flatten(1))
-
-
-def convolutional() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Softplus(), nn.Flatten(), nn.Linear(12, CLASSES)
-    )
-
-
 def grouped() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(2, 4, 2, padding=1, groups=2, bias=False),
@@ -100,34 +58,20 @@ def deep(skip: bool = False) -> nn.Module:
     return Mlp(depth=5, width=4, norm="batch", activation="tanh", skip=skip).build((2, 2, 2), CLASSES)
 
 
-def layered() -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, CLASSES)
-    )
-
-
 def chain() -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, CLASSES)
     )
 
 
-def linear() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(8, CLASSES, bias=False))
-
-
 NETS = {
-    "convolution and batch norm": convolutional,
+    **{name: name for name in ("convolution", "layer norm", "tied weights", "unused layer", "number")},
     "groups, strides and dilation": grouped,
     "batch norms between linear layers": deep,
     "shortcuts between them": partial(deep, True),
-    "layer norm and dropout": layered,
     "a chain of layers": chain,
-    "tied weights": Tied,
-    "unused layer": Careless,
     "lstm": Recurrent,
     "attention": Attentive,
-    "a weight of no dimension": Scaled,
 }
 
 
@@ -136,18 +80,6 @@ def samples():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(N, 2, 2, 2, dtype=torch.float64, generator=generator)
     return x, torch.randint(CLASSES, (N,), generator=generator)
-
-
-def net(make) -> nn.Module:
-    """Doubles, with running statistics that differ from a fresh norm's."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(3)
-        model = make().double()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.5, 2.0)
-        return model
 
 
 def theta(model: nn.Module) -> torch.Tensor:
@@ -182,7 +114,7 @@ def dense(hessian: HessianOperator, point: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples):
+def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples, net):
     model = net(make)
     hessian = HessianOperator(WeightLoss(model, {}, *samples, mode))
     loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
@@ -201,7 +133,7 @@ def normed() -> nn.Module:
     )
 
 
-def test_products_through_weight_norm_are_the_gradients_own_differences(samples):
+def test_products_through_weight_norm_are_the_gradients_own_differences(samples, net):
     model = net(normed)
     hessian, (point, step) = HessianOperator(WeightLoss(model, {}, *samples)), near(model, 2)
     step = 1e-5 * (step - point)
@@ -235,13 +167,13 @@ class Forgetful(nn.Module):
         return HalfDerivative.apply(self.layer(x.flatten(1)), self.scale)
 
 
-def test_a_wrong_second_derivative_is_not_symmetric(samples):
+def test_a_wrong_second_derivative_is_not_symmetric(samples, net):
     model = net(Forgetful)
     assert HessianOperator(WeightLoss(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
 
 
-@pytest.mark.parametrize("make", [convolutional, chain], ids=["pictures", "chain"])
-def test_batched_points_have_the_products_of_single_ones(make, samples):
+@pytest.mark.parametrize("make", ["convolution", chain], ids=["pictures", "chain"])
+def test_batched_points_have_the_products_of_single_ones(make, samples, net):
     model = net(make)
     hessian, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
     v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
@@ -265,15 +197,15 @@ def test_networks_on_small_images_have_the_same_products_in_batches(mode):
     torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-8, atol=1e-10)
 
 
-def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples):
-    model = net(convolutional)
+def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples, net):
+    model = net("convolution")
     train, recalibrated = (HessianOperator(WeightLoss(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
     torch.testing.assert_close(dense(recalibrated, theta(model)), dense(train, theta(model)), rtol=1e-9, atol=1e-11)
 
 
-def test_softmax_regression_has_its_closed_form(samples):
+def test_softmax_regression_has_its_closed_form(samples, net):
     x, y = samples
-    model = net(linear)
+    model = net("linear")
     p = F.softmax(model(x), 1).detach()
     blocks = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     expected = torch.einsum("nab,ni,nj->aibj", blocks, x.flatten(1), x.flatten(1)).reshape(24, 24) / N
@@ -281,24 +213,24 @@ def test_softmax_regression_has_its_closed_form(samples):
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_criterion_of_the_users_is_differentiated_too(samples):
+def test_a_criterion_of_the_users_is_differentiated_too(samples, net):
     x, y = samples
     weight_loss = WeightLoss(
-        net(linear), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
+        net("linear"), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
     )
     expected = torch.block_diag(*[2 / N * x.flatten(1).mT @ x.flatten(1)] * CLASSES)
     torch.testing.assert_close(
-        dense(HessianOperator(weight_loss), theta(net(linear))), expected, rtol=1e-10, atol=1e-12
+        dense(HessianOperator(weight_loss), theta(net("linear"))), expected, rtol=1e-10, atol=1e-12
     )
 
 
-def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples):
-    weight_loss = WeightLoss(net(linear), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
-    assert not dense(HessianOperator(weight_loss), theta(net(linear))).any()
+def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples, net):
+    weight_loss = WeightLoss(net("linear"), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
+    assert not dense(HessianOperator(weight_loss), theta(net("linear"))).any()
 
 
-def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples):
-    model = net(convolutional)
+def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples, net):
+    model = net("convolution")
     weight_loss = WeightLoss(model, {}, *samples)
     full, part = HessianOperator(weight_loss), HessianOperator(weight_loss, "bias-and-norm")
     moving = part.embed(torch.ones(part.size)).bool()
@@ -307,8 +239,8 @@ def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples):
     torch.testing.assert_close(dense(part, theta(model)), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_restricting_and_embedding_loses_only_the_fixed_weights(samples):
-    model = net(convolutional)
+def test_restricting_and_embedding_loses_only_the_fixed_weights(samples, net):
+    model = net("convolution")
     hessian = HessianOperator(WeightLoss(model, {}, *samples), "bias-and-norm")
     points = near(model, 3)
     moving = hessian.restrict(points)
@@ -317,10 +249,10 @@ def test_restricting_and_embedding_loses_only_the_fixed_weights(samples):
     assert (lost == 0).sum() == 3 * hessian.size
 
 
-def test_short_last_batches_weigh_by_their_samples(samples):
-    model = net(convolutional)
+def test_short_last_batches_weigh_by_their_samples(samples, net):
+    model = net("convolution")
     weight_loss, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
-    pieces.chunk = 3  # 3 + 3 + 1
+    pieces.chunk_size = 3  # 3 + 3 + 1
     assert [len(y) for _, y in pieces.chunks] == [3, 3, 1] and len(weight_loss.chunks) == 1
     torch.testing.assert_close(
         dense(HessianOperator(pieces), theta(model)),
@@ -331,21 +263,23 @@ def test_short_last_batches_weigh_by_their_samples(samples):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples):
-    model = net(convolutional)
+def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples, net):
+    model = net("convolution")
     weight_loss, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
-    kept, rebuilt = (HessianOperator(weight_loss, keep=keep).products(theta(model)[None])(v) for keep in (True, False))
-    assert torch.equal(kept, rebuilt)
+    retained, rebuilt = (
+        HessianOperator(weight_loss, retain_graph=retain).products(theta(model)[None])(v) for retain in (True, False)
+    )
+    assert torch.equal(retained, rebuilt)
 
 
-def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch):
-    weight_loss = WeightLoss(net(convolutional), {}, *samples)
-    monkeypatch.setattr(hvp, "MAX_KEPT_SAMPLES", N - 1)
+def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch, net):
+    weight_loss = WeightLoss(net("convolution"), {}, *samples)
+    monkeypatch.setattr(hvp, "MAX_RETAINED_SAMPLES", N - 1)
     losses = []
     monkeypatch.setattr(
         HessianOperator, "_loss", lambda *args, loss=HessianOperator._loss: losses.append(1) or loss(*args)
     )
-    product = HessianOperator(weight_loss).products(near(net(convolutional), 1))
+    product = HessianOperator(weight_loss).products(near(net("convolution"), 1))
     product(torch.ones(1, weight_loss.size)), product(torch.ones(1, weight_loss.size))
     assert len(losses) == 2
 
@@ -358,8 +292,8 @@ def gradient_class(request, monkeypatch):
     return request.param
 
 
-def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradient_class, monkeypatch):
-    model = net(convolutional)
+def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradient_class, monkeypatch, net):
+    model = net("convolution")
     product = HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])
     v = torch.ones(1, len(theta(model)))
     expected, original, failures = product(v), gradient_class.hvp, []
@@ -374,27 +308,27 @@ def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradien
     assert torch.equal(product(v), expected) and failures
 
 
-def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkeypatch):
+def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkeypatch, net):
     def fails(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(gradient_class, "hvp", fails)
-    model = net(convolutional)
+    model = net("convolution")
     with pytest.raises(MachineError, match="subset"):
         HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
 
 
-def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples):
+def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples, net):
     def broken(outputs, y):
         raise RuntimeError("broken")
 
-    weight_loss = WeightLoss(net(linear), {}, *samples, criterion=broken)
+    weight_loss = WeightLoss(net("linear"), {}, *samples, criterion=broken)
     with pytest.raises(RuntimeError, match="broken"):
-        HessianOperator(weight_loss).products(theta(net(linear))[None])
+        HessianOperator(weight_loss).products(theta(net("linear"))[None])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_the_model_and_the_random_state_stay_as_they_were(mode, samples):
+def test_the_model_and_the_random_state_stay_as_they_were(mode, samples, net):
     model = net(grouped)
     model[3].bias.requires_grad_(False)
     model.train(mode == "eval")
@@ -411,7 +345,7 @@ def test_the_model_and_the_random_state_stay_as_they_were(mode, samples):
 
 
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_both_engines_give_the_same_products(make, samples):
+def test_both_engines_give_the_same_products(make, samples, net):
     weight_loss = WeightLoss(net(make), {}, *samples)
     engine = PearlmutterEngine.of(weight_loss)
     if engine is None:
@@ -427,7 +361,7 @@ def test_both_engines_give_the_same_products(make, samples):
 
 
 @pytest.mark.parametrize(("mode", "precision"), [("recalibrated", "float32"), ("eval", "bf16")])
-def test_recalibrated_statistics_and_bf16_are_left_to_torch(mode, precision, samples):
+def test_recalibrated_statistics_and_bf16_are_left_to_torch(mode, precision, samples, net):
     x, y = samples
-    weight_loss = WeightLoss(net(convolutional).float(), {}, x.float(), y, mode, precision=precision)
+    weight_loss = WeightLoss(net("convolution").float(), {}, x.float(), y, mode, precision=precision)
     assert type(hvp.choose_engine(weight_loss)) is AutogradEngine

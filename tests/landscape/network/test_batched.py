@@ -6,7 +6,7 @@ from studio.training.nets import Residual
 
 
 def test_only_known_layers_and_shortcuts_are_batched():
-    assert BatchedNetwork.of(Mlp(depth=4, width=9, norm="batch", skip=True).build((1, 8, 8), 3)).widest == 9
+    assert BatchedNetwork.of(Mlp(depth=4, width=9, norm="batch", skip=True).build((1, 8, 8), 3)).max_width == 9
     twice, hooked = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     hooked[1].register_forward_hook(lambda module, inputs, output: 2 * output)
     for model in (

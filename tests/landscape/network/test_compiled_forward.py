@@ -99,12 +99,12 @@ def compiled(model: nn.Module, x: torch.Tensor) -> CompiledForward:
 def test_every_slot_is_the_network_at_its_own_weights(name, mode, shape):
     with torch.inference_mode(False):
         model, x = net(name, mode, shape), images(shape)
-        ours = compiled(model, x)
-    for slot in range(ours.batch_slots):
-        ours.set_weights(ours.flat(weights_along(model, slot)), slot)
+        compiled_net = compiled(model, x)
+    for slot in range(compiled_net.batch_slots):
+        compiled_net.set_weights(compiled_net.flat(weights_along(model, slot)), slot)
     for samples in (x, x[:4]):
-        outputs = ours(ours.arrange(samples))
-        for slot in range(ours.batch_slots):
+        outputs = compiled_net(compiled_net.arrange(samples))
+        for slot in range(compiled_net.batch_slots):
             expected = torch.func.functional_call(model, weights_along(model, slot), (samples,))
             # float64: only the order of the sums differs
             torch.testing.assert_close(outputs[slot], expected, rtol=1e-10, atol=1e-10)
@@ -122,22 +122,22 @@ def test_many_samples_leave_no_room_for_a_second_slot():
 
 def test_packed_weights_are_linear_in_the_weights():
     model = net("resnet", "train")
-    ours = compiled(model, images())
-    theta, there = (ours.flat(weights_along(model, step)) for step in (0, 1))
+    compiled_net = compiled(model, images())
+    theta, there = (compiled_net.flat(weights_along(model, step)) for step in (0, 1))
     delta = {name: weights_along(model, 1)[name] - weight for name, weight in weights_along(model, 0).items()}
-    ours.set_weights_along(theta, ours.flat(delta), 1.0, slot=1)
-    torch.testing.assert_close(ours._packed[1], there, rtol=1e-15, atol=1e-16)
-    assert not ours._packed[2].any()
+    compiled_net.set_weights_along(theta, compiled_net.flat(delta), 1.0, slot=1)
+    torch.testing.assert_close(compiled_net._packed[1], there, rtol=1e-15, atol=1e-16)
+    assert not compiled_net._packed[2].any()
 
 
 @torch.inference_mode()
 def test_nan_stays_in_its_slot():
     with torch.inference_mode(False):
         model = net("no skips", "train")
-        ours = compiled(model, images())
+        compiled_net = compiled(model, images())
     for slot, factor in enumerate((1.0, math.nan, 1.0)):
-        ours.set_weights(factor * ours.flat(weights_along(model, 0)), slot)
-    outputs = ours(ours.arrange(images()))
+        compiled_net.set_weights(factor * compiled_net.flat(weights_along(model, 0)), slot)
+    outputs = compiled_net(compiled_net.arrange(images()))
     assert outputs[1].isnan().all() and outputs[0].isfinite().all() and torch.equal(outputs[0], outputs[2])
 
 
@@ -157,14 +157,14 @@ def test_a_row_has_the_same_bytes_again_and_a_point_the_same_value_in_every_slot
     x, y = images((1, 8, 8), 128).float(), torch.arange(128) % 3
     weight_loss = WeightLoss(model, {}, x, y, mode)
     theta = weight_loss.flat({name: p.detach() for name, p in model.named_parameters()})
-    ours = Evaluator(weight_loss, theta, 0.1 * theta.roll(1), 0.1 * theta.roll(2), method)
+    evaluator = Evaluator(weight_loss, theta, 0.1 * theta.roll(1), 0.1 * theta.roll(2), method)
     alphas = [-1.0, -0.5, 0.25, 0.5, 1.0]
-    row = ours.row(alphas, 0.5)["loss"]
+    row = evaluator.row(alphas, 0.5)["loss"]
     again = Evaluator(weight_loss, theta, 0.1 * theta.roll(1), 0.1 * theta.roll(2), method)
-    assert torch.equal(ours.row(alphas, 0.5)["loss"], row) and torch.equal(again.row(alphas, 0.5)["loss"], row)
+    assert torch.equal(evaluator.row(alphas, 0.5)["loss"], row) and torch.equal(again.row(alphas, 0.5)["loss"], row)
     # matrix products of AVX-512 round by where a slot lies in memory: float32, averaged over 128 samples
     for moved in (
-        ours.row(alphas[1:] + alphas[:1], 0.5)["loss"].roll(1),
-        torch.cat([ours.row([alpha], 0.5)["loss"] for alpha in alphas]),
+        evaluator.row(alphas[1:] + alphas[:1], 0.5)["loss"].roll(1),
+        torch.cat([evaluator.row([alpha], 0.5)["loss"] for alpha in alphas]),
     ):
         torch.testing.assert_close(moved, row, rtol=1e-6, atol=0)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from studio.landscape.network.graph import channels_last, inplace_ops, pool_before_relu, traced
+from studio.landscape.network.graph import channels_last, inplace_ops, pool_before_relu, trace_graph
 from studio.training.models import Resnet, Vgg
 
 
@@ -96,7 +96,7 @@ def test_data_dependent_control_flow_has_no_graph():
             return F.relu(x) if x.sum() > 0 else x
 
     model = Deciding()
-    assert traced(model) is None and inplace_ops(model) is model
+    assert trace_graph(model) is None and inplace_ops(model) is model
 
 
 class Counting(nn.Module):
@@ -134,7 +134,7 @@ def hooked() -> nn.Module:
 @pytest.mark.parametrize("make", [Counting, Remembering, Drawing, hooked])
 def test_a_network_whose_graph_would_be_incomplete_has_none(make):
     model, before = make(), torch.get_rng_state()
-    assert traced(model) is None and inplace_ops(model) is model
+    assert trace_graph(model) is None and inplace_ops(model) is model
     assert torch.equal(torch.get_rng_state(), before) and all(not buffer for buffer in model.buffers())
 
 

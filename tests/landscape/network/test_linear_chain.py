@@ -5,7 +5,7 @@ from studio.training.models import Mlp, Vgg
 
 
 def test_only_a_chain_of_linear_layers_is_a_linear_chain():
-    assert LinearChain.of(Mlp(depth=3, width=4).build((1, 8, 8), 3)).widest == 4
+    assert LinearChain.of(Mlp(depth=3, width=4).build((1, 8, 8), 3)).max_width == 4
     twice = nn.Linear(4, 4)
     for model in (
         Vgg(widths=(2,)).build((1, 8, 8), 3),

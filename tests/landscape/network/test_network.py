@@ -24,16 +24,16 @@ def network() -> Network:
 
 
 def test_weights_that_are_set_are_those_of_the_module():
-    ours, weights = network(), torch.arange(10, **DOUBLE)
-    ours.set_weights(weights)
-    assert torch.equal(nn.utils.parameters_to_vector(ours.module.parameters()).detach(), weights)
-    ours.set_weights_along(weights, torch.ones(10, **DOUBLE), 0.5)
-    assert torch.equal(ours.flat(ours.parameters).detach(), weights + 0.5)
+    net, weights = network(), torch.arange(10, **DOUBLE)
+    net.set_weights(weights)
+    assert torch.equal(nn.utils.parameters_to_vector(net.module.parameters()).detach(), weights)
+    net.set_weights_along(weights, torch.ones(10, **DOUBLE), 0.5)
+    assert torch.equal(net.flat(net.parameters).detach(), weights + 0.5)
 
 
 def test_every_pass_draws_the_same_numbers_and_restores_the_buffers():
-    ours, x = network(), torch.ones(3, 4, **DOUBLE)
+    net, x = network(), torch.ones(3, 4, **DOUBLE)
     with torch.no_grad():
-        first = ours(x)
-        assert torch.equal(ours(x), first) and float(ours.module.passes) == 0
-        assert torch.equal(ours.functional_call(ours.parameters, x), first) and float(ours.module.passes) == 0
+        first = net(x)
+        assert torch.equal(net(x), first) and float(net.module.passes) == 0
+        assert torch.equal(net.functional_call(net.parameters, x), first) and float(net.module.passes) == 0

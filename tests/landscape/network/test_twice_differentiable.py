@@ -16,14 +16,14 @@ def test_a_weight_norm_computes_the_same_and_has_a_symmetric_second_derivative(d
         model = nn.Sequential(weight_norm(nn.Linear(3, 2), dim=dim), nn.Tanh()).double()
         x = torch.randn(5, 3, dtype=torch.float64)
     before = copy.deepcopy(model)
-    ours = twice_differentiable(model)
-    torch.testing.assert_close(ours(x), model(x), rtol=1e-12, atol=1e-12)
-    names = [name for name, _ in ours.named_parameters()]
+    replacement = twice_differentiable(model)
+    torch.testing.assert_close(replacement(x), model(x), rtol=1e-12, atol=1e-12)
+    names = [name for name, _ in replacement.named_parameters()]
 
     def outputs(*tensors: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(ours, dict(zip(names, tensors, strict=True)), (x,))
+        return torch.func.functional_call(replacement, dict(zip(names, tensors, strict=True)), (x,))
 
-    leaves = tuple(p.detach().clone().requires_grad_() for p in ours.parameters())
+    leaves = tuple(p.detach().clone().requires_grad_() for p in replacement.parameters())
     assert torch.autograd.gradgradcheck(outputs, leaves)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before.parameters(), strict=True))
 

@@ -1,10 +1,10 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
 from studio.errors import MachineError
 from studio.landscape.network.weight_loss import WeightLoss
@@ -16,57 +16,24 @@ from studio.training.models import Mlp, Vgg
 N, CLASSES = 11, 3
 ALPHAS = (-1.0, -0.25, 0.0, 0.5, 1.5)
 DOUBLE = {"dtype": torch.float64}
-NETS = {"cnn": Vgg(widths=(4, 6)), "skip": Mlp(depth=4, width=9, norm="batch", skip=True)}
-
-
-def images(count: int = N) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, 1, 8, 8, generator=generator), torch.randint(CLASSES, (count,), generator=generator)
-
-
-def net(name) -> nn.Module:
-    """A network whose running statistics are not those of its samples."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(4)
-        model = NETS[name].build((1, 8, 8), CLASSES)
-        for name, tensor in model.named_buffers():
-            if "running" in name:
-                tensor.add_(0.3 * torch.rand(tensor.shape))
-    return model
-
-
-def plane(weight_loss: WeightLoss, model: nn.Module) -> list[torch.Tensor]:
-    """theta and two small directions."""
-    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-    def draw(seed: int) -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        return {name: 0.1 * torch.randn(p.shape, generator=generator) for name, p in named.items()}
-
-    return [weight_loss.flat(part) for part in (named, draw(5), draw(6))]
-
-
-def evaluators(name: str, method: str, **options) -> tuple[Evaluator, Evaluator]:
-    """An evaluator by the method, and the plain loop in float64."""
-    model = net(name)
-    weight_loss = WeightLoss(model, {}, *images(), **options)
-    vectors = plane(weight_loss, model)
-    double = weight_loss.with_precision("float64")
-    return Evaluator(weight_loss, *vectors, method), Evaluator(double, *(v.double() for v in vectors))
+NETS = {
+    name: partial(record.build, (1, 8, 8), CLASSES)
+    for name, record in {"cnn": Vgg(widths=(4, 6)), "skip": Mlp(depth=4, width=9, norm="batch", skip=True)}.items()
+}
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_method_that_computes_something_else_is_refused(monkeypatch):
-    plain = METHODS["loop"]
+def test_a_method_that_computes_something_else_is_refused(monkeypatch, evaluators):
+    loop = METHODS["loop"]
 
     def wrong(weight_loss, theta, delta, eta):
-        return plain(weight_loss, theta, delta, 1.001 * eta)
+        return loop(weight_loss, theta, delta, 1.001 * eta)
 
     monkeypatch.setitem(METHODS, "folded", wrong)
     with pytest.raises(MachineError, match="method: loop"):
-        assert evaluators("cnn", "folded")[0].agreement
+        assert evaluators(NETS["cnn"], "folded")[0].agreement
 
 
 @pytest.mark.parametrize(
@@ -99,8 +66,8 @@ def test_a_relative_error_is_infinite_where_only_one_value_is_finite(a, b, error
     assert evaluator._relative_error(a, b) == error
 
 
-def test_a_network_that_amplifies_rounding_is_compared_in_float64():
-    model = net("cnn")
+def test_a_network_that_amplifies_rounding_is_compared_in_float64(images, network, plane):
+    model = network(NETS["cnn"])
     with torch.no_grad():
         model[-1].weight.mul_(1e5)
         model[-1].bias.fill_(1e7)  # losses are differences of numbers around 1e7: two or three digits are left
@@ -108,14 +75,14 @@ def test_a_network_that_amplifies_rounding_is_compared_in_float64():
     assert Evaluator(weight_loss, *plane(weight_loss, model), "folded").agreement < math.inf
 
 
-def test_a_cheaper_precision_states_its_error():
-    model = net("cnn")
+def test_a_cheaper_precision_states_its_error(images, network, plane):
+    model = network(NETS["cnn"])
     cheap, exact = (WeightLoss(model, {}, *images(), precision=kind) for kind in ("bf16", "float32"))
     assert Evaluator(exact, *plane(exact, model)).precision_error() == 0
     assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "folded").precision_error() < 0.1
     for mode in ("train", "recalibrated"):
         for name, method in (("cnn", "image-kernels"), ("skip", "batched")):
-            model = net(name)
+            model = network(NETS[name])
             other = WeightLoss(model, {}, *images(), mode, precision="bf16")
             assert 1e-5 < Evaluator(other, *plane(other, model), method).precision_error() < 0.1
 
@@ -124,45 +91,45 @@ def test_a_cheaper_precision_states_its_error():
 
 
 @pytest.mark.parametrize("method", ["loop", "folded"])
-def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkeypatch):
-    model = net("cnn")
+def test_a_chunk_that_does_not_fit_is_halved_and_no_value_changes(method, monkeypatch, images, network, plane):
+    model = network(NETS["cnn"])
     weight_loss = WeightLoss(model, {}, *images(64)).with_precision("float64")
-    ours = Evaluator(weight_loss, *(v.double() for v in plane(weight_loss, model)), method)
-    expected = ours.row(ALPHAS, 0.5)["loss"]
-    real, passes = ours._outputs, []
+    fast = Evaluator(weight_loss, *(v.double() for v in plane(weight_loss, model)), method)
+    expected = fast.row(ALPHAS, 0.5)["loss"]
+    real, passes = fast._outputs, []
 
-    def small(alphas, beta, chunk):
-        passes.append(chunk)
-        if chunk > 20:
+    def small(alphas, beta, chunk_size):
+        passes.append(chunk_size)
+        if chunk_size > 20:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
-        return real(alphas, beta, chunk)
+        return real(alphas, beta, chunk_size)
 
-    ours._outputs = small
+    fast._outputs = small
     # float64: a smaller batch may be summed by another kernel
-    torch.testing.assert_close(ours.row(ALPHAS, 0.5)["loss"], expected, rtol=1e-12, atol=0)
-    assert passes == [64, 32, 16] and ours.chunk == 16
+    torch.testing.assert_close(fast.row(ALPHAS, 0.5)["loss"], expected, rtol=1e-12, atol=0)
+    assert passes == [64, 32, 16] and fast.chunk_size == 16
 
 
-def test_train_mode_that_does_not_fit_names_the_way_out():
-    ours, _ = evaluators("cnn", "image-kernels", mode="train")
+def test_train_mode_that_does_not_fit_names_the_way_out(evaluators):
+    fast, _ = evaluators(NETS["cnn"], "image-kernels", mode="train")
 
-    def full(alphas, beta, chunk):
+    def full(alphas, beta, chunk_size):
         raise torch.OutOfMemoryError("out of memory")
 
-    ours._outputs = full
+    fast._outputs = full
     with pytest.raises(MachineError, match="loss.subset"):
-        ours.row(ALPHAS, 0.0)
+        fast.row(ALPHAS, 0.0)
 
 
-def test_other_errors_do_not_halve_the_chunk():
-    ours, _ = evaluators("cnn", "loop")
+def test_other_errors_do_not_halve_the_chunk(evaluators):
+    fast, _ = evaluators(NETS["cnn"], "loop")
 
-    def broken(alphas, beta, chunk):
+    def broken(alphas, beta, chunk_size):
         raise RuntimeError("a shape is wrong")
 
-    ours._outputs = broken
+    fast._outputs = broken
     with pytest.raises(RuntimeError, match="shape"):
-        ours.row(ALPHAS, 0.0)
+        fast.row(ALPHAS, 0.0)
 
 
 SMALL = """
@@ -177,14 +144,14 @@ x, y = torch.randn(256, 1, 16, 16, generator=torch.Generator().manual_seed(0)), 
 weight_loss = WeightLoss(model, {}, x, y)
 theta = weight_loss.flat(dict(model.named_parameters())).detach()
 evaluator = Evaluator(weight_loss, theta, 0.1 * theta, 0 * theta, "loop")
-evaluator.chunk = 8
+evaluator.chunk_size = 8
 few = evaluator.row([0.0, 1.0], 0.0)["loss"]
-evaluator.chunk = weight_loss.chunk                       # 256 pictures of 16 x 16 with 256 features: 67 MB at a time
+evaluator.chunk_size = weight_loss.chunk_size  # 256 pictures of 16 x 16 with 256 features: 67 MB at a time
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 40 * 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]))
 values = evaluator.row([0.0, 1.0], 0.0)["loss"]
 assert torch.allclose(values, few, rtol=1e-6), (values, few)
-print(weight_loss.chunk, evaluator.chunk)
+print(weight_loss.chunk_size, evaluator.chunk_size)
 """
 
 

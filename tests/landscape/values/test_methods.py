@@ -85,45 +85,6 @@ FITS = {
 }
 
 
-def images(count: int = N) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, 1, 8, 8, generator=generator), torch.randint(CLASSES, (count,), generator=generator)
-
-
-def net(make) -> nn.Module:
-    """A network whose running statistics are not those of its samples."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(4)
-        model = make()
-        for name, tensor in model.named_buffers():
-            if "running" in name:
-                tensor.add_(0.3 * torch.rand(tensor.shape))
-    return model
-
-
-def plane(weight_loss: WeightLoss, model: nn.Module, moves_norms: bool = True) -> list[torch.Tensor]:
-    """theta and two small directions, which may leave norms unchanged."""
-    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-    def draw(seed: int) -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        return {
-            name: 0.1 * torch.randn(p.shape, generator=generator) * (moves_norms or p.dim() > 1)
-            for name, p in named.items()
-        }
-
-    return [weight_loss.flat(part) for part in (named, draw(5), draw(6))]
-
-
-def evaluators(make, method: str, moves_norms: bool = True, **options) -> tuple[Evaluator, Evaluator]:
-    """An evaluator by the method, and the plain loop in float64."""
-    model = net(make)
-    weight_loss = WeightLoss(model, {}, *images(), **options)
-    vectors = plane(weight_loss, model, moves_norms)
-    double = weight_loss.with_precision("float64")
-    return Evaluator(weight_loss, *vectors, method), Evaluator(double, *(v.double() for v in vectors))
-
-
 def test_every_method_a_scene_can_name_exists():
     assert set(METHODS) == set(METHOD_NAMES)
 
@@ -138,10 +99,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "method", "mode"), CASES, ids=map("-".join, CASES))
-def test_every_method_is_the_float64_loop_to_float32_rounding(name, method, mode):
-    ours, exact = evaluators(NETS[name], method, mode=mode)
+def test_every_method_is_the_float64_loop_to_float32_rounding(name, method, mode, evaluators):
+    fast, exact = evaluators(NETS[name], method, mode=mode)
     for beta in (0.0, -0.7):
-        torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
+        torch.testing.assert_close(fast.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -152,27 +113,27 @@ def test_every_method_is_the_float64_loop_to_float32_rounding(name, method, mode
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_the_rule_is_right_for_every_perceptron(norm, skip, mode, moves_norms, device):
+def test_the_rule_is_right_for_every_perceptron(norm, skip, mode, moves_norms, device, evaluators):
     for activation in ("relu", "tanh", "gelu", "silu", "elu"):
         record = Mlp(depth=4, width=7, norm=norm, skip=skip, activation=activation)
         method, _ = choose_method(record, Loss(mode=mode), moves_norms, device)
-        ours, exact = evaluators(lambda record=record: build(record), method, moves_norms, mode=mode, device=device)
-        torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=1e-5, atol=0)
-        assert ours.agreement < 1e-5
+        fast, exact = evaluators(lambda record=record: build(record), method, moves_norms, mode=mode, device=device)
+        torch.testing.assert_close(fast.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=1e-5, atol=0)
+        assert fast.agreement < 1e-5
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_torch_compile_runs_what_the_compiler_returns(mode, monkeypatch):
+def test_torch_compile_runs_what_the_compiler_returns(mode, monkeypatch, evaluators):
     # the compiler itself takes 20 s: here it returns its argument
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
-    ours, exact = evaluators(NETS["cnn"], "torch-compile", mode=mode)
-    torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
+    fast, exact = evaluators(NETS["cnn"], "torch-compile", mode=mode)
+    torch.testing.assert_close(fast.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
     norms = [part for part in compiled[0].modules() if isinstance(part, nn.BatchNorm2d)]
     assert len(compiled) == 1 and len(norms) == (0 if mode == "eval" else 2)
 
 
-def test_a_compiler_that_fails_is_a_machine_error(monkeypatch):
+def test_a_compiler_that_fails_is_a_machine_error(monkeypatch, evaluators):
     def compile_to_failure(module):
         def fail(x):
             raise torch._dynamo.exc.TorchDynamoException("no working C++ compiler")
@@ -187,56 +148,56 @@ def test_a_compiler_that_fails_is_a_machine_error(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("name", ["cnn", "resnet"])
-def test_a_cuda_graph_is_the_float64_loop_to_float32_rounding(name, mode):
-    ours, exact = evaluators(NETS[name], "cuda-graph", mode=mode, device="cuda")
+def test_a_cuda_graph_is_the_float64_loop_to_float32_rounding(name, mode, evaluators):
+    fast, exact = evaluators(NETS[name], "cuda-graph", mode=mode, device="cuda")
     for beta in (0.0, -0.7):
-        torch.testing.assert_close(ours.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
+        torch.testing.assert_close(fast.row(ALPHAS, beta)["loss"], exact.row(ALPHAS, beta)["loss"], rtol=1e-5, atol=0)
 
 
-def test_a_cuda_graph_needs_a_gpu():
+def test_a_cuda_graph_needs_a_gpu(evaluators):
     with pytest.raises(MachineError, match="cuda-graph replays a pass of a GPU.*leave the method out"):
         evaluators(NETS["cnn"], "cuda-graph")
 
 
-def test_batch_norms_of_a_network_without_a_graph_are_exact_over_many_pixels():
+def test_batch_norms_of_a_network_without_a_graph_are_exact_over_many_pixels(images, network, plane):
     # 2**18 pixels: added up one after the other in float32, they would move the loss by 1e-5
-    model = net(lambda: nn.Sequential(Untraceable(), *build(Vgg(widths=(4,)))))
+    model = network(lambda: nn.Sequential(Untraceable(), *build(Vgg(widths=(4,)))))
     x, y = images(4096)
     weight_loss = WeightLoss(model, {}, 3 * x + 2, y, "train")
     vectors, double = plane(weight_loss, model), weight_loss.with_precision("float64")
-    ours, exact = Evaluator(weight_loss, *vectors, "image-kernels"), Evaluator(double, *(v.double() for v in vectors))
-    torch.testing.assert_close(ours.row([0.5], 0.4)["loss"], exact.row([0.5], 0.4)["loss"], rtol=1e-7, atol=0)
+    fast, exact = Evaluator(weight_loss, *vectors, "image-kernels"), Evaluator(double, *(v.double() for v in vectors))
+    torch.testing.assert_close(fast.row([0.5], 0.4)["loss"], exact.row([0.5], 0.4)["loss"], rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize(
     ("mode", "method"), [("eval", "folded"), ("train", "image-kernels"), ("recalibrated", "image-kernels")]
 )
-def test_bf16_passes_tiny_pictures_too(mode, method):
-    ours, exact = evaluators(NETS["resnet"], method, mode=mode, precision="bf16")  # its last features are 2 x 2
-    torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=0.1, atol=0)
+def test_bf16_passes_tiny_pictures_too(mode, method, evaluators):
+    fast, exact = evaluators(NETS["resnet"], method, mode=mode, precision="bf16")  # its last features are 2 x 2
+    torch.testing.assert_close(fast.row(ALPHAS, 0.4)["loss"], exact.row(ALPHAS, 0.4)["loss"], rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("moves_norms", [False, True])
 @pytest.mark.parametrize("name", ["cnn", "resnet", "dropout"])
-def test_norms_fold_once_or_at_every_point(name, moves_norms):
-    ours, exact = evaluators(NETS[name], "folded", moves_norms)
-    torch.testing.assert_close(ours.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
+def test_norms_fold_once_or_at_every_point(name, moves_norms, evaluators):
+    fast, exact = evaluators(NETS[name], "folded", moves_norms)
+    torch.testing.assert_close(fast.row(ALPHAS, 0.6)["loss"], exact.row(ALPHAS, 0.6)["loss"], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(
     ("name", "method"),
     [("cnn", "loop"), ("cnn", "folded"), ("cnn", "image-kernels"), ("cnn", "vmap"), ("skip", "batched")],
 )
-def test_a_row_is_the_same_bytes_whatever_came_before(name, method):
-    ours, _ = evaluators(NETS[name], method)
-    first = ours.row(ALPHAS, 0.4)["loss"]
-    ours.row((3.0, math.inf), -2.0)
+def test_a_row_is_the_same_bytes_whatever_came_before(name, method, evaluators):
+    fast, _ = evaluators(NETS[name], method)
+    first = fast.row(ALPHAS, 0.4)["loss"]
+    fast.row((3.0, math.inf), -2.0)
     torch.rand(3)
-    assert torch.equal(ours.row(ALPHAS, 0.4)["loss"], first)
+    assert torch.equal(fast.row(ALPHAS, 0.4)["loss"], first)
 
 
 @pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
-def test_points_give_the_same_values_together_and_apart(method, monkeypatch):
+def test_points_give_the_same_values_together_and_apart(method, monkeypatch, evaluators):
     together, _ = evaluators(NETS["mlp"], method)
     monkeypatch.setitem(methods.MAX_FEATURES, "cpu", 1)
     monkeypatch.setattr(evaluator, "MAX_OUTPUTS", 2 * N * CLASSES)
@@ -255,20 +216,20 @@ def test_points_give_the_same_values_together_and_apart(method, monkeypatch):
         ("skip", "batched", "recalibrated"),
     ],
 )
-def test_chunks_of_the_samples_add_up_to_the_same_value(name, method, mode):
-    ours, _ = evaluators(NETS[name], method, mode=mode)
-    whole = ours.row(ALPHAS, 0.4)["loss"]
-    ours.chunk = 4  # 4 + 4 + 3
-    torch.testing.assert_close(ours.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
+def test_chunks_of_the_samples_add_up_to_the_same_value(name, method, mode, evaluators):
+    fast, _ = evaluators(NETS[name], method, mode=mode)
+    whole = fast.row(ALPHAS, 0.4)["loss"]
+    fast.chunk_size = 4  # 4 + 4 + 3
+    torch.testing.assert_close(fast.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
-def test_all_fields_come_from_the_same_passes(method):
+def test_all_fields_come_from_the_same_passes(method, images, network, plane):
     def surprise(outputs, y):
         """Depends on the other samples too: a point of its own needs a call of its own."""
         return cross_entropy(outputs, y) / cross_entropy(outputs, y).sum()
 
-    model = net(NETS["mlp"])
+    model = network(NETS["mlp"])
     for fields in ({"entropy": entropy}, {"entropy": entropy, "surprise": surprise}):
         weight_loss = WeightLoss(model, {}, *images(), fields=fields)
         row = Evaluator(weight_loss, *plane(weight_loss, model), method, keep_samples=True).row(ALPHAS, 0.5)
@@ -292,26 +253,26 @@ def test_all_fields_come_from_the_same_passes(method):
         ("skip", "batched"),
     ],
 )
-def test_values_that_are_not_finite_stay_as_measured(name, method):
-    model = net(NETS[name])
+def test_values_that_are_not_finite_stay_as_measured(name, method, images, network, plane):
+    model = network(NETS[name])
     weight_loss = WeightLoss(model, {}, *images())
     theta, delta, eta = plane(weight_loss, model)
     row = Evaluator(weight_loss, theta, delta, eta, method).row((0.0, 1e5, math.inf, math.nan), 0.0)["loss"]
     assert row[0].isfinite() and row[1] > 1e10 and row[2:].isnan().all()
 
 
-def test_rotating_the_plane_rotates_the_picture():
-    model = net(NETS["resnet"])
+def test_rotating_the_plane_rotates_the_picture(images, network, plane):
+    model = network(NETS["resnet"])
     weight_loss = WeightLoss(model, {}, *images())
     theta, delta, eta = plane(weight_loss, model)
-    straight, turned = (Evaluator(weight_loss, theta, *both, "folded") for both in ((delta, eta), (eta, -delta)))
-    ours = [float(straight.row([alpha], 0.5)["loss"]) for alpha in ALPHAS]
+    straight, turned = (Evaluator(weight_loss, theta, *axes, "folded") for axes in ((delta, eta), (eta, -delta)))
+    values = [float(straight.row([alpha], 0.5)["loss"]) for alpha in ALPHAS]
     # alpha delta + 0.5 eta is 0.5 (eta) - alpha (-delta)
-    assert ours == pytest.approx([float(turned.row([0.5], -alpha)["loss"]) for alpha in ALPHAS], rel=1e-5)
+    assert values == pytest.approx([float(turned.row([0.5], -alpha)["loss"]) for alpha in ALPHAS], rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
-def test_the_picture_of_a_quadratic_is_the_quadratic(method):
+def test_the_picture_of_a_quadratic_is_the_quadratic(method, images):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES, bias=False)).double()
     x, y = images()
     weight_loss = WeightLoss(model, {}, x.double(), y, criterion=lambda outputs, y: outputs.square().sum(1))
@@ -336,9 +297,9 @@ def test_the_picture_of_a_quadratic_is_the_quadratic(method):
     assert row.tolist() == pytest.approx(expected, rel=1e-12)  # float64: rounding
 
 
-def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_unchanged():
+def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_unchanged(images, network, plane):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 9, bias=False), nn.ReLU(), nn.Linear(9, CLASSES, bias=False))
-    named = {name: p.detach() for name, p in net(lambda: model).named_parameters()}
+    named = {name: p.detach() for name, p in network(lambda: model).named_parameters()}
     other = {name: p * factor for (name, p), factor in zip(named.items(), (8.0, 0.125), strict=True)}
     weight_loss = WeightLoss(model, {}, *images())
     pictures = []
@@ -350,19 +311,19 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
     torch.testing.assert_close(*pictures, rtol=1e-6, atol=0)
 
 
-def test_a_network_that_vmap_cannot_run_names_the_way_out():
+def test_a_network_that_vmap_cannot_run_names_the_way_out(evaluators):
     with pytest.raises(SceneError, match="vmap: .* leave the method out"):
         assert evaluators(NETS["data-dependent"], "vmap")[0].agreement
 
 
 @pytest.mark.parametrize("method", ["shared-first-layer", "batched"])
-def test_a_network_that_a_method_does_not_support_names_the_way_out(method):
+def test_a_network_that_a_method_does_not_support_names_the_way_out(method, evaluators):
     with pytest.raises(SceneError, match=f"{method} is for networks .*leave the method out"):
         evaluators(NETS["cnn"], method)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_norms_without_weights_or_running_statistics_are_batched_too(mode):
+def test_norms_without_weights_or_running_statistics_are_batched_too(mode, evaluators):
     def make():
         return nn.Sequential(
             nn.Flatten(),
@@ -374,11 +335,11 @@ def test_norms_without_weights_or_running_statistics_are_batched_too(mode):
             nn.Linear(6, CLASSES),
         )
 
-    ours, exact = evaluators(make, "batched", mode=mode)
-    torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
+    fast, exact = evaluators(make, "batched", mode=mode)
+    torch.testing.assert_close(fast.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
 
 
-def test_an_activation_shared_by_several_layers_runs_each_time():
+def test_an_activation_shared_by_several_layers_runs_each_time(evaluators):
     relu = nn.ReLU()
 
     def make():
@@ -390,5 +351,5 @@ def test_an_activation_shared_by_several_layers_runs_each_time():
             nn.Linear(5, CLASSES, bias=False),
         )
 
-    ours, exact = evaluators(make, "shared-first-layer")
-    torch.testing.assert_close(ours.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)
+    fast, exact = evaluators(make, "shared-first-layer")
+    torch.testing.assert_close(fast.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from studio.field import Grid
-from studio.landscape.values.preview import MAX_POINTS, most, preview
+from studio.landscape.values.preview import MAX_POINTS, max_points, preview
 
 GRID = Grid(range=(-1, 1), points=101)
 
@@ -96,7 +96,7 @@ def test_a_rough_surface_stops_at_the_bound():
 def test_a_small_grid_is_measured_whole(points):
     grid = Grid(range=(-2, 2), points=points)
     values, measured = preview_of(bowl, grid)
-    assert measured.all() and np.array_equal(values, values_on(bowl, grid)) and most(grid) == points**2
+    assert measured.all() and np.array_equal(values, values_on(bowl, grid)) and max_points(grid) == points**2
 
 
 @pytest.mark.parametrize("points", [19, 33, 201])
@@ -107,8 +107,8 @@ def test_any_grid_has_a_preview(points):
 
 
 def test_the_same_values_give_the_same_bytes():
-    (values, measured), (again, also) = preview_of(crater), preview_of(crater)
-    assert values.tobytes() == again.tobytes() and np.array_equal(measured, also)
+    (values, measured), (repeated, repeated_mask) = preview_of(crater), preview_of(crater)
+    assert values.tobytes() == repeated.tobytes() and np.array_equal(measured, repeated_mask)
 
 
 def test_values_that_are_not_finite_stay_so_and_spread_half_way_to_the_next_measurement():

@@ -1,4 +1,7 @@
-"""Plane convolutions in the four passes of `operation`: y = x * w + b."""
+"""2-D convolutions in the four passes of `operation`: y = x * w + b.
+
+*' is the transposed convolution, *'' the correlation that sums over samples and pixels: g_x = g *' w, g_w = x *'' g.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from studio.landscape.curvature.pearlmutter.operation import (
 
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 DENSE_SIDE = 2
-"""Pixels a side up to which a convolution is a product with the matrix from all pixels to all pixels."""
+"""Pixels per side up to which a convolution is a product with the matrix from all pixels to all pixels."""
 UNFOLD_NUMBERS = 32
 """Numbers under a kernel up to which the first convolution is a product with the matrix of what it sees everywhere."""
 
@@ -39,7 +42,7 @@ class Geometry(NamedTuple):
 
 
 def convolution(layer: nn.Conv2d, x: Tensor, input_active: bool) -> InputConv | DenseConv | Convolution:
-    """The operation of a layer on images [B, N, C, H, W]: a fixed rule."""
+    """The operation of a layer on images x [B, N, C, H, W]: a fixed rule. Else raises UnknownOperationError."""
     if x.dim() != 5:
         raise UnknownOperationError
     if not input_active:
@@ -205,7 +208,7 @@ class DenseConv:
         return self._to_images(self.layer.forward(self._flatten(x), self._matrix(weight), None), bias)
 
     def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
-        """The linear layer's cotangents, g_w summed over where each tap stands."""
+        """The linear layer's cotangents; g_w sums its matrix's over the places of each tap."""
         return self._cotangents(self.layer.vjp(self._flatten(g), input_active), g)
 
     def jvp(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -215,7 +218,7 @@ class DenseConv:
         return self._to_images(self.layer.jvp(dx, matrix, None), bias)
 
     def vjp_tangent(self, dg: Tensor, input_active: bool) -> Cotangents:
-        """The linear layer's, summed in the same way."""
+        """The linear layer's cotangents, g_w likewise."""
         return self._cotangents(self.layer.vjp_tangent(self._flatten(dg), input_active), dg)
 
     def _flatten(self, x: Tensor) -> Tensor:
@@ -228,10 +231,10 @@ class DenseConv:
 
     def _matrix(self, weight: Tensor) -> Tensor:
         """Weights [B, out, in, k, k] as [B, H' W' out, H W in]."""
-        joined = (weight.flatten(3).flatten(0, 2) @ self.taps).view(
+        by_pixels = (weight.flatten(3).flatten(0, 2) @ self.taps).view(
             *weight.shape[:3], math.prod(self.sides), math.prod(self.result_sides)
         )
-        return joined.permute(0, 4, 1, 3, 2).flatten(3, 4).flatten(1, 2)
+        return by_pixels.permute(0, 4, 1, 3, 2).flatten(3, 4).flatten(1, 2)
 
     def _cotangents(self, linear: Cotangents, g: Tensor) -> Cotangents:
         (by_x,) = linear.inputs
@@ -253,12 +256,13 @@ def taps(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> Tensor:
-    """1 where a tap of the kernel joins a pixel to one of the result's, else 0: float64 [k k, H W H' W']."""
+    """1 where a tap of the kernel connects a pixel to one of the result's, else 0: float64 [k k, H W H' W']."""
     axes = []
-    for side, size, step, pad, reach in zip(sides, kernel, stride, padding, dilation, strict=True):
-        result = torch.arange(_result_side(side, size, step, pad, reach))
+    for side, *settings in zip(sides, kernel, stride, padding, dilation, strict=True):
+        size, step, pad, gap = settings
+        result = torch.arange(_result_side(side, *settings))
         pixel, tap = torch.arange(side)[:, None], torch.arange(size)[:, None, None]
-        axes.append((pixel - result * step + pad == tap * reach).double())
+        axes.append((pixel - result * step + pad == tap * gap).double())
     return torch.einsum("kac,lbd->klabcd", *axes).reshape(math.prod(kernel), -1)
 
 

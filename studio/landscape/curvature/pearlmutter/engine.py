@@ -4,7 +4,8 @@ For every point and chunk of samples the activations and the cotangents of the g
 direction v the tangents of the activations go forward, then the changes of the cotangents go back: what arrives at the
 weights is H v.
 
-Folded weights W(theta), of eval mode, are products of theta's tensors: with G = dL/dW, H v = W' dG + (W' G)' v.
+In eval mode the network has folded weights W(theta), products of theta's tensors. With the Jacobian J = dW/dtheta and
+G = dL/dW the gradient is J' G, and H v = J' dG + (dJ)' G: dG along J v, dJ along v.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PERCEPTRON_POINTS, PERCEPTRON_WEIGHTS = 32, 2**20
 
 
 class PearlmutterEngine:
-    """The written-out passes of one network, on a CPU."""
+    """The written-out passes of one network, on a CPU: an `engine.HvpEngine`."""
 
     def __init__(self, program: HvpProgram, weight_loss: WeightLoss):
         self._program, self._weight_loss = program, weight_loss
@@ -52,7 +53,7 @@ class PearlmutterEngine:
     def batch_points(self) -> int:
         """By the kind of network and its size."""
         if self._is_small_chain:
-            return CHAIN_POINTS[self._weight_loss.kind]
+            return CHAIN_POINTS[self._weight_loss.device_kind]
         if self._is_perceptron:
             return min(PERCEPTRON_POINTS, max(IMAGE_POINTS, PERCEPTRON_WEIGHTS // self._weight_loss.size))
         return IMAGE_POINTS if has_small_images(self._weight_loss) else 1
@@ -109,18 +110,19 @@ class PearlmutterGradient:
             gradient = [part.detach() for part in self._by_leaves]
         self.gradient = tuple(gradient)
 
-    def hvp(self, v: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
-        """H v, tensor by tensor, for v by the leaves' shapes. The tape is kept in any case."""
+    def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
+        """H v, tensor by tensor, for v by the leaves' shapes. The tape stays in memory, whatever retain_graph says."""
         if not self._folds:
             return self._change(v)
         changes = torch.autograd.grad(
             self._by_leaves, [*self._leaves, *self._by_weights], v, retain_graph=True, materialize_grads=True
         )
-        bends, along = changes[: len(v)], changes[len(v) :]
-        return [bend + change for bend, change in zip(bends, self._to_leaves(self._change(along)), strict=True)]
+        by_jacobian, along = changes[: len(v)], changes[len(v) :]  # (dJ)' G, and J v
+        by_gradient = self._to_leaves(self._change(along))  # J' dG
+        return [first + second for first, second in zip(by_jacobian, by_gradient, strict=True)]
 
     def _change(self, along: Sequence[Tensor]) -> list[Tensor]:
-        """How the gradient by the run network's weights changes along directions of theirs."""
+        """The change dG of the gradient by the network's weights along directions of these weights."""
         with torch.no_grad():
             tangent = self._tape.jvp(dict(zip(self._weights, along, strict=True)))
         if tangent is None or not self._g.requires_grad:
@@ -131,11 +133,11 @@ class PearlmutterGradient:
             return self._in_order(self._tape.vjp_tangent(dg))
 
     def _in_order(self, by_name: Named) -> list[Tensor]:
-        """One tensor for every weight that moves, zeros for those that the outputs do not depend on."""
+        """A list with one tensor for every weight that moves; zeros if the outputs do not depend on it."""
         return [by_name[name] if name in by_name else torch.zeros_like(w) for name, w in self._weights.items()]
 
     def _to_leaves(self, by_weights: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
-        """Cotangents of the run network's weights as those of theta's tensors: W' G."""
+        """Cotangents G of the network's weights as those of theta's tensors: J' G."""
         return torch.autograd.grad(
             list(self._weights.values()),
             self._leaves,

@@ -1,4 +1,4 @@
-"""Linear layers in the four passes of `operation`: y = x w' + b."""
+"""Linear layers in the four passes of `operation`: y = x w' + b, g_x = g w, g_w = g' x."""
 
 from __future__ import annotations
 

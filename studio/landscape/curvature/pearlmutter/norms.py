@@ -104,14 +104,14 @@ class BatchNorm:
         if shift is not None and self._to_images is points_to_channels:
             return torch.addcmul(_per_grouped_channel(shift.flatten()), x, _per_grouped_channel(slope))
         y = x * _per_grouped_channel(slope)
-        # of samples that lie last: addcmul takes twice as long there as both of these
+        # samples lie last here: addcmul takes twice as long as a product and a sum
         return y if shift is None else y.add_(_per_grouped_channel(shift.flatten()))
 
     def _cotangents(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Cotangents:
-        both = {"weight": by_weight, "bias": by_bias}
+        by_name = {"weight": by_weight, "bias": by_bias}
         return Cotangents(
             (None if by_x is None else self._from_images(by_x, self.points),),
-            {name: both[name].view(self.points, -1) for name in self.present},
+            {name: by_name[name].view(self.points, -1) for name in self.present},
         )
 
 
@@ -153,19 +153,19 @@ class FixedNorm:
         return self._cotangents(by_x, by_weight, dg)
 
     def _cotangents(self, by_x: Tensor, by_weight: Tensor, g: Tensor) -> Cotangents:
-        both = {"weight": by_weight, "bias": g.sum(SAMPLES_AND_PIXELS)}
-        return Cotangents((by_x,), {name: both[name] for name in self.present})
+        by_name = {"weight": by_weight, "bias": g.sum(SAMPLES_AND_PIXELS)}
+        return Cotangents((by_x,), {name: by_name[name] for name in self.present})
 
 
 def image_norm(layer: nn.BatchNorm2d, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
-    """The operation of a layer on images [B, N, C, H, W], in its present mode."""
+    """The operation of a layer on images x [B, N, C, H, W], in its present mode."""
     if layer.training or layer.running_mean is None or layer.running_var is None:
         return BatchNorm(layer.eps)
     return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
 
 
 def feature_norm(layer: nn.BatchNorm1d, x: Tensor, input_active: bool) -> BatchNorm:
-    """The operation of a layer on features [B, N, C], by their own statistics."""
+    """The operation of a layer on features x [B, N, C], by batch statistics. Else raises UnknownOperationError."""
     if x.dim() != 3 or not (layer.training or layer.running_mean is None):
         raise UnknownOperationError
     return BatchNorm(layer.eps, _features_to_images, _images_to_features)

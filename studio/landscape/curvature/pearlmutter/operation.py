@@ -33,7 +33,10 @@ class Cotangents(NamedTuple):
 
 
 class Operation(Protocol):
-    """What every class of `linear`, `convolutions`, `norms` and `parameterless` is."""
+    """The interface of the classes in `linear`, `convolutions`, `norms` and `parameterless`; `table` lists them.
+
+    `forward` stores what the other passes need, so an instance is of one run at one batch of points.
+    """
 
     @property
     def weights(self) -> tuple[str, ...]:

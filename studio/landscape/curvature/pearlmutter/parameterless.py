@@ -1,4 +1,4 @@
-"""Operations without weights in the four passes of `operation`."""
+"""Operations without weights, y = f(x), in the four passes of `operation`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_POOL, RELU_BACKWARD = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten
 
 
 class ReLU:
-    """y = max(0, x): linear but for the signs, which do not change along a tangent."""
+    """y = max(0, x): linear at fixed signs of x, which do not change along a tangent."""
 
     weights = ()
 

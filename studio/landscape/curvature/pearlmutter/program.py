@@ -1,7 +1,6 @@
-"""A network as a program of operations that are written out.
+"""A network as a program of written-out operations: y = f_n(... f_2(f_1(x))), one operation per node of its graph.
 
-Each node of the network's graph becomes one operation of `operation`, by the tables of `table`. In eval mode the
-network is the one with folded batch norms.
+The tables of `table` name the operation of each node. In eval mode the network is the one with folded batch norms.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from studio.landscape.curvature.pearlmutter.table import (
     RELU_CALLS,
     SUM_CALLS,
 )
-from studio.landscape.network.graph import NEW, has_no_hooks, pool_before_relu, traced
+from studio.landscape.network.graph import ALLOCATING_LAYERS, has_no_hooks, pool_before_relu, trace_graph
 from studio.landscape.network.weight_loss import WeightLoss
 
 Named = dict[str, Tensor]
@@ -38,7 +37,7 @@ Values = Mapping[fx.Node, Any]
 class HvpProgram:
     """The operations of the network that a WeightLoss runs.
 
-    graph: their order. folds: whether the network's batch norms are folded, so that its weights are others than theta.
+    graph: their order. folds: whether batch norms are folded, so that the network's weights are functions of theta.
     """
 
     def __init__(self, weight_loss: WeightLoss, network: nn.Module, ordered: nn.Module, graph: fx.Graph, folds: bool):
@@ -49,22 +48,22 @@ class HvpProgram:
 
     @classmethod
     def of(cls, weight_loss: WeightLoss) -> HvpProgram | None:
-        """The program of a network that has a graph, whether or not every operation is known; None for another."""
-        folds = weight_loss.mode == "eval" and bool(weight_loss.folded.pairs)
-        network = weight_loss.folded.model if folds else weight_loss.network.module
+        """The program of a loss's network; None if it has no graph. `operation` raises for an unknown operation."""
+        folds = weight_loss.mode == "eval" and bool(weight_loss.folding.pairs)
+        network = weight_loss.folding.model if folds else weight_loss.network.module
         ordered = pool_before_relu(network)
-        graph = traced(ordered)
+        graph = trace_graph(ordered)
         return None if graph is None else cls(weight_loss, network, ordered, graph, folds)
 
     def weights(self, named: Mapping[str, Tensor]) -> Named:
-        """The weights of the network that is run, from theta's tensors [B, *shape]: differentiable."""
+        """The network's weights from theta's tensors `named` [B, *shape]: differentiable in them."""
         if not self.folds:
             return dict(named)
-        weights: Named = torch.func.vmap(self._weight_loss.folded.weights)(dict(named))
+        weights: Named = torch.func.vmap(self._weight_loss.folding.weights)(dict(named))
         return weights
 
     def parameters(self, node: fx.Node, operation: Operation) -> dict[str, tuple[str, Tensor]]:
-        """The full name and the present value [1, *shape] of a node's weights, by their names in the operation."""
+        """{name in the operation: (full name, present value [1, *shape])} of a node's weights."""
         if not operation.weights:
             return {}
         module = self._modules[str(node.target)]
@@ -112,7 +111,7 @@ class HvpProgram:
     def _is_temporary(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor with one user only, which may overwrite it."""
         layer = type(self._modules[str(node.target)]) if node.op == "call_module" else None
-        return len(node.users) == 1 and (layer in NEW or (layer is None and node.target in SUM_CALLS))
+        return len(node.users) == 1 and (layer in ALLOCATING_LAYERS or (layer is None and node.target in SUM_CALLS))
 
 
 def is_shape(node: fx.Node, values: Values) -> bool:
@@ -124,13 +123,13 @@ def is_shape(node: fx.Node, values: Values) -> bool:
 
 
 def evaluate_shape(node: fx.Node, values: Values) -> Any:
-    """The number or shape that such a node returns, for tensors without the point."""
+    """The number or shape that a node of `is_shape` returns, for tensors without their first dimension, the point."""
     first, *rest = fx.map_arg(node.args, values.__getitem__)
     return call(node, rest, node.kwargs, first[0] if isinstance(first, Tensor) else first)
 
 
 def call(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any], x: Any) -> Any:
-    """Calls a node's function or method on x."""
+    """The result of a node's function or method on x."""
     if callable(node.target):
         return node.target(x, *args, **kwargs)
     # images lie in memory here as few networks expect, so that their views may have to be copies

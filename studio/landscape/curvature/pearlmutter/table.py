@@ -1,4 +1,7 @@
-"""Modules and functions that are written out, and their operations: a new one takes a class and a line here."""
+"""The torch modules and functions that are written out, and the operation of each.
+
+A new operation is a class with the methods of `operation.Operation`, and a line here.
+"""
 
 from __future__ import annotations
 

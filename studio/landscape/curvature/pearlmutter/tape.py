@@ -1,4 +1,7 @@
-"""One run of a program, and its derivatives along the operations it ran."""
+"""One run of a network's program, and its derivatives: the operations in order forward, and in reverse backward.
+
+jvp: d outputs = J d weights        vjp: g_weights = J' g        vjp_tangent: d(J' g) along the last jvp
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownO
 from studio.landscape.curvature.pearlmutter.program import HvpProgram, Named, evaluate_shape, is_shape
 
 
-class Step(NamedTuple):
-    """One active operation: its node, the nodes of its inputs, None for those not active, and its weights that move.
+class TapeEntry(NamedTuple):
+    """One active operation, its node, and the nodes of its inputs, None for those not active.
 
-    weights: their names in the network, by those in the operation.
+    weights: of those that move, {name in the operation: name in the network}.
     """
 
     node: fx.Node
@@ -26,14 +29,14 @@ class Step(NamedTuple):
 class Tape:
     """A network at B points on samples x [N, ...], run once, with the operations that depend on weights that move.
 
-    weights: of the network [B, *shape], its own where missing. moving: the names of those that may move. outputs:
-    [B, N, ...], or [1, N, ...] if none moves. Raises UnknownOperationError.
+    weights: of the network [B, *shape] by name; a missing one is the network's own. moving: names of those that move.
+    outputs: [B, N, ...], or [1, N, ...] if none moves. Raises UnknownOperationError.
     """
 
     def __init__(self, program: HvpProgram, weights: Mapping[str, Tensor], moving: set[str], x: Tensor):
         self._program, self._weights, self._moving = program, weights, moving
         self._points = max((len(weight) for weight in weights.values()), default=1)
-        self._steps: dict[fx.Node, Step] = {}
+        self._entries: dict[fx.Node, TapeEntry] = {}
         values: dict[fx.Node, Any] = {}
         for node in program.graph.nodes:
             if node.op == "placeholder":
@@ -50,17 +53,17 @@ class Tape:
         tensors = [arg for arg in node.args if isinstance(arg, fx.Node) and isinstance(values[arg], Tensor)]
         if not tensors or tensors[0] is not node.args[0]:
             raise UnknownOperationError
-        inputs = tuple(arg if arg in self._steps else None for arg in tensors)
+        inputs = tuple(arg if arg in self._entries else None for arg in tensors)
         operation = self._program.operation(node, values, any(inputs))
         parameters = self._program.parameters(node, operation)
         weights = {
-            kind: self._weights.get(name, own.expand(self._points, *own.shape[1:]))
-            for kind, (name, own) in parameters.items()
+            kind: self._weights.get(name, default.expand(self._points, *default.shape[1:]))
+            for kind, (name, default) in parameters.items()
         }
         y = operation.forward(*[values[arg] for arg in tensors], *[weights.get(kind) for kind in operation.weights])
         moving = {kind: name for kind, (name, _) in parameters.items() if name in self._moving}
         if any(inputs) or moving:
-            self._steps[node] = Step(node, operation, inputs, moving)
+            self._entries[node] = TapeEntry(node, operation, inputs, moving)
         return y
 
     def vjp(self, g: Tensor) -> Named:
@@ -70,18 +73,18 @@ class Tape:
     def jvp(self, tangents: Mapping[str, Tensor]) -> Tensor | None:
         """The outputs' tangent along those of the weights; None if no output depends on a weight that moves."""
         along: dict[fx.Node | None, Tensor] = {}
-        for node, operation, inputs, moving in self._steps.values():
+        for node, operation, inputs, moving in self._entries.values():
             weights = [tangents[moving[kind]] if kind in moving else None for kind in operation.weights]
             along[node] = operation.jvp(*[along.get(arg) for arg in inputs], *weights)
         return along.get(self._result)
 
     def vjp_tangent(self, dg: Tensor) -> Named:
-        """How the weights' gradients change along the last `jvp`, as the outputs' gradient changes by dg."""
+        """The change of the weights' gradients along the last `jvp`, if the outputs' gradient changes by dg."""
         return self._backward(dg, tangent=True)
 
     def _backward(self, g: Tensor, tangent: bool) -> Named:
         cotangents, gradients = {self._result: g}, Named()
-        for node, operation, inputs, moving in reversed(self._steps.values()):
+        for node, operation, inputs, moving in reversed(self._entries.values()):
             if node not in cotangents:
                 continue
             backward = operation.vjp_tangent if tangent else operation.vjp

@@ -22,20 +22,6 @@ class Overwritten(nn.Module):
         return self.leave((F.relu(x, inplace=True) * x).mean((2, 3)))
 
 
-def in_place() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        nn.Conv2d(4, 4, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, CLASSES),
-    )
-
-
 @pytest.fixture
 def samples():
     generator = torch.Generator().manual_seed(0)
@@ -65,13 +51,13 @@ def test_random_masks_are_left_to_torch(samples):
     assert PearlmutterEngine.of(WeightLoss(masked, {}, *samples)) is not None
 
 
-def test_recalibrated_statistics_are_left_to_torch(samples):
-    weight_loss = WeightLoss(in_place(), {}, *samples, "recalibrated")
+def test_recalibrated_statistics_are_left_to_torch(samples, net):
+    weight_loss = WeightLoss(net("in place").float(), {}, *samples, "recalibrated")
     assert not isinstance(HessianOperator(weight_loss).engine, PearlmutterEngine)
 
 
-def test_hooks_are_left_to_torch(samples):
-    model = in_place()
+def test_hooks_are_left_to_torch(samples, net):
+    model = net("in place").float()
     assert PearlmutterEngine.of(WeightLoss(model, {}, *samples)) is not None
     model[4].register_forward_hook(lambda module, args, output: 2 * output)
     assert PearlmutterEngine.of(WeightLoss(model, {}, *samples)) is None
