@@ -61,7 +61,7 @@ def caveats(surfaces: Surfaces) -> list[str]:
             lines.append(text.format(f"{count} of {measured.size} points"))
     if surfaces.trajectory:
         share = surfaces.trajectory.share_in_plane
-        lines.append(f"path: {share:.0%} of the way lies in the plane, the rest is not seen")
+        lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
     return lines
 
 

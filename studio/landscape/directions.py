@@ -125,7 +125,7 @@ class Pca(Record):
     @property
     def caption(self) -> str:
         """What the picture says of the directions."""
-        return "principal directions of the path"
+        return "principal directions of the trajectory"
 
     def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
         """All epochs of the run."""

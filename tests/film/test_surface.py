@@ -346,4 +346,4 @@ def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longe
 
 def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat(bowl, surfaces):
     film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
-    assert caveats(film) == ["path: 41% of the way lies in the plane, the rest is not seen"]
+    assert caveats(film) == ["trajectory: 41% of its length lies in the plane, the rest is not seen"]

@@ -110,7 +110,7 @@ def test_the_trajectory_is_read_from_the_planes_only_where_a_look_draws_it(copy,
         plain.surfaces.trajectory is None and trajectory.coordinates == keyframes and 0 < trajectory.share_in_plane < 1
     )
     assert all((trajectory.places[k, k] == 0).all() for k in range(len(keyframes)))
-    assert "of the way lies in the plane" in drawn.notes["loss"] and plain.frame(9).views[0].trajectory is None
+    assert "of its length lies in the plane" in drawn.notes["loss"] and plain.frame(9).views[0].trajectory is None
     [part] = drawn.cut.at(7)  # the last before the dissolve
     expected = drawn_trajectory(drawn.surfaces.at(part.shot.coordinate(part.seconds, drawn.cut.fps)), drawn.look)
     assert len(expected) > 1 and np.array_equal(
