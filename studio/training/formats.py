@@ -12,7 +12,8 @@ import math
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,23 +148,15 @@ def mnist_count(folder: Path) -> int:
 
 
 def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
-    path = next(filter(Path.is_file, _idx_paths(Path(folder), f"{part}-{quantity}", f"idx{axes}-ubyte")), None)
+    spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # of the file's name that are in use, in two folders
+    paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
+    path = next(filter(Path.is_file, paths), None)
     if path is None:
         raise RunError(
             f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
             f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
         )
     return _idx_array(path, axes)
-
-
-def _idx_paths(folder: Path, stem: str, ending: str) -> Sequence[Path]:
-    """Where an idx file may lie: the spellings of its name that are in use, in two folders."""
-    return [
-        folder / subfolder / f"{stem}{separator}{ending}{compression}"
-        for subfolder in (".", "MNIST/raw")
-        for separator in "-."
-        for compression in ("", ".gz")
-    ]
 
 
 def _idx_array(path: Path, axes: int) -> np.ndarray:

@@ -34,8 +34,6 @@ MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 """Samples in one chunk of any other network."""
 
-NO_FIELDS: Mapping[str, Criterion] = MappingProxyType({})
-
 
 class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
@@ -60,7 +58,7 @@ class WeightLoss:
         device: str = "cpu",
         *,
         criterion: Criterion | None = None,
-        fields: Mapping[str, Criterion] = NO_FIELDS,
+        fields: Mapping[str, Criterion] = MappingProxyType({}),
         precision: str = "float32",
         calibration: Tensor | None = None,
     ):

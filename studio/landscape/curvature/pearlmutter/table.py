@@ -18,7 +18,7 @@ from studio.landscape.curvature.pearlmutter.linear import Linear
 from studio.landscape.curvature.pearlmutter.norms import feature_norm, image_norm
 from studio.landscape.curvature.pearlmutter.operation import Operation
 from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, MaxPool, Pointwise, ReLU
-from studio.landscape.network.linear_chain import POINTWISE
+from studio.landscape.network.batched import POINTWISE
 
 CURVES = (*POINTWISE, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.LogSigmoid)
 MAPS = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad2d)
