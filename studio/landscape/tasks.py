@@ -230,10 +230,7 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
 def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     """{name: number or text} for the report of a slice, beside its values.
 
-    Of a loss: parameters, samples; method, why, agreement with the loop, samples per chunk; the error of a precision
-    other than float32. Of curvature: parameters, samples, asymmetry, the gradient's norm and the loss at the centre.
-    Both: facts of the directions. Raises MachineError if the method or the Hessian is wrong: the first disagrees with
-    the loop, or the second is not symmetric.
+    Raises MachineError if the method disagrees with the loop, or the Hessian is not symmetric.
     """
     measure_facts = _loss_facts if slice_.quantity == "loss" else _curvature_facts
     with deterministic():

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
@@ -52,10 +53,6 @@ def _conv2d(
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
     y: Tensor = _convolution(x, weight, (_pair(stride), _pair(padding), _pair(dilation), False, [0, 0], groups))
     return y if bias is None else y + bias[:, None, None]
-
-
-def _pair(sizes: Sizes) -> list[int]:
-    return [sizes] * 2 if isinstance(sizes, int) else list(sizes)
 
 
 class _Convolution(Function):

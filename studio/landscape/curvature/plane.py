@@ -58,10 +58,7 @@ def interlaces(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max
 
 
 def rank_correlation(plane: Array, space: Array) -> float:
-    """Spearman's rank correlation of the shares of negative curvature in the plane and in the space, where both exist.
-
-    NaN for fewer than 3 points, or if one of the two is constant.
-    """
+    """Spearman's rank correlation where both are finite; NaN for fewer than 3 points, or if one is constant."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(plane) & np.isfinite(space)

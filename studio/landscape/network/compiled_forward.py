@@ -14,7 +14,7 @@ network's to rounding, and a point has the same bytes in every slot.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -33,6 +33,7 @@ from studio.landscape.network.graph import (
     first_input,
     has_no_hooks,
     inplace_ops,
+    replace_call,
 )
 
 MAX_FEATURES, MAX_SLOTS = 3 * 2**16, 3
@@ -56,10 +57,7 @@ class WeightLayout(NamedTuple):
 
 
 class CompiledForward:
-    """The forward pass of a network in its present mode, at several points side by side.
-
-    `of` builds it; `set_weights` and `set_weights_along` give a slot its packed weights [Q], which `flat` computes.
-    """
+    """The forward pass of a network in its present mode, at several points side by side."""
 
     def __init__(self, module: fx.GraphModule, names: Mapping[int, str], example: Tensor, batch_size: int):
         _set_shapes(module, example, batch_size)
@@ -77,7 +75,7 @@ class CompiledForward:
             parameter.data = self._read(source)[0]
         for node, layer in layers.items():
             function = layer.build(*(None if source is None else self._read(source) for source in sources[node]))
-            _replace(module.graph, node, function)
+            replace_call(module.graph, node, function)
         module.recompile()
         self._module = module
 
@@ -250,9 +248,3 @@ def _other_parameters(module: fx.GraphModule, layers: Mapping[fx.Node, CompiledL
     parameters = [p for layer in others if layer is not None for p in layer.parameters()]
     parameters += [p for name, p in named.items() if name in direct]
     return [p for p in dict.fromkeys(parameters) if p.requires_grad]
-
-
-def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
-    with graph.inserting_before(node):
-        node.replace_all_uses_with(graph.call_function(function, node.args))
-    graph.erase_node(node)

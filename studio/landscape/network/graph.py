@@ -89,6 +89,13 @@ def first_input(node: fx.Node) -> fx.Node | None:
     return source if isinstance(source, fx.Node) else None
 
 
+def replace_call(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
+    """Replaces a node of the graph by a call of the function on the same arguments."""
+    with graph.inserting_before(node):
+        node.replace_all_uses_with(graph.call_function(function, node.args))
+    graph.erase_node(node)
+
+
 # --- fewer passes over memory ----------------------------------------------------------------------------------------
 
 
@@ -104,7 +111,8 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         source = first_input(node)
         if source and type(called_module(module, node)) is nn.Identity:
-            _replace(graph, node, source)
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
     for node in list(graph.nodes):
         source = first_input(node)
         if source and _is_max_pool(module, node) and _is_relu(module, source) and len(source.users) == 1:
@@ -114,10 +122,7 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
 
 
 def inplace_ops(model: nn.Module) -> nn.Module:
-    """`pool_before_relu` with ReLUs and sums in place where possible: for values, not for gradients.
-
-    A network that has no graph is returned itself.
-    """
+    """`pool_before_relu` with ReLUs and sums in place where possible: for values, not for gradients."""
     module = pool_before_relu(model)
     if module is model or not isinstance(module, fx.GraphModule):
         return model
@@ -125,8 +130,7 @@ def inplace_ops(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         source, in_place = first_input(node), torch.relu_ if _is_relu(module, node) else add_ if _is_sum(node) else None
         if source and in_place and len(source.users) == 1 and _allocates_result(module, source):
-            with graph.inserting_before(node):
-                _replace(graph, node, graph.call_function(in_place, node.args))
+            replace_call(graph, node, in_place)
     module.recompile()
     return module
 
@@ -174,8 +178,3 @@ def _swap(graph: fx.Graph, first: fx.Node, second: fx.Node) -> None:
     if source := first_input(first):
         second.replace_input_with(first, source)
     graph.erase_node(first)
-
-
-def _replace(graph: fx.Graph, node: fx.Node, other: fx.Node) -> None:
-    node.replace_all_uses_with(other)
-    graph.erase_node(node)

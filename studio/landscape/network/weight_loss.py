@@ -226,13 +226,11 @@ class WeightLoss:
     @contextlib.contextmanager
     def forward_context(self) -> Iterator[None]:
         """The context of every pass: the loss's precision, and one fixed stream of random numbers."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(fixed_masks(self.device))
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no second derivative
-            if self.precision == "bf16":
-                stack.enter_context(torch.autocast(self.device_kind, torch.bfloat16))
-            if self.precision == "tf32":
-                stack.enter_context(_tf32())
+        nothing = contextlib.nullcontext()
+        bf16 = torch.autocast(self.device_kind, torch.bfloat16) if self.precision == "bf16" else nothing
+        tf32 = _tf32() if self.precision == "tf32" else nothing
+        # other attention kernels than MATH have no second derivative
+        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32:
             yield
 
 

@@ -1,7 +1,5 @@
 """Values of the loss on a plane, by the quickest method that gives the same numbers.
 
-    f(alpha, beta) = L(theta + alpha delta + beta eta)
-
 A slice is prepared once; then its points are measured row by row, without waiting for the device within a row. A method
 (`methods.py`) computes the network's outputs for every point of a row. What is taken from the outputs is the same for
 all methods: one number of the criterion and of each field for every sample, in float64, summed in one order.

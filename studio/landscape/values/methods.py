@@ -64,9 +64,7 @@ def torch_compile(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Te
 
 
 def cuda_graph(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """One recorded pass on a GPU, replayed at every point: for small networks, whose operations take longer to launch
-    than to run.
-    """
+    """One recorded pass on a GPU, replayed at every point: for operations that take longer to launch than to run."""
     return _folded_in_eval(weight_loss, _cuda_graph, theta, delta, eta)
 
 
