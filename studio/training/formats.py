@@ -58,10 +58,7 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 
 
 def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test) from the folder, or from the folder in it that the published archive unpacks to.
-
-    Raises RunError if a file is missing or broken.
-    """
+    """(train, test) from the folder, or the archive's own in it. Raises RunError if a file is missing or broken."""
     reader, paths = _cifar_files(folder, layout)
     *train, test = (reader(path, layout) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
@@ -119,10 +116,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
-    """The mapping in a pickle of plain values and numpy arrays, its keys as bytes; no code runs.
-
-    Raises RunError if the pickle is broken or needs anything else.
-    """
+    """The mapping in a pickle of plain values and numpy arrays, keys as bytes. Raises RunError for any other file."""
     try:
         content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         return content
@@ -131,10 +125,7 @@ def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
 
 
 def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw.
-
-    Raises RunError if a file is missing or broken.
-    """
+    """(train, test) from the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
     train, test = (
         LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")

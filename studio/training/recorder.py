@@ -149,9 +149,6 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
             return statistics.median(timeit.repeat(step, number=1, repeat=steps))
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
 def _save_checkpoint(folder: Path, recipe: Recipe, epoch: float, model: nn.Module, samples: tuple[Tensor, ...]) -> None:
     metrics = {**scores(model, samples), "learning_rate": recipe.optimizer.rate(epoch / recipe.epochs)}
     _check_finite(metrics["train_loss"], epoch, recipe)

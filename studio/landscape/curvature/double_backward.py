@@ -37,9 +37,6 @@ class QuickLayers(TorchFunctionMode):
         return REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
-# --- convolution -----------------------------------------------------------------------------------------------------
-
-
 def _conv2d(
     x: Tensor,
     weight: Tensor,
@@ -102,9 +99,6 @@ _convolution_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _Con
 _convolution: Callable[..., Tensor] = _Convolution.apply
 
 
-# --- ReLU ------------------------------------------------------------------------------------------------------------
-
-
 def _relu(x: Tensor, inplace: bool = False) -> Tensor:
     return F.relu(x, True) if inplace else relu(x)
 
@@ -139,9 +133,6 @@ class _ReLUGradient(Function):
 relu: Callable[[Tensor], Tensor] = _ReLU.apply
 """max(0, x), differentiable twice."""
 _relu_gradient: Callable[[Tensor, Tensor], Tensor] = _ReLUGradient.apply
-
-
-# --- max pooling -----------------------------------------------------------------------------------------------------
 
 
 def _max_pool2d(

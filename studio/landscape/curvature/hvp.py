@@ -103,10 +103,7 @@ class HessianOperator:
         return flat
 
     def gradients(self, points: Tensor) -> Tensor:
-        """The loss's gradients at points [B, P]: [B, M].
-
-        Raises MachineError if the graph of a single chunk of samples does not fit into memory.
-        """
+        """The gradients [B, M] at points [B, P]. Raises MachineError if one chunk's graph does not fit into memory."""
         batches = map(self._leaves, torch.split(points, self.batch_points))
         return torch.cat([self._rebuild_graph(part, lambda graph: _join(graph.gradient).detach()) for part in batches])
 
@@ -120,18 +117,13 @@ class HessianOperator:
         )
 
     def asymmetry(self, point: Tensor) -> float:
-        """|u' H v - v' H u| of two random vectors, relative to |H v| and |H u|, at a point [P].
-
-        Rounding only, unless a second derivative is wrong.
-        """
+        """|u' H v - v' H u| relative to |H v| and |H u|, at a point [P]: rounding, unless a derivative is wrong."""
         generator = torch.Generator().manual_seed(0)
         u, v = torch.randn(2, self.size, generator=generator, dtype=torch.float64).to(point.device)
         product = self.products(point[None])
         image_of_v, image_of_u = (product(vector[None])[0].double() for vector in (v, u))
         difference, length = (u @ image_of_v - v @ image_of_u).abs(), (image_of_v.norm() + image_of_u.norm()) / 2
         return float(difference / length) if length else 0.0
-
-    # --- one batch of points ------------------------------------------------------------------------------------------
 
     def _product(self, points: Tensor) -> Product:
         leaves = self._leaves(points)

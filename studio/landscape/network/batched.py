@@ -56,10 +56,7 @@ class BatchedNetwork:
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchedNetwork | None:
-        """A network in its present mode, with or without a leading flatten.
-
-        None if a layer is unknown, or a parameter is frozen or shared.
-        """
+        """A network in its present mode; None if a layer is unknown, or a parameter is frozen or shared."""
         steps = _steps(model, "")
         if steps and isinstance(steps[0], Layer) and _flattens(steps[0].module):
             steps = steps[1:]
@@ -124,9 +121,6 @@ def _batch_norm(
     scale = r if weight is None else r * weight[..., None]
     shift = -mean * scale if bias is None else bias[..., None] - mean * scale
     return h.mul_(scale).add_(shift)  # addcmul takes four times as long with broadcast factors
-
-
-# --- the steps of a network ------------------------------------------------------------------------------------------
 
 
 def _steps(module: nn.Module, prefix: str) -> list[Step]:

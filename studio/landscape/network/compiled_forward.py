@@ -163,10 +163,8 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
     if not (kernels.is_zero_padded(conv) and has_no_hooks(conv) and conv.groups == 1) or kernels.is_tiny(conv, shape):
         return None
     channels = max(shape[1], kernels.MIN_INPUT_SIZE // size + 1)
-    fits = (
-        shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
-    )
-    return channels if fits else None
+    fits = shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS
+    return channels if fits and channels * size <= kernels.MAX_INPUT_SIZE else None
 
 
 # --- batch slots -----------------------------------------------------------------------------------------------------
@@ -198,18 +196,12 @@ def _keeps_samples_apart(module: fx.GraphModule, node: fx.Node, slots: int) -> b
 def _supports_slots(layer: nn.Module, source: fx.Node | None, slots: int) -> bool:
     shape = _shape(source)
     if kernels.is_zero_padded(layer):
-        fits = (
-            len(shape) == 4
-            and shape[1] <= kernels.MAX_CHANNELS
-            and shape[3] <= kernels.MAX_WIDTH
-            and (slots * shape.numel() > kernels.MIN_INPUT_SIZE and shape.numel() <= kernels.MAX_INPUT_SIZE)
-        )
+        is_small = len(shape) == 4 and shape[1] <= kernels.MAX_CHANNELS and shape[3] <= kernels.MAX_WIDTH
+        fits = is_small and kernels.MIN_INPUT_SIZE / slots < shape.numel() <= kernels.MAX_INPUT_SIZE
         return fits or kernels.is_tiny(layer, shape) or (source is not None and source.op == "placeholder")
-    return (
-        type(layer) is nn.ReLU
-        or (type(layer) is nn.Linear and len(shape) == 2)
-        or (type(layer) is nn.BatchNorm2d and layer.training)
-    )
+    if type(layer) is nn.Linear:
+        return len(shape) == 2
+    return type(layer) is nn.ReLU or (type(layer) is nn.BatchNorm2d and layer.training)
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------

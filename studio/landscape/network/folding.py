@@ -96,9 +96,6 @@ class FoldedBatchNorm:
         return folded
 
 
-# --- finding pairs ---------------------------------------------------------------------------------------------------
-
-
 def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
     graph = trace_graph(model)
     if graph is None:

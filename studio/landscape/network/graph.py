@@ -25,9 +25,6 @@ ALLOCATING_LAYERS = (
 """Layers whose result shares no memory with another tensor, so that it may be overwritten."""
 
 
-# --- modules ---------------------------------------------------------------------------------------------------------
-
-
 def has_no_hooks(module: nn.Module) -> bool:
     """Whether a module does what its class says and nothing else: no hook, no replaced `forward`."""
     return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
@@ -45,9 +42,6 @@ def channels_last(x: Tensor) -> Tensor:
     _, c, h, w = x.shape
     # explicit strides: with one channel, torch takes either layout for the other and continues in the slower one
     return x.contiguous(memory_format=torch.channels_last).as_strided(x.shape, (c * h * w, 1, w * c, c))
-
-
-# --- graphs ----------------------------------------------------------------------------------------------------------
 
 
 def trace_graph(model: nn.Module) -> fx.Graph | None:
@@ -96,14 +90,8 @@ def replace_call(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]
     graph.erase_node(node)
 
 
-# --- fewer passes over memory ----------------------------------------------------------------------------------------
-
-
 def pool_before_relu(model: nn.Module) -> nn.Module:
-    """A module that runs the same layers as `model`, in its present mode, with each ReLU after its max pooling.
-
-    The function is the same: max(relu(x)) = relu(max(x)). A network that has no graph is returned itself.
-    """
+    """The layers of `model` in its present mode, each ReLU after its max pooling; `model` itself if it has no graph."""
     graph = trace_graph(model)
     if graph is None:
         return model
@@ -154,13 +142,9 @@ def _is_max_pool(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _is_sum(node: fx.Node) -> bool:
-    return (
-        node.op == "call_function"
-        and node.target in ADDITIONS
-        and len(node.args) == 2
-        and not node.kwargs
-        and all(isinstance(term, fx.Node) for term in node.args)
-    )
+    is_addition = node.op == "call_function" and node.target in ADDITIONS
+    is_plain = len(node.args) == 2 and not node.kwargs
+    return is_addition and is_plain and all(isinstance(term, fx.Node) for term in node.args)
 
 
 def _allocates_result(model: nn.Module, node: fx.Node) -> bool:

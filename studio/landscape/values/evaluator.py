@@ -61,10 +61,7 @@ class Evaluator:
         return self._measure([float(alpha) for alpha in alphas], float(beta), self._keep_samples)
 
     def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
-        """The largest difference of a loss in this precision from its float32 value, relative to it, over the points.
-
-        0 where both are NaN, or the same inf.
-        """
+        """The largest relative error of a loss against float32, over the points; 0 if both are NaN, or the same inf."""
         exact = self._loop("float32")
         return max(
             _relative_error(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))

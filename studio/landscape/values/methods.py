@@ -115,10 +115,7 @@ def _rows(
     eta: Tensor,
     set_point: Callable[[Tensor, float, int], None],
 ) -> RowOutputs:
-    """The rows of a network, as many points at a time as it has slots.
-
-    set_point: (theta + beta eta, alpha, slot) -> sets the slot's weights.
-    """
+    """The rows of a network, slots together. set_point: (theta + beta eta, alpha, slot) -> sets a slot's weights."""
     chunks = _cached_chunks(weight_loss.inputs, network.arrange if isinstance(network, CompiledForward) else layout)
     calibration = layout(weight_loss.calibration) if weight_loss.mode == "recalibrated" else None
 
