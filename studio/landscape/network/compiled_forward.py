@@ -135,9 +135,6 @@ class CompiledForward:
         return source.expand(self.batch_slots, *source.shape)
 
 
-# --- shapes ----------------------------------------------------------------------------------------------------------
-
-
 def _set_shapes(module: fx.GraphModule, example: Tensor, batch_size: int) -> None:
     """Sets `meta["shape"]` of every node: the shape of its result for a batch of that size."""
     ShapeProp(module).propagate(example)
@@ -165,9 +162,6 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
     channels = max(shape[1], kernels.MIN_INPUT_SIZE // size + 1)
     fits = shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS
     return channels if fits and channels * size <= kernels.MAX_INPUT_SIZE else None
-
-
-# --- batch slots -----------------------------------------------------------------------------------------------------
 
 
 def _batch_slots(module: fx.GraphModule) -> int:
@@ -202,9 +196,6 @@ def _supports_slots(layer: nn.Module, source: fx.Node | None, slots: int) -> boo
     if type(layer) is nn.Linear:
         return len(shape) == 2
     return type(layer) is nn.ReLU or (type(layer) is nn.BatchNorm2d and layer.training)
-
-
-# --- layers ----------------------------------------------------------------------------------------------------------
 
 
 def _compile_layers(module: fx.GraphModule, slots: int, channels: int | None) -> dict[fx.Node, CompiledLayer]:

@@ -46,6 +46,7 @@ class WeightLoss:
     output for one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
     "float32" leaves the model's own.
+    model: the private copy. names, size: of its trainable tensors, and P. split: vectors [..., P] -> views by name.
     """
 
     def __init__(
@@ -80,11 +81,12 @@ class WeightLoss:
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
         self._template = copy.deepcopy(private).train(mode == "train")
-        self.network = Network(private, device, mode)
+        self.network, self.model = Network(private, device, mode), private
+        self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.to_device(x if calibration is None else calibration)
         self.inputs, self.targets = self.to_device(x), y.to(device)
         self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size(self._max_chunk_size())
+        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size()
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
@@ -94,11 +96,6 @@ class WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
         return self._rebuild(x[:count], y[:count], precision=self.precision)
-
-    @property
-    def model(self) -> nn.Module:
-        """The private copy of the network."""
-        return self.network.module
 
     @property
     def device_kind(self) -> str:
@@ -124,14 +121,11 @@ class WeightLoss:
         largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
         return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
-    def _max_chunk_size(self) -> int:
-        """The most samples that may pass together in eval mode."""
+    def _even_chunk_size(self) -> int:
+        """The largest size within the limits with which the last chunk is hardly shorter than the others."""
+        maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
-            return max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
-        return MAX_SAMPLES[self.device_kind]
-
-    def _even_chunk_size(self, maximum: int) -> int:
-        """The largest size up to `maximum` with which the last chunk is hardly shorter than the others."""
+            maximum = max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
         return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
     def to_device(self, x: Tensor) -> Tensor:
@@ -140,23 +134,9 @@ class WeightLoss:
 
     # --- weights -----------------------------------------------------------------------------------------------------
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the trainable tensors, in the model's own order."""
-        return list(self.network.parameters)
-
-    @property
-    def size(self) -> int:
-        """P, the number of trainable weights."""
-        return self.network.size
-
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The trainable tensors of `weights` as one vector [P], on the loss's device and in its precision."""
         return self.network.flat({name: weights[name].to(self.device) for name in self.names})
-
-    def split(self, flat: Tensor) -> dict[str, Tensor]:
-        """Vectors [..., P] as views [..., *shape] by name."""
-        return self.network.split(flat)
 
     # --- values ------------------------------------------------------------------------------------------------------
 

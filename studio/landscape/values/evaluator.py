@@ -68,8 +68,6 @@ class Evaluator:
             for alpha, beta in points
         )
 
-    # --- a row -------------------------------------------------------------------------------------------------------
-
     @torch.inference_mode()
     def _measure(self, alphas: Sequence[float], beta: float, keep_samples: bool) -> dict[str, Tensor]:
         while True:
@@ -115,8 +113,6 @@ class Evaluator:
                 f"take fewer workers, or a smaller network or subset"
             ) from error
         self.chunk_size = math.ceil(self.chunk_size / 2)
-
-    # --- against the plain loop --------------------------------------------------------------------------------------
 
     @cached_property
     def agreement(self) -> float:

@@ -162,8 +162,11 @@ def _groups(alphas: Sequence[float], size: int) -> Iterator[Sequence[float]]:
 def _quick_forward(module: nn.Module, weight_loss: WeightLoss) -> Forward:
     """A compiled forward pass on a CPU if the network has one; else the module, with operations in place."""
     on_cpu = weight_loss.device_kind == "cpu" and not weight_loss.is_random
-    if on_cpu and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
-        compiled = _compiled_forward(module, weight_loss)
+    is_compilable = weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16"
+    if on_cpu and is_compilable and not mutable_buffers(module):
+        set_mode(module, weight_loss.mode)
+        with weight_loss.forward_context():
+            compiled = CompiledForward.of(module, weight_loss.inputs[:2], weight_loss.chunk_size)
         if compiled is not None:
             return compiled
     # the graph of a recalibrated network would be that of one of its two modes
@@ -171,14 +174,6 @@ def _quick_forward(module: nn.Module, weight_loss: WeightLoss) -> Forward:
     if on_cpu and weight_loss.mode == "train":
         use_exact_statistics(module)
     return Network(module, weight_loss.device, weight_loss.mode, forward)
-
-
-def _compiled_forward(module: nn.Module, weight_loss: WeightLoss) -> CompiledForward | None:
-    if mutable_buffers(module):
-        return None
-    set_mode(module, weight_loss.mode)
-    with weight_loss.forward_context():
-        return CompiledForward.of(module, weight_loss.inputs[:2], weight_loss.chunk_size)
 
 
 def _torch_compiled(module: nn.Module, weight_loss: WeightLoss) -> Network:

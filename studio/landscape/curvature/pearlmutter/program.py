@@ -74,7 +74,8 @@ class HvpProgram:
     def _call(self, node: fx.Node, values: Values) -> Operation:
         """The operation of a function or method."""
         _, *rest = node.args
-        if node.target in table.SUM_CALLS and not node.kwargs and len(rest) == 1 and _is_tensor(rest[0], values):
+        tensors = [arg for arg in rest if isinstance(arg, fx.Node) and isinstance(values[arg], Tensor)]
+        if node.target in table.SUM_CALLS and not node.kwargs and len(rest) == len(tensors) == 1:
             return Sum()
         args, kwargs = fx.map_arg((tuple(rest), dict(node.kwargs)), values.__getitem__)
         if any(isinstance(argument, Tensor) for argument in (*args, *kwargs.values())):
@@ -133,10 +134,6 @@ def call(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any], x: Any) 
 def _writes_input(node: fx.Node, module: nn.Module | None) -> bool:
     inplace = getattr(module, "inplace", False) or node.kwargs.get("inplace", False)
     return bool(inplace) or node.target in table.INPLACE_CALLS or (node.target is F.relu and len(node.args) > 1)
-
-
-def _is_tensor(argument: object, values: Values) -> bool:
-    return isinstance(argument, fx.Node) and isinstance(values.get(argument), Tensor)
 
 
 def _pads_zeros(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
