@@ -196,9 +196,6 @@ def device_kind() -> Device:
     return "cuda" if device().type == "cuda" else "cpu"
 
 
-# --- the layout of the measured arrays -------------------------------------------------------------------------------
-
-
 def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:
     """{name: coordinates} of the axes of a slice's fields, the rows' first. sample_count: N of the loss."""
     if slice_.quantity == "spectrum" and (spectrum := slice_.curvature.spectrum):

@@ -45,9 +45,6 @@ MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 
 
-# --- samples and planes ----------------------------------------------------------------------------------------------
-
-
 def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
     """x [N, ...] and y [N] of a loss, `calibration` [M, ...] if the loss names them; and facts of the data.
 
@@ -139,9 +136,6 @@ def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
     return _Curvature(weight_loss, hessian, *_flat_plane(shelf, slice_, weight_loss))
 
 
-# --- measuring -------------------------------------------------------------------------------------------------------
-
-
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
     """Each field of the loss, float64 [rows, points], on rows [first, end) of the grid.
 
@@ -222,9 +216,6 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
     with deterministic():
         product, size = curvature.hessian.products(theta[None]), curvature.hessian.size
         return stochastic_lanczos_quadrature(product, size, spectrum, str(theta.device), range(*probes))
-
-
-# --- facts -----------------------------------------------------------------------------------------------------------
 
 
 def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:

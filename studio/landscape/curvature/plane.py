@@ -76,15 +76,11 @@ def compare_curvatures(
     Over the points where all are known; NaN if there are none. tol: the relative accuracy of the lambdas.
     """
     known = np.isfinite(lambda_min + kappa_min)
-    lambda_min, lambda_max, kappa_min, kappa_max = (
-        curvatures[known] for curvatures in (lambda_min, lambda_max, kappa_min, kappa_max)
-    )
+    lambdas, kappas = (lambda_min[known], lambda_max[known]), (kappa_min[known], kappa_max[known])
     return {
-        "rank_correlation": rank_correlation(
-            negative_share(kappa_min, kappa_max), negative_share(lambda_min, lambda_max)
-        ),
-        "hidden_share": _mean(hidden_curvature(lambda_min, lambda_max, kappa_min, kappa_max)),
-        "interlacing_share": _mean(interlaces(lambda_min, lambda_max, kappa_min, kappa_max, tol)),
+        "rank_correlation": rank_correlation(negative_share(*kappas), negative_share(*lambdas)),
+        "hidden_share": _mean(hidden_curvature(*lambdas, *kappas)),
+        "interlacing_share": _mean(interlaces(*lambdas, *kappas, tol)),
     }
 
 

@@ -132,13 +132,9 @@ class WeightLoss:
         """A tensor on the loss's device; floats become float64 if that is the loss's precision."""
         return x.to(self.device, torch.float64 if self.precision == "float64" and x.is_floating_point() else x.dtype)
 
-    # --- weights -----------------------------------------------------------------------------------------------------
-
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The trainable tensors of `weights` as one vector [P], on the loss's device and in its precision."""
         return self.network.flat({name: weights[name].to(self.device) for name in self.names})
-
-    # --- values ------------------------------------------------------------------------------------------------------
 
     def clone_module(self) -> nn.Module:
         """Another private network, in the loss's precision and in eval or train mode."""
@@ -200,8 +196,6 @@ class WeightLoss:
         # weights that the network never uses are no part of its graph, and would be missing
         names, graph_names = (dict(m.named_parameters(remove_duplicate=False)).keys() for m in (model, reordered))
         return Network(reordered if names <= graph_names else model, self.device, "eval")
-
-    # --- context -----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def forward_context(self) -> Iterator[None]:

@@ -48,7 +48,7 @@ class Evaluator:
         keep_samples: bool = False,
     ):
         self.weight_loss, self.method, self.chunk_size = weight_loss, method, weight_loss.chunk_size
-        self._theta, self._delta, self._eta, self._keep_samples = theta, delta, eta, keep_samples
+        self._plane, self._keep_samples = (theta, delta, eta), keep_samples
         self._outputs: RowOutputs = METHODS[method](weight_loss, theta, delta, eta)
 
     def row(self, alphas: Iterable[float], beta: float) -> dict[str, Tensor]:
@@ -143,8 +143,7 @@ class Evaluator:
     def _loop(self, precision: str) -> Evaluator:
         """The plain loop on the same plane, in a precision."""
         weight_loss = self.weight_loss.with_precision(precision)
-        plane = (self._theta, self._delta, self._eta)
-        theta, delta, eta = (weight_loss.flat(self.weight_loss.split(vector)) for vector in plane)
+        theta, delta, eta = (weight_loss.flat(self.weight_loss.split(vector)) for vector in self._plane)
         return Evaluator(weight_loss, theta, delta, eta)
 
     def _losses(self, alpha: float, beta: float) -> Tensor:
