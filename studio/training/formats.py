@@ -125,7 +125,7 @@ def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
 
 
 def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test) from the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
+    """(train, test) from idx files in the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
     train, test = (
         LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")
@@ -139,7 +139,7 @@ def mnist_count(folder: Path) -> int:
 
 
 def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
-    spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # of the file's name that are in use, in two folders
+    spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # the names in use, in two folders
     paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
     path = next(filter(Path.is_file, paths), None)
     if path is None:

@@ -53,7 +53,8 @@ def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total,
 
 
 def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None:
-    x, y, *_ = samples = tensors(data)
+    samples = tensors(data)
+    x, y, *_ = samples
     batches = math.ceil(len(y) / recipe.batch)
     instants, total = _instants(recipe, batches), recipe.epochs * batches
     model = _to_device(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)

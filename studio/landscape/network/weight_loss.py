@@ -46,7 +46,8 @@ class WeightLoss:
     output for one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
     "float32" leaves the model's own.
-    model: the private copy. names, size: of its trainable tensors, and P. split: vectors [..., P] -> views by name.
+    model: the private copy. names: of its trainable tensors, in its own order. size: P, their number of weights. split:
+    vectors [..., P] -> views [..., *shape] by name.
     """
 
     def __init__(
