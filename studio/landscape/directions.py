@@ -153,10 +153,8 @@ class Pca(Record):
         axes = [axis / axis.norm() for axis in axes]
         reach = float(torch.stack([trajectory @ axis for axis in axes]).square().sum(0).max().sqrt())
         delta, eta = (_unflatten(axis * (reach if self.scale == "reach" else 1.0), last) for axis in axes)
-        shares = values / values.sum()
-        return Plane(
-            delta, eta, {"explained_variance_delta": float(shares[-1]), "explained_variance_eta": float(shares[-2])}
-        )
+        *_, second, first = (values / values.sum()).tolist()
+        return Plane(delta, eta, {"explained_variance_delta": first, "explained_variance_eta": second})
 
     def _offset(self, weights: Weights, last: Weights) -> Weights:
         moves_all = self.ignore == "nothing"
@@ -191,10 +189,7 @@ class Checkpoints(Record):
         return (*self.epochs, epoch)
 
     def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
-        """delta and eta, perpendicular, and the cosine between the two differences.
-
-        Raises RunError if the three checkpoints lie on one line.
-        """
+        """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
         centre = checkpoints.weights(epoch)
         first, second = (_add_scaled(checkpoints.weights(e), centre, -1.0) for e in self.epochs)
         cosine = Plane(first, second).cosine

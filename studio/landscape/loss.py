@@ -10,7 +10,7 @@ of `Method`, its rule in `choose_method`, and a function in `values/methods.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -53,7 +53,6 @@ ExtraField = Annotated[str | Function, *word_or_function("entropy")]
 Method = Literal[
     "loop", "folded", "image-kernels", "shared-first-layer", "batched", "vmap", "torch-compile", "cuda-graph"
 ]
-METHODS: tuple[str, ...] = get_args(Method)
 RESERVED_NAMES = ("loss", "accuracy", "losses")
 """Names of the fields that every slice may have; a field of the user's needs another one."""
 

@@ -1,7 +1,5 @@
 """Criteria and fields: functions of a network's outputs and its targets, with one number for each sample.
 
-    L(theta) = 1/N sum over samples of criterion(outputs, targets)
-
 A new built-in one is a function here, a name in `BUILT_IN`, and a word of `Criterion` or `ExtraField` in `loss.py`.
 """
 

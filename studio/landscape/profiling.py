@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from studio.landscape.values.evaluator import Evaluator
 
 Array = npt.NDArray[np.float64]
+TimedRow = tuple[Array, float]
+"""Loss values [points] and the seconds they took."""
 
 ROWS, POINTS = 9, 25
 """Of `time_methods`: rows on which methods take turns, so that a busy moment slows all alike; most points in each."""
@@ -68,13 +71,6 @@ class MethodTiming:
     value: float = 0.0
     difference: float = 0.0
     failure: str = ""
-
-
-class TimedRow(NamedTuple):
-    """Loss values [points] and the seconds they took."""
-
-    values: Array
-    seconds: float
 
 
 class UntrainedPlane(NamedTuple):
@@ -175,23 +171,18 @@ def _prepare(plane: UntrainedPlane, method: str, alphas: Array) -> Evaluator:
 def _time_row(evaluator: Evaluator, alphas: Array, beta: float) -> TimedRow:
     start = time.perf_counter()
     values = evaluator.row(alphas, beta)["loss"].cpu().numpy()
-    return TimedRow(values, time.perf_counter() - start)
+    return values, time.perf_counter() - start
 
 
 def _timing(method: str, rows: Sequence[TimedRow], first_seconds: float, loop: Sequence[TimedRow]) -> MethodTiming:
     """The times of a method from its rows and the seconds until its first one. loop: the plain loop's rows."""
-    seconds = statistics.median(row.seconds for row in rows)
-    values, expected = (np.concatenate([row.values for row in timed]) for timed in (rows, loop))
+    seconds = statistics.median(seconds for _, seconds in rows)
+    values, expected = (np.concatenate([values for values, _ in timed]) for timed in (rows, loop))
     known = np.isfinite(expected) & (expected != 0)
     difference = np.abs(values[known] / expected[known] - 1).max(initial=0.0)
-    return MethodTiming(method, max(0.0, first_seconds - seconds), seconds / len(rows[0].values), float(difference))
+    return MethodTiming(method, max(0.0, first_seconds - seconds), seconds * len(rows) / len(values), float(difference))
 
 
 def _median_seconds(work: Callable[[], Any]) -> float:
     work()
-    seconds = []
-    for _ in range(COST_REPETITIONS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.median(timeit.repeat(work, number=1, repeat=COST_REPETITIONS))

@@ -1,7 +1,5 @@
 """A slice: one keyframe with its loss, resolved once; what its numbers depend on, and the digests that name them.
 
-    f(alpha, beta) = L(theta + alpha delta + beta eta)
-
 `SliceResolver.resolve` works out everything that a worker needs: the method, the device, and the digests of the plane,
 the samples and the slice. Workers (`tasks`) derive nothing again. No torch is loaded here.
 """
@@ -164,9 +162,8 @@ class SliceResolver:
         }
         if self.directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
-            inputs["direction_loss"] = _samples_inputs(direction_loss, data_digest) | _loss_inputs(
-                direction_loss, device
-            )
+            samples = _samples_inputs(direction_loss, data_digest)
+            inputs["direction_loss"] = samples | _loss_inputs(direction_loss, device)
         return inputs
 
 
@@ -176,10 +173,7 @@ def _samples_inputs(loss: Loss, data_digest: str) -> dict[str, Any]:
 
 
 def _loss_inputs(loss: Loss, device: Device) -> dict[str, Any]:
-    return {
-        "loss": loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"}),
-        "device": device,
-    }
+    return {"loss": loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"}), "device": device}
 
 
 def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[str, Any]:
@@ -200,9 +194,6 @@ def device_kind() -> Device:
     if not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
     return "cuda" if device().type == "cuda" else "cpu"
-
-
-# --- the layout of the measured arrays -------------------------------------------------------------------------------
 
 
 def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:

@@ -11,9 +11,8 @@ the shelf's owner stores the arrays. The evaluator or Hessian of a slice is buil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -44,9 +43,6 @@ Arrays = Mapping[str, np.ndarray]
 
 MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
-
-
-# --- samples and planes ----------------------------------------------------------------------------------------------
 
 
 def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
@@ -99,25 +95,14 @@ def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, e
     return loss.weight_loss(model, state, tensors["x"], tensors["y"], slice_.device, tensors.get("calibration"))
 
 
-@dataclass(frozen=True, eq=False)
-class _FlatPlane:
+def _flat_plane(shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> tuple[Tensor, Tensor, Tensor]:
     """theta, delta and eta [P] on a loss's device and in its precision."""
+    import torch
 
-    theta: Tensor
-    delta: Tensor
-    eta: Tensor
-
-    @classmethod
-    def load(cls, shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> _FlatPlane:
-        import torch
-
-        arrays = map_arrays(shelf.plane(slice_.plane_digest)).arrays
-        names = ("theta", "delta", "eta")
-        return cls(*(weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names))
-
-    def at(self, alpha: float, beta: float) -> Tensor:
-        """theta + alpha delta + beta eta [P]."""
-        return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
+    arrays = map_arrays(shelf.plane(slice_.plane_digest)).arrays
+    names = ("theta", "delta", "eta")
+    theta, delta, eta = (weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names)
+    return theta, delta, eta
 
 
 @lru_cache(maxsize=4)
@@ -125,17 +110,21 @@ def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
     from studio.landscape.values.evaluator import Evaluator
 
     weight_loss = _slice_loss(shelf, slice_)
-    plane = _FlatPlane.load(shelf, slice_, weight_loss)
-    return Evaluator(weight_loss, plane.theta, plane.delta, plane.eta, slice_.method, slice_.loss.keep_samples)
+    return Evaluator(weight_loss, *_flat_plane(shelf, slice_, weight_loss), slice_.method, slice_.loss.keep_samples)
 
 
-@dataclass(frozen=True, eq=False)
-class _Curvature:
+class _Curvature(NamedTuple):
     """The Hessian of a slice's loss as an operator, and the plane of the points it is taken at."""
 
     weight_loss: WeightLoss
     hessian: HessianOperator
-    plane: _FlatPlane
+    theta: Tensor
+    delta: Tensor
+    eta: Tensor
+
+    def point(self, alpha: float, beta: float) -> Tensor:
+        """theta + alpha delta + beta eta [P]."""
+        return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
 
 
 @lru_cache(maxsize=4)
@@ -144,10 +133,7 @@ def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
 
     weight_loss = _slice_loss(shelf, slice_)
     hessian = HessianOperator(weight_loss, slice_.curvature.ignore)
-    return _Curvature(weight_loss, hessian, _FlatPlane.load(shelf, slice_, weight_loss))
-
-
-# --- measuring -------------------------------------------------------------------------------------------------------
+    return _Curvature(weight_loss, hessian, *_flat_plane(shelf, slice_, weight_loss))
 
 
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
@@ -195,35 +181,25 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
         points = [(float(alpha), float(axis[row])) for row in group for alpha in axis]
         batches += [points[i : i + size] for i in range(0, len(points), size)]
     with deterministic():
-        values = np.concatenate(
-            [
-                _curvature_at(curvature, torch.stack([curvature.plane.at(*point) for point in batch]), slice_)
-                for batch in batches
-            ]
-        ).reshape(-1, len(axis), len(CURVATURE_FIELDS))
+        stacks = (torch.stack([curvature.point(*point) for point in batch]) for batch in batches)
+        flat = np.concatenate([_curvature_at(curvature, points, slice_) for points in stacks])
+    values = flat.reshape(-1, len(axis), len(CURVATURE_FIELDS))
     return {name: values[..., i] for i, name in enumerate(CURVATURE_FIELDS)}
 
 
 def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.ndarray:
     """CURVATURE_FIELDS [B, 6] at points [B, P] that are differentiated together."""
     hessian, record = curvature.hessian, slice_.curvature
+    count, device = len(points), str(points.device)
     all_products = hessian.products(points)
 
     def products(rows: Sequence[int]) -> Any:
-        return all_products if len(rows) == len(points) else hessian.products(points[list(rows)])
+        return all_products if len(rows) == count else hessian.products(points[list(rows)])
 
-    sketch = hessian.sketch
-    extremes = batched_extremes(
-        products,
-        len(points),
-        hessian.size,
-        record.seed,
-        record.tol,
-        str(points.device),
-        sketch=sketch.products(points) if sketch else None,
-    )
-    delta, eta = (hessian.restrict(vector) for vector in (curvature.plane.delta, curvature.plane.eta))
-    kappas = plane_curvatures(all_products, delta, eta, len(points))
+    sketch = hessian.sketch.products(points) if hessian.sketch else None
+    extremes = batched_extremes(products, count, hessian.size, record.seed, record.tol, device, sketch=sketch)
+    delta, eta = (hessian.restrict(vector) for vector in (curvature.delta, curvature.eta))
+    kappas = plane_curvatures(all_products, delta, eta, count)
     lambdas = [[ends.lambda_min, ends.lambda_max, ends.converged, ends.products] for ends in extremes]
     return np.hstack([lambdas, kappas])
 
@@ -236,24 +212,16 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
     curvature, spectrum = _curvature(shelf, slice_), slice_.curvature.spectrum
     if spectrum is None:
         raise ValueError("the slice's convexity record asks for no spectrum")
-    theta = curvature.plane.theta
+    theta = curvature.theta
     with deterministic():
-        product = curvature.hessian.products(theta[None])
-        return stochastic_lanczos_quadrature(
-            product, curvature.hessian.size, spectrum, str(theta.device), range(*probes)
-        )
-
-
-# --- facts -----------------------------------------------------------------------------------------------------------
+        product, size = curvature.hessian.products(theta[None]), curvature.hessian.size
+        return stochastic_lanczos_quadrature(product, size, spectrum, str(theta.device), range(*probes))
 
 
 def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     """{name: number or text} for the report of a slice, beside its values.
 
-    Of a loss: parameters, samples; method, why, agreement with the loop, samples per chunk; the error of a precision
-    other than float32. Of curvature: parameters, samples, asymmetry, the gradient's norm and the loss at the centre.
-    Both: facts of the directions. Raises MachineError if the method or the Hessian is wrong: the first disagrees with
-    the loop, or the second is not symmetric.
+    Raises MachineError if the method disagrees with the loop, or the Hessian is not symmetric.
     """
     measure_facts = _loss_facts if slice_.quantity == "loss" else _curvature_facts
     with deterministic():
@@ -279,7 +247,7 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
 
 def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     curvature = _curvature(shelf, slice_)
-    hessian, weight_loss, theta = curvature.hessian, curvature.weight_loss, curvature.plane.theta
+    hessian, weight_loss, theta = curvature.hessian, curvature.weight_loss, curvature.theta
     gradient = hessian.gradients(theta[None])
     if (asymmetry := hessian.asymmetry(theta)) > MAX_ASYMMETRY:
         raise MachineError(

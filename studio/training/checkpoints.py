@@ -140,36 +140,18 @@ def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
-def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copies the checkpoint's weights and buffers into the model, in place."""
-    import torch
-
-    with torch.no_grad():
-        for named, saved in (
-            (model.named_parameters(), checkpoint.weights),
-            (model.named_buffers(), checkpoint.buffers),
-        ):
-            for name, tensor in named:
-                tensor.copy_(saved[name])
-
-
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
     """Writes the tensors, then the facts that mark them as complete."""
     from safetensors.torch import save as to_bytes
 
     path = _path(folder, checkpoint.epoch)
-    content = to_bytes(
-        {
-            f"{part}/{name}": tensor
-            for part in ("weights", "buffers")
-            for name, tensor in getattr(checkpoint, part).items()
-        }
-    )
+    weights = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
+    buffers = {f"buffers/{name}": tensor for name, tensor in checkpoint.buffers.items()}
+    content = to_bytes(weights | buffers)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-    write_json(
-        path.with_suffix(".json"), {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
-    )
+    facts = {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
+    write_json(path.with_suffix(".json"), facts)
 
 
 def load(folder: Path, epoch: float) -> Checkpoint:

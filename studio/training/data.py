@@ -63,10 +63,8 @@ def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Da
 def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
     """(train, test): the first `held_out` images of one fixed shuffle are for testing, all others for training."""
     order = np.random.default_rng(0).permutation(len(images.pixels))
-    test, train = order[:held_out], order[held_out:]
-    return LabelledImages(images.pixels[train], images.labels[train]), LabelledImages(
-        images.pixels[test], images.labels[test]
-    )
+    train, test = (LabelledImages(*(part[i] for part in images)) for i in (order[held_out:], order[:held_out]))
+    return train, test
 
 
 class Digits(Record):

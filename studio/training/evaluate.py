@@ -24,10 +24,7 @@ def tensors(data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def scores(model: nn.Module, data: tuple[Tensor, ...]) -> dict[str, float]:
-    """train_loss, train_accuracy, test_loss and test_accuracy (in percent), in eval mode; the model stays in it.
-
-    data: the tensors of `tensors`.
-    """
+    """Losses and accuracies in percent, in eval mode, from the tensors of `tensors`; the model stays in eval mode."""
     model.eval()
     results = *evaluate(model, *data[:2]), *evaluate(model, *data[2:])
     return dict(zip(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), results, strict=True))

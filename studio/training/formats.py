@@ -12,7 +12,8 @@ import math
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,10 +58,7 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 
 
 def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test) from the folder, or from the folder in it that the published archive unpacks to.
-
-    Raises RunError if a file is missing or broken.
-    """
+    """(train, test) from the folder, or the archive's own in it. Raises RunError if a file is missing or broken."""
     reader, paths = _cifar_files(folder, layout)
     *train, test = (reader(path, layout) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
@@ -118,10 +116,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
-    """The mapping in a pickle of plain values and numpy arrays, its keys as bytes; no code runs.
-
-    Raises RunError if the pickle is broken or needs anything else.
-    """
+    """The mapping in a pickle of plain values and numpy arrays, keys as bytes. Raises RunError for any other file."""
     try:
         content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         return content
@@ -130,10 +125,7 @@ def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
 
 
 def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
-    """(train, test) from the four idx files, gzipped or not, in the folder or its MNIST/raw.
-
-    Raises RunError if a file is missing or broken.
-    """
+    """(train, test) from idx files in the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
     train, test = (
         LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
         for part in ("train", "t10k")
@@ -147,23 +139,15 @@ def mnist_count(folder: Path) -> int:
 
 
 def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
-    path = next(filter(Path.is_file, _idx_paths(Path(folder), f"{part}-{quantity}", f"idx{axes}-ubyte")), None)
+    spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # the names in use, in two folders
+    paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
+    path = next(filter(Path.is_file, paths), None)
     if path is None:
         raise RunError(
             f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
             f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
         )
     return _idx_array(path, axes)
-
-
-def _idx_paths(folder: Path, stem: str, ending: str) -> Sequence[Path]:
-    """Where an idx file may lie: the spellings of its name that are in use, in two folders."""
-    return [
-        folder / subfolder / f"{stem}{separator}{ending}{compression}"
-        for subfolder in (".", "MNIST/raw")
-        for separator in "-."
-        for compression in ("", ".gz")
-    ]
 
 
 def _idx_array(path: Path, axes: int) -> np.ndarray:

@@ -47,9 +47,8 @@ class Mlp(Record):
         """The module with initial weights drawn from `seed`."""
         from studio.training import nets
 
-        batch_norm, activation, skip = self.norm == "batch", self.activation, self.skip
-        make = partial(nets.mlp, shape, classes, self.depth, self.width)
-        return nets.initialise(partial(make, batch_norm=batch_norm, activation=activation, skip=skip), seed)
+        make = partial(nets.mlp, shape, classes, self.depth, self.width, batch_norm=self.norm == "batch")
+        return nets.initialise(partial(make, activation=self.activation, skip=self.skip), seed)
 
 
 class Resnet(Record):

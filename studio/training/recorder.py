@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
+import statistics
+import timeit
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +53,8 @@ def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total,
 
 
 def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None:
-    x, y, *test = tensors(data)
-    samples = (x, y, *test)
+    samples = tensors(data)
+    x, y, *_ = samples
     batches = math.ceil(len(y) / recipe.batch)
     instants, total = _instants(recipe, batches), recipe.epochs * batches
     model = _to_device(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)
@@ -64,11 +66,14 @@ def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None
         if step in instants or step % batches == 0:
             _save_state(folder / STATE_FILE, step, model, optimizer)
 
-    start = _restore_state(folder / STATE_FILE, model, optimizer, before=_first_missing_step(folder, instants))
+    existing = checkpoints.epochs(folder)
+    first_missing = min(step for step, epoch in instants.items() if epoch not in existing)
+    start = _restore_state(folder / STATE_FILE, model, optimizer, before=first_missing)
     if start == 0:
         record(0)
     for step, indices in enumerate(_batches(recipe, len(y), start), start):
-        _set_rate(optimizer, recipe.optimizer.rate(step / total))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.optimizer.rate(step / total)
         with _random_state(recipe.seed, step, x.device):
             loss = _step(model, optimizer, x[indices], y[indices])
         _check_finite(loss, step / batches, recipe)
@@ -114,11 +119,6 @@ def _check_finite(loss: float, epoch: float, recipe: Recipe) -> None:
         )
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
 def _instants(recipe: Recipe, batches: int) -> dict[int, float]:
     """{step: epoch} of the checkpoints to save. Raises RunError if two fall on one step."""
     instants = recipe.checkpoint.instants(recipe.epochs, batches)
@@ -128,12 +128,6 @@ def _instants(recipe: Recipe, batches: int) -> dict[int, float]:
             f"steps of {recipe.batch} images, so {1 / batches:.2g} is the least"
         )
     return instants
-
-
-def _first_missing_step(folder: Path, instants: dict[int, float]) -> int:
-    """The first step whose checkpoint is missing."""
-    existing = checkpoints.epochs(folder)
-    return min(step for step, epoch in instants.items() if epoch not in existing)
 
 
 def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
@@ -149,18 +143,11 @@ def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
     data = recipe.data.load()
     with deterministic():
         x, y, *_ = tensors(data)
-        model = recipe.model.build(data.shape, data.classes, recipe.seed)
-        optimizer = recipe.optimizer.build(_to_device(model, x.device).parameters())
-        seconds = []
-        for _ in range(steps):
-            start = time.perf_counter()
-            with _random_state(recipe.seed, 0, x.device):
-                _step(model, optimizer, x[: recipe.batch], y[: recipe.batch])
-            seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[steps // 2]
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
+        model = _to_device(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)
+        optimizer = recipe.optimizer.build(model.parameters())
+        with _random_state(recipe.seed, 0, x.device):
+            step = partial(_step, model, optimizer, x[: recipe.batch], y[: recipe.batch])
+            return statistics.median(timeit.repeat(step, number=1, repeat=steps))
 
 
 def _save_checkpoint(folder: Path, recipe: Recipe, epoch: float, model: nn.Module, samples: tuple[Tensor, ...]) -> None:

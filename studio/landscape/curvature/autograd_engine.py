@@ -15,14 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from studio.landscape.curvature import engine
 from studio.landscape.curvature.double_backward import QuickLayers
-from studio.landscape.curvature.engine import (
-    CHAIN_POINTS,
-    IMAGE_POINTS,
-    has_large_images,
-    has_small_images,
-    small_chain,
-)
 from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.weight_loss import WeightLoss
 
@@ -46,7 +40,7 @@ class AutogradEngine:
     """Double backward through the network that a WeightLoss runs."""
 
     def __init__(self, weight_loss: WeightLoss):
-        self._weight_loss, self._chain = weight_loss, small_chain(weight_loss)
+        self._weight_loss, self._chain = weight_loss, engine.small_chain(weight_loss)
 
     @property
     def is_cheap(self) -> bool:
@@ -57,8 +51,9 @@ class AutogradEngine:
     def batch_points(self) -> int:
         """By the kind of network; 1 for one that cannot run with stacked weights."""
         if self._chain:
-            return CHAIN_POINTS[self._weight_loss.device_kind]
-        return IMAGE_POINTS if has_small_images(self._weight_loss) and self._takes_stacked_weights() else 1
+            return engine.CHAIN_POINTS[self._weight_loss.device_kind]
+        stacks_images = engine.has_small_images(self._weight_loss) and self._takes_stacked_weights()
+        return engine.IMAGE_POINTS if stacks_images else 1
 
     def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> AutogradGradient:
         """The gradient with its graph."""
@@ -70,7 +65,7 @@ class AutogradEngine:
     def _total(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         if len(next(iter(named.values()))) > 1:
             return loss(self._batched_outputs(named, x))
-        with QuickLayers() if has_large_images(x) else nullcontext():
+        with QuickLayers() if engine.has_large_images(x) else nullcontext():
             single = {name: tensor[0] for name, tensor in named.items()}
             return loss(self._weight_loss.outputs(single, x, folded=True)[None])
 

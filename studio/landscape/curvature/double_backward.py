@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
@@ -36,9 +37,6 @@ class QuickLayers(TorchFunctionMode):
         return REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
-# --- convolution -----------------------------------------------------------------------------------------------------
-
-
 def _conv2d(
     x: Tensor,
     weight: Tensor,
@@ -52,10 +50,6 @@ def _conv2d(
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
     y: Tensor = _convolution(x, weight, (_pair(stride), _pair(padding), _pair(dilation), False, [0, 0], groups))
     return y if bias is None else y + bias[:, None, None]
-
-
-def _pair(sizes: Sizes) -> list[int]:
-    return [sizes] * 2 if isinstance(sizes, int) else list(sizes)
 
 
 class _Convolution(Function):
@@ -105,9 +99,6 @@ _convolution_gradient: Callable[..., tuple[Tensor | None, Tensor | None]] = _Con
 _convolution: Callable[..., Tensor] = _Convolution.apply
 
 
-# --- ReLU ------------------------------------------------------------------------------------------------------------
-
-
 def _relu(x: Tensor, inplace: bool = False) -> Tensor:
     return F.relu(x, True) if inplace else relu(x)
 
@@ -142,9 +133,6 @@ class _ReLUGradient(Function):
 relu: Callable[[Tensor], Tensor] = _ReLU.apply
 """max(0, x), differentiable twice."""
 _relu_gradient: Callable[[Tensor, Tensor], Tensor] = _ReLUGradient.apply
-
-
-# --- max pooling -----------------------------------------------------------------------------------------------------
 
 
 def _max_pool2d(

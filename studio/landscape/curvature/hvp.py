@@ -25,7 +25,8 @@ from studio.landscape.network.graph import channels_last
 from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
 
 MAX_RETAINED_SAMPLES = 512
-"""Up to so many samples a graph stays in memory from one product to the next; with more each product rebuilds it."""
+"""Up to so many samples a graph stays in memory from one product to the next; with more each product rebuilds it, to
+the same bits."""
 
 SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
 """A sketch pays from 64 samples on; it takes a sixteenth of them, but at least 8."""
@@ -36,10 +37,7 @@ T = TypeVar("T")
 
 
 def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
-    """The written-out passes, on a CPU, for a network of known operations; torch's double backward otherwise.
-
-    Recalibrated statistics and bf16 are left to torch.
-    """
+    """The written-out passes on a CPU, for known operations but not recalibrated or bf16; else double backward."""
     engine = None
     if weight_loss.device_kind == "cpu" and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
         engine = PearlmutterEngine.of(weight_loss)
@@ -49,16 +47,13 @@ def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
 class HessianOperator:
     """First and second derivatives of a WeightLoss by those M of its P weights that may move.
 
-    ignore: with `bias-and-norm` tensors of one dimension or none stay fixed. retain_graph: whether a graph stays in
-    memory from product to product; None keeps it up to `MAX_RETAINED_SAMPLES`. It changes no bit of a product. engine:
-    None takes `choose_engine`'s.
+    ignore: with `bias-and-norm` tensors of one dimension or none stay fixed. engine: None takes `choose_engine`'s.
     """
 
     def __init__(
         self,
         weight_loss: WeightLoss,
         ignore: Literal["bias-and-norm", "nothing"] = "nothing",
-        retain_graph: bool | None = None,
         engine: HvpEngine | None = None,
     ):
         self._weight_loss, self._ignore = weight_loss, ignore
@@ -67,7 +62,7 @@ class HessianOperator:
             for name, part in weight_loss.split(torch.empty(weight_loss.size, device="meta")).items()
             if ignore == "nothing" or part.dim() > 1
         }
-        self._retain_graphs = weight_loss.sample_count <= MAX_RETAINED_SAMPLES if retain_graph is None else retain_graph
+        self._retain_graphs = weight_loss.sample_count <= MAX_RETAINED_SAMPLES
         self.engine = choose_engine(weight_loss) if engine is None else engine
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples
         chunks = weight_loss.chunks
@@ -88,9 +83,7 @@ class HessianOperator:
 
     @cached_property
     def sketch(self) -> HessianOperator | None:
-        """The Hessian over the first few samples, which resembles this one at a fraction of the cost; None if too few
-        samples or too cheap products make it useless.
-        """
+        """The Hessian over the first few samples, which resembles this one; None if it would save nothing."""
         count = self._weight_loss.sample_count
         if count < SKETCH_FROM or self.engine.is_cheap:
             return None
@@ -110,23 +103,12 @@ class HessianOperator:
         return flat
 
     def gradients(self, points: Tensor) -> Tensor:
-        """The loss's gradients at points [B, P]: [B, M].
-
-        Raises MachineError if the graph of a single chunk of samples does not fit into memory.
-        """
-        batches = torch.split(points, self.batch_points)
-        return torch.cat(
-            [
-                self._rebuild_graph(self._leaves(batch), lambda graph: _join(graph.gradient).detach())
-                for batch in batches
-            ]
-        )
+        """The gradients [B, M] at points [B, P]. Raises MachineError if one chunk's graph does not fit into memory."""
+        batches = map(self._leaves, torch.split(points, self.batch_points))
+        return torch.cat([self._rebuild_graph(part, lambda graph: _join(graph.gradient).detach()) for part in batches])
 
     def products(self, points: Tensor) -> Product:
-        """The Hessians at points [B, P], as a function V [B, M] -> H V [B, M].
-
-        Raises MachineError if the graph of a single chunk of samples does not fit into memory.
-        """
+        """The Hessians at points [B, P], as a function V [B, M] -> H V [B, M]. Raises as `gradients` does."""
         first, *others = (self._product(batch) for batch in torch.split(points, self.batch_points))
         if not others:
             return first
@@ -135,18 +117,13 @@ class HessianOperator:
         )
 
     def asymmetry(self, point: Tensor) -> float:
-        """|u' H v - v' H u| of two random vectors, relative to |H v| and |H u|, at a point [P].
-
-        Rounding only, unless a second derivative is wrong.
-        """
+        """|u' H v - v' H u| relative to |H v| and |H u|, at a point [P]: rounding, unless a derivative is wrong."""
         generator = torch.Generator().manual_seed(0)
         u, v = torch.randn(2, self.size, generator=generator, dtype=torch.float64).to(point.device)
         product = self.products(point[None])
         image_of_v, image_of_u = (product(vector[None])[0].double() for vector in (v, u))
         difference, length = (u @ image_of_v - v @ image_of_u).abs(), (image_of_v.norm() + image_of_u.norm()) / 2
         return float(difference / length) if length else 0.0
-
-    # --- one batch of points ------------------------------------------------------------------------------------------
 
     def _product(self, points: Tensor) -> Product:
         leaves = self._leaves(points)

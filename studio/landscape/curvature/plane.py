@@ -58,10 +58,7 @@ def interlaces(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max
 
 
 def rank_correlation(plane: Array, space: Array) -> float:
-    """Spearman's rank correlation of the shares of negative curvature in the plane and in the space, where both exist.
-
-    NaN for fewer than 3 points, or if one of the two is constant.
-    """
+    """Spearman's rank correlation where both are finite; NaN for fewer than 3 points, or if one is constant."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(plane) & np.isfinite(space)
@@ -79,15 +76,11 @@ def compare_curvatures(
     Over the points where all are known; NaN if there are none. tol: the relative accuracy of the lambdas.
     """
     known = np.isfinite(lambda_min + kappa_min)
-    lambda_min, lambda_max, kappa_min, kappa_max = (
-        curvatures[known] for curvatures in (lambda_min, lambda_max, kappa_min, kappa_max)
-    )
+    lambdas, kappas = (lambda_min[known], lambda_max[known]), (kappa_min[known], kappa_max[known])
     return {
-        "rank_correlation": rank_correlation(
-            negative_share(kappa_min, kappa_max), negative_share(lambda_min, lambda_max)
-        ),
-        "hidden_share": _mean(hidden_curvature(lambda_min, lambda_max, kappa_min, kappa_max)),
-        "interlacing_share": _mean(interlaces(lambda_min, lambda_max, kappa_min, kappa_max, tol)),
+        "rank_correlation": rank_correlation(negative_share(*kappas), negative_share(*lambdas)),
+        "hidden_share": _mean(hidden_curvature(*lambdas, *kappas)),
+        "interlacing_share": _mean(interlaces(*lambdas, *kappas, tol)),
     }
 
 

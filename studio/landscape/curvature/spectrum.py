@@ -27,11 +27,7 @@ Array = npt.NDArray[Any]
 
 
 def stochastic_lanczos_quadrature(
-    product: Callable[[Tensor], Tensor],
-    size: int,
-    spectrum: Spectrum,
-    device: str = "cpu",
-    probes: range | None = None,
+    product: Callable[[Tensor], Tensor], size: int, spectrum: Spectrum, device: str = "cpu", probes: range | None = None
 ) -> dict[str, Array]:
     """Quadrature nodes `ritz` and weights `weight`, float64 [probes, steps], of an operator V [1, size] -> H V.
 

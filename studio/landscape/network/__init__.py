@@ -1,7 +1,5 @@
 """A network as a function of its weights: `weight_loss`, its loss over fixed samples; and faster forward passes.
 
-    L(theta) = 1/N sum over samples of criterion(network(x; theta), y)
-
 Faster by folded batch norms (`folding`), kernels for small pictures (`compiled_forward`, `kernels`), and many points in
 one batch (`linear_chain`, `batched`).
 """

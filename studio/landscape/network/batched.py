@@ -13,17 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.landscape.network.graph import has_no_hooks
-from studio.landscape.network.linear_chain import POINTWISE, Layer, flattens, is_idle
 from studio.training.nets import Residual
 
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
+"""Functions that act on each number by itself."""
 Statistics = dict[str, tuple[Tensor, Tensor]]
 """By the prefix of a batch norm: the mean and 1 / sqrt(var + eps) of its features [P, features, 1]."""
+
+
+class Layer(NamedTuple):
+    """A layer and the prefix of its weights' names: `{prefix}weight`, `{prefix}bias`."""
+
+    module: nn.Module
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,9 @@ class BatchedNetwork:
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchedNetwork | None:
-        """A network in its present mode, with or without a leading flatten.
-
-        None if a layer is unknown, or a parameter is frozen or shared.
-        """
+        """A network in its present mode; None if a layer is unknown, or a parameter is frozen or shared."""
         steps = _steps(model, "")
-        if steps and isinstance(steps[0], Layer) and flattens(steps[0].module):
+        if steps and isinstance(steps[0], Layer) and _flattens(steps[0].module):
             steps = steps[1:]
         layers = _layers(steps)
         parameters = [id(p) for layer, _ in layers for p in layer.parameters()]
@@ -117,9 +123,6 @@ def _batch_norm(
     return h.mul_(scale).add_(shift)  # addcmul takes four times as long with broadcast factors
 
 
-# --- the steps of a network ------------------------------------------------------------------------------------------
-
-
 def _steps(module: nn.Module, prefix: str) -> list[Step]:
     if type(module) is nn.Sequential and has_no_hooks(module):
         children = [(name, child) for name, child in module._modules.items() if child is not None]
@@ -143,6 +146,13 @@ def _layers(steps: Sequence[Step]) -> list[Layer]:
     return [layer for layers in nested for layer in layers]
 
 
+def _flattens(layer: nn.Module) -> bool:
+    """Whether a layer turns each sample into one vector."""
+    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and has_no_hooks(layer)
+
+
 def _is_known(layer: Layer) -> bool:
+    """Whether a layer is one that `_run` computes; dropout in eval mode returns its input."""
     module = layer.module
-    return is_idle(module) or (has_no_hooks(module) and type(module) in (nn.Linear, nn.BatchNorm1d, *POINTWISE))
+    is_idle = type(module) is nn.Dropout and not module.training
+    return has_no_hooks(module) and (is_idle or type(module) in (nn.Linear, nn.BatchNorm1d, *POINTWISE))

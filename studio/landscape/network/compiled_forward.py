@@ -14,7 +14,7 @@ network's to rounding, and a point has the same bytes in every slot.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -22,18 +22,8 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 from torch.nn import functional as F
 
-from studio.landscape.network import compiled_layers, kernels
+from studio.landscape.network import compiled_layers, graph, kernels
 from studio.landscape.network.compiled_layers import CompiledLayer, Transform
-from studio.landscape.network.graph import (
-    ADDITIONS,
-    RELUS,
-    add_,
-    called_module,
-    channels_last,
-    first_input,
-    has_no_hooks,
-    inplace_ops,
-)
 
 MAX_FEATURES, MAX_SLOTS = 3 * 2**16, 3
 """Numbers in the largest features of all points that pass side by side, and how many points these are at most."""
@@ -56,10 +46,7 @@ class WeightLayout(NamedTuple):
 
 
 class CompiledForward:
-    """The forward pass of a network in its present mode, at several points side by side.
-
-    `of` builds it; `set_weights` and `set_weights_along` give a slot its packed weights [Q], which `flat` computes.
-    """
+    """The forward pass of a network in its present mode, at several points side by side."""
 
     def __init__(self, module: fx.GraphModule, names: Mapping[int, str], example: Tensor, batch_size: int):
         _set_shapes(module, example, batch_size)
@@ -77,7 +64,7 @@ class CompiledForward:
             parameter.data = self._read(source)[0]
         for node, layer in layers.items():
             function = layer.build(*(None if source is None else self._read(source) for source in sources[node]))
-            _replace(module.graph, node, function)
+            graph.replace_call(module.graph, node, function)
         module.recompile()
         self._module = module
 
@@ -88,7 +75,7 @@ class CompiledForward:
         The module must not write its buffers, nor update running statistics in train mode. example: a few samples
         [n, ...], two at least for batch statistics. batch_size: samples per pass, which decides kernels and slots.
         """
-        graph_module = inplace_ops(module)
+        graph_module = graph.inplace_ops(module)
         if graph_module is module or not isinstance(graph_module, fx.GraphModule):
             return None
         names = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
@@ -113,7 +100,7 @@ class CompiledForward:
     def arrange(self, x: Tensor) -> Tensor:
         """Samples [N, C, H, W] in the layout that the first layer reads."""
         if self._channels is None:
-            return channels_last(x)
+            return graph.channels_last(x)
         return kernels.to_hwnc(compiled_layers.pad_channels(x, self._channels))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -137,9 +124,6 @@ class CompiledForward:
         return source.expand(self.batch_slots, *source.shape)
 
 
-# --- shapes ----------------------------------------------------------------------------------------------------------
-
-
 def _set_shapes(module: fx.GraphModule, example: Tensor, batch_size: int) -> None:
     """Sets `meta["shape"]` of every node: the shape of its result for a batch of that size."""
     ShapeProp(module).propagate(example)
@@ -161,17 +145,14 @@ def _wide_channels(module: fx.GraphModule) -> int | None:
     shape = _shape(samples)
     if len(samples.users) != 1 or len(shape) != 4:
         return None
-    conv, size = called_module(module, next(iter(samples.users))), shape.numel() // shape[1]
-    if not (kernels.is_zero_padded(conv) and has_no_hooks(conv) and conv.groups == 1) or kernels.is_tiny(conv, shape):
+    conv, size = graph.called_module(module, next(iter(samples.users))), shape.numel() // shape[1]
+    if not kernels.is_zero_padded(conv) or not graph.has_no_hooks(conv):
+        return None
+    if conv.groups > 1 or kernels.is_tiny(conv, shape):
         return None
     channels = max(shape[1], kernels.MIN_INPUT_SIZE // size + 1)
-    fits = (
-        shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS and channels * size <= kernels.MAX_INPUT_SIZE
-    )
-    return channels if fits else None
-
-
-# --- batch slots -----------------------------------------------------------------------------------------------------
+    fits = shape[3] <= kernels.MAX_WIDTH and channels <= kernels.MAX_CHANNELS
+    return channels if fits and channels * size <= kernels.MAX_INPUT_SIZE else None
 
 
 def _batch_slots(module: fx.GraphModule) -> int:
@@ -183,9 +164,9 @@ def _batch_slots(module: fx.GraphModule) -> int:
 
 def _keeps_samples_apart(module: fx.GraphModule, node: fx.Node, slots: int) -> bool:
     """Whether an operation treats each sample by itself, or is a layer that supports slots."""
-    layer = called_module(module, node)
+    layer = graph.called_module(module, node)
     if layer is not None:
-        return has_no_hooks(layer) and _supports_slots(layer, first_input(node), slots)
+        return graph.has_no_hooks(layer) and _supports_slots(layer, graph.first_input(node), slots)
     if node.op == "call_method":
         return node.target == "relu" or (node.target == "mean" and node.args[1:] == ((2, 3),) and not node.kwargs)
     if node.target is operator.getitem:
@@ -194,35 +175,26 @@ def _keeps_samples_apart(module: fx.GraphModule, node: fx.Node, slots: int) -> b
     if node.target is F.pad:
         padding = node.args[1]
         return isinstance(padding, list | tuple) and len(padding) < 2 * len(_shape(node))
-    return node.target in (*RELUS, *ADDITIONS, torch.relu_, add_)
+    return node.target in (*graph.RELUS, *graph.ADDITIONS, torch.relu_, graph.add_)
 
 
 def _supports_slots(layer: nn.Module, source: fx.Node | None, slots: int) -> bool:
     shape = _shape(source)
     if kernels.is_zero_padded(layer):
-        fits = (
-            len(shape) == 4
-            and shape[1] <= kernels.MAX_CHANNELS
-            and shape[3] <= kernels.MAX_WIDTH
-            and (slots * shape.numel() > kernels.MIN_INPUT_SIZE and shape.numel() <= kernels.MAX_INPUT_SIZE)
-        )
+        is_small = len(shape) == 4 and shape[1] <= kernels.MAX_CHANNELS and shape[3] <= kernels.MAX_WIDTH
+        fits = is_small and kernels.MIN_INPUT_SIZE / slots < shape.numel() <= kernels.MAX_INPUT_SIZE
         return fits or kernels.is_tiny(layer, shape) or (source is not None and source.op == "placeholder")
-    return (
-        type(layer) is nn.ReLU
-        or (type(layer) is nn.Linear and len(shape) == 2)
-        or (type(layer) is nn.BatchNorm2d and layer.training)
-    )
-
-
-# --- layers ----------------------------------------------------------------------------------------------------------
+    if type(layer) is nn.Linear:
+        return len(shape) == 2
+    return type(layer) is nn.ReLU or (type(layer) is nn.BatchNorm2d and layer.training)
 
 
 def _compile_layers(module: fx.GraphModule, slots: int, channels: int | None) -> dict[fx.Node, CompiledLayer]:
     """The layers that are compiled, by their calls."""
     layers: dict[fx.Node, CompiledLayer] = {}
     for node in module.graph.nodes:
-        layer, source = called_module(module, node), first_input(node)
-        if layer is None or source is None or len(node.args) != 1 or node.kwargs or not has_no_hooks(layer):
+        layer, source = graph.called_module(module, node), graph.first_input(node)
+        if layer is None or source is None or len(node.args) != 1 or node.kwargs or not graph.has_no_hooks(layer):
             continue
         shape = _shape(source)
         if type(layer) is nn.Linear and slots > 1:
@@ -244,15 +216,9 @@ def _compile_layers(module: fx.GraphModule, slots: int, channels: int | None) ->
 
 def _other_parameters(module: fx.GraphModule, layers: Mapping[fx.Node, CompiledLayer]) -> list[nn.Parameter]:
     """The trainable parameters that operations outside the compiled layers read, each once."""
-    others = [called_module(module, node) for node in module.graph.nodes if node not in layers]
+    others = [graph.called_module(module, node) for node in module.graph.nodes if node not in layers]
     direct = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
     named = dict(module.named_parameters(remove_duplicate=False))
     parameters = [p for layer in others if layer is not None for p in layer.parameters()]
     parameters += [p for name, p in named.items() if name in direct]
     return [p for p in dict.fromkeys(parameters) if p.requires_grad]
-
-
-def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
-    with graph.inserting_before(node):
-        node.replace_all_uses_with(graph.call_function(function, node.args))
-    graph.erase_node(node)

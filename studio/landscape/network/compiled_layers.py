@@ -71,9 +71,6 @@ def max_pool(pool: nn.MaxPool2d) -> CompiledLayer:
     return CompiledLayer([], lambda: lambda x: pool(channels_last(x)))
 
 
-# --- transforms ------------------------------------------------------------------------------------------------------
-
-
 def identity(weight: Tensor) -> Tensor:
     """The weight as it is."""
     return weight
@@ -87,9 +84,6 @@ def pad_channels(x: Tensor, channels: int) -> Tensor:
 def _by_taps(weight: Tensor) -> Tensor:
     """[O, C, kh, kw] as [O, kh, kw, C]."""
     return weight.permute(0, 2, 3, 1)
-
-
-# --- layer functions -------------------------------------------------------------------------------------------------
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> LayerFunction:

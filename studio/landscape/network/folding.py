@@ -60,10 +60,7 @@ class FoldedBatchNorm:
             layer.requires_grad_()  # a frozen layer moves with its norm
 
     def weights(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors for `model` from the original's, by name; a missing one is the original's own.
-
-        Differentiable in `named`.
-        """
+        """Tensors for `model` from the original's, differentiable in these; a missing one is the original's own."""
         tensors = {**self._original, **named}
         means = {norm: module.get_buffer("running_mean") for norm, module in self._norms.items()}
         return self._unfolded(named) | self._fold(tensors, tensors, means)
@@ -97,9 +94,6 @@ class FoldedBatchNorm:
             bias = scale * (named.get(f"{layer}.bias", 0) - means[norm])
             folded[f"{layer}.bias"] = bias + named.get(f"{norm}.bias", 0)
         return folded
-
-
-# --- finding pairs ---------------------------------------------------------------------------------------------------
 
 
 def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:

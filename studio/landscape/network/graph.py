@@ -25,9 +25,6 @@ ALLOCATING_LAYERS = (
 """Layers whose result shares no memory with another tensor, so that it may be overwritten."""
 
 
-# --- modules ---------------------------------------------------------------------------------------------------------
-
-
 def has_no_hooks(module: nn.Module) -> bool:
     """Whether a module does what its class says and nothing else: no hook, no replaced `forward`."""
     return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
@@ -45,9 +42,6 @@ def channels_last(x: Tensor) -> Tensor:
     _, c, h, w = x.shape
     # explicit strides: with one channel, torch takes either layout for the other and continues in the slower one
     return x.contiguous(memory_format=torch.channels_last).as_strided(x.shape, (c * h * w, 1, w * c, c))
-
-
-# --- graphs ----------------------------------------------------------------------------------------------------------
 
 
 def trace_graph(model: nn.Module) -> fx.Graph | None:
@@ -89,14 +83,15 @@ def first_input(node: fx.Node) -> fx.Node | None:
     return source if isinstance(source, fx.Node) else None
 
 
-# --- fewer passes over memory ----------------------------------------------------------------------------------------
+def replace_call(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
+    """Replaces a node of the graph by a call of the function on the same arguments."""
+    with graph.inserting_before(node):
+        node.replace_all_uses_with(graph.call_function(function, node.args))
+    graph.erase_node(node)
 
 
 def pool_before_relu(model: nn.Module) -> nn.Module:
-    """A module that runs the same layers as `model`, in its present mode, with each ReLU after its max pooling.
-
-    The function is the same: max(relu(x)) = relu(max(x)). A network that has no graph is returned itself.
-    """
+    """The layers of `model` in its present mode, each ReLU after its max pooling; `model` itself if it has no graph."""
     graph = trace_graph(model)
     if graph is None:
         return model
@@ -104,7 +99,8 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         source = first_input(node)
         if source and type(called_module(module, node)) is nn.Identity:
-            _replace(graph, node, source)
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
     for node in list(graph.nodes):
         source = first_input(node)
         if source and _is_max_pool(module, node) and _is_relu(module, source) and len(source.users) == 1:
@@ -114,10 +110,7 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
 
 
 def inplace_ops(model: nn.Module) -> nn.Module:
-    """`pool_before_relu` with ReLUs and sums in place where possible: for values, not for gradients.
-
-    A network that has no graph is returned itself.
-    """
+    """`pool_before_relu` with ReLUs and sums in place where possible: for values, not for gradients."""
     module = pool_before_relu(model)
     if module is model or not isinstance(module, fx.GraphModule):
         return model
@@ -125,8 +118,7 @@ def inplace_ops(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         source, in_place = first_input(node), torch.relu_ if _is_relu(module, node) else add_ if _is_sum(node) else None
         if source and in_place and len(source.users) == 1 and _allocates_result(module, source):
-            with graph.inserting_before(node):
-                _replace(graph, node, graph.call_function(in_place, node.args))
+            replace_call(graph, node, in_place)
     module.recompile()
     return module
 
@@ -150,13 +142,9 @@ def _is_max_pool(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _is_sum(node: fx.Node) -> bool:
-    return (
-        node.op == "call_function"
-        and node.target in ADDITIONS
-        and len(node.args) == 2
-        and not node.kwargs
-        and all(isinstance(term, fx.Node) for term in node.args)
-    )
+    is_addition = node.op == "call_function" and node.target in ADDITIONS
+    is_plain = len(node.args) == 2 and not node.kwargs
+    return is_addition and is_plain and all(isinstance(term, fx.Node) for term in node.args)
 
 
 def _allocates_result(model: nn.Module, node: fx.Node) -> bool:
@@ -174,8 +162,3 @@ def _swap(graph: fx.Graph, first: fx.Node, second: fx.Node) -> None:
     if source := first_input(first):
         second.replace_input_with(first, source)
     graph.erase_node(first)
-
-
-def _replace(graph: fx.Graph, node: fx.Node, other: fx.Node) -> None:
-    node.replace_all_uses_with(other)
-    graph.erase_node(node)

@@ -27,9 +27,6 @@ picture no longer fits into the cache."""
 ONE = (1, 1)
 
 
-# --- convolution -----------------------------------------------------------------------------------------------------
-
-
 def is_zero_padded(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a plain 2-D convolution, padded with zeros by numbers of pixels."""
     return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
@@ -38,19 +35,14 @@ def is_zero_padded(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
 def is_tiny(conv: nn.Conv2d, shape: torch.Size) -> bool:
     """Whether the convolution of samples of a shape [N, C, H, W] is quicker as a matrix product (`tiny_conv2d`)."""
     settings = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-    return settings == ((3, 3), *3 * (ONE,), 1) and (
-        len(shape) == 4 and shape[1] <= MAX_CHANNELS and max(shape[2:]) <= 2
-    )
+    fits = len(shape) == 4 and shape[1] <= MAX_CHANNELS and max(shape[2:]) <= 2
+    return fits and settings == ((3, 3), *3 * (ONE,), 1)
 
 
 def is_wide(conv: nn.Conv2d, shape: torch.Size) -> bool:
     """Whether the convolution of samples of a shape [N, C, H, W] is quicker in HWNC (`wide_conv2d`)."""
-    return (
-        len(shape) == 4
-        and conv.stride == ONE
-        and shape[1] <= MAX_CHANNELS
-        and (shape[3] <= MAX_WIDTH and MIN_INPUT_SIZE < shape.numel() <= MAX_INPUT_SIZE)
-    )
+    fits = len(shape) == 4 and shape[1] <= MAX_CHANNELS and shape[3] <= MAX_WIDTH
+    return fits and conv.stride == ONE and MIN_INPUT_SIZE < shape.numel() <= MAX_INPUT_SIZE
 
 
 def wide_conv2d(
@@ -65,15 +57,8 @@ def wide_conv2d(
     assert not isinstance(padding, str)
     inputs = 1 if shared else slots
     n = len(x) // inputs
-    y = torch.conv2d(
-        _wide_picture(x, inputs),
-        weight,
-        bias,
-        (down, 1),
-        (padding[0], padding[1] * n),
-        (dilation[0], dilation[1] * n),
-        conv.groups * inputs,
-    )
+    paddings, dilations = (padding[0], padding[1] * n), (dilation[0], dilation[1] * n)
+    y = torch.conv2d(_wide_picture(x, inputs), weight, bias, (down, 1), paddings, dilations, conv.groups * inputs)
     y = y.view(slots, -1, y.shape[2], y.shape[3] // n, n).permute(4, 0, 1, 2, 3).flatten(0, 1)
     return y if across == 1 else to_hwnc(y[..., ::across])
 
@@ -95,10 +80,7 @@ def _wide_picture(x: Tensor, slots: int) -> Tensor:
 
 
 def tiny_conv2d(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution of x [N slots, C, H, W] by each slot's `tiny_conv2d_matrix`: [N slots, O, H, W].
-
-    matrix: [slots, H W C, H W O], bias: [slots, O].
-    """
+    """x [N slots, C, H, W] convolved by each slot's `tiny_conv2d_matrix` and bias [slots, O]: [N slots, O, H, W]."""
     slots, (n, _, h, w) = len(matrix), x.shape
     rows = x.permute(0, 2, 3, 1).reshape(n // slots, slots, -1)
     y = x.new_empty(n // slots, slots, matrix.shape[2], dtype=matrix.dtype)
@@ -120,9 +102,6 @@ def _taps(h: int, w: int) -> Tensor:
     down, across = torch.arange(h), torch.arange(w)
     down, across = (down[:, None] - down + 1)[:, None, :, None], (across[:, None] - across + 1)[None, :, None, :]
     return (3 * down + across).reshape(-1)
-
-
-# --- batch statistics ------------------------------------------------------------------------------------------------
 
 
 def batch_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:

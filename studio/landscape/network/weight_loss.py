@@ -34,8 +34,6 @@ MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 """Samples in one chunk of any other network."""
 
-NO_FIELDS: Mapping[str, Criterion] = MappingProxyType({})
-
 
 class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
@@ -48,6 +46,8 @@ class WeightLoss:
     output for one depends on the others. Dropout draws the same mask at every point.
     fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
     "float32" leaves the model's own.
+    model: the private copy. names: of its trainable tensors, in its own order. size: P, their number of weights. split:
+    vectors [..., P] -> views [..., *shape] by name.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WeightLoss:
         device: str = "cpu",
         *,
         criterion: Criterion | None = None,
-        fields: Mapping[str, Criterion] = NO_FIELDS,
+        fields: Mapping[str, Criterion] = MappingProxyType({}),
         precision: str = "float32",
         calibration: Tensor | None = None,
     ):
@@ -82,11 +82,12 @@ class WeightLoss:
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
         self._template = copy.deepcopy(private).train(mode == "train")
-        self.network = Network(private, device, mode)
+        self.network, self.model = Network(private, device, mode), private
+        self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.to_device(x if calibration is None else calibration)
         self.inputs, self.targets = self.to_device(x), y.to(device)
         self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size(self._max_chunk_size())
+        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size()
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
@@ -96,11 +97,6 @@ class WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
         return self._rebuild(x[:count], y[:count], precision=self.precision)
-
-    @property
-    def model(self) -> nn.Module:
-        """The private copy of the network."""
-        return self.network.module
 
     @property
     def device_kind(self) -> str:
@@ -126,41 +122,20 @@ class WeightLoss:
         largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
         return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
-    def _max_chunk_size(self) -> int:
-        """The most samples that may pass together in eval mode."""
+    def _even_chunk_size(self) -> int:
+        """The largest size within the limits with which the last chunk is hardly shorter than the others."""
+        maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
-            return max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
-        return MAX_SAMPLES[self.device_kind]
-
-    def _even_chunk_size(self, maximum: int) -> int:
-        """The largest size up to `maximum` with which the last chunk is hardly shorter than the others."""
+            maximum = max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
         return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
     def to_device(self, x: Tensor) -> Tensor:
         """A tensor on the loss's device; floats become float64 if that is the loss's precision."""
         return x.to(self.device, torch.float64 if self.precision == "float64" and x.is_floating_point() else x.dtype)
 
-    # --- weights -----------------------------------------------------------------------------------------------------
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the trainable tensors, in the model's own order."""
-        return list(self.network.parameters)
-
-    @property
-    def size(self) -> int:
-        """P, the number of trainable weights."""
-        return self.network.size
-
     def flat(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The trainable tensors of `weights` as one vector [P], on the loss's device and in its precision."""
         return self.network.flat({name: weights[name].to(self.device) for name in self.names})
-
-    def split(self, flat: Tensor) -> dict[str, Tensor]:
-        """Vectors [..., P] as views [..., *shape] by name."""
-        return self.network.split(flat)
-
-    # --- values ------------------------------------------------------------------------------------------------------
 
     def clone_module(self) -> nn.Module:
         """Another private network, in the loss's precision and in eval or train mode."""
@@ -223,18 +198,14 @@ class WeightLoss:
         names, graph_names = (dict(m.named_parameters(remove_duplicate=False)).keys() for m in (model, reordered))
         return Network(reordered if names <= graph_names else model, self.device, "eval")
 
-    # --- context -----------------------------------------------------------------------------------------------------
-
     @contextlib.contextmanager
     def forward_context(self) -> Iterator[None]:
         """The context of every pass: the loss's precision, and one fixed stream of random numbers."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(fixed_masks(self.device))
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no second derivative
-            if self.precision == "bf16":
-                stack.enter_context(torch.autocast(self.device_kind, torch.bfloat16))
-            if self.precision == "tf32":
-                stack.enter_context(_tf32())
+        nothing = contextlib.nullcontext()
+        bf16 = torch.autocast(self.device_kind, torch.bfloat16) if self.precision == "bf16" else nothing
+        tf32 = _tf32() if self.precision == "tf32" else nothing
+        # other attention kernels than MATH have no second derivative
+        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32:
             yield
 
 

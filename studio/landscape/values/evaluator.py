@@ -1,7 +1,5 @@
 """Values of the loss on a plane, by the quickest method that gives the same numbers.
 
-    f(alpha, beta) = L(theta + alpha delta + beta eta)
-
 A slice is prepared once; then its points are measured row by row, without waiting for the device within a row. A method
 (`methods.py`) computes the network's outputs for every point of a row. What is taken from the outputs is the same for
 all methods: one number of the criterion and of each field for every sample, in float64, summed in one order.
@@ -50,7 +48,7 @@ class Evaluator:
         keep_samples: bool = False,
     ):
         self.weight_loss, self.method, self.chunk_size = weight_loss, method, weight_loss.chunk_size
-        self._theta, self._delta, self._eta, self._keep_samples = theta, delta, eta, keep_samples
+        self._plane, self._keep_samples = (theta, delta, eta), keep_samples
         self._outputs: RowOutputs = METHODS[method](weight_loss, theta, delta, eta)
 
     def row(self, alphas: Iterable[float], beta: float) -> dict[str, Tensor]:
@@ -63,17 +61,12 @@ class Evaluator:
         return self._measure([float(alpha) for alpha in alphas], float(beta), self._keep_samples)
 
     def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
-        """The largest difference of a loss in this precision from its float32 value, relative to it, over the points.
-
-        0 where both are NaN, or the same inf.
-        """
+        """The largest relative error of a loss against float32, over the points; 0 if both are NaN, or the same inf."""
         exact = self._loop("float32")
         return max(
             _relative_error(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))
             for alpha, beta in points
         )
-
-    # --- a row -------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _measure(self, alphas: Sequence[float], beta: float, keep_samples: bool) -> dict[str, Tensor]:
@@ -121,8 +114,6 @@ class Evaluator:
             ) from error
         self.chunk_size = math.ceil(self.chunk_size / 2)
 
-    # --- against the plain loop --------------------------------------------------------------------------------------
-
     @cached_property
     def agreement(self) -> float:
         """The largest difference of a sample's loss from the plain loop's at `POINTS`, relative to the largest loss.
@@ -152,8 +143,7 @@ class Evaluator:
     def _loop(self, precision: str) -> Evaluator:
         """The plain loop on the same plane, in a precision."""
         weight_loss = self.weight_loss.with_precision(precision)
-        plane = (self._theta, self._delta, self._eta)
-        theta, delta, eta = (weight_loss.flat(self.weight_loss.split(vector)) for vector in plane)
+        theta, delta, eta = (weight_loss.flat(self.weight_loss.split(vector)) for vector in self._plane)
         return Evaluator(weight_loss, theta, delta, eta)
 
     def _losses(self, alpha: float, beta: float) -> Tensor:

@@ -36,6 +36,8 @@ Forward = Network | CompiledForward
 """Holds the weights of one point or of several, and computes outputs at them."""
 Layout = Callable[[Tensor], Tensor]
 """Samples in the memory layout that a network reads."""
+Build = Callable[[nn.Module, WeightLoss], Forward]
+"""A module and its loss -> the forward pass."""
 
 
 # --- point by point --------------------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def loop(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> 
 
 def image_kernels(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
-    return _unfolded(weight_loss, _quick_forward(weight_loss.clone_module(), weight_loss), theta, delta, eta)
+    return _unfolded(weight_loss, _quick_forward, theta, delta, eta)
 
 
 def folded(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
@@ -62,32 +64,16 @@ def torch_compile(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Te
 
 
 def cuda_graph(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """One recorded pass on a GPU, replayed at every point: for small networks, whose operations take longer to launch
-    than to run.
-    """
+    """One recorded pass on a GPU, replayed at every point: for operations that take longer to launch than to run."""
     return _folded_in_eval(weight_loss, _cuda_graph, theta, delta, eta)
 
 
-def _folded_in_eval(
-    weight_loss: WeightLoss,
-    build: Callable[[nn.Module, WeightLoss], Forward],
-    theta: Tensor,
-    delta: Tensor,
-    eta: Tensor,
-) -> RowOutputs:
+def _folded_in_eval(weight_loss: WeightLoss, build: Build, *plane: Tensor) -> RowOutputs:
     """The rows of a network that `build` makes of a module: in eval mode of one whose batch norms are folded."""
-    if weight_loss.mode == "eval":
-        return _folded(weight_loss, build, theta, delta, eta)
-    return _unfolded(weight_loss, build(weight_loss.clone_module(), weight_loss), theta, delta, eta)
+    return (_folded if weight_loss.mode == "eval" else _unfolded)(weight_loss, build, *plane)
 
 
-def _folded(
-    weight_loss: WeightLoss,
-    build: Callable[[nn.Module, WeightLoss], Forward],
-    theta: Tensor,
-    delta: Tensor,
-    eta: Tensor,
-) -> RowOutputs:
+def _folded(weight_loss: WeightLoss, build: Build, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     folding = FoldedBatchNorm(weight_loss.clone_module(), weight_loss.inputs[:2])
     network = build(folding.model, weight_loss)
     centre, *directions = (weight_loss.split(vector) for vector in (theta, delta, eta))
@@ -100,11 +86,12 @@ def _folded(
         weights = folding.weights(weight_loss.split(base.add(delta, alpha=alpha)))
         network.set_weights(network.flat(weights), slot)
 
-    return _rows(weight_loss, network, _layout(weight_loss), lambda beta: theta.add(eta, alpha=beta), set_point)
+    return _rows(weight_loss, network, _layout(weight_loss), theta, eta, set_point)
 
 
-def _unfolded(weight_loss: WeightLoss, network: Forward, *plane: Tensor) -> RowOutputs:
+def _unfolded(weight_loss: WeightLoss, build: Build, *plane: Tensor) -> RowOutputs:
     """The rows of a network that has the loss's own tensors."""
+    network = build(weight_loss.clone_module(), weight_loss)
     vectors = (network.flat(weight_loss.split(vector)) for vector in plane)
     return _rows_along(weight_loss, network, _layout(weight_loss), *vectors)
 
@@ -117,25 +104,23 @@ def _rows_along(
     def set_point(base: Tensor, alpha: float, slot: int) -> None:
         network.set_weights_along(base, delta, alpha, slot)
 
-    return _rows(weight_loss, network, layout, lambda beta: theta.add(eta, alpha=beta), set_point)
+    return _rows(weight_loss, network, layout, theta, eta, set_point)
 
 
 def _rows(
     weight_loss: WeightLoss,
     network: Forward,
     layout: Layout,
-    row_start: Callable[[float], Tensor],
+    theta: Tensor,
+    eta: Tensor,
     set_point: Callable[[Tensor, float, int], None],
 ) -> RowOutputs:
-    """The rows of a network, as many points at a time as it has slots.
-
-    row_start: beta -> the vector at alpha = 0. set_point: (that vector, alpha, slot) -> sets the slot's weights.
-    """
+    """The rows of a network, slots together. set_point: (theta + beta eta, alpha, slot) -> sets a slot's weights."""
     chunks = _cached_chunks(weight_loss.inputs, network.arrange if isinstance(network, CompiledForward) else layout)
     calibration = layout(weight_loss.calibration) if weight_loss.mode == "recalibrated" else None
 
     def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
-        base = row_start(beta)
+        base = theta.add(eta, alpha=beta)
         for group in _groups(alphas, network.batch_slots):
             for slot in range(network.batch_slots):  # spare slots repeat the last point
                 set_point(base, group[min(slot, len(group) - 1)], slot)
@@ -177,8 +162,11 @@ def _groups(alphas: Sequence[float], size: int) -> Iterator[Sequence[float]]:
 def _quick_forward(module: nn.Module, weight_loss: WeightLoss) -> Forward:
     """A compiled forward pass on a CPU if the network has one; else the module, with operations in place."""
     on_cpu = weight_loss.device_kind == "cpu" and not weight_loss.is_random
-    if on_cpu and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
-        compiled = _compiled_forward(module, weight_loss)
+    is_compilable = weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16"
+    if on_cpu and is_compilable and not mutable_buffers(module):
+        set_mode(module, weight_loss.mode)
+        with weight_loss.forward_context():
+            compiled = CompiledForward.of(module, weight_loss.inputs[:2], weight_loss.chunk_size)
         if compiled is not None:
             return compiled
     # the graph of a recalibrated network would be that of one of its two modes
@@ -186,14 +174,6 @@ def _quick_forward(module: nn.Module, weight_loss: WeightLoss) -> Forward:
     if on_cpu and weight_loss.mode == "train":
         use_exact_statistics(module)
     return Network(module, weight_loss.device, weight_loss.mode, forward)
-
-
-def _compiled_forward(module: nn.Module, weight_loss: WeightLoss) -> CompiledForward | None:
-    if mutable_buffers(module):
-        return None
-    set_mode(module, weight_loss.mode)
-    with weight_loss.forward_context():
-        return CompiledForward.of(module, weight_loss.inputs[:2], weight_loss.chunk_size)
 
 
 def _torch_compiled(module: nn.Module, weight_loss: WeightLoss) -> Network:

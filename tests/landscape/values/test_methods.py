@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -6,8 +7,7 @@ from torch import nn
 
 from studio.errors import MachineError, SceneError
 from studio.landscape.directions import CheckpointSource, Random
-from studio.landscape.loss import METHODS as METHOD_NAMES
-from studio.landscape.loss import Loss, choose_method
+from studio.landscape.loss import Loss, Method, choose_method
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.objectives import cross_entropy, entropy
 from studio.landscape.values import evaluator, methods
@@ -86,7 +86,7 @@ FITS = {
 
 
 def test_every_method_a_scene_can_name_exists():
-    assert set(METHODS) == set(METHOD_NAMES)
+    assert set(METHODS) == set(get_args(Method))
 
 
 CASES = [

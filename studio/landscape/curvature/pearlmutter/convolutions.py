@@ -24,6 +24,8 @@ from studio.landscape.curvature.pearlmutter.operation import (
     points_to_channels,
 )
 
+Sizes = tuple[int, ...]
+"""Numbers of pixels down and across."""
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 DENSE_SIDE = 2
 """Pixels per side up to which a convolution is a product with the matrix from all pixels to all pixels."""
@@ -34,11 +36,11 @@ UNFOLD_NUMBERS = 32
 class Geometry(NamedTuple):
     """The settings of a convolution, in the order that torch's operators take them."""
 
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
     transposed: bool = False
-    output_padding: tuple[int, ...] = (0, 0)
+    output_padding: Sizes = (0, 0)
 
 
 def convolution(layer: nn.Conv2d, x: Tensor, input_active: bool) -> InputConv | DenseConv | Convolution:
@@ -249,13 +251,7 @@ class DenseConv:
 
 
 @cache
-def taps(
-    sides: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Tensor:
+def taps(sides: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Tensor:
     """1 where a tap of the kernel connects a pixel to one of the result's, else 0: float64 [k k, H W H' W']."""
     axes = []
     for side, *settings in zip(sides, kernel, stride, padding, dilation, strict=True):
@@ -266,7 +262,7 @@ def taps(
     return torch.einsum("kac,lbd->klabcd", *axes).reshape(math.prod(kernel), -1)
 
 
-def _result_sides(sides: Sequence[int], kernel: tuple[int, ...], geometry: Geometry) -> list[int]:
+def _result_sides(sides: Sequence[int], kernel: Sizes, geometry: Geometry) -> list[int]:
     return [_result_side(*settings) for settings in zip(sides, kernel, *geometry[:3], strict=True)]
 
 

@@ -138,11 +138,7 @@ class PearlmutterGradient:
 
     def _to_leaves(self, by_weights: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
         """Cotangents G of the network's weights as those of theta's tensors: J' G."""
+        weights = list(self._weights.values())
         return torch.autograd.grad(
-            list(self._weights.values()),
-            self._leaves,
-            by_weights,
-            retain_graph=True,
-            create_graph=create_graph,
-            materialize_grads=True,
+            weights, self._leaves, by_weights, retain_graph=True, create_graph=create_graph, materialize_grads=True
         )

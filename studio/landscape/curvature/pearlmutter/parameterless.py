@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from studio.landscape.curvature.pearlmutter.operation import (
     Cotangents,
@@ -82,10 +83,8 @@ class MaxPool:
     def __init__(self, layer: nn.MaxPool2d):
         if layer.return_indices:
             raise UnknownOperationError
-        self.kernel, self.stride, self.padding, self.dilation = (
-            [size] * 2 if isinstance(size, int) else list(size)
-            for size in (layer.kernel_size, layer.stride or layer.kernel_size, layer.padding, layer.dilation)
-        )
+        sizes = (layer.kernel_size, layer.stride or layer.kernel_size, layer.padding, layer.dilation)
+        self.kernel, self.stride, self.padding, self.dilation = map(_pair, sizes)
         self.ceil_mode = layer.ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:

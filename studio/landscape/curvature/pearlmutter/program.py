@@ -14,17 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from studio.landscape.curvature.pearlmutter import table
 from studio.landscape.curvature.pearlmutter.linear import SamplesLastLinear
 from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownOperationError
 from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, Pointwise, ReLU, Sum
-from studio.landscape.curvature.pearlmutter.table import (
-    CURVE_CALLS,
-    INPLACE_CALLS,
-    MAP_CALLS,
-    MODULES,
-    RELU_CALLS,
-    SUM_CALLS,
-)
 from studio.landscape.network.graph import ALLOCATING_LAYERS, has_no_hooks, pool_before_relu, trace_graph
 from studio.landscape.network.weight_loss import WeightLoss
 
@@ -81,17 +74,18 @@ class HvpProgram:
     def _call(self, node: fx.Node, values: Values) -> Operation:
         """The operation of a function or method."""
         _, *rest = node.args
-        if node.target in SUM_CALLS and not node.kwargs and len(rest) == 1 and _is_tensor(rest[0], values):
+        tensors = [arg for arg in rest if isinstance(arg, fx.Node) and isinstance(values[arg], Tensor)]
+        if node.target in table.SUM_CALLS and not node.kwargs and len(rest) == len(tensors) == 1:
             return Sum()
         args, kwargs = fx.map_arg((tuple(rest), dict(node.kwargs)), values.__getitem__)
         if any(isinstance(argument, Tensor) for argument in (*args, *kwargs.values())):
             raise UnknownOperationError
-        if node.target in RELU_CALLS:
+        if node.target in table.RELU_CALLS:
             return ReLU()
         function = partial(call, node, args, kwargs)
-        if node.target in CURVE_CALLS:
+        if node.target in table.CURVE_CALLS:
             return Pointwise(function)
-        if node.target in MAP_CALLS and (node.target is not F.pad or _pads_zeros(args, kwargs)):
+        if node.target in table.MAP_CALLS and (node.target is not F.pad or _pads_zeros(args, kwargs)):
             return Identity() if _is_identity(node) else LinearMap(function)
         raise UnknownOperationError
 
@@ -101,17 +95,18 @@ class HvpProgram:
             raise UnknownOperationError
         if type(module) is nn.Dropout and not (module.training and module.p):
             return Identity()
-        if type(module) not in MODULES:
+        if type(module) not in table.MODULES:
             raise UnknownOperationError
         x: Tensor = values[node.args[0]]
         if self._samples_last and type(module) is nn.Linear and x.dim() == 3:
             return SamplesLastLinear()
-        return MODULES[type(module)](module, x, input_active)
+        return table.MODULES[type(module)](module, x, input_active)
 
     def _is_temporary(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor with one user only, which may overwrite it."""
         layer = type(self._modules[str(node.target)]) if node.op == "call_module" else None
-        return len(node.users) == 1 and (layer in ALLOCATING_LAYERS or (layer is None and node.target in SUM_CALLS))
+        is_sum = layer is None and node.target in table.SUM_CALLS
+        return len(node.users) == 1 and (layer in ALLOCATING_LAYERS or is_sum)
 
 
 def is_shape(node: fx.Node, values: Values) -> bool:
@@ -138,11 +133,7 @@ def call(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any], x: Any) 
 
 def _writes_input(node: fx.Node, module: nn.Module | None) -> bool:
     inplace = getattr(module, "inplace", False) or node.kwargs.get("inplace", False)
-    return bool(inplace) or node.target in INPLACE_CALLS or (node.target is F.relu and len(node.args) > 1)
-
-
-def _is_tensor(argument: object, values: Values) -> bool:
-    return isinstance(argument, fx.Node) and isinstance(values.get(argument), Tensor)
+    return bool(inplace) or node.target in table.INPLACE_CALLS or (node.target is F.relu and len(node.args) > 1)
 
 
 def _pads_zeros(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from studio.landscape.curvature.pearlmutter.linear import Linear
 from studio.landscape.curvature.pearlmutter.norms import feature_norm, image_norm
 from studio.landscape.curvature.pearlmutter.operation import Operation
 from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, MaxPool, Pointwise, ReLU
-from studio.landscape.network.linear_chain import POINTWISE
+from studio.landscape.network.batched import POINTWISE
 
 CURVES = (*POINTWISE, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.LogSigmoid)
 MAPS = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad2d)
@@ -40,50 +40,14 @@ MODULES: Mapping[type[nn.Module], Callable[[Any, Tensor, bool], Operation]] = {
 RELU_CALLS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 SUM_CALLS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 CURVE_CALLS = {
-    F.gelu,
-    F.silu,
-    F.mish,
-    F.elu,
-    F.selu,
-    F.celu,
-    F.leaky_relu,
-    F.softplus,
-    F.hardswish,
-    F.relu6,
-    F.tanh,
-    F.sigmoid,
-    torch.tanh,
-    torch.sigmoid,
-    "tanh",
-    "sigmoid",
+    *(F.gelu, F.silu, F.mish, F.elu, F.selu, F.celu, F.leaky_relu, F.softplus, F.hardswish, F.relu6),
+    *(F.tanh, F.sigmoid, torch.tanh, torch.sigmoid, "tanh", "sigmoid"),
 }
 MAP_CALLS = {
-    torch.flatten,
-    torch.mean,
-    torch.sum,
-    torch.reshape,
-    torch.permute,
-    torch.transpose,
-    torch.squeeze,
-    torch.unsqueeze,
-    operator.getitem,
-    operator.neg,
-    torch.neg,
-    F.avg_pool2d,
-    F.adaptive_avg_pool2d,
-    F.pad,
-    "flatten",
-    "mean",
-    "sum",
-    "reshape",
-    "view",
-    "permute",
-    "transpose",
-    "squeeze",
-    "unsqueeze",
-    "contiguous",
-    "neg",
-    "movedim",
+    *(torch.flatten, torch.mean, torch.sum, torch.reshape, torch.permute, torch.transpose, torch.squeeze),
+    *(torch.unsqueeze, torch.neg, operator.neg, operator.getitem, F.avg_pool2d, F.adaptive_avg_pool2d, F.pad),
+    *("flatten", "mean", "sum", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous"),
+    *("neg", "movedim"),
 }
 INPLACE_CALLS = {operator.iadd, torch.relu_, "add_", "relu_"}
 """Those that write into their first argument."""
