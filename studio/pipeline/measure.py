@@ -108,10 +108,9 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     if not work:
         return
     counts = [row_task.points for _, row_task in work]
-    with workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts) as results:
-        for index, values in results:
-            stored, row_task = work[index]
-            stored.write(row_task.first, values)
+    for index, values in workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts):
+        stored, row_task = work[index]
+        stored.write(row_task.first, values)
 
 
 def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
@@ -125,13 +124,11 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     planes = list(lacking.values())
     if planes:
         plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
-        with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
-            for index, (arrays, facts) in results:
-                save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
+        for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
+            save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
-    with workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)) as results:
-        for index, facts in results:
-            _create(project.scene.title, shelf, slices[index], facts)
+    for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
+        _create(project.scene.title, shelf, slices[index], facts)
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:

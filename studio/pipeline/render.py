@@ -94,7 +94,8 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
         raise SceneError("no drawn frames are on the shelf, so there is nothing to verify; make the film first")
     sample = sorted({complete[round(i * (len(complete) - 1) / (VERIFIED - 1))] for i in range(VERIFIED)})
     tasks = [(render_job.count_differences, (job, number, stored[number])) for number in sample]
-    with project.open_workers(1) as workers, workers.run("verify", tasks, [1] * len(tasks)) as results:
+    with project.open_workers(1) as workers:
+        results = workers.run("verify", tasks, [1] * len(tasks))
         differences = {sample[index]: count for index, count in results if count}
     if differences:
         text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
@@ -168,6 +169,5 @@ def _run(
     counts: list[int],
 ) -> None:
     """Runs `function(job, *tuple)` for each tuple of arguments. counts: frames, or tiles, of each, for the progress."""
-    with workers.run(name, [(function, (job, *others)) for others in arguments], counts) as results:
-        for _ in results:
-            pass
+    for _ in workers.run(name, [(function, (job, *others)) for others in arguments], counts):
+        pass
