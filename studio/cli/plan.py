@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from studio.cli.report import assumed_warnings, format_bytes
@@ -111,13 +111,9 @@ def _seconds_per_frame(scene: Scene) -> float:
     first, second = source.frame(0), source.frame(1)
     with Stage(size, source.look.mesh, film.samples) as stage:
         stage.draw(first)
-        return _seconds(lambda: stage.draw(second)) * math.prod(film.size) / math.prod(size)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        start = time.perf_counter()
+        stage.draw(second)
+        return (time.perf_counter() - start) * math.prod(film.size) / math.prod(size)
 
 
 def _duration(seconds: float) -> str:

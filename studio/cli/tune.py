@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,16 +99,12 @@ def insert_method(text: str, method: str, name: str = "scene") -> str:
     Raises SceneError if the layout does not allow that.
     """
     before = load_raw(text, name=name)
-    if _has_place(before):
+    if isinstance(before, dict) and isinstance(loss := before.get("loss") or {}, dict):
         after = _insert(text, compose(text, name), method)
-        if _load_or_none(after, name) == before | {"loss": (before.get("loss") or {}) | {"method": method}}:
-            return after
+        with suppress(SceneError):
+            if load_raw(after, name=name) == before | {"loss": loss | {"method": method}}:
+                return after
     raise SceneError(f"{name}: its layout leaves no place to write in; write `method: {method}` under `loss` yourself")
-
-
-def _has_place(scene: Any) -> bool:
-    """Whether a scene has keys, and under `loss` keys or nothing."""
-    return isinstance(scene, dict) and isinstance(scene.get("loss") or {}, dict)
 
 
 def _insert(text: str, root: Any, method: str) -> str:
@@ -119,13 +116,6 @@ def _insert(text: str, root: Any, method: str) -> str:
     if (old := _value(loss, "method")) is not None:
         return _replace(text, old, method)
     return _add_key(text, loss, "method", method)
-
-
-def _load_or_none(text: str, name: str) -> Any:
-    try:
-        return load_raw(text, name=name)
-    except SceneError:
-        return None
 
 
 def _value(mapping: Any, key: str) -> Any:

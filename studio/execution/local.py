@@ -69,16 +69,11 @@ class LocalExecutor(Executor):
         for name, value in self._environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
-    def kill(self) -> None:
-        """Ends the workers now."""
-        for worker in self._workers:
-            worker.kill()
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if kind is not None:
-            self.kill()
+        for worker in self._workers if kind is not None else ():
+            worker.kill()
         self.shutdown(cancel_futures=kind is not None)
         return None
 

@@ -74,7 +74,7 @@ class Project:
     @property
     def manifest(self) -> Manifest:
         """The list of what this project last used on the shelf."""
-        return self.shelf.manifest(self.path, self.name)
+        return Manifest(self.shelf, self.path, self.name)
 
     @cached_property
     def run_digest(self) -> str:

@@ -5,11 +5,10 @@ A frame that is on the shelf is not drawn again for another grade, title or code
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from studio.config.records import digest
 from studio.deliver.deliverable import Deliverable
@@ -80,7 +79,7 @@ def content_digest(segments: Sequence[Segment]) -> str:
 
 def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
     """Frames that would have to be drawn: neither they nor a segment that shows them are on the shelf."""
-    return _undrawn(job, _missing(segments))
+    return [number for number, frame in _frames(job, _missing(segments)).items() if not frame.complete]
 
 
 def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> list[int]:
@@ -130,10 +129,6 @@ def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFram
     return {number: job.stored_frame(digests[number]) for number in sorted(digests)}
 
 
-def _undrawn(job: RenderJob, segments: Iterable[Segment]) -> list[int]:
-    return [number for number, frame in _frames(job, segments).items() if not frame.complete]
-
-
 def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path, stem: str) -> None:
     """Renders both ends of movies that must loop first, so that one that does not is refused before the rest."""
     loops = [
@@ -151,23 +146,14 @@ def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
     if not missing:
         return
     if job.is_tiled:
-        frames = _frames(job, missing)
-        tiles = [(number, frame, tile) for number, frame in frames.items() for tile in frame.missing()]
-        _run(workers, job, "draw tiles", render_job.draw_tile, tiles, [1] * len(tiles))
-    name, span = "draw" if _undrawn(job, missing) else "encode", attrgetter("span")
+        frames = _frames(job, missing).items()
+        tiles = [
+            (render_job.draw_tile, (job, number, frame, tile)) for number, frame in frames for tile in frame.missing()
+        ]
+        for _ in workers.run("draw tiles", tiles, [1] * len(tiles)):
+            pass
+    name, span = "draw" if undrawn_frames(job, [missing]) else "encode", attrgetter("start", "stop")
     groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
-    lengths = [len(group[0].frames) for group in groups]
-    _run(workers, job, name, render_job.render_segments, [(group,) for group in groups], lengths)
-
-
-def _run(
-    workers: Workers,
-    job: RenderJob,
-    name: str,
-    function: Callable[..., None],
-    arguments: Sequence[tuple[Any, ...]],
-    counts: list[int],
-) -> None:
-    """Runs `function(job, *tuple)` for each tuple of arguments. counts: frames, or tiles, of each, for the progress."""
-    for _ in workers.run(name, [(function, (job, *others)) for others in arguments], counts):
+    tasks = [(render_job.render_segments, (job, group)) for group in groups]
+    for _ in workers.run(name, tasks, [len(group[0].frames) for group in groups]):
         pass

@@ -140,11 +140,6 @@ class Segment:
     path: Path
     frames: tuple[str, ...]
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First frame, and one past the last."""
-        return self.start, self.stop
-
 
 @lru_cache(maxsize=2)
 def frame_source(results: Results, draft: bool) -> FrameSource:
@@ -245,7 +240,8 @@ def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFra
     if stored.complete:
         return stored[:]
     codes = _draw(job, number)
-    stored.write_all(codes)
+    for tile in stored.tiles:
+        stored.write(tile, codes[tile])
     return codes
 
 

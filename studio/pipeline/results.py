@@ -145,12 +145,12 @@ class Results:
         if (convexity := self.scene.convexity) is None:
             return summary
         for epoch, stored in self.stored("convexity").items():
-            if (dataset := stored.read_complete()) is not None:
-                summary[epoch] = _convexity_summary(dataset, convexity)
+            if stored.complete:
+                summary[epoch] = _convexity_summary(stored.read(), convexity)
         for epoch, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured
-            if epoch in summary and (dataset := stored.read_complete()) is not None:
-                summary[epoch] |= _spectrum_summary(dataset)
+            if epoch in summary and stored.complete:
+                summary[epoch] |= _spectrum_summary(stored.read())
         return summary
 
 

@@ -16,8 +16,6 @@ from typing import Any
 
 from studio.errors import MachineError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 @contextlib.contextmanager
 def translate_os_errors(path: str | Path) -> Iterator[None]:
@@ -25,7 +23,7 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error

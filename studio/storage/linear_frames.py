@@ -68,19 +68,8 @@ class LinearFrame:
         """Writes one of `tiles` [rows, columns, 4]. Raises MachineError if the disk is full or unwritable."""
         planes = np.moveaxis(codes, -1, 0)  # channel by channel, which packs smaller
         with atomic_write(self._path(tile)) as temporary:
-            array = zarr.create_array(
-                temporary,
-                shape=planes.shape,
-                chunks=planes.shape,
-                dtype="uint16",
-                compressors=ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
-            )
-            array[:] = planes
-
-    def write_all(self, codes: np.ndarray) -> None:
-        """Writes every tile of a whole frame [height, width, 4]."""
-        for rows, columns in self.tiles:
-            self.write((rows, columns), codes[rows, columns])
+            # not Blosc, which leaks its lock when a worker is killed
+            zarr.create_array(temporary, data=planes, chunks=planes.shape, compressors=ZstdCodec(level=1))
 
     def __getitem__(self, index: slice | Tile) -> np.ndarray:
         rows, columns = index if isinstance(index, tuple) else (index, slice(None))

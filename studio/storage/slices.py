@@ -72,10 +72,6 @@ class StoredSlice:
         """Whether the slice exists and all of its rows are measured."""
         return self.path.is_dir() and not self.missing()
 
-    def read_complete(self) -> xr.Dataset | None:
-        """The slice, or None if a row is not measured."""
-        return self.read() if self.complete else None
-
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises MachineError if the slice cannot be read."""
         with self._readable():
