@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from studio.config.messages import explain
 from studio.config.records import Record, alternatives
@@ -163,16 +162,12 @@ def _follow(loc: Location, annotation: Any, node: yaml.Node) -> tuple[Location, 
             if pair is not None:
                 key = pair[0]
                 node = key if record and field is None else pair[1]
-            annotation = _annotation(field) if field else _item_type(annotation)
+            annotation = field.annotation if field else _item_type(annotation)
         else:
             annotation = _union_member(annotation, step)
             continue
         steps.append(step)
     return tuple(steps), node, record
-
-
-def _annotation(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 def _record_types(annotation: Any) -> list[type[Record]]:

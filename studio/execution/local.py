@@ -88,18 +88,16 @@ class _Worker:
     def run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         """The function's result, from the process, or its exception. Raises WorkerDied if the process ends first."""
         try:
-            return self._submit(fn, args, kwargs).result()
+            with self._lock:
+                if self._killed:
+                    raise MachineError("the workers were stopped")
+                if self._pool is None:
+                    self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
+                future = self._pool.submit(fn, *args, **kwargs)
+            return future.result()
         except BrokenProcessPool as error:
             self.end()
             raise WorkerDied("a worker process died") from error
-
-    def _submit(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
-        with self._lock:
-            if self._killed:
-                raise MachineError("the workers were stopped")
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-            return self._pool.submit(fn, *args, **kwargs)
 
     def end(self) -> None:
         """Ends the process after its present task; the next task starts a new one."""

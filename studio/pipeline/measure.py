@@ -28,24 +28,19 @@ def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     train(project)
     slices = resolve_slices(project)
-    results = _results(project, slices)
+    results = Results.of(project, slices)
     project.manifest.update(**digests_used(slices))
     if not results.complete:
         lock = project.shelf.lock(f"compute-{project.run_digest}", project.progress)
         with lock, project.open_workers(gpus=True) as workers:
             for kind in KINDS:
-                if of_kind(kind, slices):
-                    _measure(project, workers, kind, list(of_kind(kind, slices).values()))
+                _measure(project, workers, kind, list(of_kind(kind, slices).values()))
     return results
 
 
 def results_of(project: Project) -> Results:
     """The project's results, measured or not; the run must be trained."""
-    return _results(project, resolve_slices(project))
-
-
-def _results(project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
-    return Results.of(project.scene, project.shelf, project.run_digest, slices, project.portrait)
+    return Results.of(project, resolve_slices(project))
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
@@ -87,10 +82,8 @@ def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
     planes = sorted({slice_.plane_digest for slice_ in slices.values()})
     samples = sorted({digest for slice_ in slices.values() for digest in slice_.losses_by_samples})
-    digests: dict[str, list[str]] = {
-        kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS
-    }
-    return {"planes": planes, "samples": samples, **digests}
+    by_kind = {str(kind): [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS}
+    return {"planes": planes, "samples": samples, **by_kind}
 
 
 # --- measuring one kind ----------------------------------------------------------------------------------------------

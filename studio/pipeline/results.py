@@ -18,6 +18,7 @@ from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
 from studio.landscape.slices import Slice
 from studio.landscape.trajectory import project_trajectory
+from studio.pipeline.project import Project
 from studio.scene.scene import Portrait, Scene
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
@@ -52,13 +53,11 @@ class Results:
     portrait: Portrait | None = None
 
     @classmethod
-    def of(
-        cls, scene: Scene, shelf: Shelf, run: str, slices: Mapping[SliceKey, Slice], portrait: Portrait | None
-    ) -> Results:
-        """The results of resolved slices."""
+    def of(cls, project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
+        """The results of a project's resolved slices."""
         digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
         planes = FrozenDict((epoch, slice_.plane_digest) for epoch, slice_ in of_kind("loss", slices).items())
-        return cls(scene, shelf, run, digests, planes, portrait)
+        return cls(project.scene, project.shelf, project.run_digest, digests, planes, project.portrait)
 
     def stored(self, kind: SliceKind) -> dict[float, StoredSlice]:
         """The slices of one kind on the shelf, by epoch."""

@@ -33,6 +33,15 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def translate_read_errors(path: Path) -> Iterator[None]:
+    """Raises MachineError for anything that fails inside the block while reading `path` from the shelf."""
+    try:
+        yield
+    except Exception as error:  # zarr raises many kinds
+        raise MachineError(f"{path}: cannot be read ({error}); remove it and run again") from error
+
+
 def check_writable(folder: Path) -> None:
     """Raises MachineError if the folder, or its nearest existing parent, takes no files. Creates nothing."""
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))

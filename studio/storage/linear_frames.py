@@ -13,8 +13,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from studio.config.units import Size
-from studio.errors import MachineError
-from studio.storage.files import atomic_write
+from studio.storage.files import atomic_write, translate_read_errors
 
 TILE = 2048
 """Pixels along a side of a tile."""
@@ -88,10 +87,8 @@ class LinearFrame:
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip((rows, columns), tile, strict=True)
         )
-        try:
+        with translate_read_errors(self.path):
             planes = zarr.open_array(self._path(tile), mode="r")[(slice(None), *inside)]
-        except Exception as error:  # zarr raises many kinds
-            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
         return np.moveaxis(np.asarray(planes), 0, -1)
 
     def _path(self, tile: Tile) -> Path:
