@@ -18,7 +18,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
-from types import TracebackType
 from typing import Any, TypeVar
 
 from studio.errors import MachineError
@@ -69,13 +68,10 @@ class LocalExecutor(Executor):
         for name, value in self._environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         for worker in self._workers if kind is not None else ():
             worker.kill()
         self.shutdown(cancel_futures=kind is not None)
-        return None
 
 
 class _Worker:
@@ -115,10 +111,7 @@ class _Worker:
 
 
 class _Process(SpawnProcess):
-    """A spawned process that does not import the main module.
-
-    No task lives there, and a script without a `__main__` guard would call studio again in every worker.
-    """
+    """A spawned process that does not import the main module, where no task lives."""
 
     _starting = threading.Lock()
 

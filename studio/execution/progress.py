@@ -61,9 +61,8 @@ def _bar(name: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(name: str, total: int) -> Iterator[Advance]:
+def _lines(name: str, expected: int) -> Iterator[Advance]:
     rate, last = _rate(), -LINE_INTERVAL
-    expected = total
 
     def advance(done: int, total: int | None = None, text: str = "") -> None:
         nonlocal last
@@ -83,14 +82,12 @@ def _rate() -> Callable[[int], float]:
 
     Work of an earlier run, and the time to load a library first, count for nothing.
     """
-    start: float | None = None
-    first = 0
+    first: tuple[float, int] | None = None
 
     def rate(done: int) -> float:
-        nonlocal start, first
+        nonlocal first
         now = time.monotonic()
-        if start is None:
-            start, first = now, done
-        return (done - first) / max(1e-6, now - start)
+        first = first or (now, done)
+        return (done - first[1]) / max(1e-6, now - first[0])
 
     return rate

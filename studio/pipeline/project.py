@@ -46,10 +46,7 @@ class Project:
         workers: int = 1,
         progress: Progress = silent,
     ) -> Project:
-        """The project of a scene's file. shelf: its folder; by default as `Shelf.beside` says.
-
-        Raises SceneError with every mistake in the scene.
-        """
+        """The project of a scene's file. shelf: its folder, by default as `Shelf.beside` says. Raises SceneError."""
         path = Path(path)
         scene = Scene.load(path)
         return cls(to_draft(scene) if draft else scene, path, Shelf.beside(path, shelf), workers, draft, progress)

@@ -11,7 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 
 from studio.config.records import digest
-from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
@@ -42,27 +41,25 @@ def make_files(
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
     _render_missing(project, job, segments, out, stem, whole=not part)
-    paths = {}
-    for index, deliverable in enumerate(job.scene.deliver):
-        if segments[index]:
-            if part and isinstance(deliverable, Movie):
-                deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-            paths[index] = out / deliverable.file_name(stem)
-            _join(project, job, deliverable, segments[index], paths[index])
-    contents = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
-    manifest.update(made=manifest.read().get("made", {}) | contents)
-    return list(paths.values())
-
-
-def _join(project: Project, job: RenderJob, deliverable: Deliverable, segments: Sequence[Segment], path: Path) -> None:
-    deliverable.join(
-        [segment.path for segment in segments],
-        path,
-        frames=sum(segment.stop - segment.start for segment in segments),
-        size=job.size,
-        fps=job.source.cut.fps,
-        provenance=provenance(project, job),
-    )
+    contents = {}
+    for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
+        if not parts:
+            continue
+        if part and isinstance(deliverable, Movie):
+            deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
+        path = out / deliverable.file_name(stem)
+        deliverable.join(
+            [segment.path for segment in parts],
+            path,
+            frames=sum(len(segment.frames) for segment in parts),
+            size=job.size,
+            fps=job.source.cut.fps,
+            provenance=provenance(job),
+        )
+        contents[path] = content_digest(parts)
+    made = {manifest.relative(path): content for path, content in contents.items()}
+    manifest.update(made=manifest.read().get("made", {}) | made)
+    return list(contents)
 
 
 def digests_used(segments: Segments) -> dict[str, list[str]]:

@@ -26,11 +26,11 @@ Mistake = tuple[Path, str]
 
 def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]]:
     """The path of keys and the name of every field that a look or a shot draws."""
-    yield ("look", "height"), look.height.field
-    yield ("look", "colour"), look.colour.field
+    yield ("look", "height", "field"), look.height.field
+    yield ("look", "colour", "field"), look.colour.field
     for index, shot in enumerate(shots):
         if shot.colour:
-            yield ("shots", index, "colour"), shot.colour.field
+            yield ("shots", index, "colour", "field"), shot.colour.field
 
 
 def unmeasured_fields(fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None) -> Iterator[Mistake]:

@@ -109,8 +109,7 @@ class Scene(Record):
         yield from unmeasured_fields(aov_fields(self.deliver), self.loss, self.convexity)
         yield from subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
         yield from aperture_mistakes(self.shots, self.film)
-        drawn = (((*path, "field"), field) for path, field in drawn_fields(self.look, self.shots))
-        yield from unmeasured_fields(drawn, self.loss, self.convexity)
+        yield from unmeasured_fields(drawn_fields(self.look, self.shots), self.loss, self.convexity)
         try:
             yield from self._epoch_mistakes()
         except RunError as error:
