@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from studio.execution.tasks import Task
 from studio.field import Grid
@@ -121,7 +120,10 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
             save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
-        _create(project.scene.title, shelf, slices[index], facts)
+        slice_ = slices[index]
+        samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
+        provenance = {"scene": project.scene.title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
+        shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
@@ -129,12 +131,6 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
     for digest, loss in slice_.losses_by_samples.items():
         if not shelf.samples(digest).is_dir():
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
-
-
-def _create(title: str, shelf: Shelf, slice_: Slice, facts: Mapping[str, Any]) -> None:
-    samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
-    provenance = {"scene": title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
-    shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,9 @@ class Results:
         for epoch, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured
             if epoch in summary and stored.complete:
-                summary[epoch] |= _spectrum_summary(stored.read())
+                dataset = stored.read()
+                total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
+                summary[epoch] |= {"trace": total, "trace_error": error}
         return summary
 
 
@@ -168,8 +170,3 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
         "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),
         **compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol),
     }
-
-
-def _spectrum_summary(dataset: xr.Dataset) -> dict[str, Any]:
-    total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
-    return {"trace": total, "trace_error": error}

@@ -53,9 +53,8 @@ class StoredSlice:
         """
         with translate_os_errors(self.path):
             group = zarr.open_group(self.path, mode="r+")
-            count = 0
+            count = len(next(iter(values.values())))
             for name, rows in values.items():
-                count = len(rows)
                 group[name][first : first + count] = rows  # type: ignore[index]  # an array, not a group
             group["done"][first : first + count] = True  # type: ignore[index]
 
