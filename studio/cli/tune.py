@@ -11,15 +11,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.config.reading import compose, load_raw
 from studio.errors import SceneError
+from studio.landscape.profiling import MethodTiming, time_methods
+from studio.landscape.slices import scene_method
 from studio.scene.scene import Scene
 from studio.storage.files import atomic_write
-
-if TYPE_CHECKING:
-    from studio.landscape.profiling import MethodTiming
 
 WORTHWHILE = 0.95
 """A method other than the rule's is chosen if it needs less than this share of its time, since every value is then
@@ -28,8 +27,6 @@ measured again."""
 
 def time_scene(scene: Scene, workers: int = 1) -> list[MethodTiming]:
     """The times of every method that fits the scene: fastest first, then those that failed."""
-    from studio.landscape.profiling import time_methods
-
     timings = time_methods(scene.run, scene.directions, scene.loss, scene.grid)
     return sorted(timings, key=lambda timing: (bool(timing.failure), scene_seconds(timing, scene, workers)))
 
@@ -50,8 +47,6 @@ def fastest(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> 
 
 def _rule(scene: Scene) -> str:
     """The method that is used if the scene names none."""
-    from studio.landscape.slices import scene_method
-
     loss = scene.loss.model_copy(update={"method": None})
     return scene_method(scene.run.recipe.model, scene.directions, loss)[0]
 

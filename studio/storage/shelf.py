@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from studio.config.records import digest
 from studio.config.units import Size
 from studio.errors import SceneError
@@ -96,8 +98,6 @@ class Shelf:
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
         """Holds a lock, one process at a time; waiting shows as progress. A process that dies releases it."""
-        from filelock import FileLock, Timeout
-
         self.mark()
         path = self.root / "locks" / f"{name}.lock"
         with translate_os_errors(path):
@@ -115,8 +115,6 @@ class Shelf:
 
     def is_busy(self) -> bool:
         """Whether some process holds a lock: it may still be writing the unfinished files."""
-        from filelock import FileLock, Timeout
-
         for path in (self.root / "locks").glob("*.lock"):
             try:
                 with FileLock(path, timeout=0):
