@@ -66,11 +66,6 @@ class Grid(Record):
         """Distance between neighbouring points along a side."""
         return (self.range[1] - self.range[0]) / (self.points - 1)
 
-    @property
-    def centre(self) -> tuple[int, int]:
-        """Index (beta, alpha) of the minimiser."""
-        return self.points // 2, self.points // 2
-
 
 def to_scale(values: Array, scale: Scale) -> Array:
     """Values on the scale of interpolation: ln x for `log`, asinh x for `signed-log`.
@@ -135,22 +130,14 @@ class Field:
         A point that is not finite at a neighbouring keyframe is NaN, or inf if it is inf at the nearer one.
         """
         coordinates = self.coordinates
-        if coordinate <= coordinates[0] or len(coordinates) == 1:
-            return self._values_of(0)
-        if coordinate >= coordinates[-1]:
-            return self._values_of(-1)
-        after = int(np.searchsorted(coordinates, coordinate, side="left"))
-        if coordinates[after] == coordinate:
-            return self._values_of(after)
+        after = min(int(np.searchsorted(coordinates, coordinate, side="left")), len(coordinates) - 1)
+        if after == 0 or coordinates[after] <= coordinate:
+            return np.asarray(self.values[after])
         between = np.maximum(from_scale(self._interpolate(coordinate), self.scale), self._smallest)
         nearer = after if coordinates[after] - coordinate < coordinate - coordinates[after - 1] else after - 1
         broken = ~np.isfinite(self.values[after]) | ~np.isfinite(self.values[after - 1])
         replacement = np.where(np.isinf(self.values[nearer]), self.values[nearer], np.nan)
         return np.where(broken, replacement, between)
-
-    def _values_of(self, keyframe: int) -> Array:
-        values: Array = self.values[keyframe]
-        return values
 
     def _interpolate(self, coordinate: float) -> Array:
         """Values on their scale; a point that is not finite at some keyframe is always interpolated monotonically."""

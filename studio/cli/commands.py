@@ -97,8 +97,7 @@ def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None
 
     count, loaded = _count(workers), _scene(scene, False)
     timings = time_scene(loaded, count)
-    for line in table(timings, loaded, count):
-        print(line)
+    print(*table(timings, loaded, count), sep="\n")
     if not dry_run:
         method = fastest(timings, loaded, count)
         write_method(scene, method)
@@ -127,13 +126,10 @@ def compute(
 
     project = _project(scene, draft, workers, shelf)
     if check_subset:
-        for line in report.subset_errors(subset_errors(project)):
-            print(line)
+        print(*report.subset_errors(subset_errors(project)), sep="\n")
         return
     results = measure(project)
-    print(report.surfaces(results.surfaces()))
-    for line in report.curvature(results.curvature()):
-        print(line)
+    print(report.surfaces(results.surfaces()), *report.curvature(results.curvature()), sep="\n")
     print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from studio.cli.report import assumed_warnings, format_bytes
 from studio.config.units import Size
 from studio.errors import MachineError
-from studio.landscape.profiling import Cost
+from studio.landscape.profiling import Cost, measure_costs
+from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
 
@@ -24,8 +25,6 @@ FRAME_BYTES = 2.0
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines of counts and rough times, one or more a stage, and the sum."""
-    from studio.landscape.profiling import measure_costs
-
     cost = measure_costs(scene.run, scene.directions, scene.loss, scene.convexity)
     total = 0.0
     for seconds, lines in (_train(scene, cost), _loss(scene, cost, workers), _curvature(scene, cost, workers)):
@@ -100,8 +99,6 @@ def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]
 
 def _seconds_per_frame(scene: Scene) -> float:
     """Seconds to draw and grade a frame, measured on an assumed landscape; beyond 1080p in proportion to the pixels."""
-    from studio.render.gl import gl_renderer
-
     gl_renderer()
     from studio.render.stage import Stage
 
@@ -111,13 +108,9 @@ def _seconds_per_frame(scene: Scene) -> float:
     first, second = source.frame(0), source.frame(1)
     with Stage(size, source.look.mesh, film.samples) as stage:
         stage.draw(first)
-        return _seconds(lambda: stage.draw(second)) * math.prod(film.size) / math.prod(size)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        start = time.perf_counter()
+        stage.draw(second)
+        return (time.perf_counter() - start) * math.prod(film.size) / math.prod(size)
 
 
 def _duration(seconds: float) -> str:

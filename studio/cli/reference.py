@@ -21,174 +21,120 @@ Every key of a scene, with its type, its default and its meaning. This page is g
 `python -m studio.cli.reference > docs/scene-reference.md`. [How to](how-to.md) shows the keys at work.
 
 A key without a default must be written. A kind that needs no other key may be written as its bare word,
-`directions: pca`.
+`directions: pca`; `{}` is a record with its own defaults.
 """
+_NOUNS = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "keys"}
+_LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
 
 def reference_text() -> str:
     """The page: one section for every record that can be reached from `Scene`, in the order of its keys."""
-    return HEAD + "".join(f"\n{section}" for section in _Reference(Scene.model_json_schema()).sections())
+    return "\n".join([HEAD, *_Reference().sections()])
 
 
 class _Reference:
     """The records of a scene's JSON Schema by name (the scene itself is ""), and the paths of keys to each."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self) -> None:
+        schema, written = Scene.model_json_schema(), Scene.model_json_schema(mode="serialization")
         self.records: dict[str, Schema] = {"": schema, **schema.pop("$defs")}
-        self.paths: dict[str, list[str]] = {"": [""]}
-        self._visit("")
+        self.defaults: dict[str, Schema] = {"": written, **written.pop("$defs")}  # times and sizes as text
+        self.paths: dict[str, list[str]] = {}
+        self._visit("", "")
 
-    def _visit(self, name: str) -> None:
-        """Assigns each record the paths of keys that lead to it; one below its own path is not visited again."""
-        for key, field in self.records[name].get("properties", {}).items():
-            path = f"{self.paths[name][0]}.{key}".lstrip(".")
-            for other in dict.fromkeys(_references(field)):
-                known = other in self.paths
-                self.paths.setdefault(other, []).append(path)
-                if not known:
-                    self._visit(other)
+    def _visit(self, name: str, path: str) -> None:
+        """Adds a path to a record; the first one goes on to the records below."""
+        self.paths.setdefault(name, []).append(path)
+        if len(self.paths[name]) == 1:
+            for key, field in self.records[name].get("properties", {}).items():
+                for other in _references(field):
+                    self._visit(other, f"{path}.{key}".lstrip("."))
 
     def sections(self) -> Iterator[str]:
         """One section per record, as Markdown."""
-        for name in self.paths:
+        for name, paths in self.paths.items():
             record = self.records[name]
             if "properties" not in record:  # a choice of words or a tuple: the table shows it
                 continue
             summary, meanings = _parse_docstring(record)
-            others = ", ".join(f"`{path}`" for path in dict.fromkeys(self.paths[name][1:]))
-            text = f"{summary}{f' Also at {others}.' if others else ''}".strip()
-            rows = [self._row(key, field, record, meanings) for key, field in _keys(record).items()]
-            table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
-            yield "\n\n".join(part for part in (f"## {self._heading(name)}", text, table) if part) + "\n"
+            others = ", ".join(f"`{path}`" for path in dict.fromkeys(paths[1:]))
+            yield f"## {self._heading(name)}\n\n{summary}{f' Also at {others}.' if others else ''}\n"
+            if keys := [key for key, field in record["properties"].items() if key != "kind" or "const" not in field]:
+                rows = [self._row(name, key, meanings.get(key)) for key in keys]
+                yield "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 
     def _heading(self, name: str) -> str:
-        path, kind = self.paths[name][0], _kind(self.records[name])
+        path, kind = self.paths[name][0], self.records[name].get("properties", {}).get("kind", {}).get("const")
         return f"{path}: {kind}" if kind else path or "The scene"
 
-    def _row(self, key: str, field: Schema, record: Schema, meanings: dict[str, str]) -> str:
-        default = "" if key in record.get("required", ()) else self._default(field.get("default"), field)
-        inner = next(_references(field), None)
-        meaning = meanings.get(key) or (
-            _parse_docstring(self.records[inner])[0] if inner and not _is_union(field) else ""
-        )
-        return f"| `{key}` | {self._type(field)} | {default} | {_escape(meaning)} |"
+    def _row(self, name: str, key: str, meaning: str | None) -> str:
+        record, default = self.records[name], self.defaults[name]["properties"][key].get("default")
+        field = record["properties"][key]
+        unit = next((unit for unit in ("deg", "mm") if f'"{unit}$"' in json.dumps(field)), "")
+        text = "nothing" if default is None else f"`{_to_yaml(default)}{unit}`"
+        meaning = meaning or _parse_docstring(self.records[_references(field)[0]])[0]
+        return f"| `{key}` | {self._type(field)} | {'' if key in record.get('required', ()) else text} | {meaning} |"
 
     def _type(self, field: Schema) -> str:
         """A field's type in words; records are links to their sections."""
         match field:
             case {"$ref": reference}:
                 name = reference.rsplit("/", 1)[1]
-                if "properties" in self.records[name]:
-                    return _link(_kind(self.records[name]) or "keys", self._heading(name))
-                return self._type(self.records[name])
+                if "properties" not in self.records[name]:
+                    return self._type(self.records[name])
+                heading = self._heading(name)
+                anchor = re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-")
+                return f"[{heading.partition(': ')[2] or 'keys'}](#{anchor})"
+            case {"anyOf": [{"discriminator": _} as options, {"enum": _}]}:  # the bare words of kinds
+                return self._type(options)
             case {"anyOf": options} | {"oneOf": options}:
-                words = [self._type(option) for option in options if not self._is_bare_word(option, options)]
-                return " or ".join(dict.fromkeys(word for word in words if word != "nothing"))
+                return " or ".join(
+                    dict.fromkeys(self._type(option) for option in options if option != {"type": "null"})
+                )
             case {"const": word}:
                 return f"`{word}`"
-            case {"enum": options}:
-                return ", ".join(f"`{word}`" for word in options)
-            case {"type": "array", "prefixItems": items}:
+            case {"enum": words}:
+                return ", ".join(f"`{word}`" for word in words)
+            case {"prefixItems": items}:
                 return f"[{', '.join(map(self._type, items))}]"
-            case {"type": "array", "items": items}:
+            case {"items": items}:
                 return f"list of {self._type(items)}"
-            case {"type": "object", "additionalProperties": dict(items)}:
+            case {"additionalProperties": dict(items)}:
                 return f"{self._type(field.get('propertyNames', {}))}: {self._type(items)}, ..."
-            case {"type": "null"}:
-                return "nothing"
-        noun = field.get("description") or field.get("format") or _NOUNS.get(field.get("type", ""), "anything")
+        kind = field.get("type", "anything")
+        noun = field.get("description") or field.get("format") or _NOUNS.get(kind, kind)
+        limits = "".join(f" {word} {field[limit]:g}" for limit, word in _LIMITS.items() if limit in field)
         examples = ", ".join(f"`{example}`" for example in field.get("examples", ()))
-        return _escape(f"{noun}{_range_in_words(field)}{' such as ' + examples if examples else ''}")
-
-    def _is_bare_word(self, option: Schema, options: list[Schema]) -> bool:
-        """Whether an option is the list of bare words beside a union of kinds."""
-        return "enum" in option and any("discriminator" in other for other in options)
-
-    def _default(self, value: Any, field: Schema) -> str:
-        """A default as YAML; a record by its kind or base alone, since its own section has the rest."""
-        if value is None:
-            return "nothing"
-        if isinstance(value, dict):
-            if value.keys() == {"amount", "unit"}:
-                return f"`{value['amount']:g}{value['unit']}`"
-            word = value.get("kind") or (f"{{base: {value['base']}}}" if value.get("base") else None)
-            return f"`{word}`" if word else "its defaults" if value else "none"
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            return ", ".join(self._default(item, {}) for item in value)
-        if field.get("description") == "size":
-            return f"`{'x'.join(map(str, value))}`"
-        unit = next((unit for unit in ("deg", "mm") if f'"{unit}$"' in json.dumps(field)), "")
-        return f"`{_to_yaml(value)}{unit}`"
+        return f"{noun}{limits}{' such as ' + examples if examples else ''}"
 
 
-_NOUNS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false", "object": "keys"}
-
-
-def _references(field: Any) -> Iterator[str]:
+def _references(field: Schema) -> list[str]:
     """The names of the records that a field's schema refers to."""
-    if isinstance(field, dict):
-        if "$ref" in field:
-            yield field["$ref"].rsplit("/", 1)[1]
-        for key, part in field.items():
-            if key not in ("discriminator", "default"):
-                yield from _references(part)
-    elif isinstance(field, list):
-        for part in field:
-            yield from _references(part)
-
-
-def _is_union(field: Schema) -> bool:
-    return len(set(_references(field))) > 1
-
-
-def _keys(record: Schema) -> dict[str, Schema]:
-    """The record's fields without `kind`, which its heading says."""
-    return {key: field for key, field in record["properties"].items() if not (key == "kind" and "const" in field)}
-
-
-def _kind(record: Schema) -> str | None:
-    word: str | None = record.get("properties", {}).get("kind", {}).get("const")
-    return word
+    return list(dict.fromkeys(re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(field))))
 
 
 def _parse_docstring(record: Schema) -> tuple[str, dict[str, str]]:
     """(the docstring up to the first key, {key: meaning}), from sentences `key: text` or `key, key: text`."""
-    text = " ".join(record.get("description", "").split())
-    names = "|".join(sorted(record.get("properties", {}), key=len, reverse=True)) or "$"
-    starts = list(re.finditer(rf"(?:^|(?<=[.;)] ))((?:{names})(?:, (?:{names}))*): ", text))
-    ends = [*(start.start() for start in starts[1:]), len(text)]
-    meanings = {
-        key: text[start.end() : end].strip().rstrip(";")
-        for start, end in zip(starts, ends, strict=False)  # no key, no end
-        for key in start[1].split(", ")
-    }
-    return text[: starts[0].start()].strip() if starts else text, meanings
-
-
-def _range_in_words(field: Schema) -> str:
-    """The range of a number in words, such as ` from 0 to 1`."""
-    low, above = field.get("minimum"), field.get("exclusiveMinimum")
-    high, below = field.get("maximum"), field.get("exclusiveMaximum")
-    words = [f"from {low:g}"] if low is not None else [f"above {above:g}"] if above is not None else []
-    words += [f"to {high:g}"] if high is not None else [f"below {below:g}"] if below is not None else []
-    return "".join(f" {word}" for word in words)
+    text, names = " ".join(record.get("description", "").split()), "|".join(record.get("properties", "$"))
+    summary, *parts = re.split(rf"(?:^|(?<=[.;)] ))((?:{names})(?:, (?:{names}))*): ", text)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return summary.strip(), {key: part.strip().rstrip(";") for keys, part in pairs for key in keys.split(", ")}
 
 
 def _to_yaml(value: Any) -> str:
-    """A plain value as YAML writes it in one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_to_yaml, value))}]"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _link(word: str, heading: str) -> str:
-    return f"[{word}](#{re.sub(r'[^a-z0-9_ -]', '', heading.lower()).replace(' ', '-')})"
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
+    """A default as YAML; a record by its kind or base alone, since its own section has the rest."""
+    match value:
+        case {"kind": word}:
+            return str(word)
+        case {"base": str(word)}:
+            return f"{{base: {word}}}"
+        case list():
+            return f"[{', '.join(map(_to_yaml, value))}]"
+        case str():
+            return value
+        case float():
+            return f"{value:g}"
+    return "{}" if isinstance(value, dict) else json.dumps(value)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from studio.field import Surfaces
@@ -33,8 +33,9 @@ def summary(scene: Scene, name: str) -> str:
         count, n = len(scene.convexity_keyframes()), convexity.points
         lines.append(f"convexity: {count} keyframes, {n}x{n} points each, {count * n * n} pairs of extreme eigenvalues")
     for start, shot in zip(cut.starts, scene.shots, strict=True):
-        moves = _count(shot.camera.moves, "move")
-        lines.append(f"shot {shot.shot}: from {float(start / film.fps):.2f} s, {shot.duration}, {moves}")
+        moves = len(shot.camera.moves)
+        at, plural = float(start / film.fps), "s" * (moves != 1)
+        lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {moves} move{plural}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *assumed_warnings(scene)])
 
@@ -83,10 +84,6 @@ def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator
         largest = max(largest, error)
         yield f"alpha {alpha:6.2f}  beta {beta:6.2f}  subset {part:12.6g}  all {whole:12.6g}  {error:7.2%}"
     yield f"the subset's loss is within {largest:.2%} of that of all training images at these points"
-
-
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.config.reading import compose, load_raw
 from studio.errors import SceneError
+from studio.landscape.profiling import MethodTiming, time_methods
+from studio.landscape.slices import scene_method
 from studio.scene.scene import Scene
 from studio.storage.files import atomic_write
-
-if TYPE_CHECKING:
-    from studio.landscape.profiling import MethodTiming
 
 WORTHWHILE = 0.95
 """A method other than the rule's is chosen if it needs less than this share of its time, since every value is then
@@ -27,8 +27,6 @@ measured again."""
 
 def time_scene(scene: Scene, workers: int = 1) -> list[MethodTiming]:
     """The times of every method that fits the scene: fastest first, then those that failed."""
-    from studio.landscape.profiling import time_methods
-
     timings = time_methods(scene.run, scene.directions, scene.loss, scene.grid)
     return sorted(timings, key=lambda timing: (bool(timing.failure), scene_seconds(timing, scene, workers)))
 
@@ -49,8 +47,6 @@ def fastest(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> 
 
 def _rule(scene: Scene) -> str:
     """The method that is used if the scene names none."""
-    from studio.landscape.slices import scene_method
-
     loss = scene.loss.model_copy(update={"method": None})
     return scene_method(scene.run.recipe.model, scene.directions, loss)[0]
 
@@ -98,16 +94,12 @@ def insert_method(text: str, method: str, name: str = "scene") -> str:
     Raises SceneError if the layout does not allow that.
     """
     before = load_raw(text, name=name)
-    if _has_place(before):
+    if isinstance(before, dict) and isinstance(loss := before.get("loss") or {}, dict):
         after = _insert(text, compose(text, name), method)
-        if _load_or_none(after, name) == before | {"loss": (before.get("loss") or {}) | {"method": method}}:
-            return after
+        with suppress(SceneError):
+            if load_raw(after, name=name) == before | {"loss": loss | {"method": method}}:
+                return after
     raise SceneError(f"{name}: its layout leaves no place to write in; write `method: {method}` under `loss` yourself")
-
-
-def _has_place(scene: Any) -> bool:
-    """Whether a scene has keys, and under `loss` keys or nothing."""
-    return isinstance(scene, dict) and isinstance(scene.get("loss") or {}, dict)
 
 
 def _insert(text: str, root: Any, method: str) -> str:
@@ -119,13 +111,6 @@ def _insert(text: str, root: Any, method: str) -> str:
     if (old := _value(loss, "method")) is not None:
         return _replace(text, old, method)
     return _add_key(text, loss, "method", method)
-
-
-def _load_or_none(text: str, name: str) -> Any:
-    try:
-        return load_raw(text, name=name)
-    except SceneError:
-        return None
 
 
 def _value(mapping: Any, key: str) -> Any:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from studio.config.messages import explain
 from studio.config.records import Record, alternatives
@@ -154,39 +153,31 @@ def _follow(loc: Location, annotation: Any, node: yaml.Node) -> tuple[Location, 
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node, annotation = node.value[step], _item_type(annotation)
         elif isinstance(node, yaml.MappingNode):
-            record = _record_type(annotation)
+            record = next(iter(_record_types(annotation)), None)
             pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
             field = record.model_fields.get(step) if record else None
             if pair is None and field is None:  # a union's tag
-                annotation = _union_member(annotation, step) or annotation
+                annotation = _union_member(annotation, step)
                 continue
             if pair is not None:
                 key = pair[0]
                 node = key if record and field is None else pair[1]
-            annotation = _annotation(field) if field else _item_type(annotation)
+            annotation = field.annotation if field else _item_type(annotation)
         else:
-            annotation = _union_member(annotation, step) or annotation
+            annotation = _union_member(annotation, step)
             continue
         steps.append(step)
     return tuple(steps), node, record
 
 
-def _annotation(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+def _record_types(annotation: Any) -> list[type[Record]]:
+    return [option for option in alternatives(annotation) if isinstance(option, type) and issubclass(option, Record)]
 
 
-def _record_type(annotation: Any) -> type[Record] | None:
-    return next((o for o in alternatives(annotation) if isinstance(o, type) and issubclass(o, Record)), None)
-
-
-def _union_member(annotation: Any, tag: Any) -> type[Record] | None:
-    """The member of a union of records whose kind is `tag`."""
-    for option in alternatives(annotation):
-        if isinstance(option, type) and issubclass(option, Record):
-            field = option.model_fields.get("kind")
-            if field is not None and tag in get_args(field.annotation):
-                return option
-    return None
+def _union_member(annotation: Any, tag: Any) -> Any:
+    """The member of a union of records whose kind is `tag`; if there is none, the annotation itself."""
+    kinds = ((record, record.model_fields.get("kind")) for record in _record_types(annotation))
+    return next((record for record, field in kinds if field and tag in get_args(field.annotation)), annotation)
 
 
 def _item_type(annotation: Any) -> Any:

@@ -100,21 +100,19 @@ class Size(NamedTuple):
 
 def _parse_fps(text: str) -> Fraction:
     ntsc = {"23.976": 24, "29.97": 30, "59.94": 60, "47.952": 48, "119.88": 120}
-    rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else _parse_fraction(text)
+    try:
+        rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
     if not 1 <= rate <= 240:
         raise ValueError(f"{text} frames per second; expected 1 to 240")
     return rate
 
 
-def _parse_fraction(text: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
-
-
-def _parse_size(value: Any) -> Size:
-    return value if isinstance(value, Size) else Size.parse(str(value))
+def _number_with_unit(unit: str, name: str, example: str) -> tuple[Any, ...]:
+    """Annotations of a number that is written with its unit."""
+    schema = {"type": "string", "description": name, "pattern": f"{unit}$", "examples": [example]}
+    return _scalar(lambda text: _parse_number(text, unit, example), schema)
 
 
 Duration = Annotated[
@@ -125,7 +123,7 @@ Duration = Annotated[
 """A stretch of film, written `12s`, `288f` or `1:30`."""
 PixelSize = Annotated[
     Size,
-    BeforeValidator(_parse_size),
+    BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value))),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}),
 ]
@@ -135,21 +133,9 @@ FrameRate = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
 ]
-Angle = Annotated[
-    float,
-    *_scalar(
-        lambda text: _parse_number(text, "deg", "120deg"),
-        {"type": "string", "description": "angle", "pattern": "deg$", "examples": ["120deg"]},
-    ),
-]
+Angle = Annotated[float, *_number_with_unit("deg", "angle", "120deg")]
 """Degrees, written `120deg`."""
-FocalLength = Annotated[
-    float,
-    *_scalar(
-        lambda text: _parse_number(text, "mm", "35mm"),
-        {"type": "string", "description": "length", "pattern": "mm$", "examples": ["35mm"]},
-    ),
-]
+FocalLength = Annotated[float, *_number_with_unit("mm", "length", "35mm")]
 """Focal length in millimetres over a 24 mm high gate, written `35mm`."""
 
 

@@ -18,7 +18,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
-from types import TracebackType
 from typing import Any, TypeVar
 
 from studio.errors import MachineError
@@ -69,18 +68,10 @@ class LocalExecutor(Executor):
         for name, value in self._environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
-    def kill(self) -> None:
-        """Ends the workers now."""
-        for worker in self._workers:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        for worker in self._workers if kind is not None else ():
             worker.kill()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        if kind is not None:
-            self.kill()
         self.shutdown(cancel_futures=kind is not None)
-        return None
 
 
 class _Worker:
@@ -93,18 +84,16 @@ class _Worker:
     def run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         """The function's result, from the process, or its exception. Raises WorkerDied if the process ends first."""
         try:
-            return self._submit(fn, args, kwargs).result()
+            with self._lock:
+                if self._killed:
+                    raise MachineError("the workers were stopped")
+                if self._pool is None:
+                    self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
+                future = self._pool.submit(fn, *args, **kwargs)
+            return future.result()
         except BrokenProcessPool as error:
             self.end()
             raise WorkerDied("a worker process died") from error
-
-    def _submit(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
-        with self._lock:
-            if self._killed:
-                raise MachineError("the workers were stopped")
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-            return self._pool.submit(fn, *args, **kwargs)
 
     def end(self) -> None:
         """Ends the process after its present task; the next task starts a new one."""
@@ -122,10 +111,7 @@ class _Worker:
 
 
 class _Process(SpawnProcess):
-    """A spawned process that does not import the main module.
-
-    No task lives there, and a script without a `__main__` guard would call studio again in every worker.
-    """
+    """A spawned process that does not import the main module, where no task lives."""
 
     _starting = threading.Lock()
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 LINE_INTERVAL = 10.0
 """Seconds between plain lines."""
-
-T = TypeVar("T")
 
 
 class Advance(Protocol):
@@ -30,59 +28,30 @@ class Progress(Protocol):
 
 def silent(name: str, total: int) -> AbstractContextManager[Advance]:
     """Progress that is not shown."""
-    return nullcontext(_ignore)
+    return nullcontext(lambda done, total=None, text="": None)
 
 
-def _ignore(done: int, total: int | None = None, text: str = "") -> None:
-    pass
-
-
-@contextmanager
-def track(
-    progress: Progress, name: str, counts: Sequence[int]
-) -> Iterator[Callable[[Iterable[tuple[int, T]]], Iterator[tuple[int, T]]]]:
-    """A function that passes (index, result) pairs on and reports how much of `counts` is done."""
-    with progress(name, sum(counts)) as advance:
-
-        def tracked(results: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-            done = 0
-            for index, result in results:
-                yield index, result
-                advance(done := done + counts[index])
-
-        yield tracked
-
-
-@contextmanager
-def show(name: str, total: int) -> Iterator[Advance]:
+def show(name: str, total: int) -> AbstractContextManager[Advance]:
     """Progress on standard error."""
-    with (_bar if sys.stderr.isatty() else _lines)(name, total) as advance:
-        yield advance
+    return _bar(name, total) if sys.stderr.isatty() else _lines(name, total)
 
 
 @contextmanager
 def _bar(name: str, total: int) -> Iterator[Advance]:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description:24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        progress.TextColumn("{task.description:24}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[text]}"),
     )
     rate = _rate()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=total or None, text="", rate="")
 
         def advance(done: int, total: int | None = None, text: str = "") -> None:
@@ -92,9 +61,8 @@ def _bar(name: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(name: str, total: int) -> Iterator[Advance]:
+def _lines(name: str, expected: int) -> Iterator[Advance]:
     rate, last = _rate(), -LINE_INTERVAL
-    expected = total
 
     def advance(done: int, total: int | None = None, text: str = "") -> None:
         nonlocal last
@@ -114,14 +82,12 @@ def _rate() -> Callable[[int], float]:
 
     Work of an earlier run, and the time to load a library first, count for nothing.
     """
-    start: float | None = None
-    first = 0
+    first: tuple[float, int] | None = None
 
     def rate(done: int) -> float:
-        nonlocal start, first
+        nonlocal first
         now = time.monotonic()
-        if start is None:
-            start, first = now, done
-        return (done - first) / max(1e-6, now - start)
+        first = first or (now, done)
+        return (done - first[1]) / max(1e-6, now - first[0])
 
     return rate

@@ -9,7 +9,6 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import MachineError
@@ -20,48 +19,35 @@ MAXIMUM_ATTEMPTS = 3
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """A task in flight: its index, the task, and how often it has been started."""
-
-    index: int
-    task: Task
-    number: int = 1
-
-    def submit(self, executor: Executor) -> Future[Any]:
-        function, arguments = self.task
-        return executor.submit(function, *arguments)
-
-    def next(self, error: BrokenExecutor) -> _Attempt:
-        """The attempt after this one. Raises MachineError after the last."""
-        if self.number < MAXIMUM_ATTEMPTS:
-            return _Attempt(self.index, self.task, self.number + 1)
-        function, arguments = self.task
-        raise MachineError(
-            f"a worker died (out of memory, or killed) each of the {MAXIMUM_ATTEMPTS} times it ran "
-            f"{function.__name__}{reprlib.repr(arguments)}; finished work is kept; use fewer workers, or run again"
-        ) from error
-
-
 def run_tasks(executor: Executor, tasks: Iterable[Task], in_flight: int) -> Iterator[tuple[int, Any]]:
     """Yields (index, result) of each task as it finishes; at most `in_flight` tasks are submitted at a time.
 
     Raises a task's own exception as it is, after the results that are ready; MachineError if the worker of one task
     dies `MAXIMUM_ATTEMPTS` times.
     """
-    running: dict[Future[Any], _Attempt] = {}
+    running: dict[Future[Any], tuple[int, Task, int]] = {}  # index, task, number of the attempt
     remaining = enumerate(tasks)
+
+    def start(index: int, task: Task, attempt: int) -> None:
+        function, arguments = task
+        running[executor.submit(function, *arguments)] = index, task, attempt
+
     while True:
         while len(running) < in_flight and (item := next(remaining, None)) is not None:
-            attempt = _Attempt(*item)
-            running[attempt.submit(executor)] = attempt
+            start(*item, attempt=1)
         if not running:
             return
         done = wait(running, return_when=FIRST_COMPLETED).done
         for future in sorted(done, key=lambda future: future.exception() is not None):
-            attempt, error = running.pop(future), future.exception()
-            if isinstance(error, BrokenExecutor):
-                attempt = attempt.next(error)
-                running[attempt.submit(executor)] = attempt
+            (index, task, attempt), error = running.pop(future), future.exception()
+            if not isinstance(error, BrokenExecutor):
+                yield index, future.result()
+            elif attempt < MAXIMUM_ATTEMPTS:
+                start(index, task, attempt + 1)
             else:
-                yield attempt.index, future.result()
+                function, arguments = task
+                raise MachineError(
+                    f"a worker died (out of memory, or killed) each of the {MAXIMUM_ATTEMPTS} times it ran "
+                    f"{function.__name__}{reprlib.repr(arguments)}; finished work is kept; use fewer workers, or run "
+                    "again"
+                ) from error

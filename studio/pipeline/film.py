@@ -126,17 +126,14 @@ def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any],
     """A sheet of small pictures that one worker draws, as a PNG in the folder `out`. function: of `render_job`."""
     check_writable(out)
     job, fps = _job(project), project.scene.film.fps
-    with (
-        project.open_workers(1) as workers,
-        workers.run(f"draw the {name}", [(function, (job, *arguments))], [1]) as sheets,
-    ):
-        [(_, picture)] = sheets
+    with project.open_workers(1) as workers:
+        [(_, picture)] = workers.run(f"draw the {name}", [(function, (job, *arguments))], [1])
     height, width, _ = picture.shape
     path, png, size = out / f"{project.name}-{name}.png", Still(at=Time(0)), Size(width, height)
     with TemporaryDirectory() as folder:
         segment = Path(folder) / "sheet.png"
         png.write_segment([picture], segment, size, fps)
-        png.join([segment], path, size=size, fps=fps, provenance=provenance(project, job))
+        png.join([segment], path, size=size, fps=fps, provenance=provenance(job))
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from studio.execution.tasks import Task
 from studio.field import Grid
@@ -28,24 +27,19 @@ def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     train(project)
     slices = resolve_slices(project)
-    results = _results(project, slices)
+    results = Results.of(project, slices)
     project.manifest.update(**digests_used(slices))
     if not results.complete:
         lock = project.shelf.lock(f"compute-{project.run_digest}", project.progress)
         with lock, project.open_workers(gpus=True) as workers:
             for kind in KINDS:
-                if of_kind(kind, slices):
-                    _measure(project, workers, kind, list(of_kind(kind, slices).values()))
+                _measure(project, workers, kind, list(of_kind(kind, slices).values()))
     return results
 
 
 def results_of(project: Project) -> Results:
     """The project's results, measured or not; the run must be trained."""
-    return _results(project, resolve_slices(project))
-
-
-def _results(project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
-    return Results.of(project.scene, project.shelf, project.run_digest, slices, project.portrait)
+    return Results.of(project, resolve_slices(project))
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
@@ -87,10 +81,8 @@ def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
     planes = sorted({slice_.plane_digest for slice_ in slices.values()})
     samples = sorted({digest for slice_ in slices.values() for digest in slice_.losses_by_samples})
-    digests: dict[str, list[str]] = {
-        kind: [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS
-    }
-    return {"planes": planes, "samples": samples, **digests}
+    by_kind = {str(kind): [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS}
+    return {"planes": planes, "samples": samples, **by_kind}
 
 
 # --- measuring one kind ----------------------------------------------------------------------------------------------
@@ -108,10 +100,9 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     if not work:
         return
     counts = [row_task.points for _, row_task in work]
-    with workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts) as results:
-        for index, values in results:
-            stored, row_task = work[index]
-            stored.write(row_task.first, values)
+    for index, values in workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts):
+        stored, row_task = work[index]
+        stored.write(row_task.first, values)
 
 
 def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
@@ -125,13 +116,14 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     planes = list(lacking.values())
     if planes:
         plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
-        with workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)) as results:
-            for index, (arrays, facts) in results:
-                save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
+        for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
+            save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
-    with workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)) as results:
-        for index, facts in results:
-            _create(project.scene.title, shelf, slices[index], facts)
+    for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
+        slice_ = slices[index]
+        samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
+        provenance = {"scene": project.scene.title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
+        shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
@@ -139,12 +131,6 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
     for digest, loss in slice_.losses_by_samples.items():
         if not shelf.samples(digest).is_dir():
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
-
-
-def _create(title: str, shelf: Shelf, slice_: Slice, facts: Mapping[str, Any]) -> None:
-    samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
-    provenance = {"scene": title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
-    shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
 @dataclass(frozen=True)

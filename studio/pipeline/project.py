@@ -13,7 +13,7 @@ from typing import Any
 from studio.errors import SceneError
 from studio.execution import local
 from studio.execution.devices import visible_gpus
-from studio.execution.progress import Progress, silent, track
+from studio.execution.progress import Progress, silent
 from studio.execution.tasks import Task, run_tasks
 from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
@@ -46,10 +46,7 @@ class Project:
         workers: int = 1,
         progress: Progress = silent,
     ) -> Project:
-        """The project of a scene's file. shelf: its folder; by default as `Shelf.beside` says.
-
-        Raises SceneError with every mistake in the scene.
-        """
+        """The project of a scene's file. shelf: its folder, by default as `Shelf.beside` says. Raises SceneError."""
         path = Path(path)
         scene = Scene.load(path)
         return cls(to_draft(scene) if draft else scene, path, Shelf.beside(path, shelf), workers, draft, progress)
@@ -74,7 +71,7 @@ class Project:
     @property
     def manifest(self) -> Manifest:
         """The list of what this project last used on the shelf."""
-        return self.shelf.manifest(self.path, self.name)
+        return Manifest(self.shelf, self.path, self.name)
 
     @cached_property
     def run_digest(self) -> str:
@@ -103,8 +100,10 @@ class Workers:
     in_flight: int
     progress: Progress
 
-    @contextmanager
-    def run(self, name: str, tasks: Iterable[Task], counts: Sequence[int]) -> Iterator[Iterator[tuple[int, Any]]]:
-        """The (index, result) pairs of tasks as they finish. name, counts: of the progress, and each task's share."""
-        with track(self.progress, name, counts) as tracked:
-            yield tracked(run_tasks(self.executor, tasks, self.in_flight))
+    def run(self, name: str, tasks: Iterable[Task], counts: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Yields (index, result) of tasks as they finish. name, counts: of the progress, and each task's share."""
+        with self.progress(name, sum(counts)) as advance:
+            done = 0
+            for index, result in run_tasks(self.executor, tasks, self.in_flight):
+                yield index, result
+                advance(done := done + counts[index])

@@ -6,21 +6,20 @@ from importlib.metadata import version
 from typing import Any
 
 from studio.config.records import digest
-from studio.pipeline.project import Project
 from studio.pipeline.render_job import RenderJob
 
 PACKAGES = ("landscape-studio", "torch", "numpy", "scipy", "vtk", "pyvista")
 
 
-def provenance(project: Project, job: RenderJob) -> dict[str, Any]:
+def provenance(job: RenderJob) -> dict[str, Any]:
     """The scene with its digest, the run, the slices, the GL renderer, the seed and the versions of packages."""
     return {
-        "scene": project.scene.title,
-        "digest": digest(project.scene),
-        "draft": project.draft,
+        "scene": job.scene.title,
+        "digest": digest(job.scene),
+        "draft": job.draft,
         "renderer": job.renderer,
-        "seed": project.scene.run.recipe.seed,
-        "run": project.run_digest,
+        "seed": job.scene.run.recipe.seed,
+        "run": job.results.run,
         "slices": sorted(job.results.digests.values()),
         "versions": {name: version(name) for name in PACKAGES},
     }

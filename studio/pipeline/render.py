@@ -5,14 +5,12 @@ A frame that is on the shelf is not drawn again for another grade, title or code
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from studio.config.records import digest
-from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
@@ -43,27 +41,25 @@ def make_files(
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
     _render_missing(project, job, segments, out, stem, whole=not part)
-    paths = {}
-    for index, deliverable in enumerate(job.scene.deliver):
-        if segments[index]:
-            if part and isinstance(deliverable, Movie):
-                deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-            paths[index] = out / deliverable.file_name(stem)
-            _join(project, job, deliverable, segments[index], paths[index])
-    contents = {manifest.relative(path): content_digest(segments[index]) for index, path in paths.items()}
-    manifest.update(made=manifest.read().get("made", {}) | contents)
-    return list(paths.values())
-
-
-def _join(project: Project, job: RenderJob, deliverable: Deliverable, segments: Sequence[Segment], path: Path) -> None:
-    deliverable.join(
-        [segment.path for segment in segments],
-        path,
-        frames=sum(segment.stop - segment.start for segment in segments),
-        size=job.size,
-        fps=job.source.cut.fps,
-        provenance=provenance(project, job),
-    )
+    contents = {}
+    for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
+        if not parts:
+            continue
+        if part and isinstance(deliverable, Movie):
+            deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
+        path = out / deliverable.file_name(stem)
+        deliverable.join(
+            [segment.path for segment in parts],
+            path,
+            frames=sum(len(segment.frames) for segment in parts),
+            size=job.size,
+            fps=job.source.cut.fps,
+            provenance=provenance(job),
+        )
+        contents[path] = content_digest(parts)
+    made = {manifest.relative(path): content for path, content in contents.items()}
+    manifest.update(made=manifest.read().get("made", {}) | made)
+    return list(contents)
 
 
 def digests_used(segments: Segments) -> dict[str, list[str]]:
@@ -80,7 +76,7 @@ def content_digest(segments: Sequence[Segment]) -> str:
 
 def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
     """Frames that would have to be drawn: neither they nor a segment that shows them are on the shelf."""
-    return _undrawn(job, _missing(segments))
+    return [number for number, frame in _frames(job, _missing(segments)).items() if not frame.complete]
 
 
 def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> list[int]:
@@ -94,7 +90,8 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
         raise SceneError("no drawn frames are on the shelf, so there is nothing to verify; make the film first")
     sample = sorted({complete[round(i * (len(complete) - 1) / (VERIFIED - 1))] for i in range(VERIFIED)})
     tasks = [(render_job.count_differences, (job, number, stored[number])) for number in sample]
-    with project.open_workers(1) as workers, workers.run("verify", tasks, [1] * len(tasks)) as results:
+    with project.open_workers(1) as workers:
+        results = workers.run("verify", tasks, [1] * len(tasks))
         differences = {sample[index]: count for index, count in results if count}
     if differences:
         text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
@@ -129,10 +126,6 @@ def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFram
     return {number: job.stored_frame(digests[number]) for number in sorted(digests)}
 
 
-def _undrawn(job: RenderJob, segments: Iterable[Segment]) -> list[int]:
-    return [number for number, frame in _frames(job, segments).items() if not frame.complete]
-
-
 def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path, stem: str) -> None:
     """Renders both ends of movies that must loop first, so that one that does not is refused before the rest."""
     loops = [
@@ -150,24 +143,14 @@ def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
     if not missing:
         return
     if job.is_tiled:
-        frames = _frames(job, missing)
-        tiles = [(number, frame, tile) for number, frame in frames.items() for tile in frame.missing()]
-        _run(workers, job, "draw tiles", render_job.draw_tile, tiles, [1] * len(tiles))
-    name, span = "draw" if _undrawn(job, missing) else "encode", attrgetter("span")
-    groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
-    lengths = [len(group[0].frames) for group in groups]
-    _run(workers, job, name, render_job.render_segments, [(group,) for group in groups], lengths)
-
-
-def _run(
-    workers: Workers,
-    job: RenderJob,
-    name: str,
-    function: Callable[..., None],
-    arguments: Sequence[tuple[Any, ...]],
-    counts: list[int],
-) -> None:
-    """Runs `function(job, *tuple)` for each tuple of arguments. counts: frames, or tiles, of each, for the progress."""
-    with workers.run(name, [(function, (job, *others)) for others in arguments], counts) as results:
-        for _ in results:
+        frames = _frames(job, missing).items()
+        tiles = [
+            (render_job.draw_tile, (job, number, frame, tile)) for number, frame in frames for tile in frame.missing()
+        ]
+        for _ in workers.run("draw tiles", tiles, [1] * len(tiles)):
             pass
+    name, span = "draw" if undrawn_frames(job, [missing]) else "encode", attrgetter("start", "stop")
+    groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
+    tasks = [(render_job.render_segments, (job, group)) for group in groups]
+    for _ in workers.run(name, tasks, [len(group[0].frames) for group in groups]):
+        pass

@@ -99,10 +99,7 @@ class RenderJob:
         return self.results.shelf.frame(digest, self.size)
 
     def segments(self, span: tuple[int, int]) -> list[list[Segment]]:
-        """The segments of every deliverable over a span of frames, cut at fixed places.
-
-        span: first frame, and one past the last.
-        """
+        """The segments of every deliverable over a span (first frame, one past the last), cut at fixed places."""
         ranges = [self._frames_in(index, span) for index in range(len(self.scene.deliver))]
         numbers = sorted({number for frames in ranges for number in frames})
         digests = {number: self.linear_frame(number).path.name for number in numbers}
@@ -139,11 +136,6 @@ class Segment:
     stop: int
     path: Path
     frames: tuple[str, ...]
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """First frame, and one past the last."""
-        return self.start, self.stop
 
 
 @lru_cache(maxsize=2)
@@ -245,7 +237,8 @@ def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFra
     if stored.complete:
         return stored[:]
     codes = _draw(job, number)
-    stored.write_all(codes)
+    for tile in stored.tiles:
+        stored.write(tile, codes[tile])
     return codes
 
 

@@ -18,6 +18,7 @@ from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
 from studio.landscape.slices import Slice
 from studio.landscape.trajectory import project_trajectory
+from studio.pipeline.project import Project
 from studio.scene.scene import Portrait, Scene
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
@@ -52,13 +53,11 @@ class Results:
     portrait: Portrait | None = None
 
     @classmethod
-    def of(
-        cls, scene: Scene, shelf: Shelf, run: str, slices: Mapping[SliceKey, Slice], portrait: Portrait | None
-    ) -> Results:
-        """The results of resolved slices."""
+    def of(cls, project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
+        """The results of a project's resolved slices."""
         digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
         planes = FrozenDict((epoch, slice_.plane_digest) for epoch, slice_ in of_kind("loss", slices).items())
-        return cls(scene, shelf, run, digests, planes, portrait)
+        return cls(project.scene, project.shelf, project.run_digest, digests, planes, project.portrait)
 
     def stored(self, kind: SliceKind) -> dict[float, StoredSlice]:
         """The slices of one kind on the shelf, by epoch."""
@@ -145,12 +144,14 @@ class Results:
         if (convexity := self.scene.convexity) is None:
             return summary
         for epoch, stored in self.stored("convexity").items():
-            if (dataset := stored.read_complete()) is not None:
-                summary[epoch] = _convexity_summary(dataset, convexity)
+            if stored.complete:
+                summary[epoch] = _convexity_summary(stored.read(), convexity)
         for epoch, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured
-            if epoch in summary and (dataset := stored.read_complete()) is not None:
-                summary[epoch] |= _spectrum_summary(dataset)
+            if epoch in summary and stored.complete:
+                dataset = stored.read()
+                total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
+                summary[epoch] |= {"trace": total, "trace_error": error}
         return summary
 
 
@@ -169,8 +170,3 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
         "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),
         **compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol),
     }
-
-
-def _spectrum_summary(dataset: xr.Dataset) -> dict[str, Any]:
-    total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
-    return {"trace": total, "trace_error": error}

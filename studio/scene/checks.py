@@ -11,7 +11,6 @@ from typing import Any
 from studio.config.records import nearest
 from studio.errors import RunError
 from studio.field import Grid
-from studio.film.camera import Camera
 from studio.film.fields import FIELDS, SIGNED, missing_advice
 from studio.film.format import Format
 from studio.film.look import Look
@@ -27,11 +26,11 @@ Mistake = tuple[Path, str]
 
 def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]]:
     """The path of keys and the name of every field that a look or a shot draws."""
-    yield ("look", "height"), look.height.field
-    yield ("look", "colour"), look.colour.field
+    yield ("look", "height", "field"), look.height.field
+    yield ("look", "colour", "field"), look.colour.field
     for index, shot in enumerate(shots):
         if shot.colour:
-            yield ("shots", index, "colour"), shot.colour.field
+            yield ("shots", index, "colour", "field"), shot.colour.field
 
 
 def unmeasured_fields(fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None) -> Iterator[Mistake]:
@@ -84,17 +83,14 @@ def subset_mistakes(loss: Loss, convexity: Convexity | None, data: DataSet) -> I
 def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
     """Apertures that cannot blur, because a frame has one sub-frame."""
     for index, shot in enumerate(shots):
-        if _has_aperture(shot.camera) and film.quality.subframes == 1:
+        camera = shot.camera
+        apertures = camera.start.aperture, *(key.aperture for move in camera.moves for key in move.keys)
+        if any(apertures) and film.quality.subframes == 1:
             yield (
                 ("shots", index, "camera", "start", "aperture"),
                 "an aperture blurs only in sub-frames: write `quality: master` under `film`, or "
                 "`quality: {samples: 2, subframes: 16}`, or leave the aperture out",
             )
-
-
-def _has_aperture(camera: Camera) -> bool:
-    keys = (key for move in camera.moves for key in move.keys)
-    return bool(camera.start.aperture) or any(key.aperture for key in keys)
 
 
 def detail_mistakes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 from studio.config.records import Record
 from studio.config.units import Size, Time
@@ -18,8 +18,6 @@ CONVEXITY_KEYFRAMES, CONVEXITY_POINTS = 2, 3
 """Maxima of the convexity: keyframes, points along a side of the grid."""
 MESH, HEIGHT, RATE = 241, 360, 12
 """Maxima of the picture: vertices along a side, lines, and roughly frames per second."""
-
-T = TypeVar("T")
 
 
 def to_draft(scene: Scene) -> Scene:
@@ -78,19 +76,16 @@ def _limit_size(size: Size, height: int) -> Size:
     return Size(2 * round(size.width * height / size.height / 2), height)
 
 
-def _in_seconds(value: T, fps: Fraction) -> T:
+def _in_seconds(value: Any, fps: Fraction) -> Any:
     """A record, or anything in one, with all times in seconds, so that it means the same at another frame rate."""
-
-    def convert(inner: Any) -> Any:
-        return _in_seconds(inner, fps)
-
-    result: Any = value
-    if isinstance(value, Time):
-        result = Time(value.seconds(fps))
-    elif isinstance(value, Record):
-        result = value.model_copy(update={name: convert(getattr(value, name)) for name in type(value).model_fields})
-    elif isinstance(value, dict):
-        result = type(value)((convert(key), convert(inner)) for key, inner in value.items())
-    elif isinstance(value, tuple) and not hasattr(value, "_fields"):
-        result = tuple(convert(inner) for inner in value)
-    return result  # type: ignore[no-any-return]
+    match value:
+        case Time():
+            return Time(value.seconds(fps))
+        case Record():
+            names = type(value).model_fields
+            return value.model_copy(update={name: _in_seconds(getattr(value, name), fps) for name in names})
+        case dict():
+            return type(value)((_in_seconds(key, fps), _in_seconds(inner, fps)) for key, inner in value.items())
+        case tuple() if not hasattr(value, "_fields"):
+            return tuple(_in_seconds(inner, fps) for inner in value)
+    return value

@@ -23,17 +23,7 @@ from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Epochs, Sweep, select
-from studio.scene.checks import (
-    Mistake,
-    along_mistakes,
-    aov_fields,
-    aperture_mistakes,
-    deliverable_mistakes,
-    detail_mistakes,
-    drawn_fields,
-    subset_mistakes,
-    unmeasured_fields,
-)
+from studio.scene import checks
 from studio.training import checkpoints
 from studio.training.recipe import Run
 
@@ -102,21 +92,20 @@ class Scene(Record):
             return ()
         return self.keyframes() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
 
-    def mistakes(self) -> Iterator[Mistake]:
+    def mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
-        yield from deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
-        yield from unmeasured_fields(aov_fields(self.deliver), self.loss, self.convexity)
-        yield from subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
-        yield from aperture_mistakes(self.shots, self.film)
-        drawn = (((*path, "field"), field) for path, field in drawn_fields(self.look, self.shots))
-        yield from unmeasured_fields(drawn, self.loss, self.convexity)
+        yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
+        yield from checks.unmeasured_fields(checks.aov_fields(self.deliver), self.loss, self.convexity)
+        yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
+        yield from checks.aperture_mistakes(self.shots, self.film)
+        yield from checks.unmeasured_fields(checks.drawn_fields(self.look, self.shots), self.loss, self.convexity)
         try:
             yield from self._epoch_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
 
-    def _epoch_mistakes(self) -> Iterator[Mistake]:
+    def _epoch_mistakes(self) -> Iterator[checks.Mistake]:
         """Epochs that the run, or the sweep, lacks."""
         existing = self.epochs()
         try:
@@ -129,12 +118,12 @@ class Scene(Record):
         except SceneError as error:
             yield ("convexity", "at"), str(error)
         if self.detail:
-            yield from detail_mistakes(self.detail, self.detail_keyframes(), self.grid, self.loss, keyframes)
+            yield from checks.detail_mistakes(self.detail, self.detail_keyframes(), self.grid, self.loss, keyframes)
         required = {epoch for keyframe in keyframes for epoch in self.directions.required_epochs(existing, keyframe)}
         if lacking := sorted(required - set(existing)):
             epochs = ", ".join(f"{epoch:g}" for epoch in lacking)
             yield ("directions", "epochs"), f"the run has no checkpoint at epoch {epochs}"
-        yield from along_mistakes(self.shots, keyframes)
+        yield from checks.along_mistakes(self.shots, keyframes)
 
 
 def output_name(path: Path, draft: bool) -> str:

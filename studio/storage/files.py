@@ -16,8 +16,6 @@ from typing import Any
 
 from studio.errors import MachineError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 @contextlib.contextmanager
 def translate_os_errors(path: str | Path) -> Iterator[None]:
@@ -25,7 +23,7 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
@@ -33,6 +31,15 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
         if isinstance(error, unwritable) or error.errno == errno.EROFS:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
+
+
+@contextlib.contextmanager
+def translate_read_errors(path: Path) -> Iterator[None]:
+    """Raises MachineError for anything that fails inside the block while reading `path` from the shelf."""
+    try:
+        yield
+    except Exception as error:  # zarr raises many kinds
+        raise MachineError(f"{path}: cannot be read ({error}); remove it and run again") from error
 
 
 def check_writable(folder: Path) -> None:

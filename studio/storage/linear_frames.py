@@ -13,8 +13,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from studio.config.units import Size
-from studio.errors import MachineError
-from studio.storage.files import atomic_write
+from studio.storage.files import atomic_write, translate_read_errors
 
 TILE = 2048
 """Pixels along a side of a tile."""
@@ -68,19 +67,8 @@ class LinearFrame:
         """Writes one of `tiles` [rows, columns, 4]. Raises MachineError if the disk is full or unwritable."""
         planes = np.moveaxis(codes, -1, 0)  # channel by channel, which packs smaller
         with atomic_write(self._path(tile)) as temporary:
-            array = zarr.create_array(
-                temporary,
-                shape=planes.shape,
-                chunks=planes.shape,
-                dtype="uint16",
-                compressors=ZstdCodec(level=1),  # Blosc leaks its lock when a worker is killed
-            )
-            array[:] = planes
-
-    def write_all(self, codes: np.ndarray) -> None:
-        """Writes every tile of a whole frame [height, width, 4]."""
-        for rows, columns in self.tiles:
-            self.write((rows, columns), codes[rows, columns])
+            # not Blosc, which leaks its lock when a worker is killed
+            zarr.create_array(temporary, data=planes, chunks=planes.shape, compressors=ZstdCodec(level=1))
 
     def __getitem__(self, index: slice | Tile) -> np.ndarray:
         rows, columns = index if isinstance(index, tuple) else (index, slice(None))
@@ -99,10 +87,8 @@ class LinearFrame:
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip((rows, columns), tile, strict=True)
         )
-        try:
+        with translate_read_errors(self.path):
             planes = zarr.open_array(self._path(tile), mode="r")[(slice(None), *inside)]
-        except Exception as error:  # zarr raises many kinds
-            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
         return np.moveaxis(np.asarray(planes), 0, -1)
 
     def _path(self, tile: Tile) -> Path:

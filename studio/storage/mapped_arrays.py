@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.errors import MachineError
-from studio.storage.files import atomic_write
+from studio.storage.files import atomic_write, read_json, translate_read_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +38,6 @@ def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[s
 
 def map_arrays(folder: Path) -> MappedArrays:
     """Maps the arrays of a folder. Raises MachineError if it is missing or cannot be read."""
-    try:
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    with translate_read_errors(folder):
         arrays = {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in folder.glob("*.npy")}
-    except (OSError, ValueError) as error:
-        raise MachineError(f"{folder}: cannot be read ({error}); remove it and run again") from error
-    return MappedArrays(arrays, facts)
+        return MappedArrays(arrays, read_json(folder / "facts.json"))

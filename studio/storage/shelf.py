@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from studio.config.records import digest
 from studio.config.units import Size
 from studio.errors import SceneError
@@ -93,15 +95,9 @@ class Shelf:
         """Path of an encoded segment."""
         return self.root / "segments" / f"{digest}{suffix}"
 
-    def manifest(self, scene: Path, name: str) -> Manifest:
-        """The manifest of a scene's file, for outputs called `name`."""
-        return Manifest(self, scene, name)
-
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
         """Holds a lock, one process at a time; waiting shows as progress. A process that dies releases it."""
-        from filelock import FileLock, Timeout
-
         self.mark()
         path = self.root / "locks" / f"{name}.lock"
         with translate_os_errors(path):
@@ -119,8 +115,6 @@ class Shelf:
 
     def is_busy(self) -> bool:
         """Whether some process holds a lock: it may still be writing the unfinished files."""
-        from filelock import FileLock, Timeout
-
         for path in (self.root / "locks").glob("*.lock"):
             try:
                 with FileLock(path, timeout=0):
@@ -131,7 +125,8 @@ class Shelf:
 
     def unused(self) -> list[Path]:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
-        used = {digest for manifest in self._manifests() for digest in _digests(manifest)}
+        entries = [entry for manifest in self._manifests() for entry in manifest.values()]
+        used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
         stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
         unused = [path for path in stored if path.name.partition(".")[0] not in used]
         folders = () if self.is_busy() else self._folders((*KINDS, *FORMER_KINDS, "scenes"))
@@ -210,10 +205,6 @@ class Manifest:
     def relative(self, path: Path) -> str:
         """A path relative to the shelf, so that both can be moved together."""
         return os.path.relpath(path.resolve(), self.shelf.root)
-
-
-def _digests(manifest: dict[str, Any]) -> Iterator[str]:
-    return (digest for digests in manifest.values() if isinstance(digests, list) for digest in digests)
 
 
 def _unfinished(folder: Path) -> Iterator[Path]:

@@ -6,8 +6,7 @@ values, so a row that is marked is whole. NaN is a value like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from studio.errors import MachineError
-from studio.storage.files import atomic_write, translate_os_errors
+from studio.storage.files import atomic_write, translate_os_errors, translate_read_errors
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,14 @@ class StoredSlice:
         """
         with translate_os_errors(self.path):
             group = zarr.open_group(self.path, mode="r+")
-            count = 0
+            count = len(next(iter(values.values())))
             for name, rows in values.items():
-                count = len(rows)
                 group[name][first : first + count] = rows  # type: ignore[index]  # an array, not a group
             group["done"][first : first + count] = True  # type: ignore[index]
 
     def missing(self) -> list[int]:
         """Indices of the rows that are not measured. Raises MachineError if the slice cannot be read."""
-        with self._readable():
+        with translate_read_errors(self.path):
             done = zarr.open_group(self.path, mode="r")["done"]
             return np.flatnonzero(~np.asarray(done)).tolist()
 
@@ -72,22 +69,11 @@ class StoredSlice:
         """Whether the slice exists and all of its rows are measured."""
         return self.path.is_dir() and not self.missing()
 
-    def read_complete(self) -> xr.Dataset | None:
-        """The slice, or None if a row is not measured."""
-        return self.read() if self.complete else None
-
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises MachineError if the slice cannot be read."""
-        with self._readable():
+        with translate_read_errors(self.path):
             dataset: xr.Dataset = xr.open_zarr(self.path, consolidated=False).load()
         return dataset
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # zarr raises many kinds
-            raise MachineError(f"{self.path}: cannot be read ({error}); remove it and run again") from error
 
 
 def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:

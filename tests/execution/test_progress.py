@@ -1,7 +1,7 @@
 import pytest
 
 from studio.execution import progress
-from studio.execution.progress import show, silent, track
+from studio.execution.progress import show, silent
 
 
 @pytest.fixture
@@ -37,25 +37,6 @@ def test_the_rate_leaves_out_work_that_was_done_before(clock, capsys):
         clock(10)
         advance(90)
     assert capsys.readouterr().err.splitlines()[-1] == "train: 90 of 100, 1.0/s, 10 s left"
-
-
-def test_tracked_results_pass_unchanged_and_add_up_their_counts():
-    calls = []
-
-    class Recording:
-        def __enter__(self):
-            return calls.append
-
-        def __exit__(self, *error):
-            return None
-
-    def recording(name, total):
-        calls.append((name, total))
-        return Recording()
-
-    with track(recording, "draw", [3, 5]) as tracked:
-        assert list(tracked([(1, "b"), (0, "a")])) == [(1, "b"), (0, "a")]
-    assert calls == [("draw", 8), 5, 8]
 
 
 def test_silent_progress_prints_nothing(capsys):

@@ -1,4 +1,6 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from studio.execution.progress import silent
 from studio.pipeline.film import make_film
 from studio.pipeline.measure import measure, results_of
-from studio.pipeline.project import Project
+from studio.pipeline.project import Project, Workers
 from studio.pipeline.train import train
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -14,6 +16,26 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 def things(shelf) -> set[str]:
     return {f"{room}/{path.name}" for room in ("runs", "slices", "segments") for path in (shelf.root / room).glob("*")}
+
+
+def test_results_of_tasks_pass_unchanged_and_add_up_their_counts_until_one_is_refused():
+    calls = []
+
+    @contextmanager
+    def recording(name, total):
+        calls.append((name, total))
+        try:
+            yield calls.append
+        finally:
+            calls.append("end")
+
+    with ThreadPoolExecutor(1) as executor:
+        workers, tasks = Workers(executor, 1, recording), [(abs, (-7,)), (abs, (-8,))]
+        assert list(workers.run("draw", tasks, [3, 5])) == [(0, 7), (1, 8)]
+        with pytest.raises(ZeroDivisionError):
+            for _ in workers.run("draw", tasks, [3, 5]):
+                raise ZeroDivisionError
+    assert calls == [("draw", 8), 3, 8, "end", ("draw", 8), "end"]
 
 
 def test_nothing_that_a_scene_needs_is_unused(copy):

@@ -68,6 +68,7 @@ def test_verify_finds_one_wrong_bit(copy):
     stored = RenderJob(results_of(project), project.draft, gl_renderer()).linear_frame(12)
     codes = stored[:]
     codes[5, 5, 0] ^= 1
-    stored.write_all(codes)
+    [tile] = stored.tiles
+    stored.write(tile, codes)
     with pytest.raises(MachineError, match="frame 12 in 1 numbers"):
         verify(project)

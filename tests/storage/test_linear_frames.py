@@ -49,7 +49,8 @@ def test_a_tile_whose_writing_fails_is_missing_and_leaves_nothing_behind(frame, 
 def test_a_frame_that_does_not_exist_or_is_broken_cannot_be_read(frame):
     with pytest.raises(MachineError, match="remove it and run again"):
         frame[:]
-    frame.write_all(CODES)
+    for tile in frame.tiles:
+        frame.write(tile, CODES[tile])
     for stored in frame.path.rglob("*"):
         if stored.is_file():
             stored.write_bytes(b"cut")

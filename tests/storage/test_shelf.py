@@ -9,7 +9,7 @@ from studio.errors import MachineError, SceneError
 from studio.execution.progress import silent
 from studio.field import Grid
 from studio.storage.files import write_json
-from studio.storage.shelf import MARK, Shelf
+from studio.storage.shelf import MARK, Manifest, Shelf
 
 GRID = Grid(range=(-2, 2), points=5)
 AXES = {"beta": GRID.axis, "alpha": GRID.axis}
@@ -31,7 +31,7 @@ def test_the_shelf_is_the_folder_given_else_that_of_the_environment_else_beside_
 
 
 def test_an_update_of_a_manifest_replaces_the_entries_it_names_and_keeps_the_others(shelf):
-    manifest = shelf.manifest(shelf.root.parent / "film.yaml", "film")
+    manifest = Manifest(shelf, shelf.root.parent / "film.yaml", "film")
     assert manifest.read() == {}
     manifest.update(slices=["a"], others=["c"])
     manifest.update(slices=["b"])
@@ -51,7 +51,7 @@ def scene(shelf, tmp_path):
     for name in (S1, S2):
         shelf.slice(name).create(AXES, {"loss": ("beta", "alpha")}, {})
     write_json(shelf.segment(P1, ".mkv"), {})
-    shelf.manifest(scene, "film").update(slices=[R1, S1, P1])
+    Manifest(shelf, scene, "film").update(slices=[R1, S1, P1])
     return scene
 
 
