@@ -13,15 +13,15 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.colour import decode, encode
 
 Profile = Literal["srgb", "display-p3", "adobe-rgb"]
-Array = npt.NDArray[Any]
 
 D65 = (0.3127, 0.3290)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition

@@ -20,10 +20,11 @@ from studio.config.records import Record
 from studio.config.units import Size
 from studio.deliver import colour_spaces, exr, image_io, jpeg, png
 from studio.deliver.colour_spaces import Profile
-from studio.deliver.image_io import Array, OpenImage
+from studio.deliver.image_io import OpenImage
 from studio.deliver.media import differences
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.bands import Bands
 
 MAX_AOV_BYTES = 8e9

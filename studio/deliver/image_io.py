@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 
 if TYPE_CHECKING:
     from OpenImageIO import ImageInput, ImageOutput, ImageSpec
@@ -26,8 +26,6 @@ ROWS = 256
 """Rows in a band that is written or read at once; a TIFF strip has as many."""
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}  # numpy's name: OpenImageIO's
 _DTYPES = {theirs: np.dtype(ours) for ours, theirs in _TYPES.items()}
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from studio.config.units import Size
-from studio.deliver.image_io import Array
+from studio.field import Array
 
 MAX_SIDE = 65500
 """Pixels, in every library made of libjpeg; the format itself could count to 65535."""

@@ -20,12 +20,12 @@ from pydantic import model_validator
 from studio.config.records import Record
 from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
-from studio.deliver.image_io import Array
 from studio.deliver.loop import loop_gap
 from studio.deliver.media import Animation, Media, decoding_error, differences, end_frames, packet_checksums, probe
 from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 

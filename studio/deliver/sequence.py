@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from studio.config.units import Size
 from studio.deliver.image_files import ImageOptions, add_metadata, write
-from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 

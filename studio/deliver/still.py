@@ -10,8 +10,8 @@ from typing import Any, Literal
 from studio.config.units import Duration, Size
 from studio.deliver import jpeg
 from studio.deliver.image_files import ImageOptions, add_metadata, write
-from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 

@@ -14,17 +14,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Angle, Duration, FocalLength, Positive
+from studio.field import Array
 from studio.film.easing import Ease, EaseField
 
-Array = npt.NDArray[Any]
 Lens = Annotated[FocalLength, Field(gt=0)]
 Point = tuple[float, float, float]
 MM_PER_UNIT = 100.0

@@ -9,17 +9,16 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.records import nearest
+from studio.field import Array
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
-Array = npt.NDArray[Any]
 Stops = tuple[tuple[float, str], ...]
 """Places in 0..1 and their `#rrggbb`."""
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Scale, hidden_curvature, negative_share
+from studio.field import Array, Scale, hidden_curvature, negative_share
 from studio.film.colour import check_colormap
-
-Array = npt.NDArray[Any]
 
 FIELDS = {
     "loss": "loss",

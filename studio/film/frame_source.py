@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.field import Instant, Surfaces
+from studio.field import Array, Instant, Surfaces
 from studio.film import overlays
 from studio.film.appearance import Appearance
 from studio.film.camera import Orbit, Point
@@ -30,7 +28,6 @@ from studio.film.resolve import resolve_appearance, resolve_background, resolve_
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
-Array = npt.NDArray[Any]
 COARSE_MESH = 241
 """Vertices along a side that suffice where only the shape of the surface matters."""
 _CACHED_SURFACES = 4  # a dissolve shows two

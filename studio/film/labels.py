@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.camera import Pose, project
 from studio.film.fields import HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
 from studio.film.surface import height_at
 
-Array = npt.NDArray[Any]
 RAYS = (35.0, 150.0, 265.0)
 """Degrees from the direction of alpha."""
 SIZE = 0.019

@@ -10,22 +10,20 @@ import string
 import textwrap
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Instant
+from studio.field import Array, Instant
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import in_out_sine
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 
-Array = npt.NDArray[Any]
 VERSION = 4
 """Raise it when the same film is to get other text."""
 MARGIN = 0.06

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film import appearance, light, lines
 from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Rgb
 from studio.film.colour import to_linear
@@ -58,7 +56,7 @@ def resolve_background(background: light.Background) -> Gradient:
     return Gradient(_rgb(to_linear(background.bottom)), _rgb(to_linear(background.top)))
 
 
-def _rgb(colour: npt.NDArray[Any]) -> Rgb:
+def _rgb(colour: Array) -> Rgb:
     red, green, blue = colour.tolist()
     return red, green, blue
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import DETAIL, Field, Grid, Instant, Surfaces
+from studio.field import DETAIL, Array, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import measured_fields
 from studio.film.frame import View
@@ -23,7 +22,6 @@ from studio.film.labels import clearance
 from studio.film.look import Look
 from studio.film.surface import detail_share, detail_weight, height_at
 
-Array = npt.NDArray[Any]
 LINES = 1080
 SOFT = 12.0, 20.0
 """Pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft."""

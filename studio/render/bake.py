@@ -7,13 +7,12 @@ frame order and process.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import affine_transform, gaussian_filter
 
-Array = npt.NDArray[Any]
+from studio.field import Array
+
 DIRECTIONS = 16
 REACH = 0.26
 """Distance up to which occlusion looks, in scene units."""

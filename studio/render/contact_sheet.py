@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.gallery import suitability
 from studio.film.look import Look
@@ -19,7 +19,6 @@ from studio.film.overlays import Text
 from studio.render.stage import Stage
 from studio.render.text import draw_overlays
 
-Array = npt.NDArray[Any]
 CELL = Size(640, 360)
 _STORYBOARD_CELL = 480 * 270
 """Pixels of a picture on a storyboard, whatever its shape."""

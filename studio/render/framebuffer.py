@@ -7,9 +7,6 @@ Samples and codes are square roots of light, so the mean is taken in linear ligh
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy.typing as npt
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_SHORT
 from vtkmodules.vtkCommonCore import vtkDataArray, vtkUnsignedShortArray
@@ -23,8 +20,8 @@ from vtkmodules.vtkRenderingOpenGL2 import (
 )
 
 from studio.config.units import Size
+from studio.field import Array
 
-Array = npt.NDArray[Any]
 _GL_RGBA, _GL_RGBA16, _GL_UNSIGNED_SHORT, _GL_BLEND, _GL_DEPTH_TEST = 0x1908, 0x805B, 0x1403, 0x0BE2, 0x0B71
 
 _MEAN = """//VTK::System::Dec

@@ -14,11 +14,11 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
+from studio.field import Array
 from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands
 from studio.film.colour import LUMA, encode, read_cube
@@ -27,7 +27,6 @@ from studio.film.light import MAX_LIGHT
 from studio.render.linear_frame import FULL, SCALE
 from studio.render.text import draw_glyphs, glyph_masks
 
-Array = npt.NDArray[Any]
 _ROWS = 64
 _STEPS = 8192  # of the shoulder's table, which then stays in the processor's nearest cache
 _MIDDLE = 0.18  # the grey that contrast turns around

@@ -8,14 +8,11 @@ roots, because the eye distinguishes dark tones more finely.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.light import MAX_LIGHT
 
-Array = npt.NDArray[Any]
 FULL = 65535
 """The largest code."""
 SCALE = np.array([MAX_LIGHT, MAX_LIGHT, MAX_LIGHT, 1.0], np.float32) / np.float32(FULL) ** 2

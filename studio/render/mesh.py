@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.surface import fill_holes
 
-Array = npt.NDArray[Any]
 DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
 """Corners of the two triangles of a quad, anticlockwise, cut along either diagonal."""
 _BLOCK = 16

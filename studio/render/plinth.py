@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from studio.field import Array
 from studio.film.appearance import Lighting
 from studio.film.surface import fill_holes, height_at
 from studio.render import bake
 
-Array = npt.NDArray[Any]
 AROUND = 1440
 """Vertices around the wall."""
 SOFTNESS = 0.22

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.appearance import Appearance
 from studio.film.frame import View
 from studio.render import plinth
 
-Array = npt.NDArray[Any]
 _NEAREST = 0.004
 """Distance of the near plane at least, scene units."""
 

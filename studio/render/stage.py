@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self, cast
 
+from studio.field import Array
+
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
-import numpy.typing as npt
 import pyvista as pv
 from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
@@ -33,7 +34,6 @@ from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal,
 from studio.render.projection import clip_range, lens_offset, projection
 from studio.render.uniforms import Values, constants, per_view
 
-Array = npt.NDArray[Any]
 _HOLE = -9.0
 """The share of the sky in a hole, which the shader discards."""
 _ROWS = 16  # of pixels
