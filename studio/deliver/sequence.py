@@ -18,12 +18,8 @@ from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be written differently
 CINEMA_RATES = {
-    size: rates
-    for rates, sizes in {
-        (24, 48): (Size(1998, 1080), Size(2048, 858), Size(2048, 1080)),
-        (24,): (Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)),
-    }.items()
-    for size in sizes
+    **dict.fromkeys((Size(1998, 1080), Size(2048, 858), Size(2048, 1080)), (24, 48)),
+    **dict.fromkeys((Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)), (24,)),
 }
 """Frames a second, by size: 2K and 4K, each flat, scope and full (SMPTE 428-1, 429-2)."""
 

@@ -33,16 +33,13 @@ SCALES: dict[str, Scale] = {
     "loss": "log",
     "accuracy": "linear",
     "entropy": "linear",
-    "lambda_min": "signed-log",
-    "lambda_max": "signed-log",
-    "kappa_min": "signed-log",
-    "kappa_max": "signed-log",
+    **dict.fromkeys(SIGNED, "signed-log"),
 }
 """The scale on which a measured field is refined and blended; a metric of the user's is linear."""
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
-    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden_curvature),
+    "hidden": (SIGNED, hidden_curvature),
 }
 """Fields computed from measured ones, after these were blended in time and refined in space."""
 

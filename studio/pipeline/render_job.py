@@ -202,7 +202,7 @@ def look_sheet(job: RenderJob, number: int, looks: tuple[tuple[str, Look], ...])
     """One frame in each of several looks, side by side [H, W, 3], uint8."""
     from studio.render import contact_sheet
 
-    return contact_sheet.look_sheet(job.source, number, dict(looks), columns=2)
+    return contact_sheet.look_sheet(job.source, number, dict(looks))
 
 
 def storyboard(job: RenderJob) -> np.ndarray:

@@ -30,10 +30,3 @@ def encode(light: Array) -> Array:
         np.sqrt(squares, out=squares)
         codes[top : top + _ROWS] = np.rint(squares, out=squares)
     return codes
-
-
-def decode(codes: Array) -> Array:
-    """The linear light and alpha [..., 4], float32, of a linear frame."""
-    roots = codes.astype(np.float32)
-    roots *= roots
-    return roots * SCALE
