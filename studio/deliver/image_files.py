@@ -27,6 +27,7 @@ from studio.errors import MachineError
 from studio.field import Array
 from studio.film.bands import Bands
 
+VERSION = 4  # raise it when the same pictures are to be written differently
 MAX_AOV_BYTES = 8e9
 """Memory that the AOVs of one picture may take; they are kept whole."""
 _AOV_CHANNELS: dict[Aov, tuple[str, np.dtype[Any]]] = {
@@ -96,8 +97,8 @@ class ImageOptions(Record):
         return [*colours, *(["alpha"] if self.alpha else []), *(["aovs"] if self.aovs else [])]
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of a file depend on besides its picture: part of its digest."""
-        return {name: getattr(self, name) for name in ImageOptions.model_fields}
+        """What the bytes of a segment depend on besides its pictures, which `at` chooses: part of its digest."""
+        return {"version": VERSION, **self.model_dump(exclude={"at"})}
 
 
 @dataclass(frozen=True)
@@ -238,10 +239,6 @@ def _codes_8bit(band: Array, profile: Profile) -> Array:
     return colour_spaces.to_8bit(colour_spaces.convert(band, profile))
 
 
-def _codes_dcp(band: Array, profile: Profile) -> Array:
-    return colour_spaces.to_dcp(band)
-
-
 # Of what the PNG library offers: the average filter, one pass of run lengths. With grain, other strategies take up to
 # eight times as long for files at most a tenth smaller.
 _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1, "png:filter": 0x40}
@@ -254,5 +251,5 @@ FORMATS: dict[FormatName, FileFormat] = {
     "tiff16": FileFormat(".tif", 16, colour_spaces.convert, _TIFF),
     "jpg": FileFormat(".jpg", 8, _codes_8bit, {}, alpha=False),
     "exr": FileFormat(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
-    "dcp-source": FileFormat(".tif", 16, _codes_dcp, _TIFF, tagged=False),
+    "dcp-source": FileFormat(".tif", 16, lambda band, _: colour_spaces.to_dcp(band), _TIFF, tagged=False),
 }

@@ -16,7 +16,6 @@ from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
-VERSION = 4  # raise it when the same frames are to be written differently
 CINEMA_RATES = {
     **dict.fromkeys((Size(1998, 1080), Size(2048, 858), Size(2048, 1080)), (24, 48)),
     **dict.fromkeys((Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)), (24,)),
@@ -52,10 +51,6 @@ class Sequence(ImageOptions):
         if fps is not None and fps not in CINEMA_RATES[size]:
             return f"{float(fps):g} frames a second: a DCP of {size} has {' or '.join(map(str, CINEMA_RATES[size]))}"
         return None
-
-    def identity(self) -> dict[str, Any]:
-        """What the bytes of a segment depend on besides its frames: part of its digest."""
-        return {"kind": self.kind, "version": VERSION, **super().identity()}
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0

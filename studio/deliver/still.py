@@ -15,8 +15,6 @@ from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
-VERSION = 4  # raise it when the same frame is to be written differently
-
 
 class Still(ImageOptions):
     """The picture at one time of the film. at: film time, such as `6s` or `144f`.
@@ -46,10 +44,6 @@ class Still(ImageOptions):
         if self.format == "jpg" and max(size) > jpeg.MAX_SIDE:
             return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
         return self.aov_mistake(size)
-
-    def identity(self) -> dict[str, Any]:
-        """What the bytes of the segment depend on besides its frame: part of its digest. `at` only chose the frame."""
-        return {"kind": self.kind, "version": VERSION, **super().identity()}
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
