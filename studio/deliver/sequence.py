@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as ListOf
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -69,23 +68,17 @@ class Sequence(ImageOptions):
         return count
 
     def join(
-        self,
-        segments: ListOf[Path],
-        path: Path,
-        *,
-        frames: int,
-        size: Size,
-        fps: Fraction,
-        provenance: Mapping[str, Any],
+        self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
     ) -> None:
         """Gathers the segments' pictures in one folder, each with the provenance in it.
 
         Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all whole.
         """
-        pictures = sorted(
-            (picture for segment in segments for picture in Path(segment).iterdir()), key=lambda p: p.name
-        )
-        self._require_consecutive(path, [picture.name for picture in pictures], frames)
+        pictures = sorted((picture for segment in segments for picture in segment.iterdir()), key=lambda p: p.name)
+        names = [picture.name for picture in pictures]
+        first = int(names[0][6:].partition(".")[0]) if names else 0
+        if names != [self._frame_name(first + i) for i in range(frames)]:
+            raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")
         with atomic_write(path) as temporary:
             temporary.mkdir()
             for picture in pictures:
@@ -93,8 +86,3 @@ class Sequence(ImageOptions):
 
     def _frame_name(self, number: int) -> str:
         return f"frame-{number:06d}{self.suffix}"
-
-    def _require_consecutive(self, path: Path, names: list[str], frames: int) -> None:
-        first = int(names[0][6:].partition(".")[0]) if names else 0
-        if names != [self._frame_name(first + i) for i in range(frames)]:
-            raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")

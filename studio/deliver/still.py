@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -55,14 +55,7 @@ class Still(ImageOptions):
         return 1
 
     def join(
-        self,
-        segments: Sequence[Path],
-        path: Path,
-        *,
-        frames: int = 1,
-        size: Size,
-        fps: Fraction,
-        provenance: Mapping[str, Any],
+        self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
     ) -> None:
         """Hands over the one segment, with its provenance in it. Raises MachineError if it is not whole."""
         [segment] = segments

@@ -75,7 +75,7 @@ class RenderJob:
     @property
     def is_tiled(self) -> bool:
         """Whether a frame is too large to be drawn at once."""
-        return max(self.size) * self.scene.film.samples > LARGEST_DIRECT
+        return max(self.size) * self.scene.film.quality.samples > LARGEST_DIRECT
 
     def linear_frame(self, number: int) -> LinearFrame:
         """A drawn frame on the shelf; its digest covers all that reaches the stage, so no grade and no titles."""
@@ -270,7 +270,7 @@ def _with_bleed(job: RenderJob, frame: Frame) -> Frame:
 
 def _stage_of(job: RenderJob) -> Stage:
     """The stage on which a job's frames, or their tiles, are drawn."""
-    return _stage(Size(TILE, TILE) if job.is_tiled else job.size, job.source.look.mesh, job.scene.film.samples)
+    return _stage(Size(TILE, TILE) if job.is_tiled else job.size, job.source.look.mesh, job.scene.film.quality.samples)
 
 
 @lru_cache(maxsize=1)
