@@ -28,8 +28,7 @@ from studio.field import Array
 from studio.film.bands import Bands
 
 VERSION = 4  # raise it when the same pictures are to be written differently
-MAX_AOV_BYTES = 8e9
-"""Memory that the AOVs of one picture may take; they are kept whole."""
+MAX_AOV_BYTES = 8e9  # memory that the AOVs of one picture may take; they are kept whole
 _AOV_CHANNELS: dict[Aov, tuple[str, np.dtype[Any]]] = {
     "depth": ("Z", np.dtype(np.float32)),
     "normal": ("XYZ", np.dtype(np.float16)),

@@ -22,8 +22,7 @@ from studio.field import Array
 if TYPE_CHECKING:
     from OpenImageIO import ImageInput, ImageOutput, ImageSpec
 
-ROWS = 256
-"""Rows in a band that is written or read at once; a TIFF strip has as many."""
+ROWS = 256  # rows in a band that is written or read at once; a TIFF strip has as many
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}  # numpy's name: OpenImageIO's
 _DTYPES = {theirs: np.dtype(ours) for ours, theirs in _TYPES.items()}
 

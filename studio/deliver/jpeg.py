@@ -12,8 +12,7 @@ import numpy as np
 from studio.config.units import Size
 from studio.field import Array
 
-MAX_SIDE = 65500
-"""Pixels, in every library made of libjpeg; the format itself could count to 65535."""
+MAX_SIDE = 65500  # pixels, in every library made of libjpeg; the format itself could count to 65535
 _MAX_COMMENT = 65533  # bytes in one segment
 
 

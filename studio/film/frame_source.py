@@ -29,8 +29,7 @@ from studio.film.resolve import resolve_appearance, resolve_background, resolve_
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
-COARSE_MESH = 241
-"""Vertices along a side that suffice where only the shape of the surface matters."""
+COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 _CACHED_SURFACES = 4  # a dissolve shows two
 
 

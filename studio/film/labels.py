@@ -19,10 +19,8 @@ from studio.film.look import Look
 from studio.film.overlays import Page, Text
 from studio.film.surface import height_at
 
-RAYS = (35.0, 150.0, 265.0)
-"""Degrees from the direction of alpha."""
-SIZE = 0.019
-"""Size of the figures, as a share of the picture's height, unless all small text is larger."""
+RAYS = (35.0, 150.0, 265.0)  # degrees from the direction of alpha
+SIZE = 0.019  # size of the figures, as a share of the picture's height, unless all small text is larger
 
 
 def labels(

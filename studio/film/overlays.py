@@ -24,16 +24,13 @@ from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 
-VERSION = 4
-"""Raise it when the same film is to get other text."""
+VERSION = 4  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
-_LETTER_WIDTH = 0.54
-"""Mean width of a letter, as a share of the text's size."""
-_MIN_LAB_DIAGONAL = 25
-"""A map whose colours lie closer together in CIELAB has no legend: nobody could read it."""
+_LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
+_MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
 LIVE_NUMBERS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 

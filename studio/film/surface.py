@@ -19,8 +19,7 @@ from studio.film.fields import DERIVED, SCALES, ColourMapping, derive, measured_
 from studio.film.look import Look
 from studio.film.ranges import Ranges, on_colour_scale
 
-UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)
-"""Linear grey of what was not measured or did not converge."""
+UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)  # linear grey of what was not measured or did not converge
 
 
 def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:

@@ -23,12 +23,9 @@ from studio.film.look import Look
 from studio.film.surface import detail_share, detail_weight, height_at
 
 LINES = 1080
-SOFT = 12.0, 20.0
-"""Pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft."""
-BLUR = 3.0
-"""Pixels of blur up to which a cell counts as in focus."""
-NEAR = 0.12
-"""Radius around the camera, scene units, in which the surface must stay below the camera."""
+SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
+BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
+NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
 class FrameSurvey(NamedTuple):

@@ -21,8 +21,7 @@ from studio.film.camera import Camera
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
-KeyPath = tuple[str | int, ...]
-"""Keys and indices that lead to a value, from the shot or from the list of shots."""
+KeyPath = tuple[str | int, ...]  # keys and indices that lead to a value, from the shot or from the list of shots
 
 
 class Transition(Record):

@@ -21,10 +21,8 @@ from studio.film.surface import height_at
 from studio.render.mesh import fill_all_holes
 from studio.render.stage import Stage
 
-SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4
-"""Values of the mask; 0 is nothing."""
-FAR = 1e10
-"""The depth of nothing: far away, and still a number that a compositor can blur."""
+SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4  # values of the mask; 0 is nothing
+FAR = 1e10  # the depth of nothing: far away, and still a number that a compositor can blur
 _FORMATS: dict[str, tuple[int, type]] = {
     "position": (3, np.float32),
     "normal": (3, np.float16),

@@ -20,8 +20,7 @@ from studio.render.stage import Stage
 from studio.render.text import draw_overlays
 
 CELL = Size(640, 360)
-_STORYBOARD_CELL = 480 * 270
-"""Pixels of a picture on a storyboard, whatever its shape."""
+_STORYBOARD_CELL = 480 * 270  # pixels of a picture on a storyboard, whatever its shape
 _BACKGROUND, _TEXT_COLOUR = 24, "#e4e2de"
 _SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 

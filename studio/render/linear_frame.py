@@ -13,8 +13,7 @@ import numpy as np
 from studio.field import Array
 from studio.film.light import MAX_LIGHT
 
-FULL = 65535
-"""The largest code."""
+FULL = 65535  # the largest code
 SCALE = np.array([MAX_LIGHT, MAX_LIGHT, MAX_LIGHT, 1.0], np.float32) / np.float32(FULL) ** 2
 """Factor of each channel from the square of a code to light or alpha."""
 

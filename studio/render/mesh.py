@@ -12,8 +12,7 @@ from studio.film.surface import fill_holes
 
 DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
 """Corners of the two triangles of a quad, anticlockwise, cut along either diagonal."""
-_BLOCK = 16
-"""Vertices along a side of the blocks in which quads are ordered."""
+_BLOCK = 16  # vertices along a side of the blocks in which quads are ordered
 
 
 @dataclass(frozen=True)

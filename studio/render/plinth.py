@@ -10,13 +10,10 @@ from studio.film.appearance import Lighting
 from studio.film.surface import fill_holes, height_at
 from studio.render import bake
 
-AROUND = 1440
-"""Vertices around the wall."""
-SOFTNESS = 0.22
-"""Softness of the shadow's edge on the ground, as `bake.sunlight` has it."""
+AROUND = 1440  # vertices around the wall
+SOFTNESS = 0.22  # softness of the shadow's edge on the ground, as `bake.sunlight` has it
 _AXIS = np.linspace(-2.6, 2.6, 167, dtype=np.float32)
-REACH = 2.6 * 2**0.5
-"""Distance from the middle to the ground's corners."""
+REACH = 2.6 * 2**0.5  # distance from the middle to the ground's corners
 
 
 def wall() -> tuple[Array, Array]:

@@ -11,8 +11,7 @@ from studio.field import Array
 from studio.film.frame import View
 from studio.render import plinth
 
-_NEAREST = 0.004
-"""Distance of the near plane at least, scene units."""
+_NEAREST = 0.004  # distance of the near plane at least, scene units
 
 
 def lens_offset(view: View) -> Array:

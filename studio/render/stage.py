@@ -34,13 +34,11 @@ from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal,
 from studio.render.projection import clip_range, lens_offset, projection
 from studio.render.uniforms import Values, constants, per_view
 
-_HOLE = -9.0
-"""The share of the sky in a hole, which the shader discards."""
+_HOLE = -9.0  # the share of the sky in a hole, which the shader discards
 _ROWS = 16  # of pixels
 _ARC = 0.25  # of the surface's edge to either side of an eye that is outside, radians
 _LARGEST_BAKED = 401  # vertices along a side: of a finer mesh every second one is baked
-_UPRIGHT = 1e4
-"""Slope of the wall, which stands upright."""
+_UPRIGHT = 1e4  # slope of the wall, which stands upright
 _GL_BLEND = 0x0BE2
 
 

@@ -16,8 +16,7 @@ from studio.film.colour import encode, to_linear
 from studio.film.look import assets_folder
 from studio.film.overlays import Bar, Overlay, Text
 
-_NEAR, _FAR = 0.2, 0.7
-"""Widths of a halo's core and of its tail, in sizes of text."""
+_NEAR, _FAR = 0.2, 0.7  # widths of a halo's core and of its tail, in sizes of text
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
 
 
