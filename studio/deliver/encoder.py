@@ -24,10 +24,8 @@ QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1
 
 def program() -> str:
     """Path of the ffmpeg in use. Raises MachineError if there is none."""
-    override = os.environ.get("STUDIO_FFMPEG")
-    if override:
-        path = shutil.which(override)
-        if path is None:
+    if override := os.environ.get("STUDIO_FFMPEG"):
+        if (path := shutil.which(override)) is None:
             raise MachineError(
                 f"STUDIO_FFMPEG is '{override}', which is no program; correct it, or unset it to use "
                 "the ffmpeg that comes with imageio-ffmpeg"

@@ -133,7 +133,8 @@ def write(path: Path, picture: Picture, options: ImageOptions) -> None:
     height, width, colours = picture.picture.shape
     size, bands = Size(width, height), _converted_bands(picture, options)
     if options.format == "jpg":
-        jpeg.write(path, size, bands, colour_spaces.icc(options.profile), options.dpi)
+        pixels = Bands(picture.picture.shape, np.dtype(np.uint8), lambda: bands).to_array()
+        jpeg.write(path, pixels, colour_spaces.icc(options.profile), options.dpi)
         return
     kind = "f" if options.format == "exr" else "u"
     channels = {letter: np.dtype(f"{kind}{FORMATS[options.format].bits // 8}") for letter in "RGBA"[:colours]}

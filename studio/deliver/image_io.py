@@ -88,11 +88,7 @@ def open_image(path: Path) -> Iterator[OpenImage]:
 
 
 def write(
-    path: Path,
-    size: Size,
-    channels: Mapping[str, np.dtype[Any]],
-    bands: Iterable[Array],
-    attributes: Mapping[str, str | int | float | bytes | tuple[float, ...]],
+    path: Path, size: Size, channels: Mapping[str, np.dtype[Any]], bands: Iterable[Array], attributes: Mapping[str, Any]
 ) -> None:
     """Writes bands [rows, width, channels], the topmost first, as the format of the path's suffix.
 

@@ -274,12 +274,9 @@ class Move(Record):
 
     def at(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
         """The orbit `seconds` after the move began at `start`."""
-        if self.keys:
-            return self._between_keys(start, seconds, fps)
-        length = self.length.seconds(fps)
-        return start.interpolate(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
-
-    def _between_keys(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
+        if not self.keys:
+            length = self.length.seconds(fps)
+            return start.interpolate(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
         before, since = start, 0.0
         for key in self.keys:
             after, until = key.apply(before), key.at.seconds(fps)

@@ -154,8 +154,10 @@ def live_line(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
     """The live line with the numbers of an instant; empty if the titles have none."""
     if not titles.live:
         return []
-    text = titles.live.format(**_live_numbers(instant))
-    return [Text(text, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
+    loss = instant.values["loss"]
+    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
+    numbers |= {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
+    return [Text(titles.live.format(**numbers), MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
@@ -164,12 +166,6 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
         return []
     size, opacity = 2.1 * titles.size, 0.95 * in_out_sine(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
     return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
-
-
-def _live_numbers(instant: Instant) -> dict[str, float]:
-    loss = instant.values["loss"]
-    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
-    return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
 def notes_and_legend(

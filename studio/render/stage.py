@@ -365,10 +365,12 @@ def _set_shaders(actor: vtkActor, vertex: shading.Shader, fragment: shading.Shad
     shader = actor.GetShaderProperty()
     shader.ClearAllVertexShaderReplacements()
     shader.ClearAllFragmentShaderReplacements()
-    shader.AddVertexShaderReplacement("//VTK::PositionVC::Dec", True, vertex.declarations, False)
-    shader.AddVertexShaderReplacement("//VTK::PositionVC::Impl", True, vertex.body, False)
-    shader.AddFragmentShaderReplacement("//VTK::PositionVC::Dec", True, fragment.declarations, False)
-    shader.AddFragmentShaderReplacement("//VTK::Light::Impl", True, fragment.body, False)
+    for add, source, body in (
+        (shader.AddVertexShaderReplacement, vertex, "//VTK::PositionVC::Impl"),
+        (shader.AddFragmentShaderReplacement, fragment, "//VTK::Light::Impl"),
+    ):
+        for place, text in (("//VTK::PositionVC::Dec", source.declarations), (body, source.body)):
+            add(place, True, f"{place}\n{text}", False)  # behind what VTK has there
 
 
 def _actor(mesh: pv.PolyData, attributes: tuple[str, ...] = ()) -> vtkActor:
