@@ -140,17 +140,15 @@ def _between(profile: Profile) -> npt.NDArray[np.float32]:
 @lru_cache(maxsize=len(SPACES))
 def icc(profile: Profile) -> bytes:
     """A space's profile as the bytes of an ICC v4 file."""
-    space = SPACES[profile]
-    adapted = _adaptation()
+    space, adapted = SPACES[profile], _adaptation()
     columns = (adapted @ space.to_xyz).T
-    curve = _curve(space)
     tags = {
         b"desc": _text(space.name),
         b"cprt": _text("CC0: no rights reserved"),
         b"wtpt": _numbers(b"XYZ ", _D50),
         b"chad": _numbers(b"sf32", adapted.ravel()),
         **{name: _numbers(b"XYZ ", column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)},
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(space)),
     }
     return _assemble(tags)
 

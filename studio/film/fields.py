@@ -70,9 +70,6 @@ def missing_advice(field: str, measured: Container[str]) -> str | None:
     return f"nothing measures the {field}; add `fields: [{field}]` to the scene's loss"
 
 
-# --- mappings --------------------------------------------------------------------------------------------------------
-
-
 def _field_name(*names: str) -> tuple[AfterValidator, WithJsonSchema]:
     """Annotations of a text that is one of `names`, or the name of a metric of the user's."""
 

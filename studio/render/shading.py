@@ -290,8 +290,6 @@ def _contours(contours: Contours, scale: str) -> str:
     return _insert(_CONTOURS, {"LEVEL": level, "STEEP": steepness, "WIDTH_FACTOR": factor})
 
 
-# --- marker, trajectory and ground -----------------------------------------------------------------------------------
-
 MARKER_VERTEX = Shader("out vec3 outward;\n", f"{_IN_TILE}outward = vertexMC.xyz;\n")
 MARKER_FRAGMENT = Shader(
     f"in vec3 outward;\n{_ENCODE}",
