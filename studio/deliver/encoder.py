@@ -41,7 +41,8 @@ def program() -> str:
 
 def version() -> str:
     """Version of the ffmpeg in use, such as `n9.0.2`. The bytes of a movie depend on it."""
-    return _version(program())
+    words = _query(program(), "-version").split()
+    return words[2] if len(words) > 2 else "unknown"
 
 
 def encoders() -> frozenset[str]:
@@ -59,11 +60,6 @@ def require_encoders(names: Iterable[str]) -> None:
 
 
 @cache
-def _version(path: str) -> str:
-    words = _query(path, "-version").split()
-    return words[2] if len(words) > 2 else "unknown"
-
-
 def _query(path: str, option: str) -> str:
     """What ffmpeg prints for an option such as `-version`."""
     try:

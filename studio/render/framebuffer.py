@@ -80,7 +80,11 @@ class Framebuffer:
         self._download()
         state.PopFramebufferBindings()
         state.Pop()
-        return self._copy_pixels()
+        mapped = vtkUnsignedShortArray()
+        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
+        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
+        self._read.UnmapPackedBuffer()
+        return codes
 
     def _average(self) -> None:
         state = self._window.GetState()
@@ -101,13 +105,6 @@ class Framebuffer:
         vtkOpenGLFramebufferObject.Download(
             [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
         )
-
-    def _copy_pixels(self) -> Array:
-        mapped = vtkUnsignedShortArray()
-        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
-        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
-        self._read.UnmapPackedBuffer()
-        return codes
 
 
 def _texture(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextureObject:
