@@ -126,7 +126,7 @@ class Cut:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First frame of each shot; in a dissolve the next shot begins before the last one has ended."""
-        steps = (s.duration.frames(self.fps) - s.to_next.dissolve.frames(self.fps) for s in self.shots[:-1])
+        steps = (shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps) for shot in self.shots[:-1])
         return tuple(itertools.accumulate(steps, initial=0))
 
     @cached_property

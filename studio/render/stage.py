@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self, cast
 
-from studio.field import Array
-
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
@@ -25,6 +23,7 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import MAX_WINDOW_SIDE, Size
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
 from studio.film.surface import height_at
