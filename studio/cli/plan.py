@@ -106,7 +106,7 @@ def _seconds_per_frame(scene: Scene) -> float:
     size = min(film.size, Size(1920, 1080), key=math.prod)
     source = replace(assumed_film(scene), size=size)
     first, second = source.frame(0), source.frame(1)
-    with Stage(size, source.look.mesh, film.samples) as stage:
+    with Stage(size, source.look.mesh, film.quality.samples) as stage:
         stage.draw(first)
         start = time.perf_counter()
         stage.draw(second)

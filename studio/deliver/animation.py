@@ -44,14 +44,9 @@ def _gif(segments: Sequence[Path], path: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         palette = f"{folder}/palette.png"
-        opaque = concat_input().filter("format", "bgr0")
-        run(opaque.filter("palettegen", reserve_transparent=0).output(palette, vframes=1), [concat_list(segments)])
-        indexed = ffmpeg.filter(
-            [concat_input().filter("format", "bgr0"), ffmpeg.input(palette)],
-            "paletteuse",
-            dither="sierra2_4a",
-            diff_mode="rectangle",
-        )
+        film = concat_input().filter("format", "bgr0")
+        run(film.filter("palettegen", reserve_transparent=0).output(palette, vframes=1), [concat_list(segments)])
+        indexed = ffmpeg.filter([film, ffmpeg.input(palette)], "paletteuse", dither="sierra2_4a", diff_mode="rectangle")
         run(indexed.output(str(path), format="gif", loop=0), [concat_list(segments)])
 
 

@@ -13,15 +13,15 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.colour import decode, encode
 
 Profile = Literal["srgb", "display-p3", "adobe-rgb"]
-Array = npt.NDArray[Any]
 
 D65 = (0.3127, 0.3290)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition
@@ -140,17 +140,15 @@ def _between(profile: Profile) -> npt.NDArray[np.float32]:
 @lru_cache(maxsize=len(SPACES))
 def icc(profile: Profile) -> bytes:
     """A space's profile as the bytes of an ICC v4 file."""
-    space = SPACES[profile]
-    adapted = _adaptation()
+    space, adapted = SPACES[profile], _adaptation()
     columns = (adapted @ space.to_xyz).T
-    curve = _curve(space)
     tags = {
         b"desc": _text(space.name),
         b"cprt": _text("CC0: no rights reserved"),
         b"wtpt": _numbers(b"XYZ ", _D50),
         b"chad": _numbers(b"sf32", adapted.ravel()),
         **{name: _numbers(b"XYZ ", column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)},
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(space)),
     }
     return _assemble(tags)
 

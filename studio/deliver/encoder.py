@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,10 +24,8 @@ QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1
 
 def program() -> str:
     """Path of the ffmpeg in use. Raises MachineError if there is none."""
-    override = os.environ.get("STUDIO_FFMPEG")
-    if override:
-        path = shutil.which(override)
-        if path is None:
+    if override := os.environ.get("STUDIO_FFMPEG"):
+        if (path := shutil.which(override)) is None:
             raise MachineError(
                 f"STUDIO_FFMPEG is '{override}', which is no program; correct it, or unset it to use "
                 "the ffmpeg that comes with imageio-ffmpeg"
@@ -43,7 +41,8 @@ def program() -> str:
 
 def version() -> str:
     """Version of the ffmpeg in use, such as `n9.0.2`. The bytes of a movie depend on it."""
-    return _version(program())
+    words = _query(program(), "-version").split()
+    return words[2] if len(words) > 2 else "unknown"
 
 
 def encoders() -> frozenset[str]:
@@ -61,23 +60,11 @@ def require_encoders(names: Iterable[str]) -> None:
 
 
 @cache
-def _version(path: str) -> str:
-    words = _query(path, "-version").split()
-    return words[2] if len(words) > 2 else "unknown"
-
-
 def _query(path: str, option: str) -> str:
     """What ffmpeg prints for an option such as `-version`."""
     try:
-        return subprocess.run(
-            [path, "-hide_banner", option],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            check=False,
-        ).stdout
+        command, stdin = [path, "-hide_banner", option], subprocess.DEVNULL
+        return subprocess.run(command, stdin=stdin, capture_output=True, errors="replace", check=False).stdout
     except OSError as error:
         raise _cannot_start(path, error) from error
 
@@ -90,9 +77,8 @@ def run(output: Any, chunks: Iterable[Any]) -> str:
     command = [program(), *QUIET, *output.get_args()]
     # A file, not a pipe: ffmpeg never waits for anybody to read its messages.
     with tempfile.TemporaryFile() as messages, _running_process(command, messages) as (process, pipe):
-        complete = all(_feed(pipe, chunk) for chunk in chunks) and _close(pipe)
-        if not complete:
-            _close(pipe)
+        complete = all(_unbroken(pipe.write, chunk) for chunk in chunks)
+        complete = _unbroken(pipe.close) and complete
         status, complaint = process.wait(), _last_lines(messages)
         if status or not complete:
             raise _failure(command[0], status, complaint)
@@ -128,21 +114,13 @@ def _running_process(command: list[str], messages: IO[bytes]) -> Iterator[tuple[
         if process.poll() is None:
             process.kill()
             process.wait()
-        _close(process.stdin)
+        _unbroken(process.stdin.close)
 
 
-def _feed(pipe: IO[bytes], chunk: Any) -> bool:
-    """Writes a chunk to the program; False once it is dead."""
+def _unbroken(use_pipe: Callable[..., object], *arguments: Any) -> bool:
+    """Writes to a program's pipe, or closes it; False once the program is dead."""
     try:
-        pipe.write(chunk)
-    except BrokenPipeError:
-        return False
-    return True
-
-
-def _close(pipe: IO[bytes]) -> bool:
-    try:
-        pipe.close()
+        use_pipe(*arguments)
     except BrokenPipeError:
         return False
     return True

@@ -20,14 +20,15 @@ from studio.config.records import Record
 from studio.config.units import Size
 from studio.deliver import colour_spaces, exr, image_io, jpeg, png
 from studio.deliver.colour_spaces import Profile
-from studio.deliver.image_io import Array, OpenImage
+from studio.deliver.image_io import OpenImage
 from studio.deliver.media import differences
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.bands import Bands
 
-MAX_AOV_BYTES = 8e9
-"""Memory that the AOVs of one picture may take; they are kept whole."""
+VERSION = 4  # raise it when the same pictures are to be written differently
+MAX_AOV_BYTES = 8e9  # memory that the AOVs of one picture may take; they are kept whole
 _AOV_CHANNELS: dict[Aov, tuple[str, np.dtype[Any]]] = {
     "depth": ("Z", np.dtype(np.float32)),
     "normal": ("XYZ", np.dtype(np.float16)),
@@ -95,8 +96,8 @@ class ImageOptions(Record):
         return [*colours, *(["alpha"] if self.alpha else []), *(["aovs"] if self.aovs else [])]
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of a file depend on besides its picture: part of its digest."""
-        return {name: getattr(self, name) for name in ImageOptions.model_fields}
+        """What the bytes of a segment depend on besides its pictures, which `at` chooses: part of its digest."""
+        return {"version": VERSION, **self.model_dump(exclude={"at"})}
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def write(path: Path, picture: Picture, options: ImageOptions) -> None:
     height, width, colours = picture.picture.shape
     size, bands = Size(width, height), _converted_bands(picture, options)
     if options.format == "jpg":
-        jpeg.write(path, size, bands, colour_spaces.icc(options.profile), options.dpi)
+        pixels = Bands(picture.picture.shape, np.dtype(np.uint8), lambda: bands).to_array()
+        jpeg.write(path, pixels, colour_spaces.icc(options.profile), options.dpi)
         return
     kind = "f" if options.format == "exr" else "u"
     channels = {letter: np.dtype(f"{kind}{FORMATS[options.format].bits // 8}") for letter in "RGBA"[:colours]}
@@ -237,10 +239,6 @@ def _codes_8bit(band: Array, profile: Profile) -> Array:
     return colour_spaces.to_8bit(colour_spaces.convert(band, profile))
 
 
-def _codes_dcp(band: Array, profile: Profile) -> Array:
-    return colour_spaces.to_dcp(band)
-
-
 # Of what the PNG library offers: the average filter, one pass of run lengths. With grain, other strategies take up to
 # eight times as long for files at most a tenth smaller.
 _PNG: Mapping[str, str | int] = {"compression": "rle", "png:compressionLevel": 1, "png:filter": 0x40}
@@ -253,5 +251,5 @@ FORMATS: dict[FormatName, FileFormat] = {
     "tiff16": FileFormat(".tif", 16, colour_spaces.convert, _TIFF),
     "jpg": FileFormat(".jpg", 8, _codes_8bit, {}, alpha=False),
     "exr": FileFormat(".exr", 16, colour_spaces.convert_linear, {"compression": "zip"}),
-    "dcp-source": FileFormat(".tif", 16, _codes_dcp, _TIFF, tagged=False),
+    "dcp-source": FileFormat(".tif", 16, lambda band, _: colour_spaces.to_dcp(band), _TIFF, tagged=False),
 }

@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 
 if TYPE_CHECKING:
     from OpenImageIO import ImageInput, ImageOutput, ImageSpec
 
-ROWS = 256
-"""Rows in a band that is written or read at once; a TIFF strip has as many."""
+ROWS = 256  # rows in a band that is written or read at once; a TIFF strip has as many
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}  # numpy's name: OpenImageIO's
 _DTYPES = {theirs: np.dtype(ours) for ours, theirs in _TYPES.items()}
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,7 @@ def open_image(path: Path) -> Iterator[OpenImage]:
 
 
 def write(
-    path: Path,
-    size: Size,
-    channels: Mapping[str, np.dtype[Any]],
-    bands: Iterable[Array],
-    attributes: Mapping[str, str | int | float | bytes | tuple[float, ...]],
+    path: Path, size: Size, channels: Mapping[str, np.dtype[Any]], bands: Iterable[Array], attributes: Mapping[str, Any]
 ) -> None:
     """Writes bands [rows, width, channels], the topmost first, as the format of the path's suffix.
 

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
+from studio.field import Array
 
-from studio.config.units import Size
-from studio.deliver.image_io import Array
-
-MAX_SIDE = 65500
-"""Pixels, in every library made of libjpeg; the format itself could count to 65535."""
+MAX_SIDE = 65500  # pixels, in every library made of libjpeg; the format itself could count to 65535
 _MAX_COMMENT = 65533  # bytes in one segment
 
 
-def write(path: Path, size: Size, bands: Iterable[Array], profile: bytes, dpi: int | None) -> None:
-    """Writes bands [rows, width, 3] of uint8 at quality 95, colour at full size, with an ICC profile.
+def write(path: Path, pixels: Array, profile: bytes, dpi: int | None) -> None:
+    """Writes a picture [height, width, 3] of uint8 at quality 95, colour at full size, with an ICC profile.
 
     Not through OpenImageIO, which could do so band by band: on a full disk its libjpeg ends the process.
     """
     import imageio.v3 as iio
 
-    pixels, top = np.empty((size.height, size.width, 3), np.uint8), 0
-    for band in bands:
-        pixels[top : top + len(band)] = band
-        top += len(band)
     tags = {"icc_profile": profile} if dpi is None else {"icc_profile": profile, "dpi": (dpi, dpi)}
     data = iio.imwrite("<bytes>", pixels, extension=".jpg", plugin="pillow", quality=95, subsampling=0, **tags)
     path.write_bytes(data)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+
+from studio.field import Array
 
 _BLOCK = 8  # pixels: grain averages out over so many, movement does not
 _TOLERANCE = 0.5  # codes: no eye sees it
-
-Array = npt.NDArray[Any]
 
 
 def loop_gap(first: Array, second: Array, before: Array, last: Array) -> str | None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.deliver import encoder
-from studio.deliver.image_io import Array
 from studio.errors import MachineError
+from studio.field import Array
 
 _MAX_DECODED = 1e9  # pixels of a film that are decoded: 480 frames of 1080p
 _SPANS = 8  # of a longer film, so many spans are decoded

@@ -20,12 +20,12 @@ from pydantic import model_validator
 from studio.config.records import Record
 from studio.config.units import Size
 from studio.deliver import animation, colour_spaces, encoder
-from studio.deliver.image_io import Array
 from studio.deliver.loop import loop_gap
 from studio.deliver.media import Animation, Media, decoding_error, differences, end_frames, packet_checksums, probe
 from studio.deliver.picture_spec import Picture, PictureSpec
 from studio.deliver.presets import PRESETS, Preset, PresetName
 from studio.errors import MachineError, SceneError
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
@@ -144,14 +144,7 @@ class Movie(Record):
         return count
 
     def join(
-        self,
-        segments: Sequence[Path],
-        path: Path,
-        *,
-        frames: int,
-        size: Size,
-        fps: Fraction,
-        provenance: Mapping[str, Any],
+        self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
     ) -> Media | Animation:
         """Joins the segments, in order, into the movie, with its provenance as JSON in the comment.
 
@@ -194,19 +187,10 @@ class Movie(Record):
     def _expected(self, pixel_format: str, frames: int, size: Size, fps: Fraction, comment: str) -> Media:
         """What the file must hold. pixel_format: as a decoder names it, which may be another name for the preset's."""
         preset = self._preset
-        return Media(
-            frames,
-            fps,
-            size,
-            preset.codec,
-            pixel_format if pixel_format == preset.decoded_format else preset.pixel_format,
-            preset.alpha,
-            *preset.tags,
-            faststart=preset.suffix in (".mp4", ".mov"),
-            constant_rate=True,
-            sound="none",
-            comment=comment,
-        )
+        name = pixel_format if pixel_format == preset.decoded_format else preset.pixel_format
+        stream = frames, fps, size, preset.codec, name, preset.alpha, *preset.tags
+        faststart = preset.suffix in (".mp4", ".mov")
+        return Media(*stream, faststart=faststart, constant_rate=True, sound="none", comment=comment)
 
     @staticmethod
     def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:

@@ -57,15 +57,11 @@ def add_bleed(frame: Frame, size: Size, bleed: int) -> Frame:
     Every lens sees more, and the titles keep their place. Lines become wider in proportion to the height.
     """
     share = size.height / (size.height + 2 * bleed)
-    views = tuple(
-        replace(view, pose=replace(view.pose, view_angle=_widen(view.pose.view_angle, share))) for view in frame.views
-    )
-    return replace(frame, views=views, overlays=tuple(_shrink(overlay, share) for overlay in frame.overlays))
-
-
-def _widen(angle: float, share: float) -> float:
-    """The view angle in degrees whose height contains that of `angle` as a share."""
-    return math.degrees(2 * math.atan(math.tan(math.radians(angle) / 2) / share))
+    views = []
+    for view in frame.views:
+        angle = math.degrees(2 * math.atan(math.tan(math.radians(view.pose.view_angle) / 2) / share))
+        views.append(replace(view, pose=replace(view.pose, view_angle=angle)))
+    return replace(frame, views=tuple(views), overlays=tuple(_shrink(overlay, share) for overlay in frame.overlays))
 
 
 def _shrink(overlay: Overlay, share: float) -> Overlay:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.bands import Bands
 
 Aov = Literal["depth", "normal", "position", "loss", "convexity", "mask"]
@@ -21,7 +21,7 @@ class Picture(NamedTuple):
     """A picture with the AOVs of its frame, by name: half floats or float32 [height, width, 1 or 3]."""
 
     picture: Bands
-    aovs: Mapping[Aov, npt.NDArray[Any]]
+    aovs: Mapping[Aov, Array]
 
 
 class PictureSpec(NamedTuple):
@@ -40,7 +40,7 @@ class PictureSpec(NamedTuple):
         """Type of a channel: uint8, uint16 or float16."""
         return np.dtype({8: np.uint8, 16: np.uint16, None: np.float16}[self.bits])
 
-    def validate(self, frames: Iterable[Bands | npt.NDArray[Any] | Picture], size: Size) -> Iterator[Picture]:
+    def validate(self, frames: Iterable[Bands | Array | Picture], size: Size) -> Iterator[Picture]:
         """The same pictures, in bands. Raises ValueError at one of another shape, type or set of AOVs."""
         shape = (size.height, size.width, 4 if self.alpha else 3)
         for frame in frames:

@@ -71,12 +71,8 @@ class Preset:
         """ffmpeg's options for joining segments into one file."""
         # Matroska writes its times in whole milliseconds, so those of the segments would drift: they are counted anew.
         times = {"bsf:v": f"setts=ts=round(N*{fps.denominator}/{fps.numerator}/TB)"}
-        return {
-            "format": self.container,
-            "c": "copy",
-            **self.join_options,
-            **(times if self.join_options == _MATROSKA else {}),
-        }
+        counted = times if self.join_options == _MATROSKA else {}
+        return {"format": self.container, "c": "copy", **self.join_options, **counted}
 
 
 # The input is named full-range RGB and the output BT.709 inside the filter graph: flags on the output alone leave the
@@ -121,6 +117,17 @@ _H264 = Preset(
     max_size=_LEVEL_6,
     join_options=_FASTSTART,
 )
+_PRORES = Preset(
+    ".mov",
+    "mov",
+    "prores_ks",
+    "prores",
+    "yuv422p10le",
+    {"profile:v": "hq", "vendor": "apl0"},
+    bits=10,
+    multiples=(2, 1),
+    join_options=_MOV,
+)
 _LOSSLESS = Preset(
     ".mkv",
     "matroska",
@@ -139,13 +146,12 @@ PRESETS: dict[PresetName, Preset] = {
     "h264-archive": replace(
         _H264, gop_seconds=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
     ),
-    "hevc-10": Preset(
-        ".mp4",
-        "mp4",
-        "libx265",
-        "hevc",
-        "yuv420p10le",
-        {
+    "hevc-10": replace(
+        _H264,
+        encoder="libx265",
+        codec="hevc",
+        pixel_format="yuv420p10le",
+        options={
             "preset": "medium",
             "crf": 12,
             "profile:v": "main10",
@@ -156,61 +162,31 @@ PRESETS: dict[PresetName, Preset] = {
             "x265-params": "log-level=error:pools=none:frame-threads=1:open-gop=0:info=0:aq-mode=3:bframes=0:hash=1",
         },
         bits=10,
-        gop_seconds=2,
-        max_size=_LEVEL_6,
         join_options=_FASTSTART | {"tag:v": "hvc1"},
     ),
-    "av1-10": Preset(
-        ".mp4",
-        "mp4",
-        "libsvtav1",
-        "av1",
-        "yuv420p10le",
+    "av1-10": replace(
+        _H264,
+        encoder="libsvtav1",
+        codec="av1",
+        pixel_format="yuv420p10le",
         # enable-tf=0: no filter over time, which takes grain for noise. enable-variance-boost: more for what is nearly
         # flat, where bands are seen. With crf 8, and without it, a slope that moves is off by 0.21 of a step of 10
         # bits, so by 0.17; grained 1080p takes as many bits as hevc-10, in 0.4 of the time.
-        {"preset": 5, "crf": 6, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0:enable-variance-boost=1"},
+        options={"preset": 5, "crf": 6, "svtav1-params": "lp=1:irefresh-type=2:enable-tf=0:enable-variance-boost=1"},
         bits=10,
-        gop_seconds=2,
         min_size=Size(64, 64),
-        max_size=_LEVEL_6,
-        join_options=_FASTSTART,
     ),
-    "prores-422hq": Preset(
-        ".mov",
-        "mov",
-        "prores_ks",
-        "prores",
-        "yuv422p10le",
-        {"profile:v": "hq", "vendor": "apl0"},
-        bits=10,
-        multiples=(2, 1),
-        join_options=_MOV,
-    ),
-    "prores-4444": Preset(
-        ".mov",
-        "mov",
-        "prores_ks",
-        "prores",
-        "yuva444p10le",
-        {"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
-        bits=10,
+    "prores-422hq": _PRORES,
+    "prores-4444": replace(
+        _PRORES,
+        pixel_format="yuva444p10le",
+        options={"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
         alpha=True,
         decoded_format="yuva444p12le",
         multiples=(1, 1),
-        join_options=_MOV,
     ),
-    "dnxhr": Preset(
-        ".mov",
-        "mov",
-        "dnxhd",
-        "dnxhd",
-        "yuv422p10le",
-        {"profile:v": "dnxhr_hqx"},
-        bits=10,
-        multiples=(2, 1),
-        min_size=Size(256, 120),
-        join_options=_MOV,
+    "dnxhr": replace(
+        _PRORES, encoder="dnxhd", codec="dnxhd", options={"profile:v": "dnxhr_hqx"}, min_size=Size(256, 120)
     ),
     "ffv1": replace(_LOSSLESS, pixel_format="gbrp16le", bits=16, alpha=False),
     "vp9-alpha": Preset(

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as ListOf
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from studio.config.units import Size
 from studio.deliver.image_files import ImageOptions, add_metadata, write
-from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
-VERSION = 4  # raise it when the same frames are to be written differently
 CINEMA_RATES = {
-    size: rates
-    for rates, sizes in {
-        (24, 48): (Size(1998, 1080), Size(2048, 858), Size(2048, 1080)),
-        (24,): (Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)),
-    }.items()
-    for size in sizes
+    **dict.fromkeys((Size(1998, 1080), Size(2048, 858), Size(2048, 1080)), (24, 48)),
+    **dict.fromkeys((Size(3996, 2160), Size(4096, 1716), Size(4096, 2160)), (24,)),
 }
 """Frames a second, by size: 2K and 4K, each flat, scope and full (SMPTE 428-1, 429-2)."""
 
@@ -57,10 +51,6 @@ class Sequence(ImageOptions):
             return f"{float(fps):g} frames a second: a DCP of {size} has {' or '.join(map(str, CINEMA_RATES[size]))}"
         return None
 
-    def identity(self) -> dict[str, Any]:
-        """What the bytes of a segment depend on besides its frames: part of its digest."""
-        return {"kind": self.kind, "version": VERSION, **super().identity()}
-
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
@@ -78,23 +68,17 @@ class Sequence(ImageOptions):
         return count
 
     def join(
-        self,
-        segments: ListOf[Path],
-        path: Path,
-        *,
-        frames: int,
-        size: Size,
-        fps: Fraction,
-        provenance: Mapping[str, Any],
+        self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
     ) -> None:
         """Gathers the segments' pictures in one folder, each with the provenance in it.
 
         Raises MachineError, and keeps nothing, if the pictures are not `frames` consecutive ones, all whole.
         """
-        pictures = sorted(
-            (picture for segment in segments for picture in Path(segment).iterdir()), key=lambda p: p.name
-        )
-        self._require_consecutive(path, [picture.name for picture in pictures], frames)
+        pictures = sorted((picture for segment in segments for picture in segment.iterdir()), key=lambda p: p.name)
+        names = [picture.name for picture in pictures]
+        first = int(names[0][6:].partition(".")[0]) if names else 0
+        if names != [self._frame_name(first + i) for i in range(frames)]:
+            raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")
         with atomic_write(path) as temporary:
             temporary.mkdir()
             for picture in pictures:
@@ -102,8 +86,3 @@ class Sequence(ImageOptions):
 
     def _frame_name(self, number: int) -> str:
         return f"frame-{number:06d}{self.suffix}"
-
-    def _require_consecutive(self, path: Path, names: list[str], frames: int) -> None:
-        first = int(names[0][6:].partition(".")[0]) if names else 0
-        if names != [self._frame_name(first + i) for i in range(frames)]:
-            raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +10,10 @@ from typing import Any, Literal
 from studio.config.units import Duration, Size
 from studio.deliver import jpeg
 from studio.deliver.image_files import ImageOptions, add_metadata, write
-from studio.deliver.image_io import Array
 from studio.deliver.picture_spec import Picture
+from studio.field import Array
 from studio.film.bands import Bands
 from studio.storage.files import atomic_write
-
-VERSION = 4  # raise it when the same frame is to be written differently
 
 
 class Still(ImageOptions):
@@ -47,10 +45,6 @@ class Still(ImageOptions):
             return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
         return self.aov_mistake(size)
 
-    def identity(self) -> dict[str, Any]:
-        """What the bytes of the segment depend on besides its frame: part of its digest. `at` only chose the frame."""
-        return {"kind": self.kind, "version": VERSION, **super().identity()}
-
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
     ) -> int:
@@ -61,14 +55,7 @@ class Still(ImageOptions):
         return 1
 
     def join(
-        self,
-        segments: Sequence[Path],
-        path: Path,
-        *,
-        frames: int = 1,
-        size: Size,
-        fps: Fraction,
-        provenance: Mapping[str, Any],
+        self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
     ) -> None:
         """Hands over the one segment, with its provenance in it. Raises MachineError if it is not whole."""
         [segment] = segments

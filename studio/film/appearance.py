@@ -202,9 +202,6 @@ class Appearance:
     nodes: int | None = None
 
 
-# --- after drawing ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Gradient:
     """The background: light at the picture's bottom and top, linear in between."""

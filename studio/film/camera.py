@@ -14,17 +14,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Angle, Duration, FocalLength, Positive
+from studio.field import Array
 from studio.film.easing import Ease, EaseField
 
-Array = npt.NDArray[Any]
 Lens = Annotated[FocalLength, Field(gt=0)]
 Point = tuple[float, float, float]
 MM_PER_UNIT = 100.0
@@ -275,12 +274,9 @@ class Move(Record):
 
     def at(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
         """The orbit `seconds` after the move began at `start`."""
-        if self.keys:
-            return self._between_keys(start, seconds, fps)
-        length = self.length.seconds(fps)
-        return start.interpolate(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
-
-    def _between_keys(self, start: Orbit, seconds: float, fps: Fraction) -> Orbit:
+        if not self.keys:
+            length = self.length.seconds(fps)
+            return start.interpolate(self.end(start), self.ease(min(1.0, seconds / length) if length else 1.0))
         before, since = start, 0.0
         for key in self.keys:
             after, until = key.apply(before), key.at.seconds(fps)

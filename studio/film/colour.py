@@ -9,23 +9,20 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.records import nearest
+from studio.field import Array
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
-Array = npt.NDArray[Any]
-Stops = tuple[tuple[float, str], ...]
-"""Places in 0..1 and their `#rrggbb`."""
+Stops = tuple[tuple[float, str], ...]  # places in 0..1 and their `#rrggbb`
 
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-LUMA = _TO_XYZ[1]
-"""Each linear channel's share of the luminance."""
+LUMA = _TO_XYZ[1]  # each linear channel's share of the luminance
 
 
 def to_linear(colour: str) -> Array:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Scale, hidden_curvature, negative_share
+from studio.field import Array, Scale, hidden_curvature, negative_share
 from studio.film.colour import check_colormap
-
-Array = npt.NDArray[Any]
 
 FIELDS = {
     "loss": "loss",
@@ -36,16 +33,13 @@ SCALES: dict[str, Scale] = {
     "loss": "log",
     "accuracy": "linear",
     "entropy": "linear",
-    "lambda_min": "signed-log",
-    "lambda_max": "signed-log",
-    "kappa_min": "signed-log",
-    "kappa_max": "signed-log",
+    **dict.fromkeys(SIGNED, "signed-log"),
 }
 """The scale on which a measured field is refined and blended; a metric of the user's is linear."""
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
-    "hidden": (("lambda_min", "lambda_max", "kappa_min", "kappa_max"), hidden_curvature),
+    "hidden": (SIGNED, hidden_curvature),
 }
 """Fields computed from measured ones, after these were blended in time and refined in space."""
 
@@ -74,9 +68,6 @@ def missing_advice(field: str, measured: Container[str]) -> str | None:
     if grid_of(field) == "convexity":
         return f"nothing measures the {field}; add `convexity: {{points: 11}}` to the scene"
     return f"nothing measures the {field}; add `fields: [{field}]` to the scene's loss"
-
-
-# --- mappings --------------------------------------------------------------------------------------------------------
 
 
 def _field_name(*names: str) -> tuple[AfterValidator, WithJsonSchema]:

@@ -30,11 +30,6 @@ class Format(Record):
     shutter: Annotated[Angle, Field(ge=0, le=360)] = 0.0
     interpolation: Interpolation = "cubic"
 
-    @property
-    def samples(self) -> int:
-        """Samples along each side of a pixel, in every sub-frame."""
-        return self.quality.samples
-
     @model_validator(mode="after")
     def _an_open_shutter_has_subframes(self) -> Self:
         if self.shutter and self.quality.subframes == 1:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.appearance import Appearance, Gradient, Grading
 from studio.film.camera import Pose
 from studio.film.overlays import Overlay
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.field import Instant, Surfaces
+from studio.field import Array, Instant, Surfaces
 from studio.film import overlays
 from studio.film.appearance import Appearance
 from studio.film.camera import Orbit, Point
@@ -24,15 +22,14 @@ from studio.film.format import Format
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
+from studio.film.overlays import Overlay, Page, Titles
 from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
-Array = npt.NDArray[Any]
-COARSE_MESH = 241
-"""Vertices along a side that suffice where only the shape of the surface matters."""
+COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 _CACHED_SURFACES = 4  # a dissolve shows two
 
 
@@ -46,7 +43,7 @@ class FrameSource:
     cut: Cut
     surfaces: Surfaces
     look: Look
-    titles: overlays.Titles
+    titles: Titles
     size: Size
     notes: dict[str, str]
     ranges: Ranges
@@ -62,7 +59,7 @@ class FrameSource:
         shots: tuple[Shot, ...],
         surfaces: Surfaces,
         look: Look,
-        titles: overlays.Titles,
+        titles: Titles,
         film: Format,
         notes: dict[str, str],
     ) -> FrameSource:
@@ -101,7 +98,7 @@ class FrameSource:
         share = ShotShare(shot, float(number / self.cut.fps), 1.0)
         return self._instant(share), self._view(share)
 
-    def _frame(self, number: int, views: tuple[View, ...], texts: tuple[overlays.Overlay, ...]) -> Frame:
+    def _frame(self, number: int, views: tuple[View, ...], texts: tuple[Overlay, ...]) -> Frame:
         look = self.look
         return Frame(number, views, texts, resolve_grading(look.grade), resolve_background(look.background))
 
@@ -122,7 +119,7 @@ class FrameSource:
 
     def without_titles(self, size: Size, quality: QualityName) -> FrameSource:
         """The same film at another size and quality, with no text on it."""
-        titles = overlays.Titles(live=None, notes=False, legend=False)
+        titles = Titles(live=None, notes=False, legend=False)
         return replace(self, size=size, titles=titles, quality=QUALITIES[quality])
 
     def split_shots(self) -> Iterator[FrameSource]:
@@ -200,14 +197,12 @@ class FrameSource:
 
     # --- overlays ----------------------------------------------------------------------------------------------------
 
-    def _overlays(
-        self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]
-    ) -> tuple[overlays.Overlay, ...]:
+    def _overlays(self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]) -> tuple[Overlay, ...]:
         """Labels of contours, the title, and the captions of the shots, each with a halo where the look has one."""
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
         mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
-        page = overlays.Page.of(self.size, titles, mappings)
-        elements: list[overlays.Overlay] = []
+        page = Page.of(self.size, titles, mappings)
+        elements: list[Overlay] = []
         for view in views:
             opacity = overlays.dissolve_opacity(view.weight)
             elements += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
@@ -218,7 +213,7 @@ class FrameSource:
             return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in elements)
         return tuple(elements)
 
-    def _captions(self, share: ShotShare, titles: overlays.Titles, page: overlays.Page) -> list[overlays.Overlay]:
+    def _captions(self, share: ShotShare, titles: Titles, page: Page) -> list[Overlay]:
         """The live line, notes and legend of a shot at one time."""
         mapping = share.shot.colour or self.look.colour
         notes = self.notes[grid_of(mapping.field)]

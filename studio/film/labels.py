@@ -9,22 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.camera import Pose, project
-from studio.film.fields import HeightMapping, unscale
+from studio.film.fields import unscale
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
 from studio.film.surface import height_at
 
-Array = npt.NDArray[Any]
-RAYS = (35.0, 150.0, 265.0)
-"""Degrees from the direction of alpha."""
-SIZE = 0.019
-"""Size of the figures, as a share of the picture's height, unless all small text is larger."""
+RAYS = (35.0, 150.0, 265.0)  # degrees from the direction of alpha
+SIZE = 0.019  # size of the figures, as a share of the picture's height, unless all small text is larger
 
 
 def labels(
@@ -67,7 +63,7 @@ def _crossings(height: Array, look: Look, step: float, ends: tuple[float, float]
     for angle in np.radians(RAYS):
         x, y = radii * math.cos(angle), radii * math.sin(angle)
         z = height_at(height, np.stack([x, y], axis=1))
-        levels = values_at(z, look.height, ends) / step
+        levels = unscale(ends[0] + z / look.height.exaggeration * (ends[1] - ends[0]), look.height.scale) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
             # a comparison with a hole is false on both of its sides, and so is a crossing into one
@@ -76,12 +72,6 @@ def _crossings(height: Array, look: Look, step: float, ends: tuple[float, float]
                 i = int(np.argmax(crosses))
                 u = (level - levels[i]) / (levels[i + 1] - levels[i])
                 yield level * step, np.array([axis[i] + u * (axis[i + 1] - axis[i]) for axis in (x, y, z)])
-
-
-def values_at(z: Array, height: HeightMapping, ends: tuple[float, float]) -> Array:
-    """Values of the height's field at drawn heights `z`, in its own units."""
-    low, high = ends
-    return unscale(low + np.asarray(z, np.float64) / height.exaggeration * (high - low), height.scale)
 
 
 def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:

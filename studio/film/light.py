@@ -15,8 +15,7 @@ from studio.config.records import Record
 from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
 from studio.film.colour import black_body, read_cube
 
-MAX_LIGHT = 4.0
-"""The brightest linear light that leaves the shader; more is clipped."""
+MAX_LIGHT = 4.0  # the brightest linear light that leaves the shader; more is clipped
 
 ON_A_BASE = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
 """For a record whose keys a look's base supplies: an editor must not ask a scene for them."""

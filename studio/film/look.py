@@ -28,8 +28,7 @@ def _check_odd(vertices: int) -> int:
     return vertices
 
 
-SMALLEST_MESH, LARGEST_MESH = 33, 2001
-"""Vertices along a side."""
+SMALLEST_MESH, LARGEST_MESH = 33, 2001  # vertices along a side
 
 
 class Look(Record):

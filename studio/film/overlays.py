@@ -10,32 +10,27 @@ import string
 import textwrap
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Instant
+from studio.field import Array, Instant
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import in_out_sine
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 
-Array = npt.NDArray[Any]
-VERSION = 4
-"""Raise it when the same film is to get other text."""
+VERSION = 4  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
-_LETTER_WIDTH = 0.54
-"""Mean width of a letter, as a share of the text's size."""
-_MIN_LAB_DIAGONAL = 25
-"""A map whose colours lie closer together in CIELAB has no legend: nobody could read it."""
+_LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
+_MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
 LIVE_NUMBERS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
@@ -159,8 +154,10 @@ def live_line(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
     """The live line with the numbers of an instant; empty if the titles have none."""
     if not titles.live:
         return []
-    text = titles.live.format(**_live_numbers(instant))
-    return [Text(text, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
+    loss = instant.values["loss"]
+    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
+    numbers |= {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
+    return [Text(titles.live.format(**numbers), MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
@@ -169,12 +166,6 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
         return []
     size, opacity = 2.1 * titles.size, 0.95 * in_out_sine(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
     return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
-
-
-def _live_numbers(instant: Instant) -> dict[str, float]:
-    loss = instant.values["loss"]
-    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
-    return numbers | {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
 
 
 def notes_and_legend(

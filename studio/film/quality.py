@@ -7,16 +7,14 @@ edges, gives depth of field and blurs motion.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BeforeValidator, Field
 
 from studio.config.records import Record, nearest
+from studio.field import Array
 from studio.film.look import SMALLEST_MESH, Look
-
-Array = npt.NDArray[Any]
 
 
 class Quality(Record):

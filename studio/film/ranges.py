@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import DETAIL, Surfaces
+from studio.field import DETAIL, Array, Surfaces
 from studio.film.colour import is_diverging
 from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
 
-Array = npt.NDArray[Any]
 Range = tuple[float, float]
 
 

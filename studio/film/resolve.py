@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from studio.film import appearance, light, lines
 from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Rgb
@@ -20,6 +17,7 @@ def resolve_appearance(
 
     ends: of the height scale. points: measured along a side of the grid; None leaves the nodes out.
     """
+    line, fog, plinth = look.trajectory, look.fog, look.plinth
     return Appearance(
         metallic=look.material.metallic,
         roughness=look.material.roughness,
@@ -29,37 +27,31 @@ def resolve_appearance(
         height_scale=HeightScale(look.height.scale, *ends, look.height.exaggeration),
         lighting=_lighting(look.light, azimuth if look.light.follow else 0.0),
         marker=_marker(look.marker),
-        trajectory=_trajectory(look.trajectory) if look.trajectory else None,
+        trajectory=appearance.TrajectoryLine(line.width, _light(line.colour, line.light)) if line else None,
         contours=_contours(look.contours) if look.contours else None,
         wire=_wire(look.wire, azimuth) if look.wire else None,
         engraving=_engraving(look.engraving) if look.engraving else None,
-        fog=_fog(look.fog) if look.fog else None,
-        plinth=_plinth(look.plinth) if look.plinth else None,
+        fog=appearance.Fog(fog.start, fog.reach, _light(fog.colour)) if fog else None,
+        plinth=appearance.Plinth(plinth.depth, _light(plinth.colour)) if plinth else None,
         nodes=points if look.nodes else None,
     )
 
 
 def resolve_grading(grade: light.Grade) -> Grading:
     """The grading of a frame. The exposure is missing: it belongs to the appearance, which the shader applies."""
-    return Grading(
-        grade.contrast,
-        grade.shoulder,
-        grade.bloom,
-        grade.threshold,
-        grade.saturation,
-        grade.vignette,
-        grade.grain,
-        appearance.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None,
-    )
+    lut = appearance.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None
+    tone = grade.contrast, grade.shoulder, grade.bloom, grade.threshold, grade.saturation
+    return Grading(*tone, grade.vignette, grade.grain, lut)
 
 
 def resolve_background(background: light.Background) -> Gradient:
     """The background in linear light."""
-    return Gradient(_rgb(to_linear(background.bottom)), _rgb(to_linear(background.top)))
+    return Gradient(_light(background.bottom), _light(background.top))
 
 
-def _rgb(colour: npt.NDArray[Any]) -> Rgb:
-    red, green, blue = colour.tolist()
+def _light(colour: str, factor: float = 1.0) -> Rgb:
+    """Linear light of an sRGB colour, times a factor."""
+    red, green, blue = (to_linear(colour) * factor).tolist()
     return red, green, blue
 
 
@@ -70,9 +62,9 @@ def _lighting(lamps: light.Light, turn: float) -> Lighting:
         rim=_lamp(lamps.rim, turn),
         fill=_lamp(lamps.fill, turn) if lamps.fill else None,
         panels=tuple(_panel(panel, turn) for panel in lamps.environment),
-        sky=_rgb(to_linear(lamps.sky)),
-        horizon=_rgb(to_linear(lamps.horizon)),
-        ground=_rgb(to_linear(lamps.ground)),
+        sky=_light(lamps.sky),
+        horizon=_light(lamps.horizon),
+        ground=_light(lamps.ground),
         ambient=lamps.ambient,
         occlusion=lamps.occlusion,
         shadow=lamps.shadow,
@@ -80,12 +72,11 @@ def _lighting(lamps: light.Light, turn: float) -> Lighting:
 
 
 def _lamp(lamp: light.Lamp, turn: float) -> appearance.Lamp:
-    colour = to_linear(lamp.colour)
     return appearance.Lamp(
         float(np.radians(lamp.azimuth + turn)),
         float(np.radians(lamp.elevation)),
-        _rgb(colour * lamp.intensity),
-        _rgb(colour * lamp.glint),
+        _light(lamp.colour, lamp.intensity),
+        _light(lamp.colour, lamp.glint),
         float(np.radians(lamp.size)),
     )
 
@@ -96,30 +87,25 @@ def _panel(panel: light.Panel, turn: float) -> appearance.Panel:
         float(np.radians(panel.azimuth + turn)),
         float(np.radians(panel.elevation)),
         (width, height),
-        _rgb(to_linear(panel.colour) * panel.glint),
+        _light(panel.colour, panel.glint),
     )
 
 
 def _marker(marker: lines.Marker) -> appearance.Marker:
-    halo = to_linear(marker.halo)
     return appearance.Marker(
         marker.radius,
-        light=_rgb(to_linear(marker.colour) * marker.light),
-        limb=_rgb(to_linear(marker.limb)) if marker.limb else None,
-        glow=_rgb(marker.glow * halo),
+        light=_light(marker.colour, marker.light),
+        limb=_light(marker.limb) if marker.limb else None,
+        glow=_light(marker.halo, marker.glow),
         spread=marker.spread,
         dimming=marker.dimming,
-        lamp=_rgb(marker.lamp * halo) if marker.lamp else None,
+        lamp=_light(marker.halo, marker.lamp) if marker.lamp else None,
         reach=marker.reach,
     )
 
 
-def _trajectory(line: lines.TrajectoryLine) -> appearance.TrajectoryLine:
-    return appearance.TrajectoryLine(line.width, _rgb(to_linear(line.colour) * line.light))
-
-
 def _contours(contours: lines.Contours) -> appearance.Contours:
-    colour = _rgb(to_linear(contours.colour))
+    colour = _light(contours.colour)
     return appearance.Contours(contours.every, contours.step, contours.index, contours.width, contours.opacity, colour)
 
 
@@ -131,7 +117,7 @@ def _wire(wire: lines.Wire, azimuth: float) -> appearance.Wire:
         (wire.along != "alpha", wire.along in ("alpha", "both")),
         wire.width,
         wire.opacity,
-        _rgb(to_linear(wire.colour)),
+        _light(wire.colour),
     )
 
 
@@ -140,14 +126,6 @@ def _engraving(engraving: lines.Engraving) -> appearance.Engraving:
     return appearance.Engraving(
         (float(np.cos(across) / engraving.every), float(np.sin(across) / engraving.every)),
         engraving.gamma,
-        _rgb(to_linear(engraving.ink)),
-        _rgb(to_linear(engraving.paper)),
+        _light(engraving.ink),
+        _light(engraving.paper),
     )
-
-
-def _fog(fog: light.Fog) -> appearance.Fog:
-    return appearance.Fog(fog.start, fog.reach, _rgb(to_linear(fog.colour)))
-
-
-def _plinth(plinth: lines.Plinth) -> appearance.Plinth:
-    return appearance.Plinth(plinth.depth, _rgb(to_linear(plinth.colour)))

@@ -8,22 +8,18 @@ around the centre, the surface follows that grid, and blends into the coarser on
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filter, uniform_filter1d
 
-from studio.field import DETAIL, Grid, Instant, Surfaces, from_scale, to_scale
+from studio.field import DETAIL, Array, Grid, Instant, Surfaces, from_scale, to_scale
 from studio.film.colour import lookup_table
 from studio.film.fields import DERIVED, SCALES, ColourMapping, derive, measured_fields
 from studio.film.look import Look
 from studio.film.ranges import Ranges, on_colour_scale
 
-Array = npt.NDArray[Any]
-UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)
-"""Linear grey of what was not measured or did not converge."""
+UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)  # linear grey of what was not measured or did not converge
 
 
 def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import DETAIL, Field, Grid, Instant, Surfaces
+from studio.field import DETAIL, Array, Field, Grid, Instant, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import measured_fields
 from studio.film.frame import View
@@ -23,14 +22,10 @@ from studio.film.labels import clearance
 from studio.film.look import Look
 from studio.film.surface import detail_share, detail_weight, height_at
 
-Array = npt.NDArray[Any]
 LINES = 1080
-SOFT = 12.0, 20.0
-"""Pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft."""
-BLUR = 3.0
-"""Pixels of blur up to which a cell counts as in focus."""
-NEAR = 0.12
-"""Radius around the camera, scene units, in which the surface must stay below the camera."""
+SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
+BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
+NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
 class FrameSurvey(NamedTuple):
@@ -119,8 +114,8 @@ def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Arra
     share = detail_share(fine, coarse)
     fine_axis = share * fine.axis / fine.range[1]
     fine_sizes, fine_visible = _edges(fine_axis, pose, look, aspect)
-    outside = detail_weight(_midpoints(axis) / share) <= 0.5
-    inside = detail_weight(_midpoints(fine_axis) / share) > 0.5
+    outside = detail_weight((axis[:-1] + axis[1:]) / 2 / share) <= 0.5
+    inside = detail_weight((fine_axis[:-1] + fine_axis[1:]) / 2 / share) > 0.5
     return np.concatenate([sizes[visible & outside], fine_sizes[fine_visible & inside]])
 
 
@@ -134,10 +129,6 @@ def _edges(axis: Array, pose: Pose, look: Look, aspect: float) -> tuple[Array, A
     middle = _cell_centres(corners)
     drawn = np.hypot(middle[..., 0], middle[..., 1]) <= look.fade.end
     return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
-
-
-def _midpoints(axis: Array) -> Array:
-    return np.asarray((axis[:-1] + axis[1:]) / 2)
 
 
 def _cell_centres(corners: Array) -> Array:
@@ -164,26 +155,6 @@ def camera_height(height: Array, pose: Pose) -> float:
     axis = np.linspace(-1, 1, len(height))
     near = np.add.outer((axis - y) ** 2, (axis - x) ** 2) <= NEAR**2
     return float(z - height[near].max()) if near.any() else np.inf
-
-
-def speed_ratio(source: FrameSource, per_keyframe: int = 12, window: int = 24) -> float:
-    """How unevenly the surface moves: 1 is an even flow; much more if the surface rests at every keyframe.
-
-    The median, over windows of `window` frames, of the largest speed over the smallest. Speed is the root mean square
-    over the measured points of the change of height on its scale from frame to frame, at `per_keyframe` frames from
-    keyframe to keyframe.
-    """
-    field, mapping = measured_fields(source.look.height.field)[0], source.look.height
-    keyframes = source.surfaces.fields[field].coordinates
-    frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
-    before, speeds = None, []
-    for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
-        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
-        if before is not None:
-            speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
-        before = now
-    windows = np.lib.stride_tricks.sliding_window_view(speeds, window)
-    return float(np.median(windows.max(axis=1) / windows.min(axis=1)))
 
 
 def assumed_surfaces(names: Iterable[str], grids: Mapping[str, tuple[Grid, Sequence[float]]]) -> Surfaces:

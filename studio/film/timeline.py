@@ -21,8 +21,7 @@ from studio.film.camera import Camera
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
-KeyPath = tuple[str | int, ...]
-"""Keys and indices that lead to a value, from the shot or from the list of shots."""
+KeyPath = tuple[str | int, ...]  # keys and indices that lead to a value, from the shot or from the list of shots
 
 
 class Transition(Record):
@@ -127,11 +126,8 @@ class Cut:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First frame of each shot; in a dissolve the next shot begins before the last one has ended."""
-        starts, start = [], 0
-        for shot in self.shots:
-            starts.append(start)
-            start += shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps)
-        return tuple(starts)
+        steps = (shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps) for shot in self.shots[:-1])
+        return tuple(itertools.accumulate(steps, initial=0))
 
     @cached_property
     def length(self) -> int:

@@ -133,7 +133,7 @@ def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any],
     with TemporaryDirectory() as folder:
         segment = Path(folder) / "sheet.png"
         png.write_segment([picture], segment, size, fps)
-        png.join([segment], path, size=size, fps=fps, provenance=provenance(job))
+        png.join([segment], path, frames=1, size=size, fps=fps, provenance=provenance(job))
     return path
 
 

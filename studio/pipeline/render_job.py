@@ -75,7 +75,7 @@ class RenderJob:
     @property
     def is_tiled(self) -> bool:
         """Whether a frame is too large to be drawn at once."""
-        return max(self.size) * self.scene.film.samples > LARGEST_DIRECT
+        return max(self.size) * self.scene.film.quality.samples > LARGEST_DIRECT
 
     def linear_frame(self, number: int) -> LinearFrame:
         """A drawn frame on the shelf; its digest covers all that reaches the stage, so no grade and no titles."""
@@ -194,7 +194,7 @@ def look_sheet(job: RenderJob, number: int, looks: tuple[tuple[str, Look], ...])
     """One frame in each of several looks, side by side [H, W, 3], uint8."""
     from studio.render import contact_sheet
 
-    return contact_sheet.look_sheet(job.source, number, dict(looks), columns=2)
+    return contact_sheet.look_sheet(job.source, number, dict(looks))
 
 
 def storyboard(job: RenderJob) -> np.ndarray:
@@ -263,7 +263,7 @@ def _with_bleed(job: RenderJob, frame: Frame) -> Frame:
 
 def _stage_of(job: RenderJob) -> Stage:
     """The stage on which a job's frames, or their tiles, are drawn."""
-    return _stage(Size(TILE, TILE) if job.is_tiled else job.size, job.source.look.mesh, job.scene.film.samples)
+    return _stage(Size(TILE, TILE) if job.is_tiled else job.size, job.source.look.mesh, job.scene.film.quality.samples)
 
 
 @lru_cache(maxsize=1)

@@ -10,23 +10,19 @@ smoothed: there is no value halfway between two things. An AOV's values are comp
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
 from studio.film.surface import height_at
 from studio.render.mesh import fill_all_holes
 from studio.render.stage import Stage
 
-Array = npt.NDArray[Any]
-SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4
-"""Values of the mask; 0 is nothing."""
-FAR = 1e10
-"""The depth of nothing: far away, and still a number that a compositor can blur."""
+SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4  # values of the mask; 0 is nothing
+FAR = 1e10  # the depth of nothing: far away, and still a number that a compositor can blur
 _FORMATS: dict[str, tuple[int, type]] = {
     "position": (3, np.float32),
     "normal": (3, np.float16),

@@ -7,26 +7,19 @@ frame order and process.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import affine_transform, gaussian_filter
 
-Array = npt.NDArray[Any]
+from studio.field import Array
+
 DIRECTIONS = 16
-REACH = 0.26
-"""Distance up to which occlusion looks, in scene units."""
-_OUTSIDE = -1e9
-"""Height beyond the edge: nothing rises from there."""
-_RAYS = 12
-"""Rays that stand for a soft lamp, one above the other."""
-_EDGE = 2.0
-"""Width of the edge of each ray's shadow on level ground, in vertices."""
-_BLUR = 0.009
-"""Final blur of the light, scene units: with less, crests would show the vertices as beads."""
-_STEEPEST = 100.0
-"""Tangent of a lamp's elevation above which shadows are too short to be seen."""
+REACH = 0.26  # distance up to which occlusion looks, in scene units
+_OUTSIDE = -1e9  # height beyond the edge: nothing rises from there
+_RAYS = 12  # rays that stand for a soft lamp, one above the other
+_EDGE = 2.0  # width of the edge of each ray's shadow on level ground, in vertices
+_BLUR = 0.009  # final blur of the light, scene units: with less, crests would show the vertices as beads
+_STEEPEST = 100.0  # tangent of a lamp's elevation above which shadows are too short to be seen
 
 
 def occlusion(height: Array, spacing: float) -> Array:

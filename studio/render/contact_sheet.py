@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
+from studio.field import Array
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.gallery import suitability
 from studio.film.look import Look
@@ -19,10 +19,8 @@ from studio.film.overlays import Text
 from studio.render.stage import Stage
 from studio.render.text import draw_overlays
 
-Array = npt.NDArray[Any]
 CELL = Size(640, 360)
-_STORYBOARD_CELL = 480 * 270
-"""Pixels of a picture on a storyboard, whatever its shape."""
+_STORYBOARD_CELL = 480 * 270  # pixels of a picture on a storyboard, whatever its shape
 _BACKGROUND, _TEXT_COLOUR = 24, "#e4e2de"
 _SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
@@ -35,9 +33,7 @@ class Cell(NamedTuple):
     caption: str
 
 
-def look_sheet(
-    source: FrameSource, number: int, looks: Mapping[str, Look], *, cell: Size = CELL, columns: int = 3
-) -> Array:
+def look_sheet(source: FrameSource, number: int, looks: Mapping[str, Look], cell: Size = CELL) -> Array:
     """Frame `number` of a film in every look [H, W, 3], uint8, at final quality. cell: size of each picture, in pixels.
 
     A look that draws what was not measured leaves its place empty; the caption says what is missing.
@@ -56,7 +52,7 @@ def look_sheet(
                 stages[look.mesh] = open_stages.enter_context(Stage(cell, look.mesh, small.quality.samples))
             caption = ", ".join(_SUITABILITY[purpose] for purpose in suitability(look))
             cells.append(Cell(stages[look.mesh].draw(frame), name, caption))
-    return _sheet(cells, cell, columns, gap=cell.height // 24, strip=cell.height // 8)
+    return _sheet(cells, cell, 2, gap=cell.height // 24, strip=cell.height // 8)
 
 
 def storyboard(source: FrameSource, title: str) -> Array:
@@ -64,7 +60,8 @@ def storyboard(source: FrameSource, title: str) -> Array:
 
     A shot that dissolves is shown without its neighbour.
     """
-    cell, cut = _storyboard_cell(source.size), source.cut
+    ratio, cut = math.sqrt(_STORYBOARD_CELL / math.prod(source.size)), source.cut
+    cell = Size(*(max(2, 2 * round(ratio * side / 2)) for side in source.size))  # even sides
     small = source.without_titles(cell, "draft")
     small = replace(small.with_mesh(min(small.look.mesh, COARSE_MESH)), shutter=0.0)
     cells = []
@@ -77,12 +74,6 @@ def storyboard(source: FrameSource, title: str) -> Array:
                 cells.append(Cell(stage.draw(film.frame(number)), shot.shot, caption))
     facts = f"{float(cut.length / cut.fps):g} s   {cut.length} frames of {source.size} at {float(cut.fps):g} fps"
     return _sheet(cells, cell, 3, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))
-
-
-def _storyboard_cell(size: Size) -> Size:
-    """A small size with the shape of `size`, even sides."""
-    ratio = math.sqrt(_STORYBOARD_CELL / math.prod(size))
-    return Size(*(max(2, 2 * round(ratio * side / 2)) for side in size))
 
 
 def _sheet(

@@ -7,9 +7,6 @@ Samples and codes are square roots of light, so the mean is taken in linear ligh
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy.typing as npt
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_SHORT
 from vtkmodules.vtkCommonCore import vtkDataArray, vtkUnsignedShortArray
@@ -23,8 +20,8 @@ from vtkmodules.vtkRenderingOpenGL2 import (
 )
 
 from studio.config.units import Size
+from studio.field import Array
 
-Array = npt.NDArray[Any]
 _GL_RGBA, _GL_RGBA16, _GL_UNSIGNED_SHORT, _GL_BLEND, _GL_DEPTH_TEST = 0x1908, 0x805B, 0x1403, 0x0BE2, 0x0B71
 
 _MEAN = """//VTK::System::Dec
@@ -83,7 +80,11 @@ class Framebuffer:
         self._download()
         state.PopFramebufferBindings()
         state.Pop()
-        return self._copy_pixels()
+        mapped = vtkUnsignedShortArray()
+        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
+        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
+        self._read.UnmapPackedBuffer()
+        return codes
 
     def _average(self) -> None:
         state = self._window.GetState()
@@ -104,13 +105,6 @@ class Framebuffer:
         vtkOpenGLFramebufferObject.Download(
             [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
         )
-
-    def _copy_pixels(self) -> Array:
-        mapped = vtkUnsignedShortArray()
-        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
-        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
-        self._read.UnmapPackedBuffer()
-        return codes
 
 
 def _texture(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextureObject:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
+from studio.field import Array
 from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands
 from studio.film.colour import LUMA, encode, read_cube
@@ -27,28 +27,16 @@ from studio.film.light import MAX_LIGHT
 from studio.render.linear_frame import FULL, SCALE
 from studio.render.text import draw_glyphs, glyph_masks
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from studio.storage.linear_frames import LinearFrame
+
+    Codes = Array | LinearFrame
+    """A linear frame [H, W, 4], in memory or stored."""
+
 _ROWS = 64
 _STEPS = 8192  # of the shoulder's table, which then stays in the processor's nearest cache
 _MIDDLE = 0.18  # the grey that contrast turns around
 _NOISE = 1 << 21  # numbers; a row of a picture takes consecutive ones
-
-
-class Chunked(Protocol):
-    """A linear frame [H, W, 4] whose chunks are read when they are indexed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Height, width and channels."""
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Height, width and channels of a chunk."""
-
-    def __getitem__(self, rows: slice, /) -> Array: ...
-
-
-Codes = Array | Chunked
 
 
 def picture(linear: Codes, frame: Frame, *, bits: int = 8, alpha: bool = False) -> Bands:

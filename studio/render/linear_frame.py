@@ -8,16 +8,12 @@ roots, because the eye distinguishes dark tones more finely.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.light import MAX_LIGHT
 
-Array = npt.NDArray[Any]
-FULL = 65535
-"""The largest code."""
+FULL = 65535  # the largest code
 SCALE = np.array([MAX_LIGHT, MAX_LIGHT, MAX_LIGHT, 1.0], np.float32) / np.float32(FULL) ** 2
 """Factor of each channel from the square of a code to light or alpha."""
 
@@ -33,10 +29,3 @@ def encode(light: Array) -> Array:
         np.sqrt(squares, out=squares)
         codes[top : top + _ROWS] = np.rint(squares, out=squares)
     return codes
-
-
-def decode(codes: Array) -> Array:
-    """The linear light and alpha [..., 4], float32, of a linear frame."""
-    roots = codes.astype(np.float32)
-    roots *= roots
-    return roots * SCALE

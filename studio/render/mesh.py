@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.film.surface import fill_holes
 
-Array = npt.NDArray[Any]
 DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
 """Corners of the two triangles of a quad, anticlockwise, cut along either diagonal."""
-_BLOCK = 16
-"""Vertices along a side of the blocks in which quads are ordered."""
+_BLOCK = 16  # vertices along a side of the blocks in which quads are ordered
 
 
 @dataclass(frozen=True)
@@ -42,16 +39,12 @@ def disc(side: int) -> Disc:
     number[inside] = np.arange(inside.sum())
     corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], axis=-1).reshape(-1, 4)
     quads = corners[(corners >= 0).all(axis=1)]
-    row, column = inside.nonzero()
-    quads = quads[_order_in_blocks(row[quads[:, 0]], column[quads[:, 0]])]
-    cells = row[quads[:, 0]] * (side - 1) + column[quads[:, 0]]
+    row, column = (index[quads[:, 0]] for index in inside.nonzero())
+    # in blocks, so that GL shades a vertex once, while it is still in its cache
+    order = np.lexsort((column % _BLOCK, row % _BLOCK, column // _BLOCK, row // _BLOCK))
     places = np.stack([x[inside], y[inside]], axis=1)
-    return Disc(places, np.flatnonzero(inside), quads, cells, float(axis[1] - axis[0]))
-
-
-def _order_in_blocks(row: Array, column: Array) -> Array:
-    """An order of quads in blocks, so that GL shades a vertex once, while it is still in its cache."""
-    return np.lexsort((column % _BLOCK, row % _BLOCK, column // _BLOCK, row // _BLOCK))
+    cells = row * (side - 1) + column
+    return Disc(places, np.flatnonzero(inside), quads[order], cells[order], float(axis[1] - axis[0]))
 
 
 def fill_all_holes(height: Array) -> Array:

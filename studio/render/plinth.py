@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from studio.field import Array
 from studio.film.appearance import Lighting
 from studio.film.surface import fill_holes, height_at
 from studio.render import bake
 
-Array = npt.NDArray[Any]
-AROUND = 1440
-"""Vertices around the wall."""
-SOFTNESS = 0.22
-"""Softness of the shadow's edge on the ground, as `bake.sunlight` has it."""
+AROUND = 1440  # vertices around the wall
+SOFTNESS = 0.22  # softness of the shadow's edge on the ground, as `bake.sunlight` has it
 _AXIS = np.linspace(-2.6, 2.6, 167, dtype=np.float32)
-REACH = 2.6 * 2**0.5
-"""Distance from the middle to the ground's corners."""
+REACH = 2.6 * 2**0.5  # distance from the middle to the ground's corners
 
 
 def wall() -> tuple[Array, Array]:

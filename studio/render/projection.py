@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.config.units import Size
-from studio.film.appearance import Appearance
+from studio.field import Array
 from studio.film.frame import View
 from studio.render import plinth
 
-Array = npt.NDArray[Any]
-_NEAREST = 0.004
-"""Distance of the near plane at least, scene units."""
+_NEAREST = 0.004  # distance of the near plane at least, scene units
 
 
 def lens_offset(view: View) -> Array:
@@ -42,17 +38,11 @@ def clip_range(view: View, picture: Size, low: float, high: float) -> tuple[floa
     eye, appearance = np.array(view.pose.position), view.appearance
     half = math.tan(math.radians(view.pose.view_angle / 2))
     corner = math.hypot(1, half, half * picture.width / picture.height)  # length of the ray through the corner
-    low, high, reach = _bounds(appearance, low, high)
+    high, reach = high + 2 * appearance.marker.radius, 1.0
+    if appearance.plinth:
+        low, reach = min(low, -appearance.plinth.depth), plinth.REACH
     outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
     return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
-
-
-def _bounds(appearance: Appearance, low: float, high: float) -> tuple[float, float, float]:
-    """Lowest and highest point of the scene, and its radius."""
-    high = high + 2 * appearance.marker.radius
-    if appearance.plinth:
-        return min(low, -appearance.plinth.depth), high, plinth.REACH
-    return low, high, 1.0
 
 
 def _frustum(left: float, right: float, bottom: float, top: float, near: float, far: float) -> Array:

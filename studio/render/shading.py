@@ -56,8 +56,7 @@ _IN_TILE = """
 
 # What varies slowly is computed at the vertices, about two pixels apart: a software GL has twenty times as many
 # fragments. Reflections are computed at the fragments. relief: slopes along x and y, share of the sky, of the key lamp.
-_VERTEX_DECLARATIONS = f"""//VTK::PositionVC::Dec
-CONSTANTS
+_VERTEX_DECLARATIONS = f"""CONSTANTS
 in vec3 colour;
 in vec4 relief;
 out vec3 scattered;
@@ -68,8 +67,7 @@ out float coverRoot;
 {_SKY}
 """
 
-_VERTEX = """//VTK::PositionVC::Impl
-IN_TILE{
+_VERTEX = """IN_TILE{
   place = vertexMC.xyz;
   reliefOut = relief;
   float open = max(relief.z, 0.0);
@@ -102,8 +100,7 @@ _FADE = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy)))"
 _FILL = """  light += fillLight * (max((dot(n, fillDirection) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
 """
 
-_FRAGMENT_DECLARATIONS = f"""//VTK::PositionVC::Dec
-CONSTANTS
+_FRAGMENT_DECLARATIONS = f"""CONSTANTS
 in vec3 scattered;
 in vec3 reflectance;
 in vec4 reliefOut;
@@ -117,8 +114,7 @@ float lobe(float cosine, float width) {{
 }}
 {_ENCODE}"""
 
-_FRAGMENT = """//VTK::Light::Impl
-{
+_FRAGMENT = """{
   float open = reliefOut.z;
   bool wall = dot(reliefOut.xy, reliefOut.xy) > 1e6;   // upright
   if (open < -0.5 || OUTSIDE) discard;   // the first: touches a hole, where nothing finite was measured
@@ -294,35 +290,16 @@ def _contours(contours: Contours, scale: str) -> str:
     return _insert(_CONTOURS, {"LEVEL": level, "STEEP": steepness, "WIDTH_FACTOR": factor})
 
 
-# --- marker, trajectory and ground -----------------------------------------------------------------------------------
-
-MARKER_VERTEX = Shader(
-    "//VTK::PositionVC::Dec\nout vec3 outward;\n",
-    f"""//VTK::PositionVC::Impl
-{_IN_TILE}
-outward = vertexMC.xyz;
-""",
-)
-
+MARKER_VERTEX = Shader("out vec3 outward;\n", f"{_IN_TILE}outward = vertexMC.xyz;\n")
 MARKER_FRAGMENT = Shader(
-    f"//VTK::PositionVC::Dec\nin vec3 outward;\n{_ENCODE}",
-    """//VTK::Light::Impl
-gl_FragData[0] = encode(mix(limbLight, markerLight, smoothstep(0.15, 0.85, dot(normalize(outward), toEye))), 1.0);
+    f"in vec3 outward;\n{_ENCODE}",
+    """float facing = smoothstep(0.15, 0.85, dot(normalize(outward), toEye));
+gl_FragData[0] = encode(mix(limbLight, markerLight, facing), 1.0);
 """,
 )
 
 # The ground around a cast is black, and covers as much as the cast's shadow darkens.
-GROUND_VERTEX = Shader(
-    "//VTK::PositionVC::Dec\nin float shade;\nout float shadeOut;\n",
-    f"""//VTK::PositionVC::Impl
-{_IN_TILE}
-shadeOut = shade;
-""",
-)
-
+GROUND_VERTEX = Shader("in float shade;\nout float shadeOut;\n", f"{_IN_TILE}shadeOut = shade;\n")
 GROUND_FRAGMENT = Shader(
-    f"//VTK::PositionVC::Dec\nin float shadeOut;\n{_ENCODE}",
-    """//VTK::Light::Impl
-gl_FragData[0] = encode(vec3(0.0), sqrt(max(1.0 - shadeOut, 0.0)));
-""",
+    f"in float shadeOut;\n{_ENCODE}", "gl_FragData[0] = encode(vec3(0.0), sqrt(max(1.0 - shadeOut, 0.0)));\n"
 )

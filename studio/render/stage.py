@@ -16,7 +16,6 @@ from typing import Any, Self, cast
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import numpy as np
-import numpy.typing as npt
 import pyvista as pv
 from vtkmodules.vtkCommonCore import vtkFloatArray
 from vtkmodules.vtkRenderingCore import vtkActor
@@ -24,6 +23,7 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLPolyDataMapper
 
 from studio.config.units import MAX_WINDOW_SIDE, Size
 from studio.errors import MachineError
+from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
 from studio.film.surface import height_at
@@ -33,14 +33,11 @@ from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal,
 from studio.render.projection import clip_range, lens_offset, projection
 from studio.render.uniforms import Values, constants, per_view
 
-Array = npt.NDArray[Any]
-_HOLE = -9.0
-"""The share of the sky in a hole, which the shader discards."""
+_HOLE = -9.0  # the share of the sky in a hole, which the shader discards
 _ROWS = 16  # of pixels
 _ARC = 0.25  # of the surface's edge to either side of an eye that is outside, radians
 _LARGEST_BAKED = 401  # vertices along a side: of a finer mesh every second one is baked
-_UPRIGHT = 1e4
-"""Slope of the wall, which stands upright."""
+_UPRIGHT = 1e4  # slope of the wall, which stands upright
 _GL_BLEND = 0x0BE2
 
 
@@ -367,10 +364,12 @@ def _set_shaders(actor: vtkActor, vertex: shading.Shader, fragment: shading.Shad
     shader = actor.GetShaderProperty()
     shader.ClearAllVertexShaderReplacements()
     shader.ClearAllFragmentShaderReplacements()
-    shader.AddVertexShaderReplacement("//VTK::PositionVC::Dec", True, vertex.declarations, False)
-    shader.AddVertexShaderReplacement("//VTK::PositionVC::Impl", True, vertex.body, False)
-    shader.AddFragmentShaderReplacement("//VTK::PositionVC::Dec", True, fragment.declarations, False)
-    shader.AddFragmentShaderReplacement("//VTK::Light::Impl", True, fragment.body, False)
+    for add, source, body in (
+        (shader.AddVertexShaderReplacement, vertex, "//VTK::PositionVC::Impl"),
+        (shader.AddFragmentShaderReplacement, fragment, "//VTK::Light::Impl"),
+    ):
+        for place, text in (("//VTK::PositionVC::Dec", source.declarations), (body, source.body)):
+            add(place, True, f"{place}\n{text}", False)  # behind what VTK has there
 
 
 def _actor(mesh: pv.PolyData, attributes: tuple[str, ...] = ()) -> vtkActor:

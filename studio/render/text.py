@@ -6,20 +6,17 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import gaussian_filter
 
+from studio.field import Array
 from studio.film.colour import encode, to_linear
 from studio.film.look import assets_folder
 from studio.film.overlays import Bar, Overlay, Text
 
-Array = npt.NDArray[Any]
-_NEAR, _FAR = 0.2, 0.7
-"""Widths of a halo's core and of its tail, in sizes of text."""
+_NEAR, _FAR = 0.2, 0.7  # widths of a halo's core and of its tail, in sizes of text
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
 
 

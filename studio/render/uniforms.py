@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.film.appearance import Appearance, Contours, Engraving, HeightScale, Lamp, Lighting, Marker, Panel, Wire
+from studio.film.appearance import Appearance, Lamp, Lighting, Marker
 from studio.film.frame import View
 
 Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
@@ -28,14 +28,33 @@ def constants(appearance: Appearance, lines: int, samples: int) -> Values:
         "fadeEnd": appearance.fade_end,
     }
     values |= _lighting(appearance.lighting, appearance.roughness) | _marker(appearance.marker)
-    if appearance.contours:
-        values |= _contours(
-            appearance.contours, appearance.height_scale, _width(appearance.contours.width, lines, samples)
-        )
-    if appearance.wire:
-        values |= _wire(appearance.wire, _width(appearance.wire.width, lines, samples))
-    if appearance.engraving:
-        values |= _engraving(appearance.engraving, max(5.0 * lines / 1080, 3.0) * samples)
+    if contours := appearance.contours:
+        values |= {
+            "contourWidth": _width(contours.width, lines, samples),
+            "contourOpacity": contours.opacity,
+            "contourEvery": contours.every,
+            "contourStep": contours.step or 1.0,
+            "contourIndex": contours.index or 1,
+            "contourColour": contours.colour,
+            "valueLow": appearance.height_scale.low,
+            "valueSlope": appearance.height_scale.slope,
+        }
+    if wire := appearance.wire:
+        values |= {
+            "wireEvery": wire.every,
+            "wireWidth": _width(wire.width, lines, samples),
+            "wireOpacity": wire.opacity,
+            "wireColour": wire.colour,
+            "wireFamilies": (*wire.families, 0),
+        }
+    if engraving := appearance.engraving:
+        values |= {
+            "strokeAcross": (*engraving.across, 0),
+            "strokeMinSpacing": max(5.0 * lines / 1080, 3.0) * samples,
+            "strokeGamma": engraving.gamma,
+            "strokeInk": engraving.ink,
+            "strokePaper": engraving.paper,
+        }
     if fog := appearance.fog:
         values |= {"fogStart": fog.start, "fogReach": fog.reach, "fogColour": fog.colour}
     if appearance.nodes:
@@ -87,15 +106,9 @@ def _lighting(lighting: Lighting, roughness: float) -> Values:
         values[f"{name}Glint"] = lamp.glint
         values[f"{name}Width"] = (1 - np.cos(lamp.size)) + 0.3 * roughness**2
     for number, panel in enumerate(lighting.panels):
-        values |= _panel(panel, number, roughness)
+        values[f"panelHalf{number}"] = (*panel.half_size, 0.02 + 1.5 * roughness**2)
+        values[f"panelGlint{number}"] = panel.glint
     return values
-
-
-def _panel(panel: Panel, number: int, roughness: float) -> Values:
-    return {
-        f"panelHalf{number}": (*panel.half_size, 0.02 + 1.5 * roughness**2),
-        f"panelGlint{number}": panel.glint,
-    }
 
 
 def _marker(marker: Marker) -> Values:
@@ -108,36 +121,3 @@ def _marker(marker: Marker) -> Values:
     if marker.lamp:
         values |= {"markerLamp": marker.lamp, "markerReach": marker.reach, "markerHeight": 2.0 * marker.radius}
     return values
-
-
-def _contours(contours: Contours, height: HeightScale, width: float) -> Values:
-    return {
-        "contourWidth": width,
-        "contourOpacity": contours.opacity,
-        "contourEvery": contours.every,
-        "contourStep": contours.step or 1.0,
-        "contourIndex": contours.index or 1,
-        "contourColour": contours.colour,
-        "valueLow": height.low,
-        "valueSlope": height.slope,
-    }
-
-
-def _wire(wire: Wire, width: float) -> Values:
-    return {
-        "wireEvery": wire.every,
-        "wireWidth": width,
-        "wireOpacity": wire.opacity,
-        "wireColour": wire.colour,
-        "wireFamilies": (*wire.families, 0),
-    }
-
-
-def _engraving(engraving: Engraving, min_spacing: float) -> Values:
-    return {
-        "strokeAcross": (*engraving.across, 0),
-        "strokeMinSpacing": min_spacing,
-        "strokeGamma": engraving.gamma,
-        "strokeInk": engraving.ink,
-        "strokePaper": engraving.paper,
-    }

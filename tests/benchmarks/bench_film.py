@@ -9,9 +9,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from studio.execution.devices import usable_cores
+from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
-from studio.film.survey import speed_ratio, survey
+from studio.film.survey import survey
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project
 from studio.scene.captions import assumed_film, captions
@@ -35,6 +38,26 @@ def figures() -> dict[str, float]:
         f"film.pulse{'.monotone' if interpolation == 'monotone' else ''}": speed_ratio(source)
         for interpolation, source in _sources(scene)
     }
+
+
+def speed_ratio(source: FrameSource, per_keyframe: int = 12, window: int = 24) -> float:
+    """How unevenly the surface moves: 1 is an even flow; much more if the surface rests at every keyframe.
+
+    The median, over windows of `window` frames, of the largest speed over the smallest. Speed is the root mean square
+    over the measured points of the change of height on its scale from frame to frame, at `per_keyframe` frames from
+    keyframe to keyframe.
+    """
+    field, mapping = measured_fields(source.look.height.field)[0], source.look.height
+    keyframes = source.surfaces.fields[field].coordinates
+    frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
+    before, speeds = None, []
+    for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
+        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
+        if before is not None:
+            speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
+        before = now
+    windows = np.lib.stride_tricks.sliding_window_view(speeds, window)
+    return float(np.median(windows.max(axis=1) / windows.min(axis=1)))
 
 
 def _sources(scene: Scene):

@@ -87,7 +87,7 @@ def still():
         size, segment = Size(width, height), folder / f"segment{record.segment_suffix}"
         record.write_segment([frame], segment, size, FPS, first=144)
         path = folder / record.file_name("film")
-        record.join([segment], path, size=size, fps=FPS, provenance=provenance or {"frame": 144})
+        record.join([segment], path, frames=1, size=size, fps=FPS, provenance=provenance or {"frame": 144})
         return path
 
     return make

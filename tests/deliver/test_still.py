@@ -33,14 +33,16 @@ def test_a_still_of_another_size_format_or_profile_is_not_handed_over(tmp_path, 
         ({"profile": "adobe-rgb"}, SIZE, "not adobe-rgb"),
     ):
         with pytest.raises(MachineError, match=message):
-            Still(at=Time(6.0), **options | change).join([segment], out, size=size, fps=FPS, provenance={})
+            Still(at=Time(6.0), **options | change).join([segment], out, frames=1, size=size, fps=FPS, provenance={})
     assert not out.exists()
 
 
 def test_a_png_of_eight_bits_is_no_png_of_sixteen(tmp_path, still):
     path = still(tmp_path)
     with pytest.raises(MachineError, match="bits is 8, not 16"):
-        Still(at=Time(6.0), format="png16").join([path], tmp_path / "out.png", size=SIZE, fps=FPS, provenance={})
+        Still(at=Time(6.0), format="png16").join(
+            [path], tmp_path / "out.png", frames=1, size=SIZE, fps=FPS, provenance={}
+        )
 
 
 def test_a_picture_upside_down_in_memory_is_written_as_it_is_seen(tmp_path, noise, read_pixels):

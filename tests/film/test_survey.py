@@ -1,4 +1,6 @@
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from studio.film.frame_source import FrameSource
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
 from studio.film.overlays import Titles
-from studio.film.survey import assumed_surfaces, camera_height, cell_pixels, speed_ratio, survey
+from studio.film.survey import assumed_surfaces, camera_height, cell_pixels, survey
 from studio.film.timeline import Shot
 
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
@@ -111,6 +113,7 @@ def test_the_cameras_height_is_measured_over_the_highest_vertex_near_it():
 
 
 def test_the_speed_of_a_surface_that_rests_at_its_keyframes_varies_more_than_that_of_a_smooth_one():
+    speed_ratio = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/bench_film.py"))["speed_ratio"]
     values = np.exp(np.cumsum(np.random.default_rng(0).standard_normal((12, 21, 21)), axis=0) * 0.2)
     grid, keyframes = Grid(points=21), tuple(float(k) for k in range(12))
     resting, smooth = (

@@ -58,7 +58,7 @@ def test_frames_drawn_again_are_the_stored_ones(copy):
 def test_a_stored_frame_is_the_one_that_the_source_and_a_stage_draw(copy):
     project = Project.open(copy.scene)
     job, source = RenderJob(results_of(project), project.draft, gl_renderer()), film_source(project)
-    with Stage(job.size, source.look.mesh, project.scene.film.samples) as stage:
+    with Stage(job.size, source.look.mesh, project.scene.film.quality.samples) as stage:
         for number in (0, 7, 14, 23):  # the first, the last, and two between
             assert np.array_equal(job.linear_frame(number)[:], stage.linear_frame(source.frame(number)))
 

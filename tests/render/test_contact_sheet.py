@@ -36,7 +36,7 @@ def source() -> FrameSource:
 
 def test_every_look_has_its_own_picture_with_nothing_written_on_it(source):
     second = LOOK.model_copy(update={"colour": ColourMapping(map="viridis"), "mesh": 33})
-    sheet = look_sheet(source, 3, {"one": LOOK, "other": second}, cell=CELL, columns=2)
+    sheet = look_sheet(source, 3, {"one": LOOK, "other": second}, CELL)
     for place, look in enumerate((LOOK, second)):
         left = GAP + place * (192 + GAP)
         bare = replace(source.with_look(look), titles=Titles(live=None, notes=False, legend=False), size=CELL)
@@ -46,16 +46,14 @@ def test_every_look_has_its_own_picture_with_nothing_written_on_it(source):
 
 def test_a_look_that_needs_what_was_not_measured_leaves_its_place_empty_and_says_why(source):
     needy = LOOK.model_copy(update={"colour": ColourMapping(field="convexity")})
-    sheet = look_sheet(source, 0, {"one": LOOK, "needy": needy}, cell=CELL, columns=2)
+    sheet = look_sheet(source, 0, {"one": LOOK, "needy": needy}, CELL)
     left = 2 * GAP + 192
     assert (sheet[GAP : GAP + 108, left : left + 192] == sheet[0, 0]).all()
     assert sheet[GAP + 108 :, left : left + 192].max() > 100  # words stand under it
 
 
 def test_looks_fill_the_sheet_row_by_row(source):
-    first, five = (
-        look_sheet(source, 0, {str(n): LOOK for n in range(count)}, cell=CELL, columns=2) for count in (1, 5)
-    )
+    first, five = (look_sheet(source, 0, {str(n): LOOK for n in range(count)}, CELL) for count in (1, 5))
     assert (
         first.shape[1] == five.shape[1]
         and five.shape[0] - GAP == 3 * (first.shape[0] - GAP)
