@@ -8,7 +8,7 @@ is one of the weights or zero, so that a point costs one vector addition,
     packed(theta + alpha delta) = packed(theta) + alpha packed(delta).
 
 A few points of small pictures pass side by side, in batch slots that share each operation. The outputs are the
-network's to rounding, and a point has the same bytes in every slot.
+network's to rounding. With AVX-512 they round by the slot, so a row has the same bytes only as a whole.
 """
 
 from __future__ import annotations
