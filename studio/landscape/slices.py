@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +96,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class SliceResolver:
-    """Resolves the slices of one trained run.
+    """Resolves the slices of one trained run, which it lists once: make a new one after training.
 
     shelf: where the run lies. directions: of all slices. direction_loss: the loss of the film's surfaces.
     """
@@ -111,11 +112,9 @@ class SliceResolver:
     ) -> Slice:
         """The resolved slice at an epoch. Raises SceneError if the run, or the directions, lack a checkpoint."""
         recipe, device = self.run.recipe, device_kind()
-        folder = self.shelf.run(self.run_digest)
-        data_digest = read_json(folder / "run.json")["data"]
         direction_loss = self.direction_loss.without_extras
-        plane = self._plane_inputs(folder, epoch, direction_loss, data_digest, device)
-        samples = _samples_inputs(loss, data_digest)
+        plane = self._plane_inputs(epoch, direction_loss, device)
+        samples = _samples_inputs(loss, self._data_digest)
         method, reason = scene_method(recipe.model, self.directions, loss)
         inputs = {
             "version": VERSION,
@@ -141,16 +140,22 @@ class SliceResolver:
             reason=reason,
             plane_digest=digest("plane", VERSION, plane),
             samples_digest=digest("samples", VERSION, samples),
-            direction_samples_digest=digest("samples", VERSION, _samples_inputs(direction_loss, data_digest)),
+            direction_samples_digest=digest("samples", VERSION, _samples_inputs(direction_loss, self._data_digest)),
             digest=digest(quantity, inputs, _curvature_inputs(quantity, convexity)),
             inputs=json.dumps(inputs, sort_keys=True),
         )
 
-    def _plane_inputs(
-        self, folder: Path, epoch: float, direction_loss: Loss, data_digest: str, device: Device
-    ) -> dict[str, Any]:
+    @cached_property
+    def _data_digest(self) -> str:
+        return str(read_json(self.shelf.run(self.run_digest) / "run.json")["data"])
+
+    @cached_property
+    def _checkpoint_facts(self) -> dict[float, dict[str, Any]]:
+        return checkpoints.facts_by_epoch(self.shelf.run(self.run_digest))
+
+    def _plane_inputs(self, epoch: float, direction_loss: Loss, device: Device) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
-        facts = checkpoints.facts_by_epoch(folder)
+        facts = self._checkpoint_facts
         epochs = tuple(facts)
         epoch = require_epoch(epoch, epochs)
         required = sorted({epoch, *(require_epoch(e, epochs) for e in self.directions.required_epochs(epochs, epoch))})
@@ -162,7 +167,7 @@ class SliceResolver:
         }
         if self.directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
-            samples = _samples_inputs(direction_loss, data_digest)
+            samples = _samples_inputs(direction_loss, self._data_digest)
             inputs["direction_loss"] = samples | _loss_inputs(direction_loss, device)
         return inputs
 
