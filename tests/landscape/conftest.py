@@ -203,3 +203,24 @@ def net() -> Callable[[str | Callable[[], nn.Module]], nn.Module]:
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def theta() -> Callable[[nn.Module], torch.Tensor]:
+    """The weights of a network that may move [P]."""
+
+    def flatten(model: nn.Module) -> torch.Tensor:
+        return nn.utils.parameters_to_vector(p.detach() for p in model.parameters() if p.requires_grad)
+
+    return flatten
+
+
+@pytest.fixture(scope="session")
+def near(theta) -> Callable[[nn.Module, int], torch.Tensor]:
+    """Makes points [count, P] around the weights of a network."""
+
+    def draw(model: nn.Module, count: int) -> torch.Tensor:
+        start, generator = theta(model), torch.Generator().manual_seed(5)
+        return start + 0.1 * torch.randn(count, len(start), dtype=torch.float64, generator=generator)
+
+    return draw

@@ -2,23 +2,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio.config.records import digest
 from studio.errors import MachineError, SceneError
 from studio.execution.progress import silent
-from studio.field import Grid
 from studio.storage.files import write_json
 from studio.storage.shelf import MARK, Manifest, Shelf
-
-GRID = Grid(range=(-2, 2), points=5)
-AXES = {"beta": GRID.axis, "alpha": GRID.axis}
-FIELDS = dict.fromkeys(("loss", "accuracy"), ("beta", "alpha"))
-
-
-@pytest.fixture
-def shelf(tmp_path):
-    return Shelf(tmp_path / "shelf")
 
 
 def test_the_shelf_is_the_folder_given_else_that_of_the_environment_else_beside_the_scene(tmp_path, monkeypatch):
@@ -49,7 +40,7 @@ def scene(shelf, tmp_path):
     for path in (shelf.run(R1), shelf.run(R2)):
         write_json(path / "run.json", {})
     for name in (S1, S2):
-        shelf.slice(name).create(AXES, {"loss": ("beta", "alpha")}, {})
+        shelf.slice(name).create({"beta": np.zeros(1), "alpha": np.zeros(1)}, {"loss": ("beta", "alpha")}, {})
     write_json(shelf.segment(P1, ".mkv"), {})
     Manifest(shelf, scene, "film").update(slices=[R1, S1, P1])
     return scene

@@ -4,17 +4,11 @@ import xarray as xr
 
 from studio.errors import MachineError
 from studio.field import Grid
-from studio.storage.shelf import Shelf
 from studio.storage.slices import StoredSlice
 
 GRID = Grid(range=(-2, 2), points=5)
 AXES = {"beta": GRID.axis, "alpha": GRID.axis}
 FIELDS = dict.fromkeys(("loss", "accuracy"), ("beta", "alpha"))
-
-
-@pytest.fixture
-def shelf(tmp_path):
-    return Shelf(tmp_path / "shelf")
 
 
 @pytest.fixture

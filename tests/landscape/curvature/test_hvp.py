@@ -82,16 +82,6 @@ def samples():
     return x, torch.randint(CLASSES, (N,), generator=generator)
 
 
-def theta(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
-
-
-def near(model: nn.Module, count: int) -> torch.Tensor:
-    """Points [count, P] around the model's weights."""
-    start = theta(model)
-    return start + 0.1 * torch.randn(count, len(start), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-
-
 def loss_of(model: nn.Module, x, y):
     """The loss written out once more, as a function of the flat weights."""
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -114,7 +104,7 @@ def dense(hessian: HessianOperator, point: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples, net):
+def test_products_and_gradients_are_those_of_dense_differentiation(make, mode, samples, net, theta):
     model = net(make)
     hessian = HessianOperator(WeightLoss(model, {}, *samples, mode))
     loss, point = loss_of(model.train(mode == "train"), *samples), theta(model)
@@ -133,7 +123,7 @@ def normed() -> nn.Module:
     )
 
 
-def test_products_through_weight_norm_are_the_gradients_own_differences(samples, net):
+def test_products_through_weight_norm_are_the_gradients_own_differences(samples, net, near):
     model = net(normed)
     hessian, (point, step) = HessianOperator(WeightLoss(model, {}, *samples)), near(model, 2)
     step = 1e-5 * (step - point)
@@ -167,13 +157,13 @@ class Forgetful(nn.Module):
         return HalfDerivative.apply(self.layer(x.flatten(1)), self.scale)
 
 
-def test_a_wrong_second_derivative_is_not_symmetric(samples, net):
+def test_a_wrong_second_derivative_is_not_symmetric(samples, net, theta):
     model = net(Forgetful)
     assert HessianOperator(WeightLoss(model, {}, *samples, "train")).asymmetry(theta(model)) > 0.01
 
 
 @pytest.mark.parametrize("make", ["convolution", chain], ids=["pictures", "chain"])
-def test_batched_points_have_the_products_of_single_ones(make, samples, net):
+def test_batched_points_have_the_products_of_single_ones(make, samples, net, near):
     model = net(make)
     hessian, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
     v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
@@ -185,7 +175,7 @@ def test_batched_points_have_the_products_of_single_ones(make, samples, net):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_networks_on_small_images_have_the_same_products_in_batches(mode):
+def test_networks_on_small_images_have_the_same_products_in_batches(mode, near):
     generator = torch.Generator().manual_seed(5)
     model = Resnet(depth=8, width=2).build((1, 8, 8), 3).double()
     x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
@@ -197,13 +187,13 @@ def test_networks_on_small_images_have_the_same_products_in_batches(mode):
     torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-8, atol=1e-10)
 
 
-def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples, net):
+def test_recalibrating_on_the_samples_themselves_equals_train_mode(samples, net, theta):
     model = net("convolution")
     train, recalibrated = (HessianOperator(WeightLoss(model, {}, *samples, mode)) for mode in ("train", "recalibrated"))
     torch.testing.assert_close(dense(recalibrated, theta(model)), dense(train, theta(model)), rtol=1e-9, atol=1e-11)
 
 
-def test_softmax_regression_has_its_closed_form(samples, net):
+def test_softmax_regression_has_its_closed_form(samples, net, theta):
     x, y = samples
     model = net("linear")
     p = F.softmax(model(x), 1).detach()
@@ -213,7 +203,7 @@ def test_softmax_regression_has_its_closed_form(samples, net):
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_criterion_of_the_users_is_differentiated_too(samples, net):
+def test_a_criterion_of_the_users_is_differentiated_too(samples, net, theta):
     x, y = samples
     weight_loss = WeightLoss(
         net("linear"), {}, x, y, criterion=lambda outputs, y: (outputs - F.one_hot(y, CLASSES)).square().sum(1)
@@ -224,12 +214,12 @@ def test_a_criterion_of_the_users_is_differentiated_too(samples, net):
     )
 
 
-def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples, net):
+def test_a_loss_that_is_linear_in_the_weights_has_no_curvature(samples, net, theta):
     weight_loss = WeightLoss(net("linear"), {}, *samples, criterion=lambda outputs, y: outputs.sum(1))
     assert not dense(HessianOperator(weight_loss), theta(net("linear"))).any()
 
 
-def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples, net):
+def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples, net, theta):
     model = net("convolution")
     weight_loss = WeightLoss(model, {}, *samples)
     full, part = HessianOperator(weight_loss), HessianOperator(weight_loss, "bias-and-norm")
@@ -239,7 +229,7 @@ def test_ignoring_biases_and_norms_leaves_the_rest_of_the_matrix(samples, net):
     torch.testing.assert_close(dense(part, theta(model)), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_restricting_and_embedding_loses_only_the_fixed_weights(samples, net):
+def test_restricting_and_embedding_loses_only_the_fixed_weights(samples, net, near):
     model = net("convolution")
     hessian = HessianOperator(WeightLoss(model, {}, *samples), "bias-and-norm")
     points = near(model, 3)
@@ -249,7 +239,7 @@ def test_restricting_and_embedding_loses_only_the_fixed_weights(samples, net):
     assert (lost == 0).sum() == 3 * hessian.size
 
 
-def test_short_last_batches_weigh_by_their_samples(samples, net):
+def test_short_last_batches_weigh_by_their_samples(samples, net, theta):
     model = net("convolution")
     weight_loss, pieces = (WeightLoss(model, {}, *samples) for _ in range(2))
     pieces.chunk_size = 3  # 3 + 3 + 1
@@ -263,7 +253,7 @@ def test_short_last_batches_weigh_by_their_samples(samples, net):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples, net, monkeypatch):
+def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples, net, monkeypatch, theta):
     model = net("convolution")
     weight_loss, v = WeightLoss(model, {}, *samples, mode), torch.ones(1, len(theta(model)))
     retained = HessianOperator(weight_loss).products(theta(model)[None])(v)
@@ -272,7 +262,7 @@ def test_keeping_the_graphs_or_not_gives_the_same_bytes(mode, samples, net, monk
     assert torch.equal(retained, rebuilt)
 
 
-def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch, net):
+def test_many_samples_rebuild_the_graph_for_every_product(samples, monkeypatch, net, near):
     weight_loss = WeightLoss(net("convolution"), {}, *samples)
     monkeypatch.setattr(hvp, "MAX_RETAINED_SAMPLES", N - 1)
     losses = []
@@ -292,7 +282,7 @@ def gradient_class(request, monkeypatch):
     return request.param
 
 
-def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradient_class, monkeypatch, net):
+def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradient_class, monkeypatch, net, theta):
     model = net("convolution")
     product = HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])
     v = torch.ones(1, len(theta(model)))
@@ -308,7 +298,7 @@ def test_a_graph_that_does_not_fit_is_rebuilt_for_every_product(samples, gradien
     assert torch.equal(product(v), expected) and failures
 
 
-def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkeypatch, net):
+def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkeypatch, net, theta):
     def fails(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -318,7 +308,7 @@ def test_a_graph_that_never_fits_says_what_to_do(samples, gradient_class, monkey
         HessianOperator(WeightLoss(model, {}, *samples)).products(theta(model)[None])(torch.ones(1, len(theta(model))))
 
 
-def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples, net):
+def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples, net, theta):
     def broken(outputs, y):
         raise RuntimeError("broken")
 
@@ -328,7 +318,7 @@ def test_an_error_in_a_criterion_is_not_taken_for_a_lack_of_memory(samples, net)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
-def test_the_model_and_the_random_state_stay_as_they_were(mode, samples, net):
+def test_the_model_and_the_random_state_stay_as_they_were(mode, samples, net, theta):
     model = net(grouped)
     model[3].bias.requires_grad_(False)
     model.train(mode == "eval")
@@ -345,7 +335,7 @@ def test_the_model_and_the_random_state_stay_as_they_were(mode, samples, net):
 
 
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_both_engines_give_the_same_products(make, samples, net):
+def test_both_engines_give_the_same_products(make, samples, net, near):
     weight_loss = WeightLoss(net(make), {}, *samples)
     engine = PearlmutterEngine.of(weight_loss)
     if engine is None:

@@ -86,10 +86,6 @@ def samples():
     return x, torch.randint(CLASSES, (N,), generator=generator)
 
 
-def theta(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
-
-
 def loss(weight_loss: WeightLoss, weights: torch.Tensor) -> float:
     return float(weight_loss.losses(weight_loss.forward_all(weights), weight_loss.targets).mean())
 
@@ -109,7 +105,7 @@ def in_chunks(weight_loss: WeightLoss, size: int) -> WeightLoss:
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_losses_are_those_of_the_model_itself(make, mode, samples, net):
+def test_losses_are_those_of_the_model_itself(make, mode, samples, net, theta):
     model = net(make)
     weight_loss = WeightLoss(model, {}, *samples, mode)
     for weights in (theta(model), theta(model) + 0.1):
@@ -123,7 +119,7 @@ def test_losses_are_those_of_the_model_itself(make, mode, samples, net):
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
-def test_the_model_and_the_random_numbers_stay_unchanged(make, mode, samples, net):
+def test_the_model_and_the_random_numbers_stay_unchanged(make, mode, samples, net, theta):
     model = net(make).train(mode == "eval")
     state = {name: b.clone() for name, b in [*model.named_buffers(), *model.named_parameters()]}
     flags, random = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
@@ -141,7 +137,7 @@ def test_the_model_and_the_random_numbers_stay_unchanged(make, mode, samples, ne
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
 @pytest.mark.parametrize("make", ["convolution", "layer norm", "tied weights", Recurrent, Attentive])
-def test_derivatives_agree_with_central_differences(make, mode, samples, net):
+def test_derivatives_agree_with_central_differences(make, mode, samples, net, theta):
     model = net(make)
     weight_loss = WeightLoss(model, {}, *samples, mode)
     leaf = theta(model).requires_grad_()
@@ -161,7 +157,7 @@ def test_weights_of_zero_have_the_loss_of_a_uniform_guess(samples, net):
     assert numbers["accuracy"] == pytest.approx(100 * float((samples[1] == 0).double().mean()))  # a tie goes to class 0
 
 
-def test_the_samples_are_one_batch_in_train_mode(samples, monkeypatch, net):
+def test_the_samples_are_one_batch_in_train_mode(samples, monkeypatch, net, theta):
     monkeypatch.setitem(module.MAX_PIXELS, "cpu", 12)
     model = net("convolution")
     assert WeightLoss(model, {}, *samples, "eval").chunk_size == 3  # 3 + 3 + 1 of 4 pixels each
@@ -169,7 +165,7 @@ def test_the_samples_are_one_batch_in_train_mode(samples, monkeypatch, net):
     assert loss(WeightLoss(model, {}, *samples, "train"), theta(model)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_running_statistics_matter_in_eval_mode_only(samples, net):
+def test_running_statistics_matter_in_eval_mode_only(samples, net, theta):
     model = net("convolution")
     moved = {"1.running_mean": torch.full((3,), 2.0), "1.running_var": torch.full((3,), 0.1)}
 
@@ -181,7 +177,7 @@ def test_running_statistics_matter_in_eval_mode_only(samples, net):
     assert losses("eval")[0] != losses("eval")[1]
 
 
-def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples, net):
+def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples, net, theta):
     model = net("convolution")
     x, y = samples
     parts = [loss(WeightLoss(model, {}, x[s], y[s]), theta(model)) for s in (slice(0, 2), slice(2, N))]
@@ -190,13 +186,13 @@ def test_a_union_costs_the_weighted_mean_of_its_parts_in_eval_mode(samples, net)
     assert loss(in_chunks(WeightLoss(model, {}, *samples), 3), theta(model)) == pytest.approx(whole, rel=1e-12)
 
 
-def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples, net):
+def test_recalibrated_on_its_own_samples_is_train_mode_without_dropout(samples, net, theta):
     model = net("convolution")
     values = [loss(WeightLoss(model, {}, *samples, mode), theta(model)) for mode in ("recalibrated", "train")]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
 
 
-def test_recalibrated_statistics_are_those_of_the_calibration_images(samples, net):
+def test_recalibrated_statistics_are_those_of_the_calibration_images(samples, net, theta):
     model = net("convolution")
     x, y = samples
     others = torch.randn(11, 2, 2, 2, generator=torch.Generator().manual_seed(5), **DOUBLE) * 3
@@ -210,7 +206,7 @@ def test_recalibrated_statistics_are_those_of_the_calibration_images(samples, ne
     assert float(recalibrated.losses(outputs, y).mean()) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_frozen_tensor_is_not_a_weight_but_is_read_from_a_checkpoint(samples, net):
+def test_a_frozen_tensor_is_not_a_weight_but_is_read_from_a_checkpoint(samples, net, theta):
     model = net(frozen)
     assert "0.weight" not in WeightLoss(model, {}, *samples).names
     stored = {"0.weight": torch.zeros_like(model[0].weight)}
@@ -234,7 +230,7 @@ def test_flat_and_split_are_inverse_in_the_models_own_order(make, samples, net):
 
 
 @pytest.mark.parametrize("mode", ["train", "recalibrated"])
-def test_dropout_draws_one_mask_for_all_points(mode, samples, net):
+def test_dropout_draws_one_mask_for_all_points(mode, samples, net, theta):
     model = net("layer norm")
     weight_loss = WeightLoss(model, {}, *samples, mode)
     first = loss(weight_loss, theta(model))
@@ -256,7 +252,7 @@ def test_an_exploding_loss_stays_as_measured(samples, net):
 # --- precision and per-sample fields ---------------------------------------------------------------------------------
 
 
-def test_a_cpu_computes_tf32_as_float32_and_says_so(samples, net):
+def test_a_cpu_computes_tf32_as_float32_and_says_so(samples, net, theta):
     model = net("layer norm").float()
     x, y = samples[0].float(), samples[1]
     assert WeightLoss(model, {}, x, y, precision="tf32").precision == "float32"
@@ -270,7 +266,7 @@ def test_a_cpu_computes_tf32_as_float32_and_says_so(samples, net):
     assert values["bf16"] == pytest.approx(values["float64"], rel=2e-2) and values["bf16"] != values["float32"]
 
 
-def test_the_same_loss_in_another_precision(samples, net):
+def test_the_same_loss_in_another_precision(samples, net, theta):
     model = net("convolution").float()
     single = WeightLoss(model, {"1.running_var": torch.full((3,), 0.5)}, samples[0].float(), samples[1])
     double = single.with_precision("float64")
@@ -278,7 +274,7 @@ def test_the_same_loss_in_another_precision(samples, net):
     assert flat.dtype == torch.float64 and loss(double, flat) == pytest.approx(loss(single, theta(model)), rel=1e-6)
 
 
-def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples, net):
+def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(samples, net, theta):
     x, y = samples
     squares = lambda outputs, y: outputs.square().sum(1)  # noqa: E731
     weight_loss = WeightLoss(net("linear"), {}, x, y, criterion=squares, fields={"size": squares})
@@ -333,7 +329,7 @@ def dead_filters(weight: float) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(5, CLASSES)).double()
 
 
-def test_mixing_is_tested_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch):
+def test_mixing_is_tested_at_the_weights_of_the_checkpoint_not_at_fresh_ones(samples, monkeypatch, theta):
     monkeypatch.setattr(module, "MAX_SAMPLES", {"cpu": 3})
     fresh, trained = dead_filters(1e30), dead_filters(0.0)  # 1e30 overflows to NaN
     weight_loss = WeightLoss(fresh, trained.state_dict(), *samples)

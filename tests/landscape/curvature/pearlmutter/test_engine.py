@@ -129,15 +129,6 @@ def samples():
     return x, torch.randint(CLASSES, (N,), generator=generator)
 
 
-def theta(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in model.parameters() if p.requires_grad])
-
-
-def near(model: nn.Module, count: int) -> torch.Tensor:
-    start = theta(model)
-    return start + 0.1 * torch.randn(count, len(start), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-
-
 def normal(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 
@@ -155,7 +146,7 @@ def is_written_out(hessian: HessianOperator) -> bool:
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
-def test_products_are_those_of_torchs_own_second_derivative(make, mode, samples, net):
+def test_products_are_those_of_torchs_own_second_derivative(make, mode, samples, net, near):
     model = net(make)
     hessian, point = known(model, samples, mode), near(model, 1)
     weight_loss = WeightLoss(model, {}, *samples, mode)
@@ -170,7 +161,7 @@ def test_products_are_those_of_torchs_own_second_derivative(make, mode, samples,
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
-def test_batched_points_have_the_products_of_single_ones(make, mode, samples, net):
+def test_batched_points_have_the_products_of_single_ones(make, mode, samples, net, near):
     model = net(make)
     hessian, points = known(model, samples, mode), near(model, 5)
     v = normal(*points.shape)
@@ -182,7 +173,7 @@ def test_batched_points_have_the_products_of_single_ones(make, mode, samples, ne
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("make", [settings, "in place", perceptron], ids=["settings", "in place", "perceptron"])
-def test_ignored_or_frozen_weights_leave_the_rest_of_the_product(make, mode, samples, net):
+def test_ignored_or_frozen_weights_leave_the_rest_of_the_product(make, mode, samples, net, theta):
     model = net(make)
     full = known(model, samples, mode)
     part = known(model, samples, mode, ignore="bias-and-norm")
@@ -203,7 +194,7 @@ def test_ignored_or_frozen_weights_leave_the_rest_of_the_product(make, mode, sam
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_products_are_linear_and_symmetric(mode, samples, net):
+def test_products_are_linear_and_symmetric(mode, samples, net, near):
     model = net(KNOWN["residual"])
     hessian = known(model, samples, mode)
     product = hessian.products(near(model, 1))
@@ -213,7 +204,7 @@ def test_products_are_linear_and_symmetric(mode, samples, net):
 
 
 @pytest.mark.parametrize("make", [settings, KNOWN["pooled"]], ids=["settings", "pooled"])
-def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples, net):
+def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples, net, near):
     model = net(make)
     hessian = known(model, samples)
     product, v = hessian.products(near(model, 2)), normal(2, hessian.size)
@@ -223,7 +214,7 @@ def test_a_product_has_the_same_bytes_whatever_ran_before(make, samples, net):
     assert torch.equal(known(model, samples).products(near(model, 2))(v), first)
 
 
-def test_short_last_chunks_weigh_by_their_samples(samples, net):
+def test_short_last_chunks_weigh_by_their_samples(samples, net, near):
     model = net(settings)
     weight_loss = WeightLoss(model, {}, *samples)
     weight_loss.chunk_size = 4  # 4 + 2
@@ -233,7 +224,7 @@ def test_short_last_chunks_weigh_by_their_samples(samples, net):
     torch.testing.assert_close(chunked.products(point)(v), single.products(point)(v), rtol=1e-10, atol=1e-12)
 
 
-def test_single_precision_keeps_its_digits(samples, net):
+def test_single_precision_keeps_its_digits(samples, net, theta):
     model = net(curved)
     double, single = known(model, samples), known(copy.deepcopy(model).float(), [samples[0].float(), samples[1]])
     v, point = normal(1, double.size), theta(model)[None]
@@ -243,7 +234,7 @@ def test_single_precision_keeps_its_digits(samples, net):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_the_users_model_stays_as_it_was(mode, samples, net):
+def test_the_users_model_stays_as_it_was(mode, samples, net, near):
     model = net("in place")
     state, flags = copy.deepcopy(model.state_dict()), [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
