@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from studio.cli.report import assumed_warnings, format_bytes
+from studio.cli.report import assumed_warnings, format_bytes, loss_values
 from studio.config.units import Size
 from studio.errors import MachineError
 from studio.landscape.profiling import Cost, measure_costs
 from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
+from studio.training.runs import RecipeRun
 
 PRODUCTS = 20
 """Hessian products a point typically takes: 14 at least, seldom more than 25, and 2 for the plane."""
@@ -38,7 +39,7 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     except MachineError as error:
         yield f"draw       {frames} frames of {size}; {error}"
     disk = (
-        len(scene.epochs()) * 4 * cost.parameters
+        sum(len(run.instants()) for run in scene.runs) * 4 * cost.parameters
         + 16 * _loss_values(scene)
         + frames * size.width * size.height * (2 * MOVIE_BYTES + FRAME_BYTES)
     )
@@ -51,12 +52,14 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
     """Seconds of the train stage, and its lines."""
     from studio.training.recorder import seconds_per_step
 
-    recipe = scene.run.recipe
-    if scene.run.checkpoints is not None:
-        return 0.0, []
-    steps = recipe.epochs * math.ceil(cost.images / recipe.batch)
-    seconds = steps * seconds_per_step(recipe)
-    return seconds, [f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(seconds)}"]
+    total, lines = 0.0, []
+    for run in scene.runs:
+        if isinstance(run, RecipeRun):
+            steps = run.recipe.epochs * math.ceil(cost.images / run.recipe.batch)
+            seconds = steps * seconds_per_step(run.recipe)
+            total += seconds
+            lines.append(f"train      {steps} steps, {len(run.instants())} checkpoints, {_duration(seconds)}")
+    return total, lines
 
 
 def _loss(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
@@ -74,9 +77,10 @@ def _loss(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
 def _loss_values(scene: Scene) -> int:
     from studio.landscape.values.preview import max_points
 
-    per_keyframe = max_points(scene.grid) if scene.loss.sampling == "preview" else scene.grid.size
-    detail = len(scene.detail_keyframes()) * scene.detail.grid.size if scene.detail else 0
-    return len(scene.keyframes()) * per_keyframe + detail
+    values = loss_values(scene)
+    if scene.loss.sampling == "preview":
+        values = values // scene.grid.size * max_points(scene.grid)
+    return values + (len(scene.detail_keyframes()) * scene.detail.grid.size if scene.detail else 0)
 
 
 def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:

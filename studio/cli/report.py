@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from studio.field import Surfaces
+from studio.field import Axis, Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats
 from studio.film.survey import survey
@@ -20,8 +20,8 @@ def summary(scene: Scene, name: str) -> str:
     lines = [
         f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
         f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        f"surfaces: {len(keyframes)} keyframes, epochs {keyframes[0]:g} to {keyframes[-1]:g}, "
-        f"{points}x{points} points each, {len(keyframes) * scene.grid.size} loss values",
+        f"surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
+        f"{keyframes[-1].coordinate:g}, {points}x{points} points each, {loss_values(scene)} loss values",
     ]
     if detail := scene.detail:
         count, n = len(scene.detail_keyframes()), detail.points
@@ -38,6 +38,12 @@ def summary(scene: Scene, name: str) -> str:
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {moves} move{plural}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *assumed_warnings(scene)])
+
+
+def loss_values(scene: Scene) -> int:
+    """Loss values on the grids of a scene's keyframes, a plane that several of them share counted once."""
+    planes = {(keyframe.centre, keyframe.directions, keyframe.grid) for keyframe in scene.keyframes()}
+    return sum(grid.size for _, _, grid in planes)
 
 
 def assumed_warnings(scene: Scene) -> Iterator[str]:
@@ -59,10 +65,10 @@ def surfaces(measured: Surfaces) -> str:
     return "\n".join([*lines, *caveats(measured)])
 
 
-def curvature(by_epoch: Mapping[float, Mapping[str, Any]]) -> Iterator[str]:
-    """A line per epoch of facts from `Results.curvature`."""
-    for epoch, facts in by_epoch.items():
-        words = [f"curvature at epoch {epoch:g}: the centre is {_WITH_ARTICLE.get(facts['centre'], facts['centre'])}"]
+def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> Iterator[str]:
+    """A line per keyframe of facts from `Results.curvature`."""
+    for coordinate, facts in by_coordinate.items():
+        words = [f"curvature at {axis.label(coordinate)}: the centre is {_WITH_ARTICLE.get(facts['centre'], facts['centre'])}"]
         words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")
         words.append(f"rank correlation of plane and space {facts['rank_correlation']:.2f}")
         if facts["interlacing_share"] < 1:

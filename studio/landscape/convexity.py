@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from studio.config.records import Record
 from studio.field import Grid
 from studio.landscape.loss import Loss, Subset
-from studio.landscape.sweeps import EpochList
+from studio.landscape.sweeps import Coordinates
 
 
 class Spectrum(Record):
@@ -35,7 +35,7 @@ class Convexity(Record):
     """Where the extreme eigenvalues are measured: a grid over the range of the loss's, at some keyframes of the sweep.
 
     points: along each side, odd.
-    at: `all` keyframes, or a list of epochs.
+    at: `all` keyframes, or the coordinates of some.
     subset: a count or a share of the training images that the Hessian is taken over, the first of the loss's shuffle;
     those of the loss if omitted, which gives the Hessian of the very loss that is drawn.
     tol: relative accuracy of each eigenvalue.
@@ -47,7 +47,7 @@ class Convexity(Record):
     former: ClassVar[Mapping[str, str]] = {"keys": "at"}
 
     points: int = 11
-    at: EpochList = "all"
+    at: Coordinates = "all"
     subset: Subset | None = None
     tol: float = Field(1e-3, gt=0, lt=1)
     seed: int = Field(0, ge=0)

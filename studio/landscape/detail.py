@@ -6,18 +6,18 @@ from pydantic import model_validator
 
 from studio.config.records import Record
 from studio.field import Grid
-from studio.landscape.sweeps import EpochList
+from studio.landscape.sweeps import Coordinates
 
 
 class Detail(Record):
     """The loss once more at some keyframes, on a finer grid inside the first; the surface joins both without a seam.
 
-    range: around the centre, within that of the first grid. points: along each side, odd. at: epochs of the sweep.
+    range: around the centre, within that of the first grid. points: along each side, odd. at: `all` keyframes, or coordinates of some.
     """
 
     range: tuple[float, float]
     points: int = 101
-    at: EpochList = "all"
+    at: Coordinates = "all"
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Detail:

@@ -4,20 +4,22 @@
 
 Each kind turns the run's weights into a Plane, on the CPU, in one thread, from random generators of its own: the same
 scene gives the same directions on every device. Only directions of curvature are computed where the loss is measured,
-with that device's rounding. A new kind is a record with `caption`, `required_epochs` and `plane`, in the union at the
-foot.
+with that device's rounding. A new kind is a record with `caption`, `required` and `plane`, in the union at the foot.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from studio.config.records import BY_KIND, Record
+from studio.config.units import Angle
 from studio.errors import RunError
+from studio.landscape.centres import AtCheckpoint, Centre
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,15 +36,15 @@ EIGENVECTOR_TOL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class CheckpointSource:
-    """A run as the directions see it: its epochs, ascending, and functions of an epoch for its weights and its loss.
+class WeightSource:
+    """A run as the directions see it: its checkpoints, ascending, and functions of a centre for weights and loss.
 
     weight_loss: needed by directions of curvature only.
     """
 
-    epochs: Sequence[float]
-    weights: Callable[[float], Weights] = field(repr=False)
-    weight_loss: Callable[[float], WeightLoss] | None = field(default=None, repr=False)
+    checkpoints: Sequence[float]
+    weights: Callable[[Centre], Weights] = field(repr=False)
+    weight_loss: Callable[[Centre], WeightLoss] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,34 +67,39 @@ class Random(Record):
     normalize: the unit of rescaling: each `filter` (index of the first dimension), each `layer`, or each `weight`,
     which is multiplied by its draw; or `none`. ignore: with `bias-and-norm` tensors of one dimension stay fixed; with
     `nothing` they move along themselves (d = w), as in the authors' code, or along their draw if normalize is `none`.
-    seed: of the draws.
-    scale_by: the epoch whose weights set the norm. The draw is the same at every epoch. With `each` one unit is always
-    one norm of the weights at the centre, as in the literature's single pictures, so the plane's scale changes with the
-    network; `last` fixes the two vectors for the whole film, so that all surfaces are parallel sections.
+    seed: of the draws. angle: turns delta's draw towards a third one, cos(angle) d1 + sin(angle) d3.
+    orthogonal: takes out of eta its part along delta, at eta's length, so that angles in the picture are true.
+    scale_by: the checkpoint whose weights set the norm. The draw is the same at every centre. With `each` one unit is
+    always one norm of the weights at the centre, as in the literature's single pictures, so the plane's scale changes
+    with the network; `last` fixes the two vectors for the whole film, so that all surfaces are parallel sections.
     """
 
     kind: Literal["random"] = "random"
     normalize: Literal["filter", "layer", "weight", "none"] = "filter"
     ignore: Ignore = "bias-and-norm"
     seed: int = Field(0, ge=0)
+    angle: Angle = 0.0
+    orthogonal: bool = False
     scale_by: Literal["each", "last"] = "each"
 
     @property
     def caption(self) -> str:
         """What the picture says of the directions."""
-        return "random directions" if self.normalize == "none" else f"{self.normalize}-normalised random directions"
+        words = "random directions" if self.normalize == "none" else f"{self.normalize}-normalised random directions"
+        return f"orthogonal {words}" if self.orthogonal else words
 
-    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The epochs whose weights the plane at `epoch` depends on."""
-        return (epoch if self.scale_by == "each" else epochs[-1],)
+    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+        """The centres whose weights the plane at `centre` depends on. checkpoints: of the run, ascending."""
+        return (centre if self.scale_by == "each" else AtCheckpoint(checkpoints[-1]),)
 
-    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, from independent streams of `seed`."""
-        weights = checkpoints.weights(*self.required_epochs(checkpoints.epochs, epoch))
-        return Plane(self._direction(weights, stream=0), self._direction(weights, stream=1))
-
-    def _direction(self, weights: Weights, stream: int) -> Weights:
-        return {name: self._rescale(d, weights[name]) for name, d in gaussian(weights, self.seed, stream).items()}
+        weights = source.weights(*self.required(source.checkpoints, centre))
+        d1, d2 = (gaussian(weights, self.seed, stream) for stream in (0, 1))
+        if self.angle:
+            d1 = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle)
+        delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in (d1, d2))
+        return Plane(delta, _perpendicular(eta, delta, norm(eta)) if self.orthogonal else eta)
 
     def _rescale(self, d: Tensor, w: Tensor) -> Tensor:
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
@@ -115,7 +122,7 @@ class Pca(Record):
 
     ignore: with `bias-and-norm` tensors of one dimension stay fixed; with `nothing` they move too.
     scale: `reach` makes both as long as the trajectory's largest distance from its last point within the plane, so that
-    [-1, 1] around the last epoch contains all of it; `unit` leaves them at length 1, as Li et al. (2018) do.
+    [-1, 1] around the last checkpoint contains all of it; `unit` leaves them at length 1, as Li et al. (2018) do.
     """
 
     kind: Literal["pca"] = "pca"
@@ -127,22 +134,22 @@ class Pca(Record):
         """What the picture says of the directions."""
         return "principal directions of the trajectory"
 
-    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """All epochs of the run."""
-        return tuple(epochs)
+    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+        """All checkpoints of the run."""
+        return tuple(map(AtCheckpoint, checkpoints))
 
-    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
-        """The same plane at every epoch, with the shares of variance that delta and eta explain.
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
+        """The same plane at every centre, with the shares of variance that delta and eta explain.
 
         Raises RunError for fewer than 3 checkpoints, or if they lie on one line.
         """
         import torch
 
-        *earlier_epochs, last_epoch = checkpoints.epochs
-        if len(earlier_epochs) < 2:
-            raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(checkpoints.epochs)}")
-        last = checkpoints.weights(last_epoch)
-        offsets = torch.stack([flat(self._offset(checkpoints.weights(e), last)) for e in earlier_epochs]).double()
+        *earlier, last_checkpoint = self.required(source.checkpoints, centre)
+        if len(earlier) < 2:
+            raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(source.checkpoints)}")
+        last = source.weights(last_checkpoint)
+        offsets = torch.stack([flat(self._offset(source.weights(at), last)) for at in earlier]).double()
         # the last point itself is a row of zeros; the trajectory is centred on its mean as in any principal analysis
         trajectory = torch.cat([offsets, offsets.new_zeros(1, offsets.shape[1])])
         centred = trajectory - trajectory.mean(0)
@@ -166,42 +173,41 @@ class Checkpoints(Record):
 
     eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
     angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
-    epochs: of the two checkpoints.
+    at: the two checkpoints.
     """
 
-    kind: Literal["checkpoints"] = "checkpoints"
-    epochs: tuple[float, float]
+    former: ClassVar[Mapping[str, str]] = {"epochs": "at"}
 
-    @field_validator("epochs")
+    kind: Literal["checkpoints"] = "checkpoints"
+    at: tuple[float, float]
+
+    @field_validator("at")
     @classmethod
-    def _differ(cls, epochs: tuple[float, float]) -> tuple[float, float]:
-        if epochs[0] == epochs[1]:
-            raise ValueError(f"both epochs are {epochs[0]:g}; two different ones span a plane")
-        return epochs
+    def _differ(cls, at: tuple[float, float]) -> tuple[float, float]:
+        if at[0] == at[1]:
+            raise ValueError(f"both are {at[0]:g}; two different checkpoints span a plane")
+        return at
 
     @property
     def caption(self) -> str:
         """What the picture says of the directions."""
-        return "directions toward epochs {:g} and {:g}".format(*self.epochs)
+        return "directions toward the checkpoints at {:g} and {:g}".format(*self.at)
 
-    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The record's two epochs, and the centre's."""
-        return (*self.epochs, epoch)
+    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+        """The record's two checkpoints, and the centre."""
+        return (*map(AtCheckpoint, self.at), centre)
 
-    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
-        centre = checkpoints.weights(epoch)
-        first, second = (_add_scaled(checkpoints.weights(e), centre, -1.0) for e in self.epochs)
-        cosine = Plane(first, second).cosine
-        perpendicular = _add_scaled(second, first, -dot(second, first) / (dot(first, first) + TINY))
-        if norm(perpendicular) <= 1e-6 * (norm(second) + TINY) or norm(first) <= TINY:
-            a, b = self.epochs
+        weights = source.weights(centre)
+        delta, second = (_add_scaled(source.weights(AtCheckpoint(at)), weights, -1.0) for at in self.at)
+        eta = _perpendicular(second, delta, norm(delta))
+        if not eta or norm(delta) <= TINY:
             raise RunError(
-                f"directions: the checkpoints at epochs {a:g} and {b:g} span no plane with the centre at "
-                f"{epoch:g}; name others, or leave this epoch out of the sweep"
+                f"directions: the checkpoints at {self.at[0]:g} and {self.at[1]:g} span no plane with the centre, "
+                f"{centre}; name others, or leave this centre out of the sweep"
             )
-        eta = {name: tensor * (norm(first) / norm(perpendicular)) for name, tensor in perpendicular.items()}
-        return Plane(first, eta, {"cosine_between_checkpoints": cosine})
+        return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
 
 
 class Hessian(Record):
@@ -209,9 +215,9 @@ class Hessian(Record):
     smallest.
 
     An eigenvector's sign is arbitrary; here its largest component is positive.
-    at: the Hessian at `each` epoch's own weights, or at the `last` ones, fixed for the whole film.
+    at: the Hessian at `each` centre, or at the `last` checkpoint, fixed for the whole film.
     ignore: with `bias-and-norm` tensors of one dimension stay fixed; with `nothing` they move too.
-    scale: as long as the weights that may move at that epoch (`theta`), or of length 1 (`unit`).
+    scale: as long as the weights there that may move (`theta`), or of length 1 (`unit`).
     """
 
     kind: Literal["hessian"] = "hessian"
@@ -224,20 +230,20 @@ class Hessian(Record):
         """What the picture says of the directions."""
         return "directions of extreme curvature"
 
-    def required_epochs(self, epochs: Sequence[float], epoch: float) -> tuple[float, ...]:
-        """The epoch whose Hessian is used."""
-        return (epoch if self.at == "each" else epochs[-1],)
+    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+        """The centre whose Hessian is used."""
+        return (centre if self.at == "each" else AtCheckpoint(checkpoints[-1]),)
 
-    def plane(self, checkpoints: CheckpointSource, epoch: float) -> Plane:
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, with their eigenvalues as facts. Raises RunError if these do not converge."""
         import torch
 
         from studio.landscape.curvature.extremes import hessian_extremes
         from studio.landscape.curvature.hvp import HessianOperator
 
-        assert checkpoints.weight_loss is not None
-        (at,) = self.required_epochs(checkpoints.epochs, epoch)
-        weight_loss, weights = checkpoints.weight_loss(at), checkpoints.weights(at)
+        assert source.weight_loss is not None
+        (at,) = self.required(source.checkpoints, centre)
+        weight_loss, weights = source.weight_loss(at), source.weights(at)
         hessian, theta = HessianOperator(weight_loss, self.ignore), weight_loss.flat(weights)
         product = hessian.products(theta[None])
         extremes = hessian_extremes(
@@ -245,8 +251,8 @@ class Hessian(Record):
         )
         if not extremes.converged or extremes.vectors is None:
             raise RunError(
-                f"directions: the extreme curvatures at epoch {at:g} were not found in {extremes.products} "
-                f"products; take another epoch, or random directions"
+                f"directions: the extreme curvatures at {at} were not found in {extremes.products} products; "
+                f"take another centre, or random directions"
             )
         length = float(hessian.restrict(theta).double().norm()) if self.scale == "theta" else 1.0
         axes = hessian.embed(torch.stack([_fix_sign(vector) * length for vector in extremes.vectors]))
@@ -291,6 +297,19 @@ def norm(a: Weights) -> float:
 
 def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:
     return {name: a[name] + factor * b[name] for name in a}
+
+
+def _turn(a: Weights, b: Weights, angle: float) -> Weights:
+    """cos(angle) a + sin(angle) b, for an angle in degrees."""
+    radians = math.radians(angle)
+    return {name: math.cos(radians) * a[name] + math.sin(radians) * b[name] for name in a}
+
+
+def _perpendicular(a: Weights, b: Weights, length: float) -> Weights:
+    """The part of a that is perpendicular to b, rescaled to a length; empty if there is none."""
+    part = _add_scaled(a, b, -dot(a, b) / (dot(b, b) + TINY))
+    size = norm(part)
+    return {} if size <= 1e-6 * (norm(a) + TINY) else {name: tensor * (length / size) for name, tensor in part.items()}
 
 
 def _fix_sign(vector: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from studio.field import Grid
 from studio.landscape import slices
-from studio.landscape.directions import CheckpointSource, Directions, Random
+from studio.landscape.centres import AtCheckpoint
+from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.determinism import deterministic
 from studio.training.models import Model
@@ -154,8 +155,8 @@ def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -
     model = recipe.model.build(data.shape, data.classes, recipe.seed)
     weight_loss = loss.weight_loss(model, dict(model.named_buffers()), x, y, device, calibration)
     weights = {name: p.detach() for name, p in model.named_parameters()}
-    source = CheckpointSource((0.0,), lambda epoch: weights)
-    plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, 0.0)
+    source = WeightSource((0.0,), lambda _: weights)
+    plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, AtCheckpoint(0.0))
     return UntrainedPlane(weight_loss, *(weight_loss.flat(part) for part in (weights, plane.delta, plane.eta)))
 
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from studio.config.records import digest
 from studio.field import Grid
+from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.directions import Directions
+from studio.errors import RunError
 from studio.landscape.loss import Loss, choose_method
-from studio.landscape.sweeps import require_epoch
+from studio.landscape.sweeps import Keyframe
 from studio.storage.files import read_json
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
@@ -28,7 +30,7 @@ from studio.training.determinism import device
 from studio.training.models import Mlp, Model
 from studio.training.recipe import Run
 
-VERSION = 5
+VERSION = 6
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 5
 """The same, for the numbers that only curvature has."""
@@ -45,16 +47,16 @@ Device = Literal["cpu", "cuda"]
 class Slice:
     """A resolved slice. Hashable and picklable; it names its inputs by records and digests.
 
-    quantity: what is measured. epoch: of the centre. loss: whose values, or whose Hessian, are measured.
+    quantity: what is measured. centre: whose weights are theta. loss: whose values, or whose Hessian, are measured.
     direction_loss: the loss that directions of curvature are computed from. grid: the sample points. convexity: None
     for loss values. method, reason: how loss values are computed, and why. Digests name what lies on the shelf: the
-    training run; theta, delta and eta (`plane_digest`); the samples of both losses; the slice itself (`digest`).
-    inputs: the resolved inputs of its numbers, as JSON.
+    runs that centres are of; theta, delta and eta (`plane_digest`); the samples of both losses; the slice itself
+    (`digest`). inputs: the resolved inputs of its numbers, as JSON.
     """
 
     quantity: Quantity
-    run_digest: str
-    epoch: float
+    run_digests: tuple[str, ...]
+    centre: Centre
     model: Model
     data: DataSet
     directions: Directions
@@ -96,26 +98,26 @@ class Slice:
 
 @dataclass(frozen=True)
 class SliceResolver:
-    """Resolves the slices of one trained run, which it lists once: make a new one after training.
+    """Resolves the slices of trained runs, which it lists once: make a new one after training.
 
-    shelf: where the run lies. directions: of all slices. direction_loss: the loss of the film's surfaces.
+    shelf: where the runs lie. run: whose network is measured on whose data. run_digests: of the runs that centres are
+    of, the same run's first. direction_loss: the loss of the film's surfaces.
     """
 
     shelf: Shelf
     run: Run
-    run_digest: str
-    directions: Directions
+    run_digests: tuple[str, ...]
     direction_loss: Loss
 
     def resolve(
-        self, quantity: Quantity, epoch: float, grid: Grid, loss: Loss, convexity: Convexity | None = None
+        self, quantity: Quantity, keyframe: Keyframe, grid: Grid, loss: Loss, convexity: Convexity | None = None
     ) -> Slice:
-        """The resolved slice at an epoch. Raises SceneError if the run, or the directions, lack a checkpoint."""
-        recipe, device = self.run.recipe, device_kind()
+        """The resolved slice through a keyframe's centre. Raises RunError if a run lacks a checkpoint."""
+        recipe, device, directions = self.run.recipe, device_kind(), keyframe.directions
         direction_loss = self.direction_loss.without_extras
-        plane = self._plane_inputs(epoch, direction_loss, device)
+        plane = self._plane_inputs(keyframe.centre, directions, direction_loss, device)
         samples = _samples_inputs(loss, self._data_digest)
-        method, reason = scene_method(recipe.model, self.directions, loss)
+        method, reason = scene_method(recipe.model, directions, loss)
         inputs = {
             "version": VERSION,
             **plane,
@@ -126,11 +128,11 @@ class SliceResolver:
         }
         return Slice(
             quantity=quantity,
-            run_digest=self.run_digest,
-            epoch=plane["epoch"],
+            run_digests=self.run_digests,
+            centre=keyframe.centre,
             model=recipe.model,
             data=recipe.data,
-            directions=self.directions,
+            directions=directions,
             loss=loss,
             direction_loss=direction_loss,
             grid=grid,
@@ -145,27 +147,33 @@ class SliceResolver:
             inputs=json.dumps(inputs, sort_keys=True),
         )
 
+    def weights_digest(self, at: AtCheckpoint) -> str:
+        """SHA-256 of a checkpoint's weights. Raises RunError if the run has none there."""
+        facts = self._facts_by_run[at.run].get(at.checkpoint)
+        if facts is None:
+            raise RunError(f"the run {self.run_digests[at.run]} has no checkpoint at {at.checkpoint:g}")
+        return str(facts["weights"])
+
     @cached_property
     def _data_digest(self) -> str:
-        return str(read_json(self.shelf.run(self.run_digest) / "run.json")["data"])
+        return str(read_json(self.shelf.run(self.run_digests[0]) / "run.json")["data"])
 
     @cached_property
-    def _checkpoint_facts(self) -> dict[float, dict[str, Any]]:
-        return checkpoints.facts_by_epoch(self.shelf.run(self.run_digest))
+    def _facts_by_run(self) -> list[dict[float, dict[str, Any]]]:
+        return [checkpoints.facts_by_epoch(self.shelf.run(run_digest)) for run_digest in self.run_digests]
 
-    def _plane_inputs(self, epoch: float, direction_loss: Loss, device: Device) -> dict[str, Any]:
+    def _plane_inputs(
+        self, centre: Centre, directions: Directions, direction_loss: Loss, device: Device
+    ) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
-        facts = self._checkpoint_facts
-        epochs = tuple(facts)
-        epoch = require_epoch(epoch, epochs)
-        required = sorted({epoch, *(require_epoch(e, epochs) for e in self.directions.required_epochs(epochs, epoch))})
+        required = directions.required(tuple(self._facts_by_run[0]), centre)
         inputs = {
             "model": self.run.recipe.model.model_dump(mode="json"),
-            "epoch": epoch,
-            "weights": {f"{e:g}": facts[e]["weights"] for e in required},
-            "directions": self.directions.model_dump(mode="json"),
+            "centre": centre.inputs(self.weights_digest),
+            "required": [other.inputs(self.weights_digest) for other in required],
+            "directions": directions.model_dump(mode="json"),
         }
-        if self.directions.kind == "hessian":
+        if directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = _samples_inputs(direction_loss, self._data_digest)
             inputs["direction_loss"] = samples | _loss_inputs(direction_loss, device)

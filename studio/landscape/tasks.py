@@ -1,6 +1,6 @@
 """The tasks of measuring: each is a pure function of the shelf, a resolved slice and a range, and returns arrays.
 
-    `make_samples`, `make_plane`                          what a slice is measured on
+    `make_samples`, `make_plane`, `make_positions`        what slices are measured on, and where networks stand
     `loss_rows`, `convexity_rows`, `spectrum_probes`      its values, range by range, [first, end)
     `preview_rows`, `slice_facts`, `loss_at_corners`      a quick look, the report, a check
 
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from studio.errors import MachineError
+from studio.landscape.centres import AtCheckpoint, Centre, State
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
-from studio.landscape.directions import CheckpointSource
+from studio.landscape.directions import WeightSource
 from studio.landscape.loss import Loss
 from studio.landscape.slices import CURVATURE_FIELDS, Slice
+from studio.landscape.trajectory import positions
 from studio.landscape.values.preview import preview
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
@@ -63,35 +65,54 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
 
     Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
     """
-    folder = shelf.run(slice_.run_digest)
 
-    def direction_loss(epoch: float) -> WeightLoss:
-        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, epoch)
+    def direction_loss(centre: Centre) -> WeightLoss:
+        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, centre)
 
-    source = CheckpointSource(
-        checkpoints.epochs(folder), lambda epoch: checkpoints.load(folder, epoch).weights, direction_loss
+    source = WeightSource(
+        checkpoints.epochs(shelf.run(slice_.run_digests[0])),
+        lambda centre: _state(shelf, slice_, centre).weights,
+        direction_loss,
     )
     with deterministic():
-        plane = slice_.directions.plane(source, slice_.epoch)
+        plane = slice_.directions.plane(source, slice_.centre)
         weight_loss = _slice_loss(shelf, slice_)
-        vectors = {"theta": source.weights(slice_.epoch), "delta": plane.delta, "eta": plane.eta}
+        vectors = {"theta": source.weights(slice_.centre), "delta": plane.delta, "eta": plane.eta}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {"cosine": plane.cosine, **plane.facts}
 
 
+def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Centre]) -> tuple[Arrays, dict[str, Any]]:
+    """`places` [slices, markers, 2] and `distances` [slices, markers] of networks from planes (`positions`)."""
+    weight_loss = _slice_loss(shelf, slices[0])
+    thetas = [weight_loss.flat(_state(shelf, slices[0], marker).weights).float().cpu().numpy() for marker in markers]
+    planes = [map_arrays(shelf.plane(slice_.plane_digest)).arrays for slice_ in slices]
+    return positions(planes, thetas), {}
+
+
+def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
+    """Weights and buffers of a centre."""
+
+    def load(at: AtCheckpoint) -> State:
+        checkpoint = checkpoints.load(shelf.run(slice_.run_digests[at.run]), at.checkpoint)
+        return State(checkpoint.weights, checkpoint.buffers)
+
+    return centre.state(load)
+
+
 def _slice_loss(shelf: Shelf, slice_: Slice) -> WeightLoss:
-    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, slice_.epoch)
+    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, slice_.centre)
 
 
-def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, epoch: float) -> WeightLoss:
-    """A loss as a function of flat weights, with the buffers of the checkpoint at an epoch."""
+def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, centre: Centre) -> WeightLoss:
+    """A loss as a function of flat weights, with the buffers of a centre."""
     import torch
 
     stored = map_arrays(shelf.samples(samples_digest))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
     model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
-    checkpoint = checkpoints.load(shelf.run(slice_.run_digest), epoch)
-    state = {**checkpoint.weights, **checkpoint.buffers}
+    weights, buffers = _state(shelf, slice_, centre)
+    state = {**weights, **buffers}
     return loss.weight_loss(model, state, tensors["x"], tensors["y"], slice_.device, tensors.get("calibration"))
 
 

@@ -188,7 +188,7 @@ def _span(project: Project, frames: tuple[int, int] | None, shot: str | None) ->
 
 
 def _nearest_keyframe(scene: Scene, at: Time) -> float:
-    """The keyframe nearest to what the film shows at a time, in its leading shot."""
+    """The coordinate of the keyframe nearest to what the film shows at a time, in its leading shot."""
     leading = max(scene.cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
     coordinate = leading.shot.coordinate(leading.seconds, scene.film.fps)
-    return min(scene.keyframes(), key=lambda keyframe: abs(keyframe - coordinate))
+    return min((keyframe.coordinate for keyframe in scene.keyframes()), key=lambda other: abs(other - coordinate))

@@ -8,7 +8,7 @@ A row that is on the shelf is not measured again. Workers return values; only th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from studio.execution.tasks import Task
@@ -16,6 +16,7 @@ from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Quantity, Slice, SliceResolver, axes, fields
+from studio.landscape.sweeps import Keyframe
 from studio.pipeline.project import Project, Workers
 from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
 from studio.pipeline.train import train
@@ -26,50 +27,59 @@ from studio.storage.shelf import Shelf
 def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     train(project)
-    slices = resolve_slices(project)
-    results = Results.of(project, slices)
-    project.manifest.update(**digests_used(slices))
+    resolved = resolve_slices(project)
+    results = Results.of(project, resolved)
+    project.manifest.update(**digests_used(resolved, results))
     if not results.complete:
-        lock = project.shelf.lock(f"compute-{project.run_digest}", project.progress)
+        lock = project.shelf.lock(f"compute-{project.run_digests[0]}", project.progress)
         with lock, project.open_workers(gpus=True) as workers:
             for kind in KINDS:
-                _measure(project, workers, kind, list(of_kind(kind, slices).values()))
+                distinct = {slice_.digest: slice_ for slice_ in of_kind(kind, resolved).values()}
+                _measure(project, workers, kind, list(distinct.values()))
+            _find_positions(project, workers, resolved, results)
     return results
 
 
 def results_of(project: Project) -> Results:
-    """The project's results, measured or not; the run must be trained."""
+    """The project's results, measured or not; the runs must be trained."""
     return Results.of(project, resolve_slices(project))
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
-    """Every slice of the scene, resolved; the run must be trained.
+    """Every slice of the scene, resolved; the runs must be trained.
 
-    The loss at every keyframe; the finer grid, the curvature and the spectrum at the epochs that the scene names.
+    The loss at every keyframe; the finer grid, the curvature and the spectrum at those that the scene names.
     """
     scene, resolver = project.scene, _resolver(project)
 
-    def resolve(kind: SliceKind, epochs: tuple[float, ...], grid: Grid, loss: Loss) -> dict[SliceKey, Slice]:
-        curvature = scene.convexity if quantity_of(kind) != "loss" else None
-        return {(kind, epoch): resolver.resolve(quantity_of(kind), epoch, grid, loss, curvature) for epoch in epochs}
+    def resolve(
+        kind: SliceKind, keyframes: Iterable[Keyframe], grid: Callable[[Grid], Grid], loss: Loss
+    ) -> dict[SliceKey, Slice]:
+        quantity = quantity_of(kind)
+        curvature = scene.convexity if quantity != "loss" else None
+        return {
+            (kind, keyframe.coordinate): resolver.resolve(quantity, keyframe, grid(keyframe.grid), loss, curvature)
+            for keyframe in keyframes
+        }
 
-    slices = resolve("loss", scene.keyframes(), scene.grid, scene.loss)
-    if scene.detail:
-        slices |= resolve("detail", scene.detail_keyframes(), scene.detail.grid, scene.loss)
+    keyframes = scene.keyframes()
+    slices = resolve("loss", keyframes, lambda grid: grid, scene.loss)
+    if detail := scene.detail:
+        slices |= resolve("detail", scene.detail_keyframes(), lambda _: detail.grid, scene.loss)
     if portrait := project.portrait:
-        grid = scene.grid.model_copy(update={"points": portrait.points})
-        slices |= resolve("portrait", (portrait.epoch,), grid, scene.loss)
+        shown = [keyframe for keyframe in keyframes if keyframe.coordinate == portrait.coordinate]
+        slices |= resolve("portrait", shown, portrait.grid, scene.loss)
     if convexity := scene.convexity:
-        grid, loss = convexity.grid(scene.grid), convexity.loss(scene.loss).without_extras
-        slices |= resolve("convexity", scene.convexity_keyframes(), grid, loss)
+        chosen, loss = scene.convexity_keyframes(), convexity.loss(scene.loss).without_extras
+        slices |= resolve("convexity", chosen, convexity.grid, loss)
         if convexity.spectrum:
-            slices |= resolve("spectrum", scene.convexity_keyframes(), grid, loss)
+            slices |= resolve("spectrum", chosen, convexity.grid, loss)
     return slices
 
 
 def _resolver(project: Project) -> SliceResolver:
     scene = project.scene
-    return SliceResolver(project.shelf, scene.run, project.run_digest, scene.directions, scene.loss)
+    return SliceResolver(project.shelf, scene.run, project.run_digests, scene.loss)
 
 
 def quantity_of(kind: SliceKind) -> Quantity:
@@ -77,12 +87,13 @@ def quantity_of(kind: SliceKind) -> Quantity:
     return "loss" if kind == "detail" or kind == "portrait" else kind
 
 
-def digests_used(slices: Mapping[SliceKey, Slice]) -> dict[str, list[str]]:
+def digests_used(slices: Mapping[SliceKey, Slice], results: Results) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
+    positions = [results.positions] if results.positions else []
     planes = sorted({slice_.plane_digest for slice_ in slices.values()})
     samples = sorted({digest for slice_ in slices.values() for digest in slice_.losses_by_samples})
     by_kind = {str(kind): [slice_.digest for slice_ in of_kind(kind, slices).values()] for kind in KINDS}
-    return {"planes": planes, "samples": samples, **by_kind}
+    return {"planes": planes, "samples": samples, "positions": positions, **by_kind}
 
 
 # --- measuring one kind ----------------------------------------------------------------------------------------------
@@ -126,6 +137,18 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
         shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
+def _find_positions(
+    project: Project, workers: Workers, slices: Mapping[SliceKey, Slice], results: Results
+) -> None:
+    """Puts on the shelf where the markers stand in the planes, if the film shows them anywhere but at the centres."""
+    shelf = project.shelf
+    if results.positions and not shelf.positions(results.positions).is_dir():
+        by_plane = {slice_.plane_digest: slice_ for slice_ in of_kind("loss", slices).values()}
+        task: Task = (tasks.make_positions, (shelf, tuple(by_plane.values()), results.markers))
+        for _, (arrays, facts) in workers.run("find the networks in the planes", [task], [1]):
+            save_arrays(shelf.positions(results.positions), arrays, facts)
+
+
 def save_samples(shelf: Shelf, slice_: Slice) -> None:
     """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
     for digest, loss in slice_.losses_by_samples.items():
@@ -164,14 +187,15 @@ def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
     """(alpha, beta, loss over the subset, loss over all samples) at nine points of the last keyframe's grid."""
     train(project)
     scene, resolver, losses = project.scene, _resolver(project), []
+    keyframe = scene.keyframes()[-1]
     for subset in (scene.loss.subset, "100%"):
         loss = scene.loss.model_copy(update={"subset": subset, "keep_samples": False})
-        slice_ = resolver.resolve("loss", scene.keyframes()[-1], scene.grid, loss)
+        slice_ = resolver.resolve("loss", keyframe, keyframe.grid, loss)
         save_samples(project.shelf, slice_)
         if not project.shelf.plane(slice_.plane_digest).is_dir():
             save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
         losses.append(tasks.loss_at_corners(project.shelf, slice_))
-    axis = [float(scene.grid.axis[i]) for i in (0, scene.grid.points // 2, -1)]
+    axis = [float(keyframe.grid.axis[i]) for i in (0, keyframe.grid.points // 2, -1)]
     part, whole = losses
     return [
         (alpha, beta, float(part[i, j]), float(whole[i, j]))

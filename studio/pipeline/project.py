@@ -18,7 +18,6 @@ from studio.execution.tasks import Task, run_tasks
 from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
 from studio.storage.shelf import Manifest, Shelf
-from studio.training import checkpoints
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class Project:
         return Manifest(self.shelf, self.path, self.name)
 
     @cached_property
-    def run_digest(self) -> str:
-        """Digest of the training run. Raises RunError if its data or checkpoints cannot be read."""
-        return checkpoints.run_digest(self.scene.run, self.scene.run.recipe.data.load().digest)
+    def run_digests(self) -> tuple[str, ...]:
+        """Digests of the scene's runs. Raises RunError if their data or checkpoints cannot be read."""
+        return tuple(run.digest(run.recipe.data.load().digest) for run in self.scene.runs)
 
     @property
-    def run_folder(self) -> Path:
-        """Folder of the training run on the shelf."""
-        return self.shelf.run(self.run_digest)
+    def run_folders(self) -> tuple[Path, ...]:
+        """Folders of the scene's runs on the shelf."""
+        return tuple(map(self.shelf.run, self.run_digests))
 
     @contextmanager
     def open_workers(self, count: int | None = None, *, gpus: bool = False) -> Iterator[Workers]:

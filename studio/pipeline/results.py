@@ -9,15 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from studio.config.records import FrozenDict
+from studio.config.records import FrozenDict, digest
 from studio.errors import SceneError
-from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory
+from studio.field import DETAIL, Array, Field, Grid, Markers, Surfaces, Trajectory
 from studio.film.fields import SCALES
+from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
 from studio.landscape.slices import Slice
-from studio.landscape.trajectory import project_trajectory
+from studio.landscape.trajectory import share_in_plane
 from studio.pipeline.project import Project
 from studio.scene.scene import Portrait, Scene
 from studio.storage.mapped_arrays import map_arrays
@@ -29,10 +30,10 @@ SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
 KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
 """Kinds of slices, in the order they are measured; detail and portrait are the loss on finer grids."""
 SliceKey = tuple[SliceKind, float]
-"""A kind of slice and the epoch of its centre."""
+"""A kind of slice and the coordinate of its keyframe."""
 
 _INPUT_ATTRIBUTES = (
-    *("scene", "quantity", "version", "model", "data", "sample_selection", "epoch", "weights", "directions"),
+    *("scene", "quantity", "version", "model", "data", "sample_selection", "centre", "required", "directions"),
     *("direction_loss", "loss", "grid", "device"),
 )
 
@@ -41,32 +42,56 @@ _INPUT_ATTRIBUTES = (
 class Results:
     """The slices of a scene on a shelf, by digest; small and picklable. `complete` says whether all are measured.
 
-    run: digest of the training run. digests: of the slices. planes: digests of the planes of the loss, by epoch.
-    portrait: the keyframe that a still shows on a grid of its own.
+    runs: digests of the training runs. digests, grids: of the slices. planes: digests of the planes of the loss, by
+    coordinate. positions: digest of the markers' places in these planes, if the film shows any. portrait: the keyframe
+    that a still shows on a grid of its own.
     """
 
     scene: Scene
     shelf: Shelf
-    run: str
+    runs: tuple[str, ...]
     digests: FrozenDict[SliceKey, str]
+    grids: FrozenDict[SliceKey, Grid]
     planes: FrozenDict[float, str]
+    positions: str | None = None
     portrait: Portrait | None = None
 
     @classmethod
     def of(cls, project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
         """The results of a project's resolved slices."""
-        digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
-        planes = FrozenDict((epoch, slice_.plane_digest) for epoch, slice_ in of_kind("loss", slices).items())
-        return cls(project.scene, project.shelf, project.run_digest, digests, planes, project.portrait)
+        scene = project.scene
+        results = cls(
+            scene,
+            project.shelf,
+            project.run_digests,
+            FrozenDict((key, slice_.digest) for key, slice_ in slices.items()),
+            FrozenDict((key, slice_.grid) for key, slice_ in slices.items()),
+            FrozenDict((at, slice_.plane_digest) for at, slice_ in of_kind("loss", slices).items()),
+            portrait=project.portrait,
+        )
+        moving = any(keyframe.marker not in (None, keyframe.centre) for keyframe in scene.keyframes())
+        if not moving and scene.look.trajectory is None:
+            return results
+        weights = [marker.inputs(results._weights_digest) for marker in results.markers]
+        return replace(results, positions=digest("positions", 1, list(dict.fromkeys(results.planes.values())), weights))
+
+    def _weights_digest(self, at: AtCheckpoint) -> str:
+        return str(checkpoints.facts_by_epoch(self.shelf.run(self.runs[at.run]))[at.checkpoint]["weights"])
+
+    @property
+    def markers(self) -> tuple[Centre, ...]:
+        """The networks that the film's keyframes mark, each once."""
+        return tuple(dict.fromkeys(k.marker for k in self.scene.keyframes() if k.marker is not None))
 
     def stored(self, kind: SliceKind) -> dict[float, StoredSlice]:
-        """The slices of one kind on the shelf, by epoch."""
-        return {epoch: self.shelf.slice(digest) for epoch, digest in of_kind(kind, self.digests).items()}
+        """The slices of one kind on the shelf, by coordinate."""
+        return {at: self.shelf.slice(digest) for at, digest in of_kind(kind, self.digests).items()}
 
     @property
     def complete(self) -> bool:
         """Whether every slice is measured."""
-        return all(self.shelf.slice(digest).complete for digest in self.digests.values())
+        measured = all(self.shelf.slice(digest).complete for digest in set(self.digests.values()))
+        return measured and (self.positions is None or self.shelf.positions(self.positions).is_dir())
 
     # --- surfaces
 
@@ -74,16 +99,48 @@ class Results:
         """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
         fields = self._fields("loss") | self._fields("convexity")
         fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
-        trajectory = self._trajectory() if self.scene.look.trajectory else None
-        folder = self.shelf.run(self.run)
-        return Surfaces(fields, checkpoints.epochs(folder), checkpoints.metrics(folder), trajectory)
+        trajectory, markers = self._trajectory_and_markers()
+        return Surfaces(
+            fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers
+        )
+
+    def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
+        """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
+        scored = self.scene.sweep.scored(self.scene.runs, self.scene.keyframes())
+        if not scored:
+            return (), {}
+        folder = self.shelf.run(self.runs[next(iter(scored.values())).run])
+        existing = checkpoints.epochs(folder)
+        indices = [existing.index(at.checkpoint) for at in scored.values()]
+        metrics = checkpoints.metrics(folder).items()
+        return tuple(scored), {name: tuple(values[i] for i in indices) for name, values in metrics}
+
+    def _trajectory_and_markers(self) -> tuple[Trajectory | None, Markers | None]:
+        """The way of the markers through the planes, if the look draws it; their places, if they leave the centres."""
+        if self.positions is None:
+            return None, None
+        found = map_arrays(self.shelf.positions(self.positions)).arrays
+        keyframes = self.scene.keyframes()
+        planes, markers = list(dict.fromkeys(self.planes.values())), self.markers
+        rows = [planes.index(self.planes[keyframe.coordinate]) for keyframe in keyframes]
+        columns = [markers.index(keyframe.marker) if keyframe.marker else -1 for keyframe in keyframes]
+        coordinates = tuple(keyframe.coordinate for keyframe in keyframes)
+        trajectory = None
+        if self.scene.look.trajectory and -1 not in columns:
+            places, distances, lengths = (found[name][np.ix_(rows, columns)] for name in ("places", "distances", "lengths"))
+            trajectory = Trajectory(coordinates, places, share_in_plane(distances, lengths))
+        if all(keyframe.marker == keyframe.centre for keyframe in keyframes):
+            return trajectory, None
+        own = found["places"][rows, columns]
+        own[[column < 0 for column in columns]] = np.nan
+        return trajectory, Markers(coordinates, own)
 
     def hold_portrait(self, surfaces: Surfaces) -> Surfaces:
         """The film's surfaces held at the portrait's keyframe, with the loss on the portrait's grid."""
         if self.portrait is None:
             return surfaces
         fields = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
-        return replace(surfaces, fields=fields | self._fields("portrait"), held_at=self.portrait.epoch)
+        return replace(surfaces, fields=fields | self._fields("portrait"), held_at=self.portrait.coordinate)
 
     def _fields(self, kind: SliceKind) -> dict[str, Field]:
         """The fields of one kind of slices, by name; only the loss is interpolated as the film says."""
@@ -91,24 +148,17 @@ class Results:
         if not stored:
             return {}
         datasets = [slice_.read() for slice_ in stored.values()]
-        axis = datasets[0]["alpha"].values
-        grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
+        grids = tuple(of_kind(kind, self.grids).values())
+        grid = grids[0] if len(set(grids)) == 1 else grids
         functions = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
         fields = {}
         for name in filter(datasets[0].__contains__, (*SCALES, *functions, "measured")):
-            values = np.stack([dataset[name].values for dataset in datasets])
-            if name in ("lambda_min", "lambda_max"):
-                converged = np.stack([dataset["converged"].values for dataset in datasets]) > 0
-                values = np.where(converged, values, np.nan)
+            arrays = [_known(dataset, name) for dataset in datasets]
+            values = np.stack(arrays) if isinstance(grid, Grid) else tuple(arrays)
             interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
             scale = SCALES.get(name, "linear")
             fields[functions.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
         return fields
-
-    def _trajectory(self) -> Trajectory:
-        """The run's trajectory through the scene's keyframes, in the planes of its loss."""
-        planes = [map_arrays(self.shelf.plane(digest)).arrays for digest in self.planes.values()]
-        return project_trajectory(tuple(self.planes), planes)
 
     # --- numbers
 
@@ -120,12 +170,10 @@ class Results:
         stored = self.stored(kind)
         if not stored:
             raise SceneError(f"{self.scene.title}: nothing measures the {kind}")
-        folder = self.shelf.run(self.run)
-        indices = [checkpoints.epochs(folder).index(epoch) for epoch in stored]
-        metrics = {
-            name: ("keyframe", [values[i] for i in indices]) for name, values in checkpoints.metrics(folder).items()
-        }
-        return concat_slices(stored).assign(metrics)
+        coordinates, metrics = self._metrics()
+        at = [coordinates.index(coordinate) for coordinate in stored] if metrics else []
+        by_keyframe = {name: ("keyframe", [values[i] for i in at]) for name, values in metrics.items()}
+        return concat_slices(stored).assign(by_keyframe)
 
     def facts(self) -> dict[str, str]:
         """Facts of the last slice of the loss: parameters, samples, method, the cosine of the directions."""
@@ -133,7 +181,7 @@ class Results:
         return {str(name): attributes[name] for name in attributes if name not in _INPUT_ATTRIBUTES}
 
     def curvature(self) -> dict[float, dict[str, Any]]:
-        """Facts from the measured curvature, by epoch; complete slices only.
+        """Facts from the measured curvature, by coordinate; complete slices only.
 
         `centre`: minimum, saddle, maximum or not stationary. `rank_correlation`: between the plane's share of negative
         curvature and the space's. `hidden_share`: of points convex in the picture and not in the space.
@@ -143,21 +191,27 @@ class Results:
         summary: dict[float, dict[str, Any]] = {}
         if (convexity := self.scene.convexity) is None:
             return summary
-        for epoch, stored in self.stored("convexity").items():
+        for at, stored in self.stored("convexity").items():
             if stored.complete:
-                summary[epoch] = _convexity_summary(stored.read(), convexity)
-        for epoch, stored in self.stored("spectrum").items():
+                summary[at] = _convexity_summary(stored.read(), convexity)
+        for at, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured
-            if epoch in summary and stored.complete:
+            if at in summary and stored.complete:
                 dataset = stored.read()
                 total, error = trace(dataset["ritz"].values, dataset["weight"].values, int(dataset.attrs["parameters"]))
-                summary[epoch] |= {"trace": total, "trace_error": error}
+                summary[at] |= {"trace": total, "trace_error": error}
         return summary
 
 
 def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
-    """The items of one kind, by epoch."""
-    return {epoch: item for (item_kind, epoch), item in items.items() if item_kind == kind}
+    """The items of one kind, by coordinate."""
+    return {at: item for (item_kind, at), item in items.items() if item_kind == kind}
+
+
+def _known(dataset: xr.Dataset, name: str) -> Array:
+    """A field's values; NaN where an extreme eigenvalue did not converge."""
+    values = dataset[name].values
+    return np.where(dataset["converged"].values > 0, values, np.nan) if name in ("lambda_min", "lambda_max") else values
 
 
 def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:

@@ -29,10 +29,11 @@ class StageStatus(NamedTuple):
 
 def status(project: Project, out: Path) -> list[StageStatus]:
     """The status of every stage. out: folder of the finished files."""
-    epochs, manifest = project.scene.epochs(), project.manifest.read()
-    count = len(set(epochs) & set(checkpoints.epochs(project.run_folder)))
-    state = _state(count, len(epochs), [project.run_digest], manifest.get("run", ()))
-    rows = [StageStatus("train", state, f"{count} of {len(epochs)} checkpoints")]
+    manifest, wanted = project.manifest.read(), [set(run.instants()) for run in project.scene.runs]
+    existing = [set(checkpoints.epochs(folder)) for folder in project.run_folders]
+    count, total = sum(len(a & b) for a, b in zip(wanted, existing, strict=True)), sum(map(len, wanted))
+    state = _state(count, total, project.run_digests, manifest.get("run", ()))
+    rows = [StageStatus("train", state, f"{count} of {total} checkpoints")]
     results = results_of(project) if is_trained(project) else None
     rows += _slices(project, results, manifest)
     paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
@@ -51,12 +52,12 @@ def status(project: Project, out: Path) -> list[StageStatus]:
 
 def _slices(project: Project, results: Results | None, manifest: dict[str, Sequence[str]]) -> list[StageStatus]:
     scene = project.scene
-    epochs = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
+    planned = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
     if scene.convexity and scene.convexity.spectrum:
-        epochs["spectrum"] = scene.convexity_keyframes()
+        planned["spectrum"] = scene.convexity_keyframes()
     rows = []
     for kind in KINDS:
-        if total := len(epochs.get(kind, ())):
+        if total := len(planned.get(kind, ())):
             digests = list(of_kind(kind, results.digests).values()) if results else []
             count = sum(project.shelf.slice(digest).complete for digest in digests)
             state = _state(count, total, digests, manifest.get(kind, ()))

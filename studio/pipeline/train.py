@@ -1,4 +1,4 @@
-"""The train stage: a training run with all the checkpoints its scene needs."""
+"""The train stage: training runs with all the checkpoints their scene needs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ from pathlib import Path
 
 from studio.pipeline.project import Project
 from studio.training import checkpoints
+from studio.training.runs import Run
 
 
-def train(project: Project) -> Path:
-    """Trains the project's run, or imports its checkpoints; returns the run's folder. Resumes an interrupted run."""
-    project.manifest.update(run=[project.run_digest])
-    if not is_trained(project):
-        with project.shelf.lock(f"run-{project.run_digest}", project.progress):
-            if not is_trained(project):  # another process may have trained it meanwhile
-                _make_run(project)
-    return project.run_folder
+def train(project: Project) -> tuple[Path, ...]:
+    """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
+    project.manifest.update(run=list(project.run_digests))
+    for run, digest, folder in zip(project.scene.runs, project.run_digests, project.run_folders, strict=True):
+        if not _has_checkpoints(run, folder):
+            with project.shelf.lock(f"run-{digest}", project.progress):
+                if not _has_checkpoints(run, folder):  # another process may have trained it meanwhile
+                    with project.progress("train", 1) as advance:
+                        run.make(folder, advance)
+    return project.run_folders
 
 
 def is_trained(project: Project) -> bool:
-    """Whether the shelf holds every checkpoint of the project's run."""
-    return set(project.scene.epochs()) <= set(checkpoints.epochs(project.run_folder))
+    """Whether the shelf holds every checkpoint of the project's runs."""
+    return all(map(_has_checkpoints, project.scene.runs, project.run_folders))
 
 
-def _make_run(project: Project) -> None:
-    run = project.scene.run
-    with project.progress("train", 1) as advance:
-        if run.checkpoints is None:
-            from studio.training import recorder
-
-            recorder.train(run.recipe, project.run_folder, progress=advance)
-        else:
-            from studio.training.import_checkpoints import import_checkpoints
-
-            import_checkpoints(run, project.run_folder)
+def _has_checkpoints(run: Run, folder: Path) -> bool:
+    return set(run.instants()) <= set(checkpoints.epochs(folder))

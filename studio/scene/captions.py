@@ -33,7 +33,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
     if convexity := scene.convexity:
         n = convexity.points
         by_grid["convexity"] = (
-            f"{text}\nconvexity {n}\u00d7{n} points at {len(scene.convexity_keyframes())} epochs over "
+            f"{text}\nconvexity {n}\u00d7{n} points at {len(scene.convexity_keyframes())} keyframes over "
             f"{convexity.loss(loss).subset} images, interpolated between"
         )
     return by_grid
@@ -41,8 +41,8 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
 
 def _points(scene: Scene, portrait: Portrait | None) -> str:
     if portrait:
-        return f"{portrait.points}\u00d7{portrait.points} points at epoch {portrait.epoch:g}"
-    points = f"{scene.grid.points}\u00d7{scene.grid.points} points at {len(scene.keyframes())} epochs"
+        return f"{portrait.points}\u00d7{portrait.points} points at {scene.axis.label(portrait.coordinate)}"
+    points = f"{scene.grid.points}\u00d7{scene.grid.points} points at {len(scene.keyframes())} keyframes"
     if detail := scene.detail:
         n = detail.points
         points += f" and {n}\u00d7{n} within \u00b1{detail.range[1]:g} at {len(scene.detail_keyframes())}"
@@ -52,8 +52,8 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
 def assumed_film(scene: Scene) -> FrameSource:
     """The film on an assumed crater, for warnings about its shots before anything is measured."""
     names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
-    grids = {"": (scene.grid, scene.keyframes())}
+    grids = {"": (scene.grid, [keyframe.coordinate for keyframe in scene.keyframes()])}
     if scene.detail:
-        grids[DETAIL] = scene.detail.grid, scene.detail_keyframes()
+        grids[DETAIL] = scene.detail.grid, [keyframe.coordinate for keyframe in scene.detail_keyframes()]
     surfaces = assumed_surfaces(names, grids)
     return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, captions(scene))

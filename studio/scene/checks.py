@@ -1,4 +1,4 @@
-"""Mistakes that take several records to see: shots that do not fit, unmeasured fields, missing epochs.
+"""Mistakes that take several records to see: shots that do not fit, unmeasured fields, missing keyframes.
 
 Each is (path of keys, message with the way out).
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.config.records import nearest
 from studio.errors import RunError
-from studio.field import Grid
+from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SIGNED, missing_advice
 from studio.film.format import Format
 from studio.film.look import Look
@@ -93,10 +93,8 @@ def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
             )
 
 
-def detail_mistakes(
-    detail: Detail, at: Sequence[float], grid: Grid, loss: Loss, keyframes: Sequence[float]
-) -> Iterator[Mistake]:
-    """A finer grid that is not inside the first one, not finer, or at epochs that are no keyframes."""
+def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]:
+    """A finer grid that is not inside the first one, or not finer."""
     if loss.sampling == "preview":
         yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
     if not detail.range[1] < grid.range[1]:
@@ -107,17 +105,15 @@ def detail_mistakes(
             f"{detail.points} points over this range are no finer than the grid; the distance between two is "
             f"{detail.grid.spacing:.2g}, the grid's {grid.spacing:.2g}",
         )
-    for epoch in sorted({*at} - {*keyframes}):
-        known = nearest(f"{epoch:g}", [f"{keyframe:g}" for keyframe in keyframes])
-        yield ("detail", "at"), f"epoch {epoch:g} is no keyframe of the sweep{known}"
 
 
-def along_mistakes(shots: Iterable[Shot], keyframes: Sequence[float]) -> Iterator[Mistake]:
-    """Epochs shown that lie outside the measured ones."""
+def along_mistakes(shots: Iterable[Shot], coordinates: Sequence[float], axis: Axis) -> Iterator[Mistake]:
+    """Coordinates shown that lie outside the measured ones."""
     for index, shot in enumerate(shots):
-        for time, epoch in shot.along.items():
-            if not keyframes[0] <= epoch <= keyframes[-1]:
+        for time, coordinate in shot.along.items():
+            if not coordinates[0] <= coordinate <= coordinates[-1]:
                 yield (
                     ("shots", index, "along", str(time)),
-                    f"epoch {epoch:g} is outside the measured ones, {keyframes[0]:g} to {keyframes[-1]:g}",
+                    f"{axis.name} {coordinate:g} is outside the measured ones, {coordinates[0]:g} to "
+                    f"{coordinates[-1]:g}",
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -9,7 +10,7 @@ from studio.config.records import Record
 from studio.config.units import Size, Time
 from studio.film.quality import QUALITIES
 from studio.landscape.convexity import Convexity
-from studio.landscape.sweeps import Epochs
+from studio.landscape.sweeps import subsample
 from studio.scene.scene import Scene
 
 KEYFRAMES, POINTS, SAMPLES = 8, 21, 48
@@ -22,7 +23,7 @@ MESH, HEIGHT, RATE = 241, 360, 12
 
 def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
-    film, loss, keyframes = scene.film, scene.loss, _subsample(scene.keyframes(), KEYFRAMES)
+    film, loss = scene.film, scene.loss
     small = {
         "size": _limit_size(film.size, HEIGHT),
         "fps": film.fps / max(1, round(film.fps / RATE)),
@@ -30,7 +31,7 @@ def to_draft(scene: Scene) -> Scene:
         "shutter": 0.0,
     }
     changes: dict[str, Any] = {
-        "sweep": Epochs().model_copy(update={"at": keyframes}),
+        "sweep": scene.sweep.reduced(scene.runs, KEYFRAMES),
         "detail": None,
         "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
         "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
@@ -39,30 +40,24 @@ def to_draft(scene: Scene) -> Scene:
         **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
     if scene.convexity:
-        epochs = _subsample(scene.convexity_keyframes(), CONVEXITY_KEYFRAMES)
-        changes["convexity"] = _coarse(scene.convexity, {_nearest(epoch, keyframes) for epoch in epochs})
+        few = changes["sweep"].unroll(scene.runs, scene.directions, scene.grid)
+        chosen = subsample([keyframe.coordinate for keyframe in scene.convexity_keyframes()], CONVEXITY_KEYFRAMES)
+        changes["convexity"] = _coarse(scene.convexity, {_nearest(at, [k.coordinate for k in few]) for at in chosen})
     return scene.model_copy(update=changes)
 
 
-def _coarse(convexity: Convexity, epochs: set[float]) -> Convexity:
-    """The convexity at some epochs, on a coarser grid, over fewer samples."""
+def _coarse(convexity: Convexity, at: set[float]) -> Convexity:
+    """The convexity at some keyframes, on a coarser grid, over fewer samples."""
     changes = {
         "points": min(convexity.points, CONVEXITY_POINTS),
-        "at": tuple(sorted(epochs)),
+        "at": tuple(sorted(at)),
         "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
     }
     return convexity.model_copy(update=changes)
 
 
-def _subsample(keyframes: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """At most `count` of the keyframes, evenly by rank, the first and the last among them."""
-    if len(keyframes) <= count:
-        return keyframes
-    return tuple(keyframes[round(i * (len(keyframes) - 1) / (count - 1))] for i in range(count))
-
-
-def _nearest(epoch: float, keyframes: tuple[float, ...]) -> float:
-    return min(keyframes, key=lambda keyframe: (abs(keyframe - epoch), keyframe))
+def _nearest(coordinate: float, available: Sequence[float]) -> float:
+    return min(available, key=lambda other: (abs(other - coordinate), other))
 
 
 def _limit_subset(subset: int | str, most: int) -> int:

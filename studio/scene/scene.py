@@ -13,7 +13,7 @@ from studio.config.records import Record
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
-from studio.field import Grid
+from studio.field import Axis, Grid
 from studio.film.format import Format
 from studio.film.look import Look
 from studio.film.overlays import Titles
@@ -22,17 +22,20 @@ from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Epochs, Sweep, select
+from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
-from studio.training import checkpoints
-from studio.training.recipe import Run
+from studio.training.runs import Run
 
 
 class Portrait(NamedTuple):
-    """A keyframe that is measured once more, for a still: its epoch, and the points along each side of its own grid."""
+    """A keyframe that is measured once more, for a still: its coordinate, and the points along each side."""
 
-    epoch: float
+    coordinate: float
     points: int
+
+    def grid(self, grid: Grid) -> Grid:
+        """The film's grid with the portrait's points."""
+        return grid.model_copy(update={"points": self.points})
 
 
 class Scene(Record):
@@ -70,27 +73,35 @@ class Scene(Record):
         """The shots in time, at the film's rate."""
         return Cut(self.shots, self.film.fps)
 
-    def epochs(self) -> tuple[float, ...]:
-        """The epochs at which the run has, or will have, a checkpoint. Raises RunError if its folder cannot be used."""
-        if self.run.checkpoints is None:
-            return self.run.recipe.instants
-        return tuple(checkpoints.user_files_by_epoch(self.run.checkpoints))
+    @property
+    def runs(self) -> Runs:
+        """The scene's run, then those that its sweep needs. Raises SceneError if these cannot be trained."""
+        return self.run, *self.sweep.needs(self.run)
 
-    def keyframes(self) -> tuple[float, ...]:
-        """The epochs at which the loss is measured. Raises SceneError if the run lacks one."""
-        return self.sweep.coordinates(self.epochs())
+    @property
+    def axis(self) -> Axis:
+        """The axis of the sweep's coordinates."""
+        return self.sweep.axis(self.runs)
 
-    def detail_keyframes(self) -> tuple[float, ...]:
-        """The epochs at which the finer grid is measured; none without `detail`."""
-        if self.detail is None:
-            return ()
-        return self.keyframes() if self.detail.at == "all" else self.detail.at
+    def keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which the loss is measured, by coordinate.
 
-    def convexity_keyframes(self) -> tuple[float, ...]:
-        """The epochs at which convexity is measured; none without `convexity`."""
-        if self.convexity is None:
-            return ()
-        return self.keyframes() if self.convexity.at == "all" else select(self.convexity.at, self.epochs())
+        Raises SceneError if a run lacks a checkpoint, and RunError if its folder cannot be used.
+        """
+        return self.sweep.unroll(self.runs, self.directions, self.grid)
+
+    def detail_keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which the finer grid is measured; none without `detail`. Raises as `keyframes` does."""
+        return self._chosen(self.detail.at) if self.detail else ()
+
+    def convexity_keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which convexity is measured; none without `convexity`. Raises as `keyframes` does."""
+        return self._chosen(self.convexity.at) if self.convexity else ()
+
+    def _chosen(self, at: Coordinates) -> tuple[Keyframe, ...]:
+        by_coordinate = {keyframe.coordinate: keyframe for keyframe in self.keyframes()}
+        chosen = select(at, tuple(by_coordinate), self.axis, "the sweep has no keyframe")
+        return tuple(by_coordinate[coordinate] for coordinate in chosen)
 
     def mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
@@ -101,29 +112,31 @@ class Scene(Record):
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.unmeasured_fields(checks.drawn_fields(self.look, self.shots), self.loss, self.convexity)
         try:
-            yield from self._epoch_mistakes()
+            yield from self._keyframe_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
 
-    def _epoch_mistakes(self) -> Iterator[checks.Mistake]:
-        """Epochs that the run, or the sweep, lacks."""
-        existing = self.epochs()
+    def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
+        """Checkpoints that a run lacks, and coordinates that the sweep lacks."""
         try:
-            keyframes = self.keyframes()
+            keyframes, existing = self.keyframes(), self.run.instants()
         except SceneError as error:
-            yield ("sweep", "at"), str(error)
+            yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
             return
-        try:
-            self.convexity_keyframes()
-        except SceneError as error:
-            yield ("convexity", "at"), str(error)
+        for key, chosen in (("convexity", self.convexity_keyframes), ("detail", self.detail_keyframes)):
+            try:
+                chosen()
+            except SceneError as error:
+                yield (key, "at"), str(error)
         if self.detail:
-            yield from checks.detail_mistakes(self.detail, self.detail_keyframes(), self.grid, self.loss, keyframes)
-        required = {epoch for keyframe in keyframes for epoch in self.directions.required_epochs(existing, keyframe)}
-        if lacking := sorted(required - set(existing)):
-            epochs = ", ".join(f"{epoch:g}" for epoch in lacking)
-            yield ("directions", "epochs"), f"the run has no checkpoint at epoch {epochs}"
-        yield from checks.along_mistakes(self.shots, keyframes)
+            yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
+        required = {
+            at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
+        }
+        if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
+            places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
+            yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+        yield from checks.along_mistakes(self.shots, [keyframe.coordinate for keyframe in keyframes], self.axis)
 
 
 def output_name(path: Path, draft: bool) -> str:

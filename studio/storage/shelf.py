@@ -2,6 +2,7 @@
 
     runs/<digest>/               a training run (studio.training.checkpoints)
     planes/<digest>/             theta, delta and eta of a slice; samples/<digest>/ the samples of a loss
+    positions/<digest>/          where networks stand in planes
     slices/<digest>.zarr         measured values of one slice over (beta, alpha)
     frames/<digest>/             one drawn frame before its grade, tile by tile
     segments/<digest>.<suffix>   encoded segments of deliverables
@@ -33,7 +34,7 @@ from studio.storage.files import is_temporary, read_json, translate_os_errors, w
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.slices import StoredSlice
 
-KINDS = ("runs", "planes", "samples", "slices", "frames", "segments")
+KINDS = ("runs", "planes", "positions", "samples", "slices", "frames", "segments")
 """Folders of computed things."""
 FORMER_KINDS = ("plates", "pieces")
 """Folders of shelves made by version 0.1 before frames and segments had their names; their contents are unused."""
@@ -78,6 +79,10 @@ class Shelf:
     def plane(self, digest: str) -> Path:
         """Folder of a plane: theta, delta and eta."""
         return self.root / "planes" / digest
+
+    def positions(self, digest: str) -> Path:
+        """Folder of networks' places in planes."""
+        return self.root / "positions" / digest
 
     def samples(self, digest: str) -> Path:
         """Folder of a loss's samples."""

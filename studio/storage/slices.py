@@ -77,13 +77,21 @@ class StoredSlice:
 
 
 def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:
-    """Slices of one kind as one dataset, along the new first axis `keyframe` of their coordinates."""
+    """Slices of one kind as one dataset, along the new first axis `keyframe` of their coordinates.
+
+    Where their grids differ, alpha and beta are coordinates over (keyframe, column) and (keyframe, row).
+    """
+    datasets = [stored.read().drop_vars("done") for stored in slices.values()]
+    axes = [name for name in ("alpha", "beta") if name in datasets[0].dims]
+    if any(not dataset[name].equals(datasets[0][name]) for dataset in datasets for name in axes):
+        dimensions = {"alpha": "column", "beta": "row"}
+        datasets = [dataset.drop_indexes(axes).rename_dims(dimensions) for dataset in datasets]
     return xr.concat(
-        [stored.read().drop_vars("done") for stored in slices.values()],
+        datasets,
         xr.Variable("keyframe", list(slices)),
         data_vars="all",
-        coords="minimal",
+        coords="different",
         join="exact",
-        compat="override",
+        compat="equals",
         combine_attrs="drop_conflicts",
     )

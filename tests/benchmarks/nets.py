@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.errors import RunError
-from studio.landscape.directions import CheckpointSource, Plane, Random
+from studio.landscape.centres import AtCheckpoint
+from studio.landscape.directions import Plane, Random, WeightSource
 from studio.training.data import Data, Digits, Mnist5k
 from studio.training.determinism import deterministic
 from studio.training.models import Mlp, Model, Resnet, Vgg
@@ -49,7 +50,7 @@ class Net:
 
     def plane(self, seed: int = 0) -> Plane:
         """Random directions, normalised filter by filter; biases and norms stay unchanged."""
-        return Random(seed=seed).plane(CheckpointSource((0.0,), lambda epoch: self.weights), 0.0)
+        return Random(seed=seed).plane(WeightSource((0.0,), lambda _: self.weights), AtCheckpoint(0.0))
 
 
 @cache

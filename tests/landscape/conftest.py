@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from studio.field import Grid
 from studio.landscape import tasks
+from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice, SliceResolver
+from studio.landscape.sweeps import Keyframe
 from studio.storage.mapped_arrays import save_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
@@ -45,15 +47,17 @@ class PlantedRun:
         quantity: str = "loss",
         *,
         epoch: float = 2.0,
+        centre: Centre | None = None,
         grid: Grid = GRID,
         loss: Loss = LOSS,
         directions: Directions = DIRECTIONS,
         direction_loss: Loss | None = None,
         **convexity: Any,
     ) -> Slice:
-        """A resolved slice. direction_loss: `loss` if None."""
-        resolver = SliceResolver(self.shelf, self.run, "planted", directions, direction_loss or loss)
-        return resolver.resolve(quantity, epoch, grid, loss, **convexity)
+        """A resolved slice. centre: at the epoch's checkpoint if None. direction_loss: `loss` if None."""
+        resolver = SliceResolver(self.shelf, self.run, ("planted",), direction_loss or loss)
+        keyframe = Keyframe(epoch, centre or AtCheckpoint(epoch), directions, grid, None)
+        return resolver.resolve(quantity, keyframe, grid, loss, **convexity)
 
     def slice(self, quantity: str = "loss", **options: Any) -> Slice:
         """A resolved slice with its samples and its plane on the shelf, as workers find it."""

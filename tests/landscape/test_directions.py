@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from studio.errors import RunError
 from studio.landscape.directions import (
     Checkpoints,
-    CheckpointSource,
+    WeightSource,
     Directions,
     Hessian,
     Pca,
@@ -29,7 +29,7 @@ def weights(epoch: float) -> dict[str, torch.Tensor]:
     return drawn
 
 
-CHECKPOINTS = CheckpointSource(EPOCHS, weights)
+CHECKPOINTS = WeightSource(EPOCHS, lambda at: weights(at.checkpoint))
 
 
 def filters(tensor: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ def filters(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_filter_gets_the_norm_of_its_weights():
-    plane = Random(seed=1).plane(CHECKPOINTS, 2.0)
+    plane = Random(seed=1).plane(CHECKPOINTS, AtCheckpoint(2.0))
     for direction in (plane.delta, plane.eta):
         for name in ("conv", "fc"):
             # float32 sums of a few numbers
@@ -46,45 +46,44 @@ def test_every_filter_gets_the_norm_of_its_weights():
 
 
 def test_a_dead_filter_does_not_move_and_nothing_is_divided_by_zero():
-    plane = Random().plane(CHECKPOINTS, 0.0)
+    plane = Random().plane(CHECKPOINTS, AtCheckpoint(0.0))
     assert not plane.delta["conv"][2].any() and flat(plane.delta).isfinite().all()
 
 
 def test_layers_get_the_norm_of_theirs():
-    plane = Random(normalize="layer").plane(CHECKPOINTS, 1.0)
+    plane = Random(normalize="layer").plane(CHECKPOINTS, AtCheckpoint(1.0))
     assert float(plane.eta["conv"].norm()) == pytest.approx(float(weights(1.0)["conv"].norm()), rel=1e-5)
     assert not torch.allclose(filters(plane.eta["fc"]), filters(weights(1.0)["fc"]), rtol=1e-2)
 
 
 def test_single_weights_are_multiplied_by_their_draw():
-    plane = Random(normalize="weight", seed=2).plane(CHECKPOINTS, 1.0)
+    plane = Random(normalize="weight", seed=2).plane(CHECKPOINTS, AtCheckpoint(1.0))
     drawn = gaussian(weights(1.0), 2, 0)
     assert torch.equal(plane.delta["fc"], drawn["fc"] * weights(1.0)["fc"])
 
 
 def test_without_normalisation_directions_are_the_draw():
-    plane = Random(normalize="none", ignore="nothing", seed=2).plane(CHECKPOINTS, 1.0)
+    plane = Random(normalize="none", ignore="nothing", seed=2).plane(CHECKPOINTS, AtCheckpoint(1.0))
     assert all(torch.equal(plane.eta[name], d) for name, d in gaussian(weights(1.0), 2, 1).items())
 
 
 def test_biases_that_are_not_ignored_move_along_themselves():
-    plane = Random(ignore="nothing").plane(CHECKPOINTS, 3.0)
+    plane = Random(ignore="nothing").plane(CHECKPOINTS, AtCheckpoint(3.0))
     assert torch.equal(plane.delta["bias"], weights(3.0)["bias"])
 
 
 def test_the_draw_is_the_same_at_every_epoch():
-    early, late = (Random(seed=5).plane(CHECKPOINTS, epoch).delta["fc"] for epoch in (0.0, 3.0))
+    early, late = (Random(seed=5).plane(CHECKPOINTS, AtCheckpoint(epoch)).delta["fc"] for epoch in (0.0, 3.0))
     cosines = torch.nn.functional.cosine_similarity(early, late, dim=1)
     torch.testing.assert_close(cosines, torch.ones(5), rtol=1e-5, atol=0)
 
 
 def test_scaling_by_the_last_epoch_fixes_the_plane():
-    early, late = (Random(scale_by="last").plane(CHECKPOINTS, epoch) for epoch in (0.0, 3.0))
+    early, late = (Random(scale_by="last").plane(CHECKPOINTS, AtCheckpoint(epoch)) for epoch in (0.0, 3.0))
     assert torch.equal(flat(early.delta), flat(late.delta))
-    assert torch.equal(flat(late.eta), flat(Random().plane(CHECKPOINTS, 3.0).eta))
-    assert Random(scale_by="last").required_epochs(EPOCHS, 0.0) == (3.0,) and Random().required_epochs(EPOCHS, 0.0) == (
-        0.0,
-    )
+    assert torch.equal(flat(late.eta), flat(Random().plane(CHECKPOINTS, AtCheckpoint(3.0)).eta))
+    assert Random(scale_by="last").required(EPOCHS, AtCheckpoint(0.0)) == (AtCheckpoint(3.0),)
+    assert Random().required(EPOCHS, AtCheckpoint(0.0)) == (AtCheckpoint(0.0),)
 
 
 def test_seeds_and_streams_differ_and_zero_is_a_seed():
@@ -98,7 +97,7 @@ def test_seeds_and_streams_differ_and_zero_is_a_seed():
 def test_random_directions_are_nearly_perpendicular_and_leave_the_generator_alone():
     big = {"fc": torch.ones(200, 200)}
     random = torch.get_rng_state()
-    cosine = Random().plane(CheckpointSource((0.0,), lambda _: big), 0.0).cosine
+    cosine = Random().plane(WeightSource((0.0,), lambda _: big), AtCheckpoint(0.0)).cosine
     assert abs(cosine) < 0.025  # 5 deviations of 1 / sqrt(40000)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -111,7 +110,7 @@ def on_a_plane(epoch: float) -> dict[str, torch.Tensor]:
 
 
 def test_principal_directions_span_a_trajectory_within_a_plane():
-    plane = Pca(scale="unit").plane(CheckpointSource(EPOCHS, on_a_plane), 0.0)
+    plane = Pca(scale="unit").plane(WeightSource(EPOCHS, lambda at: on_a_plane(at.checkpoint)), AtCheckpoint(0.0))
     assert sum(plane.facts.values()) == pytest.approx(1, abs=1e-12)
     assert norm(plane.delta) == pytest.approx(1, abs=1e-6) and norm(plane.eta) == pytest.approx(1, abs=1e-6)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and not plane.delta["bias"].any()
@@ -121,7 +120,7 @@ def test_principal_directions_agree_with_a_singular_value_decomposition():
     moving = [{name: w for name, w in weights(e).items() if name != "bias"} for e in EPOCHS]
     points = np.stack([flat(w).numpy() for w in moving]).astype(float)
     _, values, rows = np.linalg.svd(points - points.mean(0), full_matrices=False)
-    plane = Pca(scale="unit").plane(CHECKPOINTS, 0.0)
+    plane = Pca(scale="unit").plane(CHECKPOINTS, AtCheckpoint(0.0))
     moved = flat({k: d for k, d in plane.delta.items() if k != "bias"}).double().numpy()
     assert abs(moved @ rows[0]) == pytest.approx(1, abs=1e-6)
     shares = (values**2 / (values**2).sum())[:2]
@@ -129,7 +128,7 @@ def test_principal_directions_agree_with_a_singular_value_decomposition():
 
 
 def test_the_reach_contains_the_whole_trajectory():
-    plane = Pca().plane(CheckpointSource(EPOCHS, on_a_plane), 1.0)
+    plane = Pca().plane(WeightSource(EPOCHS, lambda at: on_a_plane(at.checkpoint)), AtCheckpoint(1.0))
     last = on_a_plane(3.0)
     steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in EPOCHS]
     places = np.array([[dot(step, d) / dot(d, d) for d in (plane.delta, plane.eta)] for step in steps])
@@ -138,18 +137,18 @@ def test_the_reach_contains_the_whole_trajectory():
 
 def test_a_straight_trajectory_has_no_second_principal_direction():
     with pytest.raises(RunError, match="one line"):
-        Pca().plane(CheckpointSource(EPOCHS, lambda epoch: {"fc": torch.ones(3, 3) * epoch}), 0.0)
+        Pca().plane(WeightSource(EPOCHS, lambda at: {"fc": torch.ones(3, 3) * at.checkpoint}), AtCheckpoint(0.0))
 
 
 def test_the_first_checkpoint_stands_at_alpha_one():
-    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, 2.0)
+    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
     for name, w in weights(1.0).items():
         torch.testing.assert_close(weights(2.0)[name] + plane.delta[name], w, rtol=0, atol=1e-6)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
 
 
 def test_the_second_checkpoint_lies_in_the_plane():
-    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, 2.0)
+    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
     step = {name: w - weights(2.0)[name] for name, w in weights(3.0).items()}
     inside = [dot(step, d) / norm(d) for d in (plane.delta, plane.eta)]
     assert np.hypot(*inside) == pytest.approx(norm(step), rel=1e-6)
@@ -158,13 +157,13 @@ def test_the_second_checkpoint_lies_in_the_plane():
 def test_a_centre_that_is_one_of_the_two_spans_no_plane():
     for epoch in (1.0, 3.0):
         with pytest.raises(RunError, match="span no plane"):
-            Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, epoch)
+            Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(epoch))
     with pytest.raises(ValidationError, match="two different"):
         Checkpoints(epochs=(2, 2))
 
 
 @pytest.fixture(scope="module")
-def curved() -> CheckpointSource:
+def curved() -> WeightSource:
     """Two epochs of a small convolutional network, untrained, and its loss on eight random pictures."""
     networks = {epoch: Vgg(widths=(3, 4)).build((1, 6, 6), 3, seed=int(epoch)) for epoch in (0.0, 1.0)}
     generator = torch.Generator().manual_seed(0)
@@ -173,10 +172,10 @@ def curved() -> CheckpointSource:
     def parameters(epoch):
         return {name: p.detach() for name, p in networks[epoch].named_parameters()}
 
-    return CheckpointSource((0.0, 1.0), parameters, lambda epoch: WeightLoss(networks[epoch], {}, x, y))
+    return WeightSource((0.0, 1.0), parameters, lambda epoch: WeightLoss(networks[epoch], {}, x, y))
 
 
-def rayleigh(checkpoints: CheckpointSource, epoch: float, direction) -> float:
+def rayleigh(checkpoints: WeightSource, epoch: float, direction) -> float:
     """The curvature of the loss along a direction of length 1, by differences of its gradient in float64."""
     weight_loss = checkpoints.weight_loss(epoch).with_precision("float64")
     theta, d = (weight_loss.flat(part) for part in (checkpoints.weights(epoch), direction))
@@ -230,7 +229,7 @@ def test_the_order_of_tensors_in_a_file_changes_nothing(directions):
         turned = names[int(epoch) :] + names[: int(epoch)]
         return {name: weights(epoch)[name] for name in turned}
 
-    first, second = (directions.plane(CheckpointSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
+    first, second = (directions.plane(WeightSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
     for name in weights(2.0):
         assert torch.equal(first.delta[name], second.delta[name]) and torch.equal(first.eta[name], second.eta[name])
     assert first.cosine == second.cosine

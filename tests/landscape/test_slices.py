@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from studio.errors import SceneError
+from studio.errors import RunError
 from studio.field import Grid
 from studio.landscape import slices
+from studio.landscape.centres import AtCheckpoint, Between
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
 from studio.landscape.loss import Loss
-from studio.landscape.slices import axes, fields, scene_method
+from studio.landscape.slices import SliceResolver, axes, fields, scene_method
+from studio.landscape.sweeps import Keyframe
 from studio.storage.shelf import Shelf
+from studio.training import checkpoints
 
 
 def test_a_slice_travels_and_is_the_same(conv):
@@ -46,10 +49,26 @@ def test_a_plane_is_named_apart_from_the_loss_and_the_grid_over_it(conv):
 
 
 def test_a_plane_depends_on_the_checkpoints_its_directions_use(conv):
-    assert '"weights": {"2": ' in conv.resolve().inputs
-    for directions in (Pca(), Checkpoints(epochs=(0, 1))):
+    sums = [facts["weights"] for facts in checkpoints.facts_by_epoch(conv.folder).values()]
+    assert sums[2] in (inputs := conv.resolve().inputs) and sums[0] not in inputs and sums[1] not in inputs
+    for directions in (Pca(), Checkpoints(at=(0, 1))):
         inputs = conv.resolve(directions=directions).inputs
-        assert all(f'"{epoch}": ' in inputs for epoch in (0, 1, 2))
+        assert all(weights in inputs for weights in sums)
+
+
+def test_the_digest_leaves_out_where_a_keyframe_stands_and_what_it_marks(conv):
+    resolver = SliceResolver(conv.shelf, conv.run, ("planted",), conv.resolve().loss)
+    centre = AtCheckpoint(2.0)
+    keyframes = [Keyframe(at, centre, Random(), Grid(points=5), AtCheckpoint(at)) for at in (0.0, 1.0)]
+    first, second = (resolver.resolve("loss", keyframe, keyframe.grid, Loss()) for keyframe in keyframes)
+    assert first == second
+
+
+def test_a_centre_between_two_checkpoints_is_named_by_both_and_its_share(conv):
+    ends = AtCheckpoint(0.0), AtCheckpoint(2.0)
+    digests = {conv.resolve(centre=Between(*ends, share)).digest for share in (0.25, 0.5)}
+    digests |= {conv.resolve(centre=centre).digest for centre in (*ends, Between(ends[1], ends[0], 0.25))}
+    assert len(digests) == 5
 
 
 def test_directions_of_curvature_are_named_by_the_loss_they_come_from(mlp):
@@ -75,8 +94,8 @@ def test_where_the_run_lies_is_no_part_of_a_slice(conv, tmp_path):
     assert replace(conv, shelf=Shelf(tmp_path)).resolve() == conv.resolve()
 
 
-def test_a_missing_epoch_is_said_with_its_neighbours(conv):
-    with pytest.raises(SceneError, match="epoch 1.4: .* 1, 2"):
+def test_a_missing_checkpoint_is_said(conv):
+    with pytest.raises(RunError, match="no checkpoint at 1.4"):
         conv.resolve(epoch=1.4)
 
 

@@ -1,24 +1,65 @@
+
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
 from studio.config.reading import parse
 from studio.errors import SceneError
-from studio.landscape.sweeps import Epochs, Sweep
+from studio.field import Grid
+from studio.landscape.centres import AtCheckpoint, Between
+from studio.landscape.directions import Pca, Random
+from studio.landscape.sweeps import Chord, Epochs, Rotation, Sweep, Trajectory, Zoom
+from studio.training.models import Mlp
+from studio.training.recipe import Every, Recipe
+from studio.training.runs import FolderRun, RecipeRun
 
-AVAILABLE = (0.0, 0.5, 1.0, 1.5, 2.0)
+RUN = RecipeRun(recipe=Recipe(epochs=2, checkpoint=Every(every=0.5)))
+GRID = Grid(range=(-1.0, 1.0), points=5)
+SWEEPS = (Epochs(), Trajectory(), Zoom(), Zoom(to=8), Rotation(), Rotation(through=-90), Rotation(seeds=(4, 2)), Chord(seed=1))
+
+
+def unroll(sweep, run=RUN, directions=None, grid=GRID):
+    return sweep.unroll((run, *sweep.needs(run)), directions or Random(), grid)
+
+
+def coordinates(keyframes) -> list[float]:
+    return [keyframe.coordinate for keyframe in keyframes]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=repr)
+def test_keyframes_rise_and_can_be_dictionary_keys(sweep):
+    keyframes = unroll(sweep)
+    assert len(keyframes) > 1 and np.all(np.diff(coordinates(keyframes)) > 0)
+    assert len(set(keyframes)) == len(keyframes)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=repr)
+def test_a_draft_has_fewer_keyframes_between_the_same_ends(sweep):
+    runs = (RUN, *sweep.needs(RUN))
+    few, all_ = coordinates(unroll(sweep.reduced(runs, 2))), coordinates(unroll(sweep))
+    assert (few[0], few[-1]) == (all_[0], all_[-1]) and len(few) == 2
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=repr)
+def test_a_sweep_says_what_its_coordinates_are(sweep):
+    axis = sweep.axis((RUN, *sweep.needs(RUN)))
+    assert axis.name in axis.label(coordinates(unroll(sweep))[-1])
 
 
 def test_all_epochs_are_those_the_run_has():
-    assert Epochs().coordinates(AVAILABLE) == AVAILABLE
+    assert coordinates(unroll(Epochs())) == [0.0, 0.5, 1.0, 1.5, 2.0]
 
 
 def test_listed_epochs_come_in_order_and_once():
-    assert parse("at: [2, 0, 0.5, 2]", Epochs).coordinates(AVAILABLE) == (0.0, 0.5, 2.0)
+    keyframes = unroll(parse("at: [2, 0, 0.5, 2]", Epochs))
+    assert coordinates(keyframes) == [0.0, 0.5, 2.0]
+    assert all(k.centre == k.marker == AtCheckpoint(k.coordinate) for k in keyframes)
 
 
-def test_a_missing_epoch_names_its_neighbours():
+@pytest.mark.parametrize("sweep", [Epochs(at=(0.7,)), Trajectory(at=(0.7,)), Zoom(centre=0.7), Rotation(centre=0.7)], ids=repr)
+def test_a_missing_epoch_names_its_neighbours(sweep):
     with pytest.raises(SceneError, match=r"epoch 0\.7: .* 0\.5, 1"):
-        Epochs(at=(0.7,)).coordinates(AVAILABLE)
+        unroll(sweep)
 
 
 @pytest.mark.parametrize("text", ["at: al", "at: []", "at: [0, two]", "at: {a: 1}"])
@@ -32,5 +73,90 @@ def test_epochs_that_are_not_understood_are_one_mistake_with_a_place(text):
 def test_a_sweep_may_be_a_bare_word_and_survives_json():
     family = TypeAdapter(Sweep)
     assert family.validate_python("epochs") == Epochs()
-    some = Epochs(at=(0, 2))
-    assert family.validate_json(family.dump_json(some)) == some
+    for sweep in SWEEPS:
+        assert family.validate_json(family.dump_json(sweep)) == sweep
+
+
+def test_every_checkpoint_has_metrics_also_between_the_keyframes():
+    sweep = Epochs(at=(0.0, 2.0))
+    assert list(sweep.scored((RUN,), unroll(sweep))) == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_trajectory_has_one_plane_and_a_marker_that_moves():
+    keyframes = unroll(Trajectory(at=(0.0, 1.0, 2.0)))
+    assert {(k.centre, k.directions, k.grid) for k in keyframes} == {(AtCheckpoint(2.0), Random(), GRID)}
+    assert [k.marker for k in keyframes] == [AtCheckpoint(0.0), AtCheckpoint(1.0), AtCheckpoint(2.0)]
+
+
+def test_a_zoom_shrinks_the_range_by_a_constant_factor_and_counts_halvings():
+    keyframes = unroll(Zoom(to=1 / 64, steps=6, centre=1.0))
+    assert coordinates(keyframes) == [0, 1, 2, 3, 4, 5, 6]
+    assert [k.grid.sides[0][1] for k in keyframes] == [2.0**-k for k in range(7)]
+    assert {k.grid.points for k in keyframes} == {5} and {k.centre for k in keyframes} == {AtCheckpoint(1.0)}
+    assert Zoom().axis((RUN,)).label(3.0) == "zoom 8\u00d7"
+
+
+def test_a_zoom_out_has_the_widest_range_first():
+    keyframes = unroll(Zoom(to=4, steps=2))
+    assert coordinates(keyframes) == [-2, -1, 0] and [k.grid.sides[0][1] for k in keyframes] == [4, 2, 1]
+
+
+def test_a_zoom_goes_towards_the_centre_of_the_plane_from_any_grid():
+    last = unroll(Zoom(to=0.5, steps=1), grid=Grid(range=((-1.0, 3.0), (-1.0, 1.0)), points=(9, 5)))[-1].grid
+    assert last.sides == ((-0.5, 1.5), (-0.5, 0.5)) and last.counts == (9, 5)
+
+
+def test_no_zoom_is_refused():
+    with pytest.raises(SceneError, match="to: 1 is no zoom"):
+        parse("{kind: zoom, to: 1}", Zoom)
+
+
+def test_a_rotation_turns_the_draw_and_a_full_turn_ends_on_the_first_plane():
+    keyframes = unroll(Rotation(through=360, steps=4))
+    assert coordinates(keyframes) == [0, 90, 180, 270, 360]
+    assert [k.directions.angle for k in keyframes] == [0, 90, 180, 270, 0]
+    assert keyframes[0].directions == Random()
+
+
+def test_a_rotation_may_step_through_seeds():
+    keyframes = unroll(Rotation(seeds=(7, 3)))
+    assert coordinates(keyframes) == [0, 1] and [k.directions.seed for k in keyframes] == [7, 3]
+
+
+def test_only_random_directions_turn():
+    with pytest.raises(SceneError, match="turns random directions"):
+        unroll(Rotation(), directions=Pca())
+
+
+def test_a_network_that_stands_still_keeps_its_metrics():
+    sweep = Zoom(steps=2)
+    assert set(sweep.scored((RUN,), unroll(sweep)).values()) == {AtCheckpoint(2.0)}
+
+
+def test_a_chord_needs_a_second_training_and_goes_from_end_to_end():
+    sweep = Chord(seed=5, steps=4)
+    (other,) = sweep.needs(RUN)
+    assert other.recipe.seed == 5 and other.recipe.model_copy(update={"seed": 0}) == RUN.recipe
+    ends, keyframes = (AtCheckpoint(2.0), AtCheckpoint(2.0, 1)), unroll(sweep)
+    assert coordinates(keyframes) == [0, 0.25, 0.5, 0.75, 1]
+    assert [k.centre for k in keyframes] == [ends[0], *(Between(*ends, s) for s in (0.25, 0.5, 0.75)), ends[1]]
+    # a network between two trained ones is none of theirs
+    assert sweep.scored((RUN, other), keyframes) == {}
+
+
+def test_two_models_are_not_connected():
+    other = RecipeRun(recipe=Recipe(model=Mlp()))
+    with pytest.raises(SceneError, match="different models"):
+        unroll(Chord(to=other))
+
+
+@pytest.mark.parametrize("text", ["{kind: chord}", "{kind: chord, seed: 1, to: {recipe: {}}}"])
+def test_a_chord_leads_to_one_run(text):
+    with pytest.raises(SceneError, match="either `seed: 1`"):
+        parse(text, Chord)
+
+
+def test_checkpoints_of_ones_own_are_not_trained_from_another_seed(tmp_path):
+    run = FolderRun(checkpoints=tmp_path, recipe=Recipe())
+    with pytest.raises(SceneError, match="name the other run"):
+        Chord(seed=1).needs(run)

@@ -10,7 +10,7 @@ from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.curvature.hvp import HessianOperator
-from studio.landscape.directions import CheckpointSource, Hessian, Pca
+from studio.landscape.directions import WeightSource, Hessian, Pca
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice
 from studio.landscape.tasks import convexity_rows, loss_rows, preview_rows, slice_facts, spectrum_probes
@@ -34,9 +34,11 @@ def curved(run, tol: float = 1e-3, **options) -> Slice:
 def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
     """The loss of the built model with its weights moved, by torch alone."""
     data = slice_.data.load()
-    checkpoint = checkpoints.load(run.folder, slice_.epoch)
-    source = CheckpointSource(checkpoints.epochs(run.folder), lambda e: checkpoints.load(run.folder, e).weights)
-    plane = slice_.directions.plane(source, slice_.epoch)
+    checkpoint = checkpoints.load(run.folder, slice_.centre.checkpoint)
+    source = WeightSource(
+        checkpoints.epochs(run.folder), lambda at: checkpoints.load(run.folder, at.checkpoint).weights
+    )
+    plane = slice_.directions.plane(source, slice_.centre)
     model = slice_.model.build(data.shape, data.classes).train(slice_.loss.mode == "train")
     model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
     with torch.no_grad():
@@ -49,7 +51,7 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
 
 def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
-    exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), epoch=slice_.epoch)
+    exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), centre=slice_.centre)
     weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 

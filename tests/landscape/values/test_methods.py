@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from studio.errors import MachineError, SceneError
-from studio.landscape.directions import CheckpointSource, Random
+from studio.landscape.centres import AtCheckpoint
+from studio.landscape.directions import Random, WeightSource
 from studio.landscape.loss import Loss, Method, choose_method
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.objectives import cross_entropy, entropy
@@ -304,7 +305,7 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
     weight_loss = WeightLoss(model, {}, *images())
     pictures = []
     for theta in (named, other):
-        plane = Random(seed=1).plane(CheckpointSource((0.0,), lambda epoch, theta=theta: theta), 0.0)
+        plane = Random(seed=1).plane(WeightSource((0.0,), lambda _, theta=theta: theta), AtCheckpoint(0.0))
         vectors = (weight_loss.flat(part) for part in (theta, plane.delta, plane.eta))
         pictures.append(Evaluator(weight_loss, *vectors, "shared-first-layer").row(ALPHAS, 0.5)["loss"])
     # factors of two round nothing; the norm that a filter is divided by has 1e-10 added
