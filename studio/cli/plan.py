@@ -52,7 +52,7 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
     from studio.training.recorder import seconds_per_step
 
     recipe = scene.run.recipe
-    if scene.run.checkpoints is not None:
+    if scene.run.kind != "recipe":
         return 0.0, []
     steps = recipe.epochs * math.ceil(cost.images / recipe.batch)
     seconds = steps * seconds_per_step(recipe)

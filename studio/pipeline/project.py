@@ -18,7 +18,6 @@ from studio.execution.tasks import Task, run_tasks
 from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
 from studio.storage.shelf import Manifest, Shelf
-from studio.training import checkpoints
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Project:
     @cached_property
     def run_digest(self) -> str:
         """Digest of the training run. Raises RunError if its data or checkpoints cannot be read."""
-        return checkpoints.run_digest(self.scene.run, self.scene.run.recipe.data.load().digest)
+        return self.scene.run.digest(self.scene.run.recipe.data.load().digest)
 
     @property
     def run_folder(self) -> Path:

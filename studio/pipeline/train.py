@@ -14,23 +14,11 @@ def train(project: Project) -> Path:
     if not is_trained(project):
         with project.shelf.lock(f"run-{project.run_digest}", project.progress):
             if not is_trained(project):  # another process may have trained it meanwhile
-                _make_run(project)
+                with project.progress("train", 1) as advance:
+                    project.scene.run.make(project.run_folder, advance)
     return project.run_folder
 
 
 def is_trained(project: Project) -> bool:
     """Whether the shelf holds every checkpoint of the project's run."""
     return set(project.scene.epochs()) <= set(checkpoints.epochs(project.run_folder))
-
-
-def _make_run(project: Project) -> None:
-    run = project.scene.run
-    with project.progress("train", 1) as advance:
-        if run.checkpoints is None:
-            from studio.training import recorder
-
-            recorder.train(run.recipe, project.run_folder, progress=advance)
-        else:
-            from studio.training.import_checkpoints import import_checkpoints
-
-            import_checkpoints(run, project.run_folder)

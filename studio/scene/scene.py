@@ -24,8 +24,7 @@ from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Epochs, Sweep, select
 from studio.scene import checks
-from studio.training import checkpoints
-from studio.training.recipe import Run
+from studio.training.runs import Run
 
 
 class Portrait(NamedTuple):
@@ -72,9 +71,7 @@ class Scene(Record):
 
     def epochs(self) -> tuple[float, ...]:
         """The epochs at which the run has, or will have, a checkpoint. Raises RunError if its folder cannot be used."""
-        if self.run.checkpoints is None:
-            return self.run.recipe.instants
-        return tuple(checkpoints.user_files_by_epoch(self.run.checkpoints))
+        return self.run.instants()
 
     def keyframes(self) -> tuple[float, ...]:
         """The epochs at which the loss is measured. Raises SceneError if the run lacks one."""
