@@ -87,8 +87,8 @@ MISTAKES = {
     ),
     "a missing folder": (
         "\ndirections:",
-        "\n  checkpoints: nowhere\ndirections:",
-        "9:16: run.checkpoints: {folder}/nowhere: no checkpoints here; expected files named by epoch, such as "
+        "\n  kind: folder\n  checkpoints: nowhere\ndirections:",
+        "10:16: run.checkpoints: {folder}/nowhere: no checkpoints here; expected files named by epoch, such as "
         "epoch-10.pt or model_0.5.safetensors (.safetensors, .pt, .pth, .bin)",
     ),
     "a colour by what is not measured": (
@@ -150,7 +150,7 @@ def own(finished, tiny) -> Path:
     torch.save(weights_of(run, 0), folder / "epoch-0.pt")
     torch.save({"state_dict": weights_of(run, 1), "epoch": 1}, folder / "epoch-1.pth")
     save_file(weights_of(run, 2), folder / "epoch-2.safetensors")
-    tiny.write_text(tiny.read_text().replace("\ndirections:", "\n  checkpoints: mine\ndirections:", 1))
+    tiny.write_text(tiny.read_text().replace("\ndirections:", "\n  kind: folder\n  checkpoints: mine\ndirections:", 1))
     return folder
 
 

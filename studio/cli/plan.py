@@ -14,7 +14,6 @@ from studio.landscape.profiling import Cost, measure_costs
 from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
-from studio.training.runs import RecipeRun
 
 PRODUCTS = 20
 """Hessian products a point typically takes: 14 at least, seldom more than 25, and 2 for the plane."""
@@ -54,7 +53,7 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
 
     total, lines = 0.0, []
     for run in scene.runs:
-        if isinstance(run, RecipeRun):
+        if run.kind == "recipe":
             steps = run.recipe.epochs * math.ceil(cost.images / run.recipe.batch)
             seconds = steps * seconds_per_step(run.recipe)
             total += seconds

@@ -150,6 +150,9 @@ def _follow(loc: Location, annotation: Any, node: yaml.Node) -> tuple[Location, 
         if step == "[key]":  # pydantic's mark for the key itself instead of its value
             node = key
             continue
+        if len(_record_types(annotation)) > 1 and (member := _union_member(annotation, step)) is not annotation:
+            annotation = member  # a union's tag, which may be the name of one of its member's keys too
+            continue
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node, annotation = node.value[step], _item_type(annotation)
         elif isinstance(node, yaml.MappingNode):

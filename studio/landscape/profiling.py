@@ -23,7 +23,7 @@ from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.determinism import deterministic
 from studio.training.models import Model
-from studio.training.recipe import Run
+from studio.training.runs import Run
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -28,7 +28,7 @@ from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import device
 from studio.training.models import Mlp, Model
-from studio.training.recipe import Run
+from studio.training.runs import Run
 
 VERSION = 6
 """Part of every digest: raised by hand when the numbers change for the same inputs."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config.records import digest
 from studio.errors import RunError
 from studio.storage.files import atomic_write, read_json, write_json
-from studio.training.recipe import Run
+from studio.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,15 +71,15 @@ def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
     return {name: tuple(values[name] for values in per_epoch) for name in names}
 
 
-def run_digest(run: Run, data_digest: str) -> str:
-    """Digest of a run: of its recipe, with `Data.digest` in place of the data's path, or of the user's files.
+def recipe_digest(recipe: Recipe, data_digest: str) -> str:
+    """Digest of a run that is trained here: of its recipe, with `Data.digest` in place of the data's path."""
+    return digest("run", VERSION, recipe.model_dump(mode="json", exclude={"data"}), data_digest)
 
-    Raises RunError if the folder of checkpoints holds none.
-    """
-    if run.checkpoints is None:
-        return digest("run", VERSION, run.recipe.model_dump(mode="json", exclude={"data"}), data_digest)
-    files = {path.name: sha256(path.read_bytes()) for path in user_files(run.checkpoints)}
-    return digest("adopted", VERSION, run.recipe.model, data_digest, files)
+
+def folder_digest(folder: Path, recipe: Recipe, data_digest: str) -> str:
+    """Digest of a run of the user's files: of their bytes, model and data. Raises RunError if there are none."""
+    files = {path.name: sha256(path.read_bytes()) for path in user_files(folder)}
+    return digest("adopted", VERSION, recipe.model, data_digest, files)
 
 
 def user_files(folder: Path) -> list[Path]:
@@ -114,13 +114,13 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_run_file(folder: Path, run: Run, data_digest: str) -> None:
+def write_run_file(folder: Path, recipe: Recipe, data_digest: str, run_digest: str) -> None:
     """Writes run.json if it is missing. Raises RunError if the folder holds another run."""
-    path, digest_of_run = Path(folder) / "run.json", run_digest(run, data_digest)
+    path = Path(folder) / "run.json"
     if not path.exists():
-        recipe = run.recipe.model_dump(mode="json")
-        write_json(path, {"recipe": recipe, "data": data_digest, "digest": digest_of_run, "version": VERSION})
-    elif read_json(path)["digest"] != digest_of_run:
+        dump = recipe.model_dump(mode="json")
+        write_json(path, {"recipe": dump, "data": data_digest, "digest": run_digest, "version": VERSION})
+    elif read_json(path)["digest"] != run_digest:
         raise RunError(f"{folder}: this folder holds another run; give an empty one, or remove it")
 
 

@@ -21,28 +21,27 @@ from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.determinism import deterministic
 from studio.training.evaluate import scores, tensors
-from studio.training.recipe import Run
+from studio.training.recipe import Recipe
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
 
 
-def import_checkpoints(run: Run, folder: Path) -> None:
-    """Copies the user's checkpoints of `run` into the run folder `folder`, each with its losses and accuracies.
+def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path) -> None:
+    """Copies the user's checkpoints into the run folder `folder`, each with its losses and accuracies.
 
     The epoch is the number in a file's name. Epochs that the folder has already stay as they are.
     Raises RunError, before anything is copied, if two files have the same epoch or a name has no number; and for a
     file that is broken, holds code, or does not fit the model.
     """
-    if run.checkpoints is None:
-        raise RunError("run.checkpoints names no folder to import from")
-    files = checkpoints.user_files_by_epoch(run.checkpoints)
-    data = run.recipe.data.load()
-    checkpoints.write_run_file(folder, run, data.digest)
+    files = checkpoints.user_files_by_epoch(user_folder)
+    data = recipe.data.load()
+    run_digest = checkpoints.folder_digest(user_folder, recipe, data.digest)
+    checkpoints.write_run_file(folder, recipe, data.digest, run_digest)
     existing = checkpoints.epochs(folder)
     with deterministic():
         samples = tensors(data)
-        model = run.recipe.model.build(data.shape, data.classes).to(samples[0].device)
+        model = recipe.model.build(data.shape, data.classes).to(samples[0].device)
         for epoch, path in files.items():
             if epoch not in existing:
                 model.load_state_dict(check_fit(read_state_dict(path), model, path))

@@ -1,7 +1,4 @@
-"""A training run as records: model, data, optimizer, and when to save checkpoints.
-
-Run = Recipe, trained here by `recorder`, or the folder of checkpoints that the user trained
-"""
+"""The recipe of a training run as records: model, data, optimizer, and when to save checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import math
 from pydantic import Field, field_validator
 
 from studio.config.records import Record
-from studio.config.units import ScenePath
 from studio.training.data import DataSet, Digits
 from studio.training.models import Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
@@ -75,14 +71,3 @@ class Recipe(Record):
     def instants(self) -> tuple[float, ...]:
         """Epochs of the checkpoints, ascending from 0."""
         return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
-
-
-class Run(Record):
-    """A training run: trained here by the recipe, or the user's own.
-
-    recipe: how to train. checkpoints: a folder of weights that the user trained; then nothing is trained, and only
-    model and data of the recipe count.
-    """
-
-    recipe: Recipe
-    checkpoints: ScenePath | None = None

@@ -29,7 +29,7 @@ from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.determinism import deterministic, device
 from studio.training.evaluate import scores, tensors
-from studio.training.recipe import Recipe, Run
+from studio.training.recipe import Recipe
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in total, a text with the loss) -> None."""
@@ -45,7 +45,7 @@ def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total,
     """
     folder = Path(folder)
     data = recipe.data.load()
-    checkpoints.write_run_file(folder, Run(recipe=recipe), data.digest)
+    checkpoints.write_run_file(folder, recipe, data.digest, checkpoints.recipe_digest(recipe, data.digest))
     if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
         with deterministic():
             _train(recipe, data, folder, progress)

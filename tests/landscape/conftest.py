@@ -24,7 +24,8 @@ from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.evaluate import scores, tensors
 from studio.training.models import Mlp, Model, Resnet
-from studio.training.recipe import Recipe, Run
+from studio.training.recipe import Recipe
+from studio.training.runs import RecipeRun
 
 GRID = Grid(range=(-1.5, 1.5), points=5)
 LOSS = Loss(subset=48, mode="train")
@@ -36,7 +37,7 @@ class PlantedRun:
     """A run of epochs 0, 1 and 2 on a shelf."""
 
     shelf: Shelf
-    run: Run
+    run: RecipeRun
 
     @property
     def folder(self) -> Path:
@@ -73,9 +74,9 @@ class PlantedRun:
 def planted(root: Path, model: Model) -> PlantedRun:
     """A run whose weights and running statistics numpy draws: they are the same on every machine."""
     recipe, random = Recipe(model=model, epochs=2), np.random.default_rng(0)
-    planted = PlantedRun(Shelf(root), Run(recipe=recipe))
+    planted = PlantedRun(Shelf(root), RecipeRun(recipe=recipe))
     data = recipe.data.load()
-    checkpoints.write_run_file(planted.folder, planted.run, data.digest)
+    checkpoints.write_run_file(planted.folder, recipe, data.digest, "planted")
     for epoch in (0.0, 1.0, 2.0):
         net = model.build(data.shape, data.classes)
         for name, tensor in net.state_dict().items():

@@ -5,15 +5,15 @@ from studio.field import Grid
 from studio.landscape import profiling
 from studio.landscape.directions import Random
 from studio.landscape.loss import Loss, applicable_methods
-from studio.training.recipe import Run
+from studio.training.runs import RecipeRun
 
 LOSS = Loss(subset=32)
 DIRECTIONS = Random()
 GRID = Grid(points=5)
 
 
-def run(model: str) -> Run:
-    return parse(f"recipe: {{model: {model}, data: digits, epochs: 1}}", Run)
+def run(model: str) -> RecipeRun:
+    return parse(f"recipe: {{model: {model}, data: digits, epochs: 1}}", RecipeRun)
 
 
 MLP, VGG = (run(model) for model in ("{kind: mlp, depth: 1, width: 8}", "{kind: vgg, widths: [4]}"))

@@ -7,7 +7,7 @@ from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.checkpoints import Checkpoint
 from studio.training.models import Vgg
-from studio.training.recipe import Recipe, Run
+from studio.training.recipe import Recipe
 
 METRICS = {"train_loss": 0.5, "test_accuracy": 90.0}
 
@@ -93,18 +93,17 @@ def test_a_snapshot_is_a_copy_and_restores_parameters_and_buffers():
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
-    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
-    checkpoints.write_run_file(tmp_path, Run(recipe=Recipe()), "data")
+    checkpoints.write_run_file(tmp_path, Recipe(), "data", "digest")
+    checkpoints.write_run_file(tmp_path, Recipe(), "data", "digest")
     assert json.loads((tmp_path / "run.json").read_text())["recipe"]["model"]["depth"] == 20
-    for other in (Run(recipe=Recipe(seed=1)), "data"), (Run(recipe=Recipe()), "other data"):
-        with pytest.raises(RunError, match="holds another run"):
-            checkpoints.write_run_file(tmp_path, *other)
+    with pytest.raises(RunError, match="holds another run"):
+        checkpoints.write_run_file(tmp_path, Recipe(), "data", "another digest")
 
 
 def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
-    here, there = (Run(recipe=Recipe(data={"kind": "cifar10", "folder": folder})) for folder in ("here", "there"))
-    assert checkpoints.run_digest(here, "abc") == checkpoints.run_digest(there, "abc")
-    assert checkpoints.run_digest(here, "abc") != checkpoints.run_digest(here, "abd")
+    here, there = (Recipe(data={"kind": "cifar10", "folder": folder}) for folder in ("here", "there"))
+    assert checkpoints.recipe_digest(here, "abc") == checkpoints.recipe_digest(there, "abc")
+    assert checkpoints.recipe_digest(here, "abc") != checkpoints.recipe_digest(here, "abd")
 
 
 @pytest.mark.parametrize(
@@ -120,17 +119,15 @@ def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
     ids=str,
 )
 def test_whatever_changes_a_run_changes_its_digest(change):
-    runs = Run(recipe=Recipe()), Run(recipe=Recipe(**change))
-    first, second = (checkpoints.run_digest(run, "data") for run in runs)
-    assert first != second
+    assert checkpoints.recipe_digest(Recipe(), "data") != checkpoints.recipe_digest(Recipe(**change), "data")
 
 
 def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
     (tmp_path / "epoch-1.pt").write_bytes(b"one")
-    first = checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
-    assert first == checkpoints.run_digest(Run(recipe=Recipe(seed=5), checkpoints=tmp_path), "data")
+    first = checkpoints.folder_digest(tmp_path, Recipe(), "data")
+    assert first == checkpoints.folder_digest(tmp_path, Recipe(seed=5), "data")
     (tmp_path / "epoch-1.pt").write_bytes(b"two")
-    assert first != checkpoints.run_digest(Run(recipe=Recipe(), checkpoints=tmp_path), "data")
+    assert first != checkpoints.folder_digest(tmp_path, Recipe(), "data")
 
 
 @pytest.mark.parametrize(

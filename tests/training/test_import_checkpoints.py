@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.import_checkpoints import import_checkpoints
-from studio.training.recipe import Recipe, Run
+from studio.training.recipe import Recipe
 
 RECIPE = Recipe(model={"kind": "vgg", "widths": [2, 3]})
 
@@ -29,7 +29,7 @@ def user_folder(tmp_path):
 
 def import_from(user_folder):
     run_folder = user_folder.parent / "run"
-    import_checkpoints(Run(recipe=RECIPE, checkpoints=user_folder), run_folder)
+    import_checkpoints(user_folder, RECIPE, run_folder)
     return run_folder
 
 
@@ -159,4 +159,4 @@ def test_names_without_an_epoch_or_with_the_same_one_are_refused(user_folder):
 def test_a_folder_without_checkpoints_says_what_it_expected(user_folder, exists):
     folder = user_folder if exists else user_folder / "nowhere"
     with pytest.raises(RunError, match=f"{folder}: no checkpoints here; expected files named by epoch"):
-        import_checkpoints(Run(recipe=RECIPE, checkpoints=folder), user_folder.parent / "run")
+        import_checkpoints(folder, RECIPE, user_folder.parent / "run")

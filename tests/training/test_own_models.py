@@ -14,7 +14,7 @@ from studio.training import checkpoints
 from studio.training.data import Arrays, DataSet
 from studio.training.import_checkpoints import import_checkpoints
 from studio.training.models import Mlp, Model, Python, Resnet, Vgg
-from studio.training.recipe import Recipe, Run
+from studio.training.recipe import Recipe
 from studio.training.recorder import seconds_per_step, train
 
 MODULE = """
@@ -217,8 +217,8 @@ def test_checkpoints_of_a_users_model_are_imported(folder, sentences):
     (folder / "weights").mkdir()
     trained = record.build((5,), 3, seed=8)
     torch.save(trained.state_dict(), folder / "weights" / "epoch-3.pt")
-    run = Run(recipe=Recipe(model=record, data=Arrays(file=sentences)), checkpoints=folder / "weights")
-    import_checkpoints(run, folder / "imported")
+    recipe = Recipe(model=record, data=Arrays(file=sentences))
+    import_checkpoints(folder / "weights", recipe, folder / "imported")
     weights = checkpoints.load(folder / "imported", 3.0).weights
     assert torch.equal(weights["classify.weight"], trained.classify.weight)
     assert "tied.weight" not in weights  # it is the weight of the embedding
@@ -226,10 +226,10 @@ def test_checkpoints_of_a_users_model_are_imported(folder, sentences):
 
 def test_the_digest_of_a_run_follows_the_source_of_its_model(folder, sentences):
     data = Arrays(file=sentences)
-    before = checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
-    assert before == checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
+    before = checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
+    assert before == checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
     (folder / "own_nets.py").write_text(MODULE.replace("width=4", "width=5"), encoding="utf-8")
-    assert before != checkpoints.run_digest(Run(recipe=Recipe(model=model(folder, "reader"), data=data)), "data")
+    assert before != checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

@@ -5,9 +5,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from studio.config.reading import parse
-from studio.errors import SceneError
-from studio.training.recipe import Every, Recipe, Run
+from studio.training.recipe import Every, Recipe
 
 
 @pytest.mark.parametrize(
@@ -54,21 +52,10 @@ def test_a_recipe_that_cannot_be_trained_is_refused(wrong):
         Recipe(**wrong)
 
 
-def test_a_run_reads_from_yaml_and_its_mistakes_have_a_place():
-    text = """
-recipe: {model: {kind: resnet, depth: 32, width: 8, skip: no}, data: digits, optimizer: {kind: sgd, lr: 5e-2}}
-checkpoints: mine
-"""
-    run = parse(text, Run)
-    assert (run.recipe.model.skip, run.recipe.optimizer.lr, str(run.checkpoints)) == (False, 0.05, "mine")
-    with pytest.raises(SceneError, match="2:39: recipe.model.depth: a resnet of depth 33"):
-        parse(text.replace("32", "33"), Run)
-
-
 def test_reading_records_and_finding_checkpoints_loads_no_heavy_library():
     code = (
-        "import sys; from studio.training import models, data, optimizers, recipe, checkpoints, formats; "
-        "recipe.Run(recipe={}); checkpoints.epochs('.'); "
+        "import sys; from studio.training import models, data, optimizers, runs, checkpoints, formats; "
+        "runs.RecipeRun(recipe={}); checkpoints.epochs('.'); "
         "print(*{'torch', 'sklearn', 'safetensors', 'pandas', 'mlxtend'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

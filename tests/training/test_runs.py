@@ -1,0 +1,49 @@
+import pytest
+
+from studio.config.reading import parse
+from studio.config.records import Record
+from studio.errors import SceneError
+from studio.training.recipe import Recipe
+from studio.training.runs import FolderRun, RecipeRun, Run
+
+
+class Of(Record):
+    run: Run
+
+
+def read(text: str) -> RecipeRun | FolderRun:
+    return parse("run:\n" + text, Of).run
+
+
+def test_a_run_is_trained_here_unless_it_says_that_its_checkpoints_are_the_users(tmp_path):
+    run = read("  recipe: {epochs: 3}")
+    assert run == RecipeRun(recipe=Recipe(epochs=3)) == read("  kind: recipe\n  recipe: {epochs: 3}")
+    assert run.instants() == (0, 1, 2, 3)
+    for name in ("epoch-4.pt", "epoch-0.5.pt"):
+        (tmp_path / name).touch()
+    own = read(f"  kind: folder\n  checkpoints: {tmp_path}\n  recipe: {{data: digits}}")
+    assert own == FolderRun(checkpoints=tmp_path, recipe=Recipe()) and own.instants() == (0.5, 4)
+
+
+MISTAKES = {
+    "checkpoints without the kind": (
+        "  recipe: {}\n  checkpoints: mine",
+        "2:3: run: a run of your own checkpoints is a kind: write `kind: folder` beside `checkpoints`",
+    ),
+    "a word": ("  recipe", "2:3: run: expected keys and values, found 'recipe'"),
+    "a key in the recipe": ("  recipe: {epoch: 3}", "2:12: run.recipe.epoch: unknown key 'epoch'; did you mean"),
+    "a key beside the recipe": ("  recipe: {}\n  batch: 3", "3:3: run.batch: unknown key 'batch'; one of kind, recipe"),
+    "no recipe": ("  kind: recipe", "2:3: run.recipe: the key 'recipe' is missing"),
+    "a value in a folder's recipe": (
+        "  kind: folder\n  checkpoints: mine\n  recipe: {model: {kind: resnet, depth: 33}}",
+        "4:41: run.recipe.model.depth: a resnet of depth 33",
+    ),
+    "an unknown kind": ("  kind: foldr\n  recipe: {}", "2:3: run: unknown kind 'foldr'; did you mean 'folder'?"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_a_run_has_its_place(text, words):
+    with pytest.raises(SceneError) as caught:
+        read(text)
+    assert str(caught.value).startswith(f"scene:{words}")
