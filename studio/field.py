@@ -57,6 +57,14 @@ class Grid(Record):
         return np.concatenate([-half[:0:-1], half])
 
     @property
+    def sides(self):
+        return (self.range, self.range)
+
+    def scaled(self, factor: float) -> Grid:
+        """The same points over a range that is `factor` times as wide around (0, 0)."""
+        return self.model_copy(update={"range": tuple(factor * end for end in self.range)})
+
+    @property
     def size(self) -> int:
         """Number of points."""
         return self.points**2
@@ -210,6 +218,32 @@ class Trajectory:
         return np.concatenate([places[coordinates < coordinate], np.zeros((1, 2))])
 
 
+@dataclass(frozen=True)
+class Markers:
+    """Where the network is in the plane at each keyframe: (alpha, beta) [K, 2]; NaN for nowhere. Linear in between."""
+
+    coordinates: tuple[float, ...]
+    places: Array = field(repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the coordinates of a sweep are. unit: follows the number. format: of the number, as in Python.
+
+    base: if any, the number is this to the power of the coordinate.
+    """
+
+    name: str = "epoch"
+    unit: str = ""
+    format: str = ".1f"
+    base: float | None = None
+
+    def label(self, coordinate: float) -> str:
+        """A coordinate as the picture names it."""
+        number = coordinate if self.base is None else self.base**coordinate
+        return f"{self.name} {number:{self.format}}{self.unit}"
+
+
 DETAIL = "@detail"
 """Suffix of a field's name that names the same field on the finer grid around the centre."""
 
@@ -242,6 +276,8 @@ class Surfaces:
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     held_at: float | None = None
+    axis: Axis = Axis()
+    markers: Markers | None = None
 
     def at(self, coordinate: float) -> Instant:
         """Every field and metric at a coordinate, or at `held_at`. Metrics are interpolated linearly."""

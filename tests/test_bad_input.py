@@ -158,8 +158,8 @@ def test_a_folder_of_checkpoints_is_taken_in_and_measures_the_same(invoke, own, 
     assert invoke("train", "tiny.yaml").status == 0
     imported, trained = Project.open(tiny), Project.open(finished.scene)
     assert [row[:2] for row in status(imported, imported.out)][:2] == [("train", "done"), ("loss", "missing")]
-    assert imported.run_digest != trained.run_digest
-    weights = [weights_of(project.run_folder, 1.0) for project in (imported, trained)]
+    assert imported.run_digests != trained.run_digests
+    weights = [weights_of(project.run_folders[0], 1.0) for project in (imported, trained)]
     assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
 
 

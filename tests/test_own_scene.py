@@ -93,11 +93,11 @@ def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained
     own = scene.with_name("own_scene.py")
     own.write_text(MODULE.replace("max(1).values", "max(1).values ** 2"), encoding="utf-8")
     after = Project.open(scene)
-    assert after.run_digest == before.run_digest and is_trained(after)
+    assert after.run_digests == before.run_digests and is_trained(after)
     assert results_of(after).digests.keys() == digests.keys()
     assert results_of(after).digests["loss", 1.0] != digests["loss", 1.0]
     own.write_text(MODULE.replace("nn.LSTM", "nn.GRU"), encoding="utf-8")
-    assert Project.open(scene).run_digest != before.run_digest
+    assert Project.open(scene).run_digests != before.run_digests
 
 
 def test_a_preview_is_near_the_exact_surface_and_never_taken_for_it(scene):

@@ -129,7 +129,7 @@ def compute(
         print(*report.subset_errors(subset_errors(project)), sep="\n")
         return
     results = measure(project)
-    print(report.surfaces(results.surfaces()), *report.curvature(results.curvature()), sep="\n")
+    print(report.surfaces(results.surfaces()), *report.curvature(results.curvature(), results.scene.axis), sep="\n")
     print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
 
 
@@ -272,7 +272,7 @@ def status(scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Dr
     project = _project(scene, draft, None, shelf)
     print(report.table(status.status(project, out or project.out)))
     if is_trained(project):
-        for line in report.curvature(results_of(project).curvature()):
+        for line in report.curvature(results_of(project).curvature(), project.scene.axis):
             print(line)
 
 

@@ -68,7 +68,8 @@ def surfaces(measured: Surfaces) -> str:
 def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> Iterator[str]:
     """A line per keyframe of facts from `Results.curvature`."""
     for coordinate, facts in by_coordinate.items():
-        words = [f"curvature at {axis.label(coordinate)}: the centre is {_WITH_ARTICLE.get(facts['centre'], facts['centre'])}"]
+        centre = _WITH_ARTICLE.get(facts["centre"], facts["centre"])
+        words = [f"curvature at {axis.label(coordinate)}: the centre is {centre}"]
         words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")
         words.append(f"rank correlation of plane and space {facts['rank_correlation']:.2f}")
         if facts["interlacing_share"] < 1:

@@ -12,7 +12,8 @@ from studio.landscape.sweeps import Coordinates
 class Detail(Record):
     """The loss once more at some keyframes, on a finer grid inside the first; the surface joins both without a seam.
 
-    range: around the centre, within that of the first grid. points: along each side, odd. at: `all` keyframes, or coordinates of some.
+    range: around the centre, within that of the first grid. points: along each side, odd. at: `all` keyframes, or the
+    coordinates of some.
     """
 
     range: tuple[float, float]

@@ -96,9 +96,8 @@ class Random(Record):
         """delta and eta, from independent streams of `seed`."""
         weights = source.weights(*self.required(source.checkpoints, centre))
         d1, d2 = (gaussian(weights, self.seed, stream) for stream in (0, 1))
-        if self.angle:
-            d1 = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle)
-        delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in (d1, d2))
+        turned = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle) if self.angle else d1
+        delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in (turned, d2))
         return Plane(delta, _perpendicular(eta, delta, norm(eta)) if self.orthogonal else eta)
 
     def _rescale(self, d: Tensor, w: Tensor) -> Tensor:

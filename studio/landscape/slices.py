@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from studio.config.records import digest
+from studio.errors import RunError
 from studio.field import Grid
 from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.directions import Directions
-from studio.errors import RunError
 from studio.landscape.loss import Loss, choose_method
 from studio.landscape.sweeps import Keyframe
 from studio.storage.files import read_json

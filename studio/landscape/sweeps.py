@@ -241,7 +241,7 @@ class Rotation(_Stepped):
             raise SceneError("a rotation turns random directions; write `directions: random`, or another sweep")
         centre = at_checkpoint(self.centre, runs[0])
         if self.seeds is not None:
-            turned = [(float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)]
+            turned: list[tuple[float, dict[str, float]]] = [(float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)]
         else:
             angles = (self.through * step / self.steps for step in range(self.steps + 1))
             turned = sorted((round(angle, 3), {"angle": round(angle, 3) % 360.0}) for angle in angles)
@@ -281,7 +281,11 @@ class Chord(_Stepped):
             raise SceneError("the two runs have different models, whose weights no line connects")
         ends = at_checkpoint("last", runs[0]), at_checkpoint("last", runs[1], 1)
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))
-        centres: dict[float, Centre] = {0.0: ends[0], **{share: Between(*ends, share) for share in shares}, 1.0: ends[1]}
+        centres: dict[float, Centre] = {
+            0.0: ends[0],
+            **{share: Between(*ends, share) for share in shares},
+            1.0: ends[1],
+        }
         return tuple(Keyframe(share, centre, directions, grid, centre) for share, centre in centres.items())
 
     @model_validator(mode="after")

@@ -137,9 +137,7 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
         shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
 
 
-def _find_positions(
-    project: Project, workers: Workers, slices: Mapping[SliceKey, Slice], results: Results
-) -> None:
+def _find_positions(project: Project, workers: Workers, slices: Mapping[SliceKey, Slice], results: Results) -> None:
     """Puts on the shelf where the markers stand in the planes, if the film shows them anywhere but at the centres."""
     shelf = project.shelf
     if results.positions and not shelf.positions(results.positions).is_dir():

@@ -12,14 +12,14 @@ PACKAGES = ("landscape-studio", "torch", "numpy", "scipy", "vtk", "pyvista")
 
 
 def provenance(job: RenderJob) -> dict[str, Any]:
-    """The scene with its digest, the run, the slices, the GL renderer, the seed and the versions of packages."""
+    """The scene with its digest, the runs, the slices, the GL renderer, the seed and the versions of packages."""
     return {
         "scene": job.scene.title,
         "digest": digest(job.scene),
         "draft": job.draft,
         "renderer": job.renderer,
         "seed": job.scene.run.recipe.seed,
-        "run": job.results.run,
+        "runs": list(job.results.runs),
         "slices": sorted(job.results.digests.values()),
         "versions": {name: version(name) for name in PACKAGES},
     }

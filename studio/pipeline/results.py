@@ -100,9 +100,7 @@ class Results:
         fields = self._fields("loss") | self._fields("convexity")
         fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
         trajectory, markers = self._trajectory_and_markers()
-        return Surfaces(
-            fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers
-        )
+        return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers)
 
     def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
@@ -127,7 +125,9 @@ class Results:
         coordinates = tuple(keyframe.coordinate for keyframe in keyframes)
         trajectory = None
         if self.scene.look.trajectory and -1 not in columns:
-            places, distances, lengths = (found[name][np.ix_(rows, columns)] for name in ("places", "distances", "lengths"))
+            places, distances, lengths = (
+                found[name][np.ix_(rows, columns)] for name in ("places", "distances", "lengths")
+            )
             trajectory = Trajectory(coordinates, places, share_in_plane(distances, lengths))
         if all(keyframe.marker == keyframe.centre for keyframe in keyframes):
             return trajectory, None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from studio.config.records import nearest
 from studio.errors import RunError
 from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SIGNED, missing_advice

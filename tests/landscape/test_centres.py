@@ -7,7 +7,9 @@ from studio.landscape.centres import AtCheckpoint, Between, State
 
 STATES = {
     AtCheckpoint(1.0): State({"w": torch.tensor([1.0, 2.0])}, {"mean": torch.tensor([4.0]), "count": torch.tensor(7)}),
-    AtCheckpoint(3.0, 1): State({"w": torch.tensor([3.0, -2.0])}, {"mean": torch.tensor([0.0]), "count": torch.tensor(9)}),
+    AtCheckpoint(3.0, 1): State(
+        {"w": torch.tensor([3.0, -2.0])}, {"mean": torch.tensor([0.0]), "count": torch.tensor(9)}
+    ),
 }
 FIRST, SECOND = STATES
 

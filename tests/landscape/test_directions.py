@@ -4,13 +4,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from studio.errors import RunError
+from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import (
     Checkpoints,
-    WeightSource,
     Directions,
     Hessian,
     Pca,
     Random,
+    WeightSource,
     dot,
     flat,
     gaussian,
@@ -141,14 +142,14 @@ def test_a_straight_trajectory_has_no_second_principal_direction():
 
 
 def test_the_first_checkpoint_stands_at_alpha_one():
-    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
+    plane = Checkpoints(at=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
     for name, w in weights(1.0).items():
         torch.testing.assert_close(weights(2.0)[name] + plane.delta[name], w, rtol=0, atol=1e-6)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
 
 
 def test_the_second_checkpoint_lies_in_the_plane():
-    plane = Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
+    plane = Checkpoints(at=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(2.0))
     step = {name: w - weights(2.0)[name] for name, w in weights(3.0).items()}
     inside = [dot(step, d) / norm(d) for d in (plane.delta, plane.eta)]
     assert np.hypot(*inside) == pytest.approx(norm(step), rel=1e-6)
@@ -157,9 +158,9 @@ def test_the_second_checkpoint_lies_in_the_plane():
 def test_a_centre_that_is_one_of_the_two_spans_no_plane():
     for epoch in (1.0, 3.0):
         with pytest.raises(RunError, match="span no plane"):
-            Checkpoints(epochs=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(epoch))
+            Checkpoints(at=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(epoch))
     with pytest.raises(ValidationError, match="two different"):
-        Checkpoints(epochs=(2, 2))
+        Checkpoints(at=(2, 2))
 
 
 @pytest.fixture(scope="module")
@@ -169,16 +170,19 @@ def curved() -> WeightSource:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(8, 1, 6, 6, generator=generator), torch.randint(3, (8,), generator=generator)
 
-    def parameters(epoch):
-        return {name: p.detach() for name, p in networks[epoch].named_parameters()}
+    def parameters(at):
+        return {name: p.detach() for name, p in networks[at.checkpoint].named_parameters()}
 
-    return WeightSource((0.0, 1.0), parameters, lambda epoch: WeightLoss(networks[epoch], {}, x, y))
+    return WeightSource((0.0, 1.0), parameters, lambda at: WeightLoss(networks[at.checkpoint], {}, x, y))
 
 
-def rayleigh(checkpoints: WeightSource, epoch: float, direction) -> float:
+FIRST, SECOND = AtCheckpoint(0.0), AtCheckpoint(1.0)
+
+
+def rayleigh(source: WeightSource, centre: AtCheckpoint, direction) -> float:
     """The curvature of the loss along a direction of length 1, by differences of its gradient in float64."""
-    weight_loss = checkpoints.weight_loss(epoch).with_precision("float64")
-    theta, d = (weight_loss.flat(part) for part in (checkpoints.weights(epoch), direction))
+    weight_loss = source.weight_loss(centre).with_precision("float64")
+    theta, d = (weight_loss.flat(part) for part in (source.weights(centre), direction))
     d = d / d.norm()
 
     def slope(t):
@@ -191,45 +195,45 @@ def rayleigh(checkpoints: WeightSource, epoch: float, direction) -> float:
 
 
 def test_curvature_along_the_directions_of_the_hessian_is_its_extreme_eigenvalues(curved):
-    plane = Hessian().plane(curved, 0.0)
+    plane = Hessian().plane(curved, FIRST)
     assert plane.facts["lambda_min"] < plane.facts["lambda_max"]
     for direction, name in ((plane.delta, "lambda_max"), (plane.eta, "lambda_min")):
         # eigenvalues to 1e-6, vectors to 1e-3, whose square is the error here; differences of a smooth loss
-        assert rayleigh(curved, 0.0, direction) == pytest.approx(plane.facts[name], rel=1e-4)
+        assert rayleigh(curved, FIRST, direction) == pytest.approx(plane.facts[name], rel=1e-4)
         assert not direction["1.bias"].any() and not direction["1.weight"].any()
     assert plane.cosine == pytest.approx(0, abs=1e-6)
 
 
 def test_eigenvectors_are_as_long_as_the_weights_that_may_move_or_of_length_1(curved):
-    moving = {name: w * (w.dim() > 1) for name, w in curved.weights(0.0).items()}
-    plane = Hessian().plane(curved, 0.0)
+    moving = {name: w * (w.dim() > 1) for name, w in curved.weights(FIRST).items()}
+    plane = Hessian().plane(curved, FIRST)
     assert norm(plane.delta) == pytest.approx(norm(moving), rel=1e-6) == pytest.approx(norm(plane.eta), rel=1e-6)
-    assert norm(Hessian(scale="unit").plane(curved, 0.0).delta) == pytest.approx(1, rel=1e-6)
+    assert norm(Hessian(scale="unit").plane(curved, FIRST).delta) == pytest.approx(1, rel=1e-6)
 
 
 def test_eigenvectors_have_a_positive_largest_component_and_the_same_bytes_every_time(curved):
-    first, second = (Hessian(ignore="nothing").plane(curved, 1.0) for _ in range(2))
+    first, second = (Hessian(ignore="nothing").plane(curved, SECOND) for _ in range(2))
     for a, b in ((first.delta, second.delta), (first.eta, second.eta)):
         assert flat(a)[flat(a).abs().argmax()] > 0 and torch.equal(flat(a), flat(b))
     assert first.delta["1.bias"].any()
 
 
 def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
-    early, late = (Hessian(at="last").plane(curved, epoch) for epoch in (0.0, 1.0))
+    early, late = (Hessian(at="last").plane(curved, centre) for centre in (FIRST, SECOND))
     assert torch.equal(flat(early.delta), flat(late.delta))
-    assert Hessian(at="last").required_epochs((0.0, 1.0), 0.0) == (1.0,) and Hessian().required_epochs(
-        (0.0, 1.0), 0.0
-    ) == (0.0,)
+    assert Hessian(at="last").required((0.0, 1.0), FIRST) == (SECOND,)
+    assert Hessian().required((0.0, 1.0), FIRST) == (FIRST,)
 
 
-@pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(epochs=(1, 3))], ids=lambda d: d.kind)
+@pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(at=(1, 3))], ids=lambda d: d.kind)
 def test_the_order_of_tensors_in_a_file_changes_nothing(directions):
     def shuffled(epoch):
         names = list(weights(epoch))
         turned = names[int(epoch) :] + names[: int(epoch)]
         return {name: weights(epoch)[name] for name in turned}
 
-    first, second = (directions.plane(WeightSource(EPOCHS, source), 2.0) for source in (weights, shuffled))
+    sources = (WeightSource(EPOCHS, lambda at, w=w: w(at.checkpoint)) for w in (weights, shuffled))
+    first, second = (directions.plane(source, AtCheckpoint(2.0)) for source in sources)
     for name in weights(2.0):
         assert torch.equal(first.delta[name], second.delta[name]) and torch.equal(first.eta[name], second.eta[name])
     assert first.cosine == second.cosine
@@ -238,4 +242,22 @@ def test_the_order_of_tensors_in_a_file_changes_nothing(directions):
 def test_a_bare_word_is_a_kind():
     family = TypeAdapter(Directions)
     assert family.validate_python("random") == Random() and family.validate_python("pca") == Pca()
-    assert family.validate_python({"kind": "checkpoints", "epochs": ["0", "20"]}) == Checkpoints(epochs=(0, 20))
+    assert family.validate_python({"kind": "checkpoints", "at": ["0", "20"]}) == Checkpoints(at=(0, 20))
+
+
+def test_a_turned_direction_goes_from_one_draw_to_another_and_has_the_weights_norms_on_the_way():
+    planes = {angle: Random(seed=4, angle=angle).plane(CHECKPOINTS, AtCheckpoint(2.0)) for angle in (0, 30, 90)}
+    assert all(torch.equal(flat(plane.eta), flat(planes[0].eta)) for plane in planes.values())
+    first, third = (gaussian(weights(2.0), 4, stream)["fc"] for stream in (0, 2))
+    for angle, plane in planes.items():
+        draw = np.cos(np.radians(angle)) * first + np.sin(np.radians(angle)) * third
+        expected = draw * (weights(2.0)["fc"].norm(dim=1) / draw.norm(dim=1))[:, None]
+        torch.testing.assert_close(plane.delta["fc"], expected.float(), rtol=1e-5, atol=1e-7)
+
+
+def test_orthogonal_directions_are_perpendicular_and_as_long_as_before():
+    plain, orthogonal = (Random(orthogonal=o).plane(CHECKPOINTS, AtCheckpoint(2.0)) for o in (False, True))
+    assert torch.equal(flat(plain.delta), flat(orthogonal.delta)) and abs(plain.cosine) > 1e-3
+    assert orthogonal.cosine == pytest.approx(0, abs=1e-6)
+    assert norm(orthogonal.eta) == pytest.approx(norm(plain.eta), rel=1e-6)
+    assert "orthogonal" in Random(orthogonal=True).caption

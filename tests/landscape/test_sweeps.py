@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -15,7 +14,16 @@ from studio.training.runs import FolderRun, RecipeRun
 
 RUN = RecipeRun(recipe=Recipe(epochs=2, checkpoint=Every(every=0.5)))
 GRID = Grid(range=(-1.0, 1.0), points=5)
-SWEEPS = (Epochs(), Trajectory(), Zoom(), Zoom(to=8), Rotation(), Rotation(through=-90), Rotation(seeds=(4, 2)), Chord(seed=1))
+SWEEPS = (
+    Epochs(),
+    Trajectory(),
+    Zoom(),
+    Zoom(to=8),
+    Rotation(),
+    Rotation(through=-90),
+    Rotation(seeds=(4, 2)),
+    Chord(seed=1),
+)
 
 
 def unroll(sweep, run=RUN, directions=None, grid=GRID):
@@ -56,7 +64,9 @@ def test_listed_epochs_come_in_order_and_once():
     assert all(k.centre == k.marker == AtCheckpoint(k.coordinate) for k in keyframes)
 
 
-@pytest.mark.parametrize("sweep", [Epochs(at=(0.7,)), Trajectory(at=(0.7,)), Zoom(centre=0.7), Rotation(centre=0.7)], ids=repr)
+@pytest.mark.parametrize(
+    "sweep", [Epochs(at=(0.7,)), Trajectory(at=(0.7,)), Zoom(centre=0.7), Rotation(centre=0.7)], ids=repr
+)
 def test_a_missing_epoch_names_its_neighbours(sweep):
     with pytest.raises(SceneError, match=r"epoch 0\.7: .* 0\.5, 1"):
         unroll(sweep)

@@ -10,7 +10,7 @@ from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.curvature.hvp import HessianOperator
-from studio.landscape.directions import WeightSource, Hessian, Pca
+from studio.landscape.directions import Hessian, Pca, WeightSource
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice
 from studio.landscape.tasks import convexity_rows, loss_rows, preview_rows, slice_facts, spectrum_probes

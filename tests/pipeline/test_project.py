@@ -97,7 +97,7 @@ def test_two_scenes_of_one_name_on_one_shelf_have_two_manifests(copy, tmp_path, 
 
 
 def test_unfinished_files_are_unused_unless_a_process_holds_a_lock(copy, states):
-    pieces, run = copy.shelf.root / "segments", Project.open(copy.scene).run_folder
+    pieces, run = copy.shelf.root / "segments", Project.open(copy.scene).run_folders[0]
     [slice_, *_] = (copy.shelf.root / "slices").iterdir()
     left = [
         pieces / ".abc-12ab34cd.mp4",

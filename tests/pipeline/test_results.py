@@ -16,7 +16,7 @@ def losses(project: Project, epoch: float) -> np.ndarray:
 
     from studio.training import checkpoints
 
-    recipe, checkpoint = project.scene.run.recipe, checkpoints.load(project.run_folder, epoch)
+    recipe, checkpoint = project.scene.run.recipe, checkpoints.load(project.run_folders[0], epoch)
     data = recipe.data.load()
     model = recipe.model.build(data.shape, data.classes)
     model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})

@@ -10,10 +10,10 @@ pytestmark = pytest.mark.usefixtures("in_process")
 def test_train_returns_the_folder_of_a_run_with_every_checkpoint_and_records_it_in_the_manifest(tiny):
     project = Project.open(tiny)
     assert not is_trained(project)
-    folder = train(project)
-    assert folder == project.run_folder and is_trained(project)
-    assert checkpoints.epochs(folder) == project.scene.epochs() == (0, 0.5, 1, 1.5, 2)
-    assert project.manifest.read()["run"] == [project.run_digest]
+    (folder,) = train(project)
+    assert folder == project.run_folders[0] and is_trained(project)
+    assert checkpoints.epochs(folder) == project.scene.run.instants() == (0, 0.5, 1, 1.5, 2)
+    assert project.manifest.read()["run"] == list(project.run_digests)
 
 
 def test_a_run_that_is_on_the_shelf_is_not_trained_again(measured, monkeypatch):

@@ -8,7 +8,7 @@ def test_a_draft_of_a_large_scene_is_small():
     draft = to_draft(Scene.load(assets_folder().parent / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
     assert (
-        len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1] == 40 and draft.detail is None
+        len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1].coordinate == 40 and draft.detail is None
     )
 
 
@@ -18,7 +18,7 @@ def test_a_draft_keeps_the_first_and_the_last_keyframe_and_the_films_length(tiny
     scene = Scene.load(tiny)
     draft = to_draft(scene)
     assert len(scene.keyframes()) == 41 and len(draft.keyframes()) == 8
-    assert (draft.keyframes()[0], draft.keyframes()[-1]) == (0, 40)
+    assert [draft.keyframes()[i].coordinate for i in (0, -1)] == [0, 40]
     assert set(draft.convexity_keyframes()) <= set(draft.keyframes())
     assert draft.cut.length / draft.film.fps == scene.cut.length / scene.film.fps
 

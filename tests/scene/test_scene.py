@@ -6,11 +6,16 @@ from studio.errors import SceneError
 from studio.scene.scene import Scene, output_name
 
 
-def test_the_epochs_of_a_recipe_are_those_of_its_checkpoints(tiny):
+def test_curvature_is_measured_at_some_of_the_keyframes(tiny):
     scene = Scene.load(tiny)
-    assert scene.epochs() == (0, 0.5, 1, 1.5, 2)
-    assert scene.keyframes() == (0, 1, 2) and scene.convexity_keyframes() == (0, 2)
-    assert scene.detail_keyframes() == ()
+    assert [keyframe.coordinate for keyframe in scene.keyframes()] == [0, 1, 2]
+    assert scene.convexity_keyframes() == scene.keyframes()[::2] and scene.detail_keyframes() == ()
+
+
+def test_curvature_between_the_keyframes_is_refused(tiny):
+    tiny.write_text(tiny.read_text().replace("at: [0, 2], tol", "at: [0, 0.5], tol"))
+    with pytest.raises(SceneError, match=r"convexity.at: epoch 0.5: the sweep has no keyframe there; .* 0, 1"):
+        Scene.load(tiny)
 
 
 def test_all_means_the_keyframes_of_the_sweep(tiny):
