@@ -52,7 +52,8 @@ def parse(text: str, record_type: type[R], *, name: str = "scene", folder: Path 
         errors: list[Any] = [{"loc": path, "type": "mistake", "what": text} for path, text in record.mistakes()]
     except ValidationError as error:
         errors = error.errors()
-    mistakes += _locate(errors, record_type, node)
+    placed = [{**error, "loc": record_type.place(tuple(error["loc"]), data)} for error in errors]
+    mistakes += _locate(placed, record_type, node)
     if mistakes:
         raise SceneError(*_with_places(mistakes, name))
     return record

@@ -30,6 +30,11 @@ class Record(BaseModel):
         """(path of keys, what is wrong) across fields. `parse` calls it once, on the top record."""
         return ()
 
+    @classmethod
+    def place(cls, loc: tuple[Any, ...], data: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The path of keys in the file's own `data` that holds what a record has at `loc`; for the top record."""
+        return loc
+
 
 class FrozenDict(dict[K, V]):
     """A hashable mapping inside a record; by convention nothing changes it after reading."""

@@ -42,16 +42,24 @@ def _parse_transition(value: object) -> object:
     return value
 
 
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]
+"""One name, or a list of them."""
+
+
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
     shot: its name. duration: how long it is shown, dissolves included.
     along: time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's last
-    frame means that frame. colour: replaces the look's.
+    frame means that frame. show: the landscape it is of; several stand side by side. colour: replaces the look's.
     """
 
     shot: str
     duration: Duration
+    show: Names = ()
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
     camera: Camera = Camera()
     colour: ColourMapping | None = None

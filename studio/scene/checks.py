@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from studio.config.records import nearest
 from studio.errors import RunError
 from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SIGNED, missing_advice
@@ -90,6 +91,17 @@ def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
                 "an aperture blurs only in sub-frames: write `quality: master` under `film`, or "
                 "`quality: {samples: 2, subframes: 16}`, or leave the aperture out",
             )
+
+
+def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mistake]:
+    """Shots that show no landscape of the scene, or do not say which of several."""
+    for index, shot in enumerate(shots):
+        if len(names) > 1 and not shot.show:
+            yield ("shots", index), f"which landscape is shown? write `show: {names[0]}`, or `show: [{', '.join(names)}]`"
+        for name in shot.show:
+            if name not in names:
+                known = nearest(name, names) if any(names) else "; the scene has one, without a name"
+                yield ("shots", index, "show"), f"no landscape '{name}'{known}"
 
 
 def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from studio.config.reading import read
-from studio.config.records import Record
+from studio.config.records import FrozenDict
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
-from studio.field import Axis, Grid
+from studio.field import Grid
 from studio.film.format import Format
 from studio.film.look import Look
 from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
-from studio.landscape.convexity import Convexity
-from studio.landscape.detail import Detail
-from studio.landscape.directions import Directions, Random
-from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
-from studio.training.runs import Run
+from studio.scene.landscape import KEYS, Landscape, merge
 
 
 class Portrait(NamedTuple):
@@ -38,25 +33,20 @@ class Portrait(NamedTuple):
         return grid.model_copy(update={"points": self.points})
 
 
-class Scene(Record):
+class Scene(Landscape):
     """A film: what is measured (run to convexity), how it is shown (look to titles), and what is delivered.
 
     title: of the film; it names nothing on disk. run: the training run. directions: the two directions in weight space.
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
-    centre. loss: which loss. convexity: where Hessian eigenvalues are measured. look: how numbers become a picture.
-    film: size, rate and quality. shots: in order. titles: the text on the picture. deliver: the files to make.
+    centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
+    each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
+    size, rate and quality. shots: in order. titles: the text on the picture. deliver: the files to make.
     """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
     title: str
-    run: Run
-    directions: Directions = Random()
-    sweep: Sweep = Epochs()
-    grid: Grid = Grid()
-    detail: Detail | None = None
-    loss: Loss = Loss()
-    convexity: Convexity | None = None
+    landscapes: Annotated[dict[str, Landscape], AfterValidator(FrozenDict)] = FrozenDict()
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
     shots: tuple[Shot, ...] = Field(min_length=1)
@@ -68,75 +58,77 @@ class Scene(Record):
         """The scene in a YAML file. Raises SceneError with every mistake in it."""
         return read(path, cls)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _say_once(cls, data: Any) -> Any:
+        """Adds the scene's own keys to every named landscape; the first one is also the scene's own."""
+        if not isinstance(data, dict) or not isinstance(named := data.get("landscapes"), dict) or not named:
+            return data
+        shared = {key: data[key] for key in KEYS if key in data}
+        merged = {name: merge(shared, {} if own is None else own) for name, own in named.items()}
+        first = next(iter(merged.values()))
+        return {**data, **(first if isinstance(first, dict) else {}), "landscapes": merged}
+
+    @classmethod
+    def place(cls, loc: tuple[Any, ...], data: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Where the file says a landscape's key: in the landscape, or in the scene for all."""
+        named = data.get("landscapes")
+        if not isinstance(named, dict) or not named or not loc:
+            return loc
+        name, path = (loc[1], loc[2:]) if loc[0] == "landscapes" and len(loc) > 1 else (next(iter(named)), loc)
+        if not path or path[0] not in KEYS:
+            return loc
+        return max(path, ("landscapes", name, *path), key=lambda place: _depth(place, data))
+
     @property
     def cut(self) -> Cut:
         """The shots in time, at the film's rate."""
         return Cut(self.shots, self.film.fps)
 
     @property
-    def runs(self) -> Runs:
-        """The scene's run, then those that its sweep needs. Raises SceneError if these cannot be trained."""
-        return self.run, *self.sweep.needs(self.run)
+    def names(self) -> tuple[str, ...]:
+        """Names of the landscapes; of the only one, the empty text."""
+        return tuple(self.landscapes) or ("",)
 
-    @property
-    def axis(self) -> Axis:
-        """The axis of the sweep's coordinates."""
-        return self.sweep.axis(self.runs)
-
-    def keyframes(self) -> tuple[Keyframe, ...]:
-        """The keyframes at which the loss is measured, by coordinate.
-
-        Raises SceneError if a run lacks a checkpoint, and RunError if its folder cannot be used.
-        """
-        return self.sweep.unroll(self.runs, self.directions, self.grid)
-
-    def detail_keyframes(self) -> tuple[Keyframe, ...]:
-        """The keyframes at which the finer grid is measured; none without `detail`. Raises as `keyframes` does."""
-        return self._chosen(self.detail.at) if self.detail else ()
-
-    def convexity_keyframes(self) -> tuple[Keyframe, ...]:
-        """The keyframes at which convexity is measured; none without `convexity`. Raises as `keyframes` does."""
-        return self._chosen(self.convexity.at) if self.convexity else ()
-
-    def _chosen(self, at: Coordinates) -> tuple[Keyframe, ...]:
-        by_coordinate = {keyframe.coordinate: keyframe for keyframe in self.keyframes()}
-        chosen = select(at, tuple(by_coordinate), self.axis, "the sweep has no keyframe")
-        return tuple(by_coordinate[coordinate] for coordinate in chosen)
+    def only(self, name: str) -> Scene:
+        """The scene as if it had this landscape alone."""
+        if not self.landscapes:
+            return self
+        landscape = self.landscapes[name]
+        return self.model_copy(update={"landscapes": FrozenDict(), **{key: getattr(landscape, key) for key in KEYS}})
 
     def mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
-        yield from checks.unmeasured_fields(checks.aov_fields(self.deliver), self.loss, self.convexity)
-        yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
         yield from checks.aperture_mistakes(self.shots, self.film)
-        yield from checks.unmeasured_fields(checks.drawn_fields(self.look, self.shots), self.loss, self.convexity)
-        try:
-            yield from self._keyframe_mistakes()
-        except RunError as error:
-            yield ("run", "checkpoints"), str(error)
+        yield from checks.show_mistakes(self.shots, self.names)
+        for name in self.names:
+            scene = self.only(name)
+            prefix = ("landscapes", name) if self.landscapes else ()
+            yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
+            for fields in (checks.aov_fields(self.deliver), checks.drawn_fields(self.look, self.shots)):
+                yield from checks.unmeasured_fields(fields, scene.loss, scene.convexity)
+            yield from self._along_mistakes(name, scene)
 
-    def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
-        """Checkpoints that a run lacks, and coordinates that the sweep lacks."""
+    def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
+        """Coordinates that shots show of a landscape, and that it does not measure."""
+        shown = [shot for shot in self.shots if name in (shot.show or self.names)]
         try:
-            keyframes, existing = self.keyframes(), self.run.instants()
-        except SceneError as error:
-            yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
+            coordinates = [keyframe.coordinate for keyframe in scene.keyframes()]
+        except (RunError, SceneError):  # said before
             return
-        for key, chosen in (("convexity", self.convexity_keyframes), ("detail", self.detail_keyframes)):
-            try:
-                chosen()
-            except SceneError as error:
-                yield (key, "at"), str(error)
-        if self.detail:
-            yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
-        required = {
-            at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
-        }
-        if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
-            places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
-            yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
-        yield from checks.along_mistakes(self.shots, [keyframe.coordinate for keyframe in keyframes], self.axis)
+        for path, text in checks.along_mistakes(shown, coordinates, scene.axis):
+            yield ("shots", self.shots.index(shown[path[1]]), *path[2:]), text
+
+
+def _depth(path: tuple[Any, ...], data: Any) -> int:
+    """How many steps of a path lead to something in the file; tags of unions lead nowhere."""
+    depth = 0
+    for step in path:
+        if isinstance(data, Mapping) and step in data:
+            data, depth = data[step], depth + 1
+    return depth
 
 
 def output_name(path: Path, draft: bool) -> str:

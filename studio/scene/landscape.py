@@ -1,0 +1,113 @@
+"""Landscape: all that is measured, as one record; a scene has one, or several by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ConfigDict
+
+from studio.config.records import Record
+from studio.errors import RunError, SceneError
+from studio.field import Axis, Grid
+from studio.landscape.convexity import Convexity
+from studio.landscape.detail import Detail
+from studio.landscape.directions import Directions, Random
+from studio.landscape.loss import Loss
+from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.scene import checks
+from studio.training.runs import Run
+
+
+def _run_may_stand_elsewhere(schema: dict[str, Any]) -> None:
+    schema["required"] = [key for key in schema.get("required", ()) if key != "run"]
+
+
+class Landscape(Record):
+    """What is measured. A key that is not written here is the scene's own.
+
+    run: the training run. directions: the two directions in weight space. sweep: what changes from keyframe to
+    keyframe. grid: the sample points of the loss. detail: a finer grid around the centre. loss: which loss. convexity:
+    where Hessian eigenvalues are measured.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_run_may_stand_elsewhere)
+
+    run: Run
+    directions: Directions = Random()
+    sweep: Sweep = Epochs()
+    grid: Grid = Grid()
+    detail: Detail | None = None
+    loss: Loss = Loss()
+    convexity: Convexity | None = None
+
+    @property
+    def runs(self) -> Runs:
+        """The landscape's run, then those that its sweep needs. Raises SceneError if these cannot be trained."""
+        return self.run, *self.sweep.needs(self.run)
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of the sweep's coordinates."""
+        return self.sweep.axis(self.runs)
+
+    def keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which the loss is measured, by coordinate.
+
+        Raises SceneError if a run lacks a checkpoint, and RunError if its folder cannot be used.
+        """
+        return self.sweep.unroll(self.runs, self.directions, self.grid)
+
+    def detail_keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which the finer grid is measured; none without `detail`. Raises as `keyframes` does."""
+        return self._chosen(self.detail.at) if self.detail else ()
+
+    def convexity_keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes at which convexity is measured; none without `convexity`. Raises as `keyframes` does."""
+        return self._chosen(self.convexity.at) if self.convexity else ()
+
+    def _chosen(self, at: Coordinates) -> tuple[Keyframe, ...]:
+        by_coordinate = {keyframe.coordinate: keyframe for keyframe in self.keyframes()}
+        chosen = select(at, tuple(by_coordinate), self.axis, "the sweep has no keyframe")
+        return tuple(by_coordinate[coordinate] for coordinate in chosen)
+
+    def landscape_mistakes(self) -> Iterator[checks.Mistake]:
+        """(path of keys, what is wrong) for every mistake that takes several records to see."""
+        yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
+        try:
+            yield from self._keyframe_mistakes()
+        except RunError as error:
+            yield ("run", "checkpoints"), str(error)
+
+    def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
+        """Checkpoints that a run lacks, and coordinates that the sweep lacks."""
+        try:
+            keyframes, existing = self.keyframes(), self.run.instants()
+        except SceneError as error:
+            yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
+            return
+        for key, chosen in (("convexity", self.convexity_keyframes), ("detail", self.detail_keyframes)):
+            try:
+                chosen()
+            except SceneError as error:
+                yield (key, "at"), str(error)
+        if self.detail:
+            yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
+        required = {
+            at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
+        }
+        if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
+            places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
+            yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+
+
+KEYS = tuple(Landscape.model_fields)
+
+
+def merge(shared: Any, own: Any) -> Any:
+    """Raw values of a named landscape: what is shared, and what it says itself, key by key; another kind replaces."""
+    if not isinstance(shared, Mapping) or not isinstance(own, Mapping):
+        return own
+    if own.get("kind", shared.get("kind")) != shared.get("kind"):
+        return own
+    return {**shared, **{key: merge(shared[key], own[key]) if key in shared else own[key] for key in own}}
