@@ -46,7 +46,7 @@ class Shot(Record):
     """A stretch of film with one camera choreography.
 
     shot: its name. duration: how long it is shown, dissolves included.
-    along: time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's last
+    along: time in the shot -> coordinate of the sweep, monotone between; a time at or after the shot's last
     frame means that frame. colour: replaces the look's.
     """
 

@@ -91,8 +91,8 @@ class Results:
         if not stored:
             return {}
         datasets = [slice_.read() for slice_ in stored.values()]
-        axis = datasets[0]["alpha"].values
-        grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
+        alpha, beta = (datasets[0][name].values for name in ("alpha", "beta"))
+        grid = Grid.over(alpha, beta)
         functions = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
         fields = {}
         for name in filter(datasets[0].__contains__, (*SCALES, *functions, "measured")):
@@ -164,7 +164,7 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
     converged = dataset.where(dataset["converged"] > 0)
     names = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
     lambda_min, lambda_max, kappa_min, kappa_max = (converged[name].values for name in names)
-    middle = tuple(n // 2 for n in lambda_min.shape)
+    middle = tuple(int(np.abs(dataset[name].values).argmin()) for name in ("beta", "alpha"))  # the node at theta
     at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
     return {
         "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),

@@ -99,13 +99,13 @@ def detail_mistakes(
     """A finer grid that is not inside the first one, not finer, or at epochs that are no keyframes."""
     if loss.sampling == "preview":
         yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
-    if not detail.range[1] < grid.range[1]:
-        yield ("detail", "range"), f"is not inside the grid's, which ends at {grid.range[1]:g}"
-    elif not detail.grid.spacing < grid.spacing:
+    if not grid.contains(detail.grid) or detail.grid.contains(grid):
+        yield ("detail", "range"), f"is not inside the grid's, which is {grid.reach}"
+    elif not max(detail.grid.spacing) < min(grid.spacing):
         yield (
             ("detail", "points"),
-            f"{detail.points} points over this range are no finer than the grid; the distance between two is "
-            f"{detail.grid.spacing:.2g}, the grid's {grid.spacing:.2g}",
+            f"{max(detail.grid.counts)} points over this range are no finer than the grid; the distance between two is "
+            f"{max(detail.grid.spacing):.2g}, the grid's {min(grid.spacing):.2g}",
         )
     for epoch in sorted({*at} - {*keyframes}):
         known = nearest(f"{epoch:g}", [f"{keyframe:g}" for keyframe in keyframes])

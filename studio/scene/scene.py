@@ -13,10 +13,10 @@ from studio.config.records import Record
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
-from studio.field import Grid
+from studio.field import Axis, Grid
 from studio.film.format import Format
 from studio.film.look import Look
-from studio.film.overlays import Titles
+from studio.film.overlays import Titles, live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
@@ -97,6 +97,8 @@ class Scene(Record):
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.unmeasured_fields(checks.aov_fields(self.deliver), self.loss, self.convexity)
+        if self.titles.live and (text := live_mistake(self.titles.live, Axis())):
+            yield ("titles", "live"), text
         yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.unmeasured_fields(checks.drawn_fields(self.look, self.shots), self.loss, self.convexity)
