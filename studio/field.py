@@ -1,20 +1,23 @@
 """Grids of sample points, and measured Fields over (keyframe, beta, alpha) that are functions of the coordinate.
 
-A Field can be evaluated at any coordinate of its sweep. At a keyframe it returns the measured values, to the bit.
-Between keyframes it interpolates on a scale that suits the quantity: `monotone` stays between the two neighbouring
-measurements, but every point comes to rest at each keyframe; `cubic` has continuous speed.
+A Field can be evaluated at any coordinate of its sweep: layers of values on grids, coarse to fine. At a keyframe they
+are the measured values, to the bit. Between keyframes on one grid it interpolates on a scale that suits the quantity:
+`monotone` stays between the two neighbouring measurements, but every point comes to rest at each keyframe; `cubic` has
+continuous speed. Between keyframes on nested grids, as in a zoom, the finer one is a layer over the coarser one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice, pairwise, repeat
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import model_validator
+from pydantic import field_validator
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from studio.config.records import Record
@@ -23,56 +26,156 @@ Array = npt.NDArray[Any]
 Scale = Literal["linear", "log", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]
 _TINY = np.finfo(np.float64).tiny
+_NEGATIVE = 1e-6  # share of the largest magnitude below which a negative value is rounding
 MIN_EIGENVALUE_SCALE = 1e-3
 """Smallest scale of an extreme eigenvalue, as a share of the larger one: tolerances are relative to no less."""
 
 
-class Grid(Record):
-    """The sample points (alpha, beta) of a slice, the same along both directions, in units of delta and eta.
+Side = tuple[float, float]
+"""The smallest and the largest coordinate of a grid, or of a part of the plane, along one direction."""
+Sides = Side | tuple[Side, Side]
+Counts = int | tuple[int, int]
 
-    range: smallest and largest coordinate, centred on 0. points: samples along each side; odd, so that the minimiser
-    is a node.
+
+class Grid(Record):
+    """The sample points (alpha, beta) of a slice, in units of delta and eta.
+
+    range: smallest and largest coordinate of both sides, or of each: [alpha, beta]. points: samples along both sides,
+    or along each, at least 3; with an odd number over a range centred on 0 the minimiser is a node.
     """
 
-    range: tuple[float, float] = (-1.0, 1.0)
-    points: int = 51
+    range: Sides = (-1.0, 1.0)
+    points: Counts = 51
 
-    @model_validator(mode="after")
-    def _check(self) -> Grid:
-        low, high = self.range
-        if not low < high:
-            raise ValueError(f"range [{low:g}, {high:g}] is empty or reversed; write the smaller end first")
-        if self.points < 3 or self.points % 2 == 0:
-            raise ValueError(
-                f"{self.points} points: expected an odd number of at least 3, so that the minimiser is a node"
-            )
-        if abs(low + high) > 1e-9 * (high - low):
-            raise ValueError(f"range [{low:g}, {high:g}] is not centred on 0, where the minimiser stands")
-        return self
+    @field_validator("range")
+    @classmethod
+    def _is_not_empty(cls, value: Sides) -> Sides:
+        alpha, beta = _by_side(value)
+        for low, high in (alpha, beta):
+            if not low < high:
+                raise ValueError(f"range [{low:g}, {high:g}] is empty or reversed; write the smaller end first")
+        return alpha if alpha == beta else (alpha, beta)  # one way to write a grid, and so one digest
 
-    @property
-    def axis(self) -> Array:
-        """Coordinates along one side [points], float64; the middle one is exactly 0."""
-        half = np.linspace(0.0, self.range[1], self.points // 2 + 1)
-        return np.concatenate([-half[:0:-1], half])
+    @field_validator("points")
+    @classmethod
+    def _are_enough(cls, value: Counts) -> Counts:
+        alpha, beta = (value, value) if isinstance(value, int) else value
+        if min(alpha, beta) < 3:
+            raise ValueError(f"{min(alpha, beta)} points: expected at least 3 along each side")
+        return alpha if alpha == beta else (alpha, beta)
 
     @property
-    def sides(self):
-        return (self.range, self.range)
+    def sides(self) -> tuple[Side, Side]:
+        """Smallest and largest alpha, smallest and largest beta."""
+        return _by_side(self.range)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of points along alpha and along beta."""
+        return (self.points, self.points) if isinstance(self.points, int) else self.points
+
+    @property
+    def alpha(self) -> Array:
+        """Coordinates along delta [A], float64."""
+        return _axis(*self.sides[0], self.counts[0])
+
+    @property
+    def beta(self) -> Array:
+        """Coordinates along eta [B], float64."""
+        return _axis(*self.sides[1], self.counts[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape [B, A] of values on the grid: rows by beta, columns by alpha."""
+        return self.counts[1], self.counts[0]
 
     def scaled(self, factor: float) -> Grid:
         """The same points over a range that is `factor` times as wide around (0, 0)."""
-        return self.model_copy(update={"range": tuple(factor * end for end in self.range)})
+        alpha, beta = ((factor * low, factor * high) for low, high in self.sides)
+        return self.model_copy(update={"range": alpha if alpha == beta else (alpha, beta)})
 
     @property
     def size(self) -> int:
         """Number of points."""
-        return self.points**2
+        return math.prod(self.counts)
 
     @property
-    def spacing(self) -> float:
-        """Distance between neighbouring points along a side."""
-        return (self.range[1] - self.range[0]) / (self.points - 1)
+    def centre(self) -> tuple[float, float]:
+        """The middle (alpha, beta); exactly 0 along a side that is centred on 0."""
+        return _middle(*self.sides[0]), _middle(*self.sides[1])
+
+    @property
+    def half_sides(self) -> tuple[float, float]:
+        """Half of the length along alpha and along beta."""
+        (_, alpha), (_, beta) = self.sides
+        return alpha - self.centre[0], beta - self.centre[1]
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Distance between neighbouring points along alpha and along beta."""
+        (low, high), (first, last) = self.sides
+        return (high - low) / (self.counts[0] - 1), (last - first) / (self.counts[1] - 1)
+
+    @property
+    def corners(self) -> tuple[list[float], list[float]]:
+        """First, middle and last alpha, and beta: of the corners, the edges' middles and the middle."""
+        alpha, beta = ([float(axis[i]) for i in (0, len(axis) // 2, -1)] for axis in (self.alpha, self.beta))
+        return alpha, beta
+
+    @classmethod
+    def over(cls, alpha: Array, beta: Array) -> Grid:
+        """The grid of these coordinates along each side."""
+        return cls(
+            range=tuple((float(axis[0]), float(axis[-1])) for axis in (alpha, beta)), points=(len(alpha), len(beta))
+        )
+
+    @property
+    def reach(self) -> str:
+        """The range as text: `\u00b11.9`, or of alpha and beta where they differ: `0 to 2 by \u00b11`."""
+        alpha, beta = (
+            f"\u00b1{high:g}" if _middle(low, high) == 0 else f"{low:g} to {high:g}" for low, high in self.sides
+        )
+        return alpha if alpha == beta else f"{alpha} by {beta}"
+
+    def contains(self, other: Grid) -> bool:
+        """Whether another grid lies inside this one; one over the same range does."""
+        pairs = zip(self.sides, other.sides, strict=True)
+        return all(
+            low - _SLACK * (high - low) <= a and b <= high + _SLACK * (high - low) for (low, high), (a, b) in pairs
+        )
+
+
+_SLACK = 1e-9  # share of a side within which two ends are the same, or a side is centred on 0
+
+
+def _by_side(value: Sides) -> tuple[Side, Side]:
+    alpha, beta = value
+    return (alpha, beta) if isinstance(alpha, tuple) and isinstance(beta, tuple) else (value, value)  # type: ignore[return-value]  # a union of tuples does not narrow
+
+
+def _middle(low: float, high: float) -> float:
+    return 0.0 if abs(low + high) <= _SLACK * (high - low) else (low + high) / 2
+
+
+def _axis(low: float, high: float, points: int) -> Array:
+    """Even coordinates [points] from end to end; symmetric to the bit if centred on 0, and exactly 0 at a node there."""
+    if _middle(low, high) == 0.0:
+        half = np.linspace(0.0 if points % 2 else high / (points - 1), high, (points + 1) // 2)
+        return np.concatenate([-half[: 0 if points % 2 else None : -1], half])
+    axis = np.linspace(low, high, points)
+    return np.where(np.abs(axis) <= _SLACK * (high - low), 0.0, axis)
+
+
+def zoom(start: Side, end: Side, share: float) -> Side:
+    """The range a share 0 to 1 of the way between two: its length goes geometrically, about the point that both keep.
+
+    >>> zoom((-1.0, 1.0), (-0.25, 0.25), 0.5)
+    (-0.5, 0.5)
+    """
+    ratio = math.log((end[1] - end[0]) / (start[1] - start[0]))
+    # of the way of the ends: (1 - s^share) / (1 - s), s the ratio of the lengths
+    way = share if abs(ratio) < _SLACK else math.expm1(share * ratio) / math.expm1(ratio)
+    return start[0] + way * (end[0] - start[0]), start[1] + way * (end[1] - start[1])
 
 
 def to_scale(values: Array, scale: Scale) -> Array:
@@ -91,6 +194,11 @@ def from_scale(values: Array, scale: Scale) -> Array:
     if scale == "log":
         return np.asarray(np.exp(values))
     return np.asarray(np.sinh(values)) if scale == "signed-log" else values
+
+
+def has_negatives(values: Array) -> bool:
+    """Whether finite values fall below 0 by more than rounding, so that they have no logarithm and no root."""
+    return bool(values.size and values.min() < -_NEGATIVE * np.abs(values).max())
 
 
 def negative_share(low: Array, high: Array) -> Array:
@@ -118,34 +226,126 @@ def hidden_curvature(lambda_min: Array, lambda_max: Array, kappa_min: Array, kap
 
 
 @dataclass(frozen=True)
-class Field:
-    """One measured quantity over (keyframe, beta, alpha) [K, points, points]; inf and NaN stay as measured.
+class Extent:
+    """A rectangle of the plane, by its middle (alpha, beta) and half of its sides; the longer half is a scene unit."""
 
-    scale: scale of the interpolation in time; `signed-log` is arcsinh, for eigenvalues. interpolation: `monotone`
-    (PCHIP) stays between the two neighbouring measurements; `cubic` (a C2 spline) may overshoot them a little, but
-    never falls below the smallest value of all.
+    centre: tuple[float, float] = (0.0, 0.0)
+    half_sides: tuple[float, float] = (1.0, 1.0)
+
+    @classmethod
+    def between(cls, start: Grid, end: Grid, share: float) -> Extent:
+        """The rectangle a share of the way between those of two grids, by `zoom` along each side."""
+        sides = [zoom(a, b, share) for a, b in zip(start.sides, end.sides, strict=True)]
+        (left, right), (low, high) = sides
+        return cls((_middle(left, right), _middle(low, high)), ((right - left) / 2, (high - low) / 2))
+
+    @property
+    def unit(self) -> float:
+        """Length of a scene unit in the plane."""
+        return max(self.half_sides)
+
+    @property
+    def scene_sides(self) -> tuple[float, float]:
+        """Half of the sides in scene units; the longer one is 1."""
+        return self.half_sides[0] / self.unit, self.half_sides[1] / self.unit
+
+    def to_scene(self, places: Array) -> Array:
+        """Places (alpha, beta) [..., 2] of the plane in scene units."""
+        return np.asarray((places - np.array(self.centre)) / self.unit)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values [B, A] on a grid, over those of a coarser layer, if there is one.
+
+    scale: of the interpolation. weight: of the layer, 0 to 1. seam: width of the band inside its edge in which it
+    blends into the coarser layer, as a share of its half sides.
+    """
+
+    grid: Grid
+    values: Array
+    scale: Scale = "linear"
+    weight: float = 1.0
+    seam: float = 0.2
+
+
+@dataclass(frozen=True)
+class Field:
+    """One measured quantity over (keyframe, beta, alpha); inf and NaN stay as measured.
+
+    grid, values: one grid of all keyframes and [K, B, A]; or a grid and [B, A] of each, every grid inside or around
+    the one before it. scale: of the interpolation in time and space; `signed-log` is arcsinh, for eigenvalues and in
+    place of `log` where values are negative. interpolation: `monotone` (PCHIP) stays between the two neighbouring
+    measurements; `cubic` (a C2 spline) may overshoot them a little, but never falls below the smallest value of all.
     """
 
     coordinates: tuple[float, ...]
-    grid: Grid
-    values: Array = field(repr=False, hash=False)
+    grid: Grid | tuple[Grid, ...]
+    values: Array | tuple[Array, ...] = field(repr=False, hash=False)
     scale: Scale = "linear"
     interpolation: Interpolation = "monotone"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.grid, tuple):
+            return
+        if len(set(self.grid)) == 1:
+            object.__setattr__(self, "grid", self.grid[0])
+            object.__setattr__(self, "values", np.stack(tuple(self.values)))
+            return
+        for before, after in pairwise(self.grid):
+            if not (before.contains(after) or after.contains(before)):
+                raise ValueError(
+                    f"the grid over {after.range} lies neither inside that over {before.range} nor around it"
+                )
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The grid of each keyframe."""
+        return self.grid if isinstance(self.grid, tuple) else (self.grid,) * len(self.coordinates)
+
+    @cached_property
+    def interpolation_scale(self) -> Scale:
+        """The scale of the interpolation: `signed-log` for what would be `log` if none were negative."""
+        return "signed-log" if self.scale == "log" and has_negatives(self.finite) else self.scale
+
+    def window(self, coordinate: float) -> Extent:
+        """The part of the plane that the field covers at a coordinate."""
+        k, share = _interval(self.coordinates, coordinate)
+        grid = self.grids[k]
+        if not share or grid == self.grids[k + 1]:
+            return Extent(grid.centre, grid.half_sides)
+        return Extent.between(grid, self.grids[k + 1], share)
+
+    def layers(self, coordinate: float) -> tuple[Layer, ...]:
+        """The values at a coordinate, coarse to fine; constant before the first keyframe and after the last.
+
+        Between nested grids the finer one fades in, or out, over the whole interval, while its seam goes from inside
+        its edge to the edge: where the window reaches the finer grid, that grid alone is seen.
+        """
+        if isinstance(self.grid, Grid):
+            return (Layer(self.grid, self.at(coordinate), self.interpolation_scale),)
+        k, share = _interval(self.coordinates, coordinate)
+        layers = map(Layer, self.grid, self.values, repeat(self.interpolation_scale))
+        if not share:
+            return tuple(islice(layers, k, k + 1))
+        coarse, fine = islice(layers, k, k + 2)
+        if not coarse.grid.contains(fine.grid):
+            coarse, fine, share = fine, coarse, 1 - share
+        return coarse, replace(fine, weight=share * share * (3 - 2 * share), seam=0.2 * (1 - share))
+
     def at(self, coordinate: float) -> Array:
-        """The values [points, points] at a coordinate; constant before the first keyframe and after the last.
+        """The values [B, A] of a field on one grid; constant before the first keyframe and after the last.
 
         A point that is not finite at a neighbouring keyframe is NaN, or inf if it is inf at the nearer one.
         """
-        coordinates = self.coordinates
-        after = min(int(np.searchsorted(coordinates, coordinate, side="left")), len(coordinates) - 1)
-        if after == 0 or coordinates[after] <= coordinate:
-            return np.asarray(self.values[after])
-        between = np.maximum(from_scale(self._interpolate(coordinate), self.scale), self._smallest)
-        nearer = after if coordinates[after] - coordinate < coordinate - coordinates[after - 1] else after - 1
-        broken = ~np.isfinite(self.values[after]) | ~np.isfinite(self.values[after - 1])
-        replacement = np.where(np.isinf(self.values[nearer]), self.values[nearer], np.nan)
-        return np.where(broken, replacement, between)
+        k, share = _interval(self.coordinates, coordinate)
+        if not share:
+            return np.asarray(self.values[k])
+        between = np.maximum(from_scale(self._interpolate(coordinate), self.interpolation_scale), self._smallest)
+        before, after = self.values[k], self.values[k + 1]
+        nearer = after if self.coordinates[k + 1] - coordinate < coordinate - self.coordinates[k] else before
+        broken = ~np.isfinite(after) | ~np.isfinite(before)
+        return np.where(broken, np.where(np.isinf(nearer), nearer, np.nan), between)
 
     def _interpolate(self, coordinate: float) -> Array:
         """Values on their scale; a point that is not finite at some keyframe is always interpolated monotonically."""
@@ -157,7 +357,7 @@ class Field:
 
     @cached_property
     def _always_finite(self) -> npt.NDArray[np.bool_]:
-        """Mask [points, points] of the points that are finite at every keyframe."""
+        """Mask [B, A] of the points that are finite at every keyframe."""
         return np.asarray(np.isfinite(self.values).all(axis=0))
 
     @cached_property
@@ -174,14 +374,22 @@ class Field:
 
     @property
     def _values_on_scale(self) -> Array:
-        """Values [K, points, points] on their scale, for the splines; gaps are filled from neighbouring keyframes."""
+        """Values [K, B, A] on their scale, for the splines; gaps are filled from neighbouring keyframes."""
         values = np.asarray(self.values, dtype=np.float64)
-        return _fill_gaps(to_scale(np.where(np.isfinite(values), values, np.nan), self.scale))
+        return _fill_gaps(to_scale(np.where(np.isfinite(values), values, np.nan), self.interpolation_scale))
 
     @property
     def finite(self) -> Array:
         """All finite values, flat."""
-        return np.asarray(self.values[np.isfinite(self.values)])
+        return np.concatenate([values[np.isfinite(values)] for values in self.values])
+
+
+def _interval(coordinates: tuple[float, ...], coordinate: float) -> tuple[int, float]:
+    """(k, share of the way from keyframe k to k + 1) of a coordinate; share 0 at a keyframe and outside of them all."""
+    k = int(np.searchsorted(coordinates, coordinate, side="right")) - 1
+    if k < 0 or coordinates[k] == coordinate or k + 1 == len(coordinates):
+        return max(k, 0), 0.0
+    return k, (coordinate - coordinates[k]) / (coordinates[k + 1] - coordinates[k])
 
 
 def _fill_gaps(values: Array) -> Array:
@@ -205,8 +413,8 @@ class Trajectory:
     places: Array = field(repr=False, hash=False)
     share_in_plane: float
 
-    def at(self, coordinate: float) -> Array:
-        """The trajectory [n, 2] from the first checkpoint to the centre, in the plane at a coordinate.
+    def at(self, coordinate: float, marker: tuple[float, float] | None = (0.0, 0.0)) -> Array:
+        """The trajectory [n, 2] from the first checkpoint to the marker, if there is one, in the plane at a coordinate.
 
         Linear between the planes of two keyframes.
         """
@@ -215,7 +423,7 @@ class Trajectory:
         k = min(int(position), len(coordinates) - 2) if len(coordinates) > 1 else 0
         following = self.places[min(k + 1, len(coordinates) - 1)]
         places = self.places[k] + (position - k) * (following - self.places[k])
-        return np.concatenate([places[coordinates < coordinate], np.zeros((1, 2))])
+        return np.concatenate([places[coordinates < coordinate], np.reshape(marker or (), (-1, 2))])
 
 
 @dataclass(frozen=True)
@@ -225,12 +433,23 @@ class Markers:
     coordinates: tuple[float, ...]
     places: Array = field(repr=False, hash=False)
 
+    def at(self, coordinate: float) -> tuple[float, float] | None:
+        """The place (alpha, beta) at a coordinate; None if it is unknown at a neighbouring keyframe."""
+        k, share = _interval(self.coordinates, coordinate)
+        place = self.places[k] + share * (self.places[k + 1] - self.places[k]) if share else self.places[k]
+        return (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
+
 
 @dataclass(frozen=True)
 class Axis:
     """What the coordinates of a sweep are. unit: follows the number. format: of the number, as in Python.
 
-    base: if any, the number is this to the power of the coordinate.
+    base: the number is base to the power of the coordinate.
+
+    >>> Axis().label(3.5)
+    'epoch 3.5'
+    >>> Axis("angle", " deg", ".0f").label(40.0), Axis("zoom", "x", ".3g", base=2.0).label(3.0)
+    ('angle 40 deg', 'zoom 8x')
     """
 
     name: str = "epoch"
@@ -250,17 +469,18 @@ DETAIL = "@detail"
 
 @dataclass(frozen=True)
 class Instant:
-    """All fields and metrics at one coordinate of the sweep, and the trajectory [n, 2] up to it, if it is known.
+    """All fields and metrics at one coordinate of the sweep, as the plane is seen there.
 
-    detail: weight of the finer grids (fields named with `DETAIL`), 0 to 1; 0 where none was measured.
+    layers: of each field, coarse to fine. window: the drawn part of the plane. marker: where the network is; None for
+    nowhere. trajectory: up to the marker [n, 2], if it is known.
     """
 
     coordinate: float
-    grids: Mapping[str, Grid]
-    values: Mapping[str, Array]
+    layers: Mapping[str, tuple[Layer, ...]]
     metrics: Mapping[str, float]
+    window: Extent
+    marker: tuple[float, float] | None = (0.0, 0.0)
     trajectory: Array | None = None
-    detail: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -268,7 +488,8 @@ class Surfaces:
     """The measured fields of a film, by name, and the run's metrics: {name: [C]}, C checkpoints.
 
     A name that ends in `DETAIL` is a field on a finer grid around the centre, at some of the keyframes.
-    metric_coordinates: of the metrics [C]. held_at: the only coordinate that is shown, for a still.
+    metric_coordinates: of the metrics [C]. held_at: the only coordinate that is shown, for a still. markers: None for
+    the centre, at every coordinate. axis: of the coordinates.
     """
 
     fields: Mapping[str, Field]
@@ -276,26 +497,42 @@ class Surfaces:
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     held_at: float | None = None
-    axis: Axis = Axis()
     markers: Markers | None = None
+    axis: Axis = Axis()
 
     def at(self, coordinate: float) -> Instant:
         """Every field and metric at a coordinate, or at `held_at`. Metrics are interpolated linearly."""
         coordinate = coordinate if self.held_at is None else self.held_at
+        marker = self.marker(coordinate)
         return Instant(
             coordinate,
-            {name: f.grid for name, f in self.fields.items()},
-            {name: f.at(coordinate) for name, f in self.fields.items()},
+            {name: self._layers(name, coordinate) for name in self.fields if not name.endswith(DETAIL)},
             {name: float(np.interp(coordinate, self.metric_coordinates, m)) for name, m in self.metrics.items()},
-            self.trajectory.at(coordinate) if self.trajectory else None,
-            self._detail(coordinate),
+            self.window(coordinate),
+            marker,
+            self.trajectory.at(coordinate, marker) if self.trajectory else None,
         )
 
-    def _detail(self, coordinate: float) -> float:
+    def marker(self, coordinate: float) -> tuple[float, float] | None:
+        """Where the network is in the plane at a coordinate; None for nowhere."""
+        return self.markers.at(coordinate) if self.markers else (0.0, 0.0)
+
+    def window(self, coordinate: float) -> Extent:
+        """The drawn part of the plane at a coordinate: what the loss covers, or else the first field."""
+        shown = self.fields.get("loss") or next(iter(self.fields.values()), None)
+        return shown.window(coordinate) if shown else Extent()
+
+    def _layers(self, name: str, coordinate: float) -> tuple[Layer, ...]:
+        """A field's layers at a coordinate, coarse to fine."""
+        layers, fine = self.fields[name].layers(coordinate), self.fields.get(name + DETAIL)
+        weight = self._detail_weight(coordinate) if fine else 0.0
+        if not fine or not weight:
+            return layers
+        return *layers, *(replace(layer, weight=weight) for layer in fine.layers(coordinate))
+
+    def _detail_weight(self, coordinate: float) -> float:
         """1 between the first and last keyframe of the finer grid, with a smooth step over one interval outside."""
-        fine = self.fields.get("loss" + DETAIL)
-        if fine is None:
-            return 0.0
+        fine = self.fields["loss" + DETAIL]
         coarse, first, last = np.array(self.fields["loss"].coordinates), fine.coordinates[0], fine.coordinates[-1]
         before, after = coarse[coarse < first].max(initial=-np.inf), coarse[coarse > last].min(initial=np.inf)
         share = min(_progress(coordinate, before, first), _progress(coordinate, after, last))

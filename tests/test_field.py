@@ -1,11 +1,24 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
-from studio.field import DETAIL, Field, Grid, Surfaces, Trajectory, from_scale, hidden_curvature, to_scale
+from studio.field import (
+    DETAIL,
+    Extent,
+    Field,
+    Grid,
+    Markers,
+    Surfaces,
+    Trajectory,
+    from_scale,
+    hidden_curvature,
+    to_scale,
+    zoom,
+)
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -19,29 +32,55 @@ def field(*values: float, scale="linear", coordinates=None) -> Field:
 def test_the_minimiser_is_the_middle_node_and_stands_exactly_on_zero():
     for points in (3, 51, 101):
         grid = Grid(range=(-1.9, 1.9), points=points)
-        assert grid.axis[points // 2] == 0.0
-        assert (grid.axis[0], grid.axis[-1], len(grid.axis), grid.size) == (-1.9, 1.9, points, points**2)
+        assert grid.alpha[points // 2] == 0.0 and np.array_equal(grid.alpha, grid.beta)
+        assert (grid.alpha[0], grid.alpha[-1], len(grid.alpha), grid.size) == (-1.9, 1.9, points, points**2)
 
 
-def test_an_axis_is_even_and_symmetric_to_the_last_bit():
-    axis = Grid(range=(-0.7, 0.7), points=41).axis
-    assert np.array_equal(axis, -axis[::-1])
-    assert np.diff(axis) == pytest.approx(1.4 / 40, rel=1e-12)  # rounding of 41 sums
+@pytest.mark.parametrize("points", [40, 41])
+def test_an_axis_is_even_and_symmetric_to_the_last_bit(points):
+    axis = Grid(range=(-0.7, 0.7), points=points).alpha
+    assert np.array_equal(axis, -axis[::-1]) and len(axis) == points
+    assert np.diff(axis) == pytest.approx(1.4 / (points - 1), rel=1e-12)  # rounding of 41 sums
+
+
+def test_the_sides_of_a_grid_may_differ_and_lie_anywhere():
+    grid = Grid(range=((-0.3, 0.6), (2.0, 2.5)), points=(4, 11))
+    assert grid.alpha == pytest.approx([-0.3, 0, 0.3, 0.6]) and grid.alpha[1] == 0.0  # the minimiser is a node
+    assert (grid.beta[0], grid.beta[-1]) == (2.0, 2.5) and grid.shape == (11, 4) and grid.size == 44
+    assert grid.centre == pytest.approx((0.15, 2.25)) and grid.half_sides == pytest.approx((0.45, 0.25))
+    assert grid.spacing == pytest.approx((0.3, 0.05)) and grid.reach == "-0.3 to 0.6 by 2 to 2.5"
+    assert Grid.over(grid.alpha, grid.beta) == grid
+    assert grid.contains(Grid(range=((0, 0.6), (2.1, 2.2)))) and not grid.contains(Grid(range=((0, 0.7), (2.1, 2.2))))
+
+
+def test_one_grid_has_one_way_to_be_written():
+    assert Grid(range=((-1, 1), (-1, 1)), points=(5, 5)).model_dump() == Grid(points=5).model_dump()
+
+
+@pytest.mark.parametrize(("start", "end"), [((-1, 1), (-0.1, 0.1)), ((0, 8), (6, 7)), ((6, 7), (0, 8))])
+def test_a_zoom_keeps_its_fixed_point_in_place_and_its_pace(start, end):
+    ranges = [zoom(start, end, share) for share in (0, 0.3, 0.6, 1)]
+    lengths = np.array([high - low for low, high in ranges])
+    assert np.diff(np.log(lengths)) / np.log(lengths[-1] / lengths[0]) == pytest.approx([0.3, 0.3, 0.4])
+    still = (start[0] * lengths[-1] - end[0] * lengths[0]) / (lengths[-1] - lengths[0])
+    assert {round((still - low) / (high - low), 9) for low, high in ranges} == {
+        round((still - start[0]) / lengths[0], 9)
+    }
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"points": 50}, "odd number"),
-        ({"points": 1}, "at least 3"),
+        ({"points": 2}, "at least 3"),
+        ({"points": (5, 1)}, "1 points: expected at least 3"),
         ({"range": (1, -1)}, "reversed"),
-        ({"range": (0, 2)}, "not centred"),
+        ({"range": ((0, 1), (2, 1))}, r"\[2, 1\] is empty or reversed"),
         ({"range": (1, 1)}, "empty"),
         ({"range": (float("nan"), 1)}, "finite"),
     ],
     ids=str,
 )
-def test_a_grid_that_misses_the_minimiser_is_refused(keys, message):
+def test_a_grid_of_too_few_points_or_no_range_is_refused(keys, message):
     with pytest.raises(ValidationError, match=message):
         Grid(**keys)
 
@@ -145,14 +184,17 @@ def test_the_detail_counts_between_its_keyframes_and_comes_and_goes_over_one_int
     coarse = field(*range(1, 8))
     fine = Field((2.0, 4.0), Grid(range=(-1, 1), points=3), np.ones((2, 3, 3)))
     surfaces = Surfaces({"loss": coarse, "loss" + DETAIL: fine})
-    shares = {c: surfaces.at(c).detail for c in (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 4.5, 5.0, 6.0)}
-    assert shares == {0.0: 0, 1.0: 0, 1.5: 0.5, 2.0: 1, 3.0: 1, 4.0: 1, 4.5: 0.5, 5.0: 0, 6.0: 0}
-    assert Surfaces({"loss": coarse}).at(3.0).detail == 0
+    weights = {
+        c: [layer.weight for layer in surfaces.at(c).layers["loss"][1:]]
+        for c in (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 4.5, 5.0, 6.0)
+    }
+    assert weights == {0: [], 1: [], 1.5: [0.5], 2: [1], 3: [1], 4: [1], 4.5: [0.5], 5: [], 6: []}
+    assert len(Surfaces({"loss": coarse}).at(3.0).layers["loss"]) == 1
 
 
 def test_surfaces_held_at_a_coordinate_show_that_one_coordinate_only():
     surfaces = Surfaces({"loss": field(1.0, 2.0, 3.0)}, held_at=1.0)
-    assert surfaces.at(0.2).coordinate == 1.0 and surfaces.at(2.0).values["loss"][0, 0] == 2.0
+    assert surfaces.at(0.2).coordinate == 1.0 and surfaces.at(2.0).layers["loss"][0].values[0, 0] == 2.0
 
 
 def test_inf_stays_as_measured_and_shows_until_halfway_to_a_finite_keyframe():
@@ -191,14 +233,15 @@ def test_surfaces_at_an_instant_hold_every_field_and_the_metrics_between_epochs(
         {"loss": field(2.0, 4.0), "accuracy": field(10.0, 90.0)}, (0.0, 0.5, 1.0), {"test_accuracy": (0.0, 50.0, 60.0)}
     )
     instant = surfaces.at(0.75)
-    assert set(instant.values) == {"loss", "accuracy"} and instant.grids["loss"] == GRID and instant.coordinate == 0.75
+    assert set(instant.layers) == {"loss", "accuracy"} and instant.coordinate == 0.75
+    assert instant.layers["loss"][0].grid == GRID and instant.window == Extent((0.0, 0.0), (2.0, 2.0))
     assert instant.metrics == {"test_accuracy": 55.0}
 
 
 def test_surfaces_go_to_another_process_unchanged():
     surfaces = Surfaces({"loss": field(2.0, 4.0, scale="log")}, (0.0, 1.0), {"x": (0.0, 1.0)})
-    before = surfaces.at(0.3).values["loss"]
-    assert np.array_equal(pickle.loads(pickle.dumps(surfaces)).at(0.3).values["loss"], before)
+    before = surfaces.at(0.3).layers["loss"][0].values
+    assert np.array_equal(pickle.loads(pickle.dumps(surfaces)).at(0.3).layers["loss"][0].values, before)
 
 
 # --- the trajectory
@@ -226,6 +269,59 @@ def test_the_trajectory_of_one_checkpoint_is_the_centre_alone():
         Trajectory((2.0,), np.zeros((1, 1, 2)), 1.0).at(2.0).tolist() == [[0, 0]]
         and Surfaces({}).at(0.0).trajectory is None
     )
+
+
+def test_the_trajectory_ends_at_the_marker_where_one_moves_and_at_a_checkpoint_where_there_is_none():
+    markers = Markers((0.0, 1.0, 3.0), np.array([[0, 0], [0.5, 0.2], [np.nan, np.nan]]))
+    surfaces = Surfaces({}, trajectory=TRAJECTORY, markers=markers)
+    assert surfaces.at(0.5).marker == (0.25, 0.1) and surfaces.at(0.5).trajectory[-1].tolist() == [0.25, 0.1]
+    assert surfaces.at(1.0).marker == (0.5, 0.2) and surfaces.at(2.0).marker is None is surfaces.at(3.0).marker
+    assert len(surfaces.at(3.0).trajectory) == 2 and Surfaces({}).at(7.0).marker == (0.0, 0.0)
+
+
+# --- grids that differ from keyframe to keyframe
+
+
+NESTED = tuple(Grid(range=(-half, half), points=n) for half, n in ((4, 5), (2, 5), (1, 7)))
+ZOOM = Field((0.0, 1.0, 3.0), NESTED, tuple(np.full(grid.shape, k + 1.0) for k, grid in enumerate(NESTED)), "log")
+
+
+@pytest.mark.parametrize("field", [ZOOM, replace(ZOOM, grid=NESTED[::-1], values=ZOOM.values[::-1])])
+def test_a_keyframe_of_a_zoom_is_its_own_grid_alone_and_the_window_is_that_grid(field):
+    for k, coordinate in enumerate(field.coordinates):
+        [layer] = field.layers(coordinate)
+        assert layer.grid == field.grids[k] and layer.values is field.values[k] and layer.scale == "log"
+        assert field.window(coordinate) == Extent((0.0, 0.0), field.grids[k].half_sides)
+
+
+def test_between_two_keyframes_the_coarser_grid_covers_a_window_that_shrinks_geometrically():
+    for coordinate, half in ((0.5, 2 * np.sqrt(2)), (2.0, np.sqrt(2)), (-1.0, 4), (9.0, 1)):
+        assert ZOOM.window(coordinate).half_sides == pytest.approx((half, half))
+    coarse, fine = ZOOM.layers(1.5)
+    assert (coarse.grid, fine.grid) == NESTED[1:] and fine.weight == pytest.approx(0.15625) and coarse.weight == 1
+    back = replace(ZOOM, grid=NESTED[::-1], values=ZOOM.values[::-1], coordinates=(0.0, 2.0, 3.0))
+    assert back.layers(1.5) == (coarse, fine)  # the same way back
+
+
+def test_the_finer_grid_comes_from_nothing_and_is_all_that_is_seen_when_the_window_reaches_it():
+    start, end = ZOOM.layers(1 + 1e-9)[1], ZOOM.layers(3 - 1e-9)[1]
+    assert start.weight < 1e-12 and end.weight == pytest.approx(1) and end.seam < 1e-9
+
+
+def test_grids_that_are_all_the_same_are_one_grid_and_grids_side_by_side_are_refused():
+    same = Field((0.0, 1.0), (GRID, GRID), (np.ones((3, 3)), np.full((3, 3), 3.0)))
+    assert same.grid == GRID and same.at(0.5)[0, 0] == 2.0
+    with pytest.raises(ValueError, match="neither inside"):
+        Field((0.0, 1.0), (GRID, Grid(range=(0, 3), points=3)), (np.ones((3, 3)),) * 2)
+
+
+# --- losses below zero
+
+
+def test_a_log_field_with_negative_values_is_interpolated_on_a_signed_log_scale():
+    below = field(-50.0, 50.0, scale="log")
+    assert below.interpolation_scale == "signed-log" and below.at(0.5)[0, 0] == pytest.approx(0.0, abs=1e-12)
+    assert field(-1e-9, 50.0, scale="log").interpolation_scale == "log"  # rounding of a loss of 0
 
 
 # --- curvature that the plane hides

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from studio.field import Axis, Surfaces
+from studio.field import Axis, Grid, Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats
 from studio.film.survey import survey
@@ -16,18 +16,17 @@ from studio.scene.scene import Scene
 
 def summary(scene: Scene, name: str) -> str:
     """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
-    keyframes, film, cut, points = scene.keyframes(), scene.film, scene.cut, scene.grid.points
+    keyframes, film, cut = scene.keyframes(), scene.film, scene.cut
     lines = [
         f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
         f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
         f"surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
-        f"{keyframes[-1].coordinate:g}, {points}x{points} points each, {loss_values(scene)} loss values",
+        f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values",
     ]
     if detail := scene.detail:
-        count, n = len(scene.detail_keyframes()), detail.points
+        count, grid = len(scene.detail_keyframes()), detail.grid
         lines.append(
-            f"detail: {count} keyframes, {n}x{n} points each within {detail.range[1]:g} of the centre, "
-            f"{count * n * n} loss values"
+            f"detail: {count} keyframes, {_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"
         )
     if convexity := scene.convexity:
         count, n = len(scene.convexity_keyframes()), convexity.points
@@ -61,8 +60,13 @@ def surfaces(measured: Surfaces) -> str:
     lines = []
     for name, field in measured.fields.items():
         ends = f"{field.finite.min():.4g} to {field.finite.max():.4g}" if field.finite.size else "none finite"
-        lines.append(f"{name}: {len(field.coordinates)} keyframes, {field.grid.points}x{field.grid.points}, {ends}")
+        sizes = ", ".join(dict.fromkeys(map(_by, field.grids)))
+        lines.append(f"{name}: {len(field.coordinates)} keyframes, {sizes}, {ends}")
     return "\n".join([*lines, *caveats(measured)])
+
+
+def _by(grid: Grid) -> str:
+    return "x".join(map(str, grid.counts))
 
 
 def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> Iterator[str]:

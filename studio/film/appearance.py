@@ -178,11 +178,19 @@ class Plinth:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """Dots on the measured points. place: of one of them. spacing: along alpha and beta; both in scene units."""
+
+    place: tuple[float, float]
+    spacing: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Appearance:
     """How one view's surface and its surroundings are drawn; parts that a look leaves out are None.
 
-    exposure: factor on all light. fade_start, fade_end: radii between which the disc fades out; a plinth's wall stands
-    at fade_end. nodes: dots on the grid of so many measured points along a side.
+    exposure: factor on all light. fade_start, fade_end: radii between which the drawn ellipse fades out, 1 at the edge
+    of the window; a plinth's wall stands at fade_end.
     """
 
     metallic: float
@@ -199,7 +207,7 @@ class Appearance:
     engraving: Engraving | None = None
     fog: Fog | None = None
     plinth: Plinth | None = None
-    nodes: int | None = None
+    nodes: Nodes | None = None
 
 
 @dataclass(frozen=True)

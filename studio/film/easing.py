@@ -1,4 +1,4 @@
-"""Eases: functions from [0, 1] to [0, 1] that set the pace of a move, a dissolve or a walk through the epochs.
+"""Eases: functions from [0, 1] to [0, 1] that set the pace of a move, a dissolve or a walk through the sweep.
 
 The name says which end is slow: `out-cubic` slows down on arrival, `in-cubic` starts slowly, `in-out` does both. A new
 ease is a function here and an entry of `EASES`.

@@ -54,6 +54,11 @@ def derive(field: str, values: Sequence[Array]) -> Array:
     return DERIVED[field][1](*values) if field in DERIVED else values[0]
 
 
+def field_label(field: str) -> str:
+    """A field's name on the picture; a metric of the user's goes by its function's name."""
+    return FIELDS.get(field) or field.rpartition(":")[2]
+
+
 def grid_of(field: str) -> Literal["loss", "convexity"]:
     """Which of the scene's two grids a drawable field is measured on."""
     return "convexity" if field in (*SIGNED, *DERIVED) else "loss"
@@ -85,13 +90,15 @@ class HeightMapping(Record):
     """The field drawn as height, and its scale.
 
     field: a measured field, one derived from them, or a function of the user's.
-    scale: from the field's values to heights; `signed-log` is arcsinh.
-    cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the film's full range, scene
-    units. smoothing: of the surface between the measured points, which never move; 0 is straight from one to the next.
+    scale: from the field's values to heights; `signed-log` is arcsinh, for values that may be negative.
+    range: of values from the lowest to the highest drawn point: the `film`'s; or each `keyframe`'s, so that a zoom shows
+    the scale it has reached. cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the
+    range, scene units. smoothing: of the surface between the measured points, which never move; 0 is straight.
     """
 
     field: Annotated[str, *_field_name(*(name for name in FIELDS if name != "hidden"))] = "loss"
     scale: Literal["log", "sqrt", "linear", "signed-log"] = "log"
+    range: Literal["film", "keyframe"] = "film"
     cap: Positive | None = None
     exaggeration: Positive = 0.56
     smoothing: Share = 1.0
@@ -132,26 +139,27 @@ class ColourMapping(Record):
 
     field: as for height; or `hidden`, convex in the picture but not in the network.
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` reverses it), or stops [[0, "#..."], ...].
-    scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; the film's
-    if omitted. centre: the value at the middle of the map, which then reaches equally far down and up; if omitted, 0
-    for a diverging map of a field that may be negative.
+    scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; or
+    that of the `film`, or of each `keyframe`. centre: the value at the middle of the map, which then reaches equally far
+    down and up; if omitted, 0 for a diverging map of a field that may be negative.
     """
 
     field: Annotated[str, *_field_name(*FIELDS)] = "loss"
     map: Annotated[str, AfterValidator(check_colormap)] | Stops = "inferno"
     scale: Literal["height", "log", "sqrt", "linear", "signed-log"] = "height"
-    range: tuple[float, float] | None = None
+    range: tuple[float, float] | Literal["film", "keyframe"] = "film"
     centre: float | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         _check_sign(self.field, self.scale)
-        check_on_scale(self.scale, "range", *(self.range or ()))
+        ends = self.range if isinstance(self.range, tuple) else None
+        check_on_scale(self.scale, "range", *(ends or ()))
         check_on_scale(self.scale, "centre", *(() if self.centre is None else (self.centre,)))
-        if self.range is not None and self.centre is not None:
+        if ends and self.centre is not None:
             raise ValueError("range and centre are two ways to say where the map ends; give one of them")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"range [{self.range[0]:g}, {self.range[1]:g}] is empty or reversed")
+        if ends and not ends[0] < ends[1]:
+            raise ValueError(f"range [{ends[0]:g}, {ends[1]:g}] is empty or reversed")
         if not isinstance(self.map, str) and not _rise_from_0_to_1([place for place, _ in self.map]):
             raise ValueError("map: stops must rise from 0 to 1")
         return self

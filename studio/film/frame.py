@@ -26,6 +26,8 @@ class View:
 
     weight: share in the frame. jitter: offset of the samples, in samples. lens_point: on the lens, a disc of
     radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
+    marker: place of the network, scene units; None for nowhere. sides: half of the drawn part's, scene units; the
+    longer is 1.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
@@ -38,6 +40,8 @@ class View:
     jitter: tuple[float, float] = (0.0, 0.0)
     lens_point: tuple[float, float] = (0.0, 0.0)
     trajectory: Array | None = None
+    marker: tuple[float, float] | None = (0.0, 0.0)
+    sides: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ import numpy as np
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays
-from studio.film.appearance import Appearance
 from studio.film.camera import Orbit, Point
-from studio.film.fields import ColourMapping, grid_of, measured_fields
+from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import Format
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
@@ -26,7 +25,16 @@ from studio.film.overlays import Overlay, Page, Titles
 from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
-from studio.film.surface import colours, drawn_trajectory, heights, open_side, values
+from studio.film.surface import (
+    colours,
+    drawn_marker,
+    drawn_nodes,
+    drawn_trajectory,
+    heights,
+    marker_height,
+    open_side,
+    values,
+)
 from studio.film.timeline import Cut, Shot, ShotShare, Transition
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
@@ -139,10 +147,11 @@ class FrameSource:
 
     @cached_property
     def open_side(self) -> float:
-        """Azimuth, degrees, on which the surface rises least from the minimiser, at the film's last coordinate."""
+        """Azimuth, degrees, on which the surface rises least from the marker, at the film's last coordinate."""
         coarse = self.with_mesh(COARSE_MESH)
         instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
-        return open_side(heights(instant, coarse.look, self.ranges), self.look.fade.start)
+        height = heights(instant, coarse.look, self.ranges.at(instant.coordinate))
+        return open_side(height, self.look.fade.start, drawn_marker(instant, self.look) or (0.0, 0.0))
 
     def _largest_share(self, number: int) -> ShotShare:
         return max(self.cut.at(number), key=lambda share: share.weight)
@@ -150,34 +159,37 @@ class FrameSource:
     def _instant(self, share: ShotShare) -> Instant:
         return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
 
-    def _view(self, share: ShotShare, appearance: Appearance | None = None) -> View:
-        """The view of a shot at one time, through a pinhole. appearance: None resolves it from the look and azimuth."""
+    def _view(self, share: ShotShare, azimuth: float | None = None) -> View:
+        """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(instant, share.shot.colour or look.colour)
-        orbit = self.camera_orbit(share)
-        points = instant.grids[measured_fields(look.height.field)[0]].points
+        orbit, marker = self.camera_orbit(share), drawn_marker(instant, look)
+        azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
             height,
             colour,
-            orbit.pose(self._focal_point(share.shot.camera.look_at, height)),
-            appearance or resolve_appearance(look, orbit.azimuth, self.ranges.height, points),
+            orbit.pose(self._focal_point(share.shot.camera.look_at, height, marker or (0.0, 0.0))),
+            resolve_appearance(look, azimuth, self.ranges.at(instant.coordinate).height, drawn_nodes(instant, look)),
             share.weight,
             trajectory=drawn_trajectory(instant, look),
+            marker=marker,
+            sides=instant.window.scene_sides,
         )
 
     def _subframes(self, share: ShotShare, view: View) -> Iterator[View]:
         """The views whose mean replaces that at the frame's own time; the lamps stand still in all of them."""
-        count = self.quality.subframes
+        count, azimuth = self.quality.subframes, self.camera_orbit(share).azimuth
         for subframe in subframes(count):
             seconds = max(0.0, share.seconds + self.shutter * (subframe.time - 0.5))
-            moved = self._view(share._replace(seconds=seconds), view.appearance) if self.shutter else view
+            moved = self._view(share._replace(seconds=seconds), azimuth) if self.shutter else view
             yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
     def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
         """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
         key = instant.coordinate, mapping
         if key not in self._cache:
-            surface = heights(instant, self.look, self.ranges), colours(instant, self.look, mapping, self.ranges)
+            scales = self.ranges.at(instant.coordinate)
+            surface = heights(instant, self.look, scales), colours(instant, self.look, mapping, scales)
             for array in surface:
                 array.flags.writeable = False
             while len(self._cache) >= _CACHED_SURFACES:
@@ -185,15 +197,15 @@ class FrameSource:
             self._cache[key] = surface
         return self._cache[key]
 
-    def _focal_point(self, look_at: str | Point, height: Array) -> Point:
+    def _focal_point(self, look_at: str | Point, height: Array, marker: tuple[float, float]) -> Point:
         if not isinstance(look_at, str):
             return look_at
-        z = np.nan
+        z, place = np.nan, (0.0, 0.0)
         if look_at == "minimiser":
-            z = float(height[height.shape[0] // 2, height.shape[1] // 2])
+            z, place = marker_height(height, marker), marker
         elif look_at == "land" and np.isfinite(height).any():
             z = float(np.nanmean(height))
-        return 0.0, 0.0, z if np.isfinite(z) else self.look.height.exaggeration / 2
+        return *place, z if np.isfinite(z) else self.look.height.exaggeration / 2
 
     # --- overlays ----------------------------------------------------------------------------------------------------
 
@@ -204,8 +216,7 @@ class FrameSource:
         page = Page.of(self.size, titles, mappings)
         elements: list[Overlay] = []
         for view in views:
-            opacity = overlays.dissolve_opacity(view.weight)
-            elements += labels(view.height, self.look, self.ranges.height, view.pose, page, opacity)
+            elements += labels(view, self.look, page, overlays.dissolve_opacity(view.weight))
         elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
         captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
         elements += overlays.dissolve_overlays(captions)
@@ -217,7 +228,8 @@ class FrameSource:
         """The live line, notes and legend of a shot at one time."""
         mapping = share.shot.colour or self.look.colour
         notes = self.notes[grid_of(mapping.field)]
+        instant = self._instant(share)
         return [
-            *overlays.live_line(titles, self._instant(share), page),
-            *overlays.notes_and_legend(titles, self.look, mapping, self.ranges, notes, page),
+            *overlays.live_line(titles, instant, self.surfaces.axis, page),
+            *overlays.notes_and_legend(titles, self.look, mapping, self.ranges.at(instant.coordinate), notes, page),
         ]

@@ -15,6 +15,7 @@ import numpy as np
 from studio.field import Array
 from studio.film.camera import Pose, project
 from studio.film.fields import unscale
+from studio.film.frame import View
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
 from studio.film.surface import height_at
@@ -23,21 +24,19 @@ RAYS = (35.0, 150.0, 265.0)  # degrees from the direction of alpha
 SIZE = 0.019  # size of the figures, as a share of the picture's height, unless all small text is larger
 
 
-def labels(
-    height: Array, look: Look, ends: tuple[float, float], pose: Pose, page: Page, opacity: float = 1.0
-) -> list[Text]:
-    """The labels of a surface [N, N] in scene units, whose heights 0 and `exaggeration` stand for `ends`.
+def labels(view: View, look: Look, page: Page, opacity: float = 1.0) -> list[Text]:
+    """The labels of a view's surface.
 
     page: no label touches its edges or its captions. opacity: of all labels.
     """
     lines = look.contours
     if not (lines and lines.labels and lines.step and opacity):
         return []
-    height = height.astype(np.float64)
+    height, pose = view.height.astype(np.float64), view.pose
     filled = np.nan_to_num(height)
     size = max(SIZE, page.small_size)
     texts: list[Text] = []
-    for value, point in _crossings(height, look, lines.step * lines.index, ends):
+    for value, point in _crossings(height, view, look.fade.start, lines.step * lines.index):
         gradient = _gradient(filled, point[:2])
         along = np.array([-gradient[1], gradient[0], 0.0]) / max(np.hypot(*gradient), 1e-9)
         (x, y), (x2, y2) = project(np.stack([point, point + 1e-3 * along]), pose, page.aspect)
@@ -57,13 +56,15 @@ def labels(
     return [replace(text, opacity=text.opacity * opacity) for text in texts if text.opacity > 0.05]
 
 
-def _crossings(height: Array, look: Look, step: float, ends: tuple[float, float]) -> Iterator[tuple[float, Array]]:
+def _crossings(height: Array, view: View, reach: float, step: float) -> Iterator[tuple[float, Array]]:
     """(value, point [3]) where the contours of every `step` meet the rays, outwards, each line once a ray."""
-    radii = np.linspace(0.06, look.fade.start, 400)
+    radii, scale = np.linspace(0.06, reach, 400), view.appearance.height_scale
     for angle in np.radians(RAYS):
-        x, y = radii * math.cos(angle), radii * math.sin(angle)
+        x, y = (
+            half * radii * along for half, along in zip(view.sides, (math.cos(angle), math.sin(angle)), strict=True)
+        )
         z = height_at(height, np.stack([x, y], axis=1))
-        levels = unscale(ends[0] + z / look.height.exaggeration * (ends[1] - ends[0]), look.height.scale) / step
+        levels = unscale(scale.low + z / scale.exaggeration * (scale.high - scale.low), scale.scale) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
             # a comparison with a hole is false on both of its sides, and so is a crossing into one

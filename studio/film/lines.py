@@ -14,7 +14,7 @@ from studio.config.units import Angle, Colour, NonNegative, Positive, Share
 
 
 class Marker(Record):
-    """The point of light at the minimiser.
+    """The point of light where the network is: at the minimiser, unless the sweep moves it.
 
     radius: scene units. light: brightness, a multiple of its colour. colour: of its middle.
     glow: how strongly it lights the surface around it, in the halo's colour. spread: radius of the glow, scene units.
@@ -37,7 +37,7 @@ class Marker(Record):
 
 
 class TrajectoryLine(Record):
-    """The run's trajectory up to the shown epoch, projected into the plane: a bright thread on the surface.
+    """The run's trajectory up to the shown instant, projected into the plane: a bright thread on the surface.
 
     width: scene units. light: brightness, a multiple of its colour. colour: of the thread.
     """
@@ -109,9 +109,9 @@ class Plinth(Record):
 
 
 class Fade(Record):
-    """The ring in which the drawn disc dissolves into the background.
+    """The ring in which the drawn disc dissolves into the background; over an oblong grid it is an ellipse.
 
-    start: radius where it begins to fade, scene units. end: radius where nothing is left, scene units.
+    start: radius where it begins to fade, 1 at the edge of the grid. end: radius where nothing is left.
     """
 
     start: Share = 0.78

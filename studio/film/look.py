@@ -67,7 +67,8 @@ class Look(Record):
     @model_validator(mode="after")
     def _colour_fits_the_height_scale(self) -> Self:
         if self.colour.scale == "height" and self.colour.field == self.height.field:
-            ends = self.colour.range or (() if self.colour.centre is None else (self.colour.centre,))
+            centre = () if self.colour.centre is None else (self.colour.centre,)
+            ends = self.colour.range if isinstance(self.colour.range, tuple) else centre
             check_on_scale(self.height.scale, "the colour's end", *ends)
         return self
 

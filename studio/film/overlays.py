@@ -1,6 +1,6 @@
 """Text and colour scale on the picture: what they say and where, as plain numbers, in shares of the picture's height.
 
-From a scene's titles, an instant of the surfaces and the film's ranges: the title, the live line (epoch and loss),
+From a scene's titles, an instant of the surfaces and the ranges at it: the title, the live line (coordinate and loss),
 small notes on how the slice was measured, and the legend of the colours. The last three are a shot's captions.
 """
 
@@ -13,16 +13,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Array, Instant
+from studio.field import Array, Axis, Instant
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import in_out_sine
-from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
+from studio.film.fields import ColourMapping, HeightMapping, field_label, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
+from studio.film.surface import value_at
 
 VERSION = 4  # raise it when the same film is to get other text
 MARGIN = 0.06
@@ -32,32 +33,35 @@ _BAR_WIDTH = 0.24
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
-LIVE_NUMBERS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
+LIVE_NUMBERS = ("loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
-def _check_live(text: str) -> str:
+def live_mistake(live: str, axis: Axis) -> str | None:
+    """What is wrong with a live line of a film over the coordinates of an axis; None if nothing is."""
+    numbers = *LIVE_NUMBERS, axis.name
     try:
-        for _, name, _, _ in string.Formatter().parse(text):
-            if name is not None and name not in LIVE_NUMBERS:
-                raise ValueError(f"no number called '{name}'{nearest(name, LIVE_NUMBERS)}")
-        text.format(**dict.fromkeys(LIVE_NUMBERS, 1.0))
-    except (KeyError, IndexError) as error:
-        raise ValueError(f"'{text}' cannot be filled in: {error}") from None
-    return text
+        for _, name, _, _ in string.Formatter().parse(live):
+            if name is not None and name not in ("coordinate", *numbers):
+                return f"no number called '{name}'{nearest(name, ('coordinate', *numbers))}"
+        live.format(coordinate=axis.label(1.0), **dict.fromkeys(numbers, 1.0))
+    except (ValueError, KeyError, IndexError) as error:
+        return f"'{live}' cannot be filled in: {error}"
+    return None
 
 
 class Titles(Record):
     """The text on the picture.
 
     title: shown at the start. title_for: how long it is shown.
-    live: a line with numbers in braces, formatted as in Python. notes: small lines that say how the slice was measured.
+    live: a line with numbers in braces, formatted as in Python; `{coordinate}` is the sweep's, with its name and unit,
+    and its name alone, such as `{epoch:.0f}`, the number. notes: small lines that say how the slice was measured.
     legend: the colour scale. colour: the look's ink if omitted.
     size: of the live line, a share of the picture's height.
     """
 
     title: str | None = None
     title_for: Duration = Time(4.0)
-    live: Annotated[str, AfterValidator(_check_live)] | None = "epoch {epoch:.1f}    loss {loss:.3f}"
+    live: str | None = "{coordinate}    loss {loss:.3f}"
     notes: bool = True
     legend: bool = True
     colour: Colour | None = None
@@ -150,14 +154,18 @@ def _wrap(notes: str, width: float, size: float) -> list[str]:
     return [row.replace("\u00a0", " ") for row in rows]
 
 
-def live_line(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
-    """The live line with the numbers of an instant; empty if the titles have none."""
+def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[Overlay]:
+    """The live line with the numbers of an instant; empty if the titles have none.
+
+    The loss is that at the marker; without one, that in the middle of the window.
+    """
     if not titles.live:
         return []
-    loss = instant.values["loss"]
     numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
-    numbers |= {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
-    return [Text(titles.live.format(**numbers), MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
+    numbers |= {"loss": value_at(instant, "loss", instant.marker or instant.window.centre)}
+    numbers[axis.name] = instant.coordinate
+    line = titles.live.format(coordinate=axis.label(instant.coordinate), **numbers)
+    return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
@@ -238,11 +246,6 @@ def _without_opacity(overlay: Overlay) -> Hashable:
     """What an overlay shows apart from its opacity, as a value that compares."""
     values = (getattr(overlay, field.name) for field in fields(overlay) if field.name != "opacity")
     return type(overlay), *(value.tobytes() if isinstance(value, np.ndarray) else value for value in values)
-
-
-def field_label(field: str) -> str:
-    """A field's name on the picture; a metric of the user's goes by its function's name."""
-    return FIELDS.get(field) or field.rpartition(":")[2]
 
 
 def height_words(height: HeightMapping) -> str:

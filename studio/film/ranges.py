@@ -1,30 +1,68 @@
-"""Film-wide ranges of height and colour, resolved once from all keyframes, so that no scale changes during the film."""
+"""Ranges of height and colour, resolved once from all keyframes: the film's, or one that follows the keyframes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Surfaces
+from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, zoom
 from studio.film.colour import is_diverging
-from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
+from studio.film.fields import (
+    DERIVED,
+    SIGNED,
+    ColourMapping,
+    HeightMapping,
+    derive,
+    field_label,
+    measured_fields,
+    missing_advice,
+)
 from studio.film.look import Look
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Ranges:
-    """The fixed scales of a film. height: both ends of the height scale. cap: highest drawn value of its field.
+class MovingRange:
+    """The ends of a scale at each keyframe. Between two, its length goes geometrically, as in a zoom."""
 
-    colours: each colour mapping with both ends, on its own scale.
+    coordinates: tuple[float, ...]
+    ends: tuple[Range, ...]
+
+    def at(self, coordinate: float) -> Range:
+        """Both ends at a coordinate; constant before the first keyframe and after the last."""
+        k = bisect_right(self.coordinates, coordinate) - 1
+        if k < 0 or k + 1 == len(self.coordinates):
+            return self.ends[max(k, 0)]
+        share = (coordinate - self.coordinates[k]) / (self.coordinates[k + 1] - self.coordinates[k])
+        return zoom(self.ends[k], self.ends[k + 1], share)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The scales of a film. height: both ends of the height scale. cap: highest drawn value of its field.
+
+    colours: each colour mapping with both ends, on its own scale. moving_height, moving_colours: of those that follow
+    the keyframes; `at` puts them in place.
     """
 
     height: Range
     colours: tuple[tuple[ColourMapping, Range], ...]
     cap: float
+    moving_height: MovingRange | None = None
+    moving_colours: tuple[tuple[ColourMapping, MovingRange], ...] = ()
+
+    def at(self, coordinate: float) -> Ranges:
+        """The scales at a coordinate."""
+        if not self.moving_height and not self.moving_colours:
+            return self
+        height = self.moving_height.at(coordinate) if self.moving_height else self.height
+        moved = dict(self.colours) | {mapping: moving.at(coordinate) for mapping, moving in self.moving_colours}
+        return Ranges(height, tuple(moved.items()), self.cap)
 
     def colour_ends(self, mapping: ColourMapping) -> Range:
         """Both ends of a colour mapping, on its own scale. Raises KeyError."""
@@ -32,28 +70,57 @@ class Ranges:
 
 
 def ranges(surfaces: Surfaces, look: Look, mappings: tuple[ColourMapping, ...]) -> Ranges:
-    """Film-wide ranges over the measured values inside the drawn disc.
+    """Ranges over the measured values inside the drawn part of each keyframe.
 
-    Raises ValueError if a field was not measured, or none of its values is finite.
+    Raises ValueError if a field was not measured, none of its values is finite, or they are negative on a scale that
+    has no negative values.
     """
-    values = _inside(surfaces, look.height.field, look.fade.end)
+    heights = _by_keyframe(surfaces, look.height.field, look.fade.end)
+    values = np.concatenate([*heights.values()])
+    _check_sign(values, look.height.field, look.height.scale, "look.height")
+    if look.height.scale == "log":
+        heights = {k: drawn[drawn > 0] for k, drawn in heights.items()}
+        values = values[values > 0]
     if not values.size:
         raise ValueError(f"not one finite value of '{look.height.field}' was measured, so there is nothing to draw")
     cap = float(min(values.max(), look.height.cap or np.inf))
-    height = _ends(look.height.to_scale(np.minimum(values[values > 0] if look.height.scale == "log" else values, cap)))
-    colours = ((mapping, _colour_ends(surfaces, look, mapping, cap)) for mapping in dict.fromkeys(mappings))
-    return Ranges(height, tuple(colours), cap)
+
+    def height_ends(values: Array) -> Range:
+        return _ends(look.height.to_scale(np.minimum(values, cap)))
+
+    fixed, moving = {}, {}
+    for mapping in dict.fromkeys(mappings):
+        by_keyframe = _by_keyframe(surfaces, mapping.field, look.fade.end)
+        colour_ends = partial(_colour_ends, look=look, mapping=mapping, cap=cap)
+        fixed[mapping] = colour_ends(np.concatenate([*by_keyframe.values()]))
+        if mapping.range == "keyframe":
+            moving[mapping] = _moving_range(by_keyframe, colour_ends)
+    moving_height = _moving_range(heights, height_ends) if look.height.range == "keyframe" else None
+    return Ranges(height_ends(values), tuple(fixed.items()), cap, moving_height, tuple(moving.items()))
 
 
-def _colour_ends(surfaces: Surfaces, look: Look, mapping: ColourMapping, cap: float) -> Range:
-    """Both ends of a colour mapping, on its own scale."""
-    values = _inside(surfaces, mapping.field, look.fade.end)
-    if mapping.range is not None:
+def _moving_range(by_keyframe: Mapping[float, Array], ends: Callable[[Array], Range]) -> MovingRange:
+    known = {k: values for k, values in by_keyframe.items() if values.size}
+    return MovingRange(tuple(known), tuple(map(ends, known.values())))
+
+
+def _check_sign(values: Array, field: str, scale: str, key: str) -> None:
+    if scale in ("log", "sqrt") and has_negatives(values):
+        raise ValueError(
+            f"the {field_label(field)} falls to {values.min():.3g}, and what is below 0 has no {scale}; write "
+            f"`scale: signed-log` or `scale: linear` under `{key}`"
+        )
+
+
+def _colour_ends(values: Array, look: Look, mapping: ColourMapping, cap: float) -> Range:
+    """Both ends of a colour mapping, on its own scale, from finite values of its field."""
+    if isinstance(mapping.range, tuple):
         return _ends(on_colour_scale(np.array(mapping.range), mapping, look.height))
     if mapping.field in DERIVED:  # a share: its scale begins at 0, and that of a yes or no has both
         values = np.append(values, [0.0, 1.0] if mapping.field == "hidden" else 0.0)
     if not values.size:
         raise ValueError(f"not one finite value of '{mapping.field}' was measured, so there is nothing to colour by")
+    _check_sign(values, mapping.field, mapping.scale, "colour")
     if mapping.field == look.height.field:
         values = np.minimum(values, cap)
     low, high = _ends(on_colour_scale(values, mapping, look.height))
@@ -73,24 +140,33 @@ def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping
     return HeightMapping(scale=mapping.scale).to_scale(values)
 
 
-def _inside(surfaces: Surfaces, field: str, radius: float) -> Array:
-    """The finite values of a field inside the drawn disc, over all keyframes, flat. Raises ValueError if missing."""
+def _by_keyframe(surfaces: Surfaces, field: str, radius: float) -> Mapping[float, Array]:
+    """{keyframe: finite values of a field on the drawn surface, flat}. Raises ValueError if it was not measured."""
     if advice := missing_advice(field, surfaces.fields):
         raise ValueError(advice)
-    measured = measured_fields(field)
-    reach = radius * surfaces.fields[measured[0]].grid.range[1]
-    values = [_nodes_inside(surfaces, field, measured, reach)]
+    found = dict(_drawn_nodes(surfaces, field, measured_fields(field), radius))
     if field + DETAIL in surfaces.fields:
-        values.append(_nodes_inside(surfaces, field, (field + DETAIL,), reach))
-    return np.concatenate(values)
+        for k, values in _drawn_nodes(surfaces, field, (field + DETAIL,), radius):
+            found[k] = np.concatenate([found.get(k, np.empty(0)), values])
+    return dict(sorted(found.items()))
 
 
-def _nodes_inside(surfaces: Surfaces, field: str, measured: Sequence[str], reach: float) -> Array:
-    """The finite values of a field at nodes no farther from the centre than `reach`, flat."""
-    values = derive(field, [np.asarray(surfaces.fields[name].values, np.float64) for name in measured])
-    axis = surfaces.fields[measured[0]].grid.axis
-    inside = values[:, axis[:, None] ** 2 + axis[None, :] ** 2 <= reach**2].ravel()
-    return inside[np.isfinite(inside)]
+def _drawn_nodes(
+    surfaces: Surfaces, field: str, measured: tuple[str, ...], radius: float
+) -> Iterator[tuple[float, Array]]:
+    """(keyframe, finite values at the nodes on the drawn surface, flat). radius: where that ends, in the window."""
+    first = surfaces.fields[measured[0]]
+    for k, (coordinate, grid) in enumerate(zip(first.coordinates, first.grids, strict=True)):
+        values = derive(field, [np.asarray(surfaces.fields[name].values[k], np.float64) for name in measured])
+        inside = values[_is_drawn(grid, surfaces.window(coordinate), radius)]
+        yield coordinate, inside[np.isfinite(inside)]
+
+
+def _is_drawn(grid: Grid, window: Extent, radius: float) -> Array:
+    """Mask [B, A] of the nodes inside an ellipse in a window."""
+    (half, across), (alpha, beta) = window.half_sides, window.centre
+    x, y = grid.alpha - alpha, (grid.beta - beta) * (half / across)
+    return np.asarray(y[:, None] ** 2 + x[None, :] ** 2 <= (radius * half) ** 2)
 
 
 def _ends(values: Array) -> Range:

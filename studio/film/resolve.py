@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from studio.film import appearance, light, lines
-from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Rgb
+from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Nodes, Rgb
 from studio.film.colour import to_linear
 from studio.film.look import Look
 
 
 def resolve_appearance(
-    look: Look, azimuth: float, ends: tuple[float, float] = (0.0, 1.0), points: int | None = None
+    look: Look, azimuth: float, ends: tuple[float, float] = (0.0, 1.0), nodes: Nodes | None = None
 ) -> Appearance:
     """The appearance of a view whose camera stands at an azimuth, degrees from alpha.
 
-    ends: of the height scale. points: measured along a side of the grid; None leaves the nodes out.
+    ends: of the height scale. nodes: the measured points; None leaves their dots out.
     """
     line, fog, plinth = look.trajectory, look.fog, look.plinth
     return Appearance(
@@ -33,7 +33,7 @@ def resolve_appearance(
         engraving=_engraving(look.engraving) if look.engraving else None,
         fog=appearance.Fog(fog.start, fog.reach, _light(fog.colour)) if fog else None,
         plinth=appearance.Plinth(plinth.depth, _light(plinth.colour)) if plinth else None,
-        nodes=points if look.nodes else None,
+        nodes=nodes if look.nodes else None,
     )
 
 

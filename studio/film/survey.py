@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Field, Grid, Instant, Surfaces
+from studio.field import Array, Field, Grid, Instant, Layer, Surfaces
 from studio.film.camera import Pose, project
-from studio.film.fields import measured_fields
+from studio.film.fields import SCALES, measured_fields
 from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.labels import clearance
 from studio.film.look import Look
-from studio.film.surface import detail_share, detail_weight, height_at
+from studio.film.surface import height_at, marker_height, seam_weight, window_radius
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
@@ -87,47 +87,54 @@ def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSur
     sizes = cell_pixels(instant, view.pose, look, aspect)
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]
-    edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) * view.sides
     height = np.nan_to_num(view.height).astype(np.float64)
     screen = project(np.column_stack([edge, height_at(height, edge)]), view.pose, aspect)
-    middle = np.array([0.0, 0.0, height[len(height) // 2, len(height) // 2] + look.marker.radius])
+    place = view.marker or (0.0, 0.0)
+    marker = np.array([*place, marker_height(height, place) + look.marker.radius])
     return FrameSurvey(
         float(median),
         float(p95),
         camera_height(height, view.pose),
         float(np.mean(_on_screen(screen, aspect))),
-        clearance(height, middle, view.pose) > 0,
+        clearance(height, marker, view.pose) > 0,
     )
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
     """The longer edge of each measured cell on screen, inside the fade and in focus, pixels of 1080 lines, flat.
 
-    instant: its grids are those of the look's height. aspect: the picture's width over its height.
+    instant: its layers are those of the look's height. aspect: the picture's width over its height.
     """
-    name = measured_fields(look.height.field)[0]
-    coarse, fine = instant.grids[name], instant.grids.get(name + DETAIL)
-    axis = coarse.axis / coarse.range[1]
-    sizes, visible = _edges(axis, pose, look, aspect)
-    if fine is None or instant.detail <= 0.5:
-        return sizes[visible]
-    share = detail_share(fine, coarse)
-    fine_axis = share * fine.axis / fine.range[1]
-    fine_sizes, fine_visible = _edges(fine_axis, pose, look, aspect)
-    outside = detail_weight((axis[:-1] + axis[1:]) / 2 / share) <= 0.5
-    inside = detail_weight((fine_axis[:-1] + fine_axis[1:]) / 2 / share) > 0.5
-    return np.concatenate([sizes[visible & outside], fine_sizes[fine_visible & inside]])
+    window, found = instant.window, np.empty(0)
+    layers = [layer for layer in instant.layers[measured_fields(look.height.field)[0]] if layer.weight > 0.5]
+    for number, layer in enumerate(layers):
+        alpha, beta = layer.grid.alpha, layer.grid.beta
+        scene = window.to_scene(np.stack(np.meshgrid(alpha, beta), axis=-1))
+        sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect)
+        middles = (alpha[:-1] + alpha[1:]) / 2, (beta[:-1] + beta[1:]) / 2
+        if number:
+            shown &= _is_covered(layer, *middles)
+        for finer in layers[number + 1 :]:
+            shown &= ~_is_covered(finer, *middles)
+        found = np.concatenate([found, sizes[shown]])
+    return found
 
 
-def _edges(axis: Array, pose: Pose, look: Look, aspect: float) -> tuple[Array, Array]:
-    """The longer edges of the cells [n, n] between nodes at `axis` along both sides, and which cells are visible."""
-    x, y = np.meshgrid(axis, axis)
-    corners = np.stack([x, y, np.full_like(x, look.height.exaggeration / 2)], axis=-1)
+def _is_covered(layer: Layer, alpha: Array, beta: Array) -> Array:
+    """Whether a finer layer is seen, rather than those below it, at places [B, A] of the plane."""
+    (middle, centre), (wide, high) = layer.grid.centre, layer.grid.half_sides
+    return seam_weight((beta - centre) / high, (alpha - middle) / wide, layer.seam) > 0.5
+
+
+def _edges(places: Array, sides: tuple[float, float], pose: Pose, look: Look, aspect: float) -> tuple[Array, Array]:
+    """The longer edges of the cells [B - 1, A - 1] between nodes at `places` [B, A, 2], and which cells are visible."""
+    corners = np.concatenate([places, np.full((*places.shape[:2], 1), look.height.exaggeration / 2)], axis=-1)
     screen = LINES * project(corners.reshape(-1, 3), pose, aspect).reshape(*corners.shape[:2], 2)
     along, across = (np.linalg.norm(np.diff(screen, axis=axis), axis=-1) for axis in (1, 0))
     longer = np.maximum(np.maximum(along[:-1], along[1:]), np.maximum(across[:, :-1], across[:, 1:]))
     middle = _cell_centres(corners)
-    drawn = np.hypot(middle[..., 0], middle[..., 1]) <= look.fade.end
+    drawn = window_radius(middle, sides) <= look.fade.end
     return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
 
 
@@ -165,8 +172,12 @@ def assumed_surfaces(names: Iterable[str], grids: Mapping[str, tuple[Grid, Seque
     """
     fields: dict[str, Field] = {}
     for ending, (grid, keyframes) in grids.items():
-        axis = grid.axis / grids[""][0].range[1]
-        radius = np.clip(np.hypot(*np.meshgrid(axis, axis)) / 0.45, 0, 1)
+        coarse = grids[""][0]
+        x, y = (
+            (axis - middle) / half
+            for axis, middle, half in zip((grid.alpha, grid.beta), coarse.centre, coarse.half_sides, strict=True)
+        )
+        radius = np.clip(np.hypot(*np.meshgrid(x, y)) / 0.45, 0, 1)
         crater = np.broadcast_to(0.4 + 3.1 * radius * radius * (3 - 2 * radius), (len(keyframes), *radius.shape))
-        fields |= {name + ending: Field(tuple(keyframes), grid, crater) for name in names}
+        fields |= {name + ending: Field(tuple(keyframes), grid, crater, SCALES.get(name, "linear")) for name in names}
     return Surfaces(fields)

@@ -44,7 +44,9 @@ def _parse_transition(value: object) -> object:
 
 Names = Annotated[
     tuple[str, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        lambda value: (value,) if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+    ),
 ]
 """One name, or a list of them."""
 
@@ -53,7 +55,7 @@ class Shot(Record):
     """A stretch of film with one camera choreography.
 
     shot: its name. duration: how long it is shown, dissolves included.
-    along: time in the shot -> coordinate of the sweep (the epoch), monotone between; a time at or after the shot's last
+    along: time in the shot -> coordinate of the sweep, monotone between; a time at or after the shot's last
     frame means that frame. show: the landscape it is of; several stand side by side. colour: replaces the look's.
     """
 

@@ -57,7 +57,9 @@ class Convexity(Record):
     @field_validator("points")
     @classmethod
     def _has_a_centre(cls, points: int) -> int:
-        return Grid(points=points).points
+        if points < 3 or points % 2 == 0:
+            raise ValueError(f"{points} points: expected an odd number of at least 3, so that the middle is a node")
+        return points
 
     def loss(self, surface_loss: Loss) -> Loss:
         """The loss whose Hessian is measured: the surface's, over this record's subset."""

@@ -114,7 +114,7 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
     """
     device = slices.device_kind()
     methods = candidate_methods(run.recipe.model, loss, device)
-    alphas = np.linspace(*grid.range, min(grid.points, POINTS))
+    alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))
     evaluators: dict[str, Evaluator] = {}
     first_seconds, failures = dict[str, float](), dict[str, MethodTiming]()
     with deterministic():
@@ -129,7 +129,7 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
                 failures[method] = MethodTiming(method, failure=str(error).partition("\n")[0] or type(error).__name__)
             first_seconds[method] = time.perf_counter() - start
         rows: dict[str, list[TimedRow]] = {method: [] for method in evaluators}
-        for beta in np.linspace(*grid.range, ROWS):
+        for beta in np.linspace(*grid.sides[1], ROWS):
             for method, evaluator in evaluators.items():
                 rows[method].append(_time_row(evaluator, alphas, beta))
     return [failures.get(m) or _timing(m, rows[m], first_seconds[m], rows["loop"]) for m in methods]

@@ -91,8 +91,8 @@ class Slice:
 
         Points that are differentiated together round together, so the groups must not depend on what is missing.
         """
-        n = self.grid.points
-        rows = max(1, GPU_POINTS // n) if self.device == "cuda" and isinstance(self.model, Mlp) else 1
+        n, columns = self.grid.shape
+        rows = max(1, GPU_POINTS // columns) if self.device == "cuda" and isinstance(self.model, Mlp) else 1
         return [(first, min(first + rows, n)) for first in range(0, n, rows)]
 
 
@@ -213,7 +213,7 @@ def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:
     """{name: coordinates} of the axes of a slice's fields, the rows' first. sample_count: N of the loss."""
     if slice_.quantity == "spectrum" and (spectrum := slice_.curvature.spectrum):
         return {"probe": np.arange(spectrum.probes), "step": np.arange(spectrum.steps)}
-    plane = {"beta": slice_.grid.axis, "alpha": slice_.grid.axis}
+    plane = {"beta": slice_.grid.beta, "alpha": slice_.grid.alpha}
     if slice_.quantity == "loss" and slice_.loss.keep_samples:
         return plane | {"sample": np.arange(sample_count)}
     return plane

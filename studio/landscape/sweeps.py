@@ -233,7 +233,7 @@ class Rotation(_Stepped):
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates."""
-        return Axis("angle", unit="deg", format=".0f") if self.seeds is None else Axis("plane", format=".0f")
+        return Axis("angle", unit=" deg", format=".0f") if self.seeds is None else Axis("plane", format=".0f")
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at one centre. Raises SceneError for directions that are not random, or a missing checkpoint."""
@@ -241,7 +241,9 @@ class Rotation(_Stepped):
             raise SceneError("a rotation turns random directions; write `directions: random`, or another sweep")
         centre = at_checkpoint(self.centre, runs[0])
         if self.seeds is not None:
-            turned: list[tuple[float, dict[str, float]]] = [(float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)]
+            turned: list[tuple[float, dict[str, float]]] = [
+                (float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)
+            ]
         else:
             angles = (self.through * step / self.steps for step in range(self.steps + 1))
             turned = sorted((round(angle, 3), {"angle": round(angle, 3) % 360.0}) for angle in angles)

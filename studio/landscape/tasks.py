@@ -165,9 +165,9 @@ def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
     """
     import torch
 
-    evaluator, axis = _evaluator(shelf, slice_), slice_.grid.axis
+    evaluator, grid = _evaluator(shelf, slice_), slice_.grid
     with deterministic():
-        values = [evaluator.row(axis, float(axis[row])) for row in range(*rows)]
+        values = [evaluator.row(grid.alpha, float(beta)) for beta in grid.beta[slice(*rows)]]
         return {name: torch.stack([row[name] for row in values]).double().cpu().numpy() for name in values[0]}
 
 
@@ -195,16 +195,16 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
     """
     import torch
 
-    curvature, axis, batches = _curvature(shelf, slice_), slice_.grid.axis, []
+    curvature, grid, batches = _curvature(shelf, slice_), slice_.grid, []
     size = curvature.hessian.batch_points
     for first, end in slice_.row_groups:
         group = range(max(first, rows[0]), min(end, rows[1]))
-        points = [(float(alpha), float(axis[row])) for row in group for alpha in axis]
+        points = [(float(alpha), float(beta)) for beta in grid.beta[group.start : group.stop] for alpha in grid.alpha]
         batches += [points[i : i + size] for i in range(0, len(points), size)]
     with deterministic():
         stacks = (torch.stack([curvature.point(*point) for point in batch]) for batch in batches)
         flat = np.concatenate([_curvature_at(curvature, points, slice_) for points in stacks])
-    values = flat.reshape(-1, len(axis), len(CURVATURE_FIELDS))
+    values = flat.reshape(-1, grid.shape[1], len(CURVATURE_FIELDS))
     return {name: values[..., i] for i, name in enumerate(CURVATURE_FIELDS)}
 
 
@@ -261,8 +261,8 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     }
     if slice_.loss.precision == "float32":
         return facts
-    edge = slice_.grid.range[1]
-    error = evaluator.precision_error(((0.0, 0.0), (edge, 0.0), (0.0, edge)))
+    (_, right), (_, top), (alpha, beta) = *slice_.grid.sides, slice_.grid.centre
+    error = evaluator.precision_error(((alpha, beta), (right, beta), (alpha, top)))
     return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
 
 
@@ -286,8 +286,7 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
 
 
 def loss_at_corners(shelf: Shelf, slice_: Slice) -> np.ndarray:
-    """The loss [3, 3] by beta and alpha, at corners, edge middles and centre of the grid."""
-    evaluator = _evaluator(shelf, slice_)
-    axis = [float(slice_.grid.axis[i]) for i in (0, slice_.grid.points // 2, -1)]
+    """The loss [3, 3] by beta and alpha, at `Grid.corners`."""
+    evaluator, (alphas, betas) = _evaluator(shelf, slice_), slice_.grid.corners
     with deterministic():
-        return np.stack([evaluator.row(axis, beta)["loss"].cpu().numpy() for beta in axis])
+        return np.stack([evaluator.row(alphas, beta)["loss"].cpu().numpy() for beta in betas])

@@ -165,7 +165,7 @@ class RowTask:
 
 def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[RowTask]:
     """The tasks that measure missing rows. A preview is one task, since its points follow from each other."""
-    n = slice_.grid.points
+    n = slice_.grid.shape[1]
     if slice_.quantity == "convexity":
         for first, last in slice_.row_groups:
             if not set(range(first, last)).isdisjoint(missing):
@@ -193,10 +193,9 @@ def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
         if not project.shelf.plane(slice_.plane_digest).is_dir():
             save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
         losses.append(tasks.loss_at_corners(project.shelf, slice_))
-    axis = [float(keyframe.grid.axis[i]) for i in (0, keyframe.grid.points // 2, -1)]
-    part, whole = losses
+    (alphas, betas), (part, whole) = keyframe.grid.corners, losses
     return [
         (alpha, beta, float(part[i, j]), float(whole[i, j]))
-        for i, beta in enumerate(axis)
-        for j, alpha in enumerate(axis)
+        for i, beta in enumerate(betas)
+        for j, alpha in enumerate(alphas)
     ]

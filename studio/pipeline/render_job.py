@@ -82,11 +82,13 @@ class RenderJob:
         source, film = self.source, self.scene.film
         shares = [
             (
-                share.shot.coordinate(share.seconds, source.cut.fps),
+                coordinate := share.shot.coordinate(share.seconds, source.cut.fps),
                 source.camera_orbit(share),
                 share.shot.camera.look_at,
                 colour := share.shot.colour or source.look.colour,
-                source.ranges.colour_ends(colour),
+                source.ranges.at(coordinate).height,
+                source.ranges.at(coordinate).colour_ends(colour),
+                source.surfaces.marker(coordinate),
                 share.weight,
                 (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )
@@ -161,7 +163,7 @@ def _film_digest(job: RenderJob) -> str:
     look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
     how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
     exposure, ranges = source.look.grade.exposure, source.ranges
-    return digest("frame", VERSION, look, exposure, ranges.height, ranges.cap, digests, how, job.renderer)
+    return digest("frame", VERSION, look, exposure, ranges.cap, digests, how, job.renderer)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------

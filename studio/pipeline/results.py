@@ -218,7 +218,7 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
     converged = dataset.where(dataset["converged"] > 0)
     names = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
     lambda_min, lambda_max, kappa_min, kappa_max = (converged[name].values for name in names)
-    middle = tuple(n // 2 for n in lambda_min.shape)
+    middle = tuple(int(np.abs(dataset[name].values).argmin()) for name in ("beta", "alpha"))  # the node at theta
     at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
     return {
         "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),

@@ -17,7 +17,7 @@ from studio.config.units import Size
 from studio.field import Array
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at
+from studio.film.surface import height_at, marker_height, window_radius
 from studio.render.mesh import fill_all_holes
 from studio.render.stage import Stage
 
@@ -96,7 +96,7 @@ def _mask(places: Array, view: View) -> Array:
     mask = np.full(len(places), SURFACE)
     if appearance.plinth:
         from_surface = np.abs(places[:, 2] - height_at(fill_all_holes(view.height), places[:, :2]))
-        from_wall = np.abs(np.hypot(places[:, 0], places[:, 1]) - appearance.fade_end)
+        from_wall = np.abs(window_radius(places, view.sides) - appearance.fade_end) * min(view.sides)
         mask[from_wall < from_surface] = WALL
         mask[places[:, 2] < _TOLERANCE - appearance.plinth.depth] = GROUND
     mask[np.linalg.norm(places - _marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
@@ -110,12 +110,12 @@ def _normals(places: Array, mask: Array, view: View) -> Array:
     slope_x, slope_y = (height_at(slope, places[:, :2]) for slope in (along_x, along_y))
     normals = np.stack([-slope_x, -slope_y, np.ones(len(places))], axis=1)
     normals[mask == MARKER] = places[mask == MARKER] - _marker_centre(view)
-    normals[mask == WALL] = places[mask == WALL] * (1, 1, 0)
+    normals[mask == WALL] = places[mask == WALL] * (*np.power(view.sides, -2.0), 0)
     normals[mask == GROUND] = 0, 0, 1
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def _marker_centre(view: View) -> Array:
-    """The middle of the marker [3]; NaN where the minimiser lies in a hole, and there is none."""
-    half = len(view.height) // 2
-    return np.array([0, 0, view.height[half, half] + 0.9 * view.appearance.marker.radius])
+    """The middle of the marker [3]; NaN where it would lie in a hole, or there is none."""
+    height = marker_height(view.height, view.marker)
+    return np.array([*(view.marker or (0, 0)), height + 0.9 * view.appearance.marker.radius])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.field import Array
-from studio.film.surface import fill_holes
+from studio.film.surface import fill_holes, mesh_half
 
 DIAGONALS = [0, 1, 2, 0, 2, 3], [0, 1, 3, 1, 2, 3]
 """Corners of the two triangles of a quad, anticlockwise, cut along either diagonal."""
@@ -17,7 +17,7 @@ _BLOCK = 16  # vertices along a side of the blocks in which quads are ordered
 
 @dataclass(frozen=True)
 class Disc:
-    """The vertices of a square lattice inside the unit circle, and the quads between them.
+    """The vertices of a square lattice inside an ellipse, and the quads between them.
 
     places [n, 2]: scene units. vertices [n]: their indices in the flat lattice. quads [m, 4]: corners, as indices of
     places, anticlockwise. cells [m]: indices of the quads in the flat lattice of cells. spacing: scene units.
@@ -30,11 +30,12 @@ class Disc:
     spacing: float
 
 
-def disc(side: int) -> Disc:
-    """The disc of a lattice with `side` vertices along a side."""
+def disc(side: int, sides: tuple[float, float] = (1.0, 1.0)) -> Disc:
+    """The disc of a lattice with `side` vertices along a side. sides: half of the window's, scene units."""
     axis = np.linspace(-1, 1, side, dtype=np.float32)
-    x, y = np.meshgrid(axis, axis)
+    x, y = np.meshgrid(*(axis / np.float32(mesh_half(half, side)) for half in sides))
     inside = x * x + y * y <= 1.0
+    x, y = np.meshgrid(axis, axis)
     number = np.full(x.shape, -1)
     number[inside] = np.arange(inside.sum())
     corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], axis=-1).reshape(-1, 4)

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from studio.field import Array
 from studio.film.appearance import Lighting
-from studio.film.surface import fill_holes, height_at
+from studio.film.surface import fill_holes, height_at, window_radius
 from studio.render import bake
 
 AROUND = 1440  # vertices around the wall
@@ -34,20 +34,24 @@ def ground() -> tuple[Array, Array]:
     return places, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def ground_light(height: Array, radius: float, depth: float, lighting: Lighting) -> Array:
+def ground_light(
+    height: Array, radius: float, depth: float, lighting: Lighting, sides: tuple[float, float] = (1.0, 1.0)
+) -> Array:
     """The share of light at the ground's vertices [n], float32; 1 where the cast hides nothing.
 
-    height [N, N]: of the cast; the ground lies at -depth. radius: of the cast.
+    height [N, N]: of the cast; the ground lies at -depth. radius: of the cast, in the window. sides: half of the
+    window's, scene units.
     """
     x, y = np.meshgrid(_AXIS, _AXIS)
-    under = np.hypot(x, y) <= radius
+    from_middle = window_radius(np.stack([x, y], axis=-1), sides)
+    under = from_middle <= radius
     cast = height_at(height, np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
     scene = np.where(under, cast, np.float32(-depth))
     step, key = float(_AXIS[1] - _AXIS[0]), lighting.key
     sun = bake.sunlight(scene, step, key.azimuth, key.elevation, SOFTNESS)
     light = (1 - lighting.shadow * (1 - sun)) * (1 - lighting.occlusion * (1 - bake.occlusion(scene, step)))
     # neither the ground under the cast nor its lit top, which the bakes blur over its edge, may shine at the foot
-    free = np.hypot(x, y) > radius + 3 * step
+    free = from_middle > radius + 3 * step / min(sides)
     light = np.where(free, light, gaussian_filter(fill_holes(light, free), 2.0))
     outwards = np.maximum(np.abs(x), np.abs(y)) / _AXIS[-1]
     light = 1 - (1 - light) * np.clip((1 - outwards) / 0.2, 0, 1)

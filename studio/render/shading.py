@@ -117,6 +117,7 @@ float lobe(float cosine, float width) {{
 _FRAGMENT = """{
   float open = reliefOut.z;
   bool wall = dot(reliefOut.xy, reliefOut.xy) > 1e6;   // upright
+  vec2 inWindow = place.xy * perSide.xy;   // 1 along the edge
   if (open < -0.5 || OUTSIDE) discard;   // the first: touches a hole, where nothing finite was measured
   vec3 n = normalize(vec3(-reliefOut.xy, 1.0));
   vec3 v = normalize(eye - place);
@@ -135,7 +136,7 @@ PANELS  vec3 light = scattered + fresnel * reflected * open;
   bool below = !gl_FrontFacing && !wall;
   float root = COVER_ROOT;
   if (below && eyeBelow < 0.5) {
-    if (dot(place.xy, place.xy) < fadeStart * fadeStart) discard;
+    if (dot(inWindow, inWindow) < fadeStart * fadeStart) discard;
     root = 0.0;
   }
   if (below) light *= 0.2;
@@ -193,7 +194,7 @@ _WIRE = """  {
 # strokeMinSpacing, every second one thins out and the others widen: the tone stays, and no strokes blur together.
 _ENGRAVING = """  {
     float tone = pow(clamp(dot(light, vec3(0.2126, 0.7152, 0.0722)), 0.0, 1.0), strokeGamma / 2.2);
-    float inside = 1.0 - smoothstep(2.0 * fadeStart - fadeEnd, fadeStart, length(place.xy));
+    float inside = 1.0 - smoothstep(2.0 * fadeStart - fadeEnd, fadeStart, length(inWindow));
     float ink = 0.0;
     for (int set = 0; set < 2; set++) {
       vec2 toward = set == 0 ? strokeAcross.xy : vec2(-strokeAcross.y, strokeAcross.x);
@@ -216,7 +217,7 @@ _FOG = """  light = mix(light, fogColour, 1.0 - exp(-max(length(eye - place) - f
 
 # round in the picture on any slope: the place is mapped back to pixels
 _NODES = """  {
-    vec2 off = (fract(place.xy / nodeEvery + 0.5) - 0.5) * nodeEvery;
+    vec2 off = (fract((place.xy - nodeAt.xy) / nodeEvery.xy + 0.5) - 0.5) * nodeEvery.xy;
     vec2 pixels = inverse(mat2(dFdx(place.xy), dFdy(place.xy))) * off / nodeWidth;
     float radius = length(pixels);
     light = mix(light, vec3(0.0), 0.8 * (1.0 - smoothstep(1.5, 2.1, radius)));
@@ -224,8 +225,8 @@ _NODES = """  {
   }
 """
 
-# a cast ends at its wall, whose own fragments lie on the circle
-_OUTSIDE_CAST = "!wall && dot(place.xy, place.xy) > fadeEnd * fadeEnd"
+# a cast ends at its wall, whose own fragments lie on the edge
+_OUTSIDE_CAST = "!wall && dot(inWindow, inWindow) > fadeEnd * fadeEnd"
 _OUTSIDE_DISC = "coverRoot <= 0.0"
 
 

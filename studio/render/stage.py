@@ -26,7 +26,7 @@ from studio.errors import MachineError
 from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at
+from studio.film.surface import height_at, marker_height
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
@@ -62,7 +62,7 @@ class Stage:
         self._plotter.set_background("black")
         self._plotter.renderer.SetBackgroundAlpha(0.0)
         self._plotter.ren_win.SetAlphaBitPlanes(1)
-        self._surface = _SurfaceActor(mesh)
+        self._mesh, self._surface = mesh, _SurfaceActor(mesh)
         self._plinth: _PlinthActors | None = None  # made when a look has one
         self._marker = _actor(pv.Sphere(radius=1.0, theta_resolution=32, phi_resolution=24))
         self._trajectory = _actor(pv.PolyData())
@@ -148,6 +148,10 @@ class Stage:
         """Updates the scene and the camera to a view; returns the distances of the near and far plane."""
         s, appearance, lines = self.samples, view.appearance, window.picture_size.height
         look_constants = constants(appearance, lines, s)
+        if view.sides != self._surface.sides:
+            self._plotter.renderer.RemoveActor(self._surface.actor)
+            self._surface = _SurfaceActor(self._mesh, view.sides)
+            self._add(self._surface.actor)
         self._surface.set_look(appearance, look_constants)
         self._surface.show(view)
         tile: Values = {
@@ -165,10 +169,11 @@ class Stage:
 
     def _show_marker(self, view: View, tile: Values) -> None:
         marker, exposure = view.appearance.marker, view.appearance.exposure
-        centre = float(view.height[view.height.shape[0] // 2, view.height.shape[1] // 2])
-        self._marker.SetVisibility(bool(np.isfinite(centre)))
+        height = marker_height(view.height, view.marker)
+        self._marker.SetVisibility(bool(np.isfinite(height)))
         self._marker.SetScale(marker.radius)
-        self._marker.SetPosition(0, 0, centre + 0.9 * marker.radius if np.isfinite(centre) else 0)
+        x, y = view.marker or (0.0, 0.0)
+        self._marker.SetPosition(x, y, height + 0.9 * marker.radius if np.isfinite(height) else 0)
         light = np.array(marker.light) * exposure
         limb = np.array(marker.limb) * exposure if marker.limb else light
         eye = np.array(view.pose.position) - self._marker.GetPosition()
@@ -241,8 +246,8 @@ class _ShadedActor:
 class _SurfaceActor(_ShadedActor):
     """The mesh of the drawn disc; only its points and attributes change from frame to frame."""
 
-    def __init__(self, side: int) -> None:
-        self._disc, self._stride = disc(side), 1 if side <= _LARGEST_BAKED else 2
+    def __init__(self, side: int, sides: tuple[float, float] = (1.0, 1.0)) -> None:
+        self.sides, self._disc, self._stride = sides, disc(side, sides), 1 if side <= _LARGEST_BAKED else 2
         self._cut = np.zeros(len(self._disc.quads), bool)  # whether along the second diagonal
         triangles = self._disc.quads[:, DIAGONALS[0]].reshape(-1, 3)
         self._height: Array | None = None  # of the view that is shown, as are the next two
@@ -269,10 +274,11 @@ class _SurfaceActor(_ShadedActor):
 
     def hides(self, eye: tuple[float, float, float], radius: float) -> bool:
         """Whether the surface lies over an eye; for an eye beyond `radius`, whether its edge there does in the mean."""
-        distance = math.hypot(eye[0], eye[1])
-        angles = math.atan2(eye[1], eye[0]) + (0 if distance < radius else np.linspace(-_ARC, _ARC, 31))
+        x, y = eye[0] / self.sides[0], eye[1] / self.sides[1]
+        distance = math.hypot(x, y)
+        angles = math.atan2(y, x) + (0 if distance < radius else np.linspace(-_ARC, _ARC, 31))
         places = min(distance, radius) * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(-1, 2)
-        return bool(eye[2] < height_at(self._filled, places).mean())
+        return bool(eye[2] < height_at(self._filled, places * self.sides).mean())
 
     def _set_height(self, height: Array) -> None:
         """Raises the mesh to other heights, and computes what the baked light needs of them."""
@@ -318,7 +324,6 @@ class _PlinthActors(_ShadedActor):
         self._outward, triangles = plinth.wall()
         super().__init__(_polygons(np.concatenate([self._outward, self._outward]), triangles, colour=3, relief=4))
         relief = self._mesh["relief"].reshape(2, plinth.AROUND, 4)
-        relief[..., :2] = -_UPRIGHT * self._outward
         relief[0, :, 2], relief[1, :, 2], relief[..., 3] = 1.0, 0.6, 1.0
         self._ground = _polygons(*plinth.ground(), shade=1)
         ground = _actor(self._ground, attributes=("shade",))
@@ -330,17 +335,20 @@ class _PlinthActors(_ShadedActor):
     def show(self, view: View, shape: Plinth) -> None:
         """Updates shape, colour and shadow to a view, if they differ."""
         lighting, radius = view.appearance.lighting, view.appearance.fade_end
-        shown = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation, shape, radius
+        baked = lighting.occlusion, lighting.shadow, lighting.key.azimuth, lighting.key.elevation
+        shown = *baked, shape, radius, view.sides
         if view.height is self._height and self._shown == shown:
             return
         self._height, self._shown, height = view.height, shown, fill_all_holes(view.height)
-        places = radius * self._outward
+        sides = np.array(view.sides, np.float32)
+        places = radius * self._outward * sides
+        self._mesh["relief"].reshape(2, plinth.AROUND, 4)[..., :2] = -_UPRIGHT * (self._outward / sides)
         points = self._mesh.points.reshape(2, plinth.AROUND, 3)
         points[..., :2], points[0, :, 2], points[1, :, 2] = places, height_at(height, places), -shape.depth
         self._mesh["colour"][:] = shape.colour
         self._ground.points[:, 2] = -shape.depth
-        self._ground["shade"][:] = plinth.ground_light(height, radius, shape.depth, lighting)
-        for mesh, name in ((self._mesh, "colour"), (self._ground, "shade")):
+        self._ground["shade"][:] = plinth.ground_light(height, radius, shape.depth, lighting, view.sides)
+        for mesh, name in ((self._mesh, "colour"), (self._mesh, "relief"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _mark_modified(mesh, name)
 

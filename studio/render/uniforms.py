@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from studio.film.appearance import Appearance, Lamp, Lighting, Marker
 from studio.film.frame import View
+from studio.film.surface import marker_height
 
+_FAR_AWAY = (0.0, 0.0, 1e6)  # from where a marker that is not there lights nothing
 Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
 
 
@@ -36,8 +38,6 @@ def constants(appearance: Appearance, lines: int, samples: int) -> Values:
             "contourStep": contours.step or 1.0,
             "contourIndex": contours.index or 1,
             "contourColour": contours.colour,
-            "valueLow": appearance.height_scale.low,
-            "valueSlope": appearance.height_scale.slope,
         }
     if wire := appearance.wire:
         values |= {
@@ -58,15 +58,15 @@ def constants(appearance: Appearance, lines: int, samples: int) -> Values:
     if fog := appearance.fog:
         values |= {"fogStart": fog.start, "fogReach": fog.reach, "fogColour": fog.colour}
     if appearance.nodes:
-        values |= {"nodeEvery": 2 / (appearance.nodes - 1), "nodeWidth": _width(1.0, lines, samples)}
+        values["nodeWidth"] = _width(1.0, lines, samples)
     return values
 
 
 def per_view(view: View, lines: int, samples: int) -> Values:
     """The uniforms of a view, by name: what may differ from view to view. lines, samples: as for the constants."""
     appearance, lighting = view.appearance, view.appearance.lighting
-    centre = view.height[view.height.shape[0] // 2, view.height.shape[1] // 2]
-    values: Values = {"eye": view.pose.position, "minimiser": (0.0, 0.0, float(np.nan_to_num(centre)))}
+    marker = (*view.marker, np.nan_to_num(marker_height(view.height, view.marker))) if view.marker else _FAR_AWAY
+    values: Values = {"eye": view.pose.position, "minimiser": marker, "perSide": (*np.reciprocal(view.sides), 0)}
     for name, lamp in _lamps(lighting).items():
         values[f"{name}Direction"] = lamp.direction
     for number, panel in enumerate(lighting.panels):
@@ -75,8 +75,12 @@ def per_view(view: View, lines: int, samples: int) -> Values:
             f"panelRight{number}": panel.right,
             f"panelUp{number}": np.cross(panel.direction, panel.right),
         }
+    if appearance.contours:
+        values |= {"valueLow": appearance.height_scale.low, "valueSlope": appearance.height_scale.slope}
     if appearance.wire:
         values["wireAxis"] = (*appearance.wire.axis, 0)
+    if nodes := appearance.nodes:
+        values |= {"nodeAt": (*nodes.place, 0), "nodeEvery": (*nodes.spacing, 1)}
     if appearance.contours or appearance.wire or appearance.engraving:
         right, up, _ = 2 * np.tan(np.radians(view.pose.view_angle / 2)) / (lines * samples) * view.pose.axes
         values |= {"sampleRight": right, "sampleUp": up}

@@ -24,7 +24,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
             scene.directions.caption,
-            f"range \u00b1{scene.grid.range[1]:g}",
+            f"range {scene.grid.reach}",
             f"preview of {points}" if loss.sampling == "preview" else points,
             f"height {height_words(scene.look.height)}",
         ]
@@ -42,10 +42,11 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
 def _points(scene: Scene, portrait: Portrait | None) -> str:
     if portrait:
         return f"{portrait.points}\u00d7{portrait.points} points at {scene.axis.label(portrait.coordinate)}"
-    points = f"{scene.grid.points}\u00d7{scene.grid.points} points at {len(scene.keyframes())} keyframes"
+    n, m = scene.grid.counts
+    points = f"{n}\u00d7{m} points at {len(scene.keyframes())} keyframes"
     if detail := scene.detail:
-        n = detail.points
-        points += f" and {n}\u00d7{n} within \u00b1{detail.range[1]:g} at {len(scene.detail_keyframes())}"
+        n, m = detail.grid.counts
+        points += f" and {n}\u00d7{m} within {detail.grid.reach} at {len(scene.detail_keyframes())}"
     return points
 
 

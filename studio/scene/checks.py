@@ -97,7 +97,10 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
     """Shots that show no landscape of the scene, or do not say which of several."""
     for index, shot in enumerate(shots):
         if len(names) > 1 and not shot.show:
-            yield ("shots", index), f"which landscape is shown? write `show: {names[0]}`, or `show: [{', '.join(names)}]`"
+            yield (
+                ("shots", index),
+                f"which landscape is shown? write `show: {names[0]}`, or `show: [{', '.join(names)}]`",
+            )
         for name in shot.show:
             if name not in names:
                 known = nearest(name, names) if any(names) else "; the scene has one, without a name"
@@ -108,13 +111,13 @@ def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]
     """A finer grid that is not inside the first one, or not finer."""
     if loss.sampling == "preview":
         yield ("detail",), "a finer grid is measured point by point; write `sampling: exact` under `loss`"
-    if not detail.range[1] < grid.range[1]:
-        yield ("detail", "range"), f"is not inside the grid's, which ends at {grid.range[1]:g}"
-    elif not detail.grid.spacing < grid.spacing:
+    if not grid.contains(detail.grid) or detail.grid.contains(grid):
+        yield ("detail", "range"), f"is not inside the grid's, which is {grid.reach}"
+    elif not max(detail.grid.spacing) < min(grid.spacing):
         yield (
             ("detail", "points"),
-            f"{detail.points} points over this range are no finer than the grid; the distance between two is "
-            f"{detail.grid.spacing:.2g}, the grid's {grid.spacing:.2g}",
+            f"{max(detail.grid.counts)} points over this range are no finer than the grid; the distance between two is "
+            f"{max(detail.grid.spacing):.2g}, the grid's {min(grid.spacing):.2g}",
         )
 
 

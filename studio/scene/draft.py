@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.config.records import Record
 from studio.config.units import Size, Time
+from studio.field import Grid
 from studio.film.quality import QUALITIES
 from studio.landscape.convexity import Convexity
 from studio.landscape.sweeps import subsample
@@ -33,7 +34,7 @@ def to_draft(scene: Scene) -> Scene:
     changes: dict[str, Any] = {
         "sweep": scene.sweep.reduced(scene.runs, KEYFRAMES),
         "detail": None,
-        "grid": scene.grid.model_copy(update={"points": min(scene.grid.points, POINTS)}),
+        "grid": Grid(range=scene.grid.range, points=tuple(min(n, POINTS) for n in scene.grid.counts)),
         "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),
         "film": film.model_copy(update=small),

@@ -16,7 +16,7 @@ from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
 from studio.film.look import Look
-from studio.film.overlays import Titles
+from studio.film.overlays import Titles, live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
@@ -109,16 +109,18 @@ class Scene(Landscape):
             yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
             for fields in (checks.aov_fields(self.deliver), checks.drawn_fields(self.look, self.shots)):
                 yield from checks.unmeasured_fields(fields, scene.loss, scene.convexity)
-            yield from self._along_mistakes(name, scene)
+            yield from self._coordinate_mistakes(name, scene)
 
-    def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
-        """Coordinates that shots show of a landscape, and that it does not measure."""
+    def _coordinate_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
+        """Coordinates of a landscape that shots show and it does not measure; numbers that it does not have."""
         shown = [shot for shot in self.shots if name in (shot.show or self.names)]
         try:
-            coordinates = [keyframe.coordinate for keyframe in scene.keyframes()]
+            coordinates, axis = [keyframe.coordinate for keyframe in scene.keyframes()], scene.axis
         except (RunError, SceneError):  # said before
             return
-        for path, text in checks.along_mistakes(shown, coordinates, scene.axis):
+        if self.titles.live and (text := live_mistake(self.titles.live, axis)):
+            yield ("titles", "live"), text
+        for path, text in checks.along_mistakes(shown, coordinates, axis):
             yield ("shots", self.shots.index(shown[path[1]]), *path[2:]), text
 
 

@@ -15,7 +15,9 @@ def test_every_output_carries_the_provenance(finished):
     project = Project.open(finished.scene)
     recorded = json.loads(probe(finished.out / "tiny.mp4").comment)
     assert recorded["scene"] == "Tiny" and recorded["draft"] is False and recorded["seed"] == 0
-    assert recorded["runs"] == list(project.run_digests) and recorded["slices"] == sorted(results_of(project).digests.values())
+    assert recorded["runs"] == list(project.run_digests) and recorded["slices"] == sorted(
+        results_of(project).digests.values()
+    )
     assert recorded["renderer"] == gl_renderer() and {"torch", "vtk", "numpy", "landscape-studio"} <= set(
         recorded["versions"]
     )

@@ -9,7 +9,10 @@ from studio.scene.scene import Scene
     [
         ("{range: [-2, 2], points: 101}", r"detail.range: is not inside the grid's"),
         ("{range: [-0.5, 0.5], points: 3}", "detail.points: 3 points over this range are no finer"),
-        ("{range: [-0.5, 0.5], at: [0.5]}", "detail.at: epoch 0.5: the sweep has no keyframe there; the nearest it has: 0, 1"),
+        (
+            "{range: [-0.5, 0.5], at: [0.5]}",
+            "detail.at: epoch 0.5: the sweep has no keyframe there; the nearest it has: 0, 1",
+        ),
         ("{range: [-0.5, 0.5], points: 10}", "odd number"),
     ],
 )

@@ -8,7 +8,10 @@ def test_a_draft_of_a_large_scene_is_small():
     draft = to_draft(Scene.load(assets_folder().parent / "scenes" / "first-light.yaml"))
     assert draft.film.size == (640, 360) and draft.film.fps == 12
     assert (
-        len(draft.keyframes()) <= 8 and draft.grid.points <= 21 and draft.keyframes()[-1].coordinate == 40 and draft.detail is None
+        len(draft.keyframes()) <= 8
+        and draft.grid.points <= 21
+        and draft.keyframes()[-1].coordinate == 40
+        and draft.detail is None
     )
 
 

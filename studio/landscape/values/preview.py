@@ -36,21 +36,21 @@ def max_points(grid: Grid) -> int:
 
 
 def preview(measure: Callable[[Array, Array], Array], grid: Grid) -> tuple[Array, Mask]:
-    """(values [points, points] by beta and alpha, mask of the same shape: true where measured).
+    """(values [B, A] by beta and alpha, mask of the same shape: true where measured).
 
     measure: (alphas [m], betas [m]) -> values [m]. Measured values are unchanged to the bit; all others are between the
     smallest and the largest of them, or inf or NaN where the nearest measured value is. A grid of no more than
     `MAX_POINTS` points is measured whole. Same values, same bytes.
     """
-    n, values = grid.points, np.full(grid.size, np.nan)
-    unit = grid.axis / grid.axis[-1]
-    places = np.stack(np.meshgrid(unit, unit, indexing="ij"), axis=-1).reshape(-1, 2)  # (beta, alpha)
-    known = _lattice(n, n if grid.size <= MAX_POINTS else FIRST_SIDE)
-    candidates = _lattice(n, min(n, CANDIDATE_SIDE))
+    values, (alpha, beta), (wide, high) = np.full(grid.size, np.nan), grid.centre, grid.half_sides
+    units = (grid.beta - beta) / high, (grid.alpha - alpha) / wide
+    places = np.stack(np.meshgrid(*units, indexing="ij"), axis=-1).reshape(-1, 2)  # (beta, alpha)
+    known = _lattice(grid.shape, max(grid.shape) if grid.size <= MAX_POINTS else FIRST_SIDE)
+    candidates = _lattice(grid.shape, CANDIDATE_SIDE)
 
     def measure_nodes(nodes: Indices) -> Array:
-        row, column = np.divmod(nodes, n)
-        return measure(grid.axis[column], grid.axis[row])
+        row, column = np.divmod(nodes, grid.shape[1])
+        return measure(grid.alpha[column], grid.beta[row])
 
     values[known] = measure_nodes(known)
     while (budget := max_points(grid) - len(known)) > 0:
@@ -70,13 +70,13 @@ def preview(measure: Callable[[Array, Array], Array], grid: Grid) -> tuple[Array
     mask = np.zeros(grid.size, bool)
     mask[known] = True
     values[~mask] = _interpolate(places[known], values[known], places[~mask])
-    return values.reshape(n, n), mask.reshape(n, n)
+    return values.reshape(grid.shape), mask.reshape(grid.shape)
 
 
-def _lattice(n: int, side: int) -> Indices:
-    """Indices of `side` by `side` nodes, spread evenly over a grid of n by n, its corners included."""
-    along = np.unique(np.linspace(0, n - 1, side).round().astype(np.int64))
-    return (along[:, None] * n + along).reshape(-1)
+def _lattice(shape: tuple[int, int], side: int) -> Indices:
+    """Indices of up to `side` by `side` nodes, spread evenly over a grid [B, A], its corners included."""
+    rows, columns = (np.unique(np.linspace(0, n - 1, min(n, side)).round().astype(np.int64)) for n in shape)
+    return np.asarray((rows[:, None] * shape[1] + columns).reshape(-1))
 
 
 def _scale(values: Array) -> Scale:
