@@ -101,7 +101,7 @@ def test_a_trajectory_has_one_plane_and_a_marker_that_moves():
 def test_a_zoom_shrinks_the_range_by_a_constant_factor_and_counts_halvings():
     keyframes = unroll(Zoom(to=1 / 64, steps=6, centre=1.0))
     assert coordinates(keyframes) == [0, 1, 2, 3, 4, 5, 6]
-    assert [k.grid.sides[0][1] for k in keyframes] == [2.0**-k for k in range(7)]
+    assert [k.grid.sides[0][1] for k in keyframes] == pytest.approx([2.0**-k for k in range(7)], rel=1e-12)
     assert {k.grid.points for k in keyframes} == {5} and {k.centre for k in keyframes} == {AtCheckpoint(1.0)}
     assert Zoom().axis((RUN,)).label(3.0) == "zoom 8\u00d7"
 

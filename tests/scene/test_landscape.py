@@ -48,7 +48,7 @@ SHOW = "show: [narrow, wide]"
         ("width: 16}", "width: 0}", "landscapes.wide.run.recipe.model.width: ", 1),
         ("subset: 32", "subset: 9999", ":12:16: loss.subset: 9999 images", 1),
         ("at: [0, 2], tol", "at: [0, 0.5], tol", "convexity.at: epoch 0.5: the sweep has no keyframe", 1),
-        ("points: 11}", "points: 1}", "landscapes.wide.grid: 1 points", 1),
+        ("points: 11}", "points: 1}", "landscapes.wide.grid.points: 1 points", 1),
         ("wide: {run", "wide: {sweep: {at: [1, 2]}, run", "shots[0].along.0s: epoch 0 is outside", 2),
         (SHOW, "show: norrow", "show: no landscape 'norrow'; did you mean 'narrow'", 3),
         (SHOW, "show: []", "which landscape is shown? write `show: narrow`", 3),
