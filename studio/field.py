@@ -158,7 +158,7 @@ def _middle(low: float, high: float) -> float:
 
 
 def _axis(low: float, high: float, points: int) -> Array:
-    """Even coordinates [points] from end to end; symmetric to the bit if centred on 0, and exactly 0 at a node there."""
+    """Even coordinates [points] from end to end; symmetric to the bit if centred on 0; a node at 0 is exact."""
     if _middle(low, high) == 0.0:
         half = np.linspace(0.0 if points % 2 else high / (points - 1), high, (points + 1) // 2)
         return np.concatenate([-half[: 0 if points % 2 else None : -1], half])

@@ -290,7 +290,7 @@ class Camera(Record):
     """A shot's choreography: a start and moves in order; after the last move the camera holds.
 
     look_at: `minimiser` follows the marker, or is the middle of the surface where there is none; `land` is above that
-    middle, at the mean height of the surface; `centre` is at the middle of the height range, which is fixed; or a point.
+    middle, at the surface's mean height; `centre` is at the middle of the height range, which is fixed; or a point.
     azimuth_from: the direction of azimuth 0deg: `alpha`, or the `open-side`, where the surface around the marker is
     lowest at the end of the film. From the open side the minimiser is visible whatever course a training took.
     """

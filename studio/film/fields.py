@@ -91,9 +91,9 @@ class HeightMapping(Record):
 
     field: a measured field, one derived from them, or a function of the user's.
     scale: from the field's values to heights; `signed-log` is arcsinh, for values that may be negative.
-    range: of values from the lowest to the highest drawn point: the `film`'s; or each `keyframe`'s, so that a zoom shows
-    the scale it has reached. cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the
-    range, scene units. smoothing: of the surface between the measured points, which never move; 0 is straight.
+    range: of the drawn values: that of the `film`; or that of each `keyframe`, so that a zoom shows the scale it has
+    reached. cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the range, scene
+    units. smoothing: of the surface between the measured points, which never move; 0 is straight.
     """
 
     field: Annotated[str, *_field_name(*(name for name in FIELDS if name != "hidden"))] = "loss"
@@ -140,8 +140,8 @@ class ColourMapping(Record):
     field: as for height; or `hidden`, convex in the picture but not in the network.
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` reverses it), or stops [[0, "#..."], ...].
     scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; or
-    that of the `film`, or of each `keyframe`. centre: the value at the middle of the map, which then reaches equally far
-    down and up; if omitted, 0 for a diverging map of a field that may be negative.
+    that of the `film`, or of each `keyframe`. centre: the value at the middle of the map, which then reaches equally
+    far down and up; if omitted, 0 for a diverging map of a field that may be negative.
     """
 
     field: Annotated[str, *_field_name(*FIELDS)] = "loss"

@@ -52,7 +52,7 @@ def speed_ratio(source: FrameSource, per_keyframe: int = 12, window: int = 24) -
     frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
     before, speeds = None, []
     for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
-        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).values[field], source.ranges.cap))
+        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).layers[field][0].values, source.ranges.cap))
         if before is not None:
             speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
         before = now

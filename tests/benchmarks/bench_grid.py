@@ -193,14 +193,14 @@ def _whole_grid() -> None:
         path = Path(folder) / "slice.pt"
         torch.save((trained.model, trained.samples(SAMPLES["cnn"]), trained.weights, plane.delta, plane.eta), path)
         with LocalExecutor(usable_cores()) as executor:
-            rows = [(_row, (path, beta)) for beta in WHOLE.axis.tolist()]
+            rows = [(_row, (path, beta)) for beta in WHOLE.alpha.tolist()]
             for _ in run_tasks(executor, rows, 2 * usable_cores()):
                 pass
 
 
 def _row(path: Path, beta: float) -> Tensor:
     with deterministic():
-        return _load_evaluator(path).row(WHOLE.axis, beta)["loss"]
+        return _load_evaluator(path).row(WHOLE.alpha, beta)["loss"]
 
 
 @lru_cache(maxsize=1)

@@ -47,7 +47,7 @@ def _compare(evaluator: Evaluator) -> tuple[int, float]:
         return np.array([float(evaluator.row([alpha], beta)["loss"][0]) for alpha, beta in points])
 
     values, measured = preview(measure, GRID)
-    exact = np.log([evaluator.row(GRID.axis, beta)["loss"].numpy() for beta in GRID.axis])
+    exact = np.log([evaluator.row(GRID.alpha, beta)["loss"].numpy() for beta in GRID.alpha])
     return int(measured.sum()), float(np.abs(np.log(values) - exact).max() / np.ptp(exact))
 
 

@@ -235,8 +235,8 @@ def _surface(number: int) -> np.ndarray:
 def _first_light() -> FrameSource:
     """First-light's film of a surface made up on its grid: a rough sheet that opens into a crater."""
     scene = Scene.load(SCENE)
-    x, y = np.meshgrid(scene.grid.axis, scene.grid.axis)
-    r, keys = np.hypot(x, y) / scene.grid.axis[-1], tuple(float(key) for key in scene.sweep.at)
+    x, y = np.meshgrid(scene.grid.alpha, scene.grid.alpha)
+    r, keys = np.hypot(x, y) / scene.grid.alpha[-1], tuple(float(key) for key in scene.sweep.at)
     rough = 0.1 * (np.sin(9 * x + 4 * y) + np.cos(7 * y - 5 * x * x))
     crater = 6 * (1 - np.exp(-5 * r**2)) * np.exp(-((r - 0.7) ** 2)) + 0.2 + rough * r
     values = np.stack([2.4 + rough + (crater - 2.4 - rough) * key / keys[-1] for key in keys])

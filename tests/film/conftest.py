@@ -21,7 +21,7 @@ def look():
 @pytest.fixture(scope="session")
 def bowl():
     """Makes the loss of a bowl of some depth [11, 11]: 0.1 in the middle."""
-    return lambda depth=1.0: 0.1 + depth * (GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2)
+    return lambda depth=1.0: 0.1 + depth * (GRID.alpha[:, None] ** 2 + GRID.alpha[None] ** 2)
 
 
 @pytest.fixture(scope="session")

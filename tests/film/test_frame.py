@@ -23,7 +23,7 @@ def leaves(value: object):
 @pytest.mark.parametrize("name", gallery())
 def test_a_frame_holds_no_record_in_any_look(name):
     look, flat = gallery()[name], np.zeros((3, 3), np.float32)
-    view = View(flat, flat, Orbit(0.0, 30.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), resolve_appearance(look, 10.0, points=9))
+    view = View(flat, flat, Orbit(0.0, 30.0, 2.0, 30.0).pose((0.0, 0.0, 0.0)), resolve_appearance(look, 10.0))
     texts = (Text("a", 0.1, 0.1, 0.1, 1.0),)
     frame = Frame(0, (view,), texts, resolve_grading(look.grade), resolve_background(look.background))
     parts = list(leaves(frame))

@@ -7,7 +7,7 @@ import pytest
 
 from studio.config.units import Size, Time
 from studio.field import Field, Grid, Surfaces
-from studio.film.appearance import Appearance
+from studio.film.appearance import Appearance, Nodes
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.format import Format
@@ -24,7 +24,7 @@ from studio.film.timeline import Shot, Transition
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
 GRID = Grid(range=(-1, 1), points=9)
-SQUARED = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2
+SQUARED = GRID.alpha[:, None] ** 2 + GRID.alpha[None] ** 2
 LOSS = Field((0.0, 1.0, 3.0), GRID, np.stack([2 + 0.1 * SQUARED, 1 + SQUARED, 0.5 + 3 * SQUARED]), "log")
 EIGEN = {
     "lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
@@ -102,7 +102,7 @@ def test_the_ranges_are_those_of_the_whole_film_in_every_part_of_it():
 def resolved(view: View, look: Look, azimuth: float) -> Appearance:
     """The appearance of a view in a look whose camera stands at an azimuth."""
     scale = view.appearance.height_scale
-    return resolve_appearance(look, azimuth, (scale.low, scale.high), GRID.points)
+    return resolve_appearance(look, azimuth, (scale.low, scale.high))
 
 
 def test_another_camera_changes_only_where_camera_and_lamps_stand():
@@ -211,7 +211,7 @@ def test_the_labels_of_contours_in_a_dissolve_are_those_of_one_shot():
         page = Page.of(
             FORMAT.size, TITLED, [(mapping, NOTES[mapping.field]) for mapping in (LOOK.colour, SHOTS[1].colour)]
         )
-        whole = [{(o.x, o.y) for o in labels(v.height, contours, film.ranges.height, v.pose, page)} for v in alone]
+        whole = [{(o.x, o.y) for o in labels(v, contours, page)} for v in alone]
         leading = int(frame.views[1].weight > 0.5)
         assert places <= whole[leading]
         seen |= places
@@ -306,11 +306,11 @@ def test_a_look_that_draws_what_was_not_measured_is_refused():
         film_of().with_look(LOOK.model_copy(update={"colour": ColourMapping(field="entropy")}))
 
 
-def test_a_material_has_the_films_height_scale_and_the_number_of_measured_points():
+def test_an_appearance_has_the_films_height_scale_and_the_measured_points():
     film = film_of(look=LOOK.model_copy(update={"nodes": True}))
     appearance = film.frame(3).views[0].appearance
     scale = appearance.height_scale
-    assert (scale.low, scale.high) == film.ranges.height and appearance.nodes == GRID.points
+    assert (scale.low, scale.high) == film.ranges.height and appearance.nodes == Nodes((0.0, 0.0), (0.25, 0.25))
     assert film_of().frame(3).views[0].appearance.nodes is None
 
 

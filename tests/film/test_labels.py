@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
+from studio.film import labels as module
 from studio.film.camera import Orbit, project
 from studio.film.fields import HeightMapping
-from studio.film.labels import RAYS, labels
+from studio.film.frame import View
+from studio.film.labels import RAYS
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
 from studio.film.overlays import Page, Titles
+from studio.film.resolve import resolve_appearance
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)
@@ -25,6 +28,12 @@ CONE = (0.5 * R).astype(np.float32)
 """Drawn for a loss of 5 times the radius."""
 ENDS = (0.0, 5.0)
 PAGE = Page.of(Size(1920, 1080), Titles(), ())
+
+
+def labels(height, look, ends, pose, page, opacity=1.0, sides=(1.0, 1.0)):
+    """The labels of a surface whose heights 0 and `exaggeration` stand for `ends`."""
+    view = View(height, height, pose, resolve_appearance(look, 0.0, ends), sides=sides)
+    return module.labels(view, look, page, opacity)
 
 
 def pose(azimuth=40.0, elevation=60.0, distance=3.0):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from studio.film.appearance import Nodes
 from studio.film.colour import to_linear
 from studio.film.gallery import gallery
 from studio.film.light import Background, Grade, Lamp, Light, Lut, Panel
@@ -18,6 +19,7 @@ LIGHT = Light(
     environment=(Panel(azimuth=10.0, elevation=45.0, width=40.0, height=20.0, glint=3.0),),
 )
 LOOK = Look(light=LIGHT)
+NODES = Nodes((0.0, 0.0), (0.2, 0.2))
 
 
 def changed(**parts) -> Look:
@@ -52,7 +54,7 @@ def test_a_panel_has_the_tangents_of_half_its_angles():
 
 
 def test_what_a_look_leaves_out_is_none():
-    appearance = resolve_appearance(LOOK, 0.0, points=11)
+    appearance = resolve_appearance(LOOK, 0.0, nodes=NODES)
     parts = ("trajectory", "contours", "wire", "engraving", "fog", "plinth", "nodes")
     assert all(getattr(appearance, name) is None for name in parts)
     assert appearance.lighting.fill is None and appearance.marker.lamp is None and appearance.marker.limb is None
@@ -82,9 +84,9 @@ def test_the_height_scale_has_the_looks_scale_and_the_films_ends():
 
 def test_numbers_that_need_no_resolving_are_the_looks_own():
     look = changed(contours=Contours(step=0.2, index=5), plinth=Plinth(depth=0.3), marker=Marker(lamp=0.5), nodes=True)
-    appearance = resolve_appearance(look, 0.0, points=11)
+    appearance = resolve_appearance(look, 0.0, nodes=NODES)
     assert (appearance.contours.step, appearance.contours.index, appearance.plinth.depth) == (0.2, 5, 0.3)
-    assert appearance.nodes == 11 and appearance.marker.lamp == tuple(0.5 * to_linear(look.marker.halo))
+    assert appearance.nodes == NODES and appearance.marker.lamp == tuple(0.5 * to_linear(look.marker.halo))
     assert (appearance.fade_start, appearance.fade_end, appearance.exposure) == (0.78, 0.98, look.grade.exposure)
 
 

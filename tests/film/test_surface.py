@@ -1,13 +1,27 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from studio.field import Grid, Instant, Surfaces, Trajectory
+from studio.field import Extent, Field, Grid, Instant, Layer, Markers, Surfaces, Trajectory
 from studio.film import surface
 from studio.film.colour import decode, lookup_table
 from studio.film.fields import ColourMapping, HeightMapping
 from studio.film.lines import TrajectoryLine
+from studio.film.look import Look
 from studio.film.ranges import ranges
-from studio.film.surface import UNKNOWN, caveats, colours, drawn_trajectory, heights, refine
+from studio.film.surface import (
+    UNKNOWN,
+    caveats,
+    colours,
+    drawn_marker,
+    drawn_trajectory,
+    heights,
+    marker_height,
+    refine,
+    value_at,
+    values,
+)
 
 N = 11
 GRID = Grid(range=(-2, 2), points=N)
@@ -103,14 +117,16 @@ def rugged(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def both(detail: float = 1.0, points: int = 33) -> Instant:
     """A surface with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
-    fine = Grid(range=(-1, 1), points=points)
-    grids = {"loss": GRID, "loss@detail": fine}
-    values = {name: rugged(*np.meshgrid(grid.axis, grid.axis)) for name, grid in grids.items()}
-    return Instant(0.0, grids, values, {}, detail=detail)
+    layers = [measured(GRID), replace(measured(Grid(range=(-1, 1), points=points)), weight=detail)]
+    return Instant(0.0, {"loss": tuple(layers)}, {}, Extent((0.0, 0.0), (2.0, 2.0)))
+
+
+def measured(grid: Grid, function=rugged) -> Layer:
+    return Layer(grid, function(*np.meshgrid(grid.alpha, grid.beta)), "log")
 
 
 def sheet(instant: Instant, side: int = 257) -> np.ndarray:
-    return np.log(surface._refine_measured(instant, "loss", side, np.inf, 1.0))
+    return np.log(surface._refine_field(instant, "loss", side, np.inf, 1.0))
 
 
 def test_the_surface_passes_through_the_nodes_of_the_finer_grid_and_is_the_coarse_one_outside():
@@ -141,8 +157,8 @@ def test_the_finer_grid_counts_by_its_weight_and_its_holes_only_where_it_counts(
     coarse, half, full = (sheet(both(weight)) for weight in (0.0, 0.5, 1.0))
     assert half == pytest.approx((coarse + full) / 2, abs=1e-12)
     broken = both()
-    broken.values["loss@detail"][0, 0] = np.nan  # in its corner, where it counts nothing
-    broken.values["loss@detail"][16, 16] = np.nan
+    broken.layers["loss"][1].values[0, 0] = np.nan  # in its corner, where it counts nothing
+    broken.layers["loss"][1].values[16, 16] = np.nan
     holes = np.isnan(sheet(broken))
     assert holes[128, 128] and holes.sum() == 49  # four cells of four mesh steps, without their rim
 
@@ -187,7 +203,7 @@ def test_without_a_cap_inf_is_drawn_at_the_highest_measured_value(look, bowl, su
     loss[5, 8] = np.inf
     film, style = surfaces(loss), look(height=HeightMapping(scale="linear"))
     fixed = ranges(film, style, (ColourMapping(),))
-    inside = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2 <= (2 * style.fade.end) ** 2
+    inside = GRID.alpha[:, None] ** 2 + GRID.alpha[None] ** 2 <= (2 * style.fade.end) ** 2
     assert fixed.cap == loss[inside & np.isfinite(loss)].max()
     assert heights(film.at(0.0), style, fixed)[20, 32] == pytest.approx(style.height.exaggeration)
 
@@ -285,11 +301,120 @@ def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknow
 
 
 def test_a_metric_of_the_users_is_drawn_as_it_is(look, bowl, surfaces):
-    film = surfaces(bowl(), **{"my.metrics:margin": GRID.axis[None] + np.zeros((N, 1))})
+    film = surfaces(bowl(), **{"my.metrics:margin": GRID.alpha[None] + np.zeros((N, 1))})
     style = look(height=HeightMapping(field="my.metrics:margin", scale="linear", exaggeration=2.0))
     drawn = heights(film.at(0.0), style, ranges(film, style, (ColourMapping(),)))
     # at the nodes inside the disc, whose values run from -0.8 to 0.8 of the range
     assert drawn[20, 4:40:4] == pytest.approx(np.linspace(0.0, 2.0, 9), abs=1e-6)  # float32
+
+
+# --- any grid, any window
+
+
+BOWL = Grid(range=((-0.5, 1.5), (-0.2, 0.6)), points=(41, 17))
+
+
+def over(grid: Grid, function, **parts) -> Surfaces:
+    """Surfaces with a loss over one grid at keyframe 0."""
+    return Surfaces({"loss": Field((0.0,), grid, measured(grid, function).values[None], "log")}, **parts)
+
+
+def linear(look, mesh: int = 41, **parts) -> Look:
+    return look(mesh, height=HeightMapping(scale="linear", exaggeration=1.0, **parts))
+
+
+def test_a_saddle_off_the_centre_is_drawn_in_the_planes_proportions_and_is_nothing_outside_its_window(look):
+    film, style = over(BOWL, lambda a, b: 3 + a * a - b * b), linear(look, 161)
+    fixed = ranges(film, style, ())
+    drawn, (low, high) = heights(film.at(0.0), style, fixed), fixed.height
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, 161)])
+    inside, alpha, beta = np.hypot(x, y / 0.4) < 0.8, 0.5 + x, 0.2 + y  # farther out, nodes are cut at the range
+    # the loss is refined on a log scale, where a saddle is no polynomial
+    assert drawn[inside] == pytest.approx((3 + alpha**2 - beta**2 - low)[inside] / (high - low), abs=2e-4)
+    assert np.isnan(drawn[np.abs(y) > 0.43]).all() and np.isfinite(drawn[np.abs(y) <= 0.4]).all()
+
+
+def test_an_even_grid_draws_the_surface_of_an_odd_one_and_its_minimiser_lies_between_nodes(look):
+    films = [over(Grid(points=n), lambda a, b: 1 + a * a + 2 * b * b) for n in (100, 101)]
+    drawn = [heights(film.at(0.0), linear(look), ranges(films[1], linear(look), ())) for film in films]
+    inside = np.hypot(*np.meshgrid(*2 * [np.linspace(-1, 1, 41)])) < 0.8  # farther out, nodes are cut at the range
+    # the surface is never below the lowest node around, which is 0.0101 to either side of an even grid's middle
+    assert drawn[0][inside] == pytest.approx(drawn[1][inside], abs=2e-4)
+    assert value_at(films[0].at(0.0), "loss", (0.0, 0.0)) == pytest.approx(1 + 3 * 0.0101**2, abs=1e-6)
+    assert value_at(films[1].at(0.0), "loss", (0.0, 0.0)) == 1.0  # a node
+
+
+def test_the_marker_lies_on_the_surface_wherever_it_is_and_nowhere_outside_of_it(look):
+    markers = Markers((0.0, 1.0, 2.0), np.array([[0.5, 0.2], [0.0, 0.0], [9.0, 0.0]]))
+    film, style = over(BOWL, lambda a, b: 1 + a * a, markers=markers), look()
+    assert drawn_marker(film.at(0.0), style) == pytest.approx((0.0, 0.0))
+    assert drawn_marker(film.at(0.5), style) == pytest.approx((-0.25, -0.1))
+    assert drawn_marker(film.at(2.0), style) is None
+    height = np.add.outer(np.zeros(5), np.array([0.0, 1.0, np.nan, 3.0, 4.0]))
+    assert marker_height(height, (-0.75, 0.3)) == pytest.approx(0.5) and marker_height(height, (0.5, 0.0)) == 3.0
+    assert np.isnan(marker_height(height, (0.1, 0.0))) and np.isnan(marker_height(height, None))
+
+
+def test_a_field_is_unknown_where_its_grid_does_not_reach(look):
+    wide, narrow = Grid(range=(-2, 2), points=21), Grid(range=((-1, 2), (-2, 2)), points=21)
+    entropy = Field((0.0,), narrow, np.ones((1, 21, 21)))
+    film = Surfaces(over(wide, lambda a, b: 1 + a * a).fields | {"entropy": entropy})
+    shown = values(film.at(0.0), look(), "entropy")
+    assert np.isnan(shown[:, :10]).all() and shown[:, 10:] == pytest.approx(1.0)
+
+
+# --- a zoom
+
+
+HALVES = (2.0, 0.7, 0.1)
+
+
+def zoom_of(function, centre=(0.0, 0.0), halves=HALVES, points: int = 33) -> Surfaces:
+    """A fixed function on grids that shrink about a point."""
+    grids = tuple(Grid(range=tuple((c - half, c + half) for c in centre), points=points) for half in halves)
+    coordinates = tuple(float(k) for k in range(len(grids)))
+    return Surfaces({"loss": Field(coordinates, grids, tuple(measured(grid, function).values for grid in grids))})
+
+
+def test_a_bowl_in_a_zoom_is_the_same_bowl_at_every_coordinate_if_the_range_follows(look):
+    film, style = zoom_of(lambda a, b: 1 + a * a + 0.5 * b * b), linear(look, range="keyframe")
+    fixed, inside = ranges(film, style, ()), np.hypot(*np.meshgrid(*2 * [np.linspace(-1, 1, 41)])) < 0.65
+    first = heights(film.at(0.0), style, fixed.at(0.0))
+    assert np.ptp(first[inside]) > 0.4
+    for coordinate in (0.2, 0.5, 0.9, 1.0, 1.3, 1.999, 2.0):
+        drawn = heights(film.at(coordinate), style, fixed.at(coordinate))
+        assert drawn[inside] == pytest.approx(first[inside], abs=5e-5)  # what remains of the cut nodes farther out
+    flat = linear(look)
+    assert heights(film.at(2.0), flat, ranges(film, flat, ()))[inside].max() < 0.003  # the film's range
+
+
+def test_nothing_pops_in_a_zoom_of_a_surface_that_is_rough_at_every_scale(look):
+    def rough(a, b):
+        return 3 + sum(0.5**k * np.sin(5 * 2**k * a + k) * np.cos(4 * 2**k * b - k) for k in range(7))
+
+    film, style = zoom_of(rough, (0.3, -0.2), (2.0, 1.0, 0.5)), linear(look, range="keyframe")
+    fixed, inside = ranges(film, style, ()), np.hypot(*np.meshgrid(*2 * [np.linspace(-1, 1, 41)])) < style.fade.end
+    times = np.linspace(0, 2, 201)
+    drawn = np.array([heights(film.at(c), style, fixed.at(c))[inside] for c in times])
+    steps = np.abs(np.diff(drawn, axis=0)).max(axis=1)
+    around = steps[[99, 100]]  # on both sides of the middle keyframe
+    assert around.max() < 1.5 * np.median(steps)
+    for keyframe in (0, 1, 2):
+        near = heights(film.at(keyframe - 1e-7), style, fixed.at(keyframe - 1e-7))[inside]
+        assert near == pytest.approx(drawn[100 * keyframe], abs=1e-5)
+
+
+# --- losses below zero
+
+
+@pytest.mark.parametrize("scale", ["linear", "signed-log"])
+def test_a_loss_that_falls_below_zero_is_drawn_at_its_nodes_as_measured(scale, look):
+    film = over(Grid(points=11), lambda a, b: a * a + b * b - 0.7)
+    style = look(41, height=HeightMapping(scale=scale, exaggeration=1.0))
+    fixed = ranges(film, style, ())
+    low, high = fixed.height
+    expected = (style.height.to_scale(film.fields["loss"].values[0]) - low) / (high - low)
+    assert low < 0 and heights(film.at(0.0), style, fixed)[::4, ::4] == pytest.approx(np.clip(expected, 0, 1), abs=1e-6)
 
 
 # --- the trajectory

@@ -74,14 +74,14 @@ def test_where_a_finer_grid_was_measured_its_cells_count():
 def test_a_still_has_the_cell_sizes_that_were_read_off_it():
     # 181 points, azimuth 235, elevation 42, distance 1.55, 32 mm: 11, 20 and 25 pixels were read off it
     grid = Grid(range=(-1.25, 1.25), points=181)
-    surface = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.axis, grid.axis))[None], "log")})
+    surface = Surfaces({"loss": Field((0.0,), grid, 0.4 + np.hypot(*np.meshgrid(grid.alpha, grid.alpha))[None], "log")})
     camera = Camera(start=Start(azimuth=235.0, elevation=42.0, distance=1.55, lens=32.0))
     source = film(surface, camera, height=HeightMapping(scale="sqrt", exaggeration=0.56))
     assert np.percentile(sizes(source), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
 
 
 def test_a_soft_shot_and_a_camera_under_the_surface_are_reported_with_the_cure():
-    bowl = 0.1 + np.hypot(*np.meshgrid(GRID.axis, GRID.axis))
+    bowl = 0.1 + np.hypot(*np.meshgrid(GRID.alpha, GRID.alpha))
     near = Camera(start=Start(azimuth=0.0, elevation=5.0, distance=0.6), moves=(Move(orbit=90.0, over=Time(1.0)),))
     [shot] = survey(film(bowl, near))
     soft, low = shot.warnings()
@@ -97,7 +97,7 @@ def test_a_soft_shot_and_a_camera_under_the_surface_are_reported_with_the_cure()
 
 
 def test_a_minimiser_behind_a_ridge_counts_as_hidden():
-    away = np.hypot(*np.meshgrid(GRID.axis, GRID.axis))
+    away = np.hypot(*np.meshgrid(GRID.alpha, GRID.alpha))
     ridge = 0.1 + np.exp(-(((away - 0.6) / 0.15) ** 2))
     for elevation, visible in ((10.0, False), (60.0, True)):
         [shot] = survey(film(ridge, Camera(start=Start(elevation=elevation, distance=2.2))))
@@ -128,6 +128,6 @@ def test_an_unmeasured_film_assumes_a_crater():
     fine = Grid(range=(-0.5, 0.5), points=101)
     surfaces = assumed_surfaces(["loss", "lambda_min"], {"": (GRID, (0.0, 40.0)), DETAIL: (fine, (20.0,))})
     assert set(surfaces.fields) == {"loss", "lambda_min", "loss@detail", "lambda_min@detail"}
-    loss = surfaces.at(20.0).values["loss"]
+    loss, detail = (layer.values for layer in surfaces.at(20.0).layers["loss"])
     assert loss[50, 50] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)
-    assert surfaces.at(20.0).values["loss@detail"][50, 50] == pytest.approx(0.4)
+    assert detail[50, 50] == pytest.approx(0.4)

@@ -17,7 +17,7 @@ from studio.landscape.tasks import convexity_rows, loss_rows, preview_rows, slic
 from studio.storage.mapped_arrays import map_arrays
 from studio.training import checkpoints
 
-AXIS = Grid(range=(-1.5, 1.5), points=5).axis
+AXIS = Grid(range=(-1.5, 1.5), points=5).alpha
 """That of the planted runs' grid."""
 
 

@@ -20,7 +20,7 @@ from studio.render.contact_sheet import look_sheet, storyboard
 from studio.render.stage import Stage
 
 GRID = Grid(points=9)
-SQUARED = GRID.axis[:, None] ** 2 + GRID.axis[None] ** 2
+SQUARED = GRID.alpha[:, None] ** 2 + GRID.alpha[None] ** 2
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 LOOK = Look(light=LIGHT, mesh=65)
 CELL, GAP = Size(192, 108), 108 // 24

@@ -14,6 +14,7 @@ import pytest
 
 from studio.config.units import Size
 from studio.errors import MachineError
+from studio.film.appearance import Nodes
 from studio.film.camera import Orbit
 from studio.film.colour import to_linear
 from studio.film.fields import HeightMapping
@@ -70,11 +71,15 @@ NIGHT = LOOK.model_copy(
 )
 
 
+def nodes(points: int) -> Nodes:
+    return Nodes((0.0, 0.0), (2 / (points - 1), 2 / (points - 1)))
+
+
 def view(
     azimuth=40.0, elevation=40.0, distance=1.8, look=LOOK, height=CRATER, focus=(0.0, 0.0, 0.1), points=3, **more
 ) -> View:
     pose = Orbit(azimuth, elevation, distance, 30.0).pose(focus)
-    return View(height, COLOURS, pose, resolve_appearance(look, azimuth, points=points), **more)
+    return View(height, COLOURS, pose, resolve_appearance(look, azimuth, nodes=nodes(points)), **more)
 
 
 def frame(*views: View, number: int = 0, overlays=(), look: Look = LOOK) -> Frame:
@@ -395,7 +400,7 @@ ABOVE = Orbit(0.0, 90.0, 2.4, 30.0).pose((0.0, 0.0, 0.0))
 
 
 def above(look: Look, height: np.ndarray = FLAT, azimuth=0.0, ends=(0.0, 1.0), points=3) -> View:
-    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_appearance(look, azimuth, ends, points))
+    return View(height, np.full_like(COLOURS, 0.2), ABOVE, resolve_appearance(look, azimuth, ends, nodes(points)))
 
 
 @pytest.fixture(scope="module")

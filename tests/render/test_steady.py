@@ -27,7 +27,7 @@ FINAL, COARSE, EXACT = Quality(samples=2), Quality(samples=1), Quality(samples=4
 
 def surfaces() -> Surfaces:
     """Ridges, one behind the other, that sink from epoch 0 to epoch 1."""
-    x, y = np.meshgrid(GRID.axis, GRID.axis)
+    x, y = np.meshgrid(GRID.alpha, GRID.alpha)
     ridges = 1.5 + np.sin(9 * x) * np.cos(7 * y)
     return Surfaces({"loss": Field((0.0, 1.0), GRID, np.stack([ridges, 0.5 * ridges + 0.2]), "log")})
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from studio.film.appearance import Nodes
 from studio.film.camera import Orbit
 from studio.film.frame import View
 from studio.film.gallery import gallery
@@ -23,11 +24,12 @@ FULL = Look(
     nodes=True,
 )
 HEIGHT = np.full((5, 5), 0.25, np.float32)
+NODES = Nodes((0.0, 0.0), (0.2, 0.2))
 
 
 def view_of(look: Look, azimuth: float = 30.0) -> View:
     pose = Orbit(azimuth, 40.0, 2.0, 30.0).pose((0.0, 0.0, 0.1))
-    return View(HEIGHT, np.zeros((5, 5, 3), np.float32), pose, resolve_appearance(look, azimuth, (0.0, 1.0), 11))
+    return View(HEIGHT, np.zeros((5, 5, 3), np.float32), pose, resolve_appearance(look, azimuth, (0.0, 1.0), NODES))
 
 
 def test_constants_do_not_depend_on_the_camera():
@@ -60,6 +62,8 @@ def test_the_minimiser_in_a_hole_is_at_height_0():
     view = view_of(FULL)
     assert per_view(view, 1080, 1)["minimiser"] == (0.0, 0.0, 0.25)
     assert per_view(replace(view, height=HEIGHT * np.nan), 1080, 1)["minimiser"] == (0.0, 0.0, 0.0)
+    assert per_view(replace(view, marker=(0.5, -0.5)), 1080, 1)["minimiser"] == (0.5, -0.5, 0.25)
+    assert per_view(replace(view, marker=None), 1080, 1)["minimiser"][2] > 1e3  # its light reaches nothing
 
 
 def test_the_axes_of_a_panel_are_perpendicular():

@@ -7,7 +7,7 @@ from studio.field import Grid
 from studio.storage.slices import StoredSlice
 
 GRID = Grid(range=(-2, 2), points=5)
-AXES = {"beta": GRID.axis, "alpha": GRID.axis}
+AXES = {"beta": GRID.alpha, "alpha": GRID.alpha}
 FIELDS = dict.fromkeys(("loss", "accuracy"), ("beta", "alpha"))
 
 
@@ -84,7 +84,7 @@ def test_anyone_can_open_a_slice_with_xarray_and_reads_where_it_comes_from(slice
     slice_.write(0, row(0.5))
     data = xr.open_zarr(slice_.path, consolidated=False)
     assert data.attrs["scene"] == "First light" and dict(data.sizes) == {"beta": 5, "alpha": 5}
-    assert np.array_equal(data["alpha"].values, GRID.axis) and float(data["loss"].sel(alpha=1.0, beta=-2.0)) == 0.5
+    assert np.array_equal(data["alpha"].values, GRID.alpha) and float(data["loss"].sel(alpha=1.0, beta=-2.0)) == 0.5
 
 
 def test_a_broken_slice_is_the_machines_fault_and_the_message_says_what_to_do(slice_):

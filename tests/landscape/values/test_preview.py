@@ -23,7 +23,7 @@ def preview_of(surface, grid=GRID, requests=None):
 
 def values_on(surface, grid=GRID):
     """The surface on the whole grid, by (beta, alpha)."""
-    beta, alpha = np.meshgrid(grid.axis, grid.axis, indexing="ij")
+    beta, alpha = np.meshgrid(grid.alpha, grid.alpha, indexing="ij")
     return surface(alpha, beta)
 
 
@@ -71,14 +71,14 @@ def test_measured_values_are_kept_bit_by_bit_and_only_those_are_marked():
     values, measured = preview_of(crater, requests=requests)
     assert np.array_equal(values[measured], values_on(crater)[measured])
     assert len(requests) == len(set(requests)) == measured.sum()  # none is measured twice
-    axis = GRID.axis.tolist()
+    axis = GRID.alpha.tolist()
     assert all(measured[axis.index(b), axis.index(a)] for a, b in requests)
     assert measured[50, 50] and measured[[0, 0, -1, -1], [0, -1, 0, -1]].all()
 
 
 def test_alpha_goes_along_a_row_and_beta_down_the_rows():
     values, _ = preview_of(lambda a, b: np.exp(a))
-    np.testing.assert_allclose(values, np.broadcast_to(np.exp(GRID.axis), values.shape), rtol=1e-9)
+    np.testing.assert_allclose(values, np.broadcast_to(np.exp(GRID.alpha), values.shape), rtol=1e-9)
 
 
 @pytest.mark.parametrize("surface", [bowl, crater, lambda a, b: 0.01 + (np.abs(a) > 0.3) * 1e6])
