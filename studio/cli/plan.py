@@ -55,7 +55,7 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
     if scene.run.kind != "recipe":
         return 0.0, []
     steps = recipe.epochs * math.ceil(cost.images / recipe.batch)
-    seconds = steps * seconds_per_step(recipe)
+    seconds = steps * seconds_per_step(recipe, scene.run.objective)
     return seconds, [f"train      {steps} steps, {len(scene.epochs())} checkpoints, {_duration(seconds)}"]
 
 

@@ -6,6 +6,7 @@ small notes on how the slice was measured, and the legend of the colours. The la
 
 from __future__ import annotations
 
+import re
 import string
 import textwrap
 from collections.abc import Hashable, Iterable
@@ -35,12 +36,17 @@ _WHITE = "#ffffff"
 LIVE_NUMBERS = ("epoch", "loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
+def names_in(text: str) -> list[str]:
+    """The names in braces of a live line. Raises ValueError if a brace has no other."""
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+
+
 def _check_live(text: str) -> str:
     try:
-        for _, name, _, _ in string.Formatter().parse(text):
-            if name is not None and name not in LIVE_NUMBERS:
+        for name in names_in(text):
+            if name not in LIVE_NUMBERS and not re.fullmatch(r"(train|test)_\w+", name):
                 raise ValueError(f"no number called '{name}'{nearest(name, LIVE_NUMBERS)}")
-        text.format(**dict.fromkeys(LIVE_NUMBERS, 1.0))
+        text.format(**dict.fromkeys(names_in(text), 1.0))
     except (KeyError, IndexError) as error:
         raise ValueError(f"'{text}' cannot be filled in: {error}") from None
     return text
@@ -155,7 +161,7 @@ def live_line(titles: Titles, instant: Instant, page: Page) -> list[Overlay]:
     if not titles.live:
         return []
     loss = instant.values["loss"]
-    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
+    numbers = dict.fromkeys(names_in(titles.live), float("nan")) | dict(instant.metrics)
     numbers |= {"epoch": instant.coordinate, "loss": float(loss[loss.shape[0] // 2, loss.shape[1] // 2])}
     return [Text(titles.live.format(**numbers), MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 

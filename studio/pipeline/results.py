@@ -16,6 +16,7 @@ from studio.film.fields import SCALES
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
+from studio.landscape.loss import field_name
 from studio.landscape.slices import Slice
 from studio.landscape.trajectory import project_trajectory
 from studio.pipeline.project import Project
@@ -93,16 +94,19 @@ class Results:
         datasets = [slice_.read() for slice_ in stored.values()]
         axis = datasets[0]["alpha"].values
         grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
-        functions = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
+        names = {field_name(field): str(field) for field in self.scene.loss.fields}
+        known = (*names, "losses", "measured")
+        if kind != "convexity":
+            names |= {str(name): self.scene.run.objective.field(str(name)) for name in datasets[0] if name not in known}
         fields = {}
-        for name in filter(datasets[0].__contains__, (*SCALES, *functions, "measured")):
+        for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
             values = np.stack([dataset[name].values for dataset in datasets])
             if name in ("lambda_min", "lambda_max"):
                 converged = np.stack([dataset["converged"].values for dataset in datasets]) > 0
                 values = np.where(converged, values, np.nan)
             interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
             scale = SCALES.get(name, "linear")
-            fields[functions.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
+            fields[names.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
         return fields
 
     def _trajectory(self) -> Trajectory:

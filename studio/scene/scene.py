@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -93,14 +93,30 @@ class Scene(Record):
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
-        yield from checks.unmeasured_fields(checks.aov_fields(self.deliver), self.loss, self.convexity)
-        yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
+        yield from self._data_mistakes()
         yield from checks.aperture_mistakes(self.shots, self.film)
-        yield from checks.unmeasured_fields(checks.drawn_fields(self.look, self.shots), self.loss, self.convexity)
+        objective = self.run.objective
+        yield from self.number_mistakes(None if objective.kind == "python" else ("loss", *objective.metrics))
         try:
             yield from self._epoch_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
+
+    def number_mistakes(self, numbers: Sequence[str] | None) -> Iterator[checks.Mistake]:
+        """Numbers that are shown and not measured. numbers: of the objective; None for a function before its call."""
+        fields = (*checks.aov_fields(self.deliver), *checks.drawn_fields(self.look, self.shots))
+        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run.objective, numbers)
+        yield from checks.number_mistakes(self.titles.live, self.run, numbers)
+
+    def _data_mistakes(self) -> Iterator[checks.Mistake]:
+        """What does not fit the data; or the data, if they cannot be read."""
+        try:
+            layout = self.run.recipe.data.layout()
+        except RunError as error:
+            yield ("run", self.run.kind, "recipe", "data"), str(error)
+            return
+        yield from checks.run_mistakes(self.run, self.loss, layout)
+        yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _epoch_mistakes(self) -> Iterator[checks.Mistake]:
         """Epochs that the run, or the sweep, lacks."""
