@@ -55,7 +55,7 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
     for run in scene.runs:
         if run.kind == "recipe":
             steps = run.recipe.epochs * math.ceil(cost.images / run.recipe.batch)
-            seconds = steps * seconds_per_step(run.recipe)
+            seconds = steps * seconds_per_step(run.recipe, run.objective)
             total += seconds
             lines.append(f"train      {steps} steps, {len(run.instants())} checkpoints, {_duration(seconds)}")
     return total, lines

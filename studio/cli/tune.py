@@ -48,7 +48,7 @@ def fastest(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> 
 def _rule(scene: Scene) -> str:
     """The method that is used if the scene names none."""
     loss = scene.loss.model_copy(update={"method": None})
-    return scene_method(scene.run.recipe.model, scene.directions, loss)[0]
+    return scene_method(scene.run, scene.directions, loss)[0]
 
 
 def table(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> Iterator[str]:

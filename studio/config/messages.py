@@ -15,7 +15,7 @@ def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
     former = record_type.former if record_type else {}
     match error["type"]:
         case "extra_forbidden" if key in former:
-            return f"the key '{key}' is called '{former[key]}' now"
+            return former[key] if " " in former[key] else f"the key '{key}' is called '{former[key]}' now"
         case "literal_error" if f"{key}: {value}" in former:
             return f"{key} '{value}' is called '{former[f'{key}: {value}']}' now"
         case "mistake":

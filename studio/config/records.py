@@ -24,7 +24,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     former: ClassVar[Mapping[str, str]] = {}
-    """Keys and words of earlier versions, as `key` or `key: word`, and their present names: for messages only."""
+    """Keys and words of earlier versions, `key` or `key: word`, and their present names, or sentences: for messages."""
 
     def mistakes(self) -> Iterable[tuple[tuple[Any, ...], str]]:
         """(path of keys, what is wrong) across fields. `parse` calls it once, on the top record."""

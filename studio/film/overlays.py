@@ -33,17 +33,25 @@ _BAR_WIDTH = 0.24
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
-LIVE_NUMBERS = ("loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate")
 
 
-def live_mistake(live: str, axis: Axis) -> str | None:
-    """What is wrong with a live line of a film over the coordinates of an axis; None if nothing is."""
-    numbers = *LIVE_NUMBERS, axis.name
+def names_in(text: str) -> list[str]:
+    """The names in braces of a live line. Raises ValueError if a brace has no other."""
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+
+
+def live_mistake(live: str, axis: Axis, numbers: Iterable[str], *, any_metric: bool = False) -> str | None:
+    """What is wrong with a live line of a film over the coordinates of an axis; None if nothing is.
+
+    numbers: beside `loss` and the coordinate. any_metric: whether there may be more metrics of training and testing.
+    """
+    known = ("coordinate", axis.name, "loss", *numbers)
     try:
-        for _, name, _, _ in string.Formatter().parse(live):
-            if name is not None and name not in ("coordinate", *numbers):
-                return f"no number called '{name}'{nearest(name, ('coordinate', *numbers))}"
-        live.format(coordinate=axis.label(1.0), **dict.fromkeys(numbers, 1.0))
+        names = names_in(live)
+        for name in names:
+            if name not in known and not (any_metric and name.startswith(("train_", "test_"))):
+                return f"no number called '{name}'{nearest(name, known)}"
+        live.format(**dict.fromkeys(names, 1.0) | {"coordinate": axis.label(1.0)})
     except (ValueError, KeyError, IndexError) as error:
         return f"'{live}' cannot be filled in: {error}"
     return None
@@ -161,10 +169,10 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[
     """
     if not titles.live:
         return []
-    numbers = dict.fromkeys(LIVE_NUMBERS, float("nan")) | dict(instant.metrics)
+    numbers = dict.fromkeys(names_in(titles.live), float("nan")) | dict(instant.metrics)
     numbers |= {"loss": value_at(instant, "loss", instant.marker or instant.window.centre)}
     numbers[axis.name] = instant.coordinate
-    line = titles.live.format(coordinate=axis.label(instant.coordinate), **numbers)
+    line = titles.live.format(**{**numbers, "coordinate": axis.label(instant.coordinate)})
     return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 

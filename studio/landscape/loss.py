@@ -1,6 +1,6 @@
-"""Which loss a landscape shows: the criterion, the training images, the network's mode, and the method.
+"""How a run's loss is measured: over which training samples, in which mode of the network, and by which method.
 
-    L(theta) = 1/N sum over the subset's N images of criterion(network(x; theta), y)
+    L(theta) = 1/N sum over the subset's N samples of the run's objective
 
 A method is a way to compute the same values sooner. `choose_method` takes one by a rule on records alone, never by a
 timing, so that the same scene gives the same bytes on a busy machine; a scene may name another. A new method is a word
@@ -10,6 +10,7 @@ of `Method`, its rule in `choose_method`, and a function in `values/methods.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -18,6 +19,7 @@ from studio.config.functions import Function, word_or_function
 from studio.config.records import Record
 from studio.errors import RunError
 from studio.training.models import Mlp, Model
+from studio.training.objectives import CROSS_ENTROPY, Objective, UserObjective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from studio.landscape.network.weight_loss import WeightLoss
-    from studio.landscape.objectives import Criterion as TensorCriterion
     from studio.training.data import Data
+    from studio.training.losses import OutputFunction
 
 
 def _parse_subset(value: int | str) -> int | str:
@@ -48,7 +50,6 @@ Subset = Annotated[
     BeforeValidator(_parse_subset),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
 ]
-Criterion = Annotated[str | Function, *word_or_function("cross-entropy")]
 ExtraField = Annotated[str | Function, *word_or_function("entropy")]
 Method = Literal[
     "loop", "folded", "image-kernels", "shared-first-layer", "batched", "vmap", "torch-compile", "cuda-graph"
@@ -58,7 +59,7 @@ RESERVED_NAMES = ("loss", "accuracy", "losses")
 
 
 class Loss(Record):
-    """The mean of a criterion over a fixed subset of the training images, and other means from the same passes.
+    """The mean of the run's objective over a fixed subset of the training images, and other means from the same passes.
 
     subset: a count or a share of the images, the first of a shuffle by `seed`.
     seed: of the shuffle.
@@ -66,8 +67,8 @@ class Loss(Record):
     one fixed dropout mask; `recalibrated` is eval mode with batch statistics computed anew at every point.
     calibration: a count or a share of the images, the first of the same shuffle, for the batch statistics of mode
     `recalibrated`; the subset if omitted.
-    criterion: cross-entropy, or a function of the user's, (outputs [N, ...], targets) -> one loss for each sample [N].
-    fields: `entropy` or functions of the same form, whose means are measured.
+    fields: `entropy`, or functions of the user's, (outputs [N, ...], targets) -> one number for each sample [N], whose
+    means are measured.
     keep_samples: each sample's loss is stored too.
     precision: of the arithmetic.
     method: how the values are computed; by the rule of `choose_method` if omitted.
@@ -76,6 +77,8 @@ class Loss(Record):
 
     former: ClassVar[Mapping[str, str]] = {
         "path": "method",
+        "criterion": "the key 'criterion' is run.objective now: write `objective:` under `run`; a function there is "
+        "(model, batch) -> losses [N], with batch = (x, y)",
         "method: plain": "loop",
         "method: fused": "folded",
         "method: wide": "image-kernels",
@@ -88,7 +91,6 @@ class Loss(Record):
     seed: int = Field(0, ge=0)
     mode: Literal["eval", "train", "recalibrated"] = "eval"
     calibration: Subset | None = None
-    criterion: Criterion = "cross-entropy"
     fields: tuple[ExtraField, ...] = ()
     keep_samples: bool = False
     precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
@@ -113,15 +115,15 @@ class Loss(Record):
             )
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
-        names = [*RESERVED_NAMES, *map(_field_name, self.fields)]
+        names = [*RESERVED_NAMES, *map(field_name, self.fields)]
         if duplicate := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two fields would be called '{duplicate}'; rename the function or take one out")
         return self
 
     @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of all measured means: loss, accuracy, then `fields`, a function by its own name."""
-        return ("loss", "accuracy", *map(_field_name, self.fields))
+    def functions(self) -> tuple[Function, ...]:
+        """Those of `fields` that are the user's."""
+        return tuple(field for field in self.fields if isinstance(field, Function))
 
     @property
     def without_extras(self) -> Loss:
@@ -151,7 +153,7 @@ class Loss(Record):
     def _first_indices(self, subset: int | str, data: Data) -> npt.NDArray[np.int64]:
         import numpy as np
 
-        total = len(data.train_y)
+        total = len(data.train_x)
         for key, message in self.oversized_subsets(total):
             raise RunError(f"loss.{key}: {message}")
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
@@ -162,41 +164,42 @@ class Loss(Record):
         model: nn.Module,
         state: Mapping[str, Tensor],
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         device: str = "cpu",
         calibration: Tensor | None = None,
+        objective: Objective = CROSS_ENTROPY,
     ) -> WeightLoss:
-        """This loss of a network on images x [N, ...] with labels y [N], as a function of its weights.
+        """This loss of a network on samples x [N, ...] with targets y [N, ...], as a function of its weights.
 
-        state: weights and buffers of the checkpoint. calibration: images [M, ...] for recalibrated mode; x itself if
-        None. Raises SceneError if the user's function cannot be loaded.
+        state: weights and buffers of the checkpoint. calibration: samples [M, ...] for recalibrated mode; x itself if
+        None. objective: of the run. Raises SceneError if a function of the user's cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
-        from studio.landscape.objectives import BUILT_IN
+        from studio.training.losses import BUILT_IN
 
-        def load(name: str | Function) -> TensorCriterion:
+        def load(name: str | Function) -> OutputFunction:
             return name.load() if isinstance(name, Function) else BUILT_IN[name]
 
-        return WeightLoss(
-            model,
-            state,
-            x,
-            y,
-            self.mode,
-            device,
-            precision=self.precision,
-            calibration=calibration,
-            criterion=load(self.criterion),
-            fields={_field_name(field): load(field) for field in self.fields},
+        build = partial(
+            WeightLoss, model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration
         )
+        if isinstance(objective, UserObjective):
+            return build(numbers=objective.load())
+        functions = objective.functions()
+        extra = {field_name(field): load(field) for field in self.fields}
+        return build(criterion=functions.pop("loss"), fields={**functions, **extra})
 
 
-def _field_name(field: str | Function) -> str:
+def field_name(field: str | Function) -> str:
+    """What a slice calls the mean of a field: a function by its own name."""
     return field if isinstance(field, str) else field.name.rpartition(":")[2].rpartition(".")[2]
 
 
-def applicable_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
-    """The methods that can compute this loss without a compiler, the plain loop first. device: "cpu" or "cuda"."""
+def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[str, ...]:
+    """The methods that can compute this loss without a compiler, the plain loop first.
+
+    model: None for one with fixed weights, which no method for perceptrons takes. device: "cpu" or "cuda".
+    """
     is_perceptron, is_chain = isinstance(model, Mlp), _is_chain(model)
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
@@ -209,10 +212,11 @@ def applicable_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]
     return ("loop", *(method for method, is_applicable in applicable.items() if is_applicable))
 
 
-def choose_method(model: Model, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
+def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
     """(method, reason) for computing this loss: the same for the same records on the same kind of device.
 
-    moves_norms: whether the directions move the weights of batch norms. device: "cpu" or "cuda".
+    model: None for one with fixed weights. moves_norms: whether the directions move the weights of batch norms. device:
+    "cpu" or "cuda".
     """
     if loss.method is not None:
         return loss.method, "named by the scene"
@@ -228,6 +232,6 @@ def choose_method(model: Model, loss: Loss, moves_norms: bool, device: str) -> t
     return "loop", "batch statistics change from point to point; a GPU's own kernels"
 
 
-def _is_chain(model: Model) -> bool:
+def _is_chain(model: Model | None) -> bool:
     """Whether a model is a chain of linear layers and elementwise functions."""
     return isinstance(model, Mlp) and model.norm == "none" and not model.skip

@@ -21,9 +21,11 @@ from studio.landscape import slices
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
+from studio.landscape.tasks import make_samples
 from studio.training.determinism import deterministic
 from studio.training.models import Model
-from studio.training.runs import Run
+from studio.training.objectives import UserObjective
+from studio.training.runs import Run, move_only
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +90,7 @@ def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Conve
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
 
-    device, (method, reason) = slices.device_kind(), slices.scene_method(run.recipe.model, directions, loss)
+    device, (method, reason) = slices.device_kind(), slices.scene_method(run, directions, loss)
     with deterministic():
         plane = untrained_plane(run, directions, loss, device)
         hessian_plane = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane
@@ -99,7 +101,7 @@ def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Conve
         return Cost(
             value=_median_seconds(lambda: evaluator.row([0.0] * COST_POINTS, 0.0)["loss"].sum().item()) / COST_POINTS,
             product=_median_seconds(lambda: product(v).sum().item()) / len(points),
-            images=len(run.recipe.data.load().train_y),
+            images=run.recipe.data.layout().samples,
             samples=plane.weight_loss.sample_count,
             parameters=plane.weight_loss.size,
             method=method,
@@ -113,7 +115,8 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
     Only the plain loop's own errors are raised.
     """
     device = slices.device_kind()
-    methods = candidate_methods(run.recipe.model, loss, device)
+    runs_objective = isinstance(run.objective, UserObjective)
+    methods = ("loop",) if runs_objective else candidate_methods(run.moved_model, loss, device)
     alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))
     evaluators: dict[str, Evaluator] = {}
     first_seconds, failures = dict[str, float](), dict[str, MethodTiming]()
@@ -135,7 +138,7 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
     return [failures.get(m) or _timing(m, rows[m], first_seconds[m], rows["loop"]) for m in methods]
 
 
-def candidate_methods(model: Model, loss: Loss, device: str) -> tuple[str, ...]:
+def candidate_methods(model: Model | None, loss: Loss, device: str) -> tuple[str, ...]:
     """Every applicable method, and torch's compiler, which takes minutes to prepare."""
     return (*applicable_methods(model, loss, device), "torch-compile")
 
@@ -148,13 +151,16 @@ def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -
     """
     import torch
 
-    recipe = run.recipe
-    data = recipe.data.load()
-    x, y = (torch.from_numpy(part[loss.sample_indices(data)]) for part in (data.train_x, data.train_y))
-    calibration = None if loss.calibration is None else torch.from_numpy(data.train_x[loss.calibration_indices(data)])
-    model = recipe.model.build(data.shape, data.classes, recipe.seed)
-    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), x, y, device, calibration)
-    weights = {name: p.detach() for name, p in model.named_parameters()}
+    from studio.training.dry_pass import dry_pass
+
+    dry_pass(run, loss.functions)
+    recipe, objective = run.recipe, run.objective
+    arrays, facts = make_samples(recipe.data, loss, objective)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    y, calibration = tensors.get("y"), tensors.get("calibration")
+    model = move_only(run.parameters, recipe.model.build(facts["shape"], facts["classes"], recipe.seed))
+    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors["x"], y, device, calibration, objective)
+    weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     source = WeightSource((0.0,), lambda _: weights)
     plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, AtCheckpoint(0.0))
     return UntrainedPlane(weight_loss, *(weight_loss.flat(part) for part in (weights, plane.delta, plane.eta)))

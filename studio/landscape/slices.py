@@ -7,6 +7,7 @@ the samples and the slice. Workers (`tasks`) derive nothing again. No torch is l
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,8 @@ from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import device
 from studio.training.models import Mlp, Model
-from studio.training.runs import Run
+from studio.training.objectives import Objective, UserObjective
+from studio.training.runs import MOVE_ALL, Run
 
 VERSION = 6
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
@@ -49,9 +51,10 @@ class Slice:
 
     quantity: what is measured. centre: whose weights are theta. loss: whose values, or whose Hessian, are measured.
     direction_loss: the loss that directions of curvature are computed from. grid: the sample points. convexity: None
-    for loss values. method, reason: how loss values are computed, and why. Digests name what lies on the shelf: the
-    runs that centres are of; theta, delta and eta (`plane_digest`); the samples of both losses; the slice itself
-    (`digest`). inputs: the resolved inputs of its numbers, as JSON.
+    for loss values. objective: of the run. parameters: patterns of the weights that move. method, reason: how loss
+    values are computed, and why. Digests name what lies on the shelf: the runs that centres are of; theta, delta and
+    eta (`plane_digest`); the samples of both losses; the slice itself (`digest`). inputs: the resolved inputs of its
+    numbers, as JSON.
     """
 
     quantity: Quantity
@@ -64,6 +67,8 @@ class Slice:
     direction_loss: Loss
     grid: Grid
     convexity: Convexity | None
+    objective: Objective
+    parameters: tuple[str, ...]
     device: Device
     method: str
     reason: str
@@ -116,13 +121,13 @@ class SliceResolver:
         recipe, device, directions = self.run.recipe, device_kind(), keyframe.directions
         direction_loss = self.direction_loss.without_extras
         plane = self._plane_inputs(keyframe.centre, directions, direction_loss, device)
-        samples = _samples_inputs(loss, self._data_digest)
-        method, reason = scene_method(recipe.model, directions, loss)
+        samples = self._samples_inputs(loss)
+        method, reason = scene_method(self.run, directions, loss)
         inputs = {
             "version": VERSION,
             **plane,
             **samples,
-            **_loss_inputs(loss, device),
+            **self._loss_inputs(loss, device),
             "grid": grid.model_dump(mode="json"),
             "method": method,
         }
@@ -137,12 +142,14 @@ class SliceResolver:
             direction_loss=direction_loss,
             grid=grid,
             convexity=convexity,
+            objective=self.run.objective,
+            parameters=self.run.parameters,
             device=device,
             method=method,
             reason=reason,
             plane_digest=digest("plane", VERSION, plane),
             samples_digest=digest("samples", VERSION, samples),
-            direction_samples_digest=digest("samples", VERSION, _samples_inputs(direction_loss, self._data_digest)),
+            direction_samples_digest=digest("samples", VERSION, self._samples_inputs(direction_loss)),
             digest=digest(quantity, inputs, _curvature_inputs(quantity, convexity)),
             inputs=json.dumps(inputs, sort_keys=True),
         )
@@ -173,20 +180,27 @@ class SliceResolver:
             "required": [other.inputs(self.weights_digest) for other in required],
             "directions": directions.model_dump(mode="json"),
         }
+        if self.run.parameters != MOVE_ALL:
+            inputs["parameters"] = self.run.parameters
         if directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
-            samples = _samples_inputs(direction_loss, self._data_digest)
-            inputs["direction_loss"] = samples | _loss_inputs(direction_loss, device)
+            samples = self._samples_inputs(direction_loss)
+            inputs["direction_loss"] = samples | self._loss_inputs(direction_loss, device)
         return inputs
 
+    def _samples_inputs(self, loss: Loss) -> dict[str, Any]:
+        selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
+        inputs = {"data": self._data_digest, "sample_selection": selection}
+        # beside the samples lies the number of outputs, which follows from the kind of objective
+        kind = self.run.objective.kind
+        return inputs if kind == "cross-entropy" else inputs | {"objective": kind}
 
-def _samples_inputs(loss: Loss, data_digest: str) -> dict[str, Any]:
-    selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
-    return {"data": data_digest, "sample_selection": selection}
-
-
-def _loss_inputs(loss: Loss, device: Device) -> dict[str, Any]:
-    return {"loss": loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"}), "device": device}
+    def _loss_inputs(self, loss: Loss, device: Device) -> dict[str, Any]:
+        values = loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"})
+        objective = self.run.objective
+        # digests of cross-entropy are older than objectives
+        criterion = objective.kind if objective.kind == "cross-entropy" else objective.model_dump(mode="json")
+        return {"loss": values | {"criterion": criterion}, "device": device}
 
 
 def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[str, Any]:
@@ -196,10 +210,12 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
     return {"version": CURVATURE_VERSION} | convexity.model_dump(mode="json", include=fields)
 
 
-def scene_method(model: Model, directions: Directions, loss: Loss) -> tuple[str, str]:
+def scene_method(run: Run, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
+    if isinstance(run.objective, UserObjective):
+        return "loop", "the objective runs the network itself"
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
-    return choose_method(model, loss, moves_norms, device_kind())
+    return choose_method(run.moved_model, loss, moves_norms, device_kind())
 
 
 def device_kind() -> Device:
@@ -219,14 +235,14 @@ def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:
     return plane
 
 
-def fields(slice_: Slice) -> dict[str, tuple[str, ...]]:
-    """{name: names of its axes} of the measured fields."""
+def fields(slice_: Slice, loss_fields: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """{name: names of its axes} of the measured fields. loss_fields: those of a slice of the loss, from its facts."""
     if slice_.quantity == "spectrum":
         return dict.fromkeys(("ritz", "weight"), ("probe", "step"))
     if slice_.quantity == "convexity":
         return dict.fromkeys(CURVATURE_FIELDS, ("beta", "alpha"))
     loss = slice_.loss
-    names = ("loss", "measured") if loss.sampling == "preview" else loss.field_names
+    names = ("loss", "measured") if loss.sampling == "preview" else loss_fields
     layout: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("beta", "alpha"))
     if loss.keep_samples:
         layout["losses"] = ("beta", "alpha", "sample")

@@ -31,6 +31,8 @@ from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import deterministic
+from studio.training.objectives import CROSS_ENTROPY, Objective
+from studio.training.runs import move_only
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,17 +49,19 @@ MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 
 
-def make_samples(dataset: DataSet, loss: Loss) -> tuple[Arrays, dict[str, Any]]:
-    """x [N, ...] and y [N] of a loss, `calibration` [M, ...] if the loss names them; and facts of the data.
+def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTROPY) -> tuple[Arrays, dict[str, Any]]:
+    """x [N, ...] of a loss, y [N, ...] if there are targets, `calibration` [M, ...] if the loss names them; and facts.
 
     Raises RunError if the data set is missing, broken or too small.
     """
     data = dataset.load()
     indices = loss.sample_indices(data)
-    arrays = {"x": data.train_x[indices], "y": data.train_y[indices]}
+    arrays = {"x": data.train_x[indices]}
+    if data.train_y is not None:
+        arrays["y"] = data.train_y[indices]
     if loss.calibration is not None:
         arrays["calibration"] = data.train_x[loss.calibration_indices(data)]
-    return arrays, {"shape": data.shape, "classes": data.classes}
+    return arrays, {"shape": data.shape, "classes": objective.outputs(data.layout)}
 
 
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
@@ -69,14 +73,15 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     def direction_loss(centre: Centre) -> WeightLoss:
         return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, centre)
 
-    source = WeightSource(
-        checkpoints.epochs(shelf.run(slice_.run_digests[0])),
-        lambda centre: _state(shelf, slice_, centre).weights,
-        direction_loss,
-    )
+    weight_loss = _slice_loss(shelf, slice_)
+
+    def moving(centre: Centre) -> Mapping[str, Tensor]:
+        weights = _state(shelf, slice_, centre).weights
+        return {name: weights[name] for name in weight_loss.names}
+
+    source = WeightSource(checkpoints.epochs(shelf.run(slice_.run_digests[0])), moving, direction_loss)
     with deterministic():
         plane = slice_.directions.plane(source, slice_.centre)
-        weight_loss = _slice_loss(shelf, slice_)
         vectors = {"theta": source.weights(slice_.centre), "delta": plane.delta, "eta": plane.eta}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {"cosine": plane.cosine, **plane.facts}
@@ -111,9 +116,11 @@ def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, c
     stored = map_arrays(shelf.samples(samples_digest))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
     model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
+    move_only(slice_.parameters, model)
     weights, buffers = _state(shelf, slice_, centre)
     state = {**weights, **buffers}
-    return loss.weight_loss(model, state, tensors["x"], tensors["y"], slice_.device, tensors.get("calibration"))
+    y, calibration = tensors.get("y"), tensors.get("calibration")
+    return loss.weight_loss(model, state, tensors["x"], y, slice_.device, calibration, slice_.objective)
 
 
 def _flat_plane(shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> tuple[Tensor, Tensor, Tensor]:
@@ -258,6 +265,7 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "why": slice_.reason,
         "agreement": evaluator.agreement,
         "chunk": evaluator.chunk_size,
+        "fields": ["loss", *evaluator.weight_loss.fields],
     }
     if slice_.loss.precision == "float32":
         return facts

@@ -19,7 +19,7 @@ from studio.landscape.slices import Quantity, Slice, SliceResolver, axes, fields
 from studio.landscape.sweeps import Keyframe
 from studio.pipeline.project import Project, Workers
 from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
-from studio.pipeline.train import train
+from studio.pipeline.train import train, try_batch
 from studio.storage.mapped_arrays import map_arrays, save_arrays
 from studio.storage.shelf import Shelf
 
@@ -31,6 +31,7 @@ def measure(project: Project) -> Results:
     results = Results.of(project, resolved)
     project.manifest.update(**digests_used(resolved, results))
     if not results.complete:
+        try_batch(project)
         lock = project.shelf.lock(f"compute-{project.run_digests[0]}", project.progress)
         with lock, project.open_workers(gpus=True) as workers:
             for kind in KINDS:
@@ -131,10 +132,10 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
             save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
-        slice_ = slices[index]
-        samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["y"])
+        slice_, loss_fields = slices[index], facts.pop("fields", ())
+        samples = len(map_arrays(shelf.samples(slice_.samples_digest)).arrays["x"])
         provenance = {"scene": project.scene.title, "quantity": slice_.quantity, **json.loads(slice_.inputs), **facts}
-        shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_), provenance)
+        shelf.slice(slice_.digest).create(axes(slice_, samples), fields(slice_, loss_fields), provenance)
 
 
 def _find_positions(project: Project, workers: Workers, slices: Mapping[SliceKey, Slice], results: Results) -> None:
@@ -151,7 +152,7 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
     """Saves the samples of a slice's loss, and of its directions' loss, if the shelf lacks them."""
     for digest, loss in slice_.losses_by_samples.items():
         if not shelf.samples(digest).is_dir():
-            save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss))
+            save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss, slice_.objective))
 
 
 @dataclass(frozen=True)

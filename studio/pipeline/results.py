@@ -17,6 +17,7 @@ from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
+from studio.landscape.loss import field_name
 from studio.landscape.slices import Slice
 from studio.landscape.trajectory import share_in_plane
 from studio.pipeline.project import Project
@@ -150,14 +151,17 @@ class Results:
         datasets = [slice_.read() for slice_ in stored.values()]
         grids = tuple(of_kind(kind, self.grids).values())
         grid = grids[0] if len(set(grids)) == 1 else grids
-        functions = dict(zip(self.scene.loss.field_names[2:], map(str, self.scene.loss.fields), strict=True))
+        names = {field_name(field): str(field) for field in self.scene.loss.fields}
+        known = (*names, "losses", "measured")
+        if kind != "convexity":
+            names |= {str(name): self.scene.run.objective.field(str(name)) for name in datasets[0] if name not in known}
         fields = {}
-        for name in filter(datasets[0].__contains__, (*SCALES, *functions, "measured")):
+        for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
             arrays = [_known(dataset, name) for dataset in datasets]
             values = np.stack(arrays) if isinstance(grid, Grid) else tuple(arrays)
             interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
             scale = SCALES.get(name, "linear")
-            fields[functions.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
+            fields[names.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
         return fields
 
     # --- numbers

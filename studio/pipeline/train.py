@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from studio.errors import SceneError
 from studio.pipeline.project import Project
 from studio.training import checkpoints
 from studio.training.runs import Run
@@ -16,9 +17,20 @@ def train(project: Project) -> tuple[Path, ...]:
         if not _has_checkpoints(run, folder):
             with project.shelf.lock(f"run-{digest}", project.progress):
                 if not _has_checkpoints(run, folder):  # another process may have trained it meanwhile
+                    try_batch(project)
                     with project.progress("train", 1) as advance:
                         run.make(folder, advance)
     return project.run_folders
+
+
+def try_batch(project: Project) -> None:
+    """Passes one small batch through the user's model and functions. Raises SceneError for what they do wrong."""
+    from studio.training.dry_pass import dry_pass
+
+    scene = project.scene
+    numbers = dry_pass(scene.run, scene.loss.functions)
+    if mistakes := list(scene.number_mistakes(numbers)):
+        raise SceneError(*(f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in mistakes))
 
 
 def is_trained(project: Project) -> bool:

@@ -23,6 +23,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
+            *([str(scene.run.objective)] if scene.run.objective.kind != "cross-entropy" else []),
             scene.directions.caption,
             f"range {scene.grid.reach}",
             f"preview of {points}" if loss.sampling == "preview" else points,

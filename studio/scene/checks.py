@@ -5,20 +5,22 @@ Each is (path of keys, message with the way out).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from studio.config.records import nearest
-from studio.errors import RunError
 from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SIGNED, missing_advice
 from studio.film.format import Format
 from studio.film.look import Look
+from studio.film.overlays import live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.loss import Loss
-from studio.training.data import DataSet
+from studio.training.data import Layout
+from studio.training.objectives import Objective
+from studio.training.runs import Run
 
 Path = tuple[Any, ...]
 Mistake = tuple[Path, str]
@@ -33,13 +35,25 @@ def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]
             yield ("shots", index, "colour", "field"), shot.colour.field
 
 
-def unmeasured_fields(fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None) -> Iterator[Mistake]:
-    """Fields that nothing measures, and what to add."""
-    exact = {"accuracy", *map(str, loss.fields)}
+def unmeasured_fields(
+    fields: Iterable[tuple[Path, str]],
+    loss: Loss,
+    convexity: Convexity | None,
+    objective: Objective,
+    numbers: Sequence[str] | None,
+) -> Iterator[Mistake]:
+    """Fields that nothing measures, and what to add. numbers: as for `live_line_mistake`."""
+    metrics = set(map(objective.field, numbers or ()))
+    exact = {*metrics, *map(str, loss.fields)}
     measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
+    prefix = objective.field("")
     for path, field in fields:
-        if field in exact and loss.sampling == "preview":
+        of_objective = field == "accuracy" or bool(prefix and field.startswith(prefix))
+        if loss.sampling == "preview" and (field in exact - {"loss"} or of_objective):
             yield path, f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
+        elif of_objective and field not in metrics:
+            if numbers is not None:
+                yield path, f"the objective {objective} has no {field}{nearest(field, metrics)}"
         elif text := missing_advice(field, measured):
             yield path, text
 
@@ -65,13 +79,41 @@ def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
                 yield ("deliver", index, "aovs"), aov
 
 
-def subset_mistakes(loss: Loss, convexity: Convexity | None, data: DataSet) -> Iterator[Mistake]:
+def live_line_mistake(
+    live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Sequence[str] | None
+) -> str | None:
+    """What is wrong with a live line: a number that nothing records at the film's coordinates.
+
+    scored: checkpoints whose metrics are known, by coordinate. numbers: of the objective, `loss` first; None for the
+    user's function before it was called.
+    """
+    metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
+    metrics += ["learning_rate"] if run.kind == "recipe" else []
+    return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
+
+
+def run_mistakes(run: Run, loss: Loss, layout: Layout) -> Iterator[Mistake]:
+    """A model or an objective that the data do not fit, and a loss that the objective does not."""
+    objective, path = run.objective, ("run", run.kind)
+    if text := objective.misfit(layout):
+        yield (*path, "objective"), text
+    if text := run.recipe.model.misfit(layout.shape, layout.is_whole):
+        yield (*path, "recipe", "model"), text
+    if objective.kind == "python":
+        if loss.fields:
+            yield ("loss", "fields"), f"{objective} runs the network itself; return further numbers from it, in a dict"
+        if loss.method not in (None, "loop"):
+            yield ("loss", "method"), f"{objective} runs the network itself, by the method loop; leave the method out"
+        if loss.calibration is not None:
+            yield ("loss", "calibration"), f"{objective} is calibrated on the loss's own subset; take the key out"
+    elif objective.kind != "cross-entropy" and "entropy" in loss.fields:
+        yield ("loss", "fields"), f"entropy is of classes, and {objective} has none; take it out"
+    if loss.method in ("batched", "shared-first-layer") and run.moved_model is None:
+        yield ("loss", "method"), f"method: {loss.method} moves all weights, not run.parameters; leave the method out"
+
+
+def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:
     """Subsets that are larger than the data."""
-    try:
-        available = data.count()
-    except RunError as error:
-        yield ("run", "recipe", "data"), str(error)
-        return
     for key, text in loss.oversized_subsets(available):
         yield ("loss", key), text
     if convexity and convexity.subset is not None:

@@ -73,11 +73,21 @@ class Landscape(Record):
 
     def landscape_mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
-        yield from checks.subset_mistakes(self.loss, self.convexity, self.run.recipe.data)
+        yield from self._data_mistakes()
         try:
             yield from self._keyframe_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
+
+    def _data_mistakes(self) -> Iterator[checks.Mistake]:
+        """What does not fit the data; or the data, if they cannot be read."""
+        try:
+            layout = self.run.recipe.data.layout()
+        except RunError as error:
+            yield ("run", self.run.kind, "recipe", "data"), str(error)
+            return
+        yield from checks.run_mistakes(self.run, self.loss, layout)
+        yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
         """Checkpoints that a run lacks, and coordinates that the sweep lacks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
 from studio.film.look import Look
-from studio.film.overlays import Titles, live_mistake
+from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
@@ -107,19 +107,33 @@ class Scene(Landscape):
             scene = self.only(name)
             prefix = ("landscapes", name) if self.landscapes else ()
             yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
-            for fields in (checks.aov_fields(self.deliver), checks.drawn_fields(self.look, self.shots)):
-                yield from checks.unmeasured_fields(fields, scene.loss, scene.convexity)
-            yield from self._coordinate_mistakes(name, scene)
+            objective = scene.run.objective
+            yield from scene.number_mistakes(None if objective.kind == "python" else ("loss", *objective.metrics))
+            yield from self._along_mistakes(name, scene)
 
-    def _coordinate_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
-        """Coordinates of a landscape that shots show and it does not measure; numbers that it does not have."""
+    def number_mistakes(self, numbers: Sequence[str] | None) -> Iterator[checks.Mistake]:
+        """Numbers that are shown and that the only landscape lacks.
+
+        numbers: of the objective; None for a function of the user's before its call.
+        """
+        fields = (*checks.aov_fields(self.deliver), *checks.drawn_fields(self.look, self.shots))
+        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run.objective, numbers)
+        try:
+            scored = self.sweep.scored(self.runs, self.keyframes())
+        except (RunError, SceneError):  # said before
+            return
+        if self.titles.live and (
+            text := checks.live_line_mistake(self.titles.live, self.axis, self.run, scored, numbers)
+        ):
+            yield ("titles", "live"), text
+
+    def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
+        """Coordinates of a landscape that shots show and it does not measure."""
         shown = [shot for shot in self.shots if name in (shot.show or self.names)]
         try:
             coordinates, axis = [keyframe.coordinate for keyframe in scene.keyframes()], scene.axis
         except (RunError, SceneError):  # said before
             return
-        if self.titles.live and (text := live_mistake(self.titles.live, axis)):
-            yield ("titles", "live"), text
         for path, text in checks.along_mistakes(shown, coordinates, axis):
             yield ("shots", self.shots.index(shown[path[1]]), *path[2:]), text
 

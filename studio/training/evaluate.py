@@ -1,9 +1,14 @@
-"""Loss and accuracy of a model on labelled samples.
+"""The objective of a run on batches of samples: the loss that training descends, and the metrics of a model.
 
-loss = 1/N sum of -log p(y | x; theta)        accuracy = 100/N times the number of correct largest logits
+    L = 1/N sum over samples of loss(model, sample)
+
+Cross-entropy is summed in the network's own precision, everything else in float64.
 """
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,31 +16,66 @@ from torch.nn import functional as F
 
 from studio.training.data import Data
 from studio.training.determinism import device
+from studio.training.losses import SampleNumbers, accuracy, of_outputs
+from studio.training.objectives import CROSS_ENTROPY, CrossEntropy, Objective, UserObjective
 
 CHUNK_SIZE = 256
 """Samples that `evaluate` passes together."""
+Samples = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
+"""train_x, train_y, test_x and test_y."""
 
 
-def tensors(data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """train_x, train_y, test_x and test_y, on the training device."""
+def tensors(data: Data) -> Samples:
+    """The data on the training device."""
     arrays = (data.train_x, data.train_y, data.test_x, data.test_y)
-    train_x, train_y, test_x, test_y = (torch.from_numpy(array).to(device()) for array in arrays)
-    return train_x, train_y, test_x, test_y
+    x, y, test_x, test_y = (None if array is None else torch.from_numpy(array).to(device()) for array in arrays)
+    assert x is not None and test_x is not None
+    return x, y, test_x, test_y
 
 
-def scores(model: nn.Module, data: tuple[Tensor, ...]) -> dict[str, float]:
-    """Losses and accuracies in percent, in eval mode, from the tensors of `tensors`; the model stays in eval mode."""
+def at(y: Tensor | None, indices: Tensor | slice) -> Tensor | None:
+    """The targets at some indices; None if there are none."""
+    return None if y is None else y[indices]
+
+
+def sample_numbers(objective: Objective) -> SampleNumbers:
+    """(model, x, y) -> `loss` and the metrics of each sample. Raises SceneError if the user's cannot be loaded."""
+    return objective.load() if isinstance(objective, UserObjective) else of_outputs(objective.functions())
+
+
+def mean_loss(objective: Objective) -> Callable[[nn.Module, Tensor, Tensor | None], Tensor]:
+    """(model, x, y) -> the mean loss of a batch, differentiable in the model's weights."""
+    if isinstance(objective, CrossEntropy):
+        return lambda model, x, y: F.cross_entropy(model(x), y)  # type: ignore[arg-type]  # `misfit` asks for targets
+    numbers = sample_numbers(objective)
+    return lambda model, x, y: numbers(model, x, y)["loss"].mean()
+
+
+def scores(model: nn.Module, data: Samples, objective: Objective = CROSS_ENTROPY) -> dict[str, float]:
+    """`train_loss`, `test_loss` and the objective's metrics, in eval mode; the model stays in eval mode."""
     model.eval()
-    results = *evaluate(model, *data[:2]), *evaluate(model, *data[2:])
-    return dict(zip(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), results, strict=True))
+    parts = {"train": evaluate(model, *data[:2], objective), "test": evaluate(model, *data[2:], objective)}
+    return {f"{part}_{name}": value for part, means in parts.items() for name, value in means.items()}
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy in percent) over samples x [N, ...] with labels y [N], in the model's mode."""
-    loss, correct = torch.zeros(2, device=x.device, dtype=torch.float64)
-    for samples, labels in zip(torch.split(x, CHUNK_SIZE), torch.split(y, CHUNK_SIZE), strict=True):
-        logits = model(samples)
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return float(loss) / len(y), 100.0 * float(correct) / len(y)
+def evaluate(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective = CROSS_ENTROPY) -> dict[str, float]:
+    """`loss` and the objective's metrics over samples x [N, ...] with targets y, in the model's mode."""
+    sums = _cross_entropy_sums if isinstance(objective, CrossEntropy) else _sums(sample_numbers(objective))
+    totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=x.device, dtype=torch.float64))
+    for start in range(0, len(x), CHUNK_SIZE):
+        chunk = slice(start, start + CHUNK_SIZE)
+        for name, value in sums(model, x[chunk], at(y, chunk)).items():
+            totals[name] += value
+    return {name: float(total) / len(x) for name, total in totals.items()}
+
+
+def _sums(numbers: SampleNumbers) -> SampleNumbers:
+    return lambda model, x, y: {name: values.sum() for name, values in numbers(model, x, y).items()}
+
+
+def _cross_entropy_sums(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    assert y is not None
+    outputs = model(x)
+    loss = F.cross_entropy(outputs, y, reduction="sum") * (len(y) / y.numel())
+    return {"loss": loss, "accuracy": accuracy(outputs, y).sum()}

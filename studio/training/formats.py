@@ -33,7 +33,7 @@ class CifarLayout(NamedTuple):
     """The files of CIFAR-10 or CIFAR-100.
 
     train, test: file names. key: of the labels in a pickle. skip: bytes before the label of a binary row. folders:
-    where the files may lie, relative to the user's folder.
+    where the files may lie, relative to the user's folder. classes: labels are less.
     """
 
     train: tuple[str, ...]
@@ -41,6 +41,7 @@ class CifarLayout(NamedTuple):
     key: bytes
     skip: int
     folders: tuple[str, ...]
+    classes: int
 
 
 CIFAR10 = CifarLayout(
@@ -49,26 +50,28 @@ CIFAR10 = CifarLayout(
     b"labels",
     0,
     (".", "cifar-10-batches-py", "cifar-10-batches-bin"),
+    10,
 )
-CIFAR100 = CifarLayout(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"))
+CIFAR100 = CifarLayout(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"), 100)
 PIXELS = 3 * 32 * 32
 """Bytes of one CIFAR image."""
-ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-"""Names of the arrays in an .npz file."""
 
 
 def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from the folder, or the archive's own in it. Raises RunError if a file is missing or broken."""
     reader, paths = _cifar_files(folder, layout)
-    *train, test = (reader(path, layout) for path in paths)
+    *train, test = (_checked(path, layout.classes, *reader(path, layout)) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return LabelledImages(pixels, labels), test
 
 
-def cifar_count(folder: Path, layout: CifarLayout) -> int:
-    """Number of training images. Raises as `cifar` does."""
-    reader, (*train, _) = _cifar_files(folder, layout)
-    return sum(len(reader(path, layout).labels) for path in train)
+def _checked(path: Path, classes: int, pixels: np.ndarray, labels: np.ndarray) -> LabelledImages:
+    """The images, if there are any and each has a label. Raises RunError. path: of their file."""
+    if not len(pixels) or labels.shape != (len(pixels),):
+        raise RunError(f"{path}: {len(pixels)} images and {len(labels)} labels; expected some images, a label for each")
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise RunError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
+    return LabelledImages(pixels, labels)
 
 
 def _cifar_files(folder: Path, layout: CifarLayout) -> tuple[Callable[[Path, CifarLayout], LabelledImages], list[Path]]:
@@ -126,19 +129,15 @@ def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
 
 def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from idx files in the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
+    files = [(_idx_file(folder, part, "images", 3), _idx_file(folder, part, "labels", 1)) for part in ("train", "t10k")]
     train, test = (
-        LabelledImages(_idx(folder, part, "images", 3)[:, None], _idx(folder, part, "labels", 1).astype(np.int64))
-        for part in ("train", "t10k")
+        _checked(labels, 10, _idx_array(images, 3)[:, None], _idx_array(labels, 1).astype(np.int64))
+        for images, labels in files
     )
     return train, test
 
 
-def mnist_count(folder: Path) -> int:
-    """Number of training images. Raises as `mnist` does."""
-    return len(_idx(folder, "train", "labels", 1))
-
-
-def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
+def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:
     spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # the names in use, in two folders
     paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
     path = next(filter(Path.is_file, paths), None)
@@ -147,14 +146,14 @@ def _idx(folder: Path, part: str, quantity: str, axes: int) -> np.ndarray:
             f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
             f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
         )
-    return _idx_array(path, axes)
+    return path
 
 
 def _idx_array(path: Path, axes: int) -> np.ndarray:
     """uint8 array: two zero bytes, the type 8, the number of axes, each length as a big-endian int32, the values."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RunError(f"{path}: cannot be unpacked: {error}") from error
     lengths = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
     start = 4 + 4 * axes
@@ -164,20 +163,32 @@ def _idx_array(path: Path, axes: int) -> np.ndarray:
 
 
 def arrays(path: Path) -> list[np.ndarray]:
-    """The four `ARRAYS` of an .npz file: x [N, ...] float32 or int64, y [N] int64.
+    """train_x and test_x [N, ...] of an .npz file, and train_y and test_y [N, ...] if it has them: float32 or int64.
 
-    Raises RunError if the file cannot be read, one is missing, or their types or shapes do not fit.
+    Raises RunError if the file cannot be read, an array is missing, or their types or shapes do not fit.
     """
     file = _npz(path)
-    if missing := [name for name in ARRAYS if name not in file]:
-        raise RunError(f"{path}: {', '.join(missing)} missing; expected {', '.join(ARRAYS)}, found {', '.join(file)}")
-    if misfits := [text for part in ("train", "test") for text in _misfits(part, file[f"{part}_x"], file[f"{part}_y"])]:
+    names = [f"{part}_{array}" for array in "xy" for part in ("train", "test")]
+    if not {"train_y", "test_y"} & file.keys():
+        names = names[:2]
+    if missing := [name for name in names if name not in file]:
+        raise RunError(
+            f"{path}: {', '.join(missing)} missing; expected train_x and test_x, and train_y and test_y if there are "
+            f"targets, found {', '.join(file)}"
+        )
+    if misfits := [text for name in names for text in _misfits(name, file[name], file[f"{name[:-1]}x"])]:
         raise RunError(f"{path}: {'; '.join(misfits)}")
-    converted = [file[name].astype(np.float32 if file[name].dtype.kind == "f" else np.int64) for name in ARRAYS]
-    train, test = (f"{x.dtype} {list(x.shape[1:])}" for x in (converted[0], converted[2]))
-    if train != test:
-        raise RunError(f"{path}: a sample of train_x is {train}, and one of test_x {test}")
+    converted = [_converted(name, file[name]) for name in names]
+    for name, train, test in zip(("x", "y"), converted[::2], converted[1::2], strict=False):
+        kinds = [f"{array.dtype} {list(array.shape[1:])}" for array in (train, test)]
+        if kinds[0] != kinds[1]:
+            raise RunError(f"{path}: a sample of train_{name} is {kinds[0]}, and one of test_{name} {kinds[1]}")
     return converted
+
+
+def _converted(name: str, array: np.ndarray) -> np.ndarray:
+    is_picture = name.endswith("x") and array.ndim >= 4
+    return array.astype(np.float32 if array.dtype.kind == "f" or is_picture else np.int64)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -188,13 +199,11 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         raise RunError(f"{path}: cannot be read as an .npz file of plain arrays (numpy.savez): {error}") from error
 
 
-def _misfits(part: str, x: np.ndarray, y: np.ndarray) -> list[str]:
-    """What is wrong with samples x and labels y; empty if nothing is."""
-    if x.dtype.kind not in "fiu" or x.ndim < 2:
-        return [f"{part}_x is {x.dtype} {list(x.shape)}, expected numbers [N, ...]"]
-    if y.dtype.kind not in "iu" or y.shape != x.shape[:1] or not len(y) or y.min() < 0:
-        return [
-            f"{part}_y is {y.dtype} {list(y.shape)}, expected whole numbers from 0, one for each of "
-            f"the {len(x)} of {part}_x"
-        ]
-    return [] if np.isfinite(x).all() else [f"{part}_x holds inf or NaN"]
+def _misfits(name: str, array: np.ndarray, x: np.ndarray) -> list[str]:
+    """What is wrong with an array of samples or of targets; empty if nothing is. x: the samples."""
+    kinds, dimensions = ("fiu", 2) if array is x else ("fiub", 1)
+    if array.dtype.kind not in kinds or array.ndim < dimensions or not array.size:
+        return [f"{name} is {array.dtype} {list(array.shape)}, expected numbers [N, ...]"]
+    if len(array) != len(x):
+        return [f"{name} is {array.dtype} {list(array.shape)}, expected a row for each of the {len(x)} samples"]
+    return [] if np.isfinite(array).all() else [f"{name} holds inf or NaN"]

@@ -21,14 +21,15 @@ from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.determinism import deterministic
 from studio.training.evaluate import scores, tensors
+from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
 
 
-def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path) -> None:
-    """Copies the user's checkpoints into the run folder `folder`, each with its losses and accuracies.
+def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objective: Objective = CROSS_ENTROPY) -> None:
+    """Copies the user's checkpoints into the run folder `folder`, each with the objective's losses and metrics.
 
     The epoch is the number in a file's name. Epochs that the folder has already stay as they are.
     Raises RunError, before anything is copied, if two files have the same epoch or a name has no number; and for a
@@ -36,16 +37,16 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path) -> None:
     """
     files = checkpoints.user_files_by_epoch(user_folder)
     data = recipe.data.load()
-    run_digest = checkpoints.folder_digest(user_folder, recipe, data.digest)
+    run_digest = checkpoints.folder_digest(user_folder, recipe, objective, data.digest)
     checkpoints.write_run_file(folder, recipe, data.digest, run_digest)
     existing = checkpoints.epochs(folder)
     with deterministic():
         samples = tensors(data)
-        model = recipe.model.build(data.shape, data.classes).to(samples[0].device)
+        model = recipe.model.build(data.shape, objective.outputs(data.layout)).to(samples[0].device)
         for epoch, path in files.items():
             if epoch not in existing:
                 model.load_state_dict(check_fit(read_state_dict(path), model, path))
-                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples))
+                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Models as records. They build the torch modules of `nets`, or the user's own.
 
-    module(x): samples x [N, ...], usually images [N, C, H, W] -> one logit per class [N, classes]
+    module(x): samples x [N, ...], usually images [N, C, H, W] -> outputs [N, outputs], such as a logit per class
 
 `build` draws the initial weights from its own seed and restores torch's global generator. A new model is a record with
 `build`, in the union at the foot; its torch module belongs into `nets.py`.
@@ -43,12 +43,20 @@ class Mlp(Record):
     activation: Literal["relu", "tanh", "gelu", "silu", "elu"] = "relu"
     skip: bool = False
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module with initial weights drawn from `seed`."""
         from studio.training import nets
 
-        make = partial(nets.mlp, shape, classes, self.depth, self.width, batch_norm=self.norm == "batch")
+        make = partial(nets.mlp, shape, outputs, self.depth, self.width, batch_norm=self.norm == "batch")
         return nets.initialise(partial(make, activation=self.activation, skip=self.skip), seed)
+
+    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
+        """Why the model cannot take such samples, and the way out; None if it can. is_whole: if they are integers."""
+        if not is_whole:
+            return None
+        return (
+            "an mlp takes real numbers, and the samples are whole ones, as for models that embed tokens; choose " + _OWN
+        )
 
 
 class Resnet(Record):
@@ -76,13 +84,17 @@ class Resnet(Record):
             )
         return depth
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
         channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
-        make = partial(nets.Resnet, channels, classes, blocks, self.width, self.skip, self.norm == "batch")
+        make = partial(nets.Resnet, channels, outputs, blocks, self.width, self.skip, self.norm == "batch")
         return nets.initialise(make, seed)
+
+    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
+        """Why the model cannot take such samples, and the way out; None if it can."""
+        return _no_images("resnet", shape)
 
 
 class Vgg(Record):
@@ -96,12 +108,16 @@ class Vgg(Record):
     widths: tuple[Width, ...] = Field((32, 64, 128), min_length=1)
     norm: Norm = "batch"
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
         images = _images("vgg", shape)
-        return nets.initialise(partial(nets.vgg, images, classes, self.widths, self.norm == "batch"), seed)
+        return nets.initialise(partial(nets.vgg, images, outputs, self.widths, self.norm == "batch"), seed)
+
+    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
+        """Why the model cannot take such samples, and the way out; None if it can."""
+        return _no_images("vgg", shape)
 
 
 def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
@@ -137,7 +153,7 @@ class Python(Record):
     make: Function
     arguments: Annotated[dict[str, Any], AfterValidator(_parse_arguments)] = FrozenDict()
 
-    def build(self, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module that `make` returns. Raises SceneError if the call does not fit or returns something else."""
         from torch.nn import Module
 
@@ -153,15 +169,25 @@ class Python(Record):
             raise SceneError(f"recipe.model.make: {self.make} returns {type(model).__name__}, expected torch.nn.Module")
         return model
 
+    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
+        """None: only a pass of samples can say."""
+        return None
+
+
+_OWN = f"a model of your own: {{kind: python, make: {FORM}}}"
+
+
+def _no_images(kind: str, shape: Shape) -> str | None:
+    if len(shape) == 3:
+        return None
+    sizes = "x".join(map(str, shape))
+    return f"a {kind} takes images of channels, height and width; a sample here is {sizes}. Choose mlp, or {_OWN}"
+
 
 def _images(kind: str, shape: Shape) -> tuple[int, int, int]:
     """The shape (C, H, W), if it is an image's. Raises RunError if it is not."""
-    if len(shape) != 3:
-        sizes = "x".join(map(str, shape))
-        raise RunError(
-            f"recipe.model: a {kind} takes images of channels, height and width; a sample here is {sizes}. "
-            f"Choose mlp, or a model of your own: {{kind: python, make: {FORM}}}"
-        )
+    if text := _no_images(kind, shape):
+        raise RunError(f"recipe.model: {text}")
     channels, height, width = shape
     return channels, height, width
 

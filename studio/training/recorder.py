@@ -1,6 +1,6 @@
 """Training that records checkpoints: at the start, at the instants of the recipe, and at the end.
 
-    theta <- optimizer(theta, gradient of the mean cross-entropy of a batch)
+    theta <- optimizer(theta, gradient of the mean loss of a batch)
 
 All randomness follows from the recipe's seed and the step, so a killed run continues from its last saved state to the
 same bytes.
@@ -12,7 +12,7 @@ import contextlib
 import math
 import statistics
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +21,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from studio.errors import RunError
 from studio.storage.files import atomic_write
 from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.determinism import deterministic, device
-from studio.training.evaluate import scores, tensors
+from studio.training.evaluate import at, mean_loss, scores, tensors
+from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 Progress = Callable[[int, int, str], None]
@@ -37,7 +37,12 @@ STATE_FILE = "resume.safetensors"
 """In the run folder while it trains: the model, the optimizer and the step, to continue a killed run."""
 
 
-def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total, text: None) -> None:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress = lambda done, total, text: None,
+    objective: Objective = CROSS_ENTROPY,
+) -> None:
     """Trains by the recipe and saves checkpoints in `folder`; continues where an earlier call stopped.
 
     progress: called after every step. Raises RunError if the loss is not finite, two checkpoints fall on one step, the
@@ -45,24 +50,25 @@ def train(recipe: Recipe, folder: Path, progress: Progress = lambda done, total,
     """
     folder = Path(folder)
     data = recipe.data.load()
-    checkpoints.write_run_file(folder, recipe, data.digest, checkpoints.recipe_digest(recipe, data.digest))
+    digest = checkpoints.recipe_digest(recipe, objective, data.digest)
+    checkpoints.write_run_file(folder, recipe, data.digest, digest)
     if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
         with deterministic():
-            _train(recipe, data, folder, progress)
+            _train(recipe, objective, data, folder, progress)
     (folder / STATE_FILE).unlink(missing_ok=True)
 
 
-def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None:
-    samples = tensors(data)
+def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progress: Progress) -> None:
+    samples, batch_loss = tensors(data), mean_loss(objective)
     x, y, *_ = samples
-    batches = math.ceil(len(y) / recipe.batch)
+    batches = math.ceil(len(x) / recipe.batch)
     instants, total = _instants(recipe, batches), recipe.epochs * batches
-    model = _to_device(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)
-    optimizer = recipe.optimizer.build(model.parameters())
+    model, optimizer = _start(recipe, objective, data, x.device)
 
     def record(step: int) -> None:
         if step in instants:
-            _save_checkpoint(folder, recipe, instants[step], model, samples)
+            metrics = scores(model, samples, objective)
+            _save_checkpoint(folder, recipe, instants[step], model, metrics)
         if step in instants or step % batches == 0:
             _save_state(folder / STATE_FILE, step, model, optimizer)
 
@@ -71,14 +77,23 @@ def _train(recipe: Recipe, data: Data, folder: Path, progress: Progress) -> None
     start = _restore_state(folder / STATE_FILE, model, optimizer, before=first_missing)
     if start == 0:
         record(0)
-    for step, indices in enumerate(_batches(recipe, len(y), start), start):
+    for step, indices in enumerate(_batches(recipe, len(x), start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.optimizer.rate(step / total)
         with _random_state(recipe.seed, step, x.device):
-            loss = _step(model, optimizer, x[indices], y[indices])
+            loss = _step(model, optimizer, partial(batch_loss, model, x[indices], at(y, indices)))
         _check_finite(loss, step / batches, recipe)
         record(step + 1)
         progress(step + 1, total, f"loss {loss:.3f}")
+
+
+def _start(
+    recipe: Recipe, objective: Objective, data: Data, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The model with its initial weights, and its optimizer."""
+    outputs = objective.outputs(data.layout)
+    model = _to_device(recipe.model.build(data.shape, outputs, recipe.seed), device)
+    return model, recipe.optimizer.build(model.parameters())
 
 
 def _to_device(model: nn.Module, device: torch.device) -> nn.Module:
@@ -90,10 +105,10 @@ def _to_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch_loss: Callable[[], Tensor]) -> float:
     model.train()
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)
+    loss = batch_loss()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     optimizer.step()
     return loss.item()
@@ -138,22 +153,24 @@ def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
         yield from torch.split(order.to(device()), recipe.batch)[first_batch if epoch == first_epoch else 0 :]
 
 
-def seconds_per_step(recipe: Recipe, steps: int = 5) -> float:
+def seconds_per_step(recipe: Recipe, objective: Objective = CROSS_ENTROPY, steps: int = 5) -> float:
     """Median seconds of a training step on this machine, over `steps` steps of a temporary model."""
     data = recipe.data.load()
     with deterministic():
         x, y, *_ = tensors(data)
-        model = _to_device(recipe.model.build(data.shape, data.classes, recipe.seed), x.device)
-        optimizer = recipe.optimizer.build(model.parameters())
+        model, optimizer = _start(recipe, objective, data, x.device)
+        batch = x[: recipe.batch], at(y, slice(recipe.batch))
         with _random_state(recipe.seed, 0, x.device):
-            step = partial(_step, model, optimizer, x[: recipe.batch], y[: recipe.batch])
+            step = partial(_step, model, optimizer, partial(mean_loss(objective), model, *batch))
             return statistics.median(timeit.repeat(step, number=1, repeat=steps))
 
 
-def _save_checkpoint(folder: Path, recipe: Recipe, epoch: float, model: nn.Module, samples: tuple[Tensor, ...]) -> None:
-    metrics = {**scores(model, samples), "learning_rate": recipe.optimizer.rate(epoch / recipe.epochs)}
+def _save_checkpoint(
+    folder: Path, recipe: Recipe, epoch: float, model: nn.Module, metrics: Mapping[str, float]
+) -> None:
     _check_finite(metrics["train_loss"], epoch, recipe)
-    checkpoints.save(folder, checkpoints.snapshot(epoch, model), metrics)
+    rate = recipe.optimizer.rate(epoch / recipe.epochs)
+    checkpoints.save(folder, checkpoints.snapshot(epoch, model), {**metrics, "learning_rate": rate})
 
 
 def _save_state(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

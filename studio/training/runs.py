@@ -7,19 +7,31 @@ A new kind of run is a record with the methods of `RecipeRun`, in the union at t
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
+from studio.errors import SceneError
 from studio.field import Axis
 from studio.training import checkpoints
+from studio.training.models import Model
+from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from studio.training.recorder import Progress
+
+Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
+"""Patterns of names, as `fnmatch` has them."""
+MOVE_ALL = ("*",)
 
 
 AXIS = Axis("epoch")
@@ -29,11 +41,15 @@ AXIS = Axis("epoch")
 class RecipeRun(Record):
     """A run that is trained here.
 
-    recipe: how it is trained.
+    recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint. parameters:
+    the weights that the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others keep their
+    checkpoint's values. All are trained.
     """
 
     kind: Literal["recipe"] = "recipe"
     recipe: Recipe
+    objective: Objective = CROSS_ENTROPY
+    parameters: Parameters = MOVE_ALL
 
     @property
     def axis(self) -> Axis:
@@ -44,27 +60,35 @@ class RecipeRun(Record):
         """The epochs at which the run has, or will have, a checkpoint, ascending."""
         return self.recipe.instants
 
+    @property
+    def moved_model(self) -> Model | None:
+        """The model, if the landscape moves all of its weights."""
+        return self.recipe.model if self.parameters == MOVE_ALL else None
+
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
-        return checkpoints.recipe_digest(self.recipe, data_digest)
+        return checkpoints.recipe_digest(self.recipe, self.objective, data_digest)
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Trains into a run folder; continues where an earlier call stopped. Raises as `recorder.train` does."""
         from studio.training import recorder
 
-        recorder.train(self.recipe, folder, progress)
+        recorder.train(self.recipe, folder, progress, self.objective)
 
 
 class FolderRun(Record):
     """A run that the user trained; nothing is trained here.
 
     checkpoints: the folder of its weights. recipe: whose model and data the weights belong to; nothing else in it
-    counts.
+    counts. objective: what was minimised; its metrics are computed of every checkpoint. parameters: the weights that
+    the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others keep their checkpoint's values.
     """
 
     kind: Literal["folder"] = "folder"
     checkpoints: ScenePath
     recipe: Recipe
+    objective: Objective = CROSS_ENTROPY
+    parameters: Parameters = MOVE_ALL
 
     @property
     def axis(self) -> Axis:
@@ -75,15 +99,37 @@ class FolderRun(Record):
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
         return tuple(checkpoints.user_files_by_epoch(self.checkpoints))
 
+    @property
+    def moved_model(self) -> Model | None:
+        """The model, if the landscape moves all of its weights."""
+        return self.recipe.model if self.parameters == MOVE_ALL else None
+
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""
-        return checkpoints.folder_digest(self.checkpoints, self.recipe, data_digest)
+        return checkpoints.folder_digest(self.checkpoints, self.recipe, self.objective, data_digest)
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Imports the checkpoints into a run folder. Raises as `import_checkpoints` does."""
         from studio.training.import_checkpoints import import_checkpoints
 
-        import_checkpoints(self.checkpoints, self.recipe, folder)
+        import_checkpoints(self.checkpoints, self.recipe, folder, self.objective)
+
+
+def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
+    """The model, in which only trainable weights that match a pattern stay trainable: those that the landscape moves.
+
+    Raises SceneError for a pattern that matches none, with the nearest names.
+    """
+    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    for pattern in patterns:
+        if not fnmatch.filter(trainable, pattern):
+            close = difflib.get_close_matches(pattern, trainable, n=3, cutoff=0) or ["none"]
+            raise SceneError(
+                f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {', '.join(close)}"
+            )
+    for name, weight in trainable.items():
+        weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
+    return model
 
 
 def _with_kind(value: Any) -> Any:

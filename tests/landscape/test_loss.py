@@ -6,7 +6,7 @@ import torch
 
 from studio.config.reading import parse
 from studio.errors import RunError, SceneError
-from studio.landscape.loss import Loss, Method, applicable_methods, choose_method
+from studio.landscape.loss import Loss, Method, applicable_methods, choose_method, field_name
 from studio.training.data import Data
 from studio.training.models import Mlp, Resnet, Vgg
 
@@ -27,7 +27,7 @@ def data(count: int) -> Data:
         ("{mode: recalibrated, method: cuda-graph}", "method: cuda-graph replays the same operations"),
         ("{keep_samples: true, sampling: preview}", "sampling: exact"),
         ("{fields: [entropy, entropy]}", "rename the function"),
-        ("{criterion: cross-entrpy}", "did you mean 'cross-entropy'"),
+        ("{criterion: cross-entropy}", "run.objective now: write `objective:` under `run`"),
         ("{fields: [entropi]}", "did you mean 'entropy'"),
         ("{precision: float16}", "float64"),
         ("{method: quick}", "folded"),
@@ -43,7 +43,7 @@ def test_settings_that_contradict_each_other_are_a_mistake_with_a_way_out(text, 
 def test_fields_have_the_names_of_their_functions(tmp_path):
     (tmp_path / "mine_of_losses.py").write_text("def margin(outputs, y):\n    return outputs[:, 0]\n", encoding="utf-8")
     loss = parse("fields: [entropy, 'mine_of_losses:margin']", Loss, folder=tmp_path)
-    assert loss.field_names == ("loss", "accuracy", "entropy", "margin")
+    assert [field_name(field) for field in loss.fields] == ["entropy", "margin"]
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     x, y = torch.ones(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)
     weight_loss = loss.weight_loss(model, {}, x, y)

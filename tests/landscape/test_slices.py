@@ -101,7 +101,7 @@ def test_a_missing_checkpoint_is_said(conv):
 
 def test_the_method_is_resolved_with_its_reason(conv):
     slice_ = conv.resolve()
-    assert (slice_.method, slice_.reason) == scene_method(slice_.model, slice_.directions, slice_.loss)
+    assert (slice_.method, slice_.reason) == scene_method(conv.run, slice_.directions, slice_.loss)
     assert conv.resolve(loss=Loss(method="loop")).method == "loop"
 
 
@@ -118,7 +118,10 @@ def test_a_gpu_measures_several_rows_of_a_perceptrons_curvature_together(mlp, co
 def test_the_layout_has_rows_first_and_samples_last(mlp):
     slice_ = mlp.resolve(loss=Loss(subset=48, keep_samples=True))
     assert list(axes(slice_, 48)) == ["beta", "alpha", "sample"] and len(axes(slice_, 48)["sample"]) == 48
-    assert fields(slice_)["losses"] == ("beta", "alpha", "sample") and fields(slice_)["loss"] == ("beta", "alpha")
+    assert fields(slice_, ["loss"])["losses"] == ("beta", "alpha", "sample") and fields(slice_, ["loss"])["loss"] == (
+        "beta",
+        "alpha",
+    )
     spectrum = mlp.resolve("spectrum", convexity=Convexity(spectrum=Spectrum(probes=3, steps=7)))
     assert {name: len(axis) for name, axis in axes(spectrum, 48).items()} == {"probe": 3, "step": 7}
     assert set(fields(spectrum)) == {"ritz", "weight"}

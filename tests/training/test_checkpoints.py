@@ -7,6 +7,7 @@ from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.checkpoints import Checkpoint
 from studio.training.models import Vgg
+from studio.training.objectives import CROSS_ENTROPY, MeanSquares
 from studio.training.recipe import Recipe
 
 METRICS = {"train_loss": 0.5, "test_accuracy": 90.0}
@@ -102,8 +103,12 @@ def test_a_folder_belongs_to_one_run(tmp_path):
 
 def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
     here, there = (Recipe(data={"kind": "cifar10", "folder": folder}) for folder in ("here", "there"))
-    assert checkpoints.recipe_digest(here, "abc") == checkpoints.recipe_digest(there, "abc")
-    assert checkpoints.recipe_digest(here, "abc") != checkpoints.recipe_digest(here, "abd")
+    assert checkpoints.recipe_digest(here, CROSS_ENTROPY, "abc") == checkpoints.recipe_digest(
+        there, CROSS_ENTROPY, "abc"
+    )
+    assert checkpoints.recipe_digest(here, CROSS_ENTROPY, "abc") != checkpoints.recipe_digest(
+        here, CROSS_ENTROPY, "abd"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,15 +124,29 @@ def test_the_digest_of_a_run_holds_the_content_of_its_data_and_not_their_path():
     ids=str,
 )
 def test_whatever_changes_a_run_changes_its_digest(change):
-    assert checkpoints.recipe_digest(Recipe(), "data") != checkpoints.recipe_digest(Recipe(**change), "data")
+    first, second = (
+        checkpoints.recipe_digest(recipe, CROSS_ENTROPY, "data") for recipe in (Recipe(), Recipe(**change))
+    )
+    assert first != second
+
+
+def test_another_objective_is_another_run(tmp_path):
+    (tmp_path / "epoch-1.pt").touch()
+    trained = {checkpoints.recipe_digest(Recipe(), objective, "data") for objective in (CROSS_ENTROPY, MeanSquares())}
+    own = {checkpoints.folder_digest(tmp_path, Recipe(), each, "data") for each in (CROSS_ENTROPY, MeanSquares())}
+    assert len(trained | own) == 4
+
+
+def test_the_digest_of_cross_entropy_is_that_from_before_there_were_objectives():
+    assert checkpoints.recipe_digest(Recipe(), CROSS_ENTROPY, "data") == "8a1650f87a833dcee97d503084ff7fa0"
 
 
 def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
     (tmp_path / "epoch-1.pt").write_bytes(b"one")
-    first = checkpoints.folder_digest(tmp_path, Recipe(), "data")
-    assert first == checkpoints.folder_digest(tmp_path, Recipe(seed=5), "data")
+    first = checkpoints.folder_digest(tmp_path, Recipe(), CROSS_ENTROPY, "data")
+    assert first == checkpoints.folder_digest(tmp_path, Recipe(seed=5), CROSS_ENTROPY, "data")
     (tmp_path / "epoch-1.pt").write_bytes(b"two")
-    assert first != checkpoints.folder_digest(tmp_path, Recipe(), "data")
+    assert first != checkpoints.folder_digest(tmp_path, Recipe(), CROSS_ENTROPY, "data")
 
 
 @pytest.mark.parametrize(

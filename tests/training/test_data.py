@@ -15,7 +15,11 @@ def labelled(count, channels=2):
 
 def test_digits_are_1437_and_360_images_of_ten_classes():
     data = Digits().load()
-    assert Digits().count() == 1437 and data.train_x.shape == (1437, 1, 8, 8) and data.test_x.shape == (360, 1, 8, 8)
+    assert (
+        Digits().layout().samples == 1437
+        and data.train_x.shape == (1437, 1, 8, 8)
+        and data.test_x.shape == (360, 1, 8, 8)
+    )
     assert (data.shape, data.classes) == ((1, 8, 8), 10)
     assert (data.train_x.dtype, data.train_y.dtype) == (np.float32, np.int64)
     assert set(data.train_y) == set(data.test_y) == set(range(10))
@@ -76,5 +80,5 @@ def test_mnist_without_its_package_names_what_to_install(monkeypatch):
 def test_mnist_5k_is_4000_and_1000_images():
     data = Mnist5k().load()
     assert data.train_x.shape == (4000, 1, 28, 28) and data.test_x.shape == (1000, 1, 28, 28)
-    assert Mnist5k().count() == 4000
+    assert Mnist5k().layout().samples == 4000
     assert np.bincount(np.concatenate([data.train_y, data.test_y])).tolist() == [500] * 10

@@ -69,7 +69,7 @@ def test_both_versions_of_cifar10_give_the_pixels_in_their_places(tmp_path, bina
     assert train.pixels[ROWS, 1, 1, 2] == images(1)[0][0, 1024 + 32 + 2]
     data = Cifar10(folder=tmp_path).load()
     assert (data.shape, data.classes) == ((3, 32, 32), 10)
-    assert Cifar10(folder=tmp_path).count() == 5 * ROWS
+    assert Cifar10(folder=tmp_path).layout().samples == 5 * ROWS
 
 
 def test_cifar100_gives_the_fine_labels(tmp_path):
@@ -84,7 +84,7 @@ def test_cifar100_gives_the_fine_labels(tmp_path):
     python, _ = cifar(tmp_path, CIFAR100)
     assert binary.labels.tolist() == python.labels.tolist() == labels
     assert np.array_equal(binary.pixels, python.pixels) and Cifar100(folder=tmp_path).load().classes == 100
-    assert Cifar100(folder=tmp_path).count() == ROWS
+    assert Cifar100(folder=tmp_path).layout().samples == ROWS
 
 
 class Malice:
@@ -176,7 +176,7 @@ def test_mnist_files_are_read_gzipped_or_not(tmp_path, packed, joint):
     write_mnist(tmp_path, packed, joint)
     data = Mnist(folder=tmp_path).load()
     assert data.train_x.shape == (6, 1, 28, 28) and data.test_y.tolist() == [0, 1, 2, 3]
-    assert Mnist(folder=tmp_path).count() == 6
+    assert Mnist(folder=tmp_path).layout().samples == 6
 
 
 @pytest.mark.parametrize("content", [b"", idx(np.zeros((2, 3), np.uint8)), idx(np.zeros(4, np.uint8))[:-1]])

@@ -14,6 +14,7 @@ from studio.training import checkpoints
 from studio.training.data import Arrays, DataSet
 from studio.training.import_checkpoints import import_checkpoints
 from studio.training.models import Mlp, Model, Python, Resnet, Vgg
+from studio.training.objectives import CROSS_ENTROPY
 from studio.training.recipe import Recipe
 from studio.training.recorder import seconds_per_step, train
 
@@ -226,10 +227,10 @@ def test_checkpoints_of_a_users_model_are_imported(folder, sentences):
 
 def test_the_digest_of_a_run_follows_the_source_of_its_model(folder, sentences):
     data = Arrays(file=sentences)
-    before = checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
-    assert before == checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
+    before = checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), CROSS_ENTROPY, "data")
+    assert before == checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), CROSS_ENTROPY, "data")
     (folder / "own_nets.py").write_text(MODULE.replace("width=4", "width=5"), encoding="utf-8")
-    assert before != checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), "data")
+    assert before != checkpoints.recipe_digest(Recipe(model=model(folder, "reader"), data=data), CROSS_ENTROPY, "data")
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_arrays_are_taken_as_they_are(tmp_path):
 
 def test_whole_numbers_stay_whole(sentences):
     data = Arrays(file=sentences).load()
-    assert Arrays(file=sentences).count() == len(data.train_y) == 40
+    assert Arrays(file=sentences).layout().samples == len(data.train_y) == 40
     assert data.train_x.dtype == np.int64 and data.train_x.max() == 6
 
 
@@ -268,20 +269,43 @@ def test_a_file_of_arrays_is_relative_to_the_scene(folder, sentences):
     assert parse("data: {kind: arrays, file: data.npz}", Of, folder=folder).data.load().classes == 3
 
 
+def test_targets_may_be_any_numbers_or_none(tmp_path):
+    def load(**changes):
+        np.savez(tmp_path / "d.npz", **arrays(**changes))
+        return Arrays(file=tmp_path / "d.npz").load()
+
+    real = load(train_y=np.full((4, 2), -0.5), test_y=np.full((2, 2), 1.5))
+    assert real.train_y.dtype == np.float32 and real.layout == (4, (3,), False, (2,), (-0.5, 1.5), 0)
+    negative = load(train_y=np.array([0, -3, 1, 1]))
+    assert negative.train_y.dtype == np.int64 and negative.layout[3:] == ((), (-3, 4), 0)
+    assert load(train_y=np.array([True, False, True, True]), test_y=np.array([True, False])).layout.classes == 2
+    none = load(train_y=None, test_y=None)
+    assert none.train_y is none.test_y is None and none.layout == (4, (3,), False, None, (0, 0), 0)
+    assert len({data.digest for data in (real, negative, none)}) == 3
+
+
+def test_whole_numbers_of_pictures_become_real(tmp_path):
+    x = np.arange(4 * 3 * 2 * 2, dtype=np.uint8).reshape(4, 3, 2, 2)
+    np.savez(tmp_path / "d.npz", **arrays(train_x=x, test_x=x[:2]))
+    data = Arrays(file=tmp_path / "d.npz").load()
+    assert data.train_x.dtype == np.float32 and np.array_equal(data.train_x, x) and not data.layout.is_whole
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
             {"test_y": None, "more": np.ones(1)},
-            "test_y missing; expected train_x.*found train_x, train_y, test_x, more",
+            "test_y missing; expected train_x and test_x, and .* found train_x, train_y, test_x, more",
         ),
         ({"train_x": np.ones(4)}, r"train_x is float64 \[4\], expected numbers \[N, ...\]"),
         ({"train_x": np.full((4, 3), "a")}, "train_x is <U1"),
         ({"train_x": np.full((4, 3), np.nan)}, "train_x holds inf or NaN"),
-        ({"train_y": np.ones(4)}, r"train_y is float64 \[4\], expected whole numbers from 0"),
-        ({"train_y": np.array([0, 1])}, r"train_y is int64 \[2\], expected .* one for each of the 4 of train_x"),
-        ({"train_y": np.array([0, 1, -1, 1])}, "train_y is int64"),
-        ({"train_x": np.ones((0, 3)), "train_y": np.ones(0, int)}, "train_y is int64"),
+        ({"train_y": np.full(4, "a")}, r"train_y is <U1 \[4\], expected numbers"),
+        ({"train_y": np.array([0, 1])}, r"train_y is int64 \[2\], expected a row for each of the 4 samples"),
+        ({"train_y": np.array([0, np.inf, 1, 1])}, "train_y holds inf or NaN"),
+        ({"train_x": np.ones((0, 3)), "train_y": np.ones(0, int)}, r"train_x is float64 \[0, 3\]"),
+        ({"train_y": np.ones(4)}, r"a sample of train_y is float32 \[\], and one of test_y int64 \[\]"),
         ({"test_x": np.ones((2, 4))}, r"a sample of train_x is float32 \[3\], and one of test_x float32 \[4\]"),
         ({"test_x": np.ones((2, 3), int)}, r".*one of test_x int64 \[3\]"),
     ],

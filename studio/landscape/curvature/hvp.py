@@ -39,7 +39,10 @@ T = TypeVar("T")
 def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
     """The written-out passes on a CPU, for known operations but not recalibrated or bf16; else double backward."""
     engine = None
-    if weight_loss.device_kind == "cpu" and weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16":
+    has_graph = (
+        weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16" and not weight_loss.runs_objective
+    )
+    if weight_loss.device_kind == "cpu" and has_graph:
         engine = PearlmutterEngine.of(weight_loss)
     return engine or AutogradEngine(weight_loss)
 

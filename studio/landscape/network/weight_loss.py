@@ -1,6 +1,6 @@
 """The loss of one network on one fixed set of samples, as a function of its weights alone.
 
-    L(theta) = 1/N sum over samples of criterion(network(x; theta), y)
+    L(theta) = 1/N sum over samples of loss(network(x; theta), y)
 
 The network is a private copy: the caller's keeps its weights, buffers, mode and gradients, and torch's random numbers
 stay as they were. Weights are one flat vector [P], the trainable tensors in the model's own order; frozen tensors keep
@@ -25,9 +25,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
+from studio.landscape.network.objective_network import ObjectiveNetwork
 from studio.landscape.network.random_numbers import fixed_masks, generator
 from studio.landscape.network.twice_differentiable import twice_differentiable
-from studio.landscape.objectives import Criterion, accuracy, cross_entropy, per_sample
+from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
 MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
@@ -36,7 +37,7 @@ MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 
 
 class WeightLoss:
-    """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...].
+    """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...], or with none.
 
     state: weights and buffers by name, in place of the model's own; whether the network mixes its samples is tested at
     these. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch and leaves running ones
@@ -44,10 +45,11 @@ class WeightLoss:
     weights (of x itself if None).
     Samples pass in chunks by a fixed rule; all at once in train mode, and if the network mixes samples, so that its
     output for one depends on the others. Dropout draws the same mask at every point.
-    fields: more numbers from the same outputs, by name; accuracy is always among them. precision: of the arithmetic;
-    "float32" leaves the model's own.
-    model: the private copy. names: of its trainable tensors, in its own order. size: P, their number of weights. split:
-    vectors [..., P] -> views [..., *shape] by name.
+    criterion: the loss of outputs and targets. fields: more numbers from the same outputs, by name.
+    numbers: of an objective that runs the network itself, in place of both; the network's inputs are then the indices
+    of samples, and its outputs the numbers. precision: of the arithmetic; "float32" leaves the model's own.
+    model: the private copy. runs_objective: whether `numbers` were given. names: of its trainable tensors, in its own
+    order. size: P, their number of weights. split: vectors [..., P] -> views [..., *shape] by name.
     """
 
     def __init__(
@@ -55,12 +57,13 @@ class WeightLoss:
         model: nn.Module,
         state: Mapping[str, Tensor],
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         mode: Literal["eval", "train", "recalibrated"] = "eval",
         device: str = "cpu",
         *,
-        criterion: Criterion | None = None,
-        fields: Mapping[str, Criterion] = MappingProxyType({}),
+        criterion: OutputFunction = cross_entropy,
+        fields: Mapping[str, OutputFunction] = MappingProxyType({"accuracy": accuracy}),
+        numbers: SampleNumbers | None = None,
         precision: str = "float32",
         calibration: Tensor | None = None,
     ):
@@ -72,22 +75,29 @@ class WeightLoss:
             device=device,
             criterion=criterion,
             fields=fields,
+            numbers=numbers,
             calibration=calibration,
         )
         self._samples = x, y
-        self.mode, self.device, self.sample_count = mode, str(device), len(y)
+        self.mode, self.device, self.sample_count = mode, str(device), len(x)
         # a CPU has no tf32: it computes in float32, and `precision` says so
         self.precision = "float32" if precision == "tf32" and self.device_kind == "cpu" else precision
-        self.criterion, self.fields = criterion or cross_entropy, {"accuracy": accuracy, **fields}
+        self.criterion, self.fields, self.runs_objective = criterion, dict(fields), numbers is not None
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
         self._template = copy.deepcopy(private).train(mode == "train")
+        self.inputs = self.to_device(x)
+        self.targets = self.inputs if y is None else self.to_device(y)
+        if numbers is not None:
+            private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
+            self.fields = private.functions()
+            self.criterion = self.fields.pop("loss")
+            self.inputs = self.targets = torch.arange(len(x), device=device)
         self.network, self.model = Network(private, device, mode), private
         self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
-        self.calibration = self.to_device(x if calibration is None else calibration)
-        self.inputs, self.targets = self.to_device(x), y.to(device)
+        self.calibration = self.inputs if calibration is None else self.to_device(calibration)
         self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk_size = len(y) if self.single_batch else self._even_chunk_size()
+        self.chunk_size = len(x) if self.single_batch else self._even_chunk_size()
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
@@ -96,7 +106,7 @@ class WeightLoss:
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
-        return self._rebuild(x[:count], y[:count], precision=self.precision)
+        return self._rebuild(x[:count], None if y is None else y[:count], precision=self.precision)
 
     @property
     def device_kind(self) -> str:
@@ -126,7 +136,7 @@ class WeightLoss:
         """The largest size within the limits with which the last chunk is hardly shorter than the others."""
         maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
-            maximum = max(1, MAX_PIXELS[self.device_kind] // self.inputs[0, 0].numel())
+            maximum = max(1, MAX_PIXELS[self.device_kind] // self._samples[0][0, 0].numel())
         return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
     def to_device(self, x: Tensor) -> Tensor:
@@ -148,7 +158,7 @@ class WeightLoss:
         weights, with fewer operations.
         """
         with self.forward_context():
-            if folded and self.mode == "eval":
+            if folded and self.mode == "eval" and not self.runs_objective:
                 return self._folded_network.functional_call(self.folding.weights(named), x)
             self.network.calibrate(lambda: self.network.functional_call(named, self.calibration))
             return self.network.functional_call(named, x)
@@ -161,14 +171,14 @@ class WeightLoss:
             return torch.cat([self.network(x) for x, _ in self.chunks])
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The criterion of each sample, float64 [N]. Raises SceneError if the user's returns another shape."""
-        return per_sample("criterion", self.criterion, outputs, y)
+        """The loss of each sample, float64 [N]. Raises SceneError if the user's function returns another shape."""
+        return per_sample("run.objective", self.criterion, outputs, y)
 
     def per_sample_fields(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Per-sample numbers, float64 [N], by name: `loss`, `accuracy`, the other fields. Raises as `losses` does."""
+        """Per-sample numbers, float64 [N], by name: `loss`, then the fields. Raises as `losses` does."""
         return {
             "loss": self.losses(outputs, y),
-            **{name: per_sample("fields", function, outputs, y) for name, function in self.fields.items()},
+            **{name: per_sample("loss.fields", function, outputs, y) for name, function in self.fields.items()},
         }
 
     @cached_property

@@ -2,7 +2,7 @@
 
 A slice is prepared once; then its points are measured row by row, without waiting for the device within a row. A method
 (`methods.py`) computes the network's outputs for every point of a row. What is taken from the outputs is the same for
-all methods: one number of the criterion and of each field for every sample, in float64, summed in one order.
+all methods: one number of the loss and of each field for every sample, in float64, summed in one order.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from studio.errors import MachineError
 from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
-from studio.landscape.objectives import BUILT_IN
 from studio.landscape.values.methods import METHODS, RowOutputs
+from studio.training.losses import BUILT_IN
 
 POINTS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
 """(alpha, beta) where a method is compared with the plain loop."""
@@ -28,7 +28,7 @@ ROUNDING_FACTOR = 10
 SMALLEST_LOSS = 1e-6
 """Losses are compared relative to one of this size at least: in a perfect fit only rounding is left."""
 MAX_OUTPUTS = 2**20
-"""Numbers of outputs in one call of the criterion."""
+"""Numbers of outputs in one call of the loss's function."""
 
 
 class Evaluator:
@@ -52,7 +52,7 @@ class Evaluator:
         self._outputs: RowOutputs = METHODS[method](weight_loss, theta, delta, eta)
 
     def row(self, alphas: Iterable[float], beta: float) -> dict[str, Tensor]:
-        """`loss`, `accuracy` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
+        """`loss` and the other fields, float64 [points], at (alpha, beta) for all alphas; on the device.
 
         `losses` [points, N] if samples are kept. inf and NaN stay as measured. If memory runs out, the samples pass in
         chunks of half the size from then on. Smaller chunks may select another kernel, so rounding can differ. Raises
@@ -152,7 +152,7 @@ class Evaluator:
 
 
 def _merge(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The same outputs [points, ...], more points at a time, since each call of the criterion has its price."""
+    """The same outputs [points, ...], more points at a time, since each call of the loss has its price."""
     pending: list[Tensor] = []
     for part in outputs:
         pending.append(part)

@@ -80,7 +80,7 @@ def _lattice(shape: tuple[int, int], side: int) -> Indices:
 
 
 def _scale(values: Array) -> Scale:
-    """Logarithmic for losses; linear for a criterion that may be zero or less."""
+    """Logarithmic for losses; linear for those that may be zero or less."""
     return "log" if (values[np.isfinite(values)] > 0).all() else "linear"
 
 

@@ -281,9 +281,9 @@ def test_a_criterion_of_the_users_measures_and_its_mistakes_are_explained(sample
     weights = theta(net("linear"))
     numbers = weight_loss.per_sample_fields(weight_loss.forward_all(weights), y)
     torch.testing.assert_close(numbers["loss"], (x.flatten(1) @ weights.view(CLASSES, 8).T).square().sum(1))
-    assert list(numbers) == ["loss", "accuracy", "size"]
+    assert list(numbers) == ["loss", "size"]
     for wrong in (lambda outputs, y: outputs.mean(), lambda outputs, y: 1.0):
-        with pytest.raises(SceneError, match=r"loss.criterion: <lambda> returned .*one number for each, \[7\]"):
+        with pytest.raises(SceneError, match=r"run.objective: <lambda> returned .*one number for each, \[7\]"):
             loss(WeightLoss(net("linear"), {}, x, y, criterion=wrong), weights)
 
 

@@ -10,10 +10,10 @@ from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import Random, WeightSource
 from studio.landscape.loss import Loss, Method, choose_method
 from studio.landscape.network.weight_loss import WeightLoss
-from studio.landscape.objectives import cross_entropy, entropy
 from studio.landscape.values import evaluator, methods
 from studio.landscape.values.evaluator import Evaluator
 from studio.landscape.values.methods import METHODS
+from studio.training.losses import accuracy, cross_entropy, entropy
 from studio.training.models import Mlp, Resnet, Vgg
 
 N, CLASSES = 11, 3
@@ -232,7 +232,7 @@ def test_all_fields_come_from_the_same_passes(method, images, network, plane):
 
     model = network(NETS["mlp"])
     for fields in ({"entropy": entropy}, {"entropy": entropy, "surprise": surprise}):
-        weight_loss = WeightLoss(model, {}, *images(), fields=fields)
+        weight_loss = WeightLoss(model, {}, *images(), fields={"accuracy": accuracy, **fields})
         row = Evaluator(weight_loss, *plane(weight_loss, model), method, keep_samples=True).row(ALPHAS, 0.5)
         assert list(row) == ["loss", "accuracy", *fields, "losses"]
         assert all(values.dtype == torch.float64 and values.shape[0] == len(ALPHAS) for values in row.values())

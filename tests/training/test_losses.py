@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from studio.errors import SceneError
+from studio.training.losses import (
+    accuracy,
+    binary_accuracy,
+    binary_cross_entropy,
+    cross_entropy,
+    entropy,
+    mean_squares,
+    of_function,
+)
+
+
+def test_entropy_is_log_2_for_two_equal_classes_and_zero_for_certainty():
+    outputs = torch.tensor([[0.0, 0.0], [1e4, 0.0]])
+    assert entropy(outputs, torch.tensor([0, 0])).tolist() == pytest.approx([math.log(2), 0.0])
+
+
+def test_a_sequence_has_the_mean_of_its_elements():
+    outputs = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(3, (4, 5), generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([F.cross_entropy(o.T.double(), t) for o, t in zip(outputs, y, strict=True)])
+    torch.testing.assert_close(cross_entropy(outputs, y), expected)
+    assert accuracy(outputs, y).shape == entropy(outputs, y).shape == (4,)
+
+
+def test_there_is_no_accuracy_without_classes():
+    assert accuracy(torch.zeros(3, 1), torch.zeros(3, 1)).isnan().all()
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_mean_squares_are_those_of_torch_whatever_the_targets_are():
+    outputs, y = numbers(5, 3), numbers(5, 3, seed=1)
+    torch.testing.assert_close(mean_squares(outputs, y), ((outputs - y).double() ** 2).mean(1), rtol=1e-6, atol=0)
+    whole = torch.tensor([18, 89, -3, 0, 2])
+    assert torch.equal(mean_squares(outputs[:, :1], whole), mean_squares(outputs[:, 0], whole[:, None]))
+
+
+def test_binary_cross_entropy_is_that_of_two_classes():
+    outputs, y = numbers(6, 1), torch.tensor([0, 1, 1, 0, 1, 0])
+    expected = cross_entropy(torch.cat([torch.zeros_like(outputs), outputs], 1), y)
+    torch.testing.assert_close(binary_cross_entropy(outputs, y), expected)
+    hits = (outputs[:, 0] > 0) == (y == 1)
+    assert torch.equal(binary_accuracy(outputs, y), 100 * hits.double())
+
+
+@pytest.mark.parametrize("shapes", [((4, 6), (4, 2, 3)), ((4, 2, 3), (4, 6)), ((4,), (4, 1)), ((4, 2, 3), (4, 2, 3))])
+def test_a_list_of_numbers_is_compared_with_a_picture_of_as_many(shapes):
+    outputs, y = (numbers(*shape) for shape in shapes)
+    assert not mean_squares(outputs, y).any() and mean_squares(outputs, y + 1).tolist() == pytest.approx([1] * 4)
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (4, 2)), ((4, 2, 3), (4, 3, 2)), ((4, 4), (4,))])
+def test_outputs_of_another_shape_than_the_targets_are_refused(shapes):
+    with pytest.raises(SceneError, match=r"run.objective: mean-squares compares outputs \[4, .* with targets \[4"):
+        mean_squares(*(numbers(*shape) for shape in shapes))
+
+
+def test_the_users_function_returns_losses_or_names_them():
+    x, y, model = numbers(5, 2), numbers(5), torch.nn.Linear(2, 1)
+    losses = of_function("mine", lambda model, batch: (model(batch[0])[:, 0] - batch[1]) ** 2)(model, x, y)
+    assert list(losses) == ["loss"] and losses["loss"].dtype == torch.float64
+    alone = of_function("mine", lambda model, x: {"norm": x.norm(dim=1), "loss": model(x)[:, 0]})(model, x, None)
+    assert list(alone) == ["loss", "norm"] and torch.equal(alone["norm"], x.norm(dim=1).double())
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (torch.zeros(()), r"mine returned \[\] for 5 samples; it must return a tensor of one number for each, \[5\]"),
+        (None, "mine returned NoneType for 5 samples"),
+        ({"kl": torch.zeros(5)}, "mine returned kl, and no 'loss'"),
+        ({"loss": torch.zeros(5), "kl": torch.zeros(2)}, r"mine returned \[2\] for 5 samples"),
+        ({"loss": torch.zeros(5), "losses": torch.zeros(5)}, "mine returned 'losses', which is studio's own word"),
+    ],
+    ids=str,
+)
+def test_anything_else_that_the_users_function_returns_is_refused(returned, words):
+    with pytest.raises(SceneError, match=f"run.objective: {words}"):
+        of_function("mine", lambda model, batch: returned)(torch.nn.Identity(), numbers(5, 2), None)
