@@ -34,10 +34,10 @@ def first_light(land: str) -> FrameSource:
     scene = Scene.load(SCENES[[path.stem for path in SCENES].index("first-light")])
     loss = np.load(LANDS)[land].astype(np.float64)
     grid = scene.grid.model_copy(update={"points": len(loss)})
-    assumed = assumed_film(scene).surfaces.fields
+    assumed = assumed_film(scene).surfaces[""].fields
     fields = {name: field for name, field in assumed.items() if not name.endswith(DETAIL)}
     surfaces = Surfaces({**fields, "loss": Field((0.0, 40.0), grid, np.stack([loss, loss]), "log")})
-    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, captions(scene))
+    return FrameSource.of(scene.shots, {"": surfaces}, scene.look, scene.titles, scene.film, {"": captions(scene)})
 
 
 @pytest.mark.parametrize("land", ["avx2", "default", "compatible"])

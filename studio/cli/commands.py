@@ -109,7 +109,8 @@ def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False) -> No
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
-    print(train.train(_project(scene, draft, None, shelf)))
+    for part in _project(scene, draft, None, shelf).parts:
+        print(*train.train(part), sep="\n")
 
 
 @app.command
@@ -124,13 +125,15 @@ def compute(
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
 
-    project = _project(scene, draft, workers, shelf)
-    if check_subset:
-        print(*report.subset_errors(subset_errors(project)), sep="\n")
-        return
-    results = measure(project)
-    print(report.surfaces(results.surfaces()), *report.curvature(results.curvature(), results.scene.axis), sep="\n")
-    print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
+    for part in _project(scene, draft, workers, shelf).parts:
+        if part.landscape:
+            print(f"{part.landscape}:")
+        if check_subset:
+            print(*report.subset_errors(subset_errors(part)), sep="\n")
+            continue
+        results = measure(part)
+        print(report.surfaces(results.surfaces()), *report.curvature(results.curvature(), part.scene.axis), sep="\n")
+        print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
 
 
 @app.command
@@ -271,9 +274,8 @@ def status(scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Dr
 
     project = _project(scene, draft, None, shelf)
     print(report.table(status.status(project, out or project.out)))
-    if is_trained(project):
-        for line in report.curvature(results_of(project).curvature(), project.scene.axis):
-            print(line)
+    for part in filter(is_trained, project.parts):
+        print(*report.curvature(results_of(part).curvature(), part.scene.axis), sep="\n")
 
 
 @app.command

@@ -25,11 +25,16 @@ FRAME_BYTES = 2.0
 
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines of counts and rough times, one or more a stage, and the sum."""
-    cost = measure_costs(scene.run, scene.directions, scene.loss, scene.convexity)
-    total = 0.0
-    for seconds, lines in (_train(scene, cost), _loss(scene, cost, workers), _curvature(scene, cost, workers)):
-        total += seconds
-        yield from lines
+    total = disk = 0.0
+    for name in scene.names:
+        part = scene.only(name)
+        cost = measure_costs(part.run, part.directions, part.loss, part.convexity)
+        if name:
+            yield f"{name}:"
+        for seconds, lines in (_train(part, cost), _loss(part, cost, workers), _curvature(part, cost, workers)):
+            total += seconds
+            yield from lines
+        disk += sum(len(run.instants()) for run in part.runs) * 4 * cost.parameters + 16 * _loss_values(part)
     frames, size = scene.cut.length, scene.film.size
     try:
         seconds = frames * _seconds_per_frame(scene) / workers
@@ -37,11 +42,7 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
         yield f"draw       {frames} frames of {size}, {_duration(seconds)}"
     except MachineError as error:
         yield f"draw       {frames} frames of {size}; {error}"
-    disk = (
-        sum(len(run.instants()) for run in scene.runs) * 4 * cost.parameters
-        + 16 * _loss_values(scene)
-        + frames * size.width * size.height * (2 * MOVIE_BYTES + FRAME_BYTES)
-    )
+    disk += frames * size.width * size.height * (2 * MOVIE_BYTES + FRAME_BYTES)
     count = f"{workers} worker{'s' * (workers > 1)}"
     yield f"in all     {_duration(total)} with {count}, {format_bytes(round(disk))} of disk"
     yield from assumed_warnings(scene)

@@ -16,27 +16,34 @@ from studio.scene.scene import Scene
 
 def summary(scene: Scene, name: str) -> str:
     """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
-    keyframes, film, cut = scene.keyframes(), scene.film, scene.cut
+    film, cut = scene.film, scene.cut
     lines = [
         f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
         f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        f"surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
-        f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values",
+        *(line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)),
     ]
-    if detail := scene.detail:
-        count, grid = len(scene.detail_keyframes()), detail.grid
-        lines.append(
-            f"detail: {count} keyframes, {_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"
-        )
-    if convexity := scene.convexity:
-        count, n = len(scene.convexity_keyframes()), convexity.points
-        lines.append(f"convexity: {count} keyframes, {n}x{n} points each, {count * n * n} pairs of extreme eigenvalues")
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {moves} move{plural}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *assumed_warnings(scene)])
+
+
+def _measured(scene: Scene, landscape: str) -> Iterator[str]:
+    """The lines on what one landscape measures. landscape: its name, if it has one."""
+    keyframes, prefix = scene.keyframes(), f"{landscape}: " if landscape else ""
+    yield (
+        f"{prefix}surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
+        f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values"
+    )
+    if detail := scene.detail:
+        count, grid = len(scene.detail_keyframes()), detail.grid
+        values = f"{_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"
+        yield f"{prefix}detail: {count} keyframes, {values}"
+    if convexity := scene.convexity:
+        count, n = len(scene.convexity_keyframes()), convexity.points
+        yield f"{prefix}convexity: {count} keyframes, {n}x{n} points each, {count * n * n} pairs of extreme eigenvalues"
 
 
 def loss_values(scene: Scene) -> int:

@@ -9,6 +9,7 @@ from studio.field import Array
 from studio.film.appearance import Appearance, Gradient, Grading
 from studio.film.camera import Pose
 from studio.film.overlays import Overlay
+from studio.film.timeline import WHOLE, Panel
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Window:
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
-    weight: share in the frame. jitter: offset of the samples, in samples. lens_point: on the lens, a disc of
-    radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
-    marker: place of the network, scene units; None for nowhere. sides: half of the drawn part's, scene units; the
-    longer is 1.
+    weight: share in the frame. panel: the part of a split screen that it fills. jitter: offset of the samples, in
+    samples. lens_point: on the lens, a disc of radius 1. trajectory: places [n, 2] of the run's checkpoints, scene
+    units; None where the look draws no trajectory. marker: place of the network, scene units; None for nowhere.
+    sides: half of the drawn part's, scene units; the longer is 1.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
@@ -37,6 +38,7 @@ class View:
     pose: Pose
     appearance: Appearance
     weight: float = 1.0
+    panel: Panel = WHOLE
     jitter: tuple[float, float] = (0.0, 0.0)
     lens_point: tuple[float, float] = (0.0, 0.0)
     trajectory: Array | None = None

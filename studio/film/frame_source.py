@@ -6,7 +6,7 @@ order, in any process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -35,7 +35,7 @@ from studio.film.surface import (
     open_side,
     values,
 )
-from studio.film.timeline import Cut, Shot, ShotShare, Transition
+from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 _CACHED_SURFACES = 4  # a dissolve shows two
@@ -43,21 +43,21 @@ _CACHED_SURFACES = 4  # a dissolve shows two
 
 @dataclass(frozen=True)
 class FrameSource:
-    """A cut with its surfaces, look and titles. notes: by the grid that a colour's field is measured on.
+    """A cut with its look, titles, and the surfaces of each landscape by name.
 
-    shutter: seconds for which it is open.
+    notes: by landscape and by the grid that a colour's field is measured on. shutter: seconds for which it is open.
     """
 
     cut: Cut
-    surfaces: Surfaces
+    surfaces: Mapping[str, Surfaces]
     look: Look
     titles: Titles
     size: Size
-    notes: dict[str, str]
+    notes: Mapping[str, Mapping[str, str]]
     ranges: Ranges
     quality: Quality = QUALITIES["draft"]
     shutter: float = 0.0
-    _cache: dict[tuple[float, ColourMapping], tuple[Array, Array]] = field(
+    _cache: dict[tuple[str, float, ColourMapping], tuple[Array, Array]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
@@ -65,23 +65,23 @@ class FrameSource:
     def of(
         cls,
         shots: tuple[Shot, ...],
-        surfaces: Surfaces,
+        surfaces: Mapping[str, Surfaces],
         look: Look,
         titles: Titles,
         film: Format,
-        notes: dict[str, str],
+        notes: Mapping[str, Mapping[str, str]],
     ) -> FrameSource:
         """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
         quality, shutter = film.quality, film.shutter / 360 / float(film.fps)
         look = quality.scale_mesh(look)
-        scales = ranges(surfaces, look, tuple(shot.colour or look.colour for shot in shots))
+        scales = ranges(surfaces.values(), look, tuple(shot.colour or look.colour for shot in shots))
         return cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
 
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
-        shares = self.cut.at(number)
+        shares = self.shares(number)
         views = tuple(self._view(share) for share in shares)
         pairs = zip(shares, views, strict=True)
         drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
@@ -96,14 +96,26 @@ class FrameSource:
         instant = self._instant(self._largest_share(number))
         return {name: values(instant, self.look, name) for name in names}
 
-    def coordinate(self, number: int) -> float:
-        """The coordinate of the sweep that the shot of largest weight shows."""
+    def label(self, number: int) -> str:
+        """The coordinate of the sweep that the shot of largest weight shows, as the picture names it."""
         share = self._largest_share(number)
-        return share.shot.coordinate(share.seconds, self.cut.fps)
+        return self.surfaces[share.landscape].axis.label(share.shot.coordinate(share.seconds, self.cut.fps))
+
+    def shares(self, number: int) -> tuple[ShotShare, ...]:
+        """The shots that frame `number` shows, one after the other, each once for every landscape in it."""
+        return tuple(part for share in self.cut.at(number) for part in self._panels(share))
+
+    def _panels(self, share: ShotShare) -> Iterator[ShotShare]:
+        names = self._shown(share.shot)
+        for number, name in enumerate(names):
+            yield share._replace(landscape=name, panel=Panel(number, len(names)))
+
+    def _shown(self, shot: Shot) -> tuple[str, ...]:
+        return shot.show or tuple(self.surfaces)[:1]
 
     def shot_view(self, shot: Shot, number: int) -> tuple[Instant, View]:
-        """What a shot shows at its own frame `number`, from 0, without the shots that overlap it."""
-        share = ShotShare(shot, float(number / self.cut.fps), 1.0)
+        """What the first panel of a shot shows at its own frame `number`, from 0, without shots that overlap it."""
+        share = next(self._panels(ShotShare(shot, float(number / self.cut.fps), 1.0)))
         return self._instant(share), self._view(share)
 
     def _frame(self, number: int, views: tuple[View, ...], texts: tuple[Overlay, ...]) -> Frame:
@@ -119,7 +131,7 @@ class FrameSource:
         """
         shots = tuple(shot.model_copy(update={"colour": None}) for shot in self.cut.shots)
         cut, look = replace(self.cut, shots=shots), self.quality.scale_mesh(look)
-        return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces, look, (look.colour,)))
+        return replace(self, cut=cut, look=look, ranges=ranges(self.surfaces.values(), look, (look.colour,)))
 
     def with_mesh(self, vertices: int) -> FrameSource:
         """The same film on a mesh of `vertices` along a side."""
@@ -143,26 +155,29 @@ class FrameSource:
         orbit = camera.at(share.seconds, self.cut.fps)
         if camera.azimuth_from == "alpha":
             return orbit
-        return replace(orbit, azimuth=orbit.azimuth + self.open_side)
+        return replace(orbit, azimuth=orbit.azimuth + self.open_sides[share.landscape])
 
     @cached_property
-    def open_side(self) -> float:
-        """Azimuth, degrees, on which the surface rises least from the marker, at the film's last coordinate."""
+    def open_sides(self) -> dict[str, float]:
+        """Azimuth, degrees, on which each surface rises least from the marker, at the film's last coordinate."""
+        return {name: self._open_side(surfaces) for name, surfaces in self.surfaces.items()}
+
+    def _open_side(self, surfaces: Surfaces) -> float:
         coarse = self.with_mesh(COARSE_MESH)
-        instant = self.surfaces.at(max(field.coordinates[-1] for field in self.surfaces.fields.values()))
+        instant = surfaces.at(max(field.coordinates[-1] for field in surfaces.fields.values()))
         height = heights(instant, coarse.look, self.ranges.at(instant.coordinate))
         return open_side(height, self.look.fade.start, drawn_marker(instant, self.look) or (0.0, 0.0))
 
     def _largest_share(self, number: int) -> ShotShare:
-        return max(self.cut.at(number), key=lambda share: share.weight)
+        return max(self.shares(number), key=lambda share: share.weight)
 
     def _instant(self, share: ShotShare) -> Instant:
-        return self.surfaces.at(share.shot.coordinate(share.seconds, self.cut.fps))
+        return self.surfaces[share.landscape].at(share.shot.coordinate(share.seconds, self.cut.fps))
 
     def _view(self, share: ShotShare, azimuth: float | None = None) -> View:
         """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
         instant, look = self._instant(share), self.look
-        height, colour = self._surface(instant, share.shot.colour or look.colour)
+        height, colour = self._surface(share.landscape, instant, share.shot.colour or look.colour)
         orbit, marker = self.camera_orbit(share), drawn_marker(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
@@ -171,6 +186,7 @@ class FrameSource:
             orbit.pose(self._focal_point(share.shot.camera.look_at, height, marker or (0.0, 0.0))),
             resolve_appearance(look, azimuth, self.ranges.at(instant.coordinate).height, drawn_nodes(instant, look)),
             share.weight,
+            share.panel,
             trajectory=drawn_trajectory(instant, look),
             marker=marker,
             sides=instant.window.scene_sides,
@@ -184,9 +200,9 @@ class FrameSource:
             moved = self._view(share._replace(seconds=seconds), azimuth) if self.shutter else view
             yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
-    def _surface(self, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
+    def _surface(self, landscape: str, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
         """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
-        key = instant.coordinate, mapping
+        key = landscape, instant.coordinate, mapping
         if key not in self._cache:
             scales = self.ranges.at(instant.coordinate)
             surface = heights(instant, self.look, scales), colours(instant, self.look, mapping, scales)
@@ -212,11 +228,13 @@ class FrameSource:
     def _overlays(self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]) -> tuple[Overlay, ...]:
         """Labels of contours, the title, and the captions of the shots, each with a halo where the look has one."""
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
-        mappings = ((mapping, self.notes[grid_of(mapping.field)]) for mapping, _ in self.ranges.colours)
-        page = Page.of(self.size, titles, mappings)
+        shown = set(map(self._shown, self.cut.shots))
+        notes = ((mapping, self._notes(names, mapping)) for mapping, _ in self.ranges.colours for names in shown)
+        page = Page.of(self.size, titles, notes)
         elements: list[Overlay] = []
         for view in views:
-            elements += labels(view, self.look, page, overlays.dissolve_opacity(view.weight))
+            texts = labels(view, self.look, page.of_panel(view.panel), overlays.dissolve_opacity(view.weight))
+            elements += page.shift(texts, view.panel)
         elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
         captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
         elements += overlays.dissolve_overlays(captions)
@@ -225,11 +243,21 @@ class FrameSource:
         return tuple(elements)
 
     def _captions(self, share: ShotShare, titles: Titles, page: Page) -> list[Overlay]:
-        """The live line, notes and legend of a shot at one time."""
-        mapping = share.shot.colour or self.look.colour
-        notes = self.notes[grid_of(mapping.field)]
-        instant = self._instant(share)
-        return [
-            *overlays.live_line(titles, instant, self.surfaces.axis, page),
-            *overlays.notes_and_legend(titles, self.look, mapping, self.ranges.at(instant.coordinate), notes, page),
-        ]
+        """The live line of a shot's panel at one time; with the first panel also the notes and the legend."""
+        mapping, instant, shown = share.shot.colour or self.look.colour, self._instant(share), self._shown(share.shot)
+        own_page, axis = page.of_panel(share.panel), self.surfaces[share.landscape].axis
+        own = overlays.live_line(titles, instant, axis, own_page)
+        if len(shown) > 1:
+            own += overlays.panel_name(titles, share.landscape, own_page)
+        captions = page.shift(own, share.panel)
+        if share.panel.number == 0:
+            scales, notes = self.ranges.at(instant.coordinate), self._notes(shown, mapping)
+            captions += overlays.notes_and_legend(titles, self.look, mapping, scales, notes, page)
+        return captions
+
+    def _notes(self, shown: tuple[str, ...], mapping: ColourMapping) -> str:
+        """The notes of the landscapes shown; where they differ, each with its landscape's name."""
+        notes = {name: self.notes[name][grid_of(mapping.field)] for name in shown}
+        if len(set(notes.values())) == 1:
+            return notes[shown[0]]
+        return "\n".join(f"{name}: {text}" for name, text in notes.items())

@@ -24,6 +24,7 @@ from studio.film.fields import ColourMapping, HeightMapping, field_label, unscal
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
+from studio.film.timeline import Panel
 
 VERSION = 4  # raise it when the same film is to get other text
 MARGIN = 0.06
@@ -40,7 +41,7 @@ def names_in(text: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
 
 
-def live_mistake(live: str, axis: Axis, numbers: Iterable[str], *, any_metric: bool = False) -> str | None:
+def live_mistake(live: str, axis: Axis, numbers: Iterable[str] = (), *, any_metric: bool = False) -> str | None:
     """What is wrong with a live line of a film over the coordinates of an axis; None if nothing is.
 
     numbers: beside `loss` and the coordinate. any_metric: whether there may be more metrics of training and testing.
@@ -149,6 +150,14 @@ class Page:
         legend = live - 1.6 * titles.size if notes_width == width else lowest
         return cls(aspect, small, notes_width, live, first, legend)
 
+    def of_panel(self, panel: Panel) -> Page:
+        """The layout of the text in a panel, whose left edge is 0."""
+        return replace(self, aspect=self.aspect / panel.count)
+
+    def shift(self, elements: Iterable[Overlay], panel: Panel) -> list[Overlay]:
+        """Overlays of a panel where the panel stands on the page."""
+        return [replace(overlay, x=overlay.x + self.aspect * panel.left) for overlay in elements]
+
 
 def _wrap(notes: str, width: float, size: float) -> list[str]:
     """The lines of notes, broken before their dots where they are wider than `width`."""
@@ -174,6 +183,12 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[
     numbers[axis.name] = instant.coordinate
     line = titles.live.format(**{**numbers, "coordinate": axis.label(instant.coordinate)})
     return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
+
+
+def panel_name(titles: Titles, name: str, page: Page) -> list[Overlay]:
+    """The name of a panel's landscape, at its upper right."""
+    x, y = page.aspect - MARGIN, MARGIN + titles.size
+    return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or _WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,12 +69,13 @@ class Ranges:
         return dict(self.colours)[mapping]
 
 
-def ranges(surfaces: Surfaces, look: Look, mappings: tuple[ColourMapping, ...]) -> Ranges:
-    """Ranges over the measured values inside the drawn part of each keyframe.
+def ranges(surfaces: Iterable[Surfaces], look: Look, mappings: tuple[ColourMapping, ...]) -> Ranges:
+    """Ranges over the measured values inside the drawn part of each keyframe, of all landscapes together.
 
     Raises ValueError if a field was not measured, none of its values is finite, or they are negative on a scale that
     has no negative values.
     """
+    surfaces = tuple(surfaces)
     heights = _by_keyframe(surfaces, look.height.field, look.fade.end)
     values = np.concatenate([*heights.values()])
     _check_sign(values, look.height.field, look.height.scale, "look.height")
@@ -140,15 +141,17 @@ def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping
     return HeightMapping(scale=mapping.scale).to_scale(values)
 
 
-def _by_keyframe(surfaces: Surfaces, field: str, radius: float) -> Mapping[float, Array]:
-    """{keyframe: finite values of a field on the drawn surface, flat}. Raises ValueError if it was not measured."""
-    if advice := missing_advice(field, surfaces.fields):
-        raise ValueError(advice)
-    found = dict(_drawn_nodes(surfaces, field, measured_fields(field), radius))
-    if field + DETAIL in surfaces.fields:
-        for k, values in _drawn_nodes(surfaces, field, (field + DETAIL,), radius):
-            found[k] = np.concatenate([found.get(k, np.empty(0)), values])
-    return dict(sorted(found.items()))
+def _by_keyframe(surfaces: Iterable[Surfaces], field: str, radius: float) -> Mapping[float, Array]:
+    """{keyframe: finite values of a field on the drawn surfaces, flat}. Raises ValueError if it was not measured."""
+    found: dict[float, list[Array]] = {}
+    for landscape in surfaces:
+        if advice := missing_advice(field, landscape.fields):
+            raise ValueError(advice)
+        detail = [(field + DETAIL,)] if field + DETAIL in landscape.fields else []
+        for measured in (measured_fields(field), *detail):
+            for k, values in _drawn_nodes(landscape, field, measured, radius):
+                found.setdefault(k, []).append(values)
+    return {k: np.concatenate(found[k]) for k in sorted(found)}
 
 
 def _drawn_nodes(

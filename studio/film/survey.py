@@ -83,7 +83,7 @@ def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
 
 
 def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
-    look, aspect = source.look, source.size.width / source.size.height
+    look, aspect = source.look, source.size.width / source.size.height / view.panel.count
     sizes = cell_pixels(instant, view.pose, look, aspect)
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]

@@ -118,12 +118,35 @@ def _pchip(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpol
     return PchipInterpolator(times, values)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """An upright part of a split screen: its number from the left, and how many there are."""
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def left(self) -> float:
+        """Where it begins, as a share of the picture's width."""
+        return self.number / self.count
+
+    def columns(self, width: int) -> range:
+        """Its columns in a picture of `width` pixels."""
+        return range(round(width * self.left), round(width * (self.number + 1) / self.count))
+
+
+WHOLE = Panel()
+"""The whole screen."""
+
+
 class ShotShare(NamedTuple):
-    """A shot's share in one frame: seconds since the shot began, and weight in the mix."""
+    """A shot's share in one frame: seconds since the shot began, weight in the mix, landscape and panel."""
 
     shot: Shot
     seconds: float
     weight: float
+    landscape: str = ""
+    panel: Panel = WHOLE
 
 
 @dataclass(frozen=True)

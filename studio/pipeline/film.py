@@ -119,7 +119,7 @@ def storyboard(project: Project, out: Path) -> Path:
 
 def film_source(project: Project) -> FrameSource:
     """The film as a function of the frame's number; measures what it needs."""
-    return frame_source(measure(project), project.draft)
+    return frame_source(project.scene, tuple(map(measure, project.parts)), project.draft)
 
 
 def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any], *arguments: Any) -> Path:
@@ -144,17 +144,17 @@ def _job(project: Project, bleed: int = 0) -> RenderJob:
     """The job of a project; measures what is missing. Requires GL and encoders first, before hours are spent."""
     _require_encoders(project.scene)
     renderer = gl_renderer()
-    return RenderJob(measure(project), project.draft, renderer, bleed)
+    return RenderJob(project.scene, tuple(map(measure, project.parts)), project.draft, renderer, bleed)
 
 
 def _stored_job(project: Project) -> RenderJob:
     """The job of the film as it was last drawn. Raises SceneError if it cannot have been."""
     renderer = project.manifest.read().get("renderer")
-    if renderer and is_trained(project):
-        results = results_of(project)
-        if results.complete:
+    if renderer and all(map(is_trained, project.parts)):
+        results = tuple(map(results_of, project.parts))
+        if all(landscape.complete for landscape in results):
             _require_encoders(project.scene)
-            return RenderJob(results, project.draft, renderer)
+            return RenderJob(project.scene, results, project.draft, renderer)
     raise SceneError(f"{project.path}: nothing is drawn that it could be made from, {_MAKE_FIRST}")
 
 
@@ -191,4 +191,5 @@ def _nearest_keyframe(scene: Scene, at: Time) -> float:
     """The coordinate of the keyframe nearest to what the film shows at a time, in its leading shot."""
     leading = max(scene.cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
     coordinate = leading.shot.coordinate(leading.seconds, scene.film.fps)
-    return min((keyframe.coordinate for keyframe in scene.keyframes()), key=lambda other: abs(other - coordinate))
+    keyframes = scene.only((leading.shot.show or scene.names)[0]).keyframes()
+    return min((keyframe.coordinate for keyframe in keyframes), key=lambda other: abs(other - coordinate))

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from studio.errors import SceneError
 from studio.execution.tasks import Task
 from studio.field import Grid
 from studio.landscape import tasks
@@ -29,7 +30,7 @@ def measure(project: Project) -> Results:
     train(project)
     resolved = resolve_slices(project)
     results = Results.of(project, resolved)
-    project.manifest.update(**digests_used(resolved, results))
+    project.record(**digests_used(resolved, results))
     if not results.complete:
         try_batch(project)
         lock = project.shelf.lock(f"compute-{project.run_digests[0]}", project.progress)
@@ -49,9 +50,12 @@ def results_of(project: Project) -> Results:
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
     """Every slice of the scene, resolved; the runs must be trained.
 
-    The loss at every keyframe; the finer grid, the curvature and the spectrum at those that the scene names.
+    The loss at every keyframe; the finer grid, the curvature and the spectrum at those that the scene names. Raises
+    SceneError for a scene of several landscapes.
     """
     scene, resolver = project.scene, _resolver(project)
+    if scene.landscapes:
+        raise SceneError(f"{project.path}: has several landscapes, {', '.join(scene.names)}; take one of project.parts")
 
     def resolve(
         kind: SliceKind, keyframes: Iterable[Keyframe], grid: Callable[[Grid], Grid], loss: Loss

@@ -24,7 +24,8 @@ from studio.storage.shelf import Manifest, Shelf
 class Project:
     """A scene with its file and shelf, the number of worker processes, and where progress is reported.
 
-    draft: whether the scene was reduced by `to_draft`. portrait: a keyframe measured once more, for a still.
+    draft: whether the scene was reduced by `to_draft`. portrait: a keyframe measured once more, for a still. landscape:
+    the name of the one that the scene was reduced to, by `parts`.
     """
 
     scene: Scene
@@ -34,6 +35,7 @@ class Project:
     draft: bool = False
     progress: Progress = silent
     portrait: Portrait | None = None
+    landscape: str = ""
 
     @classmethod
     def open(
@@ -56,6 +58,22 @@ class Project:
         if mistakes := [text for keys, text in scene.mistakes() if keys[0] in ("deliver", "film")]:
             raise SceneError(*(f"{self.path}: {text}" for text in mistakes))
         return replace(self, scene=scene)
+
+    @property
+    def parts(self) -> tuple[Project, ...]:
+        """The project once for each landscape, as if its scene had no other; itself if it has one."""
+        if not self.scene.landscapes:
+            return (self,)
+        return tuple(replace(self, scene=self.scene.only(name), landscape=name) for name in self.scene.names)
+
+    def record(self, **used: Any) -> None:
+        """Notes in the manifest what a landscape used, such as `planes`: digests."""
+        prefix = f"{self.landscape}/" if self.landscape else ""
+        self.manifest.update(**{prefix + key: digests for key, digests in used.items()})
+
+    def recorded(self, key: str) -> list[str]:
+        """What `record` noted; empty if nothing."""
+        return list(self.manifest.read().get(f"{self.landscape}/{key}" if self.landscape else key, ()))
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ def provenance(job: RenderJob) -> dict[str, Any]:
         "draft": job.draft,
         "renderer": job.renderer,
         "seed": job.scene.run.recipe.seed,
-        "runs": list(job.results.runs),
-        "slices": sorted(job.results.digests.values()),
+        "runs": [run for results in job.results for run in results.runs],
+        "slices": sorted(digest for results in job.results for digest in results.digests.values()),
         "versions": {name: version(name) for name in PACKAGES},
     }

@@ -21,6 +21,7 @@ from studio.config.units import Size
 from studio.deliver.paper import add_bleed
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import SceneError
+from studio.field import Surfaces
 from studio.film import overlays
 from studio.film.bands import Bands
 from studio.film.fields import FIELDS
@@ -32,6 +33,7 @@ from studio.pipeline.results import Results
 from studio.scene.captions import captions
 from studio.scene.scene import Scene
 from studio.storage.linear_frames import TILE, LinearFrame, Tile
+from studio.storage.shelf import Shelf
 
 if TYPE_CHECKING:
     from studio.render.stage import Stage
@@ -48,23 +50,25 @@ LARGEST_DIRECT = 8192
 class RenderJob:
     """All that a worker needs to render any frame; small and picklable.
 
-    renderer: name of the GL renderer, since another one draws other pixels. bleed: extra pixels on every side.
+    results: of the scene's landscapes, in their order. renderer: name of the GL renderer, since another one draws other
+    pixels. bleed: extra pixels on every side.
     """
 
-    results: Results
+    scene: Scene
+    results: tuple[Results, ...]
     draft: bool
     renderer: str
     bleed: int = 0
 
     @property
-    def scene(self) -> Scene:
-        """The film's scene."""
-        return self.results.scene
+    def shelf(self) -> Shelf:
+        """Where everything lies."""
+        return self.results[0].shelf
 
     @property
     def source(self) -> FrameSource:
         """The film as a function of the frame's number."""
-        return frame_source(self.results, self.draft)
+        return frame_source(self.scene, self.results, self.draft)
 
     @property
     def size(self) -> Size:
@@ -88,17 +92,18 @@ class RenderJob:
                 colour := share.shot.colour or source.look.colour,
                 source.ranges.at(coordinate).height,
                 source.ranges.at(coordinate).colour_ends(colour),
-                source.surfaces.marker(coordinate),
+                source.surfaces[share.landscape].marker(coordinate),
                 share.weight,
+                (share.landscape, share.panel),
                 (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )
-            for share in source.cut.at(number)
+            for share in source.shares(number)
         ]
         return self.stored_frame(digest(_film_digest(self), shares))
 
     def stored_frame(self, digest: str) -> LinearFrame:
         """The drawn frame of a digest."""
-        return self.results.shelf.frame(digest, self.size)
+        return self.shelf.frame(digest, self.size)
 
     def segments(self, span: tuple[int, int]) -> list[list[Segment]]:
         """The segments of every deliverable over a span (first frame, one past the last), cut at fixed places."""
@@ -124,7 +129,7 @@ class RenderJob:
         for first, last in pairwise(edges):
             shown = tuple(digests[number] for number in range(first, last))
             name = digest("segment", VERSION, list(enumerate(shown, first)), overlay, deliverable.identity())
-            path = self.results.shelf.segment(name, deliverable.segment_suffix)
+            path = self.shelf.segment(name, deliverable.segment_suffix)
             yield Segment(name, index, first, last, path, shown)
 
 
@@ -141,14 +146,15 @@ class Segment:
 
 
 @lru_cache(maxsize=2)
-def frame_source(results: Results, draft: bool) -> FrameSource:
+def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool) -> FrameSource:
     """The film as a function of the frame's number. Raises SceneError if nothing finite was measured."""
-    scene, surfaces = results.scene, results.surfaces()
+    landscapes = dict(zip(scene.names, results, strict=True))
+    surfaces = {name: landscape.surfaces() for name, landscape in landscapes.items()}
     live = f"draft    {scene.titles.live or ''}" if draft else scene.titles.live
     titles = scene.titles.model_copy(update={"live": live})
     try:
-        held = results.hold_portrait(surfaces)
-        notes = {grid: "\n".join([text, *caveats(held)]) for grid, text in captions(scene, results.portrait).items()}
+        held = {name: landscape.hold_portrait(surfaces[name]) for name, landscape in landscapes.items()}
+        notes = {name: _notes(landscape, held[name]) for name, landscape in landscapes.items()}
         # ranges are the film's, also where a portrait is shown
         source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes)
     except ValueError as error:
@@ -156,10 +162,16 @@ def frame_source(results: Results, draft: bool) -> FrameSource:
     return replace(source, surfaces=held)
 
 
+def _notes(results: Results, surfaces: Surfaces) -> dict[str, str]:
+    """The notes of a landscape by the grid that a colour's field is measured on."""
+    texts = captions(results.scene, results.portrait)
+    return {grid: "\n".join([text, *caveats(surfaces)]) for grid, text in texts.items()}
+
+
 @lru_cache(maxsize=2)
 def _film_digest(job: RenderJob) -> str:
     """Digest of everything that reaches the stage and is the same for all frames."""
-    source, film, digests = job.source, job.scene.film, tuple(job.results.digests.items())
+    source, film, digests = job.source, job.scene.film, [tuple(results.digests.items()) for results in job.results]
     look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
     how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
     exposure, ranges = source.look.grade.exposure, source.ranges

@@ -138,7 +138,7 @@ class Results:
 
     def hold_portrait(self, surfaces: Surfaces) -> Surfaces:
         """The film's surfaces held at the portrait's keyframe, with the loss on the portrait's grid."""
-        if self.portrait is None:
+        if not of_kind("portrait", self.digests) or self.portrait is None:
             return surfaces
         fields = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
         return replace(surfaces, fields=fields | self._fields("portrait"), held_at=self.portrait.coordinate)

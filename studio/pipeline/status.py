@@ -28,29 +28,38 @@ class StageStatus(NamedTuple):
 
 
 def status(project: Project, out: Path) -> list[StageStatus]:
-    """The status of every stage. out: folder of the finished files."""
-    manifest, wanted = project.manifest.read(), [set(run.instants()) for run in project.scene.runs]
-    existing = [set(checkpoints.epochs(folder)) for folder in project.run_folders]
-    count, total = sum(len(a & b) for a, b in zip(wanted, existing, strict=True)), sum(map(len, wanted))
-    state = _state(count, total, project.run_digests, manifest.get("run", ()))
-    rows = [StageStatus("train", state, f"{count} of {total} checkpoints")]
-    results = results_of(project) if is_trained(project) else None
-    rows += _slices(project, results, manifest)
+    """The status of every stage, landscape by landscape. out: folder of the finished files."""
+    rows, results = [], []
+    for part in project.parts:
+        measured = results_of(part) if is_trained(part) else None
+        named = [_train(part), *_slices(part, measured)]
+        prefix = f"{part.landscape}: " if part.landscape else ""
+        rows += [row._replace(details=prefix + row.details) for row in named]
+        results += [measured] if measured else []
     paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
-    current: dict[Path, str] = {}
-    if results and all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
-        job = RenderJob(results, project.draft, manifest.get("renderer") or gl_renderer())
+    manifest, current = project.manifest.read(), dict[Path, str]()
+    if all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
+        renderer = manifest.get("renderer") or gl_renderer()
+        job = RenderJob(project.scene, tuple(results), project.draft, renderer)
         segments = job.segments((0, project.scene.cut.length))
         current = {path: content_digest(parts) for path, parts in zip(paths, segments, strict=True)}
     contents = manifest.get("made", {})
     for path in paths:
         up_to_date = path in current and current[path] == contents.get(project.manifest.relative(path))
-        state = "missing" if not path.exists() else "done" if up_to_date else "stale"
+        state: State = "missing" if not path.exists() else "done" if up_to_date else "stale"
         rows.append(StageStatus("deliver", state, str(path)))
     return rows
 
 
-def _slices(project: Project, results: Results | None, manifest: dict[str, Sequence[str]]) -> list[StageStatus]:
+def _train(project: Project) -> StageStatus:
+    wanted = [set(run.instants()) for run in project.scene.runs]
+    existing = [set(checkpoints.epochs(folder)) for folder in project.run_folders]
+    count, total = sum(len(a & b) for a, b in zip(wanted, existing, strict=True)), sum(map(len, wanted))
+    state = _state(count, total, project.run_digests, project.recorded("run"))
+    return StageStatus("train", state, f"{count} of {total} checkpoints")
+
+
+def _slices(project: Project, results: Results | None) -> list[StageStatus]:
     scene = project.scene
     planned = {"loss": scene.keyframes(), "detail": scene.detail_keyframes(), "convexity": scene.convexity_keyframes()}
     if scene.convexity and scene.convexity.spectrum:
@@ -60,7 +69,7 @@ def _slices(project: Project, results: Results | None, manifest: dict[str, Seque
         if total := len(planned.get(kind, ())):
             digests = list(of_kind(kind, results.digests).values()) if results else []
             count = sum(project.shelf.slice(digest).complete for digest in digests)
-            state = _state(count, total, digests, manifest.get(kind, ()))
+            state = _state(count, total, digests, project.recorded(kind))
             rows.append(StageStatus(kind, state, f"{count} of {total} slices"))
     return rows
 

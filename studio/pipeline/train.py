@@ -12,7 +12,7 @@ from studio.training.runs import Run
 
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
-    project.manifest.update(run=list(project.run_digests))
+    project.record(run=list(project.run_digests))
     for run, digest, folder in zip(project.scene.runs, project.run_digests, project.run_folders, strict=True):
         if not _has_checkpoints(run, folder):
             with project.shelf.lock(f"run-{digest}", project.progress):

@@ -70,7 +70,7 @@ def storyboard(source: FrameSource, title: str) -> Array:
             [shot] = film.cut.shots
             for number in (0, (film.cut.length - 1) // 2, film.cut.length - 1):
                 seconds = float((start + number) / cut.fps)
-                caption = f"{seconds:.2f} s   {film.surfaces.axis.label(film.coordinate(number))}"
+                caption = f"{seconds:.2f} s   {film.label(number)}"
                 cells.append(Cell(stage.draw(film.frame(number)), shot.shot, caption))
     facts = f"{float(cut.length / cut.fps):g} s   {cut.length} frames of {source.size} at {float(cut.fps):g} fps"
     return _sheet(cells, cell, 3, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.field import DETAIL
+from studio.field import DETAIL, Surfaces
 from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
@@ -53,9 +53,14 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
 
 def assumed_film(scene: Scene) -> FrameSource:
     """The film on an assumed crater, for warnings about its shots before anything is measured."""
+    surfaces = {name: _assumed_surfaces(scene.only(name)) for name in scene.names}
+    notes = {name: captions(scene.only(name)) for name in scene.names}
+    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, notes)
+
+
+def _assumed_surfaces(scene: Scene) -> Surfaces:
     names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
     grids = {"": (scene.grid, [keyframe.coordinate for keyframe in scene.keyframes()])}
     if scene.detail:
         grids[DETAIL] = scene.detail.grid, [keyframe.coordinate for keyframe in scene.detail_keyframes()]
-    surfaces = assumed_surfaces(names, grids)
-    return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, captions(scene))
+    return assumed_surfaces(names, grids)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from studio.config.records import Record
+from studio.config.records import FrozenDict, Record
 from studio.config.units import Size, Time
 from studio.field import Grid
 from studio.film.quality import QUALITIES
 from studio.landscape.convexity import Convexity
 from studio.landscape.sweeps import subsample
+from studio.scene.landscape import Landscape
 from studio.scene.scene import Scene
 
 KEYFRAMES, POINTS, SAMPLES = 8, 21, 48
@@ -24,7 +25,7 @@ MESH, HEIGHT, RATE = 241, 360, 12
 
 def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
-    film, loss = scene.film, scene.loss
+    film = scene.film
     small = {
         "size": _limit_size(film.size, HEIGHT),
         "fps": film.fps / max(1, round(film.fps / RATE)),
@@ -32,19 +33,32 @@ def to_draft(scene: Scene) -> Scene:
         "shutter": 0.0,
     }
     changes: dict[str, Any] = {
-        "sweep": scene.sweep.reduced(scene.runs, KEYFRAMES),
-        "detail": None,
-        "grid": Grid(range=scene.grid.range, points=tuple(min(n, POINTS) for n in scene.grid.counts)),
-        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
+        **_coarse_landscape(scene),
+        "landscapes": FrozenDict(
+            (name, landscape.model_copy(update=_coarse_landscape(landscape)))
+            for name, landscape in scene.landscapes.items()
+        ),
         "look": scene.look.model_copy(update={"mesh": min(scene.look.mesh, MESH)}),
         "film": film.model_copy(update=small),
         **{name: _in_seconds(getattr(scene, name), film.fps) for name in ("shots", "deliver", "titles")},
     }
-    if scene.convexity:
-        few = changes["sweep"].unroll(scene.runs, scene.directions, scene.grid)
-        chosen = subsample([keyframe.coordinate for keyframe in scene.convexity_keyframes()], CONVEXITY_KEYFRAMES)
-        changes["convexity"] = _coarse(scene.convexity, {_nearest(at, [k.coordinate for k in few]) for at in chosen})
     return scene.model_copy(update=changes)
+
+
+def _coarse_landscape(landscape: Landscape) -> dict[str, Any]:
+    """The keys of a landscape that a draft changes."""
+    grid, loss = landscape.grid, landscape.loss
+    changes: dict[str, Any] = {
+        "sweep": landscape.sweep.reduced(landscape.runs, KEYFRAMES),
+        "detail": None,
+        "grid": Grid(range=grid.range, points=tuple(min(n, POINTS) for n in grid.counts)),
+        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
+    }
+    if convexity := landscape.convexity:
+        few = [k.coordinate for k in changes["sweep"].unroll(landscape.runs, landscape.directions, grid)]
+        chosen = subsample([k.coordinate for k in landscape.convexity_keyframes()], CONVEXITY_KEYFRAMES)
+        changes["convexity"] = _coarse(convexity, {_nearest(at, few) for at in chosen})
+    return changes
 
 
 def _coarse(convexity: Convexity, at: set[float]) -> Convexity:

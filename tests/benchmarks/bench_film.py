@@ -48,11 +48,13 @@ def speed_ratio(source: FrameSource, per_keyframe: int = 12, window: int = 24) -
     keyframe to keyframe.
     """
     field, mapping = measured_fields(source.look.height.field)[0], source.look.height
-    keyframes = source.surfaces.fields[field].coordinates
+    keyframes = source.surfaces[""].fields[field].coordinates
     frames = np.arange(per_keyframe * (len(keyframes) - 1) + 1) / per_keyframe
     before, speeds = None, []
     for coordinate in np.interp(frames, range(len(keyframes)), keyframes):
-        now = mapping.to_scale(np.minimum(source.surfaces.at(coordinate).layers[field][0].values, source.ranges.cap))
+        now = mapping.to_scale(
+            np.minimum(source.surfaces[""].at(coordinate).layers[field][0].values, source.ranges.cap)
+        )
         if before is not None:
             speeds.append(np.sqrt(np.nanmean((now - before) ** 2)))
         before = now
@@ -71,5 +73,7 @@ def _sources(scene: Scene):
         shown = replace(surfaces, fields={"loss": loss})
         yield (
             interpolation,
-            FrameSource.of(changed.shots, shown, changed.look, changed.titles, changed.film, captions(changed)),
+            FrameSource.of(
+                changed.shots, {"": shown}, changed.look, changed.titles, changed.film, {"": captions(changed)}
+            ),
         )

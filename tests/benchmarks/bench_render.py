@@ -246,7 +246,7 @@ def _first_light() -> FrameSource:
         for name, sign, shift in (("lambda_min", -1, 2.0), ("lambda_max", 1, 1.0))
     }
     notes = {"loss": "made up", "convexity": "made up"}
-    return FrameSource.of(scene.shots[:1], Surfaces(fields), scene.look, scene.titles, scene.film, notes)
+    return FrameSource.of(scene.shots[:1], {"": Surfaces(fields)}, scene.look, scene.titles, scene.film, {"": notes})
 
 
 # --- ours ------------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ TITLED = Titles(title="A film")
 
 
 def film_of(shots=SHOTS, look=LOOK, titles=TITLED, form=FORMAT, surfaces=SURFACES) -> FrameSource:
-    return FrameSource.of(shots, surfaces, look, titles, form, NOTES)
+    return FrameSource.of(shots, {"": surfaces}, look, titles, form, {"": NOTES})
 
 
 def bits(value):

@@ -56,7 +56,7 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
 
 
 def test_the_live_line_names_the_coordinate_of_any_sweep():
-    [plain] = live_line(Titles(), INSTANT, Axis("angle", "deg", ".0f"), PAGE)
+    [plain] = live_line(Titles(), INSTANT, Axis("angle", " deg", ".0f"), PAGE)
     assert plain.text == "angle 4 deg    loss 4.000"
     [own] = live_line(Titles(live="turned by {angle:.2f}"), INSTANT, Axis("angle"), PAGE)
     assert own.text == "turned by 3.50"

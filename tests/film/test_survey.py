@@ -30,7 +30,7 @@ def film(
     )
     shot = Shot(shot="a", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
     look, notes = Look(light=LIGHT, mesh=241, height=height), {"loss": "", "convexity": ""}
-    return FrameSource.of((shot,), surfaces, look, Titles(), Format(size=Size.parse(size)), notes)
+    return FrameSource.of((shot,), {"": surfaces}, look, Titles(), Format(size=Size.parse(size)), {"": notes})
 
 
 FLAT = np.where(np.arange(101)[:, None] + np.arange(101) == 0, 2.0, 1.0)  # one node away, so that it has a range

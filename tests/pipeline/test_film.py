@@ -55,7 +55,7 @@ def test_a_film_that_does_not_loop_is_refused_once_its_ends_are_drawn(copy, monk
     project = edited(copy, ("preset: h264-web}", "preset: h264-web, loop: true}"))
     with pytest.raises(SceneError, match="does not loop"):
         make_film(project, copy.out)
-    job = RenderJob(results_of(project), project.draft, gl_renderer())
+    job = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer())
     exist = [segment.path.exists() for segment in job.segments((0, 24))[0]]
     assert exist == [True, *[False] * (len(exist) - 2), True] and len(exist) > 2
 
@@ -74,10 +74,12 @@ def test_a_still_with_points_of_its_own_shows_the_nearest_keyframe_on_the_films_
     path = make_still(project, tmp_path, Still(at=Time(2.0)), points=21)
     assert path.name == "tiny-21-points-at-2s.png" and iio.imread(path).shape == (36, 64, 3)
     portrait = replace(project, portrait=Portrait(2.0, 21))
-    source = render_job.frame_source(measure(portrait), False)
-    assert source.ranges == film.ranges and source.surfaces.fields["loss"].grid.points == 21
-    assert source.surfaces.at(0.3).coordinate == 2.0 and "21\u00d721 points at epoch 2" in source.notes["loss"]
-    assert source.surfaces.at(2.0).values["loss"][10, 10] == pytest.approx(film.surfaces.at(2.0).values["loss"][4, 4])
+    source = render_job.frame_source(portrait.scene, (measure(portrait),), False)
+    assert source.ranges == film.ranges and source.surfaces[""].fields["loss"].grid.points == 21
+    assert source.surfaces[""].at(0.3).coordinate == 2.0 and "21\u00d721 points at epoch 2" in source.notes[""]["loss"]
+    assert source.surfaces[""].at(2.0).layers["loss"][0].values[10, 10] == pytest.approx(
+        film.surfaces[""].at(2.0).layers["loss"][0].values[4, 4]
+    )
     assert copy.shelf.unused() == []
     with pytest.raises(SceneError, match="20 points: expected an odd number"):
         make_still(project, tmp_path, Still(at=Time(2.0)), points=20)

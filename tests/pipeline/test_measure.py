@@ -76,7 +76,7 @@ def test_a_preview_has_its_own_digests_and_a_caption(measured, edited):
     data = measure(project).dataset()
     share = float(data["measured"].mean())
     assert 0 < share < 0.5 and any(
-        "are interpolated" in line for line in film_source(project).notes["loss"].splitlines()
+        "are interpolated" in line for line in film_source(project).notes[""]["loss"].splitlines()
     )
     assert not {digest for (kind, _), digest in results_of(project).digests.items() if kind == "loss"} & set(
         results_of(exact).digests.values()

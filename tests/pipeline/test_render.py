@@ -57,7 +57,7 @@ def test_frames_drawn_again_are_the_stored_ones(copy):
 
 def test_a_stored_frame_is_the_one_that_the_source_and_a_stage_draw(copy):
     project = Project.open(copy.scene)
-    job, source = RenderJob(results_of(project), project.draft, gl_renderer()), film_source(project)
+    job, source = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer()), film_source(project)
     with Stage(job.size, source.look.mesh, project.scene.film.quality.samples) as stage:
         for number in (0, 7, 14, 23):  # the first, the last, and two between
             assert np.array_equal(job.linear_frame(number)[:], stage.linear_frame(source.frame(number)))
@@ -65,7 +65,7 @@ def test_a_stored_frame_is_the_one_that_the_source_and_a_stage_draw(copy):
 
 def test_verify_finds_one_wrong_bit(copy):
     project = Project.open(copy.scene)
-    stored = RenderJob(results_of(project), project.draft, gl_renderer()).linear_frame(12)
+    stored = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer()).linear_frame(12)
     codes = stored[:]
     codes[5, 5, 0] ^= 1
     [tile] = stored.tiles

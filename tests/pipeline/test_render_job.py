@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def segment_digests(project: Project, deliverable: int = 0) -> list[str]:
-    job = RenderJob(results_of(project), project.draft, gl_renderer())
+    job = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer())
     return [segment.digest for segment in job.segments((0, project.scene.cut.length))[deliverable]]
 
 
@@ -42,7 +42,8 @@ def test_segments_of_sequences_and_of_movies_have_different_digests(measured):
 
 
 def test_no_movie_begins_or_ends_with_a_segment_of_one_frame_or_two(measured):
-    job = RenderJob(results_of(Project.open(measured.scene)), Project.open(measured.scene).draft, gl_renderer())
+    project = Project.open(measured.scene)
+    job = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer())
     for span in ((15, 24), (14, 24), (1, 17), (1, 18), (0, 24)):
         segments = job.segments(span)[0]
         assert (segments[0].start, segments[-1].stop) == span
@@ -57,7 +58,7 @@ def test_a_new_colormap_is_drawn_without_measuring_and_without_torch(copy, pictu
     project = edited(copy, ("map: lajolla", "map: viridis"))
     loaded = []
     with LocalExecutor(1) as workers:  # one worker draws both segments, and is then asked what it has loaded
-        job = RenderJob(results_of(project), project.draft, gl_renderer())
+        job = RenderJob(project.scene, (results_of(project),), project.draft, gl_renderer())
         segments = [segment for parts in job.segments((0, 24)) for segment in parts]
         list(run_tasks(workers, [(render_segments, (job, (segment,))) for segment in segments], 1))
         loaded += [names for _, names in run_tasks(workers, [(eval, ("sorted(__import__('sys').modules)",))], 1)]

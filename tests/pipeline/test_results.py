@@ -105,14 +105,16 @@ def test_the_trajectory_is_read_from_the_planes_only_where_a_look_draws_it(copy,
     plain, drawn = (
         film_source(edited(copy, *change)) for change in ((), (("base: ember", "base: ember, trajectory: {}"),))
     )
-    trajectory, keyframes = drawn.surfaces.trajectory, plain.surfaces.fields["loss"].coordinates
+    trajectory, keyframes = drawn.surfaces[""].trajectory, plain.surfaces[""].fields["loss"].coordinates
     assert (
-        plain.surfaces.trajectory is None and trajectory.coordinates == keyframes and 0 < trajectory.share_in_plane < 1
+        plain.surfaces[""].trajectory is None
+        and trajectory.coordinates == keyframes
+        and 0 < trajectory.share_in_plane < 1
     )
     assert all((trajectory.places[k, k] == 0).all() for k in range(len(keyframes)))
-    assert "of its length lies in the plane" in drawn.notes["loss"] and plain.frame(9).views[0].trajectory is None
+    assert "of its length lies in the plane" in drawn.notes[""]["loss"] and plain.frame(9).views[0].trajectory is None
     [part] = drawn.cut.at(7)  # the last before the dissolve
-    expected = drawn_trajectory(drawn.surfaces.at(part.shot.coordinate(part.seconds, drawn.cut.fps)), drawn.look)
+    expected = drawn_trajectory(drawn.surfaces[""].at(part.shot.coordinate(part.seconds, drawn.cut.fps)), drawn.look)
     assert len(expected) > 1 and np.array_equal(
         drawn.frame(7).views[0].trajectory, expected
     )  # it ends on the land, at 0

@@ -31,7 +31,7 @@ def source() -> FrameSource:
     surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
     shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, colour=ColourMapping(map="gray"))
     form = Format(size=Size(640, 360), fps=Fraction(8))
-    return FrameSource.of((shot,), surfaces, LOOK, Titles(title="A film"), form, {"loss": ""})
+    return FrameSource.of((shot,), {"": surfaces}, LOOK, Titles(title="A film"), form, {"": {"loss": ""}})
 
 
 def test_every_look_has_its_own_picture_with_nothing_written_on_it(source):
@@ -70,7 +70,9 @@ def test_every_look_that_comes_with_studio_draws_and_no_two_are_alike():
     shot = Shot(shot="one", duration=Time(1.0), along={Time(0.0): 0.0}, camera=camera)
     form = Format(size=CELL, fps=Fraction(8))
     notes = {"loss": "", "convexity": ""}
-    film = FrameSource.of((shot,), Surfaces(fields), LOOK, Titles(live=None, notes=False, legend=False), form, notes)
+    film = FrameSource.of(
+        (shot,), {"": Surfaces(fields)}, LOOK, Titles(live=None, notes=False, legend=False), form, {"": notes}
+    )
     pictures = {}
     for name, look in gallery().items():
         small = look.model_copy(update={"mesh": 97})
@@ -91,7 +93,7 @@ THEN = Shot(shot="then", duration=Time(0.5), along={Time(0.0): 0.0}, camera=Came
 def film_of(*shots: Shot, size: Size = CELL) -> FrameSource:
     surfaces = Surfaces({"loss": Field((0.0,), GRID, (1 + SQUARED)[None], "log")})
     return FrameSource.of(
-        shots, surfaces, LOOK, Titles(title="A film"), Format(size=size, fps=Fraction(8)), {"loss": ""}
+        shots, {"": surfaces}, LOOK, Titles(title="A film"), Format(size=size, fps=Fraction(8)), {"": {"loss": ""}}
     )
 
 

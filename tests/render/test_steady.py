@@ -35,7 +35,7 @@ def surfaces() -> Surfaces:
 def source(look: Look, quality: Quality, camera: dict, along: dict) -> FrameSource:
     shot = Shot.model_validate({"shot": "one", "duration": "2s", "along": along, "camera": camera})
     form = Format(size=SIZE, fps=FPS, quality=quality)
-    return FrameSource.of((shot,), surfaces(), look, Titles(), form, {"loss": ""})
+    return FrameSource.of((shot,), {"": surfaces()}, look, Titles(), form, {"": {"loss": ""}})
 
 
 LOW = {"start": {"azimuth": "20deg", "elevation": "18deg", "distance": 2.4, "lens": "32mm"}}

@@ -19,5 +19,5 @@ def test_a_portrait_says_its_own_grid_and_epoch(tiny):
 def test_the_assumed_film_has_every_field_that_a_shot_draws_and_every_frame(tiny):
     scene = Scene.load(tiny)
     source = assumed_film(scene)
-    assert {"loss", "lambda_min", "lambda_max"} <= set(source.surfaces.fields)
+    assert {"loss", "lambda_min", "lambda_max"} <= set(source.surfaces[""].fields)
     assert source.cut.length == scene.cut.length == 24 and source.frame(23).views
