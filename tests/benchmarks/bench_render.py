@@ -208,7 +208,7 @@ def first_light() -> dict[str, float]:
 
     source = _first_light()
     with Stage(source.size, source.look.mesh, source.quality.samples) as stage:
-        numbers = iter(range(40, 140, 12))
+        numbers = iter(np.linspace(0, source.cut.length - 1, 8).astype(int).tolist())
         return {"render.first_light.cpu_s": _cpu(lambda: stage.draw(source.frame(next(numbers))))}
 
 
