@@ -93,3 +93,60 @@ def test_a_field_that_was_not_measured_is_refused_with_what_to_add(field, messag
     with pytest.raises(ValueError, match=message):
         ranges(film, look(), (ColourMapping(field=field),))
     assert missing_advice("loss", film.fields) is None and missing_advice(field, {field, *SIGNED}) is None
+
+
+# --- ranges that follow the keyframes
+
+
+def zoomed(*halves: float) -> Surfaces:
+    """1 + alpha^2 + beta^2 on grids that shrink about the centre."""
+    grids = tuple(Grid(range=(-half, half), points=N) for half in halves)
+    losses = tuple(1 + grid.alpha[:, None] ** 2 + grid.alpha[None] ** 2 for grid in grids)
+    return Surfaces({"loss": Field(tuple(float(k) for k in range(len(halves))), grids, losses, "log")})
+
+
+def test_a_range_that_follows_the_keyframes_has_the_ends_of_each_and_in_between_the_extent_that_a_zoom_has(look):
+    film, mapping = zoomed(2.0, 0.5, 0.1), ColourMapping(range="keyframe")
+    style = look(height=HeightMapping(scale="linear", range="keyframe"))
+    moving = ranges(film, style, (mapping,))
+    for k, half in enumerate((2.0, 0.5, 0.1)):
+        low, high = moving.at(float(k)).height
+        assert low == 1.0 and high - low == pytest.approx(half**2 * 0.8)  # the highest node in the disc: (0.8, 0.4)
+        assert moving.at(float(k)).colour_ends(mapping) == (low, high)
+    low, high = moving.at(0.5).height
+    assert low == 1.0 and high - low == pytest.approx(0.8)  # where the window's half side is 1
+    assert moving.at(-1.0).height == moving.at(0.0).height and moving.at(9.0).height == moving.at(2.0).height
+
+
+def test_the_films_range_over_a_zoom_is_of_what_each_keyframe_shows(look):
+    style = look(height=HeightMapping(scale="linear"))
+    fixed = ranges(zoomed(2.0, 0.5, 0.1), style, (ColourMapping(),))
+    assert fixed.height == ranges(zoomed(2.0), style, ()).height and fixed.at(1.7) is fixed
+
+
+def test_height_and_colour_follow_the_keyframes_each_for_itself(look):
+    style, mapping = look(height=HeightMapping(scale="linear", range="keyframe")), ColourMapping(scale="linear")
+    moving = ranges(zoomed(2.0, 0.5), style, (mapping,))
+    assert moving.at(0.0).colour_ends(mapping) == moving.at(1.0).colour_ends(mapping) == moving.at(0.0).height
+    assert moving.at(1.0).height != moving.at(0.0).height
+
+
+# --- losses below zero
+
+
+@pytest.mark.parametrize("scale", ["log", "sqrt"])
+def test_a_loss_below_zero_is_refused_on_a_scale_that_has_no_negative_values(scale, look, bowl, surfaces):
+    film = surfaces(bowl() - 3.0)
+    with pytest.raises(ValueError, match=rf"the loss falls to -2.9, .* no {scale}; write `scale: signed-log` or"):
+        ranges(film, look(height=HeightMapping(scale=scale)), ())
+    with pytest.raises(ValueError, match=r"no log; .* under `colour`"):
+        ranges(film, look(height=HeightMapping(scale="linear")), (ColourMapping(scale="log"),))
+    assert (
+        ranges(surfaces(bowl() - 0.1), look(height=HeightMapping(scale=scale)), ()).cap > 0
+    )  # exactly 0 is no mistake
+
+
+@pytest.mark.parametrize("scale", ["linear", "signed-log"])
+def test_a_loss_below_zero_has_a_range_on_other_scales(scale, look, bowl, surfaces):
+    style = look(height=HeightMapping(scale=scale))
+    assert ranges(surfaces(bowl() - 3.0), style, ()).height[0] == style.height.to_scale(np.array(-2.9))
