@@ -139,10 +139,8 @@ class Grid(Record):
 
     def contains(self, other: Grid) -> bool:
         """Whether another grid lies inside this one; one over the same range does."""
-        pairs = zip(self.sides, other.sides, strict=True)
-        return all(
-            low - _SLACK * (high - low) <= a and b <= high + _SLACK * (high - low) for (low, high), (a, b) in pairs
-        )
+        pairs = zip(self.centre, self.half_sides, other.centre, other.half_sides, strict=True)
+        return all(abs(middle - other) + inner <= (1 + _SLACK) * half for middle, half, other, inner in pairs)
 
 
 _SLACK = 1e-9  # share of a side within which two ends are the same, or a side is centred on 0
@@ -310,7 +308,7 @@ class Field:
 
     def window(self, coordinate: float) -> Extent:
         """The part of the plane that the field covers at a coordinate."""
-        k, share = _interval(self.coordinates, coordinate)
+        k, share = interval(self.coordinates, coordinate)
         grid = self.grids[k]
         if not share or grid == self.grids[k + 1]:
             return Extent(grid.centre, grid.half_sides)
@@ -324,7 +322,7 @@ class Field:
         """
         if isinstance(self.grid, Grid):
             return (Layer(self.grid, self.at(coordinate), self.interpolation_scale),)
-        k, share = _interval(self.coordinates, coordinate)
+        k, share = interval(self.coordinates, coordinate)
         layers = map(Layer, self.grid, self.values, repeat(self.interpolation_scale))
         if not share:
             return tuple(islice(layers, k, k + 1))
@@ -338,7 +336,7 @@ class Field:
 
         A point that is not finite at a neighbouring keyframe is NaN, or inf if it is inf at the nearer one.
         """
-        k, share = _interval(self.coordinates, coordinate)
+        k, share = interval(self.coordinates, coordinate)
         if not share:
             return np.asarray(self.values[k])
         between = np.maximum(from_scale(self._interpolate(coordinate), self.interpolation_scale), self._smallest)
@@ -384,7 +382,7 @@ class Field:
         return np.concatenate([values[np.isfinite(values)] for values in self.values])
 
 
-def _interval(coordinates: tuple[float, ...], coordinate: float) -> tuple[int, float]:
+def interval(coordinates: tuple[float, ...], coordinate: float) -> tuple[int, float]:
     """(k, share of the way from keyframe k to k + 1) of a coordinate; share 0 at a keyframe and outside of them all."""
     k = int(np.searchsorted(coordinates, coordinate, side="right")) - 1
     if k < 0 or coordinates[k] == coordinate or k + 1 == len(coordinates):
@@ -435,7 +433,7 @@ class Markers:
 
     def at(self, coordinate: float) -> tuple[float, float] | None:
         """The place (alpha, beta) at a coordinate; None if it is unknown at a neighbouring keyframe."""
-        k, share = _interval(self.coordinates, coordinate)
+        k, share = interval(self.coordinates, coordinate)
         place = self.places[k] + share * (self.places[k + 1] - self.places[k]) if share else self.places[k]
         return (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
 

@@ -51,5 +51,5 @@ def test_the_first_film_is_framed_on_whatever_land_a_processor_trains(land):
 
 def test_the_lands_are_three_and_their_open_sides_differ():
     lands = np.load(LANDS)
-    sides = {name: first_light(name).open_side for name in lands.files}
+    sides = {name: first_light(name).open_sides[""] for name in lands.files}
     assert len(sides) == 3 and len(set(sides.values())) > 1

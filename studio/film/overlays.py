@@ -6,6 +6,7 @@ small notes on how the slice was measured, and the legend of the colours. The la
 
 from __future__ import annotations
 
+import math
 import string
 import textwrap
 from collections.abc import Hashable, Iterable
@@ -239,7 +240,9 @@ def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[st
     if scale == "height":
         scale = look.height.scale if mapping.field == look.height.field else "linear"
     low, high = unscale(np.array(ranges.colour_ends(mapping)), scale)
-    return f"{low:.2g}", f"{high:.2g}"
+    # close ends, as deep in a zoom, need more digits to differ
+    digits = 2 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
+    return f"{low:.{digits}g}", f"{high:.{digits}g}"
 
 
 def dissolve_overlays(shots: Iterable[tuple[float, Iterable[Overlay]]]) -> list[Overlay]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, zoom
+from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, interval, zoom
 from studio.film.colour import is_diverging
 from studio.film.fields import (
     DERIVED,
@@ -35,11 +34,8 @@ class MovingRange:
 
     def at(self, coordinate: float) -> Range:
         """Both ends at a coordinate; constant before the first keyframe and after the last."""
-        k = bisect_right(self.coordinates, coordinate) - 1
-        if k < 0 or k + 1 == len(self.coordinates):
-            return self.ends[max(k, 0)]
-        share = (coordinate - self.coordinates[k]) / (self.coordinates[k + 1] - self.coordinates[k])
-        return zoom(self.ends[k], self.ends[k + 1], share)
+        k, share = interval(self.coordinates, coordinate)
+        return zoom(self.ends[k], self.ends[k + 1], share) if share else self.ends[k]
 
 
 @dataclass(frozen=True)

@@ -107,14 +107,10 @@ def drawn_nodes(instant: Instant, look: Look) -> Nodes:
 
 
 def value_at(instant: Instant, name: str, place: tuple[float, float]) -> float:
-    """A measured field at a place (alpha, beta): the value of a node, or that of the surface between nodes."""
-    layers, window = instant.layers[name], instant.window
-    grid, values = layers[0].grid, layers[0].values
-    rows, columns = (np.flatnonzero(axis == at) for axis, at in ((grid.beta, place[1]), (grid.alpha, place[0])))
-    if len(layers) == 1 and rows.size and columns.size:
-        return float(values[rows[0], columns[0]])
-    x, y = window.to_scene(np.array(place))
-    return float(_refine_layers(layers, window, (np.array([x]), np.array([y])), np.inf, 1.0)[0, 0])
+    """A measured field's surface at a place (alpha, beta) of the plane; NaN in a hole."""
+    x, y = instant.window.to_scene(np.array(place))
+    at_place = np.array([x]), np.array([y])
+    return float(_refine_layers(instant.layers[name], instant.window, at_place, np.inf, 1.0)[0, 0])
 
 
 def window_radius(places: Array, sides: tuple[float, float]) -> Array:
@@ -134,15 +130,13 @@ def height_at(height: Array, places: Array) -> Array:
 def marker_height(height: Array, place: tuple[float, float] | None) -> float:
     """The height of a surface [N, N] under the marker, at a place in scene units; NaN in a hole, and without a marker.
 
-    On a vertex its height alone counts, even beside a hole.
+    Beside a hole it is the height of the nearest vertex.
     """
     if place is None:
         return np.nan
-    column, row = ((np.array(place) + 1) / 2 * (len(height) - 1)).tolist()
-    rows, columns = (np.unique([np.floor(at), np.ceil(at)]).astype(int) for at in (row, column))
-    around = height[np.ix_(rows, columns)].astype(np.float64)
-    share = [np.array([1 - at % 1, at % 1][: len(ends)]) for at, ends in ((row, rows), (column, columns))]
-    return float(share[0] @ around @ share[1])
+    column, row = np.round((np.array(place) + 1) / 2 * (len(height) - 1)).astype(int)
+    between = height_at(height, np.array([place]))[0]
+    return float(between if np.isfinite(between) else height[row, column])
 
 
 def open_side(height: Array, reach: float, place: tuple[float, float] = (0.0, 0.0)) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size, Time
-from studio.field import Field, Grid, Surfaces
+from studio.field import Axis, Field, Grid, Markers, Surfaces
 from studio.film.appearance import Appearance, Nodes
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
@@ -20,6 +20,7 @@ from studio.film.look import Look
 from studio.film.overlays import Bar, Page, Text, Titles
 from studio.film.quality import Quality
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
+from studio.film.surface import marker_height
 from studio.film.timeline import Shot, Transition
 
 LOOK = Look(light=Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0)), mesh=33)
@@ -333,6 +334,54 @@ def test_a_looks_halo_lies_around_all_text_without_its_own():
     assert {o.halo for o in texts if o.align == "middle"} == {LOOK.background.top}
     assert {o.halo for o in texts if o.align != "middle"} == {"#123456"}
     assert all(o.halo is None for o in film_of().frame(11).overlays if isinstance(o, Text))
+
+
+# --- a window and a marker that move
+
+
+def moving(**parts) -> FrameSource:
+    """A shot of three keyframes: a bowl on grids that shrink about (0.2, -0.1), the marker on its way there."""
+    grids = tuple(
+        Grid(range=((0.2 - h, 0.2 + h), (-0.1 - h / 2, -0.1 + h / 2)), points=(33, 17)) for h in (1, 0.5, 0.1)
+    )
+    losses = tuple(2 + np.add.outer(grid.beta**2, grid.alpha**2) for grid in grids)
+    markers = Markers((0.0, 1.0, 2.0), np.array([[0.0, 0.0], [0.2, -0.1], [np.nan, np.nan]]))
+    zoom = Surfaces({"loss": Field((0.0, 1.0, 2.0), grids, losses, "log")}, markers=markers, axis=Axis("zoom"))
+    shot = Shot(shot="in", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 2.0}, camera=Camera())
+    scale = {"height": HeightMapping(scale="linear", range="keyframe"), "colour": ColourMapping(range="keyframe")}
+    look = LOOK.model_copy(update=scale | parts)
+    return FrameSource.of((shot,), zoom, look, Titles(), FORMAT, NOTES)
+
+
+def test_the_camera_and_the_light_follow_a_marker_and_stay_in_the_middle_without_one():
+    film = moving()
+    views = [film.shot_view(film.cut.shots[0], n)[1] for n in (0, 4, 15)]
+    places = [view.marker for view in views]
+    assert places[0] == pytest.approx((-0.2, 0.1)) and places[2] is None
+    assert [view.pose.focal_point[:2] for view in views] == [places[0], places[1], (0.0, 0.0)]
+    for view in views:
+        assert view.sides == pytest.approx((1.0, 0.5))
+        assert view.pose.focal_point[2] == pytest.approx(marker_height(view.height, view.marker or (0.0, 0.0)))
+
+
+def test_the_legend_the_live_line_and_the_contours_have_the_numbers_of_the_moment():
+    film = moving(contours=Contours(step=0.01, index=1, labels=True))
+    for number, live, legend in (
+        (0, "zoom 0.0    loss 2.001", {"2", "3.3"}),
+        (15, "zoom 2.0    loss 2.050", {"2.02", "2.1"}),
+    ):
+        frame = film.frame(number)
+        texts, scale = [o.text for o in frame.overlays if isinstance(o, Text)], frame.views[0].appearance.height_scale
+        assert {live} | legend <= set(texts)
+        lines = [float(o.text) for o in frame.overlays if isinstance(o, Text) and o.align == "middle"]
+        assert lines and all(scale.low < line < scale.high for line in lines)
+    assert scale.high - scale.low < 0.1
+
+
+def test_the_dots_on_the_measured_points_are_where_the_grid_is():
+    film = moving(nodes=True)
+    nodes = film.frame(0).views[0].appearance.nodes
+    assert nodes.spacing == pytest.approx((2 / 32, 1 / 16)) and nodes.place == pytest.approx((0.0, 0.0))
 
 
 # --- what AOVs are drawn of ------------------------------------------------------------------------------------------

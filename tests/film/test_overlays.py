@@ -106,6 +106,8 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
         "0",
     ]
     assert np.array_equal(bar.colours, lookup_table("inferno"))
+    close = captioned(ColourMapping(scale="linear"), (2.01894, 2.09895))
+    assert [text.text for text in close[3:]] == ["2.1", "2.02"]  # three digits, so that they differ
 
 
 def test_all_overlays_are_inside_the_margins():
