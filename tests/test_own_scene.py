@@ -1,4 +1,4 @@
-"""A scene whose model, samples, criterion and numbers are the user's own, measured as any other; and a preview."""
+"""A scene whose model, samples, objective and numbers are the user's own, measured as any other; and a preview."""
 
 import sys
 
@@ -25,8 +25,9 @@ class Reader(nn.Module):
         return self.classify(self.read(self.embed(x))[0][:, -1])
 
 
-def doubled(outputs, targets):
-    return 2 * F.cross_entropy(outputs, targets, reduction="none")
+def doubled(model, batch):
+    outputs = model(batch[0])
+    return {"loss": 2 * F.cross_entropy(outputs, batch[1], reduction="none"), "surest": surest(outputs, batch[1])}
 
 
 def surest(outputs, targets):
@@ -74,15 +75,18 @@ def measured(scene, *changes):
     return {name: field.values[0] for name, field in fields.items()} | more
 
 
-def test_the_users_model_samples_criterion_and_numbers_are_measured_like_any_other(scene):
-    plain = measured(scene)
+def test_the_users_model_samples_objective_and_numbers_are_measured_like_any_other(scene):
+    untrained = ("at: [1]", "at: [0]"), ("{0s: 1}", "{0s: 0}")
+    plain = measured(scene, *untrained)
     assert {"loss", "accuracy", "entropy", "own_scene:surest", "lambda_min", "lambda_max"} <= set(plain)
     assert 1 / 3 <= plain["own_scene:surest"].min() <= plain["own_scene:surest"].max() <= 1
-    doubled = measured(scene, ("subset: 48,", "subset: 48, criterion: own_scene:doubled,"))
+    own = ("  recipe:", "  objective: own_scene:doubled\n  recipe:"), ("fields: [entropy, own_scene:surest]", "seed: 0")
+    doubled = measured(scene, *untrained, *own)
     # twice the loss has twice the Hessian; tol 1e-1 is the eigenvalues' own
     np.testing.assert_allclose(doubled["loss"], 2 * plain["loss"], rtol=1e-6)
     np.testing.assert_allclose(doubled["lambda_max"], 2 * plain["lambda_max"], rtol=0.2)
-    assert np.array_equal(doubled["entropy"], plain["entropy"])
+    np.testing.assert_allclose(doubled["own_scene:doubled.surest"], plain["own_scene:surest"], rtol=1e-6)
+    assert "entropy" not in doubled
 
 
 def test_a_function_that_was_edited_is_measured_again_and_the_run_is_not_trained_again(scene):

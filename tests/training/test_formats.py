@@ -193,3 +193,49 @@ def test_a_gzip_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(RunError, match="train-labels-idx1-ubyte.gz: cannot be unpacked"):
         Mnist(folder=tmp_path).load()
+
+
+def test_a_corrupt_gzip_is_named(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[20:40] = b"\xff" * 20
+    path.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="train-images-idx3-ubyte.gz: cannot be unpacked"):
+        Mnist(folder=tmp_path).layout()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.arange(5), "6 images and 5 labels; expected some images, a label for each"),
+        (np.full(6, 10), "labels from 10 to 10; expected 0 to 9"),
+    ],
+)
+def test_labels_that_do_not_fit_their_images_are_named(tmp_path, labels, words):
+    write_mnist(tmp_path, packed=False)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels.astype(np.uint8)))
+    with pytest.raises(RunError, match=f"train-labels-idx1-ubyte: {words}"):
+        Mnist(folder=tmp_path).layout()
+
+
+def test_a_set_without_images_is_named(tmp_path):
+    write_mnist(tmp_path, packed=False)
+    for name, axes in (("images-idx3", (0, 28, 28)), ("labels-idx1", (0,))):
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(idx(np.zeros(axes, np.uint8)))
+    with pytest.raises(RunError, match="t10k-labels-idx1-ubyte: 0 images and 0 labels"):
+        Mnist(folder=tmp_path).layout()
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["python", "binary"])
+@pytest.mark.parametrize("label", [10, 255])
+def test_a_label_that_cifar10_lacks_is_named(tmp_path, binary, label):
+    write_cifar10(tmp_path, binary)
+    pixels, _ = images(0, 2)
+    if binary:
+        content = b"".join(bytes([y]) + row.tobytes() for y, row in zip((label, 3), pixels, strict=True))
+        (tmp_path / "data_batch_3.bin").write_bytes(content)
+    else:
+        (tmp_path / "data_batch_3").write_bytes(python2_pickle({b"labels": [label, 3], b"data": pixels}))
+    with pytest.raises(RunError, match=rf"data_batch_3\S*: labels from 3 to {label}; expected 0 to 9"):
+        Cifar10(folder=tmp_path).layout()

@@ -28,7 +28,7 @@ def weights(model):
 @pytest.mark.parametrize("shape", [DIGITS, CIFAR, (3, 9, 5)], ids=str)
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_every_model_gives_one_logit_per_class_for_any_image(model, shape):
-    assert model.build(shape, classes=7)(torch.randn(4, *shape)).shape == (4, 7)
+    assert model.build(shape, outputs=7)(torch.randn(4, *shape)).shape == (4, 7)
 
 
 @pytest.mark.parametrize(("depth", "width", "expected"), [(20, 16, 269_722 - 432 + 144), (32, 8, 116_738)])

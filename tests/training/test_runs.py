@@ -3,8 +3,9 @@ import pytest
 from studio.config.reading import parse
 from studio.config.records import Record
 from studio.errors import SceneError
+from studio.training.models import Mlp
 from studio.training.recipe import Recipe
-from studio.training.runs import FolderRun, RecipeRun, Run
+from studio.training.runs import FolderRun, RecipeRun, Run, move_only
 
 
 class Of(Record):
@@ -47,3 +48,30 @@ def test_a_mistake_in_a_run_has_its_place(text, words):
     with pytest.raises(SceneError) as caught:
         read(text)
     assert str(caught.value).startswith(f"scene:{words}")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["*"], ["1.weight", "1.bias", "3.weight", "3.bias", "5.weight"]),
+        (["*.weight"], ["1.weight", "3.weight", "5.weight"]),
+        (["[1-3].*"], ["1.weight", "1.bias", "3.weight", "3.bias"]),
+        (["5.weight", "1.bias"], ["1.bias", "5.weight"]),
+    ],
+)
+def test_patterns_say_which_weights_move(patterns, names):
+    model = Mlp().build((4,), 3)
+    dict(model.named_parameters())["5.bias"].requires_grad_(False)
+    moved = move_only(patterns, model)
+    assert [name for name, weight in moved.named_parameters() if weight.requires_grad] == names
+
+
+@pytest.mark.parametrize(("pattern", "nearest"), [("3.wieght", "3.weight, "), ("5.bias", "3.bias, 1.bias"), ("", "")])
+def test_a_pattern_that_matches_nothing_names_the_nearest(pattern, nearest):
+    model = Mlp().build((4,), 3)
+    dict(model.named_parameters())["5.bias"].requires_grad_(False)
+    with pytest.raises(
+        SceneError, match=f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {nearest}"
+    ):
+        move_only(["1.*", pattern], model)
+    assert model[1].weight.requires_grad
