@@ -350,7 +350,7 @@ def moving(**parts) -> FrameSource:
     shot = Shot(shot="in", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 2.0}, camera=Camera())
     scale = {"height": HeightMapping(scale="linear", range="keyframe"), "colour": ColourMapping(range="keyframe")}
     look = LOOK.model_copy(update=scale | parts)
-    return FrameSource.of((shot,), zoom, look, Titles(), FORMAT, NOTES)
+    return FrameSource.of((shot,), {"": zoom}, look, Titles(), FORMAT, {"": NOTES})
 
 
 def test_the_camera_and_the_light_follow_a_marker_and_stay_in_the_middle_without_one():

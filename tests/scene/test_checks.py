@@ -13,7 +13,6 @@ from studio.scene.scene import Scene
             "{range: [-0.5, 0.5], at: [0.5]}",
             "detail.at: epoch 0.5: the sweep has no keyframe there; the nearest it has: 0, 1",
         ),
-        ("{range: [-0.5, 0.5], points: 10}", "odd number"),
     ],
 )
 def test_a_detail_that_makes_no_finer_grid_is_refused(tiny, detail, message):
