@@ -26,10 +26,15 @@ UNKNOWN = np.array([0.05, 0.05, 0.05], np.float32)  # linear grey of what was no
 
 
 def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
-    """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN in holes."""
+    """Drawn height [mesh, mesh] in scene units, float32, from 0 to the exaggeration; NaN in holes.
+
+    Where the range follows the keyframes, a point between two of them may lie beyond it, by half of it at most.
+    """
     refined = _refine_field(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing)
     low, high = ranges.height
-    scaled = np.clip(look.height.to_scale(np.minimum(refined, ranges.cap)), low, high)  # a loss of 0 has no logarithm
+    beyond = (high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
+    scaled = look.height.to_scale(np.minimum(refined, ranges.cap))
+    scaled = np.clip(scaled, low - beyond, high + beyond)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 

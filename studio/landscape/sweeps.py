@@ -205,7 +205,7 @@ class Zoom(_Stepped):
         centre = at_checkpoint(self.centre, runs[0])
         factors = [self.to ** (step / self.steps) for step in range(self.steps + 1)]
         keyframes = (
-            Keyframe(round(-float(np.log2(factor)), 3), centre, directions, grid.scaled(factor), centre)
+            Keyframe(round(0.0 - float(np.log2(factor)), 3), centre, directions, grid.scaled(factor), centre)
             for factor in factors
         )
         return tuple(sorted(keyframes, key=lambda keyframe: keyframe.coordinate))

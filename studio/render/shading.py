@@ -95,7 +95,7 @@ _DIMMING = """  vec3 off = (place - minimiser) / dimmingSpread;
   light *= 1.0 - dimming * exp(-dot(off, off));
 """
 
-_FADE = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy)))"
+_FADE = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy * perSide.xy)))"
 
 _FILL = """  light += fillLight * (max((dot(n, fillDirection) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
 """

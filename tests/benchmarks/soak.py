@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from studio.config.units import Size
+from studio.film.appearance import Nodes
 from studio.film.camera import Orbit
 from studio.film.colour import lookup_table
 from studio.film.frame import Frame, View
@@ -28,6 +29,7 @@ LOOKS = ("ember", "plaster", "blueprint", "atlas", "abyss")
 TURN = 10
 """Frames of a look before the next one has its turn."""
 _AXIS = np.linspace(-1, 1, MESH)
+_NODES = Nodes((0.0, 0.0), (0.2, 0.2))
 _TRAJECTORY = np.stack([np.linspace(-0.5, 0.0, 40), 0.3 * np.sin(np.linspace(-3, 0, 40))], axis=1)
 
 
@@ -84,7 +86,7 @@ def _view(number: int, look: Look, azimuth: float) -> View:
     colours = lookup_table("inferno")[(np.clip(np.nan_to_num(height) / 0.3, 0, 1) * 1023).astype(int)]
     pose = Orbit(azimuth, 40.0, 1.8, 30.0).pose((0.0, 0.0, 0.1))
     trajectory = _TRAJECTORY[: 2 + number % 38] if look.trajectory else None
-    return View(height, colours, pose, resolve_appearance(look, azimuth, points=11), trajectory=trajectory)
+    return View(height, colours, pose, resolve_appearance(look, azimuth, nodes=_NODES), trajectory=trajectory)
 
 
 if __name__ == "__main__":

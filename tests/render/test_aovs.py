@@ -30,12 +30,13 @@ HALF = 2**-11
 PIXEL = 2 * np.tan(np.radians(Orbit(0, 0, 2, 30).pose((0, 0, 0)).view_angle) / 2) / SIZE.height  # at distance 1
 
 
-def frame(height=HILLS, look=LOOK, azimuth=40.0, elevation=40.0, distance=2.0) -> Frame:
+def frame(height=HILLS, look=LOOK, azimuth=40.0, elevation=40.0, distance=2.0, **parts) -> Frame:
     view = View(
         height,
         np.zeros((*height.shape, 3), np.float32),
         Orbit(azimuth, elevation, distance, 30.0).pose((0.0, 0.0, 0.1)),
         resolve_appearance(look, azimuth),
+        **parts,
     )
     return Frame(0, (view,), (), resolve_grading(look.grade), resolve_background(look.background))
 
@@ -79,9 +80,10 @@ def test_the_surface_is_where_the_heights_are(stage):
 
 
 def test_the_marker_is_a_sphere_with_its_own_normals(stage):
-    aovs = aovs_of(stage, frame())
+    place = X[0, 60], Y[40, 0]
+    aovs = aovs_of(stage, frame(marker=place))
     marker = aovs["mask"][..., 0] == MARKER
-    centre = np.array([0, 0, HILLS[MESH // 2, MESH // 2] + 0.9 * 0.08])
+    centre = np.array([*place, HILLS[40, 60] + 0.9 * 0.08])
     away = aovs["position"][marker] - centre
     assert np.allclose(np.linalg.norm(away, axis=1), 0.08, atol=0.0015)  # of 32 by 24 flat faces
     assert np.allclose(aovs["normal"][marker], away / np.linalg.norm(away, axis=1, keepdims=True), atol=HALF)
@@ -102,6 +104,18 @@ def test_a_cast_has_a_wall_and_stands_on_the_ground(stage):
     eye = np.array(frame(look=CAST, elevation=25.0, distance=3.0).views[0].pose.position)
     facing = ((eye - place) * aovs["normal"]).sum(axis=-1)
     assert (facing[mask == WALL] > 0).all() and (facing[mask == GROUND] > 0).all()
+
+
+def test_an_oblong_cast_has_a_wall_along_an_ellipse(stage):
+    aovs = aovs_of(stage, frame(look=CAST, elevation=25.0, distance=2.4, marker=None, sides=(1.0, 0.5)))
+    wall, (x, y, _) = aovs["mask"][..., 0] == WALL, np.moveaxis(aovs["position"], -1, 0)
+    assert MARKER not in aovs["mask"] and wall.sum() > 100
+    assert np.allclose(np.hypot(x, 2 * y)[wall], 0.9, atol=4e-3)
+    outward = np.stack([x, 4 * y], axis=-1)[wall]
+    expected = outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    assert np.allclose(aovs["normal"][wall][:, :2], expected, atol=1e-3)
+    surface = aovs["mask"][..., 0] == SURFACE
+    assert np.hypot(x, 2 * y)[surface].max() < 0.9 + 4 * PIXEL
 
 
 def test_where_there_is_nothing_the_depth_is_far_and_the_rest_zero(stage):

@@ -14,6 +14,11 @@ def test_a_disc_has_all_vertices_inside_the_circle_and_no_other():
     assert np.array_equal(mesh.places, np.stack([X, Y], axis=-1).reshape(-1, 2)[mesh.vertices])
 
 
+def test_the_disc_of_an_oblong_window_is_an_ellipse_of_two_vertices_more():
+    mesh = disc(N, (0.5, 1.0))
+    assert len(mesh.places) == np.count_nonzero((X / 0.625) ** 2 + Y**2 <= 1) and mesh.spacing == 2 / (N - 1)
+
+
 def test_every_cell_inside_the_circle_is_a_quad_of_its_own_corners():
     mesh = disc(N)
     inside = X**2 + Y**2 <= 1

@@ -43,6 +43,14 @@ def test_the_shadow_falls_away_from_the_lamp_as_far_as_the_cast_is_high(azimuth)
     assert lit[along > 1.6].min() > 0.95 and lit[along < -1.0].min() > 0.99
 
 
+def test_the_shadow_of_an_oblong_cast_begins_at_its_edge():
+    places, _ = plinth.ground()
+    light = plinth.ground_light(FLAT, 0.9, 0.1, lighting(math.pi / 2), (1.0, 0.5))  # the lamp is at +beta
+    ahead = np.abs(places[:, 0]) < 0.02
+    y, lit = places[ahead, 1], light[ahead]
+    assert lit[(y < -0.55) & (y > -0.7)].max() < 0.35 and lit[y < -1.2].min() > 0.95
+
+
 def test_without_a_shadow_or_an_occlusion_the_ground_is_in_full_light():
     assert shaded(shadow=0.0)[1] == pytest.approx(1.0)
 

@@ -266,16 +266,24 @@ def projected(point, pose) -> tuple[float, float]:
         (10.0, 90.0, 2.0, (-0.2, 0.1, 0.0)),
     ],
 )
-@pytest.mark.parametrize("depth", [0.0, 0.3])
-def test_the_marker_stands_where_the_minimiser_is_projected(azimuth, elevation, distance, focus, depth, stage):
+@pytest.mark.parametrize(("depth", "place"), [(0.0, (0.0, 0.0)), (0.3, (0.0, 0.0)), (0.1, (0.15, -0.25))])
+def test_the_marker_stands_where_its_place_is_projected(azimuth, elevation, distance, focus, depth, place, stage):
     height = (depth + 0.1 * (X**2 + Y**2)).astype(np.float32)
-    shot = view(azimuth, elevation, distance, NIGHT, height, focus)
+    shot = view(azimuth, elevation, distance, NIGHT, height, focus, marker=place)
     light = light_of(stage, shot, look=NIGHT).sum(axis=-1)
     rows, columns = np.indices(light.shape)
     centre = (light * (columns + 0.5)).sum() / light.sum(), (light * (rows + 0.5)).sum() / light.sum()
     # a ball a few pixels wide, sampled four times a pixel, its foot under the surface
-    assert centre == pytest.approx(projected((0.0, 0.0, depth + 0.9 * 0.05), shot.pose), abs=0.5)
+    x, y = place
+    middle = projected((x, y, depth + 0.1 * (x * x + y * y) + 0.9 * 0.05), shot.pose)
+    assert centre == pytest.approx(middle, abs=0.5)
     assert light.max() > 1
+
+
+def test_without_a_marker_there_is_neither_a_ball_nor_its_light(stage):
+    glowing = NIGHT.model_copy(update={"marker": Marker(radius=0.05, glow=3.0, lamp=1.0, dimming=0.5)})
+    assert light_of(stage, view(look=glowing, marker=None), look=glowing).max() < 1e-6
+    assert light_of(stage, view(look=glowing), look=glowing).max() > 1
 
 
 def test_alpha_is_x_and_beta_is_y_seen_from_above_with_beta_to_the_right(stage):
@@ -320,6 +328,20 @@ def test_outside_the_disc_is_the_background_and_its_edge_fades_into_it(stage):
     ring = np.ones((36, 64), bool)
     ring[12:24, 26:38] = False
     assert edge[ring] == pytest.approx(np.broadcast_to(behind()[:, None], light.shape)[ring], abs=1e-6)
+
+
+def test_an_oblong_window_fades_out_in_an_ellipse_and_leaves_nothing_behind(stage, drawn):
+    oblong = View(FLAT, COLOURS, ABOVE, resolve_appearance(LOOK, 0.0), sides=(1.0, 0.5))
+    with Stage(Size(256, 144), MESH) as large:
+        cover = large.light(frame(oblong))[..., 3]
+    scale = 72 / (2.4 * math.tan(math.atan(12 / 30)))
+    row, column = np.indices(cover.shape)
+    radius = np.hypot((row + 0.5 - 72) / scale, (column + 0.5 - 128) / scale / 0.5)
+    share = np.clip((LOOK.fade.end - radius) / (LOOK.fade.end - LOOK.fade.start), 0, 1)
+    # linear between the vertices of a mesh of 2 / 64, which are 0.06 of the half side apart along beta
+    assert cover == pytest.approx(share * share * (3 - 2 * share), abs=0.08)
+    stage.draw(frame(oblong))
+    assert np.array_equal(stage.draw(FRAMES["crater"]), drawn["crater"])
 
 
 def test_light_is_linear_in_the_exposure(stage):
