@@ -9,7 +9,7 @@ continuous speed. Between keyframes on nested grids, as in a zoom, the finer one
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise, repeat
@@ -426,10 +426,14 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Markers:
-    """Where the network is in the plane at each keyframe: (alpha, beta) [K, 2]; NaN for nowhere. Linear in between."""
+    """Where the network is in the plane at each keyframe: (alpha, beta) [K, 2]; NaN for nowhere. Linear in between.
+
+    distances: of the network from the plane [K], in lengths of delta; the place is the nearest point. 0 if None.
+    """
 
     coordinates: tuple[float, ...]
     places: Array = field(repr=False, hash=False)
+    distances: Array | None = field(default=None, repr=False, hash=False)
 
     def at(self, coordinate: float) -> tuple[float, float] | None:
         """The place (alpha, beta) at a coordinate; None if it is unknown at a neighbouring keyframe."""
@@ -487,7 +491,8 @@ class Surfaces:
 
     A name that ends in `DETAIL` is a field on a finer grid around the centre, at some of the keyframes.
     metric_coordinates: of the metrics [C]. held_at: the only coordinate that is shown, for a still. markers: None for
-    the centre, at every coordinate. axis: of the coordinates.
+    the centre, at every coordinate. axis: of the coordinates. skew: degrees that delta and eta are off a right angle, at
+    most.
     """
 
     fields: Mapping[str, Field]
@@ -495,6 +500,7 @@ class Surfaces:
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     held_at: float | None = None
+    skew: float = 0.0
     markers: Markers | None = None
     axis: Axis = Axis()
 
@@ -505,11 +511,18 @@ class Surfaces:
         return Instant(
             coordinate,
             {name: self._layers(name, coordinate) for name in self.fields if not name.endswith(DETAIL)},
-            {name: float(np.interp(coordinate, self.metric_coordinates, m)) for name, m in self.metrics.items()},
+            {name: float(np.interp(coordinate, *samples)) for name, samples in self._samples()},
             self.window(coordinate),
             marker,
             self.trajectory.at(coordinate, marker) if self.trajectory else None,
         )
+
+    def _samples(self) -> Iterator[tuple[str, tuple[Sequence[float], Sequence[float] | Array]]]:
+        """(name, coordinates and values) of the metrics, and of the network's distance from the plane."""
+        for name, values in self.metrics.items():
+            yield name, (self.metric_coordinates, values)
+        if self.markers and self.markers.distances is not None:
+            yield "distance", (self.markers.coordinates, self.markers.distances)
 
     def marker(self, coordinate: float) -> tuple[float, float] | None:
         """Where the network is in the plane at a coordinate; None for nowhere."""

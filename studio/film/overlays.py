@@ -47,7 +47,7 @@ def live_mistake(live: str, axis: Axis, numbers: Iterable[str] = (), *, any_metr
 
     numbers: beside `loss` and the coordinate. any_metric: whether there may be more metrics of training and testing.
     """
-    known = ("coordinate", axis.name, "loss", *numbers)
+    known = ("coordinate", axis.name, "loss", "distance", *numbers)
     try:
         names = names_in(live)
         for name in names:
@@ -179,7 +179,7 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[
     """
     if not titles.live:
         return []
-    numbers = dict.fromkeys(names_in(titles.live), float("nan")) | dict(instant.metrics)
+    numbers = dict.fromkeys(names_in(titles.live), float("nan")) | {"distance": 0.0} | dict(instant.metrics)
     numbers |= {"loss": value_at(instant, "loss", instant.marker or instant.window.centre)}
     numbers[axis.name] = instant.coordinate
     line = titles.live.format(**{**numbers, "coordinate": axis.label(instant.coordinate)})

@@ -63,12 +63,21 @@ def caveats(surfaces: Surfaces) -> list[str]:
         measured = surfaces.fields[name].values if name in surfaces.fields else ()
         if count := sum(int(test(values).sum()) for values in measured):
             lines.append(text.format(f"{count} of {sum(values.size for values in measured)} points"))
+    if surfaces.skew >= MIN_SKEW:
+        lines.append(f"the directions meet at {90 - surfaces.skew:.0f} degrees, drawn at a right angle")
+    distances = surfaces.markers.distances if surfaces.markers else None
+    if distances is not None and (farthest := float(np.nanmax(distances))) >= MIN_OFF_PLANE:
+        lines.append(
+            f"the network is up to {farthest:.2g} lengths of delta off the plane; the marker is its nearest point"
+        )
     if surfaces.trajectory:
         share = surfaces.trajectory.share_in_plane
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
     return lines
 
 
+MIN_SKEW, MIN_OFF_PLANE = 1.0, 0.005
+"""The least that a note speaks of: degrees from a right angle, and lengths of delta."""
 # part of the drawn picture, so that another word here is another frame
 _CAVEATS = (
     ("loss", np.isinf, "the loss is infinite at {}, drawn as high as the highest"),

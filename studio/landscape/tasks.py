@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from studio.errors import MachineError
+from studio.errors import MachineError, RunError
 from studio.landscape.centres import AtCheckpoint, Centre, State
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 
+SMALL_RELIEF = 1e-2
+"""A loss that varies by less than this share of itself is compared with float64."""
+RELIEF_PER_ERROR = 50
+"""How many times its rounding a loss must vary over its grid, so that the picture is not of rounding."""
 MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 
@@ -267,11 +271,31 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "chunk": evaluator.chunk_size,
         "fields": ["loss", *evaluator.weight_loss.fields],
     }
+    if slice_.loss.precision != "float64":
+        _require_relief(evaluator, slice_)
     if slice_.loss.precision == "float32":
         return facts
     (_, right), (_, top), (alpha, beta) = *slice_.grid.sides, slice_.grid.centre
     error = evaluator.precision_error(((alpha, beta), (right, beta), (alpha, top)))
     return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
+
+
+def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:
+    """Raises RunError if the loss hardly varies over the grid, and rounding changes it as much."""
+    alphas, betas = slice_.grid.corners
+    points = [(alphas[i], betas[1]) for i in (0, 1, 2)] + [(alphas[1], betas[j]) for j in (0, 2)]
+    losses = evaluator.losses_at(points)
+    relief, size = float(np.ptp(losses)), float(np.abs(losses).max())
+    if not np.isfinite(losses).all() or relief > SMALL_RELIEF * size:
+        return
+    exact = evaluator.losses_at(points, "float64")
+    error = float(np.abs(losses - exact).max())
+    if float(np.ptp(exact)) < RELIEF_PER_ERROR * error:
+        raise RunError(
+            f"loss.precision: over the range {slice_.grid.reach} the loss varies by {np.ptp(exact):.1g}, and rounding "
+            f"in {slice_.loss.precision} changes it by {error:.1g}; write `precision: float64` under loss, or a wider "
+            f"range"
+        )
 
 
 def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:

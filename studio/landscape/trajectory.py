@@ -21,8 +21,8 @@ Array = npt.NDArray[Any]
 def positions(planes: Sequence[Mapping[str, Array]], networks: Sequence[Array]) -> dict[str, Array]:
     """`places` [K, J, 2], alpha and beta of networks [P] in planes of `theta`, `delta` and `eta` [P].
 
-    `distances` [K, J]: from the planes, and `lengths` [K, J]: from their centres, Euclidean, in weight space. NaN in a
-    plane that delta and eta do not span.
+    `distances` [K, J]: from the planes, and `lengths` [K, J]: from their centres, Euclidean, in weight space. `units`
+    [K]: the lengths of delta. NaN in a plane that delta and eta do not span.
     """
     thetas = [np.asarray(network, np.float64) for network in networks]
     places = np.full((len(planes), len(thetas), 2), np.nan)
@@ -37,7 +37,8 @@ def positions(planes: Sequence[Mapping[str, Array]], networks: Sequence[Array]) 
             places[k, j] = np.linalg.solve(r, projection)
             lengths[k, j] = np.linalg.norm(offset)
             distances[k, j] = np.linalg.norm(offset - q @ projection)
-    return {"places": places, "distances": distances, "lengths": lengths}
+    units = np.array([np.linalg.norm(np.asarray(plane["delta"], np.float64)) for plane in planes])
+    return {"places": places, "distances": distances, "lengths": lengths, "units": units}
 
 
 def share_in_plane(distances: Array, lengths: Array) -> float:

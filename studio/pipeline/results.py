@@ -101,7 +101,9 @@ class Results:
         fields = self._fields("loss") | self._fields("convexity")
         fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
         trajectory, markers = self._trajectory_and_markers()
-        return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers)
+        cosine = max(abs(float(slice_.read().attrs["cosine"])) for slice_ in self.stored("loss").values())
+        skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
+        return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
     def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
@@ -132,9 +134,9 @@ class Results:
             trajectory = Trajectory(coordinates, places, share_in_plane(distances, lengths))
         if all(keyframe.marker == keyframe.centre for keyframe in keyframes):
             return trajectory, None
-        own = found["places"][rows, columns]
+        own, distances = found["places"][rows, columns], found["distances"][rows, columns] / found["units"][rows]
         own[[column < 0 for column in columns]] = np.nan
-        return trajectory, Markers(coordinates, own)
+        return trajectory, Markers(coordinates, own, distances)
 
     def hold_portrait(self, surfaces: Surfaces) -> Surfaces:
         """The film's surfaces held at the portrait's keyframe, with the loss on the portrait's grid."""

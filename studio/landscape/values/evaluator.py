@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -60,13 +62,15 @@ class Evaluator:
         """
         return self._measure([float(alpha) for alpha in alphas], float(beta), self._keep_samples)
 
+    def losses_at(self, points: Sequence[tuple[float, float]], precision: str | None = None) -> npt.NDArray[np.float64]:
+        """The loss at points (alpha, beta), one by one; in another precision by the plain loop."""
+        evaluator = self if precision is None else self._loop(precision)
+        return np.array([float(evaluator.row([alpha], beta)["loss"]) for alpha, beta in points])
+
     def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
         """The largest relative error of a loss against float32, over the points; 0 if both are NaN, or the same inf."""
-        exact = self._loop("float32")
-        return max(
-            _relative_error(float(self.row([alpha], beta)["loss"]), float(exact.row([alpha], beta)["loss"]))
-            for alpha, beta in points
-        )
+        pairs = zip(self.losses_at(points), self.losses_at(points, "float32"), strict=True)
+        return max(_relative_error(float(value), float(exact)) for value, exact in pairs)
 
     @torch.inference_mode()
     def _measure(self, alphas: Sequence[float], beta: float, keep_samples: bool) -> dict[str, Tensor]:
