@@ -52,7 +52,6 @@ run:
   objective: mean-squares
 sweep: {kind: epochs, at: [0, 3]}
 grid: {range: [-1, 1], points: 5}
-convexity: {points: 3, tol: 1e-1}
 look: {base: ember, mesh: 65}
 film: {size: 64x36, fps: 8}
 shots: [{shot: only, duration: 1s, along: {0s: 0, 1s: 3}}]
@@ -136,7 +135,8 @@ def test_an_autoencoder_without_targets_is_filmed_and_its_numbers_are_metrics_an
 
 
 def test_losses_below_zero_are_measured_with_their_curvature(scene, in_process):
-    x, y = write(scene, *LIKELIHOOD, ("lr: 1e-2", "lr: 1e-1"), ("batch: 16", "batch: 4"))
+    convexity = ("look:", "convexity: {points: 3, tol: 1e-1}\nlook:")
+    x, y = write(scene, *LIKELIHOOD, convexity, ("lr: 1e-2", "lr: 1e-1"), ("batch: 16", "batch: 4"))
     results = measure(Project.open(scene))
     loss, recorded = results.dataset()["loss"].values, metrics(scene)
     assert loss[1].min() < 0 and results.complete
@@ -181,11 +181,11 @@ MISTAKES = {
     "data that are missing": ([("data.npz", "d.npz")], "5:11: run.recipe.data: "),
     "a metric of another objective": (
         [("test_loss", "test_accuracy")],
-        "16:16: titles.live: the run records no number 'test_accuracy'; one of epoch, loss, train_loss",
+        "15:16: titles.live: the run records no number 'test_accuracy'; one of epoch, loss, train_loss",
     ),
     "a field of another objective": (
         [(LOOK, "mesh: 65, colour: {field: accuracy}}")],
-        "13:47: look.colour.field: the objective mean-squares has no accuracy",
+        "12:47: look.colour.field: the objective mean-squares has no accuracy",
     ),
     "a field of classes": (
         [("grid:", "loss: {fields: [entropy]}\ngrid:")],
