@@ -189,23 +189,23 @@ MISTAKES = {
     ),
     "a field of classes": (
         [("grid:", "loss: {fields: [entropy]}\ngrid:")],
-        "11:16: loss.fields: entropy is of classes, and mean-squares has none",
+        "11:16: loss.fields: not with the objective mean-squares: take entropy out",
     ),
     "a field beside the user's function": (
         [*LIKELIHOOD, ("grid:", "loss: {fields: [entropy]}\ngrid:")],
-        "11:16: loss.fields: any_nets:likelihood runs the network itself; return further numbers",
+        "11:16: loss.fields: not with the objective any_nets:likelihood: return further numbers from",
     ),
     "a method beside it": (
         [*LIKELIHOOD, ("grid:", "loss: {method: vmap}\ngrid:")],
-        "11:16: loss.method: any_nets:likelihood runs the network itself, by the method loop",
+        "11:16: loss.method: not with the objective any_nets:likelihood: it measures by the method loop",
     ),
     "its own calibration": (
         [*LIKELIHOOD, ("grid:", "loss: {mode: recalibrated, calibration: 8}\ngrid:")],
-        "11:41: loss.calibration: any_nets:likelihood is calibrated on the loss's own subset",
+        "11:41: loss.calibration: not with the objective any_nets:likelihood: its calibration samples",
     ),
     "a method of all weights": (
         [("objective", "parameters: ['1.*']\n  objective"), ("grid:", "loss: {method: batched}\ngrid:")],
-        "12:16: loss.method: method: batched moves all weights",
+        "12:16: loss.method: batched moves all weights",
     ),
     "a criterion": (
         [("grid:", "loss: {criterion: cross-entropy}\ngrid:")],
@@ -225,7 +225,7 @@ def test_what_the_scene_alone_tells_is_said_by_check(scene, invoke, changes, wor
 ONE_BATCH = {
     "a layer that does not fit": (
         [("width: 6", "width: 7")],
-        "run.objective: any_nets:likelihood with the model any_nets:linear fails on a batch of x float32 [4, 6] and y ",
+        "run.objective: any_nets:likelihood of the model any_nets:linear fails on a batch of x float32 [4, 6] and y ",
     ),
     "a metric that it does not return": (
         [("{test_loss:.3f}", "{test_kl:.3f}")],
@@ -259,7 +259,7 @@ def test_a_plan_says_what_one_batch_tells_too(scene, invoke):
     result = invoke("plan", scene.name)
     assert (result.status, result.err.partition(" fails")[0]) == (
         2,
-        "run.objective: any_nets:likelihood with the model any_nets:linear",
+        "run.objective: any_nets:likelihood of the model any_nets:linear",
     )
 
 

@@ -25,6 +25,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.storage.slices import StoredSlice, concat_slices
 from studio.training import checkpoints
+from studio.training.objectives import drawn_name
 
 SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
 KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
@@ -97,7 +98,9 @@ class Results:
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
         known = (*names, "losses", "measured")
         if kind != "convexity":
-            names |= {str(name): self.scene.run.objective.field(str(name)) for name in datasets[0] if name not in known}
+            names |= {
+                str(name): drawn_name(self.scene.run.objective, str(name)) for name in datasets[0] if name not in known
+            }
         fields = {}
         for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
             values = np.stack([dataset[name].values for dataset in datasets])

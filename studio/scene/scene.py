@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -95,18 +95,17 @@ class Scene(Record):
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from self._data_mistakes()
         yield from checks.aperture_mistakes(self.shots, self.film)
-        objective = self.run.objective
-        yield from self.number_mistakes(None if objective.kind == "python" else ("loss", *objective.metrics))
+        yield from self.number_mistakes(self.run.objective.numbers())
         try:
             yield from self._epoch_mistakes()
         except RunError as error:
             yield ("run", "checkpoints"), str(error)
 
-    def number_mistakes(self, numbers: Sequence[str] | None) -> Iterator[checks.Mistake]:
-        """Numbers that are shown and not measured. numbers: of the objective; None for a function before its call."""
+    def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:
+        """Fields and numbers that are shown and not measured."""
         fields = (*checks.aov_fields(self.deliver), *checks.drawn_fields(self.look, self.shots))
-        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run.objective, numbers)
-        yield from checks.number_mistakes(self.titles.live, self.run, numbers)
+        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run, numbers)
+        yield from checks.live_mistakes(self.titles.live, self.run, numbers)
 
     def _data_mistakes(self) -> Iterator[checks.Mistake]:
         """What does not fit the data; or the data, if they cannot be read."""
@@ -114,9 +113,9 @@ class Scene(Record):
             layout = self.run.recipe.data.layout()
         except RunError as error:
             yield ("run", self.run.kind, "recipe", "data"), str(error)
-            return
-        yield from checks.run_mistakes(self.run, self.loss, layout)
-        yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
+        else:
+            yield from checks.run_mistakes(self.run, self.loss, layout)
+            yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _epoch_mistakes(self) -> Iterator[checks.Mistake]:
         """Epochs that the run, or the sweep, lacks."""
