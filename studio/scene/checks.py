@@ -39,16 +39,16 @@ def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]
 
 
 def unmeasured_fields(
-    fields: Iterable[tuple[Path, str]], scene_loss: Loss, convexity: Convexity | None, run: Run, numbers: Numbers
+    fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None, run: Run, numbers: Numbers
 ) -> Iterator[Mistake]:
     """Fields that nothing measures, and what to add."""
     objective, prefix = run.objective, f"{run.objective}."
     metrics = {drawn_name(objective, number) for number in numbers or ()}
-    exact = {*metrics, *map(str, scene_loss.fields)}
+    exact = {*metrics, *map(str, loss.fields)}
     measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
     for path, field in fields:
         is_metric = field == "accuracy" or field.startswith(prefix)
-        if scene_loss.sampling == "preview" and field != "loss" and (is_metric or field in exact):
+        if loss.sampling == "preview" and field != "loss" and (is_metric or field in exact):
             yield path, f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
         elif is_metric:
             if numbers is not None and field not in metrics:

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,8 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
         PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
+    (line,) = live_line(Titles(live="{train_kl:.2f} {test_kl:.2f}"), replace(INSTANT, metrics={"test_kl": 0.5}), PAGE)
+    assert line.text == "nan 0.50"  # a metric of the user's own objective
     assert live_line(Titles(live=None), INSTANT, PAGE) == []
 
 

@@ -104,8 +104,8 @@ X, Y = r"x float32 \[1, 7\]", r"y int64 \[1\]"
 WRONG = {
     "a layer that does not fit": (
         {"model": "narrow"},
-        f"run.objective: cross-entropy of the model dry_nets:narrow fails on a batch of {X} and {Y}: RuntimeError: mat1 "
-        r"and mat2 shapes cannot be multiplied \(1x7 and 6x8\)",
+        f"run.objective: cross-entropy of the model dry_nets:narrow fails on a batch of {X} and {Y}: RuntimeError: "
+        r"mat1 and mat2 shapes cannot be multiplied \(1x7 and 6x8\)",
     ),
     "a model that is not built": ({"model": "broken"}, "run.recipe.model: dry_nets:broken fails: OSError: no weights$"),
     "outputs that are no tensor": (
@@ -122,7 +122,7 @@ WRONG = {
     ),
     "an objective that asks for what is not there": (
         {"objective": "'dry_nets:hungry'"},
-        f"run.objective: dry_nets:hungry of the model dry_nets:wide fails on a batch of {X} and {Y}: IndexError: ",
+        f"run.objective: dry_nets:hungry of the model dry_nets:wide fails on a batch of {X} and {Y}: IndexError",
     ),
     "an objective of one number": (
         {"objective": "'dry_nets:scalar'"},
