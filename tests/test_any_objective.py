@@ -132,6 +132,7 @@ def test_an_autoencoder_without_targets_is_filmed_and_its_numbers_are_metrics_an
     dataset = results_of(Project.open(scene)).dataset()
     assert dataset["distance"].values[1, 2, 2] == pytest.approx(recorded["train_distance"][-1], rel=1e-6)
     assert (dataset["loss"].values > dataset["distance"].values).all()
+    assert set(results_of(Project.open(scene)).surfaces().fields) == {"loss", "any_nets:rebuild.distance"}
 
 
 def test_losses_below_zero_are_measured_with_their_curvature(scene, in_process):

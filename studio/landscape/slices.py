@@ -173,7 +173,7 @@ class SliceResolver:
             "directions": self.directions.model_dump(mode="json"),
         }
         if self.run.parameters != MOVE_ALL:
-            inputs["parameters"] = self.run.parameters
+            inputs["moving"] = self.run.parameters
         if self.directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = self._samples_inputs(direction_loss)

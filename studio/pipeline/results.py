@@ -25,7 +25,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.storage.slices import StoredSlice, concat_slices
 from studio.training import checkpoints
-from studio.training.objectives import drawn_name
+from studio.training.objectives import RESERVED_NAMES, FunctionLoss, drawn_name
 
 SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
 KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
@@ -35,7 +35,7 @@ SliceKey = tuple[SliceKind, float]
 
 _INPUT_ATTRIBUTES = (
     *("scene", "quantity", "version", "model", "data", "sample_selection", "epoch", "weights", "directions"),
-    *("direction_loss", "loss", "grid", "device"),
+    *("direction_loss", "loss", "grid", "device", "objective", "moving"),
 )
 
 
@@ -96,11 +96,9 @@ class Results:
         axis = datasets[0]["alpha"].values
         grid = Grid(range=(float(axis[0]), float(axis[-1])), points=len(axis))
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
-        known = (*names, "losses", "measured")
-        if kind != "convexity":
-            names |= {
-                str(name): drawn_name(self.scene.run.objective, str(name)) for name in datasets[0] if name not in known
-            }
+        if isinstance(objective := self.scene.run.objective, FunctionLoss) and kind != "convexity":
+            own = [str(name) for name in datasets[0] if name not in RESERVED_NAMES]
+            names |= {name: drawn_name(objective, name) for name in own}
         fields = {}
         for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
             values = np.stack([dataset[name].values for dataset in datasets])

@@ -16,14 +16,12 @@ from torch.nn import functional as F
 
 from studio.config.functions import FORM
 from studio.errors import SceneError
-from studio.training.objectives import FunctionLoss, Objective
+from studio.training.objectives import RESERVED_NAMES, FunctionLoss, Objective
 
 OutputFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""
 SampleNumbers = Callable[[nn.Module, Tensor, Tensor | None], dict[str, Tensor]]
 """(model, x [N, ...], y [N, ...] or None) -> `loss` and other numbers of each sample, float64 [N], by name."""
-RESERVED_NAMES = ("losses", "measured", "alpha", "beta", "sample")
-"""What a slice calls each sample's loss, a preview its mask, and either its axes."""
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from studio.config.functions import FORM, SCHEMA, Function
 from studio.config.records import BY_KIND, Record
 from studio.training.data import Layout
 
+RESERVED_NAMES = ("losses", "measured", "done", "alpha", "beta", "sample")
+"""What a slice stores beside its fields; a number of the user's needs another name."""
+
 
 class OutputLoss(Record):
     """A loss of a network's outputs and the targets of a sample, the mean over its outputs.
