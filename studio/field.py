@@ -491,8 +491,7 @@ class Surfaces:
 
     A name that ends in `DETAIL` is a field on a finer grid around the centre, at some of the keyframes.
     metric_coordinates: of the metrics [C]. held_at: the only coordinate that is shown, for a still. markers: None for
-    the centre, at every coordinate. axis: of the coordinates. skew: degrees that delta and eta are off a right angle, at
-    most.
+    the centre, at every coordinate. axis: of the coordinates. skew: degrees between delta and eta and a right angle.
     """
 
     fields: Mapping[str, Field]

@@ -52,7 +52,6 @@ run:
   objective: mean-squares
 sweep: {kind: epochs, at: [0, 3]}
 grid: {range: [-1, 1], points: 5}
-convexity: {points: 3, tol: 1e-1}
 look: {base: ember, mesh: 65}
 film: {size: 64x36, fps: 8}
 shots: [{shot: only, duration: 1s, along: {0s: 0, 1s: 3}}]
@@ -133,10 +132,12 @@ def test_an_autoencoder_without_targets_is_filmed_and_its_numbers_are_metrics_an
     dataset = results_of(Project.open(scene)).dataset()
     assert dataset["distance"].values[1, 2, 2] == pytest.approx(recorded["train_distance"][-1], rel=1e-6)
     assert (dataset["loss"].values > dataset["distance"].values).all()
+    assert set(results_of(Project.open(scene)).surfaces().fields) == {"loss", "any_nets:rebuild.distance"}
 
 
 def test_losses_below_zero_are_measured_with_their_curvature(scene, in_process):
-    x, y = write(scene, *LIKELIHOOD, ("lr: 1e-2", "lr: 1e-1"), ("batch: 16", "batch: 4"))
+    convexity = ("look:", "convexity: {points: 3, tol: 1e-1}\nlook:")
+    x, y = write(scene, *LIKELIHOOD, convexity, ("lr: 1e-2", "lr: 1e-1"), ("batch: 16", "batch: 4"))
     results = measure(Project.open(scene))
     loss, recorded = results.dataset()["loss"].values, metrics(scene)
     assert loss[1].min() < 0 and results.complete
@@ -181,31 +182,31 @@ MISTAKES = {
     "data that are missing": ([("data.npz", "d.npz")], "5:11: run.recipe.data: "),
     "a metric of another objective": (
         [("test_loss", "test_accuracy")],
-        "16:16: titles.live: the run records no number 'test_accuracy'; one of epoch, loss, train_loss",
+        "15:16: titles.live: the run records no number 'test_accuracy'; one of epoch, loss, train_loss",
     ),
     "a field of another objective": (
         [(LOOK, "mesh: 65, colour: {field: accuracy}}")],
-        "13:47: look.colour.field: the objective mean-squares has no accuracy",
+        "12:47: look.colour.field: the objective mean-squares has no accuracy",
     ),
     "a field of classes": (
         [("grid:", "loss: {fields: [entropy]}\ngrid:")],
-        "11:16: loss.fields: entropy is of classes, and mean-squares has none",
+        "11:16: loss.fields: not with the objective mean-squares: take entropy out",
     ),
     "a field beside the user's function": (
         [*LIKELIHOOD, ("grid:", "loss: {fields: [entropy]}\ngrid:")],
-        "11:16: loss.fields: any_nets:likelihood runs the network itself; return further numbers",
+        "11:16: loss.fields: not with the objective any_nets:likelihood: return further numbers from",
     ),
     "a method beside it": (
         [*LIKELIHOOD, ("grid:", "loss: {method: vmap}\ngrid:")],
-        "11:16: loss.method: any_nets:likelihood runs the network itself, by the method loop",
+        "11:16: loss.method: not with the objective any_nets:likelihood: it measures by the method loop",
     ),
     "its own calibration": (
         [*LIKELIHOOD, ("grid:", "loss: {mode: recalibrated, calibration: 8}\ngrid:")],
-        "11:41: loss.calibration: any_nets:likelihood is calibrated on the loss's own subset",
+        "11:41: loss.calibration: not with the objective any_nets:likelihood: its calibration samples",
     ),
     "a method of all weights": (
         [("objective", "parameters: ['1.*']\n  objective"), ("grid:", "loss: {method: batched}\ngrid:")],
-        "12:16: loss.method: method: batched moves all weights",
+        "12:16: loss.method: batched moves all weights",
     ),
     "a criterion": (
         [("grid:", "loss: {criterion: cross-entropy}\ngrid:")],
@@ -225,7 +226,7 @@ def test_what_the_scene_alone_tells_is_said_by_check(scene, invoke, changes, wor
 ONE_BATCH = {
     "a layer that does not fit": (
         [("width: 6", "width: 7")],
-        "run.objective: any_nets:likelihood with the model any_nets:linear fails on a batch of x float32 [4, 6] and y ",
+        "run.objective: any_nets:likelihood of the model any_nets:linear fails on a batch of x float32 [4, 6] and y ",
     ),
     "a metric that it does not return": (
         [("{test_loss:.3f}", "{test_kl:.3f}")],
@@ -259,7 +260,7 @@ def test_a_plan_says_what_one_batch_tells_too(scene, invoke):
     result = invoke("plan", scene.name)
     assert (result.status, result.err.partition(" fails")[0]) == (
         2,
-        "run.objective: any_nets:likelihood with the model any_nets:linear",
+        "run.objective: any_nets:likelihood of the model any_nets:linear",
     )
 
 

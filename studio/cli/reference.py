@@ -57,7 +57,7 @@ class _Reference:
             if "properties" not in record:  # a choice of words or a tuple: the table shows it
                 continue
             summary, meanings = _parse_docstring(record)
-            others = ", ".join(f"`{path}`" for path in dict.fromkeys(paths[1:]))
+            others = ", ".join(f"`{path}`" for path in dict.fromkeys(paths) if path != paths[0])
             yield f"## {self._heading(name)}\n\n{summary}{f' Also at {others}.' if others else ''}\n"
             if keys := [key for key, field in record["properties"].items() if key != "kind" or "const" not in field]:
                 rows = [self._row(name, key, meanings.get(key)) for key in keys]

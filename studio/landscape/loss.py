@@ -19,7 +19,7 @@ from studio.config.functions import Function, word_or_function
 from studio.config.records import Record
 from studio.errors import RunError
 from studio.training.models import Mlp, Model
-from studio.training.objectives import CROSS_ENTROPY, Objective, UserObjective
+from studio.training.objectives import CROSS_ENTROPY, FunctionLoss, Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from studio.landscape.network.weight_loss import WeightLoss
     from studio.training.data import Data
-    from studio.training.losses import OutputFunction
 
 
 def _parse_subset(value: int | str) -> int | str:
@@ -175,19 +174,17 @@ class Loss(Record):
         None. objective: of the run. Raises SceneError if a function of the user's cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
-        from studio.training.losses import BUILT_IN
-
-        def load(name: str | Function) -> OutputFunction:
-            return name.load() if isinstance(name, Function) else BUILT_IN[name]
+        from studio.training.losses import BY_KIND, entropy, sample_numbers
 
         build = partial(
             WeightLoss, model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration
         )
-        if isinstance(objective, UserObjective):
-            return build(numbers=objective.load())
-        functions = objective.functions()
-        extra = {field_name(field): load(field) for field in self.fields}
-        return build(criterion=functions.pop("loss"), fields={**functions, **extra})
+        if isinstance(objective, FunctionLoss):
+            return build(numbers=sample_numbers(objective))
+        functions = dict(BY_KIND[objective.kind])
+        for field in self.fields:
+            functions[field_name(field)] = field.load() if isinstance(field, Function) else entropy
+        return build(criterion=functions.pop("loss"), fields=functions)
 
 
 def field_name(field: str | Function) -> str:

@@ -24,7 +24,7 @@ from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.tasks import make_samples
 from studio.training.determinism import deterministic
 from studio.training.models import Model
-from studio.training.objectives import UserObjective
+from studio.training.objectives import FunctionLoss
 from studio.training.runs import Run, move_only
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> li
     Only the plain loop's own errors are raised.
     """
     device = slices.device_kind()
-    runs_objective = isinstance(run.objective, UserObjective)
-    methods = ("loop",) if runs_objective else candidate_methods(run.moved_model, loss, device)
+    runs_objective = isinstance(run.objective, FunctionLoss)
+    methods = ("loop",) if runs_objective else candidate_methods(slices.moved_model(run), loss, device)
     alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))
     evaluators: dict[str, Evaluator] = {}
     first_seconds, failures = dict[str, float](), dict[str, MethodTiming]()

@@ -29,7 +29,7 @@ from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import device
 from studio.training.models import Mlp, Model
-from studio.training.objectives import Objective, UserObjective
+from studio.training.objectives import FunctionLoss, Objective
 from studio.training.runs import MOVE_ALL, Run
 
 VERSION = 6
@@ -181,7 +181,7 @@ class SliceResolver:
             "directions": directions.model_dump(mode="json"),
         }
         if self.run.parameters != MOVE_ALL:
-            inputs["parameters"] = self.run.parameters
+            inputs["moving"] = self.run.parameters
         if directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = self._samples_inputs(direction_loss)
@@ -212,10 +212,15 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
 
 def scene_method(run: Run, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
-    if isinstance(run.objective, UserObjective):
+    if isinstance(run.objective, FunctionLoss):
         return "loop", "the objective runs the network itself"
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
-    return choose_method(run.moved_model, loss, moves_norms, device_kind())
+    return choose_method(moved_model(run), loss, moves_norms, device_kind())
+
+
+def moved_model(run: Run) -> Model | None:
+    """The model, if the landscape moves all of its weights."""
+    return run.recipe.model if run.parameters == MOVE_ALL else None
 
 
 def device_kind() -> Device:

@@ -26,6 +26,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.storage.slices import StoredSlice, concat_slices
 from studio.training import checkpoints
+from studio.training.objectives import RESERVED_NAMES, FunctionLoss, drawn_name
 
 SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
 KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
@@ -35,7 +36,7 @@ SliceKey = tuple[SliceKind, float]
 
 _INPUT_ATTRIBUTES = (
     *("scene", "quantity", "version", "model", "data", "sample_selection", "centre", "required", "directions"),
-    *("direction_loss", "loss", "grid", "device"),
+    *("direction_loss", "loss", "grid", "device", "objective", "moving"),
 )
 
 
@@ -154,9 +155,9 @@ class Results:
         grids = tuple(of_kind(kind, self.grids).values())
         grid = grids[0] if len(set(grids)) == 1 else grids
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
-        known = (*names, "losses", "measured")
-        if kind != "convexity":
-            names |= {str(name): self.scene.run.objective.field(str(name)) for name in datasets[0] if name not in known}
+        if isinstance(objective := self.scene.run.objective, FunctionLoss) and kind != "convexity":
+            own = [str(name) for name in datasets[0] if name not in RESERVED_NAMES]
+            names |= {name: drawn_name(objective, name) for name in own}
         fields = {}
         for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
             arrays = [_known(dataset, name) for dataset in datasets]

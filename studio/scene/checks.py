@@ -19,11 +19,14 @@ from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.loss import Loss
 from studio.training.data import Layout
-from studio.training.objectives import Objective
-from studio.training.runs import Run
+from studio.training.models import misfit
+from studio.training.objectives import drawn_name
+from studio.training.runs import MOVE_ALL, Run
 
 Path = tuple[Any, ...]
 Mistake = tuple[Path, str]
+Numbers = Sequence[str] | None
+"""What the objective gives for each sample, `loss` first; None for the user's function before it was called."""
 
 
 def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]]:
@@ -36,23 +39,19 @@ def drawn_fields(look: Look, shots: Iterable[Shot]) -> Iterator[tuple[Path, str]
 
 
 def unmeasured_fields(
-    fields: Iterable[tuple[Path, str]],
-    loss: Loss,
-    convexity: Convexity | None,
-    objective: Objective,
-    numbers: Sequence[str] | None,
+    fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None, run: Run, numbers: Numbers
 ) -> Iterator[Mistake]:
-    """Fields that nothing measures, and what to add. numbers: as for `live_line_mistake`."""
-    metrics = set(map(objective.field, numbers or ()))
+    """Fields that nothing measures, and what to add."""
+    objective, prefix = run.objective, f"{run.objective}."
+    metrics = {drawn_name(objective, number) for number in numbers or ()}
     exact = {*metrics, *map(str, loss.fields)}
     measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
-    prefix = objective.field("")
     for path, field in fields:
-        of_objective = field == "accuracy" or bool(prefix and field.startswith(prefix))
-        if loss.sampling == "preview" and (field in exact - {"loss"} or of_objective):
+        is_metric = field == "accuracy" or field.startswith(prefix)
+        if loss.sampling == "preview" and field != "loss" and (is_metric or field in exact):
             yield path, f"a preview measures the loss alone, not {field}; write `sampling: exact` under `loss`"
-        elif of_objective and field not in metrics:
-            if numbers is not None:
+        elif is_metric:
+            if numbers is not None and field not in metrics:
                 yield path, f"the objective {objective} has no {field}{nearest(field, metrics)}"
         elif text := missing_advice(field, measured):
             yield path, text
@@ -79,37 +78,35 @@ def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
                 yield ("deliver", index, "aovs"), aov
 
 
-def live_line_mistake(
-    live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Sequence[str] | None
-) -> str | None:
+def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Numbers) -> str | None:
     """What is wrong with a live line: a number that nothing records at the film's coordinates.
 
-    scored: checkpoints whose metrics are known, by coordinate. numbers: of the objective, `loss` first; None for the
-    user's function before it was called.
+    scored: checkpoints whose metrics are known, by coordinate.
     """
     metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
-    metrics += ["learning_rate"] if run.kind == "recipe" else []
+    metrics += ["learning_rate"] * (run.kind == "recipe")
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 
 
 def run_mistakes(run: Run, loss: Loss, layout: Layout) -> Iterator[Mistake]:
-    """A model or an objective that the data do not fit, and a loss that the objective does not."""
-    objective, path = run.objective, ("run", run.kind)
+    """A model or an objective that the data do not fit, and keys of the loss that the objective does not."""
+    objective = run.objective
     if text := objective.misfit(layout):
-        yield (*path, "objective"), text
-    if text := run.recipe.model.misfit(layout.shape, layout.is_whole):
-        yield (*path, "recipe", "model"), text
-    if objective.kind == "python":
-        if loss.fields:
-            yield ("loss", "fields"), f"{objective} runs the network itself; return further numbers from it, in a dict"
-        if loss.method not in (None, "loop"):
-            yield ("loss", "method"), f"{objective} runs the network itself, by the method loop; leave the method out"
-        if loss.calibration is not None:
-            yield ("loss", "calibration"), f"{objective} is calibrated on the loss's own subset; take the key out"
-    elif objective.kind != "cross-entropy" and "entropy" in loss.fields:
-        yield ("loss", "fields"), f"entropy is of classes, and {objective} has none; take it out"
-    if loss.method in ("batched", "shared-first-layer") and run.moved_model is None:
-        yield ("loss", "method"), f"method: {loss.method} moves all weights, not run.parameters; leave the method out"
+        yield ("run", run.kind, "objective"), text
+    if text := misfit(run.recipe.model, layout.shape, layout.is_whole):
+        yield ("run", run.kind, "recipe", "model"), text
+    own = objective.kind == "python"
+    if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
+        numbers = "return further numbers from the function" if own else "take entropy out, which is of classes"
+        for key, is_set, way_out in (
+            ("fields", loss.fields, numbers),
+            ("method", own and loss.method not in (None, "loop"), "it measures by the method loop alone"),
+            ("calibration", own and loss.calibration, "its calibration samples are those of the subset"),
+        ):
+            if is_set:
+                yield ("loss", key), f"not with the objective {objective}: {way_out}"
+    if loss.method in ("batched", "shared-first-layer") and run.parameters != MOVE_ALL:
+        yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:

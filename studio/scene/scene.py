@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -107,24 +107,19 @@ class Scene(Landscape):
             scene = self.only(name)
             prefix = ("landscapes", name) if self.landscapes else ()
             yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
-            objective = scene.run.objective
-            yield from scene.number_mistakes(None if objective.kind == "python" else ("loss", *objective.metrics))
+            yield from scene.number_mistakes(scene.run.objective.numbers())
             yield from self._along_mistakes(name, scene)
 
-    def number_mistakes(self, numbers: Sequence[str] | None) -> Iterator[checks.Mistake]:
-        """Numbers that are shown and that the only landscape lacks.
-
-        numbers: of the objective; None for a function of the user's before its call.
-        """
+    def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:
+        """Fields and numbers that are shown and that the only landscape lacks."""
         fields = (*checks.aov_fields(self.deliver), *checks.drawn_fields(self.look, self.shots))
-        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run.objective, numbers)
+        yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run, numbers)
         try:
-            scored = self.sweep.scored(self.runs, self.keyframes())
+            axis, scored = self.axis, self.sweep.scored(self.runs, self.keyframes())
         except (RunError, SceneError):  # said before
             return
-        if self.titles.live and (
-            text := checks.live_line_mistake(self.titles.live, self.axis, self.run, scored, numbers)
-        ):
+        live = self.titles.live
+        if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers)):
             yield ("titles", "live"), text
 
     def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:

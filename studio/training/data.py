@@ -44,20 +44,8 @@ class Layout(NamedTuple):
         """Numbers in one target; without targets, in one sample."""
         return math.prod(self.shape if self.target is None else self.target)
 
-    @property
-    def targets(self) -> str:
-        """What the targets are, in words."""
-        if self.target is None:
-            return "missing"
-        shape, kind = (
-            f"{list(self.target)} each, " if self.target else "",
-            "whole" if self.classes else "real or negative",
-        )
-        return f"{shape}{kind} numbers from {self.range[0]:g} to {self.range[1]:g}"
-
 
 def _labelled(samples: int, shape: tuple[int, ...], classes: int) -> Layout:
-    """The layout of standardised images with labels."""
     return Layout(samples, shape, False, (), (0, classes - 1), classes)
 
 
@@ -228,11 +216,10 @@ class Arrays(Record):
     def load(self) -> Data:
         """The samples as they are. Raises RunError if the file does not fit."""
         train_x, test_x, *y = formats.arrays(self.file)
-        are_labels = bool(y) and all(part.dtype.kind == "i" and part.min() >= 0 for part in y)
         train_y, test_y = y or (None, None)
-        return Data(
-            train_x, train_y, test_x, test_y, classes=1 + max(int(part.max()) for part in y) if are_labels else 0
-        )
+        are_labels = y and all(part.dtype.kind == "i" and part.min() >= 0 for part in y)
+        classes = 1 + max(int(part.max()) for part in y) if are_labels else 0
+        return Data(train_x, train_y, test_x, test_y, classes)
 
 
 DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist | Arrays, *BY_KIND]

@@ -1,4 +1,4 @@
-"""The objective of a run on batches of samples: the loss that training descends, and the metrics of a model.
+"""A run's objective on batches: the loss that training descends, and the metrics of a model.
 
     L = 1/N sum over samples of loss(model, sample)
 
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from studio.training.data import Data
 from studio.training.determinism import device
-from studio.training.losses import SampleNumbers, accuracy, of_outputs
-from studio.training.objectives import CROSS_ENTROPY, CrossEntropy, Objective, UserObjective
+from studio.training.losses import accuracy, sample_numbers
+from studio.training.objectives import CROSS_ENTROPY, Objective
 
 CHUNK_SIZE = 256
 """Samples that `evaluate` passes together."""
@@ -28,9 +28,7 @@ Samples = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 def tensors(data: Data) -> Samples:
     """The data on the training device."""
     arrays = (data.train_x, data.train_y, data.test_x, data.test_y)
-    x, y, test_x, test_y = (None if array is None else torch.from_numpy(array).to(device()) for array in arrays)
-    assert x is not None and test_x is not None
-    return x, y, test_x, test_y
+    return tuple(a if a is None else torch.from_numpy(a).to(device()) for a in arrays)  # type: ignore[return-value]
 
 
 def at(y: Tensor | None, indices: Tensor | slice) -> Tensor | None:
@@ -38,15 +36,10 @@ def at(y: Tensor | None, indices: Tensor | slice) -> Tensor | None:
     return None if y is None else y[indices]
 
 
-def sample_numbers(objective: Objective) -> SampleNumbers:
-    """(model, x, y) -> `loss` and the metrics of each sample. Raises SceneError if the user's cannot be loaded."""
-    return objective.load() if isinstance(objective, UserObjective) else of_outputs(objective.functions())
-
-
 def mean_loss(objective: Objective) -> Callable[[nn.Module, Tensor, Tensor | None], Tensor]:
     """(model, x, y) -> the mean loss of a batch, differentiable in the model's weights."""
-    if isinstance(objective, CrossEntropy):
-        return lambda model, x, y: F.cross_entropy(model(x), y)  # type: ignore[arg-type]  # `misfit` asks for targets
+    if objective == CROSS_ENTROPY:
+        return lambda model, x, y: F.cross_entropy(model(x), y)  # type: ignore[arg-type]  # it has targets
     numbers = sample_numbers(objective)
     return lambda model, x, y: numbers(model, x, y)["loss"].mean()
 
@@ -61,21 +54,17 @@ def scores(model: nn.Module, data: Samples, objective: Objective = CROSS_ENTROPY
 @torch.inference_mode()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective = CROSS_ENTROPY) -> dict[str, float]:
     """`loss` and the objective's metrics over samples x [N, ...] with targets y, in the model's mode."""
-    sums = _cross_entropy_sums if isinstance(objective, CrossEntropy) else _sums(sample_numbers(objective))
+    numbers = _cross_entropy if objective == CROSS_ENTROPY else sample_numbers(objective)
     totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=x.device, dtype=torch.float64))
-    for start in range(0, len(x), CHUNK_SIZE):
-        chunk = slice(start, start + CHUNK_SIZE)
-        for name, value in sums(model, x[chunk], at(y, chunk)).items():
-            totals[name] += value
+    for chunk in (slice(start, start + CHUNK_SIZE) for start in range(0, len(x), CHUNK_SIZE)):
+        for name, values in numbers(model, x[chunk], at(y, chunk)).items():
+            totals[name] += values.sum()
     return {name: float(total) / len(x) for name, total in totals.items()}
 
 
-def _sums(numbers: SampleNumbers) -> SampleNumbers:
-    return lambda model, x, y: {name: values.sum() for name, values in numbers(model, x, y).items()}
-
-
-def _cross_entropy_sums(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+def _cross_entropy(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    """The loss as the sum over samples, in the network's own precision; the accuracy of each [N]."""
     assert y is not None
     outputs = model(x)
     loss = F.cross_entropy(outputs, y, reduction="sum") * (len(y) / y.numel())
-    return {"loss": loss, "accuracy": accuracy(outputs, y).sum()}
+    return {"loss": loss, "accuracy": accuracy(outputs, y)}

@@ -50,14 +50,6 @@ class Mlp(Record):
         make = partial(nets.mlp, shape, outputs, self.depth, self.width, batch_norm=self.norm == "batch")
         return nets.initialise(partial(make, activation=self.activation, skip=self.skip), seed)
 
-    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
-        """Why the model cannot take such samples, and the way out; None if it can. is_whole: if they are integers."""
-        if not is_whole:
-            return None
-        return (
-            "an mlp takes real numbers, and the samples are whole ones, as for models that embed tokens; choose " + _OWN
-        )
-
 
 class Resnet(Record):
     """The CIFAR residual network of He et al. (2016), section 4.2, of three stages.
@@ -88,13 +80,9 @@ class Resnet(Record):
         """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
-        channels, blocks = _images("resnet", shape)[0], (self.depth - 2) // 6
+        channels, blocks = _images(self, shape)[0], (self.depth - 2) // 6
         make = partial(nets.Resnet, channels, outputs, blocks, self.width, self.skip, self.norm == "batch")
         return nets.initialise(make, seed)
-
-    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
-        """Why the model cannot take such samples, and the way out; None if it can."""
-        return _no_images("resnet", shape)
 
 
 class Vgg(Record):
@@ -112,12 +100,8 @@ class Vgg(Record):
         """The module with initial weights drawn from `seed`. Raises RunError unless a sample is an image."""
         from studio.training import nets
 
-        images = _images("vgg", shape)
+        images = _images(self, shape)
         return nets.initialise(partial(nets.vgg, images, outputs, self.widths, self.norm == "batch"), seed)
-
-    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
-        """Why the model cannot take such samples, and the way out; None if it can."""
-        return _no_images("vgg", shape)
 
 
 def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
@@ -169,24 +153,25 @@ class Python(Record):
             raise SceneError(f"recipe.model.make: {self.make} returns {type(model).__name__}, expected torch.nn.Module")
         return model
 
-    def misfit(self, shape: Shape, is_whole: bool) -> str | None:
-        """None: only a pass of samples can say."""
-        return None
+
+def misfit(model: Model, shape: Shape, is_whole: bool) -> str | None:
+    """Why a model cannot take samples of a shape, and the way out; None if it can. is_whole: if they are integers."""
+    own = f"a model of your own: {{kind: python, make: {FORM}}}"
+    if isinstance(model, Resnet | Vgg) and len(shape) != 3:
+        sizes = "x".join(map(str, shape))
+        return (
+            f"a {model.kind} takes images of channels, height and width; a sample here is {sizes}. Choose mlp, or {own}"
+        )
+    if isinstance(model, Mlp) and is_whole:
+        return (
+            f"an mlp takes real numbers, and the samples are whole ones, as for models that embed tokens; choose {own}"
+        )
+    return None
 
 
-_OWN = f"a model of your own: {{kind: python, make: {FORM}}}"
-
-
-def _no_images(kind: str, shape: Shape) -> str | None:
-    if len(shape) == 3:
-        return None
-    sizes = "x".join(map(str, shape))
-    return f"a {kind} takes images of channels, height and width; a sample here is {sizes}. Choose mlp, or {_OWN}"
-
-
-def _images(kind: str, shape: Shape) -> tuple[int, int, int]:
+def _images(model: Resnet | Vgg, shape: Shape) -> tuple[int, int, int]:
     """The shape (C, H, W), if it is an image's. Raises RunError if it is not."""
-    if text := _no_images(kind, shape):
+    if text := misfit(model, shape, False):
         raise RunError(f"recipe.model: {text}")
     channels, height, width = shape
     return channels, height, width

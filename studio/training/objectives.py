@@ -1,15 +1,14 @@
-"""What a training run minimises, as records: built-in functions of a network's outputs, or a function of the user's.
+"""What a run minimises, as records: a built-in loss of a network's outputs, or a function of the user's.
 
     L(theta) = 1/N sum over samples of loss(model at theta, sample)
 
-Training, scoring, measuring and curvature ask the record, and nothing else looks at a network's outputs. A new
-objective is a record with the methods of `CrossEntropy`, in the union at the foot; its torch function belongs into
-`losses.py`. Importing this module loads no torch.
+Training, scoring, measuring and curvature ask the record; nothing else looks at a network's outputs. A new built-in
+loss is a kind of `OutputLoss` and its functions in `losses.py`. Importing this module loads no torch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, GetJsonSchemaHandler
 
@@ -17,110 +16,44 @@ from studio.config.functions import FORM, SCHEMA, Function
 from studio.config.records import BY_KIND, Record
 from studio.training.data import Layout
 
-if TYPE_CHECKING:
-    from studio.training.losses import OutputFunction, SampleNumbers
+RESERVED_NAMES = ("losses", "measured", "done", "alpha", "beta", "sample")
+"""What a slice stores beside its fields; a number of the user's needs another name."""
 
 
-class CrossEntropy(Record):
-    """-log of the probability of each sample's label, from one output per class. Its metric is accuracy, in percent."""
+class OutputLoss(Record):
+    """A loss of a network's outputs and the targets of a sample, the mean over its outputs.
 
-    kind: Literal["cross-entropy"] = "cross-entropy"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    kind: `cross-entropy` is -log of the probability of a label, from one output per class; its metric is accuracy.
+    `mean-squares` is (output - target)^2; without targets outputs are compared with the sample, as an autoencoder's
+    are. `binary-cross-entropy` is -y log p - (1 - y) log(1 - p), p = 1 / (1 + exp(-output)); its metric is accuracy.
+    """
+
+    kind: Literal["cross-entropy", "mean-squares", "binary-cross-entropy"] = "cross-entropy"
 
     def __str__(self) -> str:
         return self.kind
 
-    def field(self, number: str) -> str:
-        """What a look calls the mean of a number."""
-        return number
+    def numbers(self) -> tuple[str, ...]:
+        """Names of what it gives for each sample: `loss`, and its metric."""
+        return ("loss",) if self.kind == "mean-squares" else ("loss", "accuracy")
 
     def outputs(self, data: Layout) -> int:
         """How many outputs a built-in model has for such data."""
-        return data.classes
+        return data.classes if self.kind == "cross-entropy" else data.width
 
     def misfit(self, data: Layout) -> str | None:
-        """Why the objective cannot take such data, and the way out; None if it can."""
-        if data.classes:
-            return None
-        return (
-            f"cross-entropy needs labels, whole numbers from 0, and the targets are {data.targets}; write "
-            f"`objective: mean-squares`, or a function of your own: {FORM}"
-        )
-
-    def functions(self) -> dict[str, OutputFunction]:
-        """`loss` and the metrics, as functions of a network's outputs and its targets."""
-        from studio.training.losses import accuracy, cross_entropy
-
-        return {"loss": cross_entropy, "accuracy": accuracy}
-
-
-class MeanSquares(Record):
-    """(output - target)^2 of each sample, the mean over its outputs.
-
-    Outputs and targets are of one shape, or one of them is a list of the other's numbers. Without targets the outputs
-    are compared with the sample itself, as an autoencoder's are.
-    """
-
-    kind: Literal["mean-squares"] = "mean-squares"
-    metrics: ClassVar[tuple[str, ...]] = ()
-
-    def __str__(self) -> str:
-        return self.kind
-
-    def field(self, number: str) -> str:
-        """What a look calls the mean of a number."""
-        return number
-
-    def outputs(self, data: Layout) -> int:
-        """One for every number of a target."""
-        return data.width
-
-    def misfit(self, data: Layout) -> str | None:
-        """None: any numbers can be compared."""
+        """Why it cannot take the targets, and the way out; None if it can."""
+        low, high = data.range
+        if self.kind == "cross-entropy" and not data.classes:
+            way_out = f"write `objective: mean-squares`, or a function of your own: {FORM}"
+            return f"cross-entropy needs labels, whole numbers from 0, as targets; {way_out}"
+        if self.kind == "binary-cross-entropy" and (data.target is None or low < 0 or high > 1):
+            return f"binary-cross-entropy needs targets from 0 to 1, and they go from {low:g} to {high:g}"
         return None
 
-    def functions(self) -> dict[str, OutputFunction]:
-        """`loss` alone."""
-        from studio.training.losses import mean_squares
 
-        return {"loss": mean_squares}
-
-
-class BinaryCrossEntropy(Record):
-    """-y log p - (1 - y) log(1 - p) of each sample, the mean over its outputs, with p = 1 / (1 + exp(-output)).
-
-    Outputs and targets are of one shape. Its metric is accuracy, in percent.
-    """
-
-    kind: Literal["binary-cross-entropy"] = "binary-cross-entropy"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-
-    def __str__(self) -> str:
-        return self.kind
-
-    def field(self, number: str) -> str:
-        """What a look calls the mean of a number."""
-        return number
-
-    def outputs(self, data: Layout) -> int:
-        """One for every number of a target."""
-        return data.width
-
-    def misfit(self, data: Layout) -> str | None:
-        """Why not, unless the targets are from 0 to 1."""
-        if data.target is not None and 0 <= data.range[0] <= data.range[1] <= 1:
-            return None
-        return f"binary-cross-entropy needs targets from 0 to 1, and they are {data.targets}"
-
-    def functions(self) -> dict[str, OutputFunction]:
-        """`loss` and accuracy."""
-        from studio.training.losses import binary_accuracy, binary_cross_entropy
-
-        return {"loss": binary_cross_entropy, "accuracy": binary_accuracy}
-
-
-class UserObjective(Record):
-    """The user's own objective: a function (model, batch) -> losses.
+class FunctionLoss(Record):
+    """The user's own: a function (model, batch) -> losses.
 
     function: model is the network at the weights that are measured; batch is (x, y), or x alone if the data has no
     targets. It returns a tensor of one loss for each sample [N], or a dict of `loss` and further numbers [N], whose
@@ -133,42 +66,34 @@ class UserObjective(Record):
     def __str__(self) -> str:
         return self.function.name
 
+    def numbers(self) -> None:
+        """None: only a call tells."""
+
     def outputs(self, data: Layout) -> int:
         """One per class if the targets are labels, else one for every number of a target."""
         return data.classes or data.width
 
-    def misfit(self, data: Layout) -> str | None:
+    def misfit(self, data: Layout) -> None:
         """None: the function decides."""
-        return None
-
-    def field(self, number: str) -> str:
-        """What a look calls the mean of a number: `loss` and `accuracy` by their names."""
-        return number if number in ("loss", "accuracy") else f"{self.function}.{number}"
-
-    def load(self) -> SampleNumbers:
-        """The function, its results checked. Raises SceneError if it cannot be loaded."""
-        from studio.training.losses import of_function
-
-        return of_function(self.function.name, self.function.load())
 
 
-class _FunctionIsObjective:
-    """Adds a function's bare name to the JSON Schema of an objective."""
+def drawn_name(objective: Objective, number: str) -> str:
+    """What a look calls the mean of a number: `loss` and `accuracy` by their names."""
+    is_own = isinstance(objective, FunctionLoss) and number not in ("loss", "accuracy")
+    return f"{objective}.{number}" if is_own else number
+
+
+class _NameIsFunction:
+    """Adds a function's bare name to the JSON Schema."""
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [handler(core_schema), SCHEMA]}
 
 
 def _read(value: Any) -> Any:
-    is_function = isinstance(value, str) and ":" in value
-    return {"kind": "python", "function": value} if is_function else value
+    return {"kind": "python", "function": value} if isinstance(value, str) and ":" in value else value
 
 
-Objective = Annotated[
-    CrossEntropy | MeanSquares | BinaryCrossEntropy | UserObjective,
-    *BY_KIND,
-    BeforeValidator(_read),
-    _FunctionIsObjective(),
-]
-CROSS_ENTROPY = CrossEntropy()
+Objective = Annotated[OutputLoss | FunctionLoss, *BY_KIND, BeforeValidator(_read), _NameIsFunction()]
+CROSS_ENTROPY = OutputLoss()
 """What a run minimises if it says nothing else."""

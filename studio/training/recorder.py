@@ -12,7 +12,7 @@ import contextlib
 import math
 import statistics
 import timeit
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def train(
     """
     folder = Path(folder)
     data = recipe.data.load()
-    digest = checkpoints.recipe_digest(recipe, objective, data.digest)
-    checkpoints.write_run_file(folder, recipe, data.digest, digest)
+    run_digest = checkpoints.recipe_digest(recipe, objective, data.digest)
+    checkpoints.write_run_file(folder, recipe, data.digest, run_digest)
     if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
         with deterministic():
             _train(recipe, objective, data, folder, progress)
@@ -67,8 +67,10 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
 
     def record(step: int) -> None:
         if step in instants:
-            metrics = scores(model, samples, objective)
-            _save_checkpoint(folder, recipe, instants[step], model, metrics)
+            epoch, metrics = instants[step], scores(model, samples, objective)
+            _check_finite(metrics["train_loss"], epoch, recipe)
+            metrics["learning_rate"] = recipe.optimizer.rate(epoch / recipe.epochs)
+            checkpoints.save(folder, checkpoints.snapshot(epoch, model), metrics)
         if step in instants or step % batches == 0:
             _save_state(folder / STATE_FILE, step, model, optimizer)
 
@@ -91,8 +93,7 @@ def _start(
     recipe: Recipe, objective: Objective, data: Data, device: torch.device
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The model with its initial weights, and its optimizer."""
-    outputs = objective.outputs(data.layout)
-    model = _to_device(recipe.model.build(data.shape, outputs, recipe.seed), device)
+    model = _to_device(recipe.model.build(data.shape, objective.outputs(data.layout), recipe.seed), device)
     return model, recipe.optimizer.build(model.parameters())
 
 
@@ -163,14 +164,6 @@ def seconds_per_step(recipe: Recipe, objective: Objective = CROSS_ENTROPY, steps
         with _random_state(recipe.seed, 0, x.device):
             step = partial(_step, model, optimizer, partial(mean_loss(objective), model, *batch))
             return statistics.median(timeit.repeat(step, number=1, repeat=steps))
-
-
-def _save_checkpoint(
-    folder: Path, recipe: Recipe, epoch: float, model: nn.Module, metrics: Mapping[str, float]
-) -> None:
-    _check_finite(metrics["train_loss"], epoch, recipe)
-    rate = recipe.optimizer.rate(epoch / recipe.epochs)
-    checkpoints.save(folder, checkpoints.snapshot(epoch, model), {**metrics, "learning_rate": rate})
 
 
 def _save_state(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -2,7 +2,7 @@
 
     run -> the instants of its checkpoints, its digest, a folder with all of them
 
-A new kind of run is a record with the methods of `RecipeRun`, in the union at the foot.
+A new kind of run is a record with the keys and methods of `RecipeRun`, in the union at the foot.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from studio.config.units import ScenePath
 from studio.errors import SceneError
 from studio.field import Axis
 from studio.training import checkpoints
-from studio.training.models import Model
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
@@ -41,9 +40,9 @@ AXIS = Axis("epoch")
 class RecipeRun(Record):
     """A run that is trained here.
 
-    recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint. parameters:
-    the weights that the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others keep their
-    checkpoint's values. All are trained.
+    recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint.
+    parameters: the weights that the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others
+    keep their checkpoint's values. Training moves all.
     """
 
     kind: Literal["recipe"] = "recipe"
@@ -60,11 +59,6 @@ class RecipeRun(Record):
         """The epochs at which the run has, or will have, a checkpoint, ascending."""
         return self.recipe.instants
 
-    @property
-    def moved_model(self) -> Model | None:
-        """The model, if the landscape moves all of its weights."""
-        return self.recipe.model if self.parameters == MOVE_ALL else None
-
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
         return checkpoints.recipe_digest(self.recipe, self.objective, data_digest)
@@ -80,8 +74,7 @@ class FolderRun(Record):
     """A run that the user trained; nothing is trained here.
 
     checkpoints: the folder of its weights. recipe: whose model and data the weights belong to; nothing else in it
-    counts. objective: what was minimised; its metrics are computed of every checkpoint. parameters: the weights that
-    the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others keep their checkpoint's values.
+    counts. objective, parameters: as of a run that is trained here.
     """
 
     kind: Literal["folder"] = "folder"
@@ -99,11 +92,6 @@ class FolderRun(Record):
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
         return tuple(checkpoints.user_files_by_epoch(self.checkpoints))
 
-    @property
-    def moved_model(self) -> Model | None:
-        """The model, if the landscape moves all of its weights."""
-        return self.recipe.model if self.parameters == MOVE_ALL else None
-
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""
         return checkpoints.folder_digest(self.checkpoints, self.recipe, self.objective, data_digest)
@@ -116,17 +104,15 @@ class FolderRun(Record):
 
 
 def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
-    """The model, in which only trainable weights that match a pattern stay trainable: those that the landscape moves.
+    """The model, in which of the trainable weights only those that match a pattern stay trainable.
 
     Raises SceneError for a pattern that matches none, with the nearest names.
     """
     trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for pattern in patterns:
         if not fnmatch.filter(trainable, pattern):
-            close = difflib.get_close_matches(pattern, trainable, n=3, cutoff=0) or ["none"]
-            raise SceneError(
-                f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {', '.join(close)}"
-            )
+            close = ", ".join(difflib.get_close_matches(pattern, trainable, n=3, cutoff=0)) or "none"
+            raise SceneError(f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {close}")
     for name, weight in trainable.items():
         weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
     return model

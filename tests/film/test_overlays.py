@@ -52,6 +52,9 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
         PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
+    metrics = replace(INSTANT, metrics={"test_kl": 0.5})
+    (line,) = live_line(Titles(live="{train_kl:.2f} {test_kl:.2f}"), metrics, Axis(), PAGE)
+    assert line.text == "nan 0.50"  # a metric of the user's own objective
     assert live_line(Titles(live=None), INSTANT, Axis(), PAGE) == []
 
 

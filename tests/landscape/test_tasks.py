@@ -1,5 +1,8 @@
 """What workers measure, against torch's own evaluation and dense Hessians."""
 
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,8 @@ from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.curvature.hvp import HessianOperator
-from studio.landscape.directions import Hessian, Pca, WeightSource
-from studio.landscape.loss import Loss
+from studio.landscape.directions import Hessian, Pca, Random, WeightSource
+from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.slices import Slice
 from studio.landscape.tasks import convexity_rows, loss_rows, preview_rows, slice_facts, spectrum_probes
 from studio.storage.mapped_arrays import map_arrays
@@ -217,3 +220,62 @@ def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):
     monkeypatch.setattr(HessianOperator, "asymmetry", lambda operator, point: 0.16)
     with pytest.raises(MachineError, match="differ by 16 %.*leave out convexity"):
         slice_facts(conv.shelf, slice_)
+
+
+# --- some weights ----------------------------------------------------------------------------------------------------
+
+
+def partly(run, pattern: str):
+    """The planted run, of which only the weights of a pattern move; and their names."""
+    part = replace(run, run=run.run.model_copy(update={"parameters": (pattern,)}))
+    names = [name for name in checkpoints.load(run.folder, 2.0).weights if fnmatchcase(name, pattern)]
+    return part, names
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize(("name", "pattern"), [("conv", "blocks.*"), ("deep", "*.weight"), ("mlp", "3.*")])
+def test_by_every_method_only_the_weights_of_the_pattern_move(name, pattern, mode, request):
+    run, names = partly(request.getfixturevalue(name), pattern)
+    whole = request.getfixturevalue(name).slice(directions=Random(ignore="nothing", seed=1))
+    loss = Loss(subset=48, mode=mode, precision="float64")
+    checkpoint = checkpoints.load(run.folder, 2.0)
+    source = CheckpointSource((2.0,), lambda epoch: checkpoint.weights)
+    plane = Random(ignore="nothing", seed=1).plane(source, 2.0)
+    data = whole.data.load()
+    model = whole.model.build(data.shape, data.classes).double().train(mode == "train")
+    model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in names:
+                p += AXIS[4] * plane.delta[name] + AXIS[1] * plane.eta[name]
+        x, y = (torch.from_numpy(part[loss.sample_indices(data)]) for part in (data.train_x, data.train_y))
+        expected = float(F.cross_entropy(model(x.double()), y))
+    for method in applicable_methods(None, loss, "cpu"):
+        chosen = loss.model_copy(update={"method": method})
+        slice_ = run.slice(loss=chosen, epoch=2.0, directions=Random(ignore="nothing", seed=1))
+        assert loss_rows(run.shelf, slice_, (1, 2))["loss"][0, 4] == pytest.approx(expected, rel=1e-6), method
+    assert slice_.plane_digest != whole.plane_digest
+    arrays = map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
+    assert len(arrays["theta"]) == sum(checkpoint.weights[name].numel() for name in names)
+
+
+@pytest.mark.parametrize("kind", [Pca(ignore="nothing"), Hessian(ignore="nothing")], ids=["pca", "hessian"])
+def test_directions_and_curvature_are_of_the_weights_that_move(mlp, kind):
+    run, names = partly(mlp, "3.*")
+    slice_ = curved(run, directions=kind, tol=1e-4)
+    arrays = map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
+    size = sum(checkpoints.load(run.folder, 2.0).weights[name].numel() for name in names)
+    assert {len(vector) for vector in arrays.values()} == {size} and np.linalg.norm(arrays["delta"]) > 0
+    eigenvalues = dense(run, slice_, 0.0, 0.0)
+    assert len(eigenvalues) == size and slice_facts(run.shelf, slice_)["parameters"] == size
+    measured = convexity_rows(run.shelf, slice_, (2, 3))
+    assert measured["lambda_max"][0, 2] == pytest.approx(eigenvalues[-1], rel=1e-3)
+    assert measured["lambda_min"][0, 2] == pytest.approx(eigenvalues[0], rel=1e-2, abs=1e-4 * eigenvalues[-1])
+
+
+def test_curvature_of_a_network_with_fixed_weights_is_the_dense_one(conv):
+    run, names = partly(conv, "*.bias")
+    slice_ = curved(run, tol=1e-4, loss=Loss(subset=16, mode="eval"), directions=Random(ignore="nothing"))
+    eigenvalues = dense(run, slice_, 0.0, 0.0)
+    assert len(eigenvalues) == sum(checkpoints.load(run.folder, 2.0).weights[name].numel() for name in names)
+    assert convexity_rows(run.shelf, slice_, (2, 3))["lambda_max"][0, 2] == pytest.approx(eigenvalues[-1], rel=1e-3)

@@ -7,7 +7,7 @@ from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.checkpoints import Checkpoint
 from studio.training.models import Vgg
-from studio.training.objectives import CROSS_ENTROPY, MeanSquares
+from studio.training.objectives import CROSS_ENTROPY, OutputLoss
 from studio.training.recipe import Recipe
 
 METRICS = {"train_loss": 0.5, "test_accuracy": 90.0}
@@ -130,10 +130,13 @@ def test_whatever_changes_a_run_changes_its_digest(change):
     assert first != second
 
 
+OBJECTIVES = (CROSS_ENTROPY, OutputLoss(kind="mean-squares"))
+
+
 def test_another_objective_is_another_run(tmp_path):
     (tmp_path / "epoch-1.pt").touch()
-    trained = {checkpoints.recipe_digest(Recipe(), objective, "data") for objective in (CROSS_ENTROPY, MeanSquares())}
-    own = {checkpoints.folder_digest(tmp_path, Recipe(), each, "data") for each in (CROSS_ENTROPY, MeanSquares())}
+    trained = {checkpoints.recipe_digest(Recipe(), objective, "data") for objective in OBJECTIVES}
+    own = {checkpoints.folder_digest(tmp_path, Recipe(), each, "data") for each in OBJECTIVES}
     assert len(trained | own) == 4
 
 

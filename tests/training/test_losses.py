@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from studio.config.functions import Function
 from studio.errors import SceneError
 from studio.training.losses import (
     accuracy,
@@ -12,8 +13,9 @@ from studio.training.losses import (
     cross_entropy,
     entropy,
     mean_squares,
-    of_function,
+    sample_numbers,
 )
+from studio.training.objectives import FunctionLoss, OutputLoss
 
 
 def test_entropy_is_log_2_for_two_equal_classes_and_zero_for_certainty():
@@ -60,29 +62,45 @@ def test_a_list_of_numbers_is_compared_with_a_picture_of_as_many(shapes):
 
 @pytest.mark.parametrize("shapes", [((4, 3), (4, 2)), ((4, 2, 3), (4, 3, 2)), ((4, 4), (4,))])
 def test_outputs_of_another_shape_than_the_targets_are_refused(shapes):
-    with pytest.raises(SceneError, match=r"run.objective: mean-squares compares outputs \[4, .* with targets \[4"):
+    with pytest.raises(SceneError, match=r"run.objective: outputs \[4, .* and targets \[4.* must be of one shape"):
         mean_squares(*(numbers(*shape) for shape in shapes))
 
 
-def test_the_users_function_returns_losses_or_names_them():
+def own(monkeypatch, function):
+    """The numbers of an objective that is this function."""
+    monkeypatch.setattr(Function, "load", lambda _: function)
+    return sample_numbers(FunctionLoss(function=Function("mine:own")))
+
+
+def test_the_users_function_returns_losses_or_names_them(monkeypatch):
     x, y, model = numbers(5, 2), numbers(5), torch.nn.Linear(2, 1)
-    losses = of_function("mine", lambda model, batch: (model(batch[0])[:, 0] - batch[1]) ** 2)(model, x, y)
+    losses = own(monkeypatch, lambda model, batch: (model(batch[0])[:, 0] - batch[1]) ** 2)(model, x, y)
     assert list(losses) == ["loss"] and losses["loss"].dtype == torch.float64
-    alone = of_function("mine", lambda model, x: {"norm": x.norm(dim=1), "loss": model(x)[:, 0]})(model, x, None)
+    alone = own(monkeypatch, lambda model, x: {"norm": x.norm(dim=1), "loss": model(x)[:, 0]})(model, x, None)
     assert list(alone) == ["loss", "norm"] and torch.equal(alone["norm"], x.norm(dim=1).double())
 
 
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        (torch.zeros(()), r"mine returned \[\] for 5 samples; it must return a tensor of one number for each, \[5\]"),
-        (None, "mine returned NoneType for 5 samples"),
-        ({"kl": torch.zeros(5)}, "mine returned kl, and no 'loss'"),
-        ({"loss": torch.zeros(5), "kl": torch.zeros(2)}, r"mine returned \[2\] for 5 samples"),
-        ({"loss": torch.zeros(5), "losses": torch.zeros(5)}, "mine returned 'losses', which is studio's own word"),
+        (torch.zeros(()), r"mine:own returned \[\] for 5 samples; it must return one number for each, \[5\]"),
+        (None, "mine:own returned NoneType for 5 samples"),
+        ({"kl": torch.zeros(5)}, "mine:own returned kl; it must name the 'loss'"),
+        ({"loss": torch.zeros(5), "kl": torch.zeros(2)}, r"mine:own returned \[2\] for 5 samples"),
+        (
+            {"loss": torch.zeros(5), "losses": torch.zeros(5)},
+            "mine:own returned loss, losses; .* own words losses",
+        ),
     ],
     ids=str,
 )
-def test_anything_else_that_the_users_function_returns_is_refused(returned, words):
+def test_anything_else_that_the_users_function_returns_is_refused(monkeypatch, returned, words):
     with pytest.raises(SceneError, match=f"run.objective: {words}"):
-        of_function("mine", lambda model, batch: returned)(torch.nn.Identity(), numbers(5, 2), None)
+        own(monkeypatch, lambda model, batch: returned)(torch.nn.Identity(), numbers(5, 2), None)
+
+
+def test_a_built_in_loss_takes_one_tensor_of_outputs():
+    numbers = sample_numbers(OutputLoss(kind="mean-squares"))
+    with pytest.raises(SceneError, match="mean-squares takes a tensor, and the model returns a dict; write a function"):
+        numbers(lambda x: {"output": x}, torch.zeros(3, 2), None)
+    assert numbers(lambda x: x + 2, torch.zeros(3, 2), None)["loss"].tolist() == [4, 4, 4]

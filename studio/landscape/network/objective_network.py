@@ -9,7 +9,6 @@ sample is column 0 of these outputs. Its weights are the model's own, by the mod
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +47,4 @@ class ObjectiveNetwork(nn.Module):
 
     def functions(self) -> dict[str, OutputFunction]:
         """The numbers by name, as functions of this network's outputs."""
-        return {name: partial(_column, index) for index, name in enumerate(self.columns)}
-
-
-def _column(index: int, outputs: Tensor, y: Tensor) -> Tensor:
-    return outputs[:, index]
+        return {name: lambda outputs, _, i=i: outputs[:, i] for i, name in enumerate(self.columns)}  # type: ignore[misc]

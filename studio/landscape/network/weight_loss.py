@@ -172,13 +172,16 @@ class WeightLoss:
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
         """The loss of each sample, float64 [N]. Raises SceneError if the user's function returns another shape."""
-        return per_sample("run.objective", self.criterion, outputs, y)
+        return per_sample("run.objective", self.criterion, self.criterion(outputs, y), len(y))
 
     def per_sample_fields(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, then the fields. Raises as `losses` does."""
         return {
             "loss": self.losses(outputs, y),
-            **{name: per_sample("loss.fields", function, outputs, y) for name, function in self.fields.items()},
+            **{
+                name: per_sample("loss.fields", function, function(outputs, y), len(y))
+                for name, function in self.fields.items()
+            },
         }
 
     @cached_property

@@ -93,7 +93,7 @@ class Evaluator:
         """Per-sample numbers [points, N] by name, from outputs [points, N, ...]."""
         weight_loss, points = self.weight_loss, len(outputs)
         functions = (weight_loss.criterion, *weight_loss.fields.values())
-        if points > 1 and all(function in BUILT_IN.values() for function in functions):
+        if points > 1 and all(function in BUILT_IN for function in functions):
             targets = weight_loss.targets.repeat(points, *(1,) * (weight_loss.targets.dim() - 1))
             fields = weight_loss.per_sample_fields(outputs.flatten(0, 1), targets)
             return {name: values.view(points, -1) for name, values in fields.items()}

@@ -10,7 +10,7 @@ from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.network.objective_network import ObjectiveNetwork
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.values.evaluator import Evaluator
-from studio.training.losses import mean_squares, of_function
+from studio.training.losses import mean_squares
 
 N, WIDTH = 600, 3
 """More samples than pass in one chunk."""
@@ -59,7 +59,16 @@ def x():
     return torch.randn(N, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-NUMBERS = of_function("rebuild", rebuild)
+def numbers_of(function):
+    def numbers(model, x, y):
+        returned = function(model, x if y is None else (x, y))
+        values = returned if isinstance(returned, dict) else {"loss": returned}
+        return {name: value.double() for name, value in values.items()}
+
+    return numbers
+
+
+NUMBERS = numbers_of(rebuild)
 
 
 def test_its_weights_are_the_models_by_their_names_and_the_columns_are_the_numbers(model, x):
@@ -117,7 +126,7 @@ def test_an_objective_that_compares_samples_gets_them_all_at_once(model, x):
         code = model(x)["code"]
         return (code - code.mean(0)).square().sum(1) - 3
 
-    own = WeightLoss(model, {}, x, None, numbers=of_function("spread", spread))
+    own = WeightLoss(model, {}, x, None, numbers=numbers_of(spread))
     outputs = own.forward_all(own.flat(dict(model.named_parameters())))
     assert own.chunk_size == N and outputs.min() < 0
     torch.testing.assert_close(outputs[:, 0], spread(model.eval(), x).double())
@@ -129,6 +138,6 @@ def test_random_numbers_of_an_objective_are_the_same_at_every_point(model, x):
         return F.mse_loss(model(x + torch.randn_like(x))["output"], y, reduction="none").mean(1)
 
     state = torch.get_rng_state()
-    own = WeightLoss(model, {}, x, x, numbers=of_function("noisy", noisy))
+    own = WeightLoss(model, {}, x, x, numbers=numbers_of(noisy))
     theta = own.flat(dict(model.named_parameters()))
     assert torch.equal(own.forward_all(theta), own.forward_all(theta)) and torch.equal(state, torch.get_rng_state())
