@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
 from studio.config.records import FrozenDict
@@ -33,6 +33,15 @@ class Portrait(NamedTuple):
         return grid.model_copy(update={"points": self.points})
 
 
+# an editor cannot know what a part of a record is completed to
+_PARTS_OF_LANDSCAPES = WithJsonSchema(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "object", "properties": dict.fromkeys(KEYS, {}), "additionalProperties": False},
+    }
+)
+
+
 class Scene(Landscape):
     """A film: what is measured (run to convexity), how it is shown (look to titles), and what is delivered.
 
@@ -46,7 +55,7 @@ class Scene(Landscape):
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
     title: str
-    landscapes: Annotated[dict[str, Landscape], AfterValidator(FrozenDict)] = FrozenDict()
+    landscapes: Annotated[dict[str, Landscape], AfterValidator(FrozenDict), _PARTS_OF_LANDSCAPES] = FrozenDict()
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
     shots: tuple[Shot, ...] = Field(min_length=1)

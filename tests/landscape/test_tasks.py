@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from studio.errors import MachineError
 from studio.field import Grid
 from studio.landscape import tasks
+from studio.landscape.centres import AtCheckpoint
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.directions import Hessian, Pca, Random, WeightSource
@@ -239,8 +240,8 @@ def test_by_every_method_only_the_weights_of_the_pattern_move(name, pattern, mod
     whole = request.getfixturevalue(name).slice(directions=Random(ignore="nothing", seed=1))
     loss = Loss(subset=48, mode=mode, precision="float64")
     checkpoint = checkpoints.load(run.folder, 2.0)
-    source = CheckpointSource((2.0,), lambda epoch: checkpoint.weights)
-    plane = Random(ignore="nothing", seed=1).plane(source, 2.0)
+    source = WeightSource((2.0,), lambda _: checkpoint.weights)
+    plane = Random(ignore="nothing", seed=1).plane(source, AtCheckpoint(2.0))
     data = whole.data.load()
     model = whole.model.build(data.shape, data.classes).double().train(mode == "train")
     model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
