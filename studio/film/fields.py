@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_validator
 
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
@@ -147,7 +147,10 @@ class ColourMapping(Record):
     field: Annotated[str, *_field_name(*FIELDS)] = "loss"
     map: Annotated[str, AfterValidator(check_colormap)] | Stops = "inferno"
     scale: Literal["height", "log", "sqrt", "linear", "signed-log"] = "height"
-    range: tuple[float, float] | Literal["film", "keyframe"] = "film"
+    range: Annotated[
+        Annotated[tuple[float, float], Tag("ends")] | Annotated[Literal["film", "keyframe"], Tag("range")],
+        Discriminator(lambda value: "range" if isinstance(value, str) else "ends"),
+    ] = "film"
     centre: float | None = None
 
     @model_validator(mode="after")
