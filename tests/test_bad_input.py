@@ -116,7 +116,7 @@ def test_all_mistakes_are_reported_at_once_from_top_to_bottom(invoke, tiny):
     result = invoke("check", tiny.name)
     assert result.status == 2 and [line.split(": ")[1] for line in result.err.splitlines()] == [
         "run.recipe.optimizer.rl",
-        "grid",
+        "grid.points",
     ]  # what the whole scene must tell is asked once its parts are right
 
 

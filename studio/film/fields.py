@@ -54,11 +54,6 @@ def derive(field: str, values: Sequence[Array]) -> Array:
     return DERIVED[field][1](*values) if field in DERIVED else values[0]
 
 
-def field_label(field: str) -> str:
-    """A field's name on the picture; a metric of the user's goes by its function's name."""
-    return FIELDS.get(field) or field.rpartition(":")[2]
-
-
 def grid_of(field: str) -> Literal["loss", "convexity"]:
     """Which of the scene's two grids a drawable field is measured on."""
     return "convexity" if field in (*SIGNED, *DERIVED) else "loss"
