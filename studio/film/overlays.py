@@ -26,7 +26,7 @@ from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 
-VERSION = 4  # raise it when the same film is to get other text
+VERSION = 5  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
