@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise, repeat
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import field_validator
+from pydantic import AfterValidator, Discriminator, Tag
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from studio.config.records import Record
@@ -33,8 +33,38 @@ MIN_EIGENVALUE_SCALE = 1e-3
 
 Side = tuple[float, float]
 """The smallest and the largest coordinate of a grid, or of a part of the plane, along one direction."""
-Sides = Side | tuple[Side, Side]
-Counts = int | tuple[int, int]
+
+
+def _check_sides(value: Side | tuple[Side, Side]) -> Side | tuple[Side, Side]:
+    alpha, beta = _each_side(value)
+    for low, high in (alpha, beta):
+        if not low < high:
+            raise ValueError(f"[{low:g}, {high:g}] is empty or reversed; write the smaller end first")
+    return alpha if alpha == beta else (alpha, beta)  # one way to write a grid, and so one digest
+
+
+def _check_counts(value: int | tuple[int, int]) -> int | tuple[int, int]:
+    alpha, beta = (value, value) if isinstance(value, int) else value
+    if min(alpha, beta) < 3:
+        raise ValueError(f"{min(alpha, beta)} points: expected at least 3 along each side")
+    return alpha if alpha == beta else (alpha, beta)
+
+
+def _each_side(value: Side | tuple[Side, Side]) -> tuple[Side, Side]:
+    alpha, beta = value
+    return (alpha, beta) if isinstance(alpha, tuple) and isinstance(beta, tuple) else (value, value)  # type: ignore[return-value]  # a union of tuples does not narrow
+
+
+Sides = Annotated[
+    Annotated[Side, Tag("both")] | Annotated[tuple[Side, Side], Tag("each")],
+    Discriminator(lambda value: "each" if np.ndim(np.array(value, object)) > 1 else "both"),
+    AfterValidator(_check_sides),
+]
+Counts = Annotated[
+    Annotated[int, Tag("both")] | Annotated[tuple[int, int], Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, (list, tuple)) else "both"),
+    AfterValidator(_check_counts),
+]
 
 
 class Grid(Record):
@@ -47,27 +77,10 @@ class Grid(Record):
     range: Sides = (-1.0, 1.0)
     points: Counts = 51
 
-    @field_validator("range")
-    @classmethod
-    def _is_not_empty(cls, value: Sides) -> Sides:
-        alpha, beta = _by_side(value)
-        for low, high in (alpha, beta):
-            if not low < high:
-                raise ValueError(f"range [{low:g}, {high:g}] is empty or reversed; write the smaller end first")
-        return alpha if alpha == beta else (alpha, beta)  # one way to write a grid, and so one digest
-
-    @field_validator("points")
-    @classmethod
-    def _are_enough(cls, value: Counts) -> Counts:
-        alpha, beta = (value, value) if isinstance(value, int) else value
-        if min(alpha, beta) < 3:
-            raise ValueError(f"{min(alpha, beta)} points: expected at least 3 along each side")
-        return alpha if alpha == beta else (alpha, beta)
-
     @property
     def sides(self) -> tuple[Side, Side]:
         """Smallest and largest alpha, smallest and largest beta."""
-        return _by_side(self.range)
+        return _each_side(self.range)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -144,11 +157,6 @@ class Grid(Record):
 
 
 _SLACK = 1e-9  # share of a side within which two ends are the same, or a side is centred on 0
-
-
-def _by_side(value: Sides) -> tuple[Side, Side]:
-    alpha, beta = value
-    return (alpha, beta) if isinstance(alpha, tuple) and isinstance(beta, tuple) else (value, value)  # type: ignore[return-value]  # a union of tuples does not narrow
 
 
 def _middle(low: float, high: float) -> float:

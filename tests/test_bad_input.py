@@ -42,17 +42,17 @@ MISTAKES = {
     "a reversed range": (
         "[-1, 1]",
         "[1, -1]",
-        "11:7: grid: range [1, -1] is empty or reversed; write the smaller end first",
+        "11:15: grid.range: [1, -1] is empty or reversed; write the smaller end first",
     ),
     "an empty range": (
         "[-1, 1]",
         "[1, 1]",
-        "11:7: grid: range [1, 1] is empty or reversed; write the smaller end first",
+        "11:15: grid.range: [1, 1] is empty or reversed; write the smaller end first",
     ),
     "a grid of one point": (
         "points: 9",
         "points: 1",
-        "11:7: grid: 1 points: expected an odd number of at least 3, so that the minimiser is a node",
+        "11:32: grid.points: 1 points: expected at least 3 along each side",
     ),
     "an epoch that does not exist": (
         "at: [0, 1, 2]",
@@ -111,12 +111,12 @@ def test_a_mistake_in_a_scene_is_named_with_its_place_and_the_way_out(invoke, ti
 
 def test_all_mistakes_are_reported_at_once_from_top_to_bottom(invoke, tiny):
     tiny.write_text(
-        tiny.read_text().replace("points: 9", "points: 8").replace("64x36", "63x36").replace("lr: 0.1", "rl: 1")
+        tiny.read_text().replace("points: 9", "points: 2").replace("64x36", "63x36").replace("lr: 0.1", "rl: 1")
     )
     result = invoke("check", tiny.name)
     assert result.status == 2 and [line.split(": ")[1] for line in result.err.splitlines()] == [
         "run.recipe.optimizer.rl",
-        "grid",
+        "grid.points",
     ]  # what the whole scene must tell is asked once its parts are right
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_validator
 
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
@@ -52,11 +52,6 @@ def measured_fields(field: str) -> tuple[str, ...]:
 def derive(field: str, values: Sequence[Array]) -> Array:
     """A drawable field from the values of its `measured_fields`, in their order."""
     return DERIVED[field][1](*values) if field in DERIVED else values[0]
-
-
-def field_label(field: str) -> str:
-    """A field's name on the picture; a metric of the user's goes by its function's name."""
-    return FIELDS.get(field) or field.rpartition(":")[2]
 
 
 def grid_of(field: str) -> Literal["loss", "convexity"]:
@@ -147,7 +142,10 @@ class ColourMapping(Record):
     field: Annotated[str, *_field_name(*FIELDS)] = "loss"
     map: Annotated[str, AfterValidator(check_colormap)] | Stops = "inferno"
     scale: Literal["height", "log", "sqrt", "linear", "signed-log"] = "height"
-    range: tuple[float, float] | Literal["film", "keyframe"] = "film"
+    range: Annotated[
+        Annotated[tuple[float, float], Tag("ends")] | Annotated[Literal["film", "keyframe"], Tag("range")],
+        Discriminator(lambda value: "range" if isinstance(value, str) else "ends"),
+    ] = "film"
     centre: float | None = None
 
     @model_validator(mode="after")

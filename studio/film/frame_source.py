@@ -14,7 +14,7 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
-from studio.film import overlays
+from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import Format
@@ -25,16 +25,6 @@ from studio.film.overlays import Overlay, Page, Titles
 from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
-from studio.film.surface import (
-    colours,
-    drawn_marker,
-    drawn_nodes,
-    drawn_trajectory,
-    heights,
-    marker_height,
-    open_side,
-    values,
-)
 from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
@@ -94,7 +84,7 @@ class FrameSource:
     def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
         """Fields in their own units, by name, at every vertex of the AOV frame's view [N, N]."""
         instant = self._instant(self._largest_share(number))
-        return {name: values(instant, self.look, name) for name in names}
+        return {name: surface.values(instant, self.look, name) for name in names}
 
     def label(self, number: int) -> str:
         """The coordinate of the sweep that the shot of largest weight shows, as the picture names it."""
@@ -165,8 +155,8 @@ class FrameSource:
     def _open_side(self, surfaces: Surfaces) -> float:
         coarse = self.with_mesh(COARSE_MESH)
         instant = surfaces.at(max(field.coordinates[-1] for field in surfaces.fields.values()))
-        height = heights(instant, coarse.look, self.ranges.at(instant.coordinate))
-        return open_side(height, self.look.fade.start, drawn_marker(instant, self.look) or (0.0, 0.0))
+        height = surface.heights(instant, coarse.look, self.ranges.at(instant.coordinate))
+        return surface.open_side(height, self.look.fade.start, surface.drawn_marker(instant, self.look) or (0.0, 0.0))
 
     def _largest_share(self, number: int) -> ShotShare:
         return max(self.shares(number), key=lambda share: share.weight)
@@ -178,16 +168,17 @@ class FrameSource:
         """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(share.landscape, instant, share.shot.colour or look.colour)
-        orbit, marker = self.camera_orbit(share), drawn_marker(instant, look)
+        orbit, marker = self.camera_orbit(share), surface.drawn_marker(instant, look)
+        ends, nodes = self.ranges.at(instant.coordinate).height, surface.drawn_nodes(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
             height,
             colour,
             orbit.pose(self._focal_point(share.shot.camera.look_at, height, marker or (0.0, 0.0))),
-            resolve_appearance(look, azimuth, self.ranges.at(instant.coordinate).height, drawn_nodes(instant, look)),
+            resolve_appearance(look, azimuth, ends, nodes),
             share.weight,
             share.panel,
-            trajectory=drawn_trajectory(instant, look),
+            trajectory=surface.drawn_trajectory(instant, look),
             marker=marker,
             sides=instant.window.scene_sides,
         )
@@ -205,12 +196,12 @@ class FrameSource:
         key = landscape, instant.coordinate, mapping
         if key not in self._cache:
             scales = self.ranges.at(instant.coordinate)
-            surface = heights(instant, self.look, scales), colours(instant, self.look, mapping, scales)
-            for array in surface:
+            arrays = surface.heights(instant, self.look, scales), surface.colours(instant, self.look, mapping, scales)
+            for array in arrays:
                 array.flags.writeable = False
             while len(self._cache) >= _CACHED_SURFACES:
                 del self._cache[next(iter(self._cache))]
-            self._cache[key] = surface
+            self._cache[key] = arrays
         return self._cache[key]
 
     def _focal_point(self, look_at: str | Point, height: Array, marker: tuple[float, float]) -> Point:
@@ -218,7 +209,7 @@ class FrameSource:
             return look_at
         z, place = np.nan, (0.0, 0.0)
         if look_at == "minimiser":
-            z, place = marker_height(height, marker), marker
+            z, place = surface.marker_height(height, marker), marker
         elif look_at == "land" and np.isfinite(height).any():
             z = float(np.nanmean(height))
         return *place, z if np.isfinite(z) else self.look.height.exaggeration / 2

@@ -21,13 +21,13 @@ from studio.config.units import Colour, Duration, Size, Time
 from studio.field import Array, Axis, Instant
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import in_out_sine
-from studio.film.fields import ColourMapping, HeightMapping, field_label, unscale
+from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel
 
-VERSION = 4  # raise it when the same film is to get other text
+VERSION = 5  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
@@ -272,6 +272,11 @@ def _without_opacity(overlay: Overlay) -> Hashable:
     """What an overlay shows apart from its opacity, as a value that compares."""
     values = (getattr(overlay, field.name) for field in fields(overlay) if field.name != "opacity")
     return type(overlay), *(value.tobytes() if isinstance(value, np.ndarray) else value for value in values)
+
+
+def field_label(field: str) -> str:
+    """A field's name on the picture; a metric of the user's goes by its function's name."""
+    return FIELDS.get(field) or field.rpartition(":")[2]
 
 
 def height_words(height: HeightMapping) -> str:

@@ -10,16 +10,7 @@ import numpy as np
 
 from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, interval, zoom
 from studio.film.colour import is_diverging
-from studio.film.fields import (
-    DERIVED,
-    SIGNED,
-    ColourMapping,
-    HeightMapping,
-    derive,
-    field_label,
-    measured_fields,
-    missing_advice,
-)
+from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
 
 Range = tuple[float, float]
@@ -104,7 +95,7 @@ def _moving_range(by_keyframe: Mapping[float, Array], ends: Callable[[Array], Ra
 def _check_sign(values: Array, field: str, scale: str, key: str) -> None:
     if scale in ("log", "sqrt") and has_negatives(values):
         raise ValueError(
-            f"the {field_label(field)} falls to {values.min():.3g}, and what is below 0 has no {scale}; write "
+            f"the {field} falls to {values.min():.3g}, and what is below 0 has no {scale}; write "
             f"`scale: signed-log` or `scale: linear` under `{key}`"
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -164,20 +165,31 @@ def camera_height(height: Array, pose: Pose) -> float:
     return float(z - height[near].max()) if near.any() else np.inf
 
 
-def assumed_surfaces(names: Iterable[str], grids: Mapping[str, tuple[Grid, Sequence[float]]]) -> Surfaces:
+def assumed_surfaces(
+    names: Iterable[str], grids: Mapping[str, tuple[Grid | tuple[Grid, ...], Sequence[float]]]
+) -> Surfaces:
     """Surfaces for a film before anything is measured: a crater in a plain, the same at all keyframes.
 
-    names: of the fields. grids: by the ending of a field's name, "" or `DETAIL`, with their keyframes. The crater is
-    typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance to the edge.
+    names: of the fields. grids: by the ending of a field's name, "" or `DETAIL`: one grid, or one a keyframe, and the
+    keyframes. The crater is typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance
+    to the edge of the widest grid.
     """
-    fields: dict[str, Field] = {}
-    for ending, (grid, keyframes) in grids.items():
-        coarse = grids[""][0]
-        x, y = (
-            (axis - middle) / half
-            for axis, middle, half in zip((grid.alpha, grid.beta), coarse.centre, coarse.half_sides, strict=True)
-        )
-        radius = np.clip(np.hypot(*np.meshgrid(x, y)) / 0.45, 0, 1)
-        crater = np.broadcast_to(0.4 + 3.1 * radius * radius * (3 - 2 * radius), (len(keyframes), *radius.shape))
-        fields |= {name + ending: Field(tuple(keyframes), grid, crater, SCALES.get(name, "linear")) for name in names}
+    by_keyframe = {
+        ending: (grid if isinstance(grid, tuple) else (grid,) * len(keyframes), tuple(keyframes))
+        for ending, (grid, keyframes) in grids.items()
+    }
+    widest = max(by_keyframe[""][0], key=lambda grid: grid.half_sides)
+    fields = {
+        name + ending: Field(keyframes, each, tuple(_crater(grid, widest) for grid in each), SCALES.get(name, "linear"))
+        for ending, (each, keyframes) in by_keyframe.items()
+        for name in names
+    }
     return Surfaces(fields)
+
+
+@lru_cache(maxsize=64)  # the grids of a film are few
+def _crater(grid: Grid, widest: Grid) -> Array:
+    """The loss of a crater [B, A] in the middle of the widest grid."""
+    places = np.stack(np.meshgrid(grid.alpha, grid.beta), axis=-1) - widest.centre
+    radius = np.clip(window_radius(places, widest.half_sides) / 0.45, 0, 1)
+    return np.asarray(0.4 + 3.1 * radius * radius * (3 - 2 * radius))

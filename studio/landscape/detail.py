@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
-
 from studio.config.records import Record
 from studio.field import Counts, Grid, Sides
 from studio.landscape.sweeps import Coordinates
@@ -19,12 +17,7 @@ class Detail(Record):
     points: Counts = 101
     at: Coordinates = "all"
 
-    @model_validator(mode="after")
-    def _is_a_grid(self) -> Detail:
-        _ = self.grid  # raises ValueError
-        return self
-
     @property
     def grid(self) -> Grid:
-        """The finer grid. Raises ValueError for a range that is empty, or too few points."""
+        """The finer grid."""
         return Grid(range=self.range, points=self.points)

@@ -225,9 +225,11 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
     converged = dataset.where(dataset["converged"] > 0)
     names = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
     lambda_min, lambda_max, kappa_min, kappa_max = (converged[name].values for name in names)
-    middle = tuple(int(np.abs(dataset[name].values).argmin()) for name in ("beta", "alpha"))  # the node at theta
+    middle = tuple(int(np.abs(dataset[name].values).argmin()) for name in ("beta", "alpha"))  # nearest to theta
     at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
+    is_node = dataset["beta"].values[middle[0]] == 0 == dataset["alpha"].values[middle[1]]
+    kind = classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol)
     return {
-        "centre": classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol),
+        "centre": kind if is_node else "not a node of the grid",
         **compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol),
     }

@@ -37,7 +37,11 @@ class Portrait(NamedTuple):
 _PARTS_OF_LANDSCAPES = WithJsonSchema(
     {
         "type": "object",
-        "additionalProperties": {"type": "object", "properties": dict.fromkeys(KEYS, {}), "additionalProperties": False},
+        "additionalProperties": {
+            "type": "object",
+            "properties": dict.fromkeys(KEYS, {}),
+            "additionalProperties": False,
+        },
     }
 )
 

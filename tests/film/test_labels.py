@@ -17,7 +17,8 @@ from studio.film.resolve import resolve_appearance
 
 MESH = 201
 AXIS = np.linspace(-1, 1, MESH)
-R = np.hypot(*np.meshgrid(AXIS, AXIS))
+X, Y = np.meshgrid(AXIS, AXIS)
+R = np.hypot(X, Y)
 LIGHT = Light(key=Lamp(azimuth=70.0, elevation=30.0), rim=Lamp(azimuth=200.0, elevation=15.0))
 LOOK = Look(
     light=LIGHT,
@@ -122,3 +123,14 @@ def test_labels_fade_in_and_out_as_the_camera_turns():
 def test_in_a_dissolve_labels_have_the_opacity_of_their_view():
     full, half = (labels(CONE, LOOK, ENDS, pose(), PAGE, opacity) for opacity in (1.0, 0.5))
     assert [text.opacity / 2 for text in full] == [text.opacity for text in half]
+
+
+def test_labels_of_an_oblong_window_lie_on_rays_to_its_edge():
+    oblong = (0.5 * np.hypot(X, 2 * Y)).astype(np.float32)
+    texts = labels(oblong, LOOK, ENDS, pose(elevation=88.0), PAGE, sides=(1.0, 0.5))
+    assert len(texts) >= 5
+    for text in texts:
+        radius = float(text.text) / 5.0
+        places = [(radius * math.cos(turn), radius * math.sin(turn) / 2, 0.5 * radius) for turn in np.radians(RAYS)]
+        seen = project(np.array(places), pose(elevation=88.0), 16 / 9)
+        assert min(math.hypot(*(place - (text.x, text.y))) for place in seen) < 2e-3  # a mesh of chords

@@ -173,6 +173,13 @@ def test_the_open_side_is_where_the_rim_is_lowest(azimuth):
     assert surface.open_side(np.where(np.hypot(x, y) > 0.95, np.nan, height), 0.9) == pytest.approx(azimuth, abs=2)
 
 
+def test_the_open_side_is_that_of_the_marker():
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, 121)])
+    valley = np.minimum((x - 0.3) ** 2, 0.4) + 0.05 * y  # it falls along -beta from any place in it
+    assert surface.open_side(valley, 0.6, (0.3, 0.2)) == pytest.approx(270, abs=2)
+    assert surface.open_side(valley, 0.6, (0.6, 0.0)) != pytest.approx(270, abs=20)  # on its slope, which falls to it
+
+
 # --- heights
 
 

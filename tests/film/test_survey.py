@@ -124,6 +124,26 @@ def test_the_speed_of_a_surface_that_rests_at_its_keyframes_varies_more_than_tha
     assert smooth < 2.0 < resting
 
 
+def test_the_cells_of_an_oblong_grid_have_the_planes_proportions_and_end_at_its_edge():
+    grid = Grid(range=((-1, 3), (0, 2)), points=(101, 26))
+    rough = 1 + np.hypot(*np.meshgrid(grid.alpha, grid.beta))[None]
+    pixels = sizes(film(Surfaces({"loss": Field((0.0,), grid, rough, "log")}), Camera(look_at=LEVEL, start=ABOVE)))
+    assert pixels == pytest.approx(2 * CELL, rel=1e-6)  # of 0.04 by 0.08 in the plane, 0.02 by 0.04 in the scene
+    x, y = np.meshgrid((np.arange(100) - 49.5) / 50, (np.arange(25) - 12) / 25)
+    assert len(pixels) == ((np.hypot(x, 2 * y) <= 0.98) & (np.abs(x) <= 0.8)).sum()
+
+
+def test_in_a_zoom_the_cells_of_the_grid_that_is_seen_count():
+    grids = tuple(Grid(range=(-half, half), points=101) for half in (2, 1))
+    losses = tuple(1 + np.hypot(*np.meshgrid(grid.alpha, grid.beta)) for grid in grids)
+    zoom = Surfaces({"loss": Field((0.0, 1.0), grids, losses, "log")})
+    source = film(zoom, Camera(look_at=LEVEL, start=ABOVE))
+    pose, aspect = source.shot_view(source.cut.shots[0], 0)[1].pose, 16 / 9
+    found = {c: np.unique(cell_pixels(zoom.at(c), pose, source.look, aspect).round(3)) for c in (0.0, 0.8, 1.0)}
+    assert found[0.0] == found[1.0] == pytest.approx(CELL, abs=1e-3)
+    assert found[0.8] == pytest.approx(CELL * np.array([2**-0.2, 2**0.8]), abs=1e-3)  # inside, and around it
+
+
 def test_an_unmeasured_film_assumes_a_crater():
     fine = Grid(range=(-0.5, 0.5), points=101)
     surfaces = assumed_surfaces(["loss", "lambda_min"], {"": (GRID, (0.0, 40.0)), DETAIL: (fine, (20.0,))})
@@ -131,3 +151,6 @@ def test_an_unmeasured_film_assumes_a_crater():
     loss, detail = (layer.values for layer in surfaces.at(20.0).layers["loss"])
     assert loss[50, 50] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)
     assert detail[50, 50] == pytest.approx(0.4)
+    zoom = assumed_surfaces(["loss"], {"": ((fine, GRID), (0.0, 1.0))})
+    assert zoom.at(1.0).layers["loss"][0].values == pytest.approx(loss)
+    assert zoom.at(0.0).layers["loss"][0].values == pytest.approx(detail)

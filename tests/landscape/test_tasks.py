@@ -81,6 +81,22 @@ def test_rows_are_betas_and_columns_alphas(name, mode, request):
         assert loss[row, column] == pytest.approx(by_hand(run, slice_, AXIS[column], AXIS[row]), rel=1e-4)
 
 
+def test_a_grid_off_the_centre_with_other_sides_is_measured_at_its_own_points(deep):
+    grid = Grid(range=((-0.5, 1.0), (0.1, 0.4)), points=(4, 3))
+    slice_ = deep.slice(grid=grid)
+    loss, corners = loss_rows(deep.shelf, slice_, (0, 3))["loss"], tasks.loss_at_corners(deep.shelf, slice_)
+    assert loss.shape == grid.shape == (3, 4)
+    for row, column in ((0, 3), (1, 1), (2, 0)):
+        assert loss[row, column] == pytest.approx(by_hand(deep, slice_, grid.alpha[column], grid.beta[row]), rel=1e-4)
+    assert corners == pytest.approx(loss[:, [0, 2, 3]], rel=1e-5)  # in rows of another length
+    rows = convexity_rows(deep.shelf, curved(deep, grid=grid), (1, 2))
+    assert rows["lambda_max"].shape == (1, 4)
+    eigenvalues = dense(deep, slice_, grid.alpha[1], grid.beta[1])
+    assert rows["lambda_max"][0, 1] == pytest.approx(eigenvalues[-1], rel=1e-3)  # its tolerance
+    previewed = deep.slice(grid=grid, loss=Loss(subset=48, mode="train", sampling="preview"))
+    assert preview_rows(deep.shelf, previewed)["loss"] == pytest.approx(loss, rel=1e-5)
+
+
 def test_the_centre_of_the_grid_is_the_checkpoint_itself(mlp):
     slice_ = mlp.slice(loss=Loss(mode="eval"))
     recorded = checkpoints.facts_by_epoch(mlp.folder)[2.0]["metrics"]

@@ -83,6 +83,20 @@ def test_a_preview_has_its_own_digests_and_a_caption(measured, edited):
     )
 
 
+def test_a_grid_off_the_centre_is_measured_drawn_and_captioned_as_it_is(measured, edited):
+    film = edited(measured, ("range: [-1, 1], points: 9", "range: [[-0.5, 1], [-1, 1]], points: [6, 8]"))
+    results = measure(film)
+    loss = results.surfaces().fields["loss"]
+    assert loss.grid == film.scene.grid and loss.values.shape == (3, 8, 6)
+    assert (
+        "range -0.5 to 1 by \u00b11" in captions(film.scene)["loss"]
+        and "6\u00d78 points" in captions(film.scene)["loss"]
+    )
+    assert {facts["centre"] for facts in results.curvature().values()} == {"not a node of the grid"}
+    [view] = film_source(film).frame(0).views
+    assert view.sides == (0.75, 1.0) and view.marker == pytest.approx((-0.25, 0.0))
+
+
 def test_a_detail_is_a_second_slice_of_an_epoch_and_changes_the_picture_only_near_the_centre(measured, edited):
     detail = "\ndetail: {range: [-0.5, 0.5], points: 11, at: [1, 2]}\nloss:"
     plain, fine = Project.open(measured.scene), edited(measured, ("\nloss:", detail))

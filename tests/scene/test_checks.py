@@ -13,6 +13,7 @@ from studio.scene.scene import Scene
             "{range: [-0.5, 0.5], at: [0.5]}",
             "detail.at: epoch 0.5: the sweep has no keyframe there; the nearest it has: 0, 1",
         ),
+        ("{range: [-0.5, 0.5], points: 2}", r":38: detail.points: 2 points: expected at least 3"),
     ],
 )
 def test_a_detail_that_makes_no_finer_grid_is_refused(tiny, detail, message):
@@ -26,6 +27,7 @@ def test_a_detail_that_makes_no_finer_grid_is_refused(tiny, detail, message):
     [
         ("  - {kind: sequence}", "  - {kind: movie}", r"deliver\[1\]: the same file as deliver\[0\]; take one"),
         ("  - {kind: sequence}", "  - {kind: still, at: 3s}", r"deliver\[1\].at: 3s is after the end of the film"),
+        ("\ntitles: {", "\ntitles: {live: '{epoc}', ", r"titles.live: no number called 'epoc'; did you mean 'epoch'\?"),
         ("mode: eval}", "mode: eval, sampling: preview}", "a preview measures the loss alone, not accuracy"),
     ],
 )
