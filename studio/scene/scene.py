@@ -99,7 +99,7 @@ class Scene(Record):
         try:
             yield from self._epoch_mistakes()
         except RunError as error:
-            yield ("run", "checkpoints"), str(error)
+            yield ("run", self.run.kind, "checkpoints"), str(error)
 
     def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:
         """Fields and numbers that are shown and not measured."""
