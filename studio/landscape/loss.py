@@ -174,7 +174,7 @@ class Loss(Record):
         None. objective: of the run. Raises SceneError if a function of the user's cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
-        from studio.training.losses import BY_KIND, entropy, sample_numbers
+        from studio.training.losses import BY_KIND, FIELDS, sample_numbers
 
         build = partial(
             WeightLoss, model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration
@@ -183,7 +183,7 @@ class Loss(Record):
             return build(numbers=sample_numbers(objective))
         functions = dict(BY_KIND[objective.kind])
         for field in self.fields:
-            functions[field_name(field)] = field.load() if isinstance(field, Function) else entropy
+            functions[field_name(field)] = field.load() if isinstance(field, Function) else FIELDS[field]
         return build(criterion=functions.pop("loss"), fields=functions)
 
 

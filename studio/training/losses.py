@@ -83,7 +83,9 @@ BY_KIND: Mapping[str, Mapping[str, OutputFunction]] = {
     "binary-cross-entropy": {"loss": binary_cross_entropy, "accuracy": binary_accuracy},
 }
 """The functions of each kind of `OutputLoss`, by the names of its numbers."""
-BUILT_IN = {entropy, *(function for functions in BY_KIND.values() for function in functions.values())}
+FIELDS: Mapping[str, OutputFunction] = {"entropy": entropy}
+"""Functions whose means a scene may measure too, by their words."""
+BUILT_IN = {function for functions in (FIELDS, *BY_KIND.values()) for function in functions.values()}
 
 
 def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.import_checkpoints import import_checkpoints
+from studio.training.objectives import OutputLoss
 from studio.training.recipe import Recipe
 
 RECIPE = Recipe(model={"kind": "vgg", "widths": [2, 3]})
@@ -160,3 +161,17 @@ def test_a_folder_without_checkpoints_says_what_it_expected(user_folder, exists)
     folder = user_folder if exists else user_folder / "nowhere"
     with pytest.raises(RunError, match=f"{folder}: no checkpoints here; expected files named by epoch"):
         import_checkpoints(folder, RECIPE, user_folder.parent / "run")
+
+
+def test_metrics_are_of_the_runs_own_objective(user_folder):
+    regressor = RECIPE.model.build((1, 8, 8), 1)  # one output for the digit, a number
+    torch.save(regressor.state_dict(), user_folder / "epoch-3.pt")
+    import_checkpoints(user_folder, RECIPE, user_folder.parent / "run", OutputLoss(kind="mean-squares"))
+    recorded, data = checkpoints.metrics(user_folder.parent / "run"), RECIPE.data.load()
+    with torch.no_grad():
+        outputs = regressor.eval()(torch.from_numpy(data.test_x))[:, 0].double()
+    expected = (outputs - torch.from_numpy(data.test_y)).square().mean().item()
+    # float32 outputs, in other batches
+    assert set(recorded) == {"train_loss", "test_loss"} and recorded["test_loss"][0] == pytest.approx(
+        expected, rel=1e-5
+    )
