@@ -62,7 +62,7 @@ MISTAKES = {
     "a convexity at such an epoch": (
         "at: [0, 2]",
         "at: [0, 1.2]",
-        "13:28: convexity.at: epoch 1.2: the run has no checkpoint there; the nearest it has: 1, 1.5",
+        "13:28: convexity.at: epoch 1.2: the sweep has no keyframe there; the nearest it has: 1, 2",
     ),
     "a shot longer than its keys": (
         "1.5s: 2}",

@@ -125,7 +125,8 @@ class RenderJob:
         cuts = range(-(-start // length) * length, stop, length)
         # no segment of one or two frames: its encoder delay differs, so it would not join with the others
         edges = sorted({start, stop, *(cut for cut in cuts if start + 2 < cut < stop - 2)})
-        overlay = source.look, source.titles, source.notes, source.surfaces.axis, source.cut.fps, overlays.VERSION
+        axes = {name: surfaces.axis for name, surfaces in source.surfaces.items()}
+        overlay = source.look, source.titles, source.notes, axes, source.cut.fps, overlays.VERSION
         for first, last in pairwise(edges):
             shown = tuple(digests[number] for number in range(first, last))
             name = digest("segment", VERSION, list(enumerate(shown, first)), overlay, deliverable.identity())

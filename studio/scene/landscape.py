@@ -77,7 +77,7 @@ class Landscape(Record):
         try:
             yield from self._keyframe_mistakes()
         except RunError as error:
-            yield ("run", "checkpoints"), str(error)
+            yield ("run", self.run.kind, "checkpoints"), str(error)
 
     def _data_mistakes(self) -> Iterator[checks.Mistake]:
         """What does not fit the data; or the data, if they cannot be read."""

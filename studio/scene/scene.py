@@ -39,8 +39,7 @@ _PARTS_OF_LANDSCAPES = WithJsonSchema(
         "type": "object",
         "additionalProperties": {
             "type": "object",
-            "properties": dict.fromkeys(KEYS, {}),
-            "additionalProperties": False,
+            "propertyNames": {"enum": list(KEYS)},
         },
     }
 )
