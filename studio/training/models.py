@@ -163,9 +163,7 @@ def misfit(model: Model, shape: Shape, is_whole: bool) -> str | None:
             f"a {model.kind} takes images of channels, height and width; a sample here is {sizes}. Choose mlp, or {own}"
         )
     if isinstance(model, Mlp) and is_whole:
-        return (
-            f"an mlp takes real numbers, and the samples are whole ones, as for models that embed tokens; choose {own}"
-        )
+        return f"an mlp takes real numbers, and the samples are whole, like tokens; save them as float32, or take {own}"
     return None
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from studio.training.models import Mlp, Model, Resnet, Vgg
+from studio.training.models import Mlp, Model, Resnet, Vgg, misfit
 from studio.training.nets import Residual
 
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)
@@ -94,3 +94,23 @@ def test_a_model_that_cannot_be_is_refused(wrong):
 
 def test_a_bare_word_is_a_model():
     assert TypeAdapter(Model).validate_python("resnet") == Resnet()
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "is_whole", "words"),
+    [
+        (
+            Mlp(),
+            (7,),
+            True,
+            "an mlp takes real numbers, and the samples are whole, like tokens; save them as float32",
+        ),
+        (Vgg(), (7,), False, "a vgg takes images of channels, height and width; a sample here is 7. Choose mlp, or a"),
+        (Mlp(), (7,), False, None),
+        (Vgg(), (3, 8, 8), False, None),
+    ],
+    ids=str,
+)
+def test_samples_that_a_model_cannot_take_are_said_without_building_it(model, shape, is_whole, words):
+    text = misfit(model, shape, is_whole)
+    assert text is words is None or text.startswith(words)
