@@ -252,8 +252,8 @@ class Extent:
 
     @property
     def scene_sides(self) -> tuple[float, float]:
-        """Half of the sides in scene units; the longer one is 1."""
-        return self.half_sides[0] / self.unit, self.half_sides[1] / self.unit
+        """Half of the sides in scene units; the longer one is 1. Rounded, so that they stay the same in a zoom."""
+        return round(self.half_sides[0] / self.unit, 9), round(self.half_sides[1] / self.unit, 9)
 
     def to_scene(self, places: Array) -> Array:
         """Places (alpha, beta) [..., 2] of the plane in scene units."""

@@ -64,7 +64,7 @@ class Titles(Record):
 
     title: shown at the start. title_for: how long it is shown.
     live: a line with numbers in braces, formatted as in Python; `{coordinate}` is the sweep's, with its name and unit,
-    and its name alone, such as `{epoch:.0f}`, the number. notes: small lines that say how the slice was measured.
+    and its name alone, such as `{angle:.0f}`, the number. notes: small lines that say how the slice was measured.
     legend: the colour scale. colour: the look's ink if omitted.
     size: of the live line, a share of the picture's height.
     """
