@@ -362,7 +362,7 @@ def test_losses_that_are_not_finite_are_kept_drawn_and_reported(invoke, measured
     )
     values = measure(project).dataset()["loss"].sel(keyframe=2.0).values[4]
     assert np.array_equal(values, [1, 2, np.nan, 2, 0.5, np.inf, 3, np.nan, 4], equal_nan=True)
-    notes = film_source(project).notes
+    notes = film_source(project).notes[""]
     assert all(
         text.endswith("drawn as high as the highest\nthe loss is not a number at 2 of 243 points, drawn as holes")
         for text in notes.values()

@@ -28,6 +28,7 @@ from studio.film.gallery import gallery
 from studio.film.look import Look, assets_folder
 from studio.landscape import profiling
 from studio.pipeline import film
+from studio.scene.landscape import merge
 from studio.scene.scene import Scene
 
 ROOT = assets_folder().parent
@@ -88,15 +89,6 @@ def shrink(scene: dict) -> dict:
     scene["film"] = {"size": "64x36", "fps": 2}
     scene["look"] = scene.get("look", {"base": "ember"}) | {"mesh": 33}
     return scene
-
-
-def merge(under, over):
-    """`over` merged into `under` at every depth; another kind replaces the whole mapping."""
-    if not (isinstance(under, dict) and isinstance(over, dict)):
-        return over
-    if over.get("kind", under.get("kind")) != under.get("kind"):
-        return over
-    return under | {key: merge(under.get(key), value) for key, value in over.items()}
 
 
 class Reader:
