@@ -238,13 +238,6 @@ class Extent:
     centre: tuple[float, float] = (0.0, 0.0)
     half_sides: tuple[float, float] = (1.0, 1.0)
 
-    @classmethod
-    def between(cls, start: Grid, end: Grid, share: float) -> Extent:
-        """The rectangle a share of the way between those of two grids, by `zoom` along each side."""
-        sides = [zoom(a, b, share) for a, b in zip(start.sides, end.sides, strict=True)]
-        (left, right), (low, high) = sides
-        return cls((_middle(left, right), _middle(low, high)), ((right - left) / 2, (high - low) / 2))
-
     @property
     def unit(self) -> float:
         """Length of a scene unit in the plane."""
@@ -318,9 +311,10 @@ class Field:
         """The part of the plane that the field covers at a coordinate."""
         k, share = interval(self.coordinates, coordinate)
         grid = self.grids[k]
-        if not share or grid == self.grids[k + 1]:
-            return Extent(grid.centre, grid.half_sides)
-        return Extent.between(grid, self.grids[k + 1], share)
+        if share and grid != self.grids[k + 1]:
+            pairs = zip(grid.sides, self.grids[k + 1].sides, strict=True)
+            grid = grid.model_copy(update={"range": tuple(zoom(start, end, share) for start, end in pairs)})
+        return Extent(grid.centre, grid.half_sides)
 
     def layers(self, coordinate: float) -> tuple[Layer, ...]:
         """The values at a coordinate, coarse to fine; constant before the first keyframe and after the last.
