@@ -16,8 +16,8 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
 
     portrait: the keyframe and grid of a still, if it was measured for that still.
     """
-    loss = scene.loss
-    points = _points(scene, portrait)
+    loss, keyframes = scene.loss, scene.keyframes()
+    points, reaches = _points(scene, portrait), dict.fromkeys(keyframes[i].grid.reach for i in (0, -1))
     text = " \u00b7 ".join(
         [
             f"{loss.mode} mode",
@@ -25,7 +25,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             f"{loss.subset} training images",
             *([str(scene.run.objective)] if scene.run.objective.kind != "cross-entropy" else []),
             scene.directions.caption,
-            f"range {scene.grid.reach}",
+            f"range {' to '.join(reaches)}",
             f"preview of {points}" if loss.sampling == "preview" else points,
             f"height {height_words(scene.look.height)}",
         ]
@@ -43,8 +43,9 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
 def _points(scene: Scene, portrait: Portrait | None) -> str:
     if portrait:
         return f"{portrait.points}\u00d7{portrait.points} points at {scene.axis.label(portrait.coordinate)}"
-    n, m = scene.grid.counts
-    points = f"{n}\u00d7{m} points at {len(scene.keyframes())} keyframes"
+    (n, m), keyframes = scene.grid.counts, scene.keyframes()
+    is_one_plane = len(keyframes) > 1 and len({(k.centre, k.directions, k.grid) for k in keyframes}) == 1
+    points = f"{n}\u00d7{m} points " + ("of one plane" if is_one_plane else f"at {len(keyframes)} keyframes")
     if detail := scene.detail:
         n, m = detail.grid.counts
         points += f" and {n}\u00d7{m} within {detail.grid.reach} at {len(scene.detail_keyframes())}"
@@ -60,7 +61,8 @@ def assumed_film(scene: Scene) -> FrameSource:
 
 def _assumed_surfaces(scene: Scene) -> Surfaces:
     names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
-    grids = {"": (scene.grid, [keyframe.coordinate for keyframe in scene.keyframes()])}
+    keyframes, detail = scene.keyframes(), scene.detail_keyframes()
+    grids = {"": (tuple(k.grid for k in keyframes), [k.coordinate for k in keyframes])}
     if scene.detail:
-        grids[DETAIL] = scene.detail.grid, [keyframe.coordinate for keyframe in scene.detail_keyframes()]
+        grids[DETAIL] = (scene.detail.grid,) * len(detail), [k.coordinate for k in detail]
     return assumed_surfaces(names, grids)

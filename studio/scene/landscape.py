@@ -101,7 +101,9 @@ class Landscape(Record):
                 chosen()
             except SceneError as error:
                 yield (key, "at"), str(error)
-        if self.detail:
+        if self.detail and len({keyframe.grid for keyframe in keyframes}) > 1:
+            yield ("detail",), "the sweep's grids are nested already; take one of the two out"
+        elif self.detail:
             yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
         required = {
             at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
