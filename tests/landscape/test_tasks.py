@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from studio.errors import MachineError
+from studio.errors import MachineError, RunError
 from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.centres import AtCheckpoint
@@ -296,3 +296,15 @@ def test_curvature_of_a_network_with_fixed_weights_is_the_dense_one(conv):
     eigenvalues = dense(run, slice_, 0.0, 0.0)
     assert len(eigenvalues) == sum(checkpoints.load(run.folder, 2.0).weights[name].numel() for name in names)
     assert convexity_rows(run.shelf, slice_, (2, 3))["lambda_max"][0, 2] == pytest.approx(eigenvalues[-1], rel=1e-3)
+
+
+def test_a_range_in_which_only_rounding_is_left_is_refused_and_float64_measures_it(mlp):
+    tiny = Grid(range=(-1e-7, 1e-7), points=5)
+    with pytest.raises(RunError, match=r"over the range ±1e-07 the loss varies by .*write `precision: float64`"):
+        slice_facts(mlp.shelf, mlp.slice(grid=tiny))
+    exact = mlp.slice(grid=tiny, loss=Loss(subset=48, mode="train", precision="float64"))
+    losses = loss_rows(mlp.shelf, exact, (0, 5))["loss"]
+    slice_facts(mlp.shelf, exact)
+    # so near, the loss is its tangent plane
+    np.testing.assert_allclose(losses[4] + losses[0], 2 * losses[2], rtol=1e-12)
+    assert np.ptp(losses) > 0

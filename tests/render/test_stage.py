@@ -25,6 +25,7 @@ from studio.film.look import Look, looks
 from studio.film.overlays import Text
 from studio.film.quality import subframes
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
+from studio.film.timeline import Panel
 from studio.render import bake, grade, linear_frame
 from studio.render.stage import Stage
 
@@ -749,3 +750,24 @@ def test_what_stays_the_same_is_baked_once(stage, monkeypatch):
     assert baked == ["occlusion", "sunlight", "sunlight"]
     stage.light(frame(view(azimuth=50.0, height=height.copy())))
     assert baked[3:] == ["occlusion", "sunlight"]
+
+
+def test_a_panel_shows_what_a_stage_of_its_size_draws_and_nothing_beside_it():
+    left, right = view(azimuth=20.0, panel=Panel(0, 2)), view(azimuth=80.0, panel=Panel(1, 2))
+    with Stage(SIZE, MESH) as stage:
+        split = stage.linear_frame(frame(left, right))
+    for half, shot in ((split[:, :32], left), (split[:, 32:], right)):
+        with Stage(Size(32, 36), MESH) as stage:
+            alone = stage.linear_frame(frame(replace(shot, panel=Panel()), replace(shot, panel=Panel(), weight=0.0)))
+        # the same rays, through a window at another place: a few samples fall on the other side of an edge
+        assert (np.abs(half.astype(int) - alone) > 600).mean() < 0.01
+
+
+def test_tiles_of_a_split_screen_join():
+    shots = view(azimuth=20.0, panel=Panel(0, 2)), view(azimuth=80.0, panel=Panel(1, 2))
+    with Stage(SIZE, MESH) as stage:
+        whole = stage.linear_frame(frame(*shots))
+    with Stage(Size(24, 36), MESH) as stage:  # the middle tile holds a part of both panels
+        tiles = [stage.linear_frame(frame(*shots), Window(column, 0, SIZE)) for column in (0, 24, 48)]
+    joined = np.concatenate(tiles, axis=1)[:, :64]
+    assert (np.abs(joined.astype(int) - whole) > 600).mean() < 0.01
