@@ -98,7 +98,7 @@ LIKELIHOOD = (
 
 def metrics(scene) -> dict:
     project = Project.open(scene)
-    return checkpoints.metrics(project.run_folder)
+    return checkpoints.metrics(project.run_folders[0])
 
 
 def test_a_regression_is_filmed(scene, run, pictures):
@@ -142,7 +142,7 @@ def test_losses_below_zero_are_measured_with_their_curvature(scene, in_process):
     loss, recorded = results.dataset()["loss"].values, metrics(scene)
     assert loss[1].min() < 0 and results.complete
     assert loss[1, 2, 2] == pytest.approx(recorded["train_loss"][-1], rel=1e-5)
-    weights = checkpoints.load(Project.open(scene).run_folder, 3.0).weights
+    weights = checkpoints.load(Project.open(scene).run_folders[0], 3.0).weights
     mean, log_deviation = (x @ weights["weight"].numpy().T.astype(float) + weights["bias"].numpy()).T
     by_hand = log_deviation + 0.5 * ((y - mean) / np.exp(log_deviation)) ** 2
     assert loss[1, 2, 2] == pytest.approx(by_hand.mean(), rel=1e-5)
@@ -182,7 +182,7 @@ MISTAKES = {
     "data that are missing": ([("data.npz", "d.npz")], "5:11: run.recipe.data: "),
     "a metric of another objective": (
         [("test_loss", "test_accuracy")],
-        "15:16: titles.live: the run records no number 'test_accuracy'; one of epoch, loss, train_loss",
+        "15:16: titles.live: no number called 'test_accuracy'; one of coordinate, epoch, loss, distance, train_loss",
     ),
     "a field of another objective": (
         [(LOOK, "mesh: 65, colour: {field: accuracy}}")],
@@ -230,7 +230,7 @@ ONE_BATCH = {
     ),
     "a metric that it does not return": (
         [("{test_loss:.3f}", "{test_kl:.3f}")],
-        "any.yaml: titles.live: the run records no number 'test_kl'; did you mean 'test_loss'?",
+        "any.yaml: titles.live: no number called 'test_kl'; did you mean 'test_loss'?",
     ),
     "a field that it does not return": (
         [(LOOK, "mesh: 65, colour: {field: 'any_nets:likelihood.kl'}}")],
@@ -268,7 +268,7 @@ def test_weights_that_the_scene_does_not_name_stay_as_they_are(scene, in_process
     write(scene, ("objective: mean-squares", "objective: mean-squares\n  parameters: ['3.*']"))
     project = Project.open(scene)
     results = measure(project)
-    weights = checkpoints.load(project.run_folder, 3.0).weights
+    weights = checkpoints.load(project.run_folders[0], 3.0).weights
     count = sum(weights[name].numel() for name in ("3.weight", "3.bias"))
     assert int(results.facts()["parameters"]) == count == 9
     arrays = map_arrays(project.shelf.plane(results.planes[3.0])).arrays
@@ -276,5 +276,5 @@ def test_weights_that_the_scene_does_not_name_stay_as_they_are(scene, in_process
     # one filter of 8 weights has their norm, and the bias stays
     assert np.linalg.norm(arrays["delta"]) == pytest.approx(weights["3.weight"].norm().item(), rel=1e-6)
     everything = Project.open(scene).with_scene(run=project.scene.run.model_copy(update={"parameters": ("*",)}))
-    assert everything.run_digest == project.run_digest
+    assert everything.run_digests == project.run_digest
     assert not set(results_of(everything).digests.values()) & set(results.digests.values())

@@ -58,18 +58,17 @@ def values(instant: Instant, look: Look, field: str) -> Array:
 
 def caveats(surfaces: Surfaces) -> list[str]:
     """Lines for the picture's notes that say what is drawn differently from what was measured; none if nothing is."""
-    lines = []
+    lines, distances = [], surfaces.markers.distances if surfaces.markers else None
+    if surfaces.skew >= MIN_SKEW:
+        lines.append(f"directions: they meet at {90 - surfaces.skew:.0f} degrees, drawn at a right angle")
+    if distances is not None and (farthest := float(np.nanmax(distances))) >= MIN_OFF_PLANE:
+        lines.append(
+            f"marker: the network is up to {farthest:.2g} lengths of delta off the plane, and the marker nearest to it"
+        )
     for name, test, text in _CAVEATS:
         measured = surfaces.fields[name].values if name in surfaces.fields else ()
         if count := sum(int(test(values).sum()) for values in measured):
             lines.append(text.format(f"{count} of {sum(values.size for values in measured)} points"))
-    if surfaces.skew >= MIN_SKEW:
-        lines.append(f"the directions meet at {90 - surfaces.skew:.0f} degrees, drawn at a right angle")
-    distances = surfaces.markers.distances if surfaces.markers else None
-    if distances is not None and (farthest := float(np.nanmax(distances))) >= MIN_OFF_PLANE:
-        lines.append(
-            f"the network is up to {farthest:.2g} lengths of delta off the plane; the marker is its nearest point"
-        )
     if surfaces.trajectory:
         share = surfaces.trajectory.share_in_plane
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
