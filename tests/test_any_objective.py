@@ -276,5 +276,5 @@ def test_weights_that_the_scene_does_not_name_stay_as_they_are(scene, in_process
     # one filter of 8 weights has their norm, and the bias stays
     assert np.linalg.norm(arrays["delta"]) == pytest.approx(weights["3.weight"].norm().item(), rel=1e-6)
     everything = Project.open(scene).with_scene(run=project.scene.run.model_copy(update={"parameters": ("*",)}))
-    assert everything.run_digests == project.run_digest
+    assert everything.run_digests == project.run_digests
     assert not set(results_of(everything).digests.values()) & set(results.digests.values())
