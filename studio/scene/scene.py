@@ -20,6 +20,7 @@ from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
+from studio.training.runs import SurfacesRun
 
 
 class Portrait(NamedTuple):
@@ -48,7 +49,7 @@ _PARTS_OF_LANDSCAPES = WithJsonSchema(
 class Scene(Landscape):
     """A film: what is measured (run to convexity), how it is shown (look to titles), and what is delivered.
 
-    title: of the film; it names nothing on disk. run: the training run. directions: the two directions in weight space.
+    title: of the film; it names nothing on disk. run: the training run, or surfaces. directions: the two directions in weight space.
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
     each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
@@ -115,11 +116,14 @@ class Scene(Landscape):
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.show_mistakes(self.shots, self.names)
+        if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
+            yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for name in self.names:
             scene = self.only(name)
             prefix = ("landscapes", name) if self.landscapes else ()
             yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
-            yield from scene.number_mistakes(scene.run.objective.numbers())
+            run = scene.run
+            yield from scene.number_mistakes(None if isinstance(run, SurfacesRun) else run.objective.numbers())
             yield from self._along_mistakes(name, scene)
 
     def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:

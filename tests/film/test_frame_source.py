@@ -346,7 +346,7 @@ def moving(**parts) -> FrameSource:
     )
     losses = tuple(2 + np.add.outer(grid.beta**2, grid.alpha**2) for grid in grids)
     markers = Markers((0.0, 1.0, 2.0), np.array([[0.0, 0.0], [0.2, -0.1], [np.nan, np.nan]]))
-    zoom = Surfaces({"loss": Field((0.0, 1.0, 2.0), grids, losses, "log")}, markers=markers, axis=Axis("zoom"))
+    zoom = Surfaces({"loss": Field((0.0, 1.0, 2.0), grids, losses, "log")}, markers=markers, axis=Axis(name="zoom"))
     shot = Shot(shot="in", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 2.0}, camera=Camera())
     scale = {"height": HeightMapping(scale="linear", range="keyframe"), "colour": ColourMapping(range="keyframe")}
     look = LOOK.model_copy(update=scale | parts)
