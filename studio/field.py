@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Discriminator, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, Discriminator, Tag, field_validator
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from studio.config.records import Record
@@ -454,7 +454,7 @@ class Markers:
 class Axis(Record):
     """What the coordinates of a sweep are.
 
-    name: a word, and what a live line calls the number. unit: follows the number. format: of the number, as in Python.
+    name: also of the number in a live line. unit: follows the number. format: of the number, as in Python.
     base: the number is base to the power of the coordinate.
     """
 
@@ -463,16 +463,13 @@ class Axis(Record):
     format: str = ".1f"
     base: Positive | None = None
 
-    @field_validator("name", "format")
+    @field_validator("format")
     @classmethod
-    def _can_be_written(cls, text: str, info: ValidationInfo) -> str:
-        """A live line names and formats numbers too."""
+    def _formats_numbers(cls, text: str) -> str:
         try:
-            format(1.5, text if info.field_name == "format" else "")
+            format(1.5, text)
         except ValueError:
             raise ValueError(f"'{text}' formats no number; write it like .1f") from None
-        if info.field_name == "name" and not text.isidentifier():
-            raise ValueError(f"'{text}' is not one word; write it like temperature, or noise_level")
         return text
 
     def label(self, coordinate: float) -> str:

@@ -135,7 +135,6 @@ CHANGES = {
     ),
     "a number that it lacks": ("{energy", "{train_loss", "10:29: titles.live: no number called 'train_loss'"),
     "a time outside": ("1s: 300", "1s: 301", "9:26: shots[0].along.1s: temperature 301 is outside the measured ones"),
-    "an axis of two words": ("temperature,", "very hot,", "3:49: run.axis.name: 'very hot' is not one word"),
     "a format of nothing": ('".0f"', "nothing", "3:82: run.axis.format: 'nothing' formats no number; write it like"),
     "no file": ("heat.npz", "cold.npz", "3:26: run.file: cold.npz: no such file; expected an .npz file"),
     "a key of a network": ("file:", "recipe: {}, file:", "3:20: run.recipe: unknown key 'recipe'"),

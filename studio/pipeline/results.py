@@ -82,10 +82,8 @@ class Results:
     def of_file(cls, project: Project, run: SurfacesRun) -> Results:
         """The results that a file of the user's surfaces brings."""
         scene, shelf, file = project.scene, project.shelf, run.content.digest
-        digests: dict[SliceKey, str] = {
-            ("loss", keyframe.coordinate): digest("surfaces", 1, file, keyframe.coordinate)
-            for keyframe in scene.keyframes()
-        }
+        at = [keyframe.coordinate for keyframe in scene.keyframes()]
+        digests: dict[SliceKey, str] = {("loss", k): digest("surfaces", 1, file, k) for k in at}
         grids = dict.fromkeys(digests, scene.grid)
         return cls(scene, shelf, (file,), FrozenDict(digests), FrozenDict(grids), FrozenDict())
 

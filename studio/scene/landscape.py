@@ -26,7 +26,7 @@ def _run_may_stand_elsewhere(schema: dict[str, Any]) -> None:
 class Landscape(Record):
     """What is measured. A key that is not written here is the scene's own.
 
-    run: the training run, or surfaces. directions: the two directions in weight space. sweep: what changes from keyframe to
+    run: the training run. directions: the two directions in weight space. sweep: what changes from keyframe to
     keyframe. grid: the sample points of the loss. detail: a finer grid around the centre. loss: which loss. convexity:
     where Hessian eigenvalues are measured.
     """

@@ -49,7 +49,7 @@ _PARTS_OF_LANDSCAPES = WithJsonSchema(
 class Scene(Landscape):
     """A film: what is measured (run to convexity), how it is shown (look to titles), and what is delivered.
 
-    title: of the film; it names nothing on disk. run: the training run, or surfaces. directions: the two directions in weight space.
+    title: of the film; it names nothing on disk. run: the training run. directions: the two directions in weight space.
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
     each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
