@@ -31,7 +31,8 @@ EIGEN = {
     "lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
     "lambda_max": Field((0.0, 3.0), GRID, np.stack([SQUARED + 1, SQUARED + 5]), "signed-log"),
 }
-SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)})
+EPOCHS = Axis(name="epoch")
+SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)}, axis=EPOCHS)
 SHOTS = (
     Shot(
         shot="down",
