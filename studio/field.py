@@ -17,10 +17,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Discriminator, Tag
+from pydantic import AfterValidator, Discriminator, Tag, field_validator
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from studio.config.records import Record
+from studio.config.units import Positive
 
 Array = npt.NDArray[Any]
 Scale = Literal["linear", "log", "signed-log"]
@@ -444,25 +445,33 @@ class Markers:
         return (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
 
 
-@dataclass(frozen=True)
-class Axis:
-    """What the coordinates of a sweep are. unit: follows the number. format: of the number, as in Python.
+class Axis(Record):
+    """What the coordinates of a sweep are.
 
+    name: also of the number in a live line. unit: follows the number. format: of the number, as in Python.
     base: the number is base to the power of the coordinate.
-
-    >>> Axis().label(3.5)
-    'epoch 3.5'
-    >>> Axis("angle", " deg", ".0f").label(40.0), Axis("zoom", "x", ".3g", base=2.0).label(3.0)
-    ('angle 40 deg', 'zoom 8x')
     """
 
-    name: str = "epoch"
+    name: str = "step"
     unit: str = ""
     format: str = ".1f"
-    base: float | None = None
+    base: Positive | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _formats_numbers(cls, text: str) -> str:
+        try:
+            format(1.5, text)
+        except ValueError:
+            raise ValueError(f"'{text}' formats no number; write it like .1f") from None
+        return text
 
     def label(self, coordinate: float) -> str:
-        """A coordinate as the picture names it."""
+        """A coordinate as the picture names it.
+
+        >>> Axis(name="angle", unit=" deg", format=".0f").label(40.0), Axis(name="zoom", unit="x", base=2.0).label(3.0)
+        ('angle 40 deg', 'zoom 8.0x')
+        """
         number = coordinate if self.base is None else self.base**coordinate
         return f"{self.name} {number:{self.format}}{self.unit}"
 
@@ -503,7 +512,7 @@ class Surfaces:
     held_at: float | None = None
     skew: float = 0.0
     markers: Markers | None = None
-    axis: Axis = Axis()
+    axis: Axis = field(default_factory=Axis)
 
     def at(self, coordinate: float) -> Instant:
         """Every field and metric at a coordinate, or at `held_at`. Metrics are interpolated linearly."""

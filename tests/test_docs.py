@@ -76,13 +76,14 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def shrink(scene: dict) -> dict:
     """A scene as plain YAML, tiny and coarse, with the same shots over the same epochs."""
-    recipe, epochs = scene["run"]["recipe"], scene.get("sweep", {}).get("at", "all")
-    if recipe["model"]["kind"] in ("mlp", "resnet", "vgg"):
-        recipe["model"] = {"kind": "mlp", "depth": 1, "width": 4}
-    if isinstance(epochs, list):
-        scene["sweep"]["at"] = [epochs[0], epochs[-1]]
-        recipe["checkpoint"] = {"every": 1}
-    scene["grid"]["points"], scene["loss"]["subset"] = 5, 32
+    recipe, epochs = scene["run"].get("recipe"), scene.get("sweep", {}).get("at", "all")
+    if recipe:
+        if recipe["model"]["kind"] in ("mlp", "resnet", "vgg"):
+            recipe["model"] = {"kind": "mlp", "depth": 1, "width": 4}
+        if isinstance(epochs, list):
+            scene["sweep"]["at"] = [epochs[0], epochs[-1]]
+            recipe["checkpoint"] = {"every": 1}
+        scene["grid"]["points"], scene["loss"]["subset"] = 5, 32
     if "convexity" in scene:
         scene["convexity"] |= {"points": 3, "subset": 16, "tol": "1e-1"}
         scene["convexity"] |= {"at": [epochs[-1]]} if isinstance(epochs, list) else {}

@@ -110,7 +110,8 @@ def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False) -> No
     from studio.pipeline import train
 
     for part in _project(scene, draft, None, shelf).parts:
-        print(*train.train(part), sep="\n")
+        for folder in train.train(part):
+            print(folder)
 
 
 @app.command

@@ -14,6 +14,7 @@ from studio.landscape.profiling import Cost, measure_costs
 from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
+from studio.training.runs import SurfacesRun
 
 PRODUCTS = 20
 """Hessian products a point typically takes: 14 at least, seldom more than 25, and 2 for the plane."""
@@ -28,9 +29,14 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     total = disk = 0.0
     for name in scene.names:
         part = scene.only(name)
-        cost = measure_costs(part.run, part.directions, part.loss, part.convexity)
         if name:
             yield f"{name}:"
+        if isinstance(part.run, SurfacesRun):
+            keyframes = f"{len(part.keyframes())} keyframes of {part.run.file.name}"
+            yield f"surfaces   {keyframes}, nothing to train or to measure"
+            disk += 8 * _loss_values(part) * len(part.run.content.fields)
+            continue
+        cost = measure_costs(part.run, part.directions, part.loss, part.convexity)
         for seconds, lines in (_train(part, cost), _loss(part, cost, workers), _curvature(part, cost, workers)):
             total += seconds
             yield from lines
@@ -53,7 +59,7 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
     from studio.training.recorder import seconds_per_step
 
     total, lines = 0.0, []
-    for run in scene.runs:
+    for run in scene.networks:
         if run.kind == "recipe":
             steps = run.recipe.epochs * math.ceil(cost.images / run.recipe.batch)
             seconds = steps * seconds_per_step(run.recipe, run.objective)

@@ -12,6 +12,7 @@ from studio.film.surface import caveats
 from studio.film.survey import survey
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
+from studio.training.runs import SurfacesRun
 
 
 def summary(scene: Scene, name: str) -> str:
@@ -36,6 +37,7 @@ def _measured(scene: Scene, landscape: str) -> Iterator[str]:
     yield (
         f"{prefix}surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
         f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values"
+        f"{f' of {scene.run.file}' if isinstance(scene.run, SurfacesRun) else ''}"
     )
     if detail := scene.detail:
         count, grid = len(scene.detail_keyframes()), detail.grid

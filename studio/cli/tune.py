@@ -27,7 +27,7 @@ measured again."""
 
 def time_scene(scene: Scene, workers: int = 1) -> list[MethodTiming]:
     """The times of every method that fits the scene: fastest first, then those that failed."""
-    timings = time_methods(scene.run, scene.directions, scene.loss, scene.grid)
+    timings = time_methods(scene.network, scene.directions, scene.loss, scene.grid)
     return sorted(timings, key=lambda timing: (bool(timing.failure), scene_seconds(timing, scene, workers)))
 
 
@@ -48,7 +48,7 @@ def fastest(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> 
 def _rule(scene: Scene) -> str:
     """The method that is used if the scene names none."""
     loss = scene.loss.model_copy(update={"method": None})
-    return scene_method(scene.run, scene.directions, loss)[0]
+    return scene_method(scene.network, scene.directions, loss)[0]
 
 
 def table(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> Iterator[str]:

@@ -25,7 +25,7 @@ from studio.landscape.tasks import make_samples
 from studio.training.determinism import deterministic
 from studio.training.models import Model
 from studio.training.objectives import FunctionLoss
-from studio.training.runs import Run, move_only
+from studio.training.runs import NetworkRun, move_only
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ class UntrainedPlane(NamedTuple):
     eta: Tensor
 
 
-def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
+def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
     """The cost of a scene's loss and curvature, each the median of a few repetitions, by the scene's own method."""
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
@@ -109,7 +109,7 @@ def measure_costs(run: Run, directions: Directions, loss: Loss, convexity: Conve
         )
 
 
-def time_methods(run: Run, directions: Directions, loss: Loss, grid: Grid) -> list[MethodTiming]:
+def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid) -> list[MethodTiming]:
     """The timing of every applicable method on a few rows of the grid, the plain loop first, torch's compiler last.
 
     Only the plain loop's own errors are raised.
@@ -143,7 +143,7 @@ def candidate_methods(model: Model | None, loss: Loss, device: str) -> tuple[str
     return (*applicable_methods(model, loss, device), "torch-compile")
 
 
-def untrained_plane(run: Run, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
+def untrained_plane(run: NetworkRun, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
     """The loss of the network as it is before training, and a random plane through its weights.
 
     The plane moves the tensors that the scene's directions move: that decides whether batch norms fold once or at every

@@ -30,7 +30,7 @@ from studio.training.data import DataSet
 from studio.training.determinism import device
 from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
-from studio.training.runs import MOVE_ALL, Run
+from studio.training.runs import MOVE_ALL, NetworkRun
 
 VERSION = 6
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
@@ -110,7 +110,7 @@ class SliceResolver:
     """
 
     shelf: Shelf
-    run: Run
+    run: NetworkRun
     run_digests: tuple[str, ...]
     direction_loss: Loss
 
@@ -210,7 +210,7 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
     return {"version": CURVATURE_VERSION} | convexity.model_dump(mode="json", include=fields)
 
 
-def scene_method(run: Run, directions: Directions, loss: Loss) -> tuple[str, str]:
+def scene_method(run: NetworkRun, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
     if isinstance(run.objective, FunctionLoss):
         return "loop", "the objective runs the network itself"
@@ -218,7 +218,7 @@ def scene_method(run: Run, directions: Directions, loss: Loss) -> tuple[str, str
     return choose_method(moved_model(run), loss, moves_norms, device_kind())
 
 
-def moved_model(run: Run) -> Model | None:
+def moved_model(run: NetworkRun) -> Model | None:
     """The model, if the landscape moves all of its weights."""
     return run.recipe.model if run.parameters == MOVE_ALL else None
 

@@ -20,7 +20,7 @@ from studio.errors import SceneError
 from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Between, Centre
 from studio.landscape.directions import Directions, Random
-from studio.training.runs import RecipeRun, Run
+from studio.training.runs import NetworkRun, RecipeRun, Run, SurfacesRun
 
 Runs = tuple[Run, ...]
 """The scene's run, then those that its sweep needs."""
@@ -153,6 +153,7 @@ class _Stepped(_Sweep):
 class Epochs(_AlongRun):
     """The run's own checkpoints: one slice at each, or at those listed. The coordinate is the epoch.
 
+    For surfaces that the user brings these are the file's own coordinates, whatever they count.
     at: `all`, or a list of epochs.
     """
 
@@ -198,7 +199,7 @@ class Zoom(_Stepped):
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates, labelled by the magnification."""
-        return Axis("zoom", unit="\u00d7", format=".3g", base=2.0)
+        return Axis(name="zoom", unit="\u00d7", format=".3g", base=2.0)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes whose grids have the same number of points. Raises SceneError if the run lacks the checkpoint."""
@@ -233,7 +234,7 @@ class Rotation(_Stepped):
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates."""
-        return Axis("angle", unit=" deg", format=".0f") if self.seeds is None else Axis("plane", format=".0f")
+        return Axis(name="angle", unit=" deg", format=".0f") if self.seeds is None else Axis(name="plane", format=".0f")
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at one centre. Raises SceneError for directions that are not random, or a missing checkpoint."""
@@ -261,13 +262,13 @@ class Chord(_Stepped):
     """
 
     kind: Literal["chord"] = "chord"
-    to: Run | None = None
+    to: NetworkRun | None = None
     seed: int | None = Field(None, ge=0)
     steps: int = Field(20, ge=1)
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates."""
-        return Axis("t", format=".2f")
+        return Axis(name="t", format=".2f")
 
     def needs(self, run: Run) -> Runs:
         """The other run."""
@@ -279,7 +280,7 @@ class Chord(_Stepped):
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
-        if runs[0].recipe.model != runs[1].recipe.model:
+        if len({run.recipe.model for run in runs if not isinstance(run, SurfacesRun)}) > 1:
             raise SceneError("the two runs have different models, whose weights no line connects")
         ends = at_checkpoint("last", runs[0]), at_checkpoint("last", runs[1], 1)
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))

@@ -23,10 +23,13 @@ from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
 from studio.pipeline.train import train, try_batch
 from studio.storage.mapped_arrays import map_arrays, save_arrays
 from studio.storage.shelf import Shelf
+from studio.training.runs import SurfacesRun
 
 
 def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
+    if isinstance(run := project.scene.run, SurfacesRun):
+        return copy_surfaces(project, run)
     train(project)
     resolved = resolve_slices(project)
     results = Results.of(project, resolved)
@@ -44,7 +47,30 @@ def measure(project: Project) -> Results:
 
 def results_of(project: Project) -> Results:
     """The project's results, measured or not; the runs must be trained."""
+    if isinstance(run := project.scene.run, SurfacesRun):
+        return Results.of_file(project, run)
     return Results.of(project, resolve_slices(project))
+
+
+def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
+    """Puts what the shelf lacks of a file of the user's on it; nothing is measured. Returns the results.
+
+    Raises SceneError for a portrait, which would have to be measured.
+    """
+    if project.portrait:
+        raise SceneError(f"--points {project.portrait.points}: {run.file} is not measured here; leave it out")
+    results, content = Results.of_file(project, run), run.content
+    stored = results.stored("loss")
+    project.record(loss=[slice_.path.stem for slice_ in stored.values()])
+    axes, over = {"beta": content.grid.beta, "alpha": content.grid.alpha}, ("beta", "alpha")
+    with project.shelf.lock(f"compute-{content.digest}", project.progress):
+        for at, slice_ in stored.items():
+            if not slice_.complete:
+                k = content.coordinates.index(at)
+                facts = {"scene": project.scene.title, "file": run.file.name}
+                slice_.create(axes, dict.fromkeys(content.fields, over), facts)
+                slice_.write(0, {name: values[k] for name, values in content.fields.items()})
+    return results
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
@@ -84,7 +110,7 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
 
 def _resolver(project: Project) -> SliceResolver:
     scene = project.scene
-    return SliceResolver(project.shelf, scene.run, project.run_digests, scene.loss)
+    return SliceResolver(project.shelf, scene.network, project.run_digests, scene.loss)
 
 
 def quantity_of(kind: SliceKind) -> Quantity:

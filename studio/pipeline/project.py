@@ -92,8 +92,8 @@ class Project:
 
     @cached_property
     def run_digests(self) -> tuple[str, ...]:
-        """Digests of the scene's runs. Raises RunError if their data or checkpoints cannot be read."""
-        return tuple(run.digest(run.recipe.data.load().digest) for run in self.scene.runs)
+        """Digests of the runs that have a network. Raises RunError if their data or checkpoints cannot be read."""
+        return tuple(run.digest(run.recipe.data.load().digest) for run in self.scene.networks)
 
     @property
     def run_folders(self) -> tuple[Path, ...]:

@@ -27,6 +27,7 @@ from studio.storage.shelf import Shelf
 from studio.storage.slices import StoredSlice, concat_slices
 from studio.training import checkpoints
 from studio.training.objectives import RESERVED_NAMES, FunctionLoss, drawn_name
+from studio.training.runs import SurfacesRun
 
 SliceKind = Literal["loss", "detail", "portrait", "convexity", "spectrum"]
 KINDS: tuple[SliceKind, ...] = ("loss", "detail", "portrait", "convexity", "spectrum")
@@ -77,6 +78,15 @@ class Results:
         weights = [marker.inputs(results._weights_digest) for marker in results.markers]
         return replace(results, positions=digest("positions", 1, list(dict.fromkeys(results.planes.values())), weights))
 
+    @classmethod
+    def of_file(cls, project: Project, run: SurfacesRun) -> Results:
+        """The results that a file of the user's surfaces brings."""
+        scene, shelf, file = project.scene, project.shelf, run.content.digest
+        at = [keyframe.coordinate for keyframe in scene.keyframes()]
+        digests: dict[SliceKey, str] = {("loss", k): digest("surfaces", 1, file, k) for k in at}
+        grids = dict.fromkeys(digests, scene.grid)
+        return cls(scene, shelf, (file,), FrozenDict(digests), FrozenDict(grids), FrozenDict())
+
     def _weights_digest(self, at: AtCheckpoint) -> str:
         return str(checkpoints.facts_by_epoch(self.shelf.run(self.runs[at.run]))[at.checkpoint]["weights"])
 
@@ -102,12 +112,14 @@ class Results:
         fields = self._fields("loss") | self._fields("convexity")
         fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
         trajectory, markers = self._trajectory_and_markers()
-        cosine = max(abs(float(slice_.read().attrs["cosine"])) for slice_ in self.stored("loss").values())
+        cosine = max(abs(float(slice_.read().attrs.get("cosine", 0))) for slice_ in self.stored("loss").values())
         skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
         return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
     def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
+        if isinstance(run := self.scene.run, SurfacesRun):
+            return run.content.coordinates, dict(run.content.metrics)
         scored = self.scene.sweep.scored(self.scene.runs, self.scene.keyframes())
         if not scored:
             return (), {}
@@ -119,6 +131,9 @@ class Results:
 
     def _trajectory_and_markers(self) -> tuple[Trajectory | None, Markers | None]:
         """The way of the markers through the planes, if the look draws it; their places, if they leave the centres."""
+        if isinstance(self.scene.run, SurfacesRun) and not all(low <= 0 <= high for low, high in self.scene.grid.sides):
+            at = tuple(of_kind("loss", self.digests))
+            return None, Markers(at, np.full((len(at), 2), np.nan))  # (0, 0) is not in the picture
         if self.positions is None:
             return None, None
         found = map_arrays(self.shelf.positions(self.positions)).arrays
@@ -155,7 +170,8 @@ class Results:
         grids = tuple(of_kind(kind, self.grids).values())
         grid = grids[0] if len(set(grids)) == 1 else grids
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
-        if isinstance(objective := self.scene.run.objective, FunctionLoss) and kind != "convexity":
+        objective = None if isinstance(self.scene.run, SurfacesRun) else self.scene.run.objective
+        if isinstance(objective, FunctionLoss) and kind != "convexity":
             own = [str(name) for name in datasets[0] if name not in RESERVED_NAMES]
             names |= {name: drawn_name(objective, name) for name in own}
         fields = {}
@@ -218,7 +234,8 @@ def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
 def _known(dataset: xr.Dataset, name: str) -> Array:
     """A field's values; NaN where an extreme eigenvalue did not converge."""
     values = dataset[name].values
-    return np.where(dataset["converged"].values > 0, values, np.nan) if name in ("lambda_min", "lambda_max") else values
+    is_extreme = name in ("lambda_min", "lambda_max") and "converged" in dataset  # not so in a file of the user's
+    return np.where(dataset["converged"].values > 0, values, np.nan) if is_extreme else values
 
 
 def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, Any]:

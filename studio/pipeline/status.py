@@ -32,7 +32,7 @@ def status(project: Project, out: Path) -> list[StageStatus]:
     rows, results = [], []
     for part in project.parts:
         measured = results_of(part) if is_trained(part) else None
-        named = [_train(part), *_slices(part, measured)]
+        named = [*_train(part), *_slices(part, measured)]
         prefix = f"{part.landscape}: " if part.landscape else ""
         rows += [row._replace(details=prefix + row.details) for row in named]
         results += [measured] if measured else []
@@ -51,12 +51,13 @@ def status(project: Project, out: Path) -> list[StageStatus]:
     return rows
 
 
-def _train(project: Project) -> StageStatus:
-    wanted = [set(run.instants()) for run in project.scene.runs]
+def _train(project: Project) -> list[StageStatus]:
+    """The row of the runs; none if the scene has no network."""
+    wanted = [set(run.instants()) for run in project.scene.networks]
     existing = [set(checkpoints.epochs(folder)) for folder in project.run_folders]
     count, total = sum(len(a & b) for a, b in zip(wanted, existing, strict=True)), sum(map(len, wanted))
     state = _state(count, total, project.run_digests, project.recorded("run"))
-    return StageStatus("train", state, f"{count} of {total} checkpoints")
+    return [StageStatus("train", state, f"{count} of {total} checkpoints")] if wanted else []
 
 
 def _slices(project: Project, results: Results | None) -> list[StageStatus]:

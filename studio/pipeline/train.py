@@ -7,13 +7,13 @@ from pathlib import Path
 from studio.errors import SceneError
 from studio.pipeline.project import Project
 from studio.training import checkpoints
-from studio.training.runs import Run
+from studio.training.runs import NetworkRun
 
 
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
     project.record(run=list(project.run_digests))
-    for run, digest, folder in zip(project.scene.runs, project.run_digests, project.run_folders, strict=True):
+    for run, digest, folder in zip(project.scene.networks, project.run_digests, project.run_folders, strict=True):
         if not _has_checkpoints(run, folder):
             with project.shelf.lock(f"run-{digest}", project.progress):
                 if not _has_checkpoints(run, folder):  # another process may have trained it meanwhile
@@ -28,15 +28,15 @@ def try_batch(project: Project) -> None:
     from studio.training.dry_pass import dry_pass
 
     scene = project.scene
-    numbers = dry_pass(scene.run, scene.loss.functions)
+    numbers = dry_pass(scene.network, scene.loss.functions)
     if mistakes := list(scene.number_mistakes(numbers)):
         raise SceneError(*(f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in mistakes))
 
 
 def is_trained(project: Project) -> bool:
     """Whether the shelf holds every checkpoint of the project's runs."""
-    return all(map(_has_checkpoints, project.scene.runs, project.run_folders))
+    return all(map(_has_checkpoints, project.scene.networks, project.run_folders))
 
 
-def _has_checkpoints(run: Run, folder: Path) -> bool:
+def _has_checkpoints(run: NetworkRun, folder: Path) -> bool:
     return set(run.instants()) <= set(checkpoints.epochs(folder))

@@ -9,6 +9,7 @@ from studio.film.overlays import height_words
 from studio.film.survey import assumed_surfaces
 from studio.scene.checks import drawn_fields
 from studio.scene.scene import Portrait, Scene
+from studio.training.runs import SurfacesRun
 
 
 def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
@@ -16,14 +17,18 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
 
     portrait: the keyframe and grid of a still, if it was measured for that still.
     """
-    loss, keyframes = scene.loss, scene.keyframes()
+    loss, run, keyframes = scene.loss, scene.run, scene.keyframes()
     points, reaches = _points(scene, portrait), dict.fromkeys(keyframes[i].grid.reach for i in (0, -1))
+    if isinstance(run, SurfacesRun):
+        words = [f"surfaces of {run.file.name}", points, f"range {scene.grid.reach}"]
+        text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
+        return {"loss": text, "convexity": text}
     text = " \u00b7 ".join(
         [
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
-            *([str(scene.run.objective)] if scene.run.objective.kind != "cross-entropy" else []),
+            *([str(run.objective)] if run.objective.kind != "cross-entropy" else []),
             scene.directions.caption,
             f"range {' to '.join(reaches)}",
             f"preview of {points}" if loss.sampling == "preview" else points,

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.config.records import nearest
 from studio.field import Axis, Grid
-from studio.film.fields import FIELDS, SIGNED, missing_advice
+from studio.film.fields import FIELDS, SCALES, SIGNED, measured_fields, missing_advice
 from studio.film.format import Format
 from studio.film.look import Look
 from studio.film.overlays import live_mistake
@@ -21,7 +21,7 @@ from studio.landscape.loss import Loss
 from studio.training.data import Layout
 from studio.training.models import misfit
 from studio.training.objectives import drawn_name
-from studio.training.runs import MOVE_ALL, Run
+from studio.training.runs import MOVE_ALL, NetworkRun, Run, SurfacesRun
 
 Path = tuple[Any, ...]
 Mistake = tuple[Path, str]
@@ -42,6 +42,12 @@ def unmeasured_fields(
     fields: Iterable[tuple[Path, str]], loss: Loss, convexity: Convexity | None, run: Run, numbers: Numbers
 ) -> Iterator[Mistake]:
     """Fields that nothing measures, and what to add."""
+    if isinstance(run, SurfacesRun):
+        brought = run.content.fields
+        for path, field in fields:
+            if lacking := [name for name in measured_fields(field) if name not in brought]:
+                yield path, f"{run.file} has no {' and no '.join(lacking)}; its fields: {', '.join(brought)}"
+        return
     objective, prefix = run.objective, f"{run.objective}."
     metrics = {drawn_name(objective, number) for number in numbers or ()}
     exact = {*metrics, *map(str, loss.fields)}
@@ -55,6 +61,13 @@ def unmeasured_fields(
                 yield path, f"the objective {objective} has no {field}{nearest(field, metrics)}"
         elif text := missing_advice(field, measured):
             yield path, text
+
+
+def file_mistakes(run: SurfacesRun) -> Iterator[Mistake]:
+    """Fields of the user's file that no look can draw."""
+    for name in run.content.fields:
+        if name not in SCALES:
+            yield ("run", run.kind, "file"), f"{run.file}: {name} is no measured field{nearest(name, SCALES)}"
 
 
 def deliverable_mistakes(deliverables: Sequence[Any], title: str, film: Format, cut: Cut) -> Iterator[Mistake]:
@@ -83,12 +96,14 @@ def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, An
 
     scored: checkpoints whose metrics are known, by coordinate.
     """
+    if isinstance(run, SurfacesRun):
+        return live_mistake(live, axis, run.content.metrics)
     metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
     metrics += ["learning_rate"] * (run.kind == "recipe")
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 
 
-def run_mistakes(run: Run, loss: Loss, layout: Layout) -> Iterator[Mistake]:
+def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistake]:
     """A model or an objective that the data do not fit, and keys of the loss that the objective does not."""
     objective = run.objective
     if text := objective.misfit(layout):

@@ -48,8 +48,11 @@ def to_draft(scene: Scene) -> Scene:
 def _coarse_landscape(landscape: Landscape) -> dict[str, Any]:
     """The keys of a landscape that a draft changes."""
     grid, loss = landscape.grid, landscape.loss
+    sweep = landscape.sweep.reduced(landscape.runs, KEYFRAMES)
+    if not landscape.networks:
+        return {"sweep": sweep}
     changes: dict[str, Any] = {
-        "sweep": landscape.sweep.reduced(landscape.runs, KEYFRAMES),
+        "sweep": sweep,
         "detail": None,
         "grid": Grid(range=grid.range, points=tuple(min(n, POINTS) for n in grid.counts)),
         "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),

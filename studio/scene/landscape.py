@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 
 from studio.config.records import Record
 from studio.errors import RunError, SceneError
@@ -16,7 +16,7 @@ from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
-from studio.training.runs import Run
+from studio.training.runs import NetworkRun, Run, SurfacesRun
 
 
 def _run_may_stand_elsewhere(schema: dict[str, Any]) -> None:
@@ -41,10 +41,39 @@ class Landscape(Record):
     loss: Loss = Loss()
     convexity: Convexity | None = None
 
+    @field_validator("directions", "sweep", "grid", "detail", "loss", "convexity")
+    @classmethod
+    def _is_of_a_network(cls, value: Any, info: ValidationInfo) -> Any:
+        """Only keys that are written come here."""
+        if isinstance(info.data.get("run"), SurfacesRun) and not isinstance(value, Epochs):
+            raise ValueError(
+                "not with run.kind: surfaces, whose file has its own grid and is measured already; take it out, or "
+                "write it under the landscapes that are measured here"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _has_its_files_grid(self) -> Self:
+        if isinstance(self.run, SurfacesRun):
+            object.__setattr__(self, "grid", self.run.content.grid)
+        return self
+
     @property
     def runs(self) -> Runs:
         """The landscape's run, then those that its sweep needs. Raises SceneError if these cannot be trained."""
         return self.run, *self.sweep.needs(self.run)
+
+    @property
+    def networks(self) -> tuple[NetworkRun, ...]:
+        """Those of the runs that are trained or imported: none for surfaces that the user brings."""
+        return tuple(run for run in self.runs if not isinstance(run, SurfacesRun))
+
+    @property
+    def network(self) -> NetworkRun:
+        """The landscape's run. Raises SceneError for surfaces that the user brings."""
+        if isinstance(self.run, SurfacesRun):
+            raise SceneError(f"run.file: {self.run.file} brings surfaces, and no network to measure or to train")
+        return self.run
 
     @property
     def axis(self) -> Axis:
@@ -81,6 +110,9 @@ class Landscape(Record):
 
     def _data_mistakes(self) -> Iterator[checks.Mistake]:
         """What does not fit the data; or the data, if they cannot be read."""
+        if isinstance(self.run, SurfacesRun):
+            yield from checks.file_mistakes(self.run)
+            return
         try:
             layout = self.run.recipe.data.layout()
         except RunError as error:

@@ -20,6 +20,7 @@ from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
+from studio.training.runs import SurfacesRun
 
 
 class Portrait(NamedTuple):
@@ -115,11 +116,14 @@ class Scene(Landscape):
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.show_mistakes(self.shots, self.names)
+        if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
+            yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for name in self.names:
             scene = self.only(name)
             prefix = ("landscapes", name) if self.landscapes else ()
             yield from (((*prefix, *path), text) for path, text in scene.landscape_mistakes())
-            yield from scene.number_mistakes(scene.run.objective.numbers())
+            run = scene.run
+            yield from scene.number_mistakes(None if isinstance(run, SurfacesRun) else run.objective.numbers())
             yield from self._along_mistakes(name, scene)
 
     def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:

@@ -18,13 +18,13 @@ from studio.training.determinism import deterministic, device
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
 from studio.training.models import Python
-from studio.training.runs import Run, move_only
+from studio.training.runs import NetworkRun, move_only
 
 SAMPLES = 4
 """Samples that pass at most; fewer if the last batch of an epoch has fewer, since batch norms need two."""
 
 
-def dry_pass(run: Run, fields: Sequence[Function] = ()) -> tuple[str, ...]:
+def dry_pass(run: NetworkRun, fields: Sequence[Function] = ()) -> tuple[str, ...]:
     """The names of the objective's numbers, `loss` first, from a pass through a model that is not trained.
 
     fields: of the loss, the user's functions of outputs and targets. Raises SceneError for what the user's code does

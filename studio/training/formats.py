@@ -167,7 +167,7 @@ def arrays(path: Path) -> list[np.ndarray]:
 
     Raises RunError if the file cannot be read, an array is missing, or their types or shapes do not fit.
     """
-    file = _npz(path)
+    file = read_npz(path)
     names = [f"{part}_{array}" for array in "xy" for part in ("train", "test")]
     if not {"train_y", "test_y"} & file.keys():
         names = names[:2]
@@ -191,9 +191,12 @@ def _converted(name: str, array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32 if array.dtype.kind == "f" or is_picture else np.int64)
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, most: float = math.inf) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; no code in it is run. Raises RunError if it cannot be, or is over `most` bytes."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if (size := sum(entry.file_size for entry in file.zip.infolist())) > most:
+                raise ValueError(f"it unpacks to {size} bytes, expected at most {most}")
             return {name: file[name] for name in file}
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: cannot be read as an .npz file of plain arrays (numpy.savez): {error}") from error

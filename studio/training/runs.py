@@ -1,8 +1,9 @@
-"""Training runs as records: trained here by a recipe, or checkpoints that the user trained.
+"""Runs as records: trained here by a recipe, checkpoints that the user trained, or surfaces that the user measured.
 
     run -> the instants of its checkpoints, its digest, a folder with all of them
 
-A new kind of run is a record with the keys and methods of `RecipeRun`, in the union at the foot.
+A new kind of run is a record in the union at the foot. Every run has `axis` and `instants`; one with a
+network, in `NetworkRun`, has the keys and methods of `RecipeRun` too, and is trained or imported, then measured.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
-from studio.errors import SceneError
+from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
+from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +35,7 @@ Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
 MOVE_ALL = ("*",)
 
 
-AXIS = Axis("epoch")
+AXIS = Axis(name="epoch")
 """Of the checkpoints of runs that are trained by epochs."""
 
 
@@ -103,6 +105,37 @@ class FolderRun(Record):
         import_checkpoints(self.checkpoints, self.recipe, folder, self.objective)
 
 
+class SurfacesRun(Record):
+    """Surfaces that the user measured; nothing is trained or measured here, and the grid is the file's.
+
+    file: an .npz file (numpy.savez) of `coordinate` [K], `alpha` [A] and `beta` [B], ascending, the last two in even
+    steps; `loss` [K, B, A]; perhaps other drawable fields [K, B, A], such as `accuracy` or `lambda_min`, and metrics
+    [K] for the live line, by name. axis: what the coordinates are.
+    """
+
+    kind: Literal["surfaces"] = "surfaces"
+    file: ScenePath
+    axis: Axis = Axis()
+
+    @field_validator("file")
+    @classmethod
+    def _can_be_read(cls, path: Path) -> Path:
+        try:
+            read_surfaces(path)
+        except RunError as error:
+            raise ValueError(str(error)) from error
+        return path
+
+    @property
+    def content(self) -> SurfacesFile:
+        """What the file holds. Raises RunError if it changed and does not fit any more."""
+        return read_surfaces(self.file)
+
+    def instants(self) -> tuple[float, ...]:
+        """The coordinates of the file, ascending."""
+        return self.content.coordinates
+
+
 def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
     """The model, in which of the trainable weights only those that match a pattern stay trainable.
 
@@ -124,8 +157,11 @@ def _with_kind(value: Any) -> Any:
         return value
     if "checkpoints" in value:
         raise ValueError("a run of your own checkpoints is a kind: write `kind: folder` beside `checkpoints`")
+    if "file" in value:
+        raise ValueError("surfaces of your own are a kind of run: write `kind: surfaces` beside `file`")
     return {"kind": "recipe", **value}
 
 
 # the discriminator alone: no kind of run is a bare word
-Run = Annotated[RecipeRun | FolderRun, BY_KIND[0], BeforeValidator(_with_kind)]
+NetworkRun = Annotated[RecipeRun | FolderRun, BY_KIND[0], BeforeValidator(_with_kind)]
+Run = Annotated[RecipeRun | FolderRun | SurfacesRun, BY_KIND[0], BeforeValidator(_with_kind)]

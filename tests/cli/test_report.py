@@ -48,9 +48,9 @@ def test_the_largest_relative_difference_of_a_subset_is_the_last_line():
 
 def test_a_line_of_curvature_says_the_kind_of_the_centre_and_what_the_picture_hides():
     facts = {"centre": "saddle", "hidden_share": 0.25, "rank_correlation": 0.5, "interlacing_share": 1.0}
-    assert list(curvature({2.0: facts}, Axis())) == [
+    assert list(curvature({2.0: facts}, Axis(name="epoch"))) == [
         "curvature at epoch 2.0: the centre is a saddle; convex in the picture but not in the space at 25 % of points; "
         "rank correlation of plane and space 0.50"
     ]
-    [line] = curvature({2.0: facts | {"interlacing_share": 0.9, "trace": 12.0, "trace_error": 0.5}}, Axis())
+    [line] = curvature({2.0: facts | {"interlacing_share": 0.9, "trace": 12.0, "trace_error": 0.5}}, Axis(name="epoch"))
     assert line.endswith("the plane's curvatures lie outside the space's at 10.0% of points; trace 12 +- 0.5")

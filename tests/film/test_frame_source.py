@@ -31,7 +31,8 @@ EIGEN = {
     "lambda_min": Field((0.0, 3.0), GRID, np.stack([SQUARED - 1, SQUARED - 2]), "signed-log"),
     "lambda_max": Field((0.0, 3.0), GRID, np.stack([SQUARED + 1, SQUARED + 5]), "signed-log"),
 }
-SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)})
+EPOCHS = Axis(name="epoch")
+SURFACES = Surfaces({"loss": LOSS} | EIGEN, (0.0, 1.0, 3.0), {"test_accuracy": (10.0, 50.0, 90.0)}, axis=EPOCHS)
 SHOTS = (
     Shot(
         shot="down",
@@ -346,7 +347,7 @@ def moving(**parts) -> FrameSource:
     )
     losses = tuple(2 + np.add.outer(grid.beta**2, grid.alpha**2) for grid in grids)
     markers = Markers((0.0, 1.0, 2.0), np.array([[0.0, 0.0], [0.2, -0.1], [np.nan, np.nan]]))
-    zoom = Surfaces({"loss": Field((0.0, 1.0, 2.0), grids, losses, "log")}, markers=markers, axis=Axis("zoom"))
+    zoom = Surfaces({"loss": Field((0.0, 1.0, 2.0), grids, losses, "log")}, markers=markers, axis=Axis(name="zoom"))
     shot = Shot(shot="in", duration=Time(2.0), along={Time(0.0): 0.0, Time(2.0): 2.0}, camera=Camera())
     scale = {"height": HeightMapping(scale="linear", range="keyframe"), "colour": ColourMapping(range="keyframe")}
     look = LOOK.model_copy(update=scale | parts)

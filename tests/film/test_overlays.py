@@ -48,26 +48,26 @@ def test_the_live_line_is_filled_in_with_the_loss_at_the_minimiser_and_the_metri
     (line,) = live_line(
         Titles(live="epoch {epoch:04.1f} loss {loss:.2f} test {test_accuracy:.0f}% rate {learning_rate:.1f}"),
         INSTANT,
-        Axis(),
+        Axis(name="epoch"),
         PAGE,
     )
     assert line.text == "epoch 03.5 loss 4.00 test 62% rate nan"
     metrics = replace(INSTANT, metrics={"test_kl": 0.5})
-    (line,) = live_line(Titles(live="{train_kl:.2f} {test_kl:.2f}"), metrics, Axis(), PAGE)
+    (line,) = live_line(Titles(live="{train_kl:.2f} {test_kl:.2f}"), metrics, Axis(name="epoch"), PAGE)
     assert line.text == "nan 0.50"  # a metric of the user's own objective
-    assert live_line(Titles(live=None), INSTANT, Axis(), PAGE) == []
+    assert live_line(Titles(live=None), INSTANT, Axis(name="epoch"), PAGE) == []
 
 
 def test_the_live_line_names_the_coordinate_of_any_sweep():
-    [plain] = live_line(Titles(), INSTANT, Axis("angle", " deg", ".0f"), PAGE)
+    [plain] = live_line(Titles(), INSTANT, Axis(name="angle", unit=" deg", format=".0f"), PAGE)
     assert plain.text == "angle 4 deg    loss 4.000"
-    [own] = live_line(Titles(live="turned by {angle:.2f}"), INSTANT, Axis("angle"), PAGE)
+    [own] = live_line(Titles(live="turned by {angle:.2f}"), INSTANT, Axis(name="angle"), PAGE)
     assert own.text == "turned by 3.50"
 
 
 @pytest.mark.parametrize(("marker", "loss"), [((1.0, -1.0), "2.00"), ((0.0, 0.5), "5.50"), (None, "4.00")])
 def test_the_live_loss_is_that_at_the_marker_or_in_the_middle_of_the_window(marker, loss):
-    [line] = live_line(Titles(live="{loss:.2f}"), replace(INSTANT, marker=marker), Axis(), PAGE)
+    [line] = live_line(Titles(live="{loss:.2f}"), replace(INSTANT, marker=marker), Axis(name="epoch"), PAGE)
     assert line.text == loss
 
 
@@ -85,8 +85,8 @@ def test_the_live_loss_is_that_at_the_marker_or_in_the_middle_of_the_window(mark
     ],
 )
 def test_a_live_line_that_cannot_be_filled_in_is_a_mistake(line, message):
-    assert message in live_mistake(line, Axis())
-    assert live_mistake("{angle:.0f} {loss}", Axis("angle")) is None
+    assert message in live_mistake(line, Axis(name="epoch"))
+    assert live_mistake("{angle:.0f} {loss}", Axis(name="angle")) is None
 
 
 def test_a_title_is_invisible_at_its_ends_and_opaque_between():
@@ -116,7 +116,7 @@ def test_the_legend_gives_the_ends_in_the_units_of_the_field():
 def test_all_overlays_are_inside_the_margins():
     for overlay in (
         *captioned(ColourMapping(), (0.5, 3.0)),
-        *live_line(Titles(), INSTANT, Axis(), PAGE),
+        *live_line(Titles(), INSTANT, Axis(name="epoch"), PAGE),
         *title(Titles(title="x"), 1.0, 4.0),
     ):
         right = overlay.x + overlay.width if isinstance(overlay, Bar) else overlay.x
@@ -187,7 +187,9 @@ def test_small_text_keeps_enough_pixels_and_its_lines_stay_apart_in_a_picture_of
     mapping, titles, notes = ColourMapping(), Titles(live="epoch"), f"{NOTES}\n{NOTES}"
     page = Page.of(size, titles, [(mapping, notes)])
     overlays = notes_and_legend(titles, LOOK, mapping, Ranges((0.0, 1.0), ((mapping, (0.5, 3.0)),), 9.0), notes, page)
-    lines = [text for text in (*live_line(titles, INSTANT, Axis(), page), *overlays) if isinstance(text, Text)]
+    lines = [
+        text for text in (*live_line(titles, INSTANT, Axis(name="epoch"), page), *overlays) if isinstance(text, Text)
+    ]
     boxes = []
     for text in lines:
         assert text.size * size.height >= min(SMALLEST, titles.size * size.height) - 1e-9
