@@ -62,9 +62,7 @@ def caveats(surfaces: Surfaces) -> list[str]:
     if surfaces.skew >= MIN_SKEW:
         lines.append(f"directions: they meet at {90 - surfaces.skew:.0f} degrees, drawn at a right angle")
     if distances is not None and (farthest := float(np.nanmax(distances))) >= MIN_OFF_PLANE:
-        lines.append(
-            f"marker: the network is up to {farthest:.2g} lengths of delta off the plane, and the marker nearest to it"
-        )
+        lines.append(f"marker: the plane's nearest point to the network, which is up to {farthest:.2g} |delta| away")
     for name, test, text in _CAVEATS:
         measured = surfaces.fields[name].values if name in surfaces.fields else ()
         if count := sum(int(test(values).sum()) for values in measured):

@@ -49,7 +49,7 @@ def test_a_trajectory_measures_one_plane_and_moves_the_marker_to_the_networks_ne
         distance = np.linalg.norm(offset - basis @ place) / np.linalg.norm(plane["delta"])
         assert surfaces.markers.distances[k] == pytest.approx(distance, abs=1e-5)
     assert surfaces.markers.places[-1] == pytest.approx([0, 0], abs=1e-9)
-    assert "9\u00d79 points of one plane" in texts(project, 0) and "lengths of delta off the plane" in texts(project, 0)
+    assert "9\u00d79 points of one plane" in texts(project, 0) and "|delta| away" in texts(project, 0)
     scores = checkpoints.metrics(project.run_folders[0])["train_loss"]
     assert f"epoch 2.0 {scores[-1]:.2f} 0.00" in texts(project, 20)
 
