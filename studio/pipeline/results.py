@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from studio.config.records import FrozenDict, digest
 from studio.errors import SceneError
 from studio.field import DETAIL, Array, Field, Grid, Markers, Surfaces, Trajectory
 from studio.film.fields import SCALES
-from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.centres import Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
@@ -75,7 +75,8 @@ class Results:
         moving = any(keyframe.marker not in (None, keyframe.centre) for keyframe in scene.keyframes())
         if not moving and scene.look.trajectory is None:
             return results
-        weights = [marker.inputs(results._weights_digest) for marker in results.markers]
+        facts = [checkpoints.facts_by_epoch(folder) for folder in project.run_folders]
+        weights = [marker.inputs(lambda at: str(facts[at.run][at.checkpoint]["weights"])) for marker in results.markers]
         return replace(results, positions=digest("positions", 1, list(dict.fromkeys(results.planes.values())), weights))
 
     @classmethod
@@ -86,9 +87,6 @@ class Results:
         digests: dict[SliceKey, str] = {("loss", k): digest("surfaces", 1, file, k) for k in at}
         grids = dict.fromkeys(digests, scene.grid)
         return cls(scene, shelf, (file,), FrozenDict(digests), FrozenDict(grids), FrozenDict())
-
-    def _weights_digest(self, at: AtCheckpoint) -> str:
-        return str(checkpoints.facts_by_epoch(self.shelf.run(self.runs[at.run]))[at.checkpoint]["weights"])
 
     @property
     def markers(self) -> tuple[Centre, ...]:
@@ -109,10 +107,12 @@ class Results:
 
     def surfaces(self) -> Surfaces:
         """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
-        fields = self._fields("loss") | self._fields("convexity")
-        fields |= {name + DETAIL: field for name, field in self._fields("detail").items()}
+        losses = self._datasets("loss")
+        fields = self._fields("loss", losses) | self._fields("convexity", self._datasets("convexity"))
+        details = self._fields("detail", self._datasets("detail"))
+        fields |= {name + DETAIL: field for name, field in details.items()}
         trajectory, markers = self._trajectory_and_markers()
-        cosine = max(abs(float(slice_.read().attrs.get("cosine", 0))) for slice_ in self.stored("loss").values())
+        cosine = max(abs(float(dataset.attrs.get("cosine", 0))) for dataset in losses)
         skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
         return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
@@ -159,15 +159,20 @@ class Results:
         if not of_kind("portrait", self.digests) or self.portrait is None:
             return surfaces
         fields = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
-        return replace(surfaces, fields=fields | self._fields("portrait"), held_at=self.portrait.coordinate)
+        portrait = self._fields("portrait", self._datasets("portrait"))
+        return replace(surfaces, fields=fields | portrait, held_at=self.portrait.coordinate)
 
-    def _fields(self, kind: SliceKind) -> dict[str, Field]:
+    def _datasets(self, kind: SliceKind) -> list[xr.Dataset]:
+        """The slices of one kind, by coordinate; one that several keyframes share is read once."""
+        names = of_kind(kind, self.digests).values()
+        datasets = {name: self.shelf.slice(name).read() for name in dict.fromkeys(names)}
+        return [datasets[name] for name in names]
+
+    def _fields(self, kind: SliceKind, datasets: Sequence[xr.Dataset]) -> dict[str, Field]:
         """The fields of one kind of slices, by name; only the loss is interpolated as the film says."""
-        stored = self.stored(kind)
-        if not stored:
+        if not datasets:
             return {}
-        datasets = [slice_.read() for slice_ in stored.values()]
-        grids = tuple(of_kind(kind, self.grids).values())
+        coordinates, grids = map(tuple, zip(*of_kind(kind, self.grids).items(), strict=True))
         grid = grids[0] if len(set(grids)) == 1 else grids
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
         objective = None if isinstance(self.scene.run, SurfacesRun) else self.scene.run.objective
@@ -180,7 +185,7 @@ class Results:
             values = np.stack(arrays) if isinstance(grid, Grid) else tuple(arrays)
             interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
             scale = SCALES.get(name, "linear")
-            fields[names.get(name, name)] = Field(tuple(stored), grid, values, scale, interpolation)
+            fields[names.get(name, name)] = Field(coordinates, grid, values, scale, interpolation)
         return fields
 
     # --- numbers

@@ -39,7 +39,16 @@ AXIS = Axis(name="epoch")
 """Of the checkpoints of runs that are trained by epochs."""
 
 
-class RecipeRun(Record):
+class _OfNetwork(Record):
+    """What a run with a network has, however that was trained."""
+
+    @property
+    def axis(self) -> Axis:
+        """What the checkpoints are counted in."""
+        return AXIS
+
+
+class RecipeRun(_OfNetwork):
     """A run that is trained here.
 
     recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint.
@@ -51,11 +60,6 @@ class RecipeRun(Record):
     recipe: Recipe
     objective: Objective = CROSS_ENTROPY
     parameters: Parameters = MOVE_ALL
-
-    @property
-    def axis(self) -> Axis:
-        """What the checkpoints are counted in."""
-        return AXIS
 
     def instants(self) -> tuple[float, ...]:
         """The epochs at which the run has, or will have, a checkpoint, ascending."""
@@ -72,7 +76,7 @@ class RecipeRun(Record):
         recorder.train(self.recipe, folder, progress, self.objective)
 
 
-class FolderRun(Record):
+class FolderRun(_OfNetwork):
     """A run that the user trained; nothing is trained here.
 
     checkpoints: the folder of its weights. recipe: whose model and data the weights belong to; nothing else in it
@@ -84,11 +88,6 @@ class FolderRun(Record):
     recipe: Recipe
     objective: Objective = CROSS_ENTROPY
     parameters: Parameters = MOVE_ALL
-
-    @property
-    def axis(self) -> Axis:
-        """What the checkpoints are counted in."""
-        return AXIS
 
     def instants(self) -> tuple[float, ...]:
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
