@@ -11,7 +11,7 @@ from studio.config.units import Size, Time
 from studio.field import Grid
 from studio.film.quality import QUALITIES
 from studio.landscape.convexity import Convexity
-from studio.landscape.sweeps import subsample
+from studio.landscape.sweeps.keyframe import subsample
 from studio.scene.landscape import Landscape
 from studio.scene.scene import Scene
 

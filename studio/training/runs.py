@@ -22,7 +22,7 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.recipe import Recipe
+from studio.training.recipe import MOVE_ALL, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
 """Patterns of names, as `fnmatch` has them."""
-MOVE_ALL = ("*",)
-
-
 AXIS = Axis(name="epoch")
 """Of the checkpoints of runs that are trained by epochs."""
 
@@ -135,7 +132,14 @@ class SurfacesRun(Record):
         return self.content.coordinates
 
 
-def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
+def other_recipe(run: Run, purpose: str, **changes: Any) -> RecipeRun:
+    """The run with some keys of its recipe changed. Raises SceneError, with the purpose, for a run without a recipe."""
+    if not isinstance(run, RecipeRun):
+        raise SceneError(f"only a run with a recipe can be {purpose}; name the other run under `to`")
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update=changes)})
+
+
+def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.parameters") -> nn.Module:
     """The model, in which of the trainable weights only those that match a pattern stay trainable.
 
     Raises SceneError for a pattern that matches none, with the nearest names.
@@ -144,7 +148,7 @@ def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
     for pattern in patterns:
         if not fnmatch.filter(trainable, pattern):
             close = ", ".join(difflib.get_close_matches(pattern, trainable, n=3, cutoff=0)) or "none"
-            raise SceneError(f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {close}")
+            raise SceneError(f"{key}: '{pattern}' matches no weight that trains; the nearest: {close}")
     for name, weight in trainable.items():
         weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
     return model
