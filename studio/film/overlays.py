@@ -20,7 +20,7 @@ from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
 from studio.field import Array, Axis, Instant
 from studio.film.colour import lab_diagonal, lookup_table
-from studio.film.easing import in_out_sine
+from studio.film.easing import Ease
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
 from studio.film.look import Look
 from studio.film.ranges import Ranges
@@ -196,7 +196,7 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
     """The title at a time of the film: it fades in over 0.8 s and out over 1.2 s; empty after `length` seconds."""
     if not titles.title or not 0 <= seconds < length:
         return []
-    size, opacity = 2.1 * titles.size, 0.95 * in_out_sine(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
+    size, opacity = 2.1 * titles.size, 0.95 * Ease("in-out-sine")(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
     return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
 
 
@@ -265,7 +265,7 @@ def dissolve_opacity(share: float) -> float:
     >>> [dissolve_opacity(share) for share in (0.3, 0.5, 1.0)]
     [0.0, 0.0, 1.0]
     """
-    return in_out_sine(max(0.0, 2 * share - 1))
+    return Ease("in-out-sine")(max(0.0, 2 * share - 1))
 
 
 def _without_opacity(overlay: Overlay) -> Hashable:
