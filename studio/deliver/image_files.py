@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
-from studio.deliver import colour_spaces, exr, image_io, jpeg, png
+from studio.deliver import colour_spaces, comments, image_io
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.image_io import OpenImage
 from studio.deliver.media import differences
@@ -134,7 +134,7 @@ def write(path: Path, picture: Picture, options: ImageOptions) -> None:
     size, bands = Size(width, height), _converted_bands(picture, options)
     if options.format == "jpg":
         pixels = Bands(picture.picture.shape, np.dtype(np.uint8), lambda: bands).to_array()
-        jpeg.write(path, pixels, colour_spaces.icc(options.profile), options.dpi)
+        image_io.write_jpeg(path, pixels, colour_spaces.icc(options.profile), options.dpi)
         return
     kind = "f" if options.format == "exr" else "u"
     channels = {letter: np.dtype(f"{kind}{FORMATS[options.format].bits // 8}") for letter in "RGBA"[:colours]}
@@ -151,17 +151,13 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
     """
     text, file_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
     with _open_expected(source, options, size) as image:
-        if file_format.suffix == ".png":
-            png.add_comment(source, target, text)  # which checks what it copies
-        elif file_format.suffix == ".tif":  # uncompressed: nothing is encoded
+        if file_format.suffix == ".tif":  # uncompressed: nothing is encoded
             attributes = {**_attributes(options), "ImageDescription": text}
             image_io.write(target, size, image.channels, image.bands(), attributes)
-        elif file_format.suffix == ".exr":
+            return
+        if file_format.suffix != ".png":  # whose chunks are checked as they are copied
             image.check()
-            exr.add_comment(source, target, text, size.height)
-        else:
-            image.check()
-            jpeg.add_comment(source, target, text)
+        comments.BY_SUFFIX[file_format.suffix](source, target, text)
 
 
 @contextmanager

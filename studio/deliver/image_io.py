@@ -22,6 +22,7 @@ from studio.field import Array
 if TYPE_CHECKING:
     from OpenImageIO import ImageInput, ImageOutput, ImageSpec
 
+MAX_JPEG_SIDE = 65500  # pixels, in every library made of libjpeg; the format itself could count to 65535
 ROWS = 256  # rows in a band that is written or read at once; a TIFF strip has as many
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}  # numpy's name: OpenImageIO's
 _DTYPES = {theirs: np.dtype(ours) for ours, theirs in _TYPES.items()}
@@ -110,6 +111,18 @@ def write(
     finally:
         closed = output.close()
     _require(closed, output, path)
+
+
+def write_jpeg(path: Path, pixels: Array, profile: bytes, dpi: int | None) -> None:
+    """Writes a picture [height, width, 3] of uint8 at quality 95, colour at full size, with an ICC profile.
+
+    Whole in memory, through imageio: on a full disk the libjpeg of OpenImageIO ends the process.
+    """
+    import imageio.v3 as iio
+
+    tags = {"icc_profile": profile} if dpi is None else {"icc_profile": profile, "dpi": (dpi, dpi)}
+    data = iio.imwrite("<bytes>", pixels, extension=".jpg", plugin="pillow", quality=95, subsampling=0, **tags)
+    path.write_bytes(data)
 
 
 def _spec(size: Size, channels: Mapping[str, np.dtype[Any]], attributes: Mapping[str, Any]) -> ImageSpec:

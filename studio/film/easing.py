@@ -14,7 +14,6 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from studio.config.records import nearest
 
-
 EASES: dict[str, Callable[[float], float]] = {
     "linear": lambda u: u,
     "step": lambda u: 0.0 if u < 1 else 1.0,
