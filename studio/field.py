@@ -9,7 +9,7 @@ continuous speed. Between keyframes on nested grids, as in a zoom, the finer one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise, repeat
@@ -24,7 +24,7 @@ from studio.config.records import Record
 from studio.config.units import Positive
 
 Array = npt.NDArray[Any]
-Scale = Literal["linear", "log", "signed-log"]
+Scale = Literal["linear", "log", "sqrt", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]
 _TINY = np.finfo(np.float64).tiny
 _NEGATIVE = 1e-6  # share of the largest magnitude below which a negative value is rounding
@@ -186,21 +186,27 @@ def zoom(start: Side, end: Side, share: float) -> Side:
 
 
 def to_scale(values: Array, scale: Scale) -> Array:
-    """Values on the scale of interpolation: ln x for `log`, asinh x for `signed-log`.
+    """Values on a scale: ln x for `log`, asinh x for `signed-log`; what has no logarithm or root counts as the least.
 
     >>> to_scale(np.array([1.0, 100.0]), "log").round(3).tolist()
     [0.0, 4.605]
     """
-    if scale == "log":
-        return np.asarray(np.log(np.maximum(values, _TINY)))
-    return np.asarray(np.arcsinh(values)) if scale == "signed-log" else values
+    if scale in ("log", "sqrt"):
+        values = np.maximum(values, _TINY if scale == "log" else 0.0)
+    return np.asarray(_SCALES[scale][0](values))
 
 
 def from_scale(values: Array, scale: Scale) -> Array:
     """The inverse of `to_scale`."""
-    if scale == "log":
-        return np.asarray(np.exp(values))
-    return np.asarray(np.sinh(values)) if scale == "signed-log" else values
+    return np.asarray(_SCALES[scale][1](values))
+
+
+_SCALES: dict[Scale, tuple[np.ufunc, np.ufunc]] = {
+    "linear": (np.positive, np.positive),
+    "log": (np.log, np.exp),
+    "sqrt": (np.sqrt, np.square),
+    "signed-log": (np.arcsinh, np.sinh),
+}
 
 
 def has_negatives(values: Array) -> bool:
@@ -521,18 +527,20 @@ class Surfaces:
         return Instant(
             coordinate,
             {name: self._layers(name, coordinate) for name in self.fields if not name.endswith(DETAIL)},
-            {name: float(np.interp(coordinate, *samples)) for name, samples in self._samples()},
+            self._metrics(coordinate),
             self.window(coordinate),
             marker,
             self.trajectory.at(coordinate, marker) if self.trajectory else None,
         )
 
-    def _samples(self) -> Iterator[tuple[str, tuple[Sequence[float], Sequence[float] | Array]]]:
-        """(name, coordinates and values) of the metrics, and of the network's distance from the plane."""
-        for name, values in self.metrics.items():
-            yield name, (self.metric_coordinates, values)
+    def _metrics(self, coordinate: float) -> dict[str, float]:
+        """The metrics, and the network's distance from the plane, if it is known."""
+        at = {
+            name: float(np.interp(coordinate, self.metric_coordinates, values)) for name, values in self.metrics.items()
+        }
         if self.markers and self.markers.distances is not None:
-            yield "distance", (self.markers.coordinates, self.markers.distances)
+            at["distance"] = float(np.interp(coordinate, self.markers.coordinates, self.markers.distances))
+        return at
 
     def marker(self, coordinate: float) -> tuple[float, float] | None:
         """Where the network is in the plane at a coordinate; None for nowhere."""
@@ -553,15 +561,11 @@ class Surfaces:
 
     def _detail_weight(self, coordinate: float) -> float:
         """1 between the first and last keyframe of the finer grid, with a smooth step over one interval outside."""
-        fine = self.fields["loss" + DETAIL]
-        coarse, first, last = np.array(self.fields["loss"].coordinates), fine.coordinates[0], fine.coordinates[-1]
-        before, after = coarse[coarse < first].max(initial=-np.inf), coarse[coarse > last].min(initial=np.inf)
-        share = min(_progress(coordinate, before, first), _progress(coordinate, after, last))
+        coarse, fine = (self.fields[name].coordinates for name in ("loss", "loss" + DETAIL))
+        near = min(max(coordinate, fine[0]), fine[-1])
+        if coordinate < near:
+            start = max((k for k in coarse if k < near), default=near)
+        else:
+            start = min((k for k in coarse if k > near), default=near)
+        share = 1.0 if start == near else min(max((coordinate - start) / (near - start), 0.0), 1.0)
         return share * share * (3 - 2 * share)
-
-
-def _progress(coordinate: float, start: float, end: float) -> float:
-    """Position of a coordinate between start (0) and end (1), clipped; 1 if start is infinite."""
-    if not np.isfinite(start):
-        return 1.0
-    return float(np.clip((coordinate - start) / (end - start), 0.0, 1.0))

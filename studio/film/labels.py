@@ -12,9 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from studio.field import Array
+from studio.field import Array, from_scale
 from studio.film.camera import Pose, project
-from studio.film.fields import unscale
 from studio.film.frame import View
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
@@ -64,7 +63,7 @@ def _crossings(height: Array, view: View, reach: float, step: float) -> Iterator
             half * radii * along for half, along in zip(view.sides, (math.cos(angle), math.sin(angle)), strict=True)
         )
         z = height_at(height, np.stack([x, y], axis=1))
-        levels = unscale(scale.low + z / scale.exaggeration * (scale.high - scale.low), scale.scale) / step
+        levels = from_scale(scale.low + z / scale.exaggeration * (scale.high - scale.low), scale.scale) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
             # a comparison with a hole is false on both of its sides, and so is a crossing into one

@@ -18,10 +18,10 @@ from pydantic import Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Array, Axis, Instant
+from studio.field import Array, Axis, Instant, Scale, from_scale
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import Ease
-from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
+from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
@@ -236,10 +236,9 @@ def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[st
     """The text at both ends of the colour scale, in the field's units."""
     if mapping.field == "hidden":
         return "no", "yes"
-    scale: str = mapping.scale
-    if scale == "height":
-        scale = look.height.scale if mapping.field == look.height.field else "linear"
-    low, high = unscale(np.array(ranges.colour_ends(mapping)), scale)
+    own: Scale = look.height.scale if mapping.field == look.height.field else "linear"
+    scale = own if mapping.scale == "height" else mapping.scale
+    low, high = from_scale(np.array(ranges.colour_ends(mapping)), scale)
     # close ends, as deep in a zoom, need more digits to differ
     digits = 2 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
     return f"{low:.{digits}g}", f"{high:.{digits}g}"

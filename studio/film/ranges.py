@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, interval, zoom
+from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, interval, to_scale, zoom
 from studio.film.colour import is_diverging
 from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
@@ -125,7 +125,7 @@ def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping
     """Field values on the scale over which a mapping spreads its colours."""
     if mapping.scale == "height":
         return height.to_scale(values) if mapping.field == height.field else values
-    return HeightMapping(scale=mapping.scale).to_scale(values)
+    return to_scale(values, mapping.scale)
 
 
 def _by_keyframe(surfaces: Iterable[Surfaces], field: str, radius: float) -> Mapping[float, Array]:

@@ -7,7 +7,7 @@ depend on grid, camera and lens alone, and are the same for every training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -165,25 +165,19 @@ def camera_height(height: Array, pose: Pose) -> float:
     return float(z - height[near].max()) if near.any() else np.inf
 
 
-def assumed_surfaces(
-    names: Iterable[str], grids: Mapping[str, tuple[Grid | tuple[Grid, ...], Sequence[float]]]
-) -> Surfaces:
+def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Grid]]) -> Surfaces:
     """Surfaces for a film before anything is measured: a crater in a plain, the same at all keyframes.
 
-    names: of the fields. grids: by the ending of a field's name, "" or `DETAIL`: one grid, or one a keyframe, and the
-    keyframes. The crater is typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance
-    to the edge of the widest grid.
+    names: of the fields. grids: of the keyframes, by the ending of a field's name, "" or `DETAIL`. The crater is
+    typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance to the edge of the widest
+    grid.
     """
-    by_keyframe = {
-        ending: (grid if isinstance(grid, tuple) else (grid,) * len(keyframes), tuple(keyframes))
-        for ending, (grid, keyframes) in grids.items()
-    }
-    widest = max(by_keyframe[""][0], key=lambda grid: grid.half_sides)
-    fields = {
-        name + ending: Field(keyframes, each, tuple(_crater(grid, widest) for grid in each), SCALES.get(name, "linear"))
-        for ending, (each, keyframes) in by_keyframe.items()
-        for name in names
-    }
+    widest = max(grids[""].values(), key=lambda grid: grid.half_sides)
+    fields: dict[str, Field] = {}
+    for ending, by_keyframe in grids.items():
+        keyframes, each = zip(*by_keyframe.items(), strict=True)
+        values = tuple(_crater(grid, widest) for grid in each)
+        fields |= {name + ending: Field(keyframes, each, values, SCALES.get(name, "linear")) for name in names}
     return Surfaces(fields)
 
 

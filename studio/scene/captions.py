@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.field import DETAIL, Surfaces
+from studio.field import DETAIL
 from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
@@ -59,15 +59,12 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
 
 def assumed_film(scene: Scene) -> FrameSource:
     """The film on an assumed crater, for warnings about its shots before anything is measured."""
-    surfaces = {name: _assumed_surfaces(scene.only(name)) for name in scene.names}
-    notes = {name: captions(scene.only(name)) for name in scene.names}
+    fields = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
+    surfaces, notes = {}, {}
+    for name in scene.names:
+        part = scene.only(name)
+        grids = {"": {keyframe.coordinate: keyframe.grid for keyframe in part.keyframes()}}
+        if part.detail:
+            grids[DETAIL] = {keyframe.coordinate: part.detail.grid for keyframe in part.detail_keyframes()}
+        surfaces[name], notes[name] = assumed_surfaces(fields, grids), captions(part)
     return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, notes)
-
-
-def _assumed_surfaces(scene: Scene) -> Surfaces:
-    names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
-    keyframes, detail = scene.keyframes(), scene.detail_keyframes()
-    grids = {"": (tuple(k.grid for k in keyframes), [k.coordinate for k in keyframes])}
-    if scene.detail:
-        grids[DETAIL] = (scene.detail.grid,) * len(detail), [k.coordinate for k in detail]
-    return assumed_surfaces(names, grids)

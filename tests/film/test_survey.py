@@ -146,11 +146,11 @@ def test_in_a_zoom_the_cells_of_the_grid_that_is_seen_count():
 
 def test_an_unmeasured_film_assumes_a_crater():
     fine = Grid(range=(-0.5, 0.5), points=101)
-    surfaces = assumed_surfaces(["loss", "lambda_min"], {"": (GRID, (0.0, 40.0)), DETAIL: (fine, (20.0,))})
+    surfaces = assumed_surfaces(["loss", "lambda_min"], {"": {0.0: GRID, 40.0: GRID}, DETAIL: {20.0: fine}})
     assert set(surfaces.fields) == {"loss", "lambda_min", "loss@detail", "lambda_min@detail"}
     loss, detail = (layer.values for layer in surfaces.at(20.0).layers["loss"])
     assert loss[50, 50] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)
     assert detail[50, 50] == pytest.approx(0.4)
-    zoom = assumed_surfaces(["loss"], {"": ((fine, GRID), (0.0, 1.0))})
+    zoom = assumed_surfaces(["loss"], {"": {0.0: fine, 1.0: GRID}})
     assert zoom.at(1.0).layers["loss"][0].values == pytest.approx(loss)
     assert zoom.at(0.0).layers["loss"][0].values == pytest.approx(detail)
