@@ -31,12 +31,6 @@ from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
 _ALPHA_BY_DEFAULT = ("prores-4444", "vp9-alpha")
-_LAYOUTS: dict[tuple[int | None, bool], str] = {
-    (8, False): "rgb24",
-    (8, True): "rgba",
-    (16, False): "rgb48le",
-    (16, True): "rgba64le",
-}
 
 
 class Movie(Record):
@@ -136,7 +130,8 @@ class Movie(Record):
                 count += 1
 
         with atomic_write(path) as temporary:
-            layout = _LAYOUTS[self.picture_spec.bits, self._preset.alpha]
+            opaque, with_alpha = ("rgb24", "rgba") if self.picture_spec.bits == 8 else ("rgb48le", "rgba64le")
+            layout = with_alpha if self._preset.alpha else opaque
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
             encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels())
             if count == 0:

@@ -1,4 +1,4 @@
-"""What a film's cameras see, in numbers: the size of a measured cell on screen, the camera's height, what is hidden.
+"""What a film's cameras see, in numbers: the size of a measured cell on screen, and the camera's height.
 
 A cell of the measured grid is the smallest detail in a picture; drawn larger than `SOFT` it looks soft, however fine
 the mesh. Sizes are pixels of a picture 1080 lines high, of cells laid flat at the middle of the height range: they
@@ -19,9 +19,8 @@ from studio.film.camera import Pose, project
 from studio.film.fields import SCALES, measured_fields
 from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
-from studio.film.labels import clearance
 from studio.film.look import Look
-from studio.film.surface import height_at, marker_height, seam_weight, window_radius
+from studio.film.surface import seam_weight, window_radius
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
@@ -32,15 +31,12 @@ NEAR = 0.12  # radius around the camera, scene units, in which the surface must 
 class FrameSurvey(NamedTuple):
     """One frame in numbers. cell_median, cell_p95: pixels of a cell; NaN if no cell is visible.
 
-    camera_height: over the surface near the camera, scene units. edge_share: of the surface's edge, at the middle of
-    its fade, the share that is in the picture. minimiser_visible: whether the surface does not hide it.
+    camera_height: over the surface near the camera, scene units.
     """
 
     cell_median: float
     cell_p95: float
     camera_height: float
-    edge_share: float
-    minimiser_visible: bool
 
     @property
     def softness(self) -> float:
@@ -84,22 +80,10 @@ def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
 
 
 def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
-    look, aspect = source.look, source.size.width / source.size.height / view.panel.count
-    sizes = cell_pixels(instant, view.pose, look, aspect)
+    sizes = cell_pixels(instant, view.pose, source.look, source.size.width / source.size.height / view.panel.count)
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
-    angles = np.linspace(0, 2 * np.pi, 181)[:-1]
-    edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) * view.sides
     height = np.nan_to_num(view.height).astype(np.float64)
-    screen = project(np.column_stack([edge, height_at(height, edge)]), view.pose, aspect)
-    place = view.marker or (0.0, 0.0)
-    marker = np.array([*place, marker_height(height, place) + look.marker.radius])
-    return FrameSurvey(
-        float(median),
-        float(p95),
-        camera_height(height, view.pose),
-        float(np.mean(_on_screen(screen, aspect))),
-        clearance(height, marker, view.pose) > 0,
-    )
+    return FrameSurvey(float(median), float(p95), camera_height(height, view.pose))
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
