@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice, pairwise, repeat
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -106,7 +106,7 @@ class Grid(Record):
     def scaled(self, factor: float) -> Grid:
         """The same points over a range that is `factor` times as wide around (0, 0)."""
         alpha, beta = ((factor * low, factor * high) for low, high in self.sides)
-        return self.model_copy(update={"range": alpha if alpha == beta else (alpha, beta)})
+        return Grid(range=(alpha, beta), points=self.points)
 
     @property
     def size(self) -> int:
@@ -123,6 +123,20 @@ class Grid(Record):
         """Half of the length along alpha and along beta."""
         (_, alpha), (_, beta) = self.sides
         return alpha - self.centre[0], beta - self.centre[1]
+
+    @property
+    def unit(self) -> float:
+        """Length of a scene unit in the plane: the longer half side."""
+        return max(self.half_sides)
+
+    @property
+    def scene_sides(self) -> tuple[float, float]:
+        """Half of the sides in scene units; the longer one is 1. Rounded, so that they stay the same in a zoom."""
+        return round(self.half_sides[0] / self.unit, 9), round(self.half_sides[1] / self.unit, 9)
+
+    def to_scene(self, places: Array) -> Array:
+        """Places (alpha, beta) [..., 2] of the plane in scene units, from the middle."""
+        return np.asarray((places - np.array(self.centre)) / self.unit)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -239,28 +253,6 @@ def hidden_curvature(lambda_min: Array, lambda_max: Array, kappa_min: Array, kap
 
 
 @dataclass(frozen=True)
-class Extent:
-    """A rectangle of the plane, by its middle (alpha, beta) and half of its sides; the longer half is a scene unit."""
-
-    centre: tuple[float, float] = (0.0, 0.0)
-    half_sides: tuple[float, float] = (1.0, 1.0)
-
-    @property
-    def unit(self) -> float:
-        """Length of a scene unit in the plane."""
-        return max(self.half_sides)
-
-    @property
-    def scene_sides(self) -> tuple[float, float]:
-        """Half of the sides in scene units; the longer one is 1. Rounded, so that they stay the same in a zoom."""
-        return round(self.half_sides[0] / self.unit, 9), round(self.half_sides[1] / self.unit, 9)
-
-    def to_scene(self, places: Array) -> Array:
-        """Places (alpha, beta) [..., 2] of the plane in scene units."""
-        return np.asarray((places - np.array(self.centre)) / self.unit)
-
-
-@dataclass(frozen=True)
 class Layer:
     """Values [B, A] on a grid, over those of a coarser layer, if there is one.
 
@@ -314,14 +306,14 @@ class Field:
         """The scale of the interpolation: `signed-log` for what would be `log` if none were negative."""
         return "signed-log" if self.scale == "log" and has_negatives(self.finite) else self.scale
 
-    def window(self, coordinate: float) -> Extent:
-        """The part of the plane that the field covers at a coordinate."""
+    def window(self, coordinate: float) -> Grid:
+        """A grid over the part of the plane that the field covers at a coordinate."""
         k, share = interval(self.coordinates, coordinate)
         grid = self.grids[k]
         if share and grid != self.grids[k + 1]:
             pairs = zip(grid.sides, self.grids[k + 1].sides, strict=True)
             grid = grid.model_copy(update={"range": tuple(zoom(start, end, share) for start, end in pairs)})
-        return Extent(grid.centre, grid.half_sides)
+        return grid
 
     def layers(self, coordinate: float) -> tuple[Layer, ...]:
         """The values at a coordinate, coarse to fine; constant before the first keyframe and after the last.
@@ -332,10 +324,11 @@ class Field:
         if isinstance(self.grid, Grid):
             return (Layer(self.grid, self.at(coordinate), self.interpolation_scale),)
         k, share = interval(self.coordinates, coordinate)
-        layers = map(Layer, self.grid, self.values, repeat(self.interpolation_scale))
+        near = zip(self.grid[k : k + 2], self.values[k : k + 2], strict=True)
+        coarse, *later = (Layer(grid, values, self.interpolation_scale) for grid, values in near)
         if not share:
-            return tuple(islice(layers, k, k + 1))
-        coarse, fine = islice(layers, k, k + 2)
+            return (coarse,)
+        [fine] = later
         if not coarse.grid.contains(fine.grid):
             coarse, fine, share = fine, coarse, 1 - share
         return coarse, replace(fine, weight=share * share * (3 - 2 * share), seam=0.2 * (1 - share))
@@ -490,14 +483,14 @@ DETAIL = "@detail"
 class Instant:
     """All fields and metrics at one coordinate of the sweep, as the plane is seen there.
 
-    layers: of each field, coarse to fine. window: the drawn part of the plane. marker: where the network is; None for
-    nowhere. trajectory: up to the marker [n, 2], if it is known.
+    layers: of each field, coarse to fine. window: a grid over the drawn part of the plane. marker: where the network
+    is; None for nowhere. trajectory: up to the marker [n, 2], if it is known.
     """
 
     coordinate: float
     layers: Mapping[str, tuple[Layer, ...]]
     metrics: Mapping[str, float]
-    window: Extent
+    window: Grid
     marker: tuple[float, float] | None = (0.0, 0.0)
     trajectory: Array | None = None
 
@@ -546,10 +539,10 @@ class Surfaces:
         """Where the network is in the plane at a coordinate; None for nowhere."""
         return self.markers.at(coordinate) if self.markers else (0.0, 0.0)
 
-    def window(self, coordinate: float) -> Extent:
-        """The drawn part of the plane at a coordinate: what the loss covers, or else the first field."""
+    def window(self, coordinate: float) -> Grid:
+        """A grid over the drawn part of the plane at a coordinate: what the loss covers, or else the first field."""
         shown = self.fields.get("loss") or next(iter(self.fields.values()), None)
-        return shown.window(coordinate) if shown else Extent()
+        return shown.window(coordinate) if shown else Grid()
 
     def _layers(self, name: str, coordinate: float) -> tuple[Layer, ...]:
         """A field's layers at a coordinate, coarse to fine."""

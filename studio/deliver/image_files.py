@@ -7,6 +7,7 @@ and not encoded again.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from studio.deliver.media import differences
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import MachineError
 from studio.field import Array
-from studio.film.bands import Bands
+from studio.film.bands import Bands, regroup
 
 VERSION = 4  # raise it when the same pictures are to be written differently
 MAX_AOV_BYTES = 8e9  # memory that the AOVs of one picture may take; they are kept whole
@@ -155,8 +156,8 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
             attributes = {**_attributes(options), "ImageDescription": text}
             image_io.write(target, size, image.channels, image.bands(), attributes)
             return
-        if file_format.suffix != ".png":  # whose chunks are checked as they are copied
-            image.check()
+        if file_format.suffix != ".png":  # whose chunks are checked as they are copied; else decoding is the check
+            deque(image.bands(), maxlen=0)
         comments.BY_SUFFIX[file_format.suffix](source, target, text)
 
 
@@ -203,32 +204,18 @@ def _attributes(options: ImageOptions) -> dict[str, Any]:
 
 
 def _converted_bands(picture: Picture, options: ImageOptions) -> Iterator[Array]:
-    """Bands [up to ROWS, W, channels] as the file holds them, AOVs behind the colours in float32 with them."""
+    """Bands [up to ROWS, W, channels] as the file holds them, AOVs behind the colours in float32 with them.
+
+    However a picture comes, it is dithered and written in the same bands.
+    """
     convert, top = FORMATS[options.format].convert, 0
-    for band in _regroup(picture.picture, image_io.ROWS):
+    for band in regroup(picture.picture, image_io.ROWS):
         pixels = convert(band, options.profile)
         if picture.aovs:
             aovs = (values[top : top + len(band)] for values in picture.aovs.values())
             pixels = np.concatenate([pixels, *aovs], axis=-1, dtype=np.float32)
         yield pixels
         top += len(band)
-
-
-def _regroup(bands: Bands, count: int) -> Iterator[Array]:
-    """The same rows in arrays of `count` rows: however a picture comes, it is dithered and written the same way."""
-    height, *row = bands.shape
-    top = filled = 0
-    group = np.empty((min(count, height), *row), bands.dtype)
-    for band in bands:
-        rest = band
-        while len(rest):
-            part = rest[: len(group) - filled]
-            group[filled : filled + len(part)] = part
-            filled, rest = filled + len(part), rest[len(part) :]
-            if filled == len(group):
-                yield group
-                top, filled = top + filled, 0
-                group = np.empty((min(count, height - top), *row), bands.dtype)
 
 
 def _codes_8bit(band: Array, profile: Profile) -> Array:

@@ -56,11 +56,6 @@ class OpenImage:
                 raise ValueError(_first_line(self._input.geterror()))
             yield band
 
-    def check(self) -> None:
-        """Decodes all pixels. Raises ValueError where the file is damaged."""
-        for _ in self.bands():
-            pass
-
 
 @contextmanager
 def open_image(path: Path) -> Iterator[OpenImage]:

@@ -74,10 +74,10 @@ def _crossings(height: Array, view: View, reach: float, step: float) -> Iterator
                 yield level * step, np.array([axis[i] + u * (axis[i + 1] - axis[i]) for axis in (x, y, z)])
 
 
-def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:
+def _gradient(height: Array, place: Array) -> Array:
     """Slopes of a surface at a place, along x and y [2]."""
-    z = height_at(height, place + reach * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
-    return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
+    z = height_at(height, place + 0.02 * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
+    return np.array([z[0] - z[1], z[2] - z[3]]) / 0.04
 
 
 def clearance(height: Array, point: Array, pose: Pose) -> float:

@@ -164,12 +164,8 @@ def _wrap(notes: str, width: float, size: float) -> list[str]:
     """The lines of notes, broken before their dots where they are wider than `width`."""
     unbroken = notes.replace(" ", "\u00a0").replace("\u00a0\u00b7\u00a0", "\u00a0\u00b7 ")
     letters = max(1, int(width / (_LETTER_WIDTH * size)))
-    rows = [
-        row
-        for line in unbroken.splitlines()
-        for row in textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
-    ]
-    return [row.replace("\u00a0", " ") for row in rows]
+    wrapper = textwrap.TextWrapper(letters, break_long_words=False, break_on_hyphens=False)
+    return [row.replace("\u00a0", " ") for line in unbroken.splitlines() for row in wrapper.wrap(line)]
 
 
 def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[Overlay]:
@@ -203,21 +199,18 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
 def notes_and_legend(
     titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, notes: str, page: Page
 ) -> list[Overlay]:
-    """The notes of a view and the legend of its colours, as far as the titles have them."""
-    overlays: list[Overlay] = []
-    if titles.notes:
-        overlays += _notes(titles, look, notes, page)
+    """The notes of a view and the legend of its colours, as far as the titles have them.
+
+    With a halo they are more opaque, since the surface may be behind.
+    """
+    size, opacity, colour = page.small_size, 0.85 if look.halo else 0.55, titles.colour or _WHITE
+    rows = _wrap(notes, page.notes_width, size) if titles.notes else []
+    overlays: list[Overlay] = [
+        Text(row, MARGIN, page.notes_y + 1.6 * size * n, size, opacity, colour=colour) for n, row in enumerate(rows)
+    ]
     if titles.legend and lab_diagonal(mapping.map) >= _MIN_LAB_DIAGONAL:
         overlays += _legend(titles, look, mapping, ranges, page)
     return overlays
-
-
-def _notes(titles: Titles, look: Look, notes: str, page: Page) -> list[Text]:
-    opacity, colour = 0.85 if look.halo else 0.55, titles.colour or _WHITE  # a halo means the surface may be behind
-    return [
-        Text(row, MARGIN, page.notes_y + 1.6 * page.small_size * n, page.small_size, opacity, colour=colour)
-        for n, row in enumerate(_wrap(notes, page.notes_width, page.small_size))
-    ]
 
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:

@@ -9,7 +9,8 @@ smoothed: there is no value halfway between two things. An AOV's values are comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -42,22 +43,23 @@ def render_aovs(
     Each channel is contiguous in memory, in float32, or in half floats where that is precise enough.
     """
     view = frame.views[0]
-    aovs = {name: _empty(name, size) for name in names}
-    for window, rows, columns in _tiles(stage.size, size):
-        depth = stage.depth(frame, window)[: size.height - rows.start, : size.width - columns.start]
+    aovs: dict[str, Array] = {}
+    for name in names:
+        channels, dtype = _FORMATS.get(name, (1, np.float32))
+        planes = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
+        aovs[name] = np.moveaxis(planes, 0, -1)
+    corners = product(range(0, size.height, stage.size.height), range(0, size.width, stage.size.width))
+    for top, left in corners:
+        window = Window(left, top, size)
+        depth = stage.depth(frame, window)[: size.height - top, : size.width - left]
         hit = np.isfinite(depth)
         places = _places(depth, view.pose, window)[hit]
         mask = _mask(places, view)
-        for name in names:
+        for name, aov in aovs.items():
             values = depth[hit] if name == "depth" else _values(name, places, mask, view, fields)
-            aovs[name][rows, columns][hit] = values.reshape(len(places), -1)
+            tile = aov[top : top + stage.size.height, left : left + stage.size.width]
+            tile[hit] = values.reshape(len(places), aov.shape[-1])
     return aovs
-
-
-def _empty(name: str, size: Size) -> Array:
-    channels, dtype = _FORMATS.get(name, (1, np.float32))
-    planes: Array = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
-    return np.moveaxis(planes, 0, -1)
 
 
 def _values(name: str, places: Array, mask: Array, view: View, fields: Mapping[str, Array]) -> Array:
@@ -69,14 +71,6 @@ def _values(name: str, places: Array, mask: Array, view: View, fields: Mapping[s
     if name == "mask":
         return mask
     return np.where(mask == SURFACE, height_at(fields[name], places[:, :2]), 0)
-
-
-def _tiles(tile: Size, size: Size) -> Iterator[tuple[Window, slice, slice]]:
-    """Windows that cover a picture, each with its rows and columns."""
-    for top in range(0, size.height, tile.height):
-        for left in range(0, size.width, tile.width):
-            rows, columns = slice(top, top + tile.height), slice(left, left + tile.width)
-            yield Window(left, top, size), rows, columns
 
 
 def _places(depth: Array, pose: Pose, window: Window) -> Array:

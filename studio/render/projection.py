@@ -27,7 +27,15 @@ def projection(view: View, picture: Size, samples: int, near: float, far: float)
         pixel * (view.jitter[0] / samples - picture.width / 2) - offset[0] / view.pose.focus,
         pixel * (picture.height / 2 - view.jitter[1] / samples) - offset[1] / view.pose.focus,
     )
-    return _frustum(left, left + pixel * picture.width, top - pixel * picture.height, top, near, far)
+    right, bottom = left + pixel * picture.width, top - pixel * picture.height
+    return np.array(
+        [
+            [2 / (right - left), 0, (right + left) / (right - left), 0],
+            [0, 2 / (top - bottom), (top + bottom) / (top - bottom), 0],
+            [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
+            [0, 0, -1, 0],
+        ]
+    )
 
 
 def clip_range(view: View, picture: Size, low: float, high: float) -> tuple[float, float]:
@@ -43,15 +51,3 @@ def clip_range(view: View, picture: Size, low: float, high: float) -> tuple[floa
         low, reach = min(low, -appearance.plinth.depth), plinth.REACH
     outside = math.hypot(max(math.hypot(eye[0], eye[1]) - reach, 0), max(low - eye[2], eye[2] - high, 0))
     return max(_NEAREST, 0.9 * outside / corner), float(np.linalg.norm(eye)) + math.hypot(reach, low, high)
-
-
-def _frustum(left: float, right: float, bottom: float, top: float, near: float, far: float) -> Array:
-    """The projection [4, 4] through a window at distance 1 from the eye."""
-    return np.array(
-        [
-            [2 / (right - left), 0, (right + left) / (right - left), 0],
-            [0, 2 / (top - bottom), (top + bottom) / (top - bottom), 0],
-            [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
-            [0, 0, -1, 0],
-        ]
-    )

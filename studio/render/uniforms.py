@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.film.appearance import Appearance, Lamp, Lighting, Marker
+from studio.film.appearance import Appearance, Lamp, Lighting, Marker, direction
 from studio.film.frame import View
 from studio.film.surface import marker_height
 
@@ -68,13 +68,11 @@ def per_view(view: View, lines: int, samples: int) -> Values:
     marker = (*view.marker, np.nan_to_num(marker_height(view.height, view.marker))) if view.marker else _FAR_AWAY
     values: Values = {"eye": view.pose.position, "minimiser": marker, "perSide": (*np.reciprocal(view.sides), 0)}
     for name, lamp in _lamps(lighting).items():
-        values[f"{name}Direction"] = lamp.direction
+        values[f"{name}Direction"] = direction(lamp.azimuth, lamp.elevation)
     for number, panel in enumerate(lighting.panels):
-        values |= {
-            f"panelDirection{number}": panel.direction,
-            f"panelRight{number}": panel.right,
-            f"panelUp{number}": np.cross(panel.direction, panel.right),
-        }
+        ahead = direction(panel.azimuth, panel.elevation)
+        values |= {f"panelDirection{number}": ahead, f"panelRight{number}": panel.right}
+        values[f"panelUp{number}"] = np.cross(ahead, panel.right)
     if appearance.contours:
         values |= {"valueLow": appearance.height_scale.low, "valueSlope": appearance.height_scale.slope}
     if appearance.wire:
