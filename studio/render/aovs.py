@@ -46,7 +46,7 @@ def render_aovs(
     aovs: dict[str, Array] = {}
     for name in names:
         channels, dtype = _FORMATS.get(name, (1, np.float32))
-        planes = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
+        planes: Array = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
         aovs[name] = np.moveaxis(planes, 0, -1)
     corners = product(range(0, size.height, stage.size.height), range(0, size.width, stage.size.width))
     for top, left in corners:
