@@ -24,8 +24,7 @@ from studio.cli import doctor
 from studio.cli.commands import app
 from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
-from studio.film.gallery import gallery
-from studio.film.look import Look, assets_folder
+from studio.film.look import Look, assets_folder, gallery
 from studio.landscape import profiling
 from studio.pipeline import film
 from studio.scene.landscape import merge

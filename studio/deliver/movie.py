@@ -8,7 +8,7 @@ A segment is a function of its frames alone: one encoding thread, no rate contro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -112,31 +112,21 @@ class Movie(Record):
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
-    ) -> int:
-        """Encodes frames, made as `picture_spec` says, as one segment; returns their number.
+    ) -> None:
+        """Encodes frames, made as `picture_spec` says, as one segment.
 
         first: number of the first one in the film; a movie's segment does not depend on it. Raises MachineError with
         ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
         """
         import ffmpeg
 
-        count = 0
-
-        def pixels() -> Iterator[memoryview]:
-            nonlocal count
-            for frame in self.picture_spec.validate(frames, size):
-                picture = frame.picture.to_array()
-                yield np.ascontiguousarray(colour_spaces.add_alpha(picture) if self._preset.alpha else picture).data
-                count += 1
-
+        alpha, spec = self._preset.alpha, self.picture_spec
+        pictures = (frame.picture.to_array() for frame in spec.validate(frames, size))
+        pixels = (np.ascontiguousarray(colour_spaces.add_alpha(p) if alpha else p).data for p in pictures)
         with atomic_write(path) as temporary:
-            opaque, with_alpha = ("rgb24", "rgba") if self.picture_spec.bits == 8 else ("rgb48le", "rgba64le")
-            layout = with_alpha if self._preset.alpha else opaque
-            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
-            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels())
-            if count == 0:
-                raise ValueError(f"{path}: a segment of no frames")
-        return count
+            layouts = ("rgb24", "rgba") if spec.bits == 8 else ("rgb48le", "rgba64le")
+            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layouts[alpha], s=str(size), framerate=str(fps))
+            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels)
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]

@@ -47,12 +47,11 @@ class Still(ImageOptions):
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
-    ) -> int:
-        """Writes the one frame, made as `picture_spec` says, as the one segment; returns 1."""
+    ) -> None:
+        """Writes the one frame, made as `picture_spec` says, as the one segment."""
         [frame] = self.picture_spec.validate(frames, size)
         with atomic_write(path) as temporary:
             write(temporary, frame, self)
-        return 1
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]

@@ -17,12 +17,11 @@ from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of
-from studio.film.format import Format
+from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
-from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition

@@ -8,7 +8,7 @@ from typing import Any
 from studio.config.records import FrozenDict, Record
 from studio.config.units import Size, Time
 from studio.field import Grid
-from studio.film.quality import QUALITIES
+from studio.film.format import QUALITIES
 from studio.landscape.sweeps import subsample
 from studio.scene.landscape import Landscape
 from studio.scene.scene import Scene
