@@ -104,48 +104,26 @@ _MATROSKA = {"fflags": "+bitexact"}
 _MOV = {"movflags": "+faststart+use_metadata_tags", "timecode": "01:00:00:00"}
 _LEVEL_6 = Size(8192, 4352)
 
+# veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain up to two
+# thirds more bits, for a higher SSIM.
+_X264 = {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"}
+_APPLE = {"profile:v": "hq", "vendor": "apl0"}
+_FFV1 = {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA}
+
 _H264 = Preset(
-    ".mp4",
-    "mp4",
-    "libx264",
-    "h264",
-    "yuv420p",
-    # veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain
-    # up to two thirds more bits, for a higher SSIM.
-    {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"},
-    gop_seconds=2,
-    max_size=_LEVEL_6,
-    join_options=_FASTSTART,
+    ".mp4", "mp4", "libx264", "h264", "yuv420p", _X264, gop_seconds=2, max_size=_LEVEL_6, join_options=_FASTSTART
 )
 _PRORES = Preset(
-    ".mov",
-    "mov",
-    "prores_ks",
-    "prores",
-    "yuv422p10le",
-    {"profile:v": "hq", "vendor": "apl0"},
-    bits=10,
-    multiples=(2, 1),
-    join_options=_MOV,
+    ".mov", "mov", "prores_ks", "prores", "yuv422p10le", _APPLE, bits=10, multiples=(2, 1), join_options=_MOV
 )
+_SRGB = ("bt709", "iec61966-2-1", "gbr", "pc")
 _LOSSLESS = Preset(
-    ".mkv",
-    "matroska",
-    "ffv1",
-    "ffv1",
-    "bgra",
-    {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA},
-    alpha=True,
-    tags=("bt709", "iec61966-2-1", "gbr", "pc"),
-    multiples=(1, 1),
-    join_options=_MATROSKA,
+    ".mkv", "matroska", "ffv1", "ffv1", "bgra", _FFV1, alpha=True, tags=_SRGB, multiples=(1, 1), join_options=_MATROSKA
 )
 
 PRESETS: dict[PresetName, Preset] = {
     "h264-web": _H264,
-    "h264-archive": replace(
-        _H264, gop_seconds=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
-    ),
+    "h264-archive": replace(_H264, gop_seconds=1, options=_X264 | {"preset": "medium", "crf": 8}),
     "hevc-10": replace(
         _H264,
         encoder="libx265",
@@ -180,7 +158,7 @@ PRESETS: dict[PresetName, Preset] = {
     "prores-4444": replace(
         _PRORES,
         pixel_format="yuva444p10le",
-        options={"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
+        options=_APPLE | {"profile:v": "4444", "alpha_bits": 16},
         alpha=True,
         decoded_format="yuva444p12le",
         multiples=(1, 1),

@@ -18,8 +18,9 @@ from studio.config.units import Size
 from studio.field import Array
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at, marker_height, window_radius
+from studio.film.surface import height_at, window_radius
 from studio.render.mesh import fill_all_holes
+from studio.render.projection import marker_centre
 from studio.render.stage import Stage
 
 SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4  # values of the mask; 0 is nothing
@@ -93,7 +94,7 @@ def _mask(places: Array, view: View) -> Array:
         from_wall = np.abs(window_radius(places, view.sides) - appearance.fade_end) * min(view.sides)
         mask[from_wall < from_surface] = WALL
         mask[places[:, 2] < _TOLERANCE - appearance.plinth.depth] = GROUND
-    mask[np.linalg.norm(places - _marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
+    mask[np.linalg.norm(places - marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
     return mask
 
 
@@ -103,13 +104,7 @@ def _normals(places: Array, mask: Array, view: View) -> Array:
     along_y, along_x = np.gradient(height, 2 / (len(height) - 1))
     slope_x, slope_y = (height_at(slope, places[:, :2]) for slope in (along_x, along_y))
     normals = np.stack([-slope_x, -slope_y, np.ones(len(places))], axis=1)
-    normals[mask == MARKER] = places[mask == MARKER] - _marker_centre(view)
+    normals[mask == MARKER] = places[mask == MARKER] - marker_centre(view)
     normals[mask == WALL] = places[mask == WALL] * (*np.power(view.sides, -2.0), 0)
     normals[mask == GROUND] = 0, 0, 1
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
-
-
-def _marker_centre(view: View) -> Array:
-    """The middle of the marker [3]; NaN where it would lie in a hole, or there is none."""
-    height = marker_height(view.height, view.marker)
-    return np.array([*(view.marker or (0, 0)), height + 0.9 * view.appearance.marker.radius])

@@ -1,4 +1,4 @@
-"""The projection of a view: through a place on its lens, at the whole picture, shifted by its jitter."""
+"""Where things of a view lie: its projection, through a place on its lens and shifted by its jitter, and its marker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from studio.config.units import Size
 from studio.field import Array
 from studio.film.frame import View
+from studio.film.surface import marker_height
 from studio.render import plinth
 
 _NEAREST = 0.004  # distance of the near plane at least, scene units
@@ -17,6 +18,12 @@ _NEAREST = 0.004  # distance of the near plane at least, scene units
 def lens_offset(view: View) -> Array:
     """The view's place on its lens [2], scene units to the right and up."""
     return np.asarray(view.pose.lens_radius * np.array(view.lens_point))
+
+
+def marker_centre(view: View) -> Array:
+    """The middle of the marker [3]; NaN where it would lie in a hole, or there is none."""
+    height = marker_height(view.height, view.marker)
+    return np.array([*(view.marker or (0, 0)), height + 0.9 * view.appearance.marker.radius])
 
 
 def projection(view: View, picture: Size, samples: int, near: float, far: float) -> Array:

@@ -26,11 +26,11 @@ from studio.errors import MachineError
 from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at, marker_height
+from studio.film.surface import height_at
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
-from studio.render.projection import clip_range, lens_offset, projection
+from studio.render.projection import clip_range, lens_offset, marker_centre, projection
 from studio.render.uniforms import Values, constants, per_view
 
 _HOLE = -9.0  # the share of the sky in a hole, which the shader discards
@@ -172,11 +172,10 @@ class Stage:
 
     def _show_marker(self, view: View, tile: Values) -> None:
         marker, exposure = view.appearance.marker, view.appearance.exposure
-        height = marker_height(view.height, view.marker)
-        self._marker.SetVisibility(bool(np.isfinite(height)))
+        centre = marker_centre(view)
+        self._marker.SetVisibility(bool(np.isfinite(centre).all()))
         self._marker.SetScale(marker.radius)
-        x, y = view.marker or (0.0, 0.0)
-        self._marker.SetPosition(x, y, height + 0.9 * marker.radius if np.isfinite(height) else 0)
+        self._marker.SetPosition(*np.nan_to_num(centre))
         light = np.array(marker.light) * exposure
         limb = np.array(marker.limb) * exposure if marker.limb else light
         eye = np.array(view.pose.position) - self._marker.GetPosition()

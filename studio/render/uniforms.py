@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.film.appearance import Appearance, Lamp, Lighting, Marker, direction
+from studio.film.appearance import Appearance, Lamp, Lighting, direction
 from studio.film.frame import View
 from studio.film.surface import marker_height
 
@@ -22,14 +22,21 @@ Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
 
 def constants(appearance: Appearance, lines: int, samples: int) -> Values:
     """The shaders' constants of a look, by name. lines: the picture's height in pixels. samples: along a pixel."""
+    marker = appearance.marker
     values: Values = {
         "metallic": appearance.metallic,
         "roughness": appearance.roughness,
         "exposure": appearance.exposure,
         "fadeStart": appearance.fade_start,
         "fadeEnd": appearance.fade_end,
+        "glow": marker.glow,
+        "glowSpread": marker.spread,
+        "dimming": marker.dimming,
+        "dimmingSpread": 3.0 * marker.radius,
+        **_lighting(appearance.lighting, appearance.roughness),
     }
-    values |= _lighting(appearance.lighting, appearance.roughness) | _marker(appearance.marker)
+    if marker.lamp:
+        values |= {"markerLamp": marker.lamp, "markerReach": marker.reach, "markerHeight": 2.0 * marker.radius}
     if contours := appearance.contours:
         values |= {
             "contourWidth": _width(contours.width, lines, samples),
@@ -110,16 +117,4 @@ def _lighting(lighting: Lighting, roughness: float) -> Values:
     for number, panel in enumerate(lighting.panels):
         values[f"panelHalf{number}"] = (*panel.half_size, 0.02 + 1.5 * roughness**2)
         values[f"panelGlint{number}"] = panel.glint
-    return values
-
-
-def _marker(marker: Marker) -> Values:
-    values: Values = {
-        "glow": marker.glow,
-        "glowSpread": marker.spread,
-        "dimming": marker.dimming,
-        "dimmingSpread": 3.0 * marker.radius,
-    }
-    if marker.lamp:
-        values |= {"markerLamp": marker.lamp, "markerReach": marker.reach, "markerHeight": 2.0 * marker.radius}
     return values
