@@ -56,9 +56,6 @@ def _xyz(xy: tuple[float, float]) -> Array:
     return np.array([x / y, 1, (1 - x - y) / y])
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
 def to_8bit(frame: Array) -> Array:
     """The picture in 8 bits [up to 256 rows, W, C]. From 16 bits it is dithered, so that a slope has no steps."""
     if frame.dtype == np.uint8:
@@ -125,9 +122,6 @@ def to_dcp(frame: Array) -> npt.NDArray[np.uint16]:
 def _between(profile: Profile) -> npt.NDArray[np.float32]:
     """Matrix from sRGB's light to that of another space [3, 3]."""
     return np.linalg.solve(SPACES[profile].to_xyz, SPACES["srgb"].to_xyz).astype(np.float32)
-
-
-# --- profiles --------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=len(SPACES))

@@ -64,7 +64,7 @@ class Preset:
         timing = {} if self.gop_seconds is None else {"g": round(self.gop_seconds * fps)}
         if self.join_options != _MATROSKA:  # else an mp4's length is in milliseconds, and the next segment comes early
             timing["movie_timescale"] = 1000 * fps.numerator
-        filters = ",".join(_rgb(self.pixel_format) if self.tags[2] == "gbr" else _yuv(self.pixel_format))
+        filters = f"format={self.pixel_format},{_TAG_RGB}" if self.tags[2] == "gbr" else _yuv(self.pixel_format)
         return {"format": self.container, "vf": filters, "vcodec": self.encoder, "threads": 1, **timing, **self.options}
 
     def copy_options(self, fps: Fraction) -> dict[str, Any]:
@@ -80,21 +80,18 @@ class Preset:
 # the filter's own default is between the pixels.
 _TAG_INPUT = "setparams=range=pc:color_primaries=bt709:color_trc=bt709:colorspace=gbr"
 _TAG_OUTPUT = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+_TAG_RGB = "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"
 
 
-def _yuv(pixel_format: str) -> list[str]:
+def _yuv(pixel_format: str) -> str:
     if pixel_format.endswith("10le"):
         # zscale: the scale filter's way into 10 bits is 0.35 % too steep, so that white would become 943, not 940.
         planes = "gbrap16le" if "yuva" in pixel_format else "gbrp16le"
-        scale = "zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
-        return [_TAG_INPUT, f"format={planes}", scale, f"format={pixel_format}", _TAG_OUTPUT]
-    siting = "out_h_chr_pos=0:out_v_chr_pos=128"
-    scale = f"scale=out_color_matrix=bt709:out_range=tv:{siting}:flags=bicubic+accurate_rnd+full_chroma_int"
-    return [_TAG_INPUT, scale, f"format={pixel_format}", _TAG_OUTPUT]
-
-
-def _rgb(pixel_format: str) -> list[str]:
-    return [f"format={pixel_format}", "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"]
+        scale = f"format={planes},zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
+    else:
+        siting = "out_h_chr_pos=0:out_v_chr_pos=128"
+        scale = f"scale=out_color_matrix=bt709:out_range=tv:{siting}:flags=bicubic+accurate_rnd+full_chroma_int"
+    return f"{_TAG_INPUT},{scale},format={pixel_format},{_TAG_OUTPUT}"
 
 
 _FASTSTART = {"movflags": "+faststart"}

@@ -21,10 +21,8 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
     points, reaches = _points(scene, portrait), dict.fromkeys(keyframes[i].grid.reach for i in (0, -1))
     if isinstance(run, SurfacesRun):
         words = [f"surfaces of {run.file.name}", points, f"range {scene.grid.reach}"]
-        text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
-        return {"loss": text, "convexity": text}
-    text = " \u00b7 ".join(
-        [
+    else:
+        words = [
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
@@ -32,10 +30,9 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             scene.directions.caption,
             f"range {' to '.join(reaches)}",
             f"preview of {points}" if loss.sampling == "preview" else points,
-            f"height {height_words(scene.look.height)}",
         ]
-    )
-    by_grid = {"loss": text}
+    text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
+    by_grid = dict.fromkeys(("loss", "convexity") if isinstance(run, SurfacesRun) else ("loss",), text)
     if convexity := scene.convexity:
         n = convexity.points
         by_grid["convexity"] = (
