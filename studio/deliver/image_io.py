@@ -71,12 +71,13 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         spec = image.spec()
         formats = spec.channelformats or [spec.format] * spec.nchannels
         profile, chromaticities = spec.getattribute("ICCProfile"), spec.getattribute("chromaticities")
+        resolution, unit = spec.getattribute("XResolution"), spec.getattribute("ResolutionUnit")
         yield OpenImage(
             size=Size(spec.width, spec.height),
             channels={name: _DTYPES[str(kind)] for name, kind in zip(spec.channelnames, formats, strict=True)},
             profile=None if profile is None else bytes(profile),
             primaries=None if chromaticities is None else np.array(chromaticities[:6]).reshape(3, 2),
-            dpi=_dpi(spec),
+            dpi=round(resolution) if resolution is not None and unit in ("in", "inch") else None,
             _input=image,
         )
     finally:
@@ -141,11 +142,6 @@ def _spec(size: Size, channels: Mapping[str, np.dtype[Any]], attributes: Mapping
         else:
             spec.attribute(name, value)
     return spec
-
-
-def _dpi(spec: ImageSpec) -> int | None:
-    resolution, unit = spec.getattribute("XResolution"), spec.getattribute("ResolutionUnit")
-    return round(resolution) if resolution is not None and unit in ("in", "inch") else None
 
 
 def _require(succeeded: bool, output: ImageOutput, path: Path) -> None:

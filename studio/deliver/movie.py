@@ -166,7 +166,8 @@ class Movie(Record):
         if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
             return media, "its packets are not those of its segments"
         if complaint := decoding_error(path, frames, fps, size):
-            return media, f"{complaint}{self._advice(segments, fps, size)}"
+            broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
+            return media, complaint + (f"; remove {' and '.join(broken)} and run again" if broken else "")
         return media, ""
 
     def _expected(self, pixel_format: str, frames: int, size: Size, fps: Fraction, comment: str) -> Media:
@@ -176,12 +177,6 @@ class Movie(Record):
         stream = frames, fps, size, preset.codec, name, preset.alpha, *preset.tags
         faststart = preset.suffix in (".mp4", ".mov")
         return Media(*stream, faststart=faststart, constant_rate=True, sound="none", comment=comment)
-
-    @staticmethod
-    def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:
-        """How to repair a movie that cannot be decoded: which of its segments to make again."""
-        broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
-        return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 
 def _blocks(size: Size) -> int:

@@ -17,7 +17,6 @@ import numpy as np
 from studio.field import Array, Field, Grid, Instant, Layer, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import SCALES, measured_fields
-from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look
 from studio.film.surface import seam_weight, window_radius
@@ -74,16 +73,17 @@ def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     surveys = []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n)) for n in numbers}
+        frames = {}
+        for n in numbers:
+            instant, view = coarse.shot_view(shot, n)
+            sizes = cell_pixels(
+                instant, view.pose, source.look, source.size.width / source.size.height / view.panel.count
+            )
+            median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
+            height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
+            frames[start + n] = FrameSurvey(float(median), float(p95), height)
         surveys.append(ShotSurvey(shot.shot, frames))
     return surveys
-
-
-def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
-    sizes = cell_pixels(instant, view.pose, source.look, source.size.width / source.size.height / view.panel.count)
-    median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
-    height = np.nan_to_num(view.height).astype(np.float64)
-    return FrameSurvey(float(median), float(p95), camera_height(height, view.pose))
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
@@ -120,18 +120,14 @@ def _edges(places: Array, sides: tuple[float, float], pose: Pose, look: Look, as
     longer = np.maximum(np.maximum(along[:-1], along[1:]), np.maximum(across[:, :-1], across[:, 1:]))
     middle = _cell_centres(corners)
     drawn = window_radius(middle, sides) <= look.fade.end
-    return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
+    x, y = np.moveaxis(_cell_centres(screen) / LINES, -1, 0)
+    on_screen = (x >= 0) & (x <= aspect) & (y >= 0) & (y <= 1)
+    return longer, drawn & on_screen & _in_focus(middle, pose)
 
 
 def _cell_centres(corners: Array) -> Array:
     """Means over the four corners of each cell, from values [n, n, k] at the nodes."""
     return np.asarray((corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4)
-
-
-def _on_screen(places: Array, aspect: float) -> Array:
-    """Whether places [..., 2], in shares of the picture's height from the top left, are in the picture."""
-    x, y = places[..., 0], places[..., 1]
-    return (x >= 0) & (x <= aspect) & (y >= 0) & (y <= 1)
 
 
 def _in_focus(points: Array, pose: Pose) -> Array:

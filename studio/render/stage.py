@@ -114,10 +114,13 @@ class Stage:
         window = window or Window(0, 0, self.size)
         pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
         for view in frame.views:
-            panel, columns = _panel_window(view, window, self.size)
+            panel = view.panel.columns(window.picture_size.width)
+            left = window.left - panel.start
+            columns = slice(max(0, -left), min(self.size.width, len(panel) - left))  # those that the panel fills
             if columns.start >= columns.stop:
                 continue
-            codes, factor = self._codes(view, panel), np.float32(view.weight) * linear_frame.SCALE
+            inside = Window(left, window.top, Size(len(panel), window.picture_size.height))
+            codes, factor = self._codes(view, inside), np.float32(view.weight) * linear_frame.SCALE
             for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
                 light = codes[top : top + _ROWS, columns].astype(np.float32)
                 light *= light
@@ -227,14 +230,6 @@ class Stage:
     def _add(self, *actors: vtkActor) -> None:
         for actor in actors:
             self._plotter.renderer.AddActor(actor)
-
-
-def _panel_window(view: View, window: Window, size: Size) -> tuple[Window, slice]:
-    """Where the stage's picture, of `size`, lies in a view's panel, and which of its columns the panel fills."""
-    columns = view.panel.columns(window.picture_size.width)
-    left = window.left - columns.start
-    inside = slice(max(0, -left), min(size.width, len(columns) - left))
-    return Window(left, window.top, Size(len(columns), window.picture_size.height)), inside
 
 
 class _ShadedActor:

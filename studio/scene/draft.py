@@ -23,9 +23,9 @@ MESH, HEIGHT, RATE = 241, 360, 12
 
 def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
-    film = scene.film
+    film, (width, height) = scene.film, scene.film.size
     small = {
-        "size": _limit_size(film.size, HEIGHT),
+        "size": film.size if height <= HEIGHT else Size(2 * round(width * HEIGHT / height / 2), HEIGHT),  # even sides
         "fps": film.fps / max(1, round(film.fps / RATE)),
         "quality": QUALITIES["final"],
         "shutter": 0.0,
@@ -67,13 +67,6 @@ def _coarse_landscape(landscape: Landscape) -> dict[str, Any]:
 
 def _limit_subset(subset: int | str) -> int:
     return min(subset, SAMPLES) if isinstance(subset, int) else SAMPLES
-
-
-def _limit_size(size: Size, height: int) -> Size:
-    """The same shape with at most `height` lines and even sides."""
-    if size.height <= height:
-        return size
-    return Size(2 * round(size.width * height / size.height / 2), height)
 
 
 def _in_seconds(value: Any, fps: Fraction) -> Any:
