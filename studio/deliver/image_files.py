@@ -180,14 +180,10 @@ def _info(image: OpenImage) -> ImageInfo:
     colours = {name: dtype for name, dtype in image.channels.items() if "." not in name}
     bits = max(8 * dtype.itemsize for dtype in colours.values())
     aovs = sorted({name.partition(".")[0] for name in image.channels if "." in name})
-    return ImageInfo(image.size, bits, len(colours), _profile(image), image.dpi, tuple(aovs))
-
-
-def _profile(image: OpenImage) -> Profile | None:
-    if image.primaries is None:
-        return colour_spaces.icc_name(image.profile)
-    spaces = colour_spaces.SPACES.items()
-    return next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
+    profile, spaces = colour_spaces.icc_name(image.profile), colour_spaces.SPACES.items()
+    if image.primaries is not None:
+        profile = next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
+    return ImageInfo(image.size, bits, len(colours), profile, image.dpi, tuple(aovs))
 
 
 def _attributes(options: ImageOptions) -> dict[str, Any]:

@@ -70,15 +70,13 @@ class ShotSurvey:
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     """Surveys of all shots: `count` frames of each, evenly from its first to its last."""
     coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
-    surveys = []
+    surveys, aspect = [], source.size.width / source.size.height
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
         frames = {}
         for n in numbers:
             instant, view = coarse.shot_view(shot, n)
-            sizes = cell_pixels(
-                instant, view.pose, source.look, source.size.width / source.size.height / view.panel.count
-            )
+            sizes = cell_pixels(instant, view.pose, source.look, aspect / view.panel.count)
             median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
             height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
             frames[start + n] = FrameSurvey(float(median), float(p95), height)
