@@ -12,7 +12,7 @@ from studio.config.units import Size
 from studio.deliver.colour_spaces import icc
 from studio.deliver.media import probe
 from studio.deliver.movie import Movie
-from studio.film.gallery import gallery
+from studio.film.look import gallery
 from studio.landscape import profiling
 
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
