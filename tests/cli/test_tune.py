@@ -157,7 +157,7 @@ def test_a_method_that_cannot_be_used_says_why_and_comes_last(scene, monkeypatch
     assert [timing.method for timing in timings] == [
         "loop",
         "batched",
-    ] and "chain of linear layers" in timings[1].failure
+    ] and "networks of linear layers" in timings[1].failure
     assert any("batched" in line and "cannot be used" in line for line in tune.table(timings, film))
     assert tune.fastest(timings, film) == "loop"  # the rule's own would be folded, which was not tried
 
