@@ -9,10 +9,10 @@ continuous speed. Between keyframes on nested grids, as in a zoom, the finer one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice, pairwise, repeat
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from studio.config.records import Record
 from studio.config.units import Positive
 
 Array = npt.NDArray[Any]
-Scale = Literal["linear", "log", "signed-log"]
+Scale = Literal["linear", "log", "sqrt", "signed-log"]
 Interpolation = Literal["cubic", "monotone"]
 _TINY = np.finfo(np.float64).tiny
 _NEGATIVE = 1e-6  # share of the largest magnitude below which a negative value is rounding
@@ -106,7 +106,7 @@ class Grid(Record):
     def scaled(self, factor: float) -> Grid:
         """The same points over a range that is `factor` times as wide around (0, 0)."""
         alpha, beta = ((factor * low, factor * high) for low, high in self.sides)
-        return self.model_copy(update={"range": alpha if alpha == beta else (alpha, beta)})
+        return Grid(range=(alpha, beta), points=self.points)
 
     @property
     def size(self) -> int:
@@ -123,6 +123,20 @@ class Grid(Record):
         """Half of the length along alpha and along beta."""
         (_, alpha), (_, beta) = self.sides
         return alpha - self.centre[0], beta - self.centre[1]
+
+    @property
+    def unit(self) -> float:
+        """Length of a scene unit in the plane: the longer half side."""
+        return max(self.half_sides)
+
+    @property
+    def scene_sides(self) -> tuple[float, float]:
+        """Half of the sides in scene units; the longer one is 1. Rounded, so that they stay the same in a zoom."""
+        return round(self.half_sides[0] / self.unit, 9), round(self.half_sides[1] / self.unit, 9)
+
+    def to_scene(self, places: Array) -> Array:
+        """Places (alpha, beta) [..., 2] of the plane in scene units, from the middle."""
+        return np.asarray((places - np.array(self.centre)) / self.unit)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -186,21 +200,27 @@ def zoom(start: Side, end: Side, share: float) -> Side:
 
 
 def to_scale(values: Array, scale: Scale) -> Array:
-    """Values on the scale of interpolation: ln x for `log`, asinh x for `signed-log`.
+    """Values on a scale: ln x for `log`, asinh x for `signed-log`; what has no logarithm or root counts as the least.
 
     >>> to_scale(np.array([1.0, 100.0]), "log").round(3).tolist()
     [0.0, 4.605]
     """
-    if scale == "log":
-        return np.asarray(np.log(np.maximum(values, _TINY)))
-    return np.asarray(np.arcsinh(values)) if scale == "signed-log" else values
+    if scale in ("log", "sqrt"):
+        values = np.maximum(values, _TINY if scale == "log" else 0.0)
+    return np.asarray(_SCALES[scale][0](values))
 
 
 def from_scale(values: Array, scale: Scale) -> Array:
     """The inverse of `to_scale`."""
-    if scale == "log":
-        return np.asarray(np.exp(values))
-    return np.asarray(np.sinh(values)) if scale == "signed-log" else values
+    return np.asarray(_SCALES[scale][1](values))
+
+
+_SCALES: dict[Scale, tuple[np.ufunc, np.ufunc]] = {
+    "linear": (np.positive, np.positive),
+    "log": (np.log, np.exp),
+    "sqrt": (np.sqrt, np.square),
+    "signed-log": (np.arcsinh, np.sinh),
+}
 
 
 def has_negatives(values: Array) -> bool:
@@ -230,28 +250,6 @@ def hidden_curvature(lambda_min: Array, lambda_max: Array, kappa_min: Array, kap
     with np.errstate(invalid="ignore"):
         concave_elsewhere = (kappa_min > plane) & (lambda_min < -space)
     return np.where(np.isfinite(plane + space), concave_elsewhere, np.nan)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """A rectangle of the plane, by its middle (alpha, beta) and half of its sides; the longer half is a scene unit."""
-
-    centre: tuple[float, float] = (0.0, 0.0)
-    half_sides: tuple[float, float] = (1.0, 1.0)
-
-    @property
-    def unit(self) -> float:
-        """Length of a scene unit in the plane."""
-        return max(self.half_sides)
-
-    @property
-    def scene_sides(self) -> tuple[float, float]:
-        """Half of the sides in scene units; the longer one is 1. Rounded, so that they stay the same in a zoom."""
-        return round(self.half_sides[0] / self.unit, 9), round(self.half_sides[1] / self.unit, 9)
-
-    def to_scene(self, places: Array) -> Array:
-        """Places (alpha, beta) [..., 2] of the plane in scene units."""
-        return np.asarray((places - np.array(self.centre)) / self.unit)
 
 
 @dataclass(frozen=True)
@@ -308,14 +306,14 @@ class Field:
         """The scale of the interpolation: `signed-log` for what would be `log` if none were negative."""
         return "signed-log" if self.scale == "log" and has_negatives(self.finite) else self.scale
 
-    def window(self, coordinate: float) -> Extent:
-        """The part of the plane that the field covers at a coordinate."""
+    def window(self, coordinate: float) -> Grid:
+        """A grid over the part of the plane that the field covers at a coordinate."""
         k, share = interval(self.coordinates, coordinate)
         grid = self.grids[k]
         if share and grid != self.grids[k + 1]:
             pairs = zip(grid.sides, self.grids[k + 1].sides, strict=True)
             grid = grid.model_copy(update={"range": tuple(zoom(start, end, share) for start, end in pairs)})
-        return Extent(grid.centre, grid.half_sides)
+        return grid
 
     def layers(self, coordinate: float) -> tuple[Layer, ...]:
         """The values at a coordinate, coarse to fine; constant before the first keyframe and after the last.
@@ -326,10 +324,11 @@ class Field:
         if isinstance(self.grid, Grid):
             return (Layer(self.grid, self.at(coordinate), self.interpolation_scale),)
         k, share = interval(self.coordinates, coordinate)
-        layers = map(Layer, self.grid, self.values, repeat(self.interpolation_scale))
+        near = zip(self.grid[k : k + 2], self.values[k : k + 2], strict=True)
+        coarse, *later = (Layer(grid, values, self.interpolation_scale) for grid, values in near)
         if not share:
-            return tuple(islice(layers, k, k + 1))
-        coarse, fine = islice(layers, k, k + 2)
+            return (coarse,)
+        [fine] = later
         if not coarse.grid.contains(fine.grid):
             coarse, fine, share = fine, coarse, 1 - share
         return coarse, replace(fine, weight=share * share * (3 - 2 * share), seam=0.2 * (1 - share))
@@ -484,14 +483,14 @@ DETAIL = "@detail"
 class Instant:
     """All fields and metrics at one coordinate of the sweep, as the plane is seen there.
 
-    layers: of each field, coarse to fine. window: the drawn part of the plane. marker: where the network is; None for
-    nowhere. trajectory: up to the marker [n, 2], if it is known.
+    layers: of each field, coarse to fine. window: a grid over the drawn part of the plane. marker: where the network
+    is; None for nowhere. trajectory: up to the marker [n, 2], if it is known.
     """
 
     coordinate: float
     layers: Mapping[str, tuple[Layer, ...]]
     metrics: Mapping[str, float]
-    window: Extent
+    window: Grid
     marker: tuple[float, float] | None = (0.0, 0.0)
     trajectory: Array | None = None
 
@@ -521,27 +520,29 @@ class Surfaces:
         return Instant(
             coordinate,
             {name: self._layers(name, coordinate) for name in self.fields if not name.endswith(DETAIL)},
-            {name: float(np.interp(coordinate, *samples)) for name, samples in self._samples()},
+            self._metrics(coordinate),
             self.window(coordinate),
             marker,
             self.trajectory.at(coordinate, marker) if self.trajectory else None,
         )
 
-    def _samples(self) -> Iterator[tuple[str, tuple[Sequence[float], Sequence[float] | Array]]]:
-        """(name, coordinates and values) of the metrics, and of the network's distance from the plane."""
-        for name, values in self.metrics.items():
-            yield name, (self.metric_coordinates, values)
+    def _metrics(self, coordinate: float) -> dict[str, float]:
+        """The metrics, and the network's distance from the plane, if it is known."""
+        at = {
+            name: float(np.interp(coordinate, self.metric_coordinates, values)) for name, values in self.metrics.items()
+        }
         if self.markers and self.markers.distances is not None:
-            yield "distance", (self.markers.coordinates, self.markers.distances)
+            at["distance"] = float(np.interp(coordinate, self.markers.coordinates, self.markers.distances))
+        return at
 
     def marker(self, coordinate: float) -> tuple[float, float] | None:
         """Where the network is in the plane at a coordinate; None for nowhere."""
         return self.markers.at(coordinate) if self.markers else (0.0, 0.0)
 
-    def window(self, coordinate: float) -> Extent:
-        """The drawn part of the plane at a coordinate: what the loss covers, or else the first field."""
+    def window(self, coordinate: float) -> Grid:
+        """A grid over the drawn part of the plane at a coordinate: what the loss covers, or else the first field."""
         shown = self.fields.get("loss") or next(iter(self.fields.values()), None)
-        return shown.window(coordinate) if shown else Extent()
+        return shown.window(coordinate) if shown else Grid()
 
     def _layers(self, name: str, coordinate: float) -> tuple[Layer, ...]:
         """A field's layers at a coordinate, coarse to fine."""
@@ -553,15 +554,11 @@ class Surfaces:
 
     def _detail_weight(self, coordinate: float) -> float:
         """1 between the first and last keyframe of the finer grid, with a smooth step over one interval outside."""
-        fine = self.fields["loss" + DETAIL]
-        coarse, first, last = np.array(self.fields["loss"].coordinates), fine.coordinates[0], fine.coordinates[-1]
-        before, after = coarse[coarse < first].max(initial=-np.inf), coarse[coarse > last].min(initial=np.inf)
-        share = min(_progress(coordinate, before, first), _progress(coordinate, after, last))
+        coarse, fine = (self.fields[name].coordinates for name in ("loss", "loss" + DETAIL))
+        near = min(max(coordinate, fine[0]), fine[-1])
+        if coordinate < near:
+            start = max((k for k in coarse if k < near), default=near)
+        else:
+            start = min((k for k in coarse if k > near), default=near)
+        share = 1.0 if start == near else min(max((coordinate - start) / (near - start), 0.0), 1.0)
         return share * share * (3 - 2 * share)
-
-
-def _progress(coordinate: float, start: float, end: float) -> float:
-    """Position of a coordinate between start (0) and end (1), clipped; 1 if start is infinite."""
-    if not np.isfinite(start):
-        return 1.0
-    return float(np.clip((coordinate - start) / (end - start), 0.0, 1.0))

@@ -24,8 +24,7 @@ from studio.cli import doctor
 from studio.cli.commands import app
 from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
-from studio.film.gallery import gallery
-from studio.film.look import Look, assets_folder
+from studio.film.look import Look, assets_folder, gallery
 from studio.landscape import profiling
 from studio.pipeline import film
 from studio.scene.landscape import merge
@@ -37,7 +36,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "assets/looks/README.md")),
 ]
-NOT_RUN = (". .venv/bin/activate", "apt-get install ", "pre-commit install", "python -m studio.cli.reference > ")
+NOT_RUN = (". .venv/bin/activate", "apt-get install ", "pre-commit install", "python docs/scene_reference.py > ")
 """Beginnings of lines that only people run."""
 SMALLER = {
     "--points 601": "--points 7",

@@ -8,7 +8,6 @@ from scipy.interpolate import CubicSpline
 
 from studio.field import (
     DETAIL,
-    Extent,
     Field,
     Grid,
     Markers,
@@ -234,7 +233,7 @@ def test_surfaces_at_an_instant_hold_every_field_and_the_metrics_between_epochs(
     )
     instant = surfaces.at(0.75)
     assert set(instant.layers) == {"loss", "accuracy"} and instant.coordinate == 0.75
-    assert instant.layers["loss"][0].grid == GRID and instant.window == Extent((0.0, 0.0), (2.0, 2.0))
+    assert instant.layers["loss"][0].grid == GRID and instant.window == GRID
     assert instant.metrics == {"test_accuracy": 55.0}
 
 
@@ -291,7 +290,7 @@ def test_a_keyframe_of_a_zoom_is_its_own_grid_alone_and_the_window_is_that_grid(
     for k, coordinate in enumerate(field.coordinates):
         [layer] = field.layers(coordinate)
         assert layer.grid == field.grids[k] and layer.values is field.values[k] and layer.scale == "log"
-        assert field.window(coordinate) == Extent((0.0, 0.0), field.grids[k].half_sides)
+        assert field.window(coordinate) == field.grids[k]
 
 
 def test_between_two_keyframes_the_coarser_grid_covers_a_window_that_shrinks_geometrically():

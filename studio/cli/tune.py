@@ -69,9 +69,6 @@ def table(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> It
     yield f"best for this scene on this machine: {best} (the rule's own choice: {rule})"
 
 
-# --- the scene's file ------------------------------------------------------------------------------------------------
-
-
 def write_method(file: Path, method: str) -> None:
     """Writes `method: ...` under `loss` into a scene's file, atomically.
 

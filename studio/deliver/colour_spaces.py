@@ -2,15 +2,11 @@
 
     code --curve--> light --matrix--> light of the other space --curve--> code
 
-Frames come as sRGB codes. A profile is assembled here, a matrix of primaries and one curve as ICC.1:2010 lays them out,
-so that its bytes are a function of this file. Pillow makes sRGB's only, OpenImageIO copies profiles, and those of
-imagecodecs (79 MB) are all called "RGB built-in" and contain the time.
+Frames come as sRGB codes. The profiles are files in `assets`: a matrix of primaries and one curve, as in ICC.1:2010.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,12 +16,11 @@ import numpy.typing as npt
 
 from studio.field import Array
 from studio.film.colour import decode, encode
+from studio.film.look import assets_folder
 
 Profile = Literal["srgb", "display-p3", "adobe-rgb"]
 
 D65 = (0.3127, 0.3290)
-_D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space, by its definition
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _NOISE_ROWS = 256  # the dither repeats after so many rows
 
 PEAK = 48 / 52.37  # cd/m2 of projected white over the code range of SMPTE 428-1
@@ -35,7 +30,6 @@ PEAK = 48 / 52.37  # cd/m2 of projected white over the code range of SMPTE 428-1
 class Space:
     """A colour space. primaries: CIE (x, y) of red, green and blue; the white is D65. gamma: None for sRGB's curve."""
 
-    name: str
     primaries: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
     gamma: float | None = None
 
@@ -43,8 +37,7 @@ class Space:
     def to_xyz(self) -> Array:
         """Matrix from linear light [r, g, b] to CIE XYZ [3, 3], with white at Y = 1."""
         columns = np.stack([_xyz(xy) for xy in self.primaries], axis=1)
-        matrix: Array = columns * np.linalg.solve(columns, _xyz(D65))
-        return matrix
+        return np.asarray(columns * np.linalg.solve(columns, _xyz(D65)))
 
     def codes(self, light: Array) -> Array:
         """Linear light in 0..1 to codes in 0..1."""
@@ -52,18 +45,15 @@ class Space:
 
 
 SPACES: dict[Profile, Space] = {
-    "srgb": Space("sRGB", ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))),
-    "display-p3": Space("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
-    "adobe-rgb": Space("compatible with Adobe RGB (1998)", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), 563 / 256),
+    "srgb": Space(((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))),
+    "display-p3": Space(((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
+    "adobe-rgb": Space(((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), 563 / 256),
 }
 
 
 def _xyz(xy: tuple[float, float]) -> Array:
     x, y = xy
     return np.array([x / y, 1, (1 - x - y) / y])
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
 
 
 def to_8bit(frame: Array) -> Array:
@@ -134,73 +124,12 @@ def _between(profile: Profile) -> npt.NDArray[np.float32]:
     return np.linalg.solve(SPACES[profile].to_xyz, SPACES["srgb"].to_xyz).astype(np.float32)
 
 
-# --- profiles --------------------------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=len(SPACES))
 def icc(profile: Profile) -> bytes:
     """A space's profile as the bytes of an ICC v4 file."""
-    space, adapted = SPACES[profile], _adaptation()
-    columns = (adapted @ space.to_xyz).T
-    tags = {
-        b"desc": _text(space.name),
-        b"cprt": _text("CC0: no rights reserved"),
-        b"wtpt": _numbers(b"XYZ ", _D50),
-        b"chad": _numbers(b"sf32", adapted.ravel()),
-        **{name: _numbers(b"XYZ ", column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)},
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(space)),
-    }
-    return _assemble(tags)
+    return (assets_folder() / "profiles" / f"{profile}.icc").read_bytes()
 
 
 def icc_name(data: bytes | None) -> Profile | None:
-    """Name of a profile made here; None for no profile, or another one."""
+    """Name of a profile of `assets`; None for no profile, or another one."""
     return next((name for name in SPACES if icc(name) == data), None)
-
-
-def _adaptation() -> Array:
-    """Matrix from XYZ under D65 to XYZ under D50 [3, 3], by Bradford's cones, as ICC.1:2010 annex E."""
-    gains = (_BRADFORD @ _D50) / (_BRADFORD @ _xyz(D65))
-    return np.linalg.solve(_BRADFORD, gains[:, None] * _BRADFORD)
-
-
-def _assemble(tags: dict[bytes, bytes]) -> bytes:
-    """Header, table and data; equal data is stored once. The profile's ID is the MD5 of the rest."""
-    table, data = b"", b""
-    places: dict[bytes, int] = {}
-    start = 128 + 4 + 12 * len(tags)
-    for name, content in tags.items():
-        if content not in places:
-            places[content] = start + len(data)
-            data += content + bytes(-len(content) % 4)
-        table += struct.pack(">4sII", name, places[content], len(content))
-    body = struct.pack(">I", len(tags)) + table + data
-    head = struct.pack(
-        ">I4xI4s4s4s6H4s", 128 + len(body), 0x04300000, b"mntr", b"RGB ", b"XYZ ", 2026, 1, 1, 0, 0, 0, b"acsp"
-    )
-    head += bytes(68 - len(head)) + _fixed(_D50)
-    without_id = head + bytes(128 - len(head)) + body
-    return without_id[:84] + hashlib.md5(without_id, usedforsecurity=False).digest() + without_id[100:]
-
-
-def _text(text: str) -> bytes:
-    encoded = text.encode("utf-16-be")
-    return struct.pack(">4s4xII4sII", b"mluc", 1, 12, b"enUS", len(encoded), 28) + encoded
-
-
-def _numbers(kind: bytes, values: Array) -> bytes:
-    return kind + bytes(4) + _fixed(values)
-
-
-def _fixed(values: Array) -> bytes:
-    """Numbers as ICC's s15Fixed16."""
-    fixed: Array = np.rint(np.asarray(values) * 65536).astype(">i4")
-    return fixed.tobytes()
-
-
-def _curve(space: Space) -> bytes:
-    """The space's curve, code to light, as a parametric one: a power, or sRGB's power with its straight foot."""
-    if space.gamma is not None:
-        return struct.pack(">4s4xHxx", b"para", 0) + _fixed(np.array([space.gamma]))
-    parameters = np.array([2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])
-    return struct.pack(">4s4xHxx", b"para", 3) + _fixed(parameters)

@@ -13,6 +13,7 @@ from typing import Annotated, get_args
 
 from studio.config.records import BY_KIND, nearest
 from studio.deliver.movie import Movie
+from studio.deliver.presets import PRESETS
 from studio.deliver.sequence import Sequence
 from studio.deliver.still import Still
 
@@ -21,10 +22,9 @@ Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
 
 def from_name(name: str) -> Movie | Sequence:
     """The movie of a preset, or the sequence of a format. Raises ValueError, with the nearest name, at any other."""
-    presets = get_args(Movie.model_fields["preset"].annotation)
     formats = get_args(Sequence.model_fields["format"].annotation)
-    if name in presets:
+    if name in PRESETS:
         return Movie.model_validate({"preset": name})
     if name in formats:
         return Sequence.model_validate({"format": name})
-    raise ValueError(f"no preset '{name}'{nearest(name, [*presets, *formats])}")
+    raise ValueError(f"no preset '{name}'{nearest(name, [*PRESETS, *formats])}")

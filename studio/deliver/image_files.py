@@ -7,6 +7,7 @@ and not encoded again.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
-from studio.deliver import colour_spaces, exr, image_io, jpeg, png
+from studio.deliver import colour_spaces, comments, image_io
 from studio.deliver.colour_spaces import Profile
 from studio.deliver.image_io import OpenImage
 from studio.deliver.media import differences
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
 from studio.errors import MachineError
 from studio.field import Array
-from studio.film.bands import Bands
+from studio.film.bands import Bands, regroup
 
 VERSION = 4  # raise it when the same pictures are to be written differently
 MAX_AOV_BYTES = 8e9  # memory that the AOVs of one picture may take; they are kept whole
@@ -134,7 +135,7 @@ def write(path: Path, picture: Picture, options: ImageOptions) -> None:
     size, bands = Size(width, height), _converted_bands(picture, options)
     if options.format == "jpg":
         pixels = Bands(picture.picture.shape, np.dtype(np.uint8), lambda: bands).to_array()
-        jpeg.write(path, pixels, colour_spaces.icc(options.profile), options.dpi)
+        image_io.write_jpeg(path, pixels, colour_spaces.icc(options.profile), options.dpi)
         return
     kind = "f" if options.format == "exr" else "u"
     channels = {letter: np.dtype(f"{kind}{FORMATS[options.format].bits // 8}") for letter in "RGBA"[:colours]}
@@ -151,17 +152,13 @@ def add_metadata(source: Path, target: Path, options: ImageOptions, size: Size, 
     """
     text, file_format = json.dumps(provenance, sort_keys=True, default=str), FORMATS[options.format]
     with _open_expected(source, options, size) as image:
-        if file_format.suffix == ".png":
-            png.add_comment(source, target, text)  # which checks what it copies
-        elif file_format.suffix == ".tif":  # uncompressed: nothing is encoded
+        if file_format.suffix == ".tif":  # uncompressed: nothing is encoded
             attributes = {**_attributes(options), "ImageDescription": text}
             image_io.write(target, size, image.channels, image.bands(), attributes)
-        elif file_format.suffix == ".exr":
-            image.check()
-            exr.add_comment(source, target, text, size.height)
-        else:
-            image.check()
-            jpeg.add_comment(source, target, text)
+            return
+        if file_format.suffix != ".png":  # whose chunks are checked as they are copied; else decoding is the check
+            deque(image.bands(), maxlen=0)
+        comments.BY_SUFFIX[file_format.suffix](source, target, text)
 
 
 @contextmanager
@@ -183,14 +180,10 @@ def _info(image: OpenImage) -> ImageInfo:
     colours = {name: dtype for name, dtype in image.channels.items() if "." not in name}
     bits = max(8 * dtype.itemsize for dtype in colours.values())
     aovs = sorted({name.partition(".")[0] for name in image.channels if "." in name})
-    return ImageInfo(image.size, bits, len(colours), _profile(image), image.dpi, tuple(aovs))
-
-
-def _profile(image: OpenImage) -> Profile | None:
-    if image.primaries is None:
-        return colour_spaces.icc_name(image.profile)
-    spaces = colour_spaces.SPACES.items()
-    return next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
+    profile, spaces = colour_spaces.icc_name(image.profile), colour_spaces.SPACES.items()
+    if image.primaries is not None:
+        profile = next((name for name, space in spaces if np.allclose(image.primaries, space.primaries)), None)
+    return ImageInfo(image.size, bits, len(colours), profile, image.dpi, tuple(aovs))
 
 
 def _attributes(options: ImageOptions) -> dict[str, Any]:
@@ -207,32 +200,18 @@ def _attributes(options: ImageOptions) -> dict[str, Any]:
 
 
 def _converted_bands(picture: Picture, options: ImageOptions) -> Iterator[Array]:
-    """Bands [up to ROWS, W, channels] as the file holds them, AOVs behind the colours in float32 with them."""
+    """Bands [up to ROWS, W, channels] as the file holds them, AOVs behind the colours in float32 with them.
+
+    However a picture comes, it is dithered and written in the same bands.
+    """
     convert, top = FORMATS[options.format].convert, 0
-    for band in _regroup(picture.picture, image_io.ROWS):
+    for band in regroup(picture.picture, image_io.ROWS):
         pixels = convert(band, options.profile)
         if picture.aovs:
             aovs = (values[top : top + len(band)] for values in picture.aovs.values())
             pixels = np.concatenate([pixels, *aovs], axis=-1, dtype=np.float32)
         yield pixels
         top += len(band)
-
-
-def _regroup(bands: Bands, count: int) -> Iterator[Array]:
-    """The same rows in arrays of `count` rows: however a picture comes, it is dithered and written the same way."""
-    height, *row = bands.shape
-    top = filled = 0
-    group = np.empty((min(count, height), *row), bands.dtype)
-    for band in bands:
-        rest = band
-        while len(rest):
-            part = rest[: len(group) - filled]
-            group[filled : filled + len(part)] = part
-            filled, rest = filled + len(part), rest[len(part) :]
-            if filled == len(group):
-                yield group
-                top, filled = top + filled, 0
-                group = np.empty((min(count, height - top), *row), bands.dtype)
 
 
 def _codes_8bit(band: Array, profile: Profile) -> Array:

@@ -22,6 +22,7 @@ from studio.field import Array
 if TYPE_CHECKING:
     from OpenImageIO import ImageInput, ImageOutput, ImageSpec
 
+MAX_JPEG_SIDE = 65500  # pixels, in every library made of libjpeg; the format itself could count to 65535
 ROWS = 256  # rows in a band that is written or read at once; a TIFF strip has as many
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}  # numpy's name: OpenImageIO's
 _DTYPES = {theirs: np.dtype(ours) for ours, theirs in _TYPES.items()}
@@ -55,11 +56,6 @@ class OpenImage:
                 raise ValueError(_first_line(self._input.geterror()))
             yield band
 
-    def check(self) -> None:
-        """Decodes all pixels. Raises ValueError where the file is damaged."""
-        for _ in self.bands():
-            pass
-
 
 @contextmanager
 def open_image(path: Path) -> Iterator[OpenImage]:
@@ -75,12 +71,13 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         spec = image.spec()
         formats = spec.channelformats or [spec.format] * spec.nchannels
         profile, chromaticities = spec.getattribute("ICCProfile"), spec.getattribute("chromaticities")
+        resolution, unit = spec.getattribute("XResolution"), spec.getattribute("ResolutionUnit")
         yield OpenImage(
             size=Size(spec.width, spec.height),
             channels={name: _DTYPES[str(kind)] for name, kind in zip(spec.channelnames, formats, strict=True)},
             profile=None if profile is None else bytes(profile),
             primaries=None if chromaticities is None else np.array(chromaticities[:6]).reshape(3, 2),
-            dpi=_dpi(spec),
+            dpi=round(resolution) if resolution is not None and unit in ("in", "inch") else None,
             _input=image,
         )
     finally:
@@ -112,6 +109,18 @@ def write(
     _require(closed, output, path)
 
 
+def write_jpeg(path: Path, pixels: Array, profile: bytes, dpi: int | None) -> None:
+    """Writes a picture [height, width, 3] of uint8 at quality 95, colour at full size, with an ICC profile.
+
+    Whole in memory, through imageio: on a full disk the libjpeg of OpenImageIO ends the process.
+    """
+    import imageio.v3 as iio
+
+    tags = {"icc_profile": profile} if dpi is None else {"icc_profile": profile, "dpi": (dpi, dpi)}
+    data = iio.imwrite("<bytes>", pixels, extension=".jpg", plugin="pillow", quality=95, subsampling=0, **tags)
+    path.write_bytes(data)
+
+
 def _spec(size: Size, channels: Mapping[str, np.dtype[Any]], attributes: Mapping[str, Any]) -> ImageSpec:
     import OpenImageIO
     from OpenImageIO import TypeDesc
@@ -133,11 +142,6 @@ def _spec(size: Size, channels: Mapping[str, np.dtype[Any]], attributes: Mapping
         else:
             spec.attribute(name, value)
     return spec
-
-
-def _dpi(spec: ImageSpec) -> int | None:
-    resolution, unit = spec.getattribute("XResolution"), spec.getattribute("ResolutionUnit")
-    return round(resolution) if resolution is not None and unit in ("in", "inch") else None
 
 
 def _require(succeeded: bool, output: ImageOutput, path: Path) -> None:

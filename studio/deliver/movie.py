@@ -8,7 +8,7 @@ A segment is a function of its frames alone: one encoding thread, no rate contro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -31,12 +31,6 @@ from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
 _ALPHA_BY_DEFAULT = ("prores-4444", "vp9-alpha")
-_LAYOUTS: dict[tuple[int | None, bool], str] = {
-    (8, False): "rgb24",
-    (8, True): "rgba",
-    (16, False): "rgb48le",
-    (16, True): "rgba64le",
-}
 
 
 class Movie(Record):
@@ -118,30 +112,21 @@ class Movie(Record):
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
-    ) -> int:
-        """Encodes frames, made as `picture_spec` says, as one segment; returns their number.
+    ) -> None:
+        """Encodes frames, made as `picture_spec` says, as one segment.
 
         first: number of the first one in the film; a movie's segment does not depend on it. Raises MachineError with
         ffmpeg's own words; an exception from `frames` passes through. Neither leaves a file.
         """
         import ffmpeg
 
-        count = 0
-
-        def pixels() -> Iterator[memoryview]:
-            nonlocal count
-            for frame in self.picture_spec.validate(frames, size):
-                picture = frame.picture.to_array()
-                yield np.ascontiguousarray(colour_spaces.add_alpha(picture) if self._preset.alpha else picture).data
-                count += 1
-
+        alpha, spec = self._preset.alpha, self.picture_spec
+        pictures = (frame.picture.to_array() for frame in spec.validate(frames, size))
+        pixels = (np.ascontiguousarray(colour_spaces.add_alpha(p) if alpha else p).data for p in pictures)
         with atomic_write(path) as temporary:
-            layout = _LAYOUTS[self.picture_spec.bits, self._preset.alpha]
-            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=str(size), framerate=str(fps))
-            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels())
-            if count == 0:
-                raise ValueError(f"{path}: a segment of no frames")
-        return count
+            layouts = ("rgb24", "rgba") if spec.bits == 8 else ("rgb48le", "rgba64le")
+            source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layouts[alpha], s=str(size), framerate=str(fps))
+            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels)
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
@@ -181,7 +166,8 @@ class Movie(Record):
         if list(packet_checksums(path)) != list(chain.from_iterable(map(packet_checksums, segments))):
             return media, "its packets are not those of its segments"
         if complaint := decoding_error(path, frames, fps, size):
-            return media, f"{complaint}{self._advice(segments, fps, size)}"
+            broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
+            return media, complaint + (f"; remove {' and '.join(broken)} and run again" if broken else "")
         return media, ""
 
     def _expected(self, pixel_format: str, frames: int, size: Size, fps: Fraction, comment: str) -> Media:
@@ -191,12 +177,6 @@ class Movie(Record):
         stream = frames, fps, size, preset.codec, name, preset.alpha, *preset.tags
         faststart = preset.suffix in (".mp4", ".mov")
         return Media(*stream, faststart=faststart, constant_rate=True, sound="none", comment=comment)
-
-    @staticmethod
-    def _advice(segments: Sequence[Path], fps: Fraction, size: Size) -> str:
-        """How to repair a movie that cannot be decoded: which of its segments to make again."""
-        broken = [str(segment) for segment in segments if decoding_error(segment, probe(segment).frames, fps, size)]
-        return f"; remove {' and '.join(broken)} and run again" if broken else ""
 
 
 def _blocks(size: Size) -> int:

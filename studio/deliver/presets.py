@@ -64,7 +64,7 @@ class Preset:
         timing = {} if self.gop_seconds is None else {"g": round(self.gop_seconds * fps)}
         if self.join_options != _MATROSKA:  # else an mp4's length is in milliseconds, and the next segment comes early
             timing["movie_timescale"] = 1000 * fps.numerator
-        filters = ",".join(_rgb(self.pixel_format) if self.tags[2] == "gbr" else _yuv(self.pixel_format))
+        filters = f"format={self.pixel_format},{_TAG_RGB}" if self.tags[2] == "gbr" else _yuv(self.pixel_format)
         return {"format": self.container, "vf": filters, "vcodec": self.encoder, "threads": 1, **timing, **self.options}
 
     def copy_options(self, fps: Fraction) -> dict[str, Any]:
@@ -80,21 +80,18 @@ class Preset:
 # the filter's own default is between the pixels.
 _TAG_INPUT = "setparams=range=pc:color_primaries=bt709:color_trc=bt709:colorspace=gbr"
 _TAG_OUTPUT = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+_TAG_RGB = "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"
 
 
-def _yuv(pixel_format: str) -> list[str]:
+def _yuv(pixel_format: str) -> str:
     if pixel_format.endswith("10le"):
         # zscale: the scale filter's way into 10 bits is 0.35 % too steep, so that white would become 943, not 940.
         planes = "gbrap16le" if "yuva" in pixel_format else "gbrp16le"
-        scale = "zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
-        return [_TAG_INPUT, f"format={planes}", scale, f"format={pixel_format}", _TAG_OUTPUT]
-    siting = "out_h_chr_pos=0:out_v_chr_pos=128"
-    scale = f"scale=out_color_matrix=bt709:out_range=tv:{siting}:flags=bicubic+accurate_rnd+full_chroma_int"
-    return [_TAG_INPUT, scale, f"format={pixel_format}", _TAG_OUTPUT]
-
-
-def _rgb(pixel_format: str) -> list[str]:
-    return [f"format={pixel_format}", "setparams=range=pc:color_primaries=bt709:color_trc=iec61966-2-1:colorspace=gbr"]
+        scale = f"format={planes},zscale=matrix=709:range=limited:chromal=left:filter=bicubic:dither=ordered"
+    else:
+        siting = "out_h_chr_pos=0:out_v_chr_pos=128"
+        scale = f"scale=out_color_matrix=bt709:out_range=tv:{siting}:flags=bicubic+accurate_rnd+full_chroma_int"
+    return f"{_TAG_INPUT},{scale},format={pixel_format},{_TAG_OUTPUT}"
 
 
 _FASTSTART = {"movflags": "+faststart"}
@@ -104,48 +101,26 @@ _MATROSKA = {"fflags": "+bitexact"}
 _MOV = {"movflags": "+faststart+use_metadata_tags", "timecode": "01:00:00:00"}
 _LEVEL_6 = Size(8192, 4352)
 
+# veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain up to two
+# thirds more bits, for a higher SSIM.
+_X264 = {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"}
+_APPLE = {"profile:v": "hq", "vendor": "apl0"}
+_FFV1 = {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA}
+
 _H264 = Preset(
-    ".mp4",
-    "mp4",
-    "libx264",
-    "h264",
-    "yuv420p",
-    # veryfast: a quarter of medium's time on grained 1080p frames, the same SSIM for no more bits; on faint grain
-    # up to two thirds more bits, for a higher SSIM.
-    {"preset": "veryfast", "crf": 15, "profile:v": "high", "x264-params": "open-gop=0"},
-    gop_seconds=2,
-    max_size=_LEVEL_6,
-    join_options=_FASTSTART,
+    ".mp4", "mp4", "libx264", "h264", "yuv420p", _X264, gop_seconds=2, max_size=_LEVEL_6, join_options=_FASTSTART
 )
 _PRORES = Preset(
-    ".mov",
-    "mov",
-    "prores_ks",
-    "prores",
-    "yuv422p10le",
-    {"profile:v": "hq", "vendor": "apl0"},
-    bits=10,
-    multiples=(2, 1),
-    join_options=_MOV,
+    ".mov", "mov", "prores_ks", "prores", "yuv422p10le", _APPLE, bits=10, multiples=(2, 1), join_options=_MOV
 )
+_SRGB = ("bt709", "iec61966-2-1", "gbr", "pc")
 _LOSSLESS = Preset(
-    ".mkv",
-    "matroska",
-    "ffv1",
-    "ffv1",
-    "bgra",
-    {"level": 3, "g": 1, "slices": 4, "slicecrc": 1, **_MATROSKA},
-    alpha=True,
-    tags=("bt709", "iec61966-2-1", "gbr", "pc"),
-    multiples=(1, 1),
-    join_options=_MATROSKA,
+    ".mkv", "matroska", "ffv1", "ffv1", "bgra", _FFV1, alpha=True, tags=_SRGB, multiples=(1, 1), join_options=_MATROSKA
 )
 
 PRESETS: dict[PresetName, Preset] = {
     "h264-web": _H264,
-    "h264-archive": replace(
-        _H264, gop_seconds=1, options={"preset": "medium", "crf": 8, "profile:v": "high", "x264-params": "open-gop=0"}
-    ),
+    "h264-archive": replace(_H264, gop_seconds=1, options=_X264 | {"preset": "medium", "crf": 8}),
     "hevc-10": replace(
         _H264,
         encoder="libx265",
@@ -180,7 +155,7 @@ PRESETS: dict[PresetName, Preset] = {
     "prores-4444": replace(
         _PRORES,
         pixel_format="yuva444p10le",
-        options={"profile:v": "4444", "vendor": "apl0", "alpha_bits": 16},
+        options=_APPLE | {"profile:v": "4444", "alpha_bits": 16},
         alpha=True,
         decoded_format="yuva444p12le",
         multiples=(1, 1),

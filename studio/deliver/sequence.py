@@ -53,19 +53,15 @@ class Sequence(ImageOptions):
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
-    ) -> int:
-        """Writes frames, made as `picture_spec` says, as a folder that is one segment; returns their number.
+    ) -> None:
+        """Writes frames, made as `picture_spec` says, as a folder that is one segment.
 
         first: number of the first one in the film. An exception from `frames` passes through and leaves no folder.
         """
-        count = 0
         with atomic_write(path) as temporary:
             temporary.mkdir()
-            for count, frame in enumerate(self.picture_spec.validate(frames, size), start=1):
-                write(temporary / self._frame_name(first + count - 1), frame, self)
-            if count == 0:
-                raise ValueError(f"{path}: a segment of no frames")
-        return count
+            for number, frame in enumerate(self.picture_spec.validate(frames, size), first):
+                write(temporary / self._frame_name(number), frame, self)
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]

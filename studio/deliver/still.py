@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.config.units import Duration, Size
-from studio.deliver import jpeg
 from studio.deliver.image_files import ImageOptions, add_metadata, write
+from studio.deliver.image_io import MAX_JPEG_SIDE
 from studio.deliver.picture_spec import Picture
 from studio.field import Array
 from studio.film.bands import Bands
@@ -41,18 +41,17 @@ class Still(ImageOptions):
 
     def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, and the way out; only a JPEG and AOVs have a largest one."""
-        if self.format == "jpg" and max(size) > jpeg.MAX_SIDE:
-            return f"{size}: a JPEG ends at {jpeg.MAX_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
+        if self.format == "jpg" and max(size) > MAX_JPEG_SIDE:
+            return f"{size}: a JPEG ends at {MAX_JPEG_SIDE} pixels a side; take png, png16 or tiff16, which do not end"
         return self.aov_mistake(size)
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
-    ) -> int:
-        """Writes the one frame, made as `picture_spec` says, as the one segment; returns 1."""
+    ) -> None:
+        """Writes the one frame, made as `picture_spec` says, as the one segment."""
         [frame] = self.picture_spec.validate(frames, size)
         with atomic_write(path) as temporary:
             write(temporary, frame, self)
-        return 1
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]

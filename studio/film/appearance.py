@@ -37,11 +37,6 @@ class Lamp:
     glint: Rgb
     size: float
 
-    @property
-    def direction(self) -> Vector:
-        """The unit vector towards the lamp."""
-        return direction(self.azimuth, self.elevation)
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -51,11 +46,6 @@ class Panel:
     elevation: float
     half_size: tuple[float, float]
     glint: Rgb
-
-    @property
-    def direction(self) -> Vector:
-        """The unit vector towards the panel's middle."""
-        return direction(self.azimuth, self.elevation)
 
     @property
     def right(self) -> Vector:

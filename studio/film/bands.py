@@ -37,3 +37,22 @@ class Bands:
     def from_array(cls, picture: Array) -> Bands:
         """A picture [H, W, C] already in memory, as a single band."""
         return cls(picture.shape, picture.dtype, lambda: (picture,))
+
+
+def regroup(bands: Iterable[Array], count: int) -> Iterator[Array]:
+    """The same rows in bands of `count` rows, the last one of what is left."""
+    rest: Array | None = None
+    for band in bands:
+        start = 0
+        if rest is not None:
+            start = count - len(rest)
+            rest = np.concatenate([rest, band[:start]])
+            if len(rest) < count:
+                continue
+            yield rest
+        end = len(band) - (len(band) - start) % count
+        for top in range(start, end, count):
+            yield band[top : top + count]
+        rest = band[end:].copy() if end < len(band) else None  # a copy, so that the whole band can be freed
+    if rest is not None:
+        yield rest

@@ -1,71 +1,29 @@
 """Eases: functions from [0, 1] to [0, 1] that set the pace of a move, a dissolve or a walk through the sweep.
 
 The name says which end is slow: `out-cubic` slows down on arrival, `in-cubic` starts slowly, `in-out` does both. A new
-ease is a function here and an entry of `EASES`.
+ease is an entry of `EASES`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from studio.config.records import nearest
 
-
-def step(u: float) -> float:
-    """0 before the end, 1 at it."""
-    return 0.0 if u < 1 else 1.0
-
-
-def linear(u: float) -> float:
-    """u: constant speed."""
-    return u
-
-
-def in_out(u: float) -> float:
-    """6 u^5 - 15 u^4 + 10 u^3, smootherstep: speed and acceleration are 0 at both ends. Perlin (2002).
-
-    >>> [in_out(u) for u in (0.0, 0.25, 0.5, 1.0)]
-    [0.0, 0.103515625, 0.5, 1.0]
-    """
-    return u**3 * (u * (6 * u - 15) + 10)
-
-
-def in_sine(u: float) -> float:
-    """1 - cos(pi u / 2), written so that it ends at exactly 1."""
-    return 1 - math.sin((1 - u) * math.pi / 2)  # a cosine would miss 1 by one bit
-
-
-def out_sine(u: float) -> float:
-    """sin(pi u / 2)."""
-    return math.sin(u * math.pi / 2)
-
-
-def in_out_sine(u: float) -> float:
-    """(1 - cos(pi u)) / 2."""
-    return (1 - math.cos(u * math.pi)) / 2
-
-
-def in_cubic(u: float) -> float:
-    """u^3."""
-    return u**3
-
-
-def out_cubic(u: float) -> float:
-    """1 - (1 - u)^3."""
-    return 1 - (1 - u) ** 3
-
-
-def in_out_cubic(u: float) -> float:
-    """4 u^3 up to the middle, then its mirror image 1 - 4 (1 - u)^3."""
-    return 4 * u**3 if u < 0.5 else 1 - (2 - 2 * u) ** 3 / 2
-
-
-EASES = {
-    f.__name__.replace("_", "-"): f
-    for f in (linear, step, in_out, in_sine, out_sine, in_out_sine, in_cubic, out_cubic, in_out_cubic)
+EASES: dict[str, Callable[[float], float]] = {
+    "linear": lambda u: u,
+    "step": lambda u: 0.0 if u < 1 else 1.0,
+    "in-out": lambda u: u**3 * (u * (6 * u - 15) + 10),  # smootherstep, Perlin (2002): no acceleration at the ends
+    "in-sine": lambda u: 1 - math.sin((1 - u) * math.pi / 2),  # 1 - cos(pi u / 2) would miss 1 by one bit
+    "out-sine": lambda u: math.sin(u * math.pi / 2),
+    "in-out-sine": lambda u: (1 - math.cos(u * math.pi)) / 2,
+    "in-cubic": lambda u: u**3,
+    "out-cubic": lambda u: 1 - (1 - u) ** 3,
+    "in-out-cubic": lambda u: 4 * u**3 if u < 0.5 else 1 - (2 - 2 * u) ** 3 / 2,
 }
 """Every ease by the name a scene writes."""
 

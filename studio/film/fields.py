@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Literal, Self
 
@@ -12,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_v
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Array, Scale, hidden_curvature, negative_share
+from studio.field import Array, Scale, hidden_curvature, negative_share, to_scale
 from studio.film.colour import check_colormap
 
 FIELDS = {
@@ -109,21 +108,7 @@ class HeightMapping(Record):
         >>> HeightMapping(scale="sqrt", cap=16.0).to_scale(np.array([4.0, np.inf])).tolist()
         [2.0, 4.0]
         """
-        capped = values if self.cap is None else np.minimum(values, self.cap)
-        if self.scale == "log":
-            return np.asarray(np.log(np.maximum(capped, np.finfo(np.float64).tiny)))
-        if self.scale == "signed-log":
-            return np.asarray(np.arcsinh(capped))
-        return np.sqrt(np.maximum(capped, 0.0)) if self.scale == "sqrt" else capped
-
-
-def unscale(values: Array, scale: str) -> Array:
-    """Values of a field from those on a height scale: the inverse of `HeightMapping.to_scale` without a cap.
-
-    >>> unscale(np.array([2.0]), "sqrt").tolist()
-    [4.0]
-    """
-    return np.asarray({"log": np.exp, "sqrt": np.square, "linear": np.positive, "signed-log": np.sinh}[scale](values))
+        return to_scale(values if self.cap is None else np.minimum(values, self.cap), self.scale)
 
 
 Stops = tuple[tuple[Share, Colour], ...]
@@ -158,14 +143,11 @@ class ColourMapping(Record):
             raise ValueError("range and centre are two ways to say where the map ends; give one of them")
         if ends and not ends[0] < ends[1]:
             raise ValueError(f"range [{ends[0]:g}, {ends[1]:g}] is empty or reversed")
-        if not isinstance(self.map, str) and not _rise_from_0_to_1([place for place, _ in self.map]):
-            raise ValueError("map: stops must rise from 0 to 1")
+        if not isinstance(self.map, str):
+            places = [place for place, _ in self.map]
+            if places != sorted({0.0, *places, 1.0}):
+                raise ValueError("map: stops must rise from 0 to 1")
         return self
-
-
-def _rise_from_0_to_1(places: list[float]) -> bool:
-    ends = len(places) >= 2 and places[0] == 0 and places[-1] == 1
-    return ends and all(a < b for a, b in itertools.pairwise(places))
 
 
 def _check_sign(field: str, scale: str) -> None:

@@ -17,12 +17,11 @@ from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point
 from studio.film.fields import ColourMapping, grid_of
-from studio.film.format import Format
+from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
-from studio.film.quality import QUALITIES, Quality, QualityName, subframes
 from studio.film.ranges import Ranges, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition
@@ -150,13 +149,13 @@ class FrameSource:
     @cached_property
     def open_sides(self) -> dict[str, float]:
         """Azimuth, degrees, on which each surface rises least from the marker, at the film's last coordinate."""
-        return {name: self._open_side(surfaces) for name, surfaces in self.surfaces.items()}
-
-    def _open_side(self, surfaces: Surfaces) -> float:
-        coarse = self.with_mesh(COARSE_MESH)
-        instant = surfaces.at(max(field.coordinates[-1] for field in surfaces.fields.values()))
-        height = surface.heights(instant, coarse.look, self.ranges.at(instant.coordinate))
-        return surface.open_side(height, self.look.fade.start, surface.drawn_marker(instant, self.look) or (0.0, 0.0))
+        look, sides = self.with_mesh(COARSE_MESH).look, {}
+        for name, surfaces in self.surfaces.items():
+            instant = surfaces.at(max(field.coordinates[-1] for field in surfaces.fields.values()))
+            height = surface.heights(instant, look, self.ranges.at(instant.coordinate))
+            marker = surface.drawn_marker(instant, look) or (0.0, 0.0)
+            sides[name] = surface.open_side(height, look.fade.start, marker)
+        return sides
 
     def _largest_share(self, number: int) -> ShotShare:
         return max(self.shares(number), key=lambda share: share.weight)

@@ -12,9 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from studio.field import Array
+from studio.field import Array, from_scale
 from studio.film.camera import Pose, project
-from studio.film.fields import unscale
 from studio.film.frame import View
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
@@ -37,7 +36,8 @@ def labels(view: View, look: Look, page: Page, opacity: float = 1.0) -> list[Tex
     size = max(SIZE, page.small_size)
     texts: list[Text] = []
     for value, point in _crossings(height, view, look.fade.start, lines.step * lines.index):
-        gradient = _gradient(filled, point[:2])
+        around = height_at(filled, point[:2] + 0.02 * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
+        gradient = np.array([around[0] - around[1], around[2] - around[3]]) / 0.04  # along x and y
         along = np.array([-gradient[1], gradient[0], 0.0]) / max(np.hypot(*gradient), 1e-9)
         (x, y), (x2, y2) = project(np.stack([point, point + 1e-3 * along]), pose, page.aspect)
         angle = (math.degrees(math.atan2(y - y2, x2 - x)) + 90) % 180 - 90  # never upside down
@@ -64,7 +64,7 @@ def _crossings(height: Array, view: View, reach: float, step: float) -> Iterator
             half * radii * along for half, along in zip(view.sides, (math.cos(angle), math.sin(angle)), strict=True)
         )
         z = height_at(height, np.stack([x, y], axis=1))
-        levels = unscale(scale.low + z / scale.exaggeration * (scale.high - scale.low), scale.scale) / step
+        levels = from_scale(scale.low + z / scale.exaggeration * (scale.high - scale.low), scale.scale) / step
         measured = levels[np.isfinite(levels)]
         for level in range(math.ceil(measured.min()), math.floor(measured.max()) + 1) if measured.size else ():
             # a comparison with a hole is false on both of its sides, and so is a crossing into one
@@ -73,12 +73,6 @@ def _crossings(height: Array, view: View, reach: float, step: float) -> Iterator
                 i = int(np.argmax(crosses))
                 u = (level - levels[i]) / (levels[i + 1] - levels[i])
                 yield level * step, np.array([axis[i] + u * (axis[i + 1] - axis[i]) for axis in (x, y, z)])
-
-
-def _gradient(height: Array, place: Array, reach: float = 0.02) -> Array:
-    """Slopes of a surface at a place, along x and y [2]."""
-    z = height_at(height, place + reach * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]))
-    return np.array([z[0] - z[1], z[2] - z[3]]) / (2 * reach)
 
 
 def clearance(height: Array, point: Array, pose: Pose) -> float:

@@ -18,10 +18,10 @@ from pydantic import Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Array, Axis, Instant
+from studio.field import Array, Axis, Instant, Scale, from_scale
 from studio.film.colour import lab_diagonal, lookup_table
-from studio.film.easing import in_out_sine
-from studio.film.fields import FIELDS, ColourMapping, HeightMapping, unscale
+from studio.film.easing import Ease
+from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
@@ -164,12 +164,8 @@ def _wrap(notes: str, width: float, size: float) -> list[str]:
     """The lines of notes, broken before their dots where they are wider than `width`."""
     unbroken = notes.replace(" ", "\u00a0").replace("\u00a0\u00b7\u00a0", "\u00a0\u00b7 ")
     letters = max(1, int(width / (_LETTER_WIDTH * size)))
-    rows = [
-        row
-        for line in unbroken.splitlines()
-        for row in textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
-    ]
-    return [row.replace("\u00a0", " ") for row in rows]
+    wrapper = textwrap.TextWrapper(letters, break_long_words=False, break_on_hyphens=False)
+    return [row.replace("\u00a0", " ") for line in unbroken.splitlines() for row in wrapper.wrap(line)]
 
 
 def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[Overlay]:
@@ -196,28 +192,25 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
     """The title at a time of the film: it fades in over 0.8 s and out over 1.2 s; empty after `length` seconds."""
     if not titles.title or not 0 <= seconds < length:
         return []
-    size, opacity = 2.1 * titles.size, 0.95 * in_out_sine(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
+    size, opacity = 2.1 * titles.size, 0.95 * Ease("in-out-sine")(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
     return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
 
 
 def notes_and_legend(
     titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, notes: str, page: Page
 ) -> list[Overlay]:
-    """The notes of a view and the legend of its colours, as far as the titles have them."""
-    overlays: list[Overlay] = []
-    if titles.notes:
-        overlays += _notes(titles, look, notes, page)
+    """The notes of a view and the legend of its colours, as far as the titles have them.
+
+    With a halo they are more opaque, since the surface may be behind.
+    """
+    size, opacity, colour = page.small_size, 0.85 if look.halo else 0.55, titles.colour or _WHITE
+    rows = _wrap(notes, page.notes_width, size) if titles.notes else []
+    overlays: list[Overlay] = [
+        Text(row, MARGIN, page.notes_y + 1.6 * size * n, size, opacity, colour=colour) for n, row in enumerate(rows)
+    ]
     if titles.legend and lab_diagonal(mapping.map) >= _MIN_LAB_DIAGONAL:
         overlays += _legend(titles, look, mapping, ranges, page)
     return overlays
-
-
-def _notes(titles: Titles, look: Look, notes: str, page: Page) -> list[Text]:
-    opacity, colour = 0.85 if look.halo else 0.55, titles.colour or _WHITE  # a halo means the surface may be behind
-    return [
-        Text(row, MARGIN, page.notes_y + 1.6 * page.small_size * n, page.small_size, opacity, colour=colour)
-        for n, row in enumerate(_wrap(notes, page.notes_width, page.small_size))
-    ]
 
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:
@@ -236,10 +229,9 @@ def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[st
     """The text at both ends of the colour scale, in the field's units."""
     if mapping.field == "hidden":
         return "no", "yes"
-    scale: str = mapping.scale
-    if scale == "height":
-        scale = look.height.scale if mapping.field == look.height.field else "linear"
-    low, high = unscale(np.array(ranges.colour_ends(mapping)), scale)
+    own: Scale = look.height.scale if mapping.field == look.height.field else "linear"
+    scale = own if mapping.scale == "height" else mapping.scale
+    low, high = from_scale(np.array(ranges.colour_ends(mapping)), scale)
     # close ends, as deep in a zoom, need more digits to differ
     digits = 2 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
     return f"{low:.{digits}g}", f"{high:.{digits}g}"
@@ -265,7 +257,7 @@ def dissolve_opacity(share: float) -> float:
     >>> [dissolve_opacity(share) for share in (0.3, 0.5, 1.0)]
     [0.0, 0.0, 1.0]
     """
-    return in_out_sine(max(0.0, 2 * share - 1))
+    return Ease("in-out-sine")(max(0.0, 2 * share - 1))
 
 
 def _without_opacity(overlay: Overlay) -> Hashable:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Extent, Grid, Surfaces, has_negatives, interval, zoom
+from studio.field import DETAIL, Array, Surfaces, has_negatives, interval, to_scale, zoom
 from studio.film.colour import is_diverging
 from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
 from studio.film.look import Look
@@ -125,7 +125,7 @@ def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping
     """Field values on the scale over which a mapping spreads its colours."""
     if mapping.scale == "height":
         return height.to_scale(values) if mapping.field == height.field else values
-    return HeightMapping(scale=mapping.scale).to_scale(values)
+    return to_scale(values, mapping.scale)
 
 
 def _by_keyframe(surfaces: Iterable[Surfaces], field: str, radius: float) -> Mapping[float, Array]:
@@ -148,15 +148,11 @@ def _drawn_nodes(
     first = surfaces.fields[measured[0]]
     for k, (coordinate, grid) in enumerate(zip(first.coordinates, first.grids, strict=True)):
         values = derive(field, [np.asarray(surfaces.fields[name].values[k], np.float64) for name in measured])
-        inside = values[_is_drawn(grid, surfaces.window(coordinate), radius)]
+        window = surfaces.window(coordinate)
+        (half, across), (alpha, beta) = window.half_sides, window.centre
+        x, y = grid.alpha - alpha, (grid.beta - beta) * (half / across)
+        inside = values[y[:, None] ** 2 + x[None, :] ** 2 <= (radius * half) ** 2]
         yield coordinate, inside[np.isfinite(inside)]
-
-
-def _is_drawn(grid: Grid, window: Extent, radius: float) -> Array:
-    """Mask [B, A] of the nodes inside an ellipse in a window."""
-    (half, across), (alpha, beta) = window.half_sides, window.centre
-    x, y = grid.alpha - alpha, (grid.beta - beta) * (half / across)
-    return np.asarray(y[:, None] ** 2 + x[None, :] ** 2 <= (radius * half) ** 2)
 
 
 def _ends(values: Array) -> Range:

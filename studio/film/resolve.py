@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any, TypeVar
+
 import numpy as np
 
+from studio.config.records import Record
 from studio.film import appearance, light, lines
 from studio.film.appearance import Appearance, Gradient, Grading, HeightScale, Lighting, Nodes, Rgb
 from studio.film.colour import to_linear
@@ -28,25 +32,33 @@ def resolve_appearance(
         lighting=_lighting(look.light, azimuth if look.light.follow else 0.0),
         marker=_marker(look.marker),
         trajectory=appearance.TrajectoryLine(line.width, _light(line.colour, line.light)) if line else None,
-        contours=_contours(look.contours) if look.contours else None,
+        contours=_plain(appearance.Contours, look.contours) if look.contours else None,
         wire=_wire(look.wire, azimuth) if look.wire else None,
         engraving=_engraving(look.engraving) if look.engraving else None,
-        fog=appearance.Fog(fog.start, fog.reach, _light(fog.colour)) if fog else None,
-        plinth=appearance.Plinth(plinth.depth, _light(plinth.colour)) if plinth else None,
+        fog=_plain(appearance.Fog, fog) if fog else None,
+        plinth=_plain(appearance.Plinth, plinth) if plinth else None,
         nodes=nodes if look.nodes else None,
     )
 
 
 def resolve_grading(grade: light.Grade) -> Grading:
     """The grading of a frame. The exposure is missing: it belongs to the appearance, which the shader applies."""
-    lut = appearance.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None
-    tone = grade.contrast, grade.shoulder, grade.bloom, grade.threshold, grade.saturation
-    return Grading(*tone, grade.vignette, grade.grain, lut)
+    return _plain(Grading, grade, lut=appearance.Lut(grade.lut.file, grade.lut.sha256) if grade.lut else None)
 
 
 def resolve_background(background: light.Background) -> Gradient:
     """The background in linear light."""
-    return Gradient(_light(background.bottom), _light(background.top))
+    return _plain(Gradient, background)
+
+
+T = TypeVar("T")
+
+
+def _plain(kind: type[T], record: Record, **others: Any) -> T:
+    """A part of an appearance from a record with its fields, colours in linear light. others: the computed fields."""
+    names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]  # a dataclass
+    own = {name: getattr(record, name) for name in names}
+    return kind(**{name: _light(value) if isinstance(value, str) else value for name, value in own.items()}, **others)
 
 
 def _light(colour: str, factor: float = 1.0) -> Rgb:
@@ -57,75 +69,45 @@ def _light(colour: str, factor: float = 1.0) -> Rgb:
 
 def _lighting(lamps: light.Light, turn: float) -> Lighting:
     """All lamps, turned by `turn` degrees."""
-    return Lighting(
+    return _plain(
+        Lighting,
+        lamps,
         key=_lamp(lamps.key, turn),
         rim=_lamp(lamps.rim, turn),
         fill=_lamp(lamps.fill, turn) if lamps.fill else None,
         panels=tuple(_panel(panel, turn) for panel in lamps.environment),
-        sky=_light(lamps.sky),
-        horizon=_light(lamps.horizon),
-        ground=_light(lamps.ground),
-        ambient=lamps.ambient,
-        occlusion=lamps.occlusion,
-        shadow=lamps.shadow,
     )
 
 
 def _lamp(lamp: light.Lamp, turn: float) -> appearance.Lamp:
-    return appearance.Lamp(
-        float(np.radians(lamp.azimuth + turn)),
-        float(np.radians(lamp.elevation)),
-        _light(lamp.colour, lamp.intensity),
-        _light(lamp.colour, lamp.glint),
-        float(np.radians(lamp.size)),
-    )
+    azimuth, elevation, size = np.radians([lamp.azimuth + turn, lamp.elevation, lamp.size]).tolist()
+    light, glint = _light(lamp.colour, lamp.intensity), _light(lamp.colour, lamp.glint)
+    return appearance.Lamp(azimuth, elevation, light, glint, size)
 
 
 def _panel(panel: light.Panel, turn: float) -> appearance.Panel:
+    azimuth, elevation = np.radians([panel.azimuth + turn, panel.elevation]).tolist()
     width, height = np.tan(np.radians([panel.width / 2, panel.height / 2])).tolist()
-    return appearance.Panel(
-        float(np.radians(panel.azimuth + turn)),
-        float(np.radians(panel.elevation)),
-        (width, height),
-        _light(panel.colour, panel.glint),
-    )
+    return appearance.Panel(azimuth, elevation, (width, height), _light(panel.colour, panel.glint))
 
 
 def _marker(marker: lines.Marker) -> appearance.Marker:
-    return appearance.Marker(
-        marker.radius,
+    return _plain(
+        appearance.Marker,
+        marker,
         light=_light(marker.colour, marker.light),
-        limb=_light(marker.limb) if marker.limb else None,
         glow=_light(marker.halo, marker.glow),
-        spread=marker.spread,
-        dimming=marker.dimming,
         lamp=_light(marker.halo, marker.lamp) if marker.lamp else None,
-        reach=marker.reach,
     )
-
-
-def _contours(contours: lines.Contours) -> appearance.Contours:
-    colour = _light(contours.colour)
-    return appearance.Contours(contours.every, contours.step, contours.index, contours.width, contours.opacity, colour)
 
 
 def _wire(wire: lines.Wire, azimuth: float) -> appearance.Wire:
     turn = np.radians(azimuth) if wire.along == "view" else 0.0
-    return appearance.Wire(
-        wire.every,
-        (float(np.cos(turn)), float(np.sin(turn))),
-        (wire.along != "alpha", wire.along in ("alpha", "both")),
-        wire.width,
-        wire.opacity,
-        _light(wire.colour),
-    )
+    families = wire.along != "alpha", wire.along in ("alpha", "both")
+    return _plain(appearance.Wire, wire, axis=(float(np.cos(turn)), float(np.sin(turn))), families=families)
 
 
 def _engraving(engraving: lines.Engraving) -> appearance.Engraving:
     across = np.radians(engraving.angle + 90)
-    return appearance.Engraving(
-        (float(np.cos(across) / engraving.every), float(np.sin(across) / engraving.every)),
-        engraving.gamma,
-        _light(engraving.ink),
-        _light(engraving.paper),
-    )
+    strokes = float(np.cos(across) / engraving.every), float(np.sin(across) / engraving.every)
+    return _plain(appearance.Engraving, engraving, across=strokes)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filter, uniform_filter1d
 
-from studio.field import Array, Extent, Grid, Instant, Layer, Surfaces, from_scale, to_scale
+from studio.field import Array, Grid, Instant, Layer, Surfaces, from_scale, to_scale
 from studio.film.appearance import Nodes
 from studio.film.colour import lookup_table
 from studio.film.fields import DERIVED, ColourMapping, derive, measured_fields
@@ -189,7 +189,7 @@ def mesh_half(half: float, side: int) -> float:
 
 
 def _refine_layers(
-    layers: tuple[Layer, ...], window: Extent, places: tuple[Array, Array], cap: float, smoothing: float
+    layers: tuple[Layer, ...], window: Grid, places: tuple[Array, Array], cap: float, smoothing: float
 ) -> Array:
     """Values [y, x] of a field's layers over each other, at x and y in scene units; NaN where no grid reaches."""
     scales = [layer.scale for layer in layers]
@@ -216,7 +216,7 @@ def _refine_layers(
 _SLACK = 1e-6  # of a grid's half side, by which a window of the same size may reach beyond its edge
 
 
-def _grid_places(places: Array, grid: Grid, window: Extent, side: int) -> Array:
+def _grid_places(places: Array, grid: Grid, window: Grid, side: int) -> Array:
     """Places along side 0 or 1 of a window, scene units, from -1 to 1 between the edges of a grid."""
     half, offset = grid.half_sides[side], window.centre[side] - grid.centre[side]
     return places / (half / window.unit) + offset / half  # exactly the same places for the window's own grid

@@ -1,4 +1,4 @@
-"""What a film's cameras see, in numbers: the size of a measured cell on screen, the camera's height, what is hidden.
+"""What a film's cameras see, in numbers: the size of a measured cell on screen, and the camera's height.
 
 A cell of the measured grid is the smallest detail in a picture; drawn larger than `SOFT` it looks soft, however fine
 the mesh. Sizes are pixels of a picture 1080 lines high, of cells laid flat at the middle of the height range: they
@@ -7,7 +7,7 @@ depend on grid, camera and lens alone, and are the same for every training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,11 +17,9 @@ import numpy as np
 from studio.field import Array, Field, Grid, Instant, Layer, Surfaces
 from studio.film.camera import Pose, project
 from studio.film.fields import SCALES, measured_fields
-from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
-from studio.film.labels import clearance
 from studio.film.look import Look
-from studio.film.surface import height_at, marker_height, seam_weight, window_radius
+from studio.film.surface import seam_weight, window_radius
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
@@ -32,15 +30,12 @@ NEAR = 0.12  # radius around the camera, scene units, in which the surface must 
 class FrameSurvey(NamedTuple):
     """One frame in numbers. cell_median, cell_p95: pixels of a cell; NaN if no cell is visible.
 
-    camera_height: over the surface near the camera, scene units. edge_share: of the surface's edge, at the middle of
-    its fade, the share that is in the picture. minimiser_visible: whether the surface does not hide it.
+    camera_height: over the surface near the camera, scene units.
     """
 
     cell_median: float
     cell_p95: float
     camera_height: float
-    edge_share: float
-    minimiser_visible: bool
 
     @property
     def softness(self) -> float:
@@ -75,31 +70,18 @@ class ShotSurvey:
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     """Surveys of all shots: `count` frames of each, evenly from its first to its last."""
     coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
-    surveys = []
+    surveys, aspect = [], source.size.width / source.size.height
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n)) for n in numbers}
+        frames = {}
+        for n in numbers:
+            instant, view = coarse.shot_view(shot, n)
+            sizes = cell_pixels(instant, view.pose, source.look, aspect / view.panel.count)
+            median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
+            height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
+            frames[start + n] = FrameSurvey(float(median), float(p95), height)
         surveys.append(ShotSurvey(shot.shot, frames))
     return surveys
-
-
-def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
-    look, aspect = source.look, source.size.width / source.size.height / view.panel.count
-    sizes = cell_pixels(instant, view.pose, look, aspect)
-    median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
-    angles = np.linspace(0, 2 * np.pi, 181)[:-1]
-    edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) * view.sides
-    height = np.nan_to_num(view.height).astype(np.float64)
-    screen = project(np.column_stack([edge, height_at(height, edge)]), view.pose, aspect)
-    place = view.marker or (0.0, 0.0)
-    marker = np.array([*place, marker_height(height, place) + look.marker.radius])
-    return FrameSurvey(
-        float(median),
-        float(p95),
-        camera_height(height, view.pose),
-        float(np.mean(_on_screen(screen, aspect))),
-        clearance(height, marker, view.pose) > 0,
-    )
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
@@ -136,18 +118,14 @@ def _edges(places: Array, sides: tuple[float, float], pose: Pose, look: Look, as
     longer = np.maximum(np.maximum(along[:-1], along[1:]), np.maximum(across[:, :-1], across[:, 1:]))
     middle = _cell_centres(corners)
     drawn = window_radius(middle, sides) <= look.fade.end
-    return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
+    x, y = np.moveaxis(_cell_centres(screen) / LINES, -1, 0)
+    on_screen = (x >= 0) & (x <= aspect) & (y >= 0) & (y <= 1)
+    return longer, drawn & on_screen & _in_focus(middle, pose)
 
 
 def _cell_centres(corners: Array) -> Array:
     """Means over the four corners of each cell, from values [n, n, k] at the nodes."""
     return np.asarray((corners[:-1, :-1] + corners[:-1, 1:] + corners[1:, :-1] + corners[1:, 1:]) / 4)
-
-
-def _on_screen(places: Array, aspect: float) -> Array:
-    """Whether places [..., 2], in shares of the picture's height from the top left, are in the picture."""
-    x, y = places[..., 0], places[..., 1]
-    return (x >= 0) & (x <= aspect) & (y >= 0) & (y <= 1)
 
 
 def _in_focus(points: Array, pose: Pose) -> Array:
@@ -165,25 +143,19 @@ def camera_height(height: Array, pose: Pose) -> float:
     return float(z - height[near].max()) if near.any() else np.inf
 
 
-def assumed_surfaces(
-    names: Iterable[str], grids: Mapping[str, tuple[Grid | tuple[Grid, ...], Sequence[float]]]
-) -> Surfaces:
+def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Grid]]) -> Surfaces:
     """Surfaces for a film before anything is measured: a crater in a plain, the same at all keyframes.
 
-    names: of the fields. grids: by the ending of a field's name, "" or `DETAIL`: one grid, or one a keyframe, and the
-    keyframes. The crater is typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance
-    to the edge of the widest grid.
+    names: of the fields. grids: of the keyframes, by the ending of a field's name, "" or `DETAIL`. The crater is
+    typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance to the edge of the widest
+    grid.
     """
-    by_keyframe = {
-        ending: (grid if isinstance(grid, tuple) else (grid,) * len(keyframes), tuple(keyframes))
-        for ending, (grid, keyframes) in grids.items()
-    }
-    widest = max(by_keyframe[""][0], key=lambda grid: grid.half_sides)
-    fields = {
-        name + ending: Field(keyframes, each, tuple(_crater(grid, widest) for grid in each), SCALES.get(name, "linear"))
-        for ending, (each, keyframes) in by_keyframe.items()
-        for name in names
-    }
+    widest = max(grids[""].values(), key=lambda grid: grid.half_sides)
+    fields: dict[str, Field] = {}
+    for ending, by_keyframe in grids.items():
+        keyframes, each = zip(*by_keyframe.items(), strict=True)
+        values = tuple(_crater(grid, widest) for grid in each)
+        fields |= {name + ending: Field(keyframes, each, values, SCALES.get(name, "linear")) for name in names}
     return Surfaces(fields)
 
 

@@ -169,10 +169,9 @@ class Cut:
 
     def span(self, name: str) -> tuple[int, int]:
         """First frame, and one past the last, of the shot called `name`. Raises KeyError."""
-        for start, shot in zip(self.starts, self.shots, strict=True):
-            if shot.shot == name:
-                return start, start + shot.duration.frames(self.fps)
-        raise KeyError(name)
+        starts = {shot.shot: (start, shot) for start, shot in zip(self.starts, self.shots, strict=True)}
+        start, shot = starts[name]
+        return start, start + shot.duration.frames(self.fps)
 
     def at(self, number: int) -> tuple[ShotShare, ...]:
         """The shots that frame `number` shows, with weights that sum to 1; empty outside the film."""
@@ -190,16 +189,13 @@ class Cut:
 
     def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
         """(path in the list of shots, message) of every mistake."""
-        names: set[str] = set()
         for index, shot in enumerate(self.shots):
             for path, message in shot.mistakes_at(self.fps):
                 yield (index, *path), message
             if dissolve := self._dissolve_mistake(index):
                 yield (index, "to_next"), dissolve
-        for index, shot in enumerate(self.shots):
-            if shot.shot in names:
+            if any(shot.shot == earlier.shot for earlier in self.shots[:index]):
                 yield (index, "shot"), f"a second shot called '{shot.shot}'; shots need names of their own"
-            names.add(shot.shot)
 
     def _dissolve_mistake(self, index: int) -> str | None:
         frames = self.shots[index].to_next.dissolve.frames(self.fps)

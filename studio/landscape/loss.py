@@ -50,9 +50,7 @@ Subset = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[\d.]+%$"}]}),
 ]
 ExtraField = Annotated[str | Function, *word_or_function("entropy")]
-Method = Literal[
-    "loop", "folded", "image-kernels", "shared-first-layer", "batched", "vmap", "torch-compile", "cuda-graph"
-]
+Method = Literal["loop", "folded", "image-kernels", "batched", "vmap", "torch-compile", "cuda-graph"]
 RESERVED_NAMES = ("loss", "accuracy", "losses")
 """Names of the fields that every slice may have; a field of the user's needs another one."""
 
@@ -81,7 +79,8 @@ class Loss(Record):
         "method: plain": "loop",
         "method: fused": "folded",
         "method: wide": "image-kernels",
-        "method: shared": "shared-first-layer",
+        "method: shared": "batched",
+        "method: shared-first-layer": "batched",
         "method: compiled": "torch-compile",
         "method: graphed": "cuda-graph",
     }
@@ -201,7 +200,6 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
         "image-kernels": device == "cpu" and not is_chain,
-        "shared-first-layer": is_chain,
         "batched": is_perceptron,
         "vmap": is_perceptron or device == "cuda",
         "cuda-graph": device == "cuda" and not is_chain and loss.mode != "recalibrated",
@@ -217,8 +215,6 @@ def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: st
     """
     if loss.method is not None:
         return loss.method, "named by the scene"
-    if _is_chain(model):
-        return "shared-first-layer", "the first layer is linear in the weights and runs once for all points"
     if isinstance(model, Mlp):
         return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":

@@ -16,10 +16,9 @@ from studio.deliver.movie import Movie
 from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.field import Grid
+from studio.film.format import Quality
 from studio.film.frame_source import FrameSource
-from studio.film.gallery import gallery
-from studio.film.look import LARGEST_MESH
-from studio.film.quality import Quality
+from studio.film.look import LARGEST_MESH, gallery
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project

@@ -9,7 +9,8 @@ smoothed: there is no value halfway between two things. An AOV's values are comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from studio.config.units import Size
 from studio.field import Array
 from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at, marker_height, window_radius
+from studio.film.surface import height_at, window_radius
 from studio.render.mesh import fill_all_holes
+from studio.render.projection import marker_centre
 from studio.render.stage import Stage
 
 SURFACE, MARKER, WALL, GROUND = 1, 2, 3, 4  # values of the mask; 0 is nothing
@@ -42,22 +44,23 @@ def render_aovs(
     Each channel is contiguous in memory, in float32, or in half floats where that is precise enough.
     """
     view = frame.views[0]
-    aovs = {name: _empty(name, size) for name in names}
-    for window, rows, columns in _tiles(stage.size, size):
-        depth = stage.depth(frame, window)[: size.height - rows.start, : size.width - columns.start]
+    aovs: dict[str, Array] = {}
+    for name in names:
+        channels, dtype = _FORMATS.get(name, (1, np.float32))
+        planes: Array = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
+        aovs[name] = np.moveaxis(planes, 0, -1)
+    corners = product(range(0, size.height, stage.size.height), range(0, size.width, stage.size.width))
+    for top, left in corners:
+        window = Window(left, top, size)
+        depth = stage.depth(frame, window)[: size.height - top, : size.width - left]
         hit = np.isfinite(depth)
         places = _places(depth, view.pose, window)[hit]
         mask = _mask(places, view)
-        for name in names:
+        for name, aov in aovs.items():
             values = depth[hit] if name == "depth" else _values(name, places, mask, view, fields)
-            aovs[name][rows, columns][hit] = values.reshape(len(places), -1)
+            tile = aov[top : top + stage.size.height, left : left + stage.size.width]
+            tile[hit] = values.reshape(len(places), aov.shape[-1])
     return aovs
-
-
-def _empty(name: str, size: Size) -> Array:
-    channels, dtype = _FORMATS.get(name, (1, np.float32))
-    planes: Array = np.full((channels, size.height, size.width), FAR if name == "depth" else 0, dtype)
-    return np.moveaxis(planes, 0, -1)
 
 
 def _values(name: str, places: Array, mask: Array, view: View, fields: Mapping[str, Array]) -> Array:
@@ -69,14 +72,6 @@ def _values(name: str, places: Array, mask: Array, view: View, fields: Mapping[s
     if name == "mask":
         return mask
     return np.where(mask == SURFACE, height_at(fields[name], places[:, :2]), 0)
-
-
-def _tiles(tile: Size, size: Size) -> Iterator[tuple[Window, slice, slice]]:
-    """Windows that cover a picture, each with its rows and columns."""
-    for top in range(0, size.height, tile.height):
-        for left in range(0, size.width, tile.width):
-            rows, columns = slice(top, top + tile.height), slice(left, left + tile.width)
-            yield Window(left, top, size), rows, columns
 
 
 def _places(depth: Array, pose: Pose, window: Window) -> Array:
@@ -99,7 +94,7 @@ def _mask(places: Array, view: View) -> Array:
         from_wall = np.abs(window_radius(places, view.sides) - appearance.fade_end) * min(view.sides)
         mask[from_wall < from_surface] = WALL
         mask[places[:, 2] < _TOLERANCE - appearance.plinth.depth] = GROUND
-    mask[np.linalg.norm(places - _marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
+    mask[np.linalg.norm(places - marker_centre(view), axis=1) < appearance.marker.radius + _TOLERANCE] = MARKER
     return mask
 
 
@@ -109,13 +104,7 @@ def _normals(places: Array, mask: Array, view: View) -> Array:
     along_y, along_x = np.gradient(height, 2 / (len(height) - 1))
     slope_x, slope_y = (height_at(slope, places[:, :2]) for slope in (along_x, along_y))
     normals = np.stack([-slope_x, -slope_y, np.ones(len(places))], axis=1)
-    normals[mask == MARKER] = places[mask == MARKER] - _marker_centre(view)
+    normals[mask == MARKER] = places[mask == MARKER] - marker_centre(view)
     normals[mask == WALL] = places[mask == WALL] * (*np.power(view.sides, -2.0), 0)
     normals[mask == GROUND] = 0, 0, 1
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
-
-
-def _marker_centre(view: View) -> Array:
-    """The middle of the marker [3]; NaN where it would lie in a hole, or there is none."""
-    height = marker_height(view.height, view.marker)
-    return np.array([*(view.marker or (0, 0)), height + 0.9 * view.appearance.marker.radius])

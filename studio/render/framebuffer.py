@@ -77,12 +77,16 @@ class Framebuffer:
         renderer.Render()
         _bind(self._pixel_target)
         self._average()
-        self._download()
+        width, height = self._size
+        # waits until GL has drawn; the static method: the other one allocates a new buffer every time and frees none
+        vtkOpenGLFramebufferObject.Download(
+            [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
+        )
         state.PopFramebufferBindings()
         state.Pop()
         mapped = vtkUnsignedShortArray()
-        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * self._size.width * self._size.height, 1)
-        codes = to_numpy(mapped).reshape(self._size.height, self._size.width, 4).copy()
+        mapped.SetVoidArray(self._read.MapPackedBuffer(), 4 * width * height, 1)
+        codes = to_numpy(mapped).reshape(height, width, 4).copy()
         self._read.UnmapPackedBuffer()
         return codes
 
@@ -97,14 +101,6 @@ class Framebuffer:
         self._program.SetUniformi("source", self._samples.GetTextureUnit())
         self._quad.Render()
         self._samples.Deactivate()
-
-    def _download(self) -> None:
-        """Waits until GL has drawn, and has it copy the pixels into a buffer that can be mapped."""
-        width, height = self._size
-        # the static method: the other one allocates a new buffer every time and frees none
-        vtkOpenGLFramebufferObject.Download(
-            [0, width - 1, 0, height - 1], VTK_UNSIGNED_SHORT, 4, _GL_UNSIGNED_SHORT, _GL_RGBA, self._read
-        )
 
 
 def _texture(window: vtkOpenGLRenderWindow, width: int, height: int) -> vtkTextureObject:

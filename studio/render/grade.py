@@ -20,7 +20,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from studio.field import Array
 from studio.film.appearance import Gradient, Grading, Lut
-from studio.film.bands import Bands
+from studio.film.bands import Bands, regroup
 from studio.film.colour import LUMA, encode, read_cube
 from studio.film.frame import Frame
 from studio.film.light import MAX_LIGHT
@@ -134,16 +134,9 @@ def _codes(linear: Codes, rows: int) -> Iterator[tuple[int, Array]]:
     """
     height = linear.shape[0]
     chunk_rows = height if isinstance(linear, np.ndarray) else -(-rows // linear.chunks[0]) * linear.chunks[0]
-    slab, start = linear[:chunk_rows], 0
-    for top in range(0, height, rows):
-        stop, end = min(top + rows, height), start + len(slab)
-        codes = slab[top - start : stop - start]
-        if stop > end:
-            codes = codes.copy()  # frees the old slab before the next one is read
-            del slab
-            slab, start = linear[end : end + chunk_rows], end
-            codes = np.concatenate([codes, slab[: stop - end]])
-        yield top, codes
+    slabs = (linear[top : top + chunk_rows] for top in range(0, height, chunk_rows))
+    for number, codes in enumerate(regroup(slabs, rows)):
+        yield number * rows, codes
 
 
 def _background(background: Gradient, height: int) -> Array:

@@ -1,6 +1,7 @@
 """The surface's shaders: GLSL inserted into VTK's polygon shaders, with only the parts that a look needs.
 
-A kind of line is a chunk of GLSL here, inserted by `fragment`; the numbers in it come from `studio.render.uniforms`.
+A kind of line is a section of `assets/shaders/surface.glsl`, inserted by `fragment`; the numbers in it come from
+`studio.render.uniforms`.
 
 All light is analytic: lamps and sky are smooth lobes. So reflections need no environment texture, cost little on a
 software GL, and are the same in every tile. Light is linear; the shader ends with the square root of light over
@@ -10,6 +11,7 @@ and without noise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from studio.film.appearance import Appearance, Contours
 from studio.film.light import MAX_LIGHT
+from studio.film.look import assets_folder
 from studio.render.uniforms import Values
 
 
@@ -27,143 +30,10 @@ class Shader(NamedTuple):
     body: str
 
 
-_SKY = """
-vec3 skyToward(vec3 d) {
-  float up = clamp(d.z, 0.0, 1.0);
-  return mix(mix(horizon, sky, sqrt(up)), groundLight, smoothstep(0.0, 0.25, -d.z));
-}
-"""
-
-_ENCODE = f"""
-vec4 encode(vec3 light, float coverRoot) {{
-  // VTK discards fragments without alpha, and what they hide would show
-  return vec4(min(sqrt(light * {1 / MAX_LIGHT}), 1.0) * coverRoot, max(coverRoot, 1e-6));
-}}
-"""
-
-# A vertex is first rounded to where the rasteriser would put it in the whole picture, to a 256th of a sample, and only
-# then moved into the tile: so edges in a tile are those in the whole picture, to the last sample.
-_IN_TILE = """
-  {
-    float w = gl_Position.w;
-    vec2 sampleAt = 0.5 * pictureSize.xy * (gl_Position.xy / max(w, 1e-3) + 1.0);
-    vec2 before = (2.0 * (floor(256.0 * sampleAt + 0.5) / 256.0 - tileCorner.xy) / tileSize.xy - 1.0) * w;
-    vec2 behind =
-      (gl_Position.xy * pictureSize.xy + w * (pictureSize.xy - 2.0 * tileCorner.xy - tileSize.xy)) / tileSize.xy;
-    gl_Position.xy = w > 0.01 ? before : behind;   // before or behind the eye
-  }
-"""
-
-# What varies slowly is computed at the vertices, about two pixels apart: a software GL has twenty times as many
-# fragments. Reflections are computed at the fragments. relief: slopes along x and y, share of the sky, of the key lamp.
-_VERTEX_DECLARATIONS = f"""CONSTANTS
-in vec3 colour;
-in vec4 relief;
-out vec3 scattered;
-out vec3 reflectance;
-out vec4 reliefOut;
-out vec3 place;
-out float coverRoot;
-{_SKY}
-"""
-
-_VERTEX = """IN_TILE{
-  place = vertexMC.xyz;
-  reliefOut = relief;
-  float open = max(relief.z, 0.0);
-  vec3 n = normalize(vec3(-relief.x, -relief.y, 1.0));
-  vec3 light = ambient * open * skyToward(n);
-  light += keyLight * (relief.w * max((dot(n, keyDirection) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
-  light += rimLight * (max((dot(n, rimDirection) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
-MORE_LIGHT  vec3 off = (place - minimiser) / glowSpread;
-  float near = 1.0 / (1.0 + dot(off, off));
-  scattered = colour * (1.0 - metallic) * light + glow * (near * near);
-  reflectance = mix(vec3(0.04), colour, metallic);
-  coverRoot = COVER_ROOT;
-}
-"""
-
-# from a ball a little above the surface: the floor below it is grazed, the walls around it are lit
-_MARKER_LAMP = """  vec3 toLamp = minimiser + vec3(0.0, 0.0, markerHeight) - place;
-  float far2 = dot(toLamp, toLamp);
-  float falloff = 1.0 / (1.0 + far2 / (markerReach * markerReach));
-  float facing = max((dot(n, toLamp) * inversesqrt(far2) + 0.1) / 1.1, 0.0);
-  light += markerLamp * (falloff * falloff * facing * mix(0.5, 1.0, open));
-"""
-
-_DIMMING = """  vec3 off = (place - minimiser) / dimmingSpread;
-  light *= 1.0 - dimming * exp(-dot(off, off));
-"""
-
-_FADE = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy * perSide.xy)))"
-
-_FILL = """  light += fillLight * (max((dot(n, fillDirection) + 0.15) / 1.15, 0.0) * mix(0.4, 1.0, open));
-"""
-
-_FRAGMENT_DECLARATIONS = f"""CONSTANTS
-in vec3 scattered;
-in vec3 reflectance;
-in vec4 reliefOut;
-in vec3 place;
-in float coverRoot;
-{_SKY}
-// 1 where the cosine is 1, falling off with a long tail
-float lobe(float cosine, float width) {{
-  float falloff = width / (width + 1.0 - cosine);
-  return falloff * falloff;
-}}
-{_ENCODE}"""
-
-_FRAGMENT = """{
-  float open = reliefOut.z;
-  bool wall = dot(reliefOut.xy, reliefOut.xy) > 1e6;   // upright
-  vec2 inWindow = place.xy * perSide.xy;   // 1 along the edge
-  if (open < -0.5 || OUTSIDE) discard;   // the first: touches a hole, where nothing finite was measured
-  vec3 n = normalize(vec3(-reliefOut.xy, 1.0));
-  vec3 v = normalize(eye - place);
-  float along = dot(n, v);
-  vec3 r = 2.0 * along * n - v;
-  float grazing = 1.0 - max(along, 0.02);
-  float graze2 = grazing * grazing;
-  vec3 fresnel = reflectance + max(1.0 - roughness - reflectance, 0.0) * (graze2 * graze2 * grazing);
-
-  vec3 reflected = ambient * skyToward(r) + keyGlint * (reliefOut.w * lobe(dot(r, keyDirection), keyWidth))
-    + rimGlint * lobe(dot(r, rimDirection), rimWidth);
-PANELS  vec3 light = scattered + fresnel * reflected * open;
-
-  // the underside is visible to an eye below the surface, where no lamp shines; or where the near plane or the edge of
-  // the surface cuts a ridge open, and then it must not be seen
-  bool below = !gl_FrontFacing && !wall;
-  float root = COVER_ROOT;
-  if (below && eyeBelow < 0.5) {
-    if (dot(inWindow, inWindow) < fadeStart * fadeStart) discard;
-    root = 0.0;
-  }
-  if (below) light *= 0.2;
-
-ON_SURFACE  light *= exposure;
-IN_PICTURE  gl_FragData[0] = encode(light, root);
-}
-"""
-
-_PANEL = """  {
-    float ahead = dot(r, panelDirectionN);
-    vec2 off = abs(vec2(dot(r, panelRightN), dot(r, panelUpN))) / max(ahead, 1e-3) - panelHalfN.xy;
-    vec2 inside = 1.0 - smoothstep(-panelHalfN.z, panelHalfN.z, off);
-    reflected += panelGlintN * (inside.x * inside.y * step(0.0, ahead));
-  }
-"""
-
-_CONTOURS = """  {
-    float level = LEVEL;
-    float width = max((abs(toRight.z) + abs(toUp.z)) * abs(STEEP) * contourWidth * WIDTH_FACTOR, 1e-7);
-    float from = abs(fract(level - 0.5) - 0.5);
-    float line = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
-    line *= step(2e-7, width);   // level ground has no line
-    if (wall) line *= step(0.0, place.z);   // the wall is bare below height 0
-    light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
-  }
-"""
+_FILE = assets_folder() / "shaders" / "surface.glsl"
+_SECTIONS = re.split(r"^// --- (.+) ---\n", _FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+_GLSL = dict(zip(_SECTIONS[::2], _SECTIONS[1::2], strict=True))
+_ENCODE = _GLSL["encode"].replace("PER_MAX_LIGHT", f"{1 / MAX_LIGHT}")
 # by the height's scale: the field in its own units, and its derivative
 _VALUES = {
     "linear": ("scaled", "1.0"),
@@ -171,60 +41,7 @@ _VALUES = {
     "log": ("exp(scaled)", "exp(scaled)"),
     "signed-log": ("sinh(scaled)", "cosh(scaled)"),
 }
-
-# The displacement on the surface from a sample to the next. Differences of neighbours would have few digits, and others
-# in a tile than in the whole picture.
-_SAMPLE_STEPS = """  float facing = along < 0.0 ? min(along, -0.02) : max(along, 0.02);
-  vec3 toRight = (sampleRight - v * (dot(n, sampleRight) / facing)) / gl_FragCoord.w;
-  vec3 toUp = (sampleUp - v * (dot(n, sampleUp) / facing)) / gl_FragCoord.w;
-"""
-
-_WIRE = """  {
-    mat2 toWire = mat2(wireAxis.x, -wireAxis.y, wireAxis.y, wireAxis.x) / wireEvery;
-    vec2 line = toWire * place.xy;
-    vec2 width = (abs(toWire * toRight.xy) + abs(toWire * toUp.xy)) * wireWidth + 1e-6;   // along a line it may be 0
-    vec2 from = abs(fract(line - 0.5) - 0.5);
-    vec2 on = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
-    float drawn = max(on.x * wireFamilies.x, on.y * wireFamilies.y);
-    light = mix(light, wireColour * (0.35 + 0.65 * open), drawn * wireOpacity);
-  }
-"""
-
-# Strokes are as wide as the picture would be dark, and taper off before the edge. Where they would be closer than
-# strokeMinSpacing, every second one thins out and the others widen: the tone stays, and no strokes blur together.
-_ENGRAVING = """  {
-    float tone = pow(clamp(dot(light, vec3(0.2126, 0.7152, 0.0722)), 0.0, 1.0), strokeGamma / 2.2);
-    float inside = 1.0 - smoothstep(2.0 * fadeStart - fadeEnd, fadeStart, length(inWindow));
-    float ink = 0.0;
-    for (int set = 0; set < 2; set++) {
-      vec2 toward = set == 0 ? strokeAcross.xy : vec2(-strokeAcross.y, strokeAcross.x);
-      float across = dot(place.xy, toward);
-      float perSample = abs(dot(toRight.xy, toward)) + abs(dot(toUp.xy, toward));
-      float level = log2(max(perSample * strokeMinSpacing, 1.0));
-      float spacing = exp2(floor(level)), thinned = fract(level), soft = perSample / spacing;
-      float dark = max(inside * (set == 0 ? 0.92 - tone : 0.8 * (0.30 - tone)), 0.0);
-      vec2 from = 2.0 * abs(mod(across / spacing + vec2(1.0, 0.0), 2.0) - 1.0);   // the nearest even and odd stroke
-      vec2 wide = dark * vec2(1.0 + thinned, 1.0 - thinned);
-      vec2 stroke = (1.0 - smoothstep(wide - soft, wide + soft, from)) * clamp(wide / soft, 0.0, 1.0);
-      ink = max(ink, max(stroke.x, stroke.y));
-    }
-    light = mix(strokePaper, strokeInk, ink);
-  }
-"""
-
-_FOG = """  light = mix(light, fogColour, 1.0 - exp(-max(length(eye - place) - fogStart, 0.0) / fogReach));
-"""
-
-# round in the picture on any slope: the place is mapped back to pixels
-_NODES = """  {
-    vec2 off = (fract((place.xy - nodeAt.xy) / nodeEvery.xy + 0.5) - 0.5) * nodeEvery.xy;
-    vec2 pixels = inverse(mat2(dFdx(place.xy), dFdy(place.xy))) * off / nodeWidth;
-    float radius = length(pixels);
-    light = mix(light, vec3(0.0), 0.8 * (1.0 - smoothstep(1.5, 2.1, radius)));
-    light = mix(light, vec3(0.9), 1.0 - smoothstep(0.8, 1.2, radius));
-  }
-"""
-
+_FADE = "sqrt(1.0 - smoothstep(fadeStart, fadeEnd, length(place.xy * perSide.xy)))"
 # a cast ends at its wall, whose own fragments lie on the edge
 _OUTSIDE_CAST = "!wall && dot(inWindow, inWindow) > fadeEnd * fadeEnd"
 _OUTSIDE_DISC = "coverRoot <= 0.0"
@@ -243,55 +60,54 @@ def _declare(name: str, value: Any) -> str:
 
 def vertex(appearance: Appearance, constants: str) -> Shader:
     """The vertex shader of a look. constants: their declarations."""
-    more_light = (_FILL if appearance.lighting.fill else "") + (_MARKER_LAMP if appearance.marker.lamp else "")
-    chunks = {"IN_TILE": _IN_TILE, "MORE_LIGHT": more_light, "COVER_ROOT": "1.0" if appearance.plinth else _FADE}
-    return Shader(_VERTEX_DECLARATIONS.replace("CONSTANTS", constants), _insert(_VERTEX, chunks))
+    more_light = {"fill": appearance.lighting.fill, "marker lamp": appearance.marker.lamp}
+    cover = "1.0" if appearance.plinth else _FADE
+    return _shader("vertex", constants, IN_TILE=_GLSL["in tile"], MORE_LIGHT=_join(more_light), COVER_ROOT=cover)
 
 
 def fragment(appearance: Appearance, constants: str) -> Shader:
     """The fragment shader of a look: only the parts that it draws, because a software GL pays for every line."""
     has_lines = appearance.contours or appearance.wire or appearance.engraving
-    chunks = {
-        "PANELS": "".join(_PANEL.replace("N", str(number)) for number in range(len(appearance.lighting.panels))),
-        "ON_SURFACE": "".join(
-            [
-                _DIMMING if appearance.marker.dimming else "",
-                _SAMPLE_STEPS if has_lines else "",
-                _contours(appearance.contours, appearance.height_scale.scale) if appearance.contours else "",
-                _WIRE if appearance.wire else "",
-            ]
-        ),
-        "IN_PICTURE": "".join(
-            [
-                _ENGRAVING if appearance.engraving else "",
-                _NODES if appearance.nodes else "",
-                _FOG if appearance.fog else "",
-            ]
-        ),
-        "OUTSIDE": _OUTSIDE_CAST if appearance.plinth else _OUTSIDE_DISC,
-        "COVER_ROOT": "1.0" if appearance.plinth else "coverRoot",
-    }
-    return Shader(_FRAGMENT_DECLARATIONS.replace("CONSTANTS", constants), _insert(_FRAGMENT, chunks))
+    on_surface = {"dimming": appearance.marker.dimming, "sample steps": has_lines, "contours": appearance.contours}
+    in_picture = {"engraving": appearance.engraving, "nodes": appearance.nodes, "fog": appearance.fog}
+    scale = appearance.height_scale.scale
+    return _shader(
+        "fragment",
+        constants,
+        PANELS="".join(_GLSL["panel"].replace("N", str(number)) for number in range(len(appearance.lighting.panels))),
+        ON_SURFACE=_join(on_surface | {"wire": appearance.wire}),
+        IN_PICTURE=_join(in_picture),
+        OUTSIDE=_OUTSIDE_CAST if appearance.plinth else _OUTSIDE_DISC,
+        COVER_ROOT="1.0" if appearance.plinth else "coverRoot",
+        **(_contours(appearance.contours, scale) if appearance.contours else {}),
+    )
 
 
-def _insert(shader: str, chunks: Mapping[str, str]) -> str:
-    """A shader with chunks in place of words."""
+def _join(drawn: Mapping[str, object]) -> str:
+    """The sections of what a look draws."""
+    return "".join(_GLSL[name] for name, part in drawn.items() if part)
+
+
+def _shader(stage: str, constants: str, **chunks: str) -> Shader:
+    """The shader of a stage, with chunks of GLSL in place of words."""
+    body = _GLSL[stage]
     for word, chunk in chunks.items():
-        shader = shader.replace(word, chunk)
-    return shader
+        body = body.replace(word, chunk)
+    declarations = _GLSL[f"{stage} declarations"].replace("CONSTANTS", constants)
+    return Shader(declarations.replace("SKY", _GLSL["sky"]).replace("ENCODE", _ENCODE), body)
 
 
-def _contours(contours: Contours, scale: str) -> str:
+def _contours(contours: Contours, scale: str) -> dict[str, str]:
     level, steepness, factor = "place.z / contourEvery", "1.0 / contourEvery", "1.0"
     if contours.step:
         value, slope = (v.replace("scaled", "(valueLow + place.z * valueSlope)") for v in _VALUES[scale])
         level, steepness = f"{value} / contourStep", f"{slope} * valueSlope / contourStep"
     if contours.index:
         factor = "(mod(floor(level + 0.5), contourIndex) < 0.5 ? 2.0 : 1.0)"
-    return _insert(_CONTOURS, {"LEVEL": level, "STEEP": steepness, "WIDTH_FACTOR": factor})
+    return {"LEVEL": level, "STEEP": steepness, "WIDTH_FACTOR": factor}
 
 
-MARKER_VERTEX = Shader("out vec3 outward;\n", f"{_IN_TILE}outward = vertexMC.xyz;\n")
+MARKER_VERTEX = Shader("out vec3 outward;\n", f"{_GLSL['in tile']}outward = vertexMC.xyz;\n")
 MARKER_FRAGMENT = Shader(
     f"in vec3 outward;\n{_ENCODE}",
     """float facing = smoothstep(0.15, 0.85, dot(normalize(outward), toEye));
@@ -300,7 +116,7 @@ gl_FragData[0] = encode(mix(limbLight, markerLight, facing), 1.0);
 )
 
 # The ground around a cast is black, and covers as much as the cast's shadow darkens.
-GROUND_VERTEX = Shader("in float shade;\nout float shadeOut;\n", f"{_IN_TILE}shadeOut = shade;\n")
+GROUND_VERTEX = Shader("in float shade;\nout float shadeOut;\n", f"{_GLSL['in tile']}shadeOut = shade;\n")
 GROUND_FRAGMENT = Shader(
     f"in float shadeOut;\n{_ENCODE}", "gl_FragData[0] = encode(vec3(0.0), sqrt(max(1.0 - shadeOut, 0.0)));\n"
 )

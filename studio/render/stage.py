@@ -26,11 +26,11 @@ from studio.errors import MachineError
 from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
-from studio.film.surface import height_at, marker_height
+from studio.film.surface import height_at
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
-from studio.render.projection import clip_range, lens_offset, projection
+from studio.render.projection import clip_range, lens_offset, marker_centre, projection
 from studio.render.uniforms import Values, constants, per_view
 
 _HOLE = -9.0  # the share of the sky in a hole, which the shader discards
@@ -114,10 +114,13 @@ class Stage:
         window = window or Window(0, 0, self.size)
         pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
         for view in frame.views:
-            panel, columns = _panel_window(view, window, self.size)
+            panel = view.panel.columns(window.picture_size.width)
+            left = window.left - panel.start
+            columns = slice(max(0, -left), min(self.size.width, len(panel) - left))  # those that the panel fills
             if columns.start >= columns.stop:
                 continue
-            codes, factor = self._codes(view, panel), np.float32(view.weight) * linear_frame.SCALE
+            inside = Window(left, window.top, Size(len(panel), window.picture_size.height))
+            codes, factor = self._codes(view, inside), np.float32(view.weight) * linear_frame.SCALE
             for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
                 light = codes[top : top + _ROWS, columns].astype(np.float32)
                 light *= light
@@ -172,11 +175,10 @@ class Stage:
 
     def _show_marker(self, view: View, tile: Values) -> None:
         marker, exposure = view.appearance.marker, view.appearance.exposure
-        height = marker_height(view.height, view.marker)
-        self._marker.SetVisibility(bool(np.isfinite(height)))
+        centre = marker_centre(view)
+        self._marker.SetVisibility(bool(np.isfinite(centre).all()))
         self._marker.SetScale(marker.radius)
-        x, y = view.marker or (0.0, 0.0)
-        self._marker.SetPosition(x, y, height + 0.9 * marker.radius if np.isfinite(height) else 0)
+        self._marker.SetPosition(*np.nan_to_num(centre))
         light = np.array(marker.light) * exposure
         limb = np.array(marker.limb) * exposure if marker.limb else light
         eye = np.array(view.pose.position) - self._marker.GetPosition()
@@ -228,14 +230,6 @@ class Stage:
     def _add(self, *actors: vtkActor) -> None:
         for actor in actors:
             self._plotter.renderer.AddActor(actor)
-
-
-def _panel_window(view: View, window: Window, size: Size) -> tuple[Window, slice]:
-    """Where the stage's picture, of `size`, lies in a view's panel, and which of its columns the panel fills."""
-    columns = view.panel.columns(window.picture_size.width)
-    left = window.left - columns.start
-    inside = slice(max(0, -left), min(size.width, len(columns) - left))
-    return Window(left, window.top, Size(len(columns), window.picture_size.height)), inside
 
 
 class _ShadedActor:

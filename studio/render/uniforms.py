@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.film.appearance import Appearance, Lamp, Lighting, Marker
+from studio.film.appearance import Appearance, Lamp, Lighting, direction
 from studio.film.frame import View
 from studio.film.surface import marker_height
 
@@ -22,14 +22,21 @@ Values = dict[str, float | Sequence[float] | npt.NDArray[Any]]
 
 def constants(appearance: Appearance, lines: int, samples: int) -> Values:
     """The shaders' constants of a look, by name. lines: the picture's height in pixels. samples: along a pixel."""
+    marker = appearance.marker
     values: Values = {
         "metallic": appearance.metallic,
         "roughness": appearance.roughness,
         "exposure": appearance.exposure,
         "fadeStart": appearance.fade_start,
         "fadeEnd": appearance.fade_end,
+        "glow": marker.glow,
+        "glowSpread": marker.spread,
+        "dimming": marker.dimming,
+        "dimmingSpread": 3.0 * marker.radius,
+        **_lighting(appearance.lighting, appearance.roughness),
     }
-    values |= _lighting(appearance.lighting, appearance.roughness) | _marker(appearance.marker)
+    if marker.lamp:
+        values |= {"markerLamp": marker.lamp, "markerReach": marker.reach, "markerHeight": 2.0 * marker.radius}
     if contours := appearance.contours:
         values |= {
             "contourWidth": _width(contours.width, lines, samples),
@@ -68,13 +75,11 @@ def per_view(view: View, lines: int, samples: int) -> Values:
     marker = (*view.marker, np.nan_to_num(marker_height(view.height, view.marker))) if view.marker else _FAR_AWAY
     values: Values = {"eye": view.pose.position, "minimiser": marker, "perSide": (*np.reciprocal(view.sides), 0)}
     for name, lamp in _lamps(lighting).items():
-        values[f"{name}Direction"] = lamp.direction
+        values[f"{name}Direction"] = direction(lamp.azimuth, lamp.elevation)
     for number, panel in enumerate(lighting.panels):
-        values |= {
-            f"panelDirection{number}": panel.direction,
-            f"panelRight{number}": panel.right,
-            f"panelUp{number}": np.cross(panel.direction, panel.right),
-        }
+        ahead = direction(panel.azimuth, panel.elevation)
+        values |= {f"panelDirection{number}": ahead, f"panelRight{number}": panel.right}
+        values[f"panelUp{number}"] = np.cross(ahead, panel.right)
     if appearance.contours:
         values |= {"valueLow": appearance.height_scale.low, "valueSlope": appearance.height_scale.slope}
     if appearance.wire:
@@ -112,16 +117,4 @@ def _lighting(lighting: Lighting, roughness: float) -> Values:
     for number, panel in enumerate(lighting.panels):
         values[f"panelHalf{number}"] = (*panel.half_size, 0.02 + 1.5 * roughness**2)
         values[f"panelGlint{number}"] = panel.glint
-    return values
-
-
-def _marker(marker: Marker) -> Values:
-    values: Values = {
-        "glow": marker.glow,
-        "glowSpread": marker.spread,
-        "dimming": marker.dimming,
-        "dimmingSpread": 3.0 * marker.radius,
-    }
-    if marker.lamp:
-        values |= {"markerLamp": marker.lamp, "markerReach": marker.reach, "markerHeight": 2.0 * marker.radius}
     return values

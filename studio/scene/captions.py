@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.field import DETAIL, Surfaces
+from studio.field import DETAIL
 from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
@@ -21,10 +21,8 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
     points, reaches = _points(scene, portrait), dict.fromkeys(keyframes[i].grid.reach for i in (0, -1))
     if isinstance(run, SurfacesRun):
         words = [f"surfaces of {run.file.name}", points, f"range {scene.grid.reach}"]
-        text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
-        return {"loss": text, "convexity": text}
-    text = " \u00b7 ".join(
-        [
+    else:
+        words = [
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
@@ -32,10 +30,9 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             scene.directions.caption,
             f"range {' to '.join(reaches)}",
             f"preview of {points}" if loss.sampling == "preview" else points,
-            f"height {height_words(scene.look.height)}",
         ]
-    )
-    by_grid = {"loss": text}
+    text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
+    by_grid = dict.fromkeys(("loss", "convexity") if isinstance(run, SurfacesRun) else ("loss",), text)
     if convexity := scene.convexity:
         n = convexity.points
         by_grid["convexity"] = (
@@ -59,15 +56,12 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
 
 def assumed_film(scene: Scene) -> FrameSource:
     """The film on an assumed crater, for warnings about its shots before anything is measured."""
-    surfaces = {name: _assumed_surfaces(scene.only(name)) for name in scene.names}
-    notes = {name: captions(scene.only(name)) for name in scene.names}
+    fields = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
+    surfaces, notes = {}, {}
+    for name in scene.names:
+        part = scene.only(name)
+        grids = {"": {keyframe.coordinate: keyframe.grid for keyframe in part.keyframes()}}
+        if part.detail:
+            grids[DETAIL] = {keyframe.coordinate: part.detail.grid for keyframe in part.detail_keyframes()}
+        surfaces[name], notes[name] = assumed_surfaces(fields, grids), captions(part)
     return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, notes)
-
-
-def _assumed_surfaces(scene: Scene) -> Surfaces:
-    names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
-    keyframes, detail = scene.keyframes(), scene.detail_keyframes()
-    grids = {"": (tuple(k.grid for k in keyframes), [k.coordinate for k in keyframes])}
-    if scene.detail:
-        grids[DETAIL] = (scene.detail.grid,) * len(detail), [k.coordinate for k in detail]
-    return assumed_surfaces(names, grids)

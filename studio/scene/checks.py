@@ -121,7 +121,7 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
         ):
             if is_set:
                 yield ("loss", key), f"not with the objective {objective}: {way_out}"
-    if loss.method in ("batched", "shared-first-layer") and run.parameters != MOVE_ALL:
+    if loss.method == "batched" and run.parameters != MOVE_ALL:
         yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
 
 

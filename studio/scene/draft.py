@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 from studio.config.records import FrozenDict, Record
 from studio.config.units import Size, Time
 from studio.field import Grid
-from studio.film.quality import QUALITIES
-from studio.landscape.convexity import Convexity
+from studio.film.format import QUALITIES
 from studio.landscape.sweeps.keyframe import subsample
 from studio.scene.landscape import Landscape
 from studio.scene.scene import Scene
@@ -25,9 +23,9 @@ MESH, HEIGHT, RATE = 241, 360, 12
 
 def to_draft(scene: Scene) -> Scene:
     """The same film with fewer keyframes, coarser grids, fewer samples, and small pictures at half the rate or less."""
-    film = scene.film
+    film, (width, height) = scene.film, scene.film.size
     small = {
-        "size": _limit_size(film.size, HEIGHT),
+        "size": film.size if height <= HEIGHT else Size(2 * round(width * HEIGHT / height / 2), HEIGHT),  # even sides
         "fps": film.fps / max(1, round(film.fps / RATE)),
         "quality": QUALITIES["final"],
         "shutter": 0.0,
@@ -55,38 +53,20 @@ def _coarse_landscape(landscape: Landscape) -> dict[str, Any]:
         "sweep": sweep,
         "detail": None,
         "grid": Grid(range=grid.range, points=tuple(min(n, POINTS) for n in grid.counts)),
-        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset, SAMPLES)}),
+        "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset)}),
     }
     if convexity := landscape.convexity:
         few = [k.coordinate for k in changes["sweep"].unroll(landscape.runs, landscape.directions, grid)]
         chosen = subsample([k.coordinate for k in landscape.convexity_keyframes()], CONVEXITY_KEYFRAMES)
-        changes["convexity"] = _coarse(convexity, {_nearest(at, few) for at in chosen})
+        nearest = {min(few, key=lambda other: (abs(other - at), other)) for at in chosen}
+        points, subset = min(convexity.points, CONVEXITY_POINTS), convexity.subset and _limit_subset(convexity.subset)
+        coarse = {"points": points, "at": tuple(sorted(nearest)), "subset": subset}
+        changes["convexity"] = convexity.model_copy(update=coarse)
     return changes
 
 
-def _coarse(convexity: Convexity, at: set[float]) -> Convexity:
-    """The convexity at some keyframes, on a coarser grid, over fewer samples."""
-    changes = {
-        "points": min(convexity.points, CONVEXITY_POINTS),
-        "at": tuple(sorted(at)),
-        "subset": None if convexity.subset is None else _limit_subset(convexity.subset, SAMPLES),
-    }
-    return convexity.model_copy(update=changes)
-
-
-def _nearest(coordinate: float, available: Sequence[float]) -> float:
-    return min(available, key=lambda other: (abs(other - coordinate), other))
-
-
-def _limit_subset(subset: int | str, most: int) -> int:
-    return min(subset, most) if isinstance(subset, int) else most
-
-
-def _limit_size(size: Size, height: int) -> Size:
-    """The same shape with at most `height` lines and even sides."""
-    if size.height <= height:
-        return size
-    return Size(2 * round(size.width * height / size.height / 2), height)
+def _limit_subset(subset: int | str) -> int:
+    return min(subset, SAMPLES) if isinstance(subset, int) else SAMPLES
 
 
 def _in_seconds(value: Any, fps: Fraction) -> Any:

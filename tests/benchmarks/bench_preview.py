@@ -19,7 +19,7 @@ from studio.landscape.values.evaluator import Evaluator
 from studio.landscape.values.preview import preview
 from studio.training.determinism import deterministic
 
-NETS = {"mlp": ("shared-first-layer", 256), "cnn": ("folded", 32)}
+NETS = {"mlp": ("batched", 256), "cnn": ("folded", 32)}
 """Method and samples."""
 GRID = Grid(range=(-1, 1), points=101)
 

@@ -30,12 +30,11 @@ from studio.execution.tasks import run_tasks
 from studio.field import Field, Surfaces
 from studio.film.camera import Orbit
 from studio.film.colour import encode, lookup_table
+from studio.film.format import QUALITIES, subframes
 from studio.film.frame import Frame, View, Window
 from studio.film.frame_source import FrameSource
-from studio.film.gallery import gallery
 from studio.film.light import Background, Grade
-from studio.film.look import Look
-from studio.film.quality import QUALITIES, subframes
+from studio.film.look import Look, gallery
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.scene.scene import Scene
 

@@ -12,7 +12,7 @@ from studio.config.units import Size
 from studio.deliver.colour_spaces import icc
 from studio.deliver.media import probe
 from studio.deliver.movie import Movie
-from studio.film.gallery import gallery
+from studio.film.look import gallery
 from studio.landscape import profiling
 
 HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "zarr", "av", "imageio"}
@@ -153,7 +153,7 @@ def test_tune_prints_every_method_and_writes_the_fastest_into_the_scene(invoke, 
     assert dry.status == 0 and tiny.read_text() == before
     result = invoke("tune", "tiny.yaml")
     methods = [line.split()[0].rstrip("*") for line in result.out.splitlines()]
-    assert result.status == 0 and {"loop", "shared-first-layer"} <= set(methods)
+    assert result.status == 0 and {"loop", "batched"} <= set(methods)
     best = result.out.splitlines()[-1].rpartition("method: ")[2].rstrip("}")
     assert best in methods and tiny.read_text() == before.replace("mode: eval}", f"mode: eval, method: {best}}}")
     assert invoke("check", "tiny.yaml").status == 0

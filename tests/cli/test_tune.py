@@ -111,10 +111,10 @@ def test_the_file_is_replaced_whole_and_keeps_its_rights_and_its_link(scene, tmp
     scene.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(scene)
-    tune.write_method(link, "shared-first-layer")
+    tune.write_method(link, "batched")
     assert link.is_symlink() and stat.S_IMODE(scene.stat().st_mode) == 0o640
-    assert scene.read_text() == HEAD + "loss: {subset: 32, method: shared-first-layer}\n"
-    assert Scene.load(scene).loss.method == "shared-first-layer"
+    assert scene.read_text() == HEAD + "loss: {subset: 32, method: batched}\n"
+    assert Scene.load(scene).loss.method == "batched"
     assert sorted(os.listdir(tmp_path)) == ["link.yaml", "tuned.yaml"]
 
 
@@ -149,16 +149,16 @@ def test_every_method_that_fits_is_timed_and_agrees_with_the_loop(scene, quick):
 
 
 def test_a_method_that_cannot_be_used_says_why_and_comes_last(scene, monkeypatch):
-    monkeypatch.setattr(profiling, "candidate_methods", lambda *given: ("loop", "shared-first-layer"))
+    monkeypatch.setattr(profiling, "candidate_methods", lambda *given: ("loop", "batched"))
     text = scene.read_text().replace("kind: mlp, depth: 1, width: 8", "kind: vgg, widths: [4]")
     scene.write_text(text, encoding="utf-8")
     film = Scene.load(scene)
     timings = tune.time_scene(film)
     assert [timing.method for timing in timings] == [
         "loop",
-        "shared-first-layer",
-    ] and "chain of linear layers" in timings[1].failure
-    assert any("shared-first-layer" in line and "cannot be used" in line for line in tune.table(timings, film))
+        "batched",
+    ] and "networks of linear layers" in timings[1].failure
+    assert any("batched" in line and "cannot be used" in line for line in tune.table(timings, film))
     assert tune.fastest(timings, film) == "loop"  # the rule's own would be folded, which was not tried
 
 
@@ -182,23 +182,21 @@ def test_the_rules_own_method_stays_unless_another_is_worth_measuring_again(scen
     film = Scene.load(scene)  # an mlp: the rule says shared
     hardly = [
         MethodTiming("vmap", value=0.97),
-        MethodTiming("shared-first-layer", value=1.0),
+        MethodTiming("batched", value=1.0),
         MethodTiming("loop", value=2.0),
     ]
     clearly = [
         MethodTiming("vmap", value=0.9),
-        MethodTiming("shared-first-layer", value=1.0),
+        MethodTiming("batched", value=1.0),
         MethodTiming("loop", value=2.0),
     ]
-    assert tune.fastest(hardly, film) == "shared-first-layer" and tune.fastest(clearly, film) == "vmap"
+    assert tune.fastest(hardly, film) == "batched" and tune.fastest(clearly, film) == "vmap"
     named = film.model_copy(update={"loss": film.loss.model_copy(update={"method": "loop"})})
-    assert tune.fastest(hardly, named) == "shared-first-layer"  # what the scene names now is no reason
+    assert tune.fastest(hardly, named) == "batched"  # what the scene names now is no reason
 
 
 def test_the_table_has_a_line_for_each_method_and_names_the_best(scene):
     film = Scene.load(scene)
-    lines = list(
-        tune.table([MethodTiming("shared-first-layer", 0.1, 0.001, 1e-7), MethodTiming("loop", 0.0, 0.002)], film)
-    )
-    assert len(lines) == 4 and lines[1].startswith("shared-first-layer*") and "2.00x" in lines[1] and "best" in lines[3]
-    assert lines[3].split(": ")[1].startswith("shared-first-layer")
+    lines = list(tune.table([MethodTiming("batched", 0.1, 0.001, 1e-7), MethodTiming("loop", 0.0, 0.002)], film))
+    assert len(lines) == 4 and lines[1].startswith("batched*") and "2.00x" in lines[1] and "best" in lines[3]
+    assert lines[3].split(": ")[1].startswith("batched")

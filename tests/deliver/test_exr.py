@@ -5,7 +5,7 @@ import OpenEXR
 import pytest
 
 from studio.config.units import Size, Time
-from studio.deliver import exr
+from studio.deliver import comments
 from studio.deliver.still import Still
 
 
@@ -14,7 +14,7 @@ def test_a_copy_has_the_compressed_pixels_of_the_exr_and_a_comment(tmp_path, hei
     frame = noise(2, Still(at=Time(6.0), format="exr").picture_spec, Size(40, height))
     still(tmp_path, frame, format="exr")
     source, copy = tmp_path / "segment.exr", tmp_path / "copy.exr"
-    exr.add_comment(source, copy, "seed \u00c9", height)
+    comments.add_to_exr(source, copy, "seed \u00c9")
     assert np.array_equal(read_pixels(copy), frame)
     with OpenEXR.File(str(source)) as old, OpenEXR.File(str(copy)) as new:
         assert new.header()["comments"] == "seed \u00c9" and set(new.header()) == {*old.header(), "comments"}
@@ -26,7 +26,7 @@ def test_aovs_are_copied_with_the_colours(tmp_path, noise_with_aovs, still):
     options = {"format": "exr", "aovs": ["depth", "normal"]}
     frame = noise_with_aovs(Still(at=Time(6.0), **options).picture_spec)
     still(tmp_path, frame, **options)
-    exr.add_comment(tmp_path / "segment.exr", tmp_path / "copy.exr", "x" * 100_000, 17)
+    comments.add_to_exr(tmp_path / "segment.exr", tmp_path / "copy.exr", "x" * 100_000)
     with OpenEXR.File(str(tmp_path / "copy.exr"), separate_channels=True) as file:
         channels = file.channels()
         assert np.array_equal(channels["depth.Z"].pixels, frame.aovs["depth"][..., 0])

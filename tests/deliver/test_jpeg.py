@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from studio.config.units import Size
-from studio.deliver import colour_spaces, jpeg
+from studio.deliver import colour_spaces, image_io
 
 PROFILE = colour_spaces.icc("adobe-rgb")
 
@@ -35,7 +35,7 @@ def test_a_jpeg_is_what_pillow_writes_at_quality_95(tmp_path, noise):
     picture, reference = noise(3, size=Size(70, 50)), io.BytesIO()
     tags = {"icc_profile": PROFILE, "dpi": (300, 300)}
     Image.fromarray(picture).save(reference, "JPEG", quality=95, subsampling=0, **tags)
-    jpeg.write(tmp_path / "picture.jpg", picture, PROFILE, 300)
+    image_io.write_jpeg(tmp_path / "picture.jpg", picture, PROFILE, 300)
     assert (tmp_path / "picture.jpg").read_bytes() == reference.getvalue()
 
 
@@ -52,5 +52,5 @@ def test_a_comment_too_long_for_one_segment_goes_into_several(tmp_path, length, 
 def test_a_full_disk_is_an_error_that_says_so(tmp_path, noise):
     (tmp_path / "full.jpg").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
-        jpeg.write(tmp_path / "full.jpg", noise(0, size=Size(600, 600)), PROFILE, None)
+        image_io.write_jpeg(tmp_path / "full.jpg", noise(0, size=Size(600, 600)), PROFILE, None)
     assert caught.value.errno == errno.ENOSPC

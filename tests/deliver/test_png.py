@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from studio.config.units import Size
-from studio.deliver import png
+from studio.deliver import comments
 
 
 def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -23,7 +23,7 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 def test_a_copy_has_the_chunks_of_the_png_and_a_text_behind_the_first(tmp_path, noise, still):
     still(tmp_path, noise(3, size=Size(300, 200)))
     source = tmp_path / "segment.png"
-    png.add_comment(source, tmp_path / "copy.png", "seed 3")
+    comments.add_to_png(source, tmp_path / "copy.png", "seed 3")
     header, comment, *rest = chunks((tmp_path / "copy.png").read_bytes())
     assert [header, *rest] == chunks(source.read_bytes()) and comment == (b"tEXt", b"provenance\0seed 3")
     with Image.open(source) as old, Image.open(tmp_path / "copy.png") as new:
@@ -40,4 +40,4 @@ def test_damage_anywhere_behind_the_signature_is_noticed(tmp_path, damage, still
             data[place] ^= 1
         (tmp_path / "damaged.png").write_bytes(data)
         with pytest.raises(ValueError, match="damaged"):
-            png.add_comment(tmp_path / "damaged.png", tmp_path / "copy.png", "")
+            comments.add_to_png(tmp_path / "damaged.png", tmp_path / "copy.png", "")

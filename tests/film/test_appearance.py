@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from studio.film.appearance import HeightScale, Lamp, Panel, direction
+from studio.film.appearance import HeightScale, Panel, direction
 
 
 @pytest.mark.parametrize("azimuth", [0.0, 0.7, 3.0])
@@ -14,11 +14,9 @@ def test_a_direction_is_a_unit_vector_at_its_angles(azimuth, elevation):
     assert math.atan2(y, x) == pytest.approx(azimuth) and math.asin(z) == pytest.approx(elevation)
 
 
-def test_a_lamp_and_a_panel_at_the_same_angles_have_the_same_direction():
-    white = (1.0, 1.0, 1.0)
-    lamp, panel = Lamp(0.4, 0.2, white, white, 0.1), Panel(0.4, 0.2, (0.3, 0.1), white)
-    assert lamp.direction == panel.direction == direction(0.4, 0.2)
-    assert np.dot(panel.right, panel.direction) == pytest.approx(0.0) and panel.right[2] == 0
+def test_the_width_of_a_panel_is_level_and_across_its_direction():
+    right = Panel(0.4, 0.2, (0.3, 0.1), (1.0, 1.0, 1.0)).right
+    assert np.dot(right, direction(0.4, 0.2)) == pytest.approx(0.0) and right[2] == 0
 
 
 def test_a_height_scale_rises_from_low_to_high_over_the_exaggeration():

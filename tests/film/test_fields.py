@@ -3,7 +3,8 @@ import pytest
 
 from studio.config.reading import parse
 from studio.errors import SceneError
-from studio.film.fields import SIGNED, ColourMapping, HeightMapping, derive, grid_of, measured_fields, unscale
+from studio.field import from_scale
+from studio.film.fields import SIGNED, ColourMapping, HeightMapping, derive, grid_of, measured_fields
 
 # --- fields
 
@@ -63,7 +64,7 @@ def test_a_signed_logarithm_is_odd_and_near_0_the_value_itself():
 @pytest.mark.parametrize("scale", ["log", "sqrt", "linear", "signed-log"])
 def test_unscaling_undoes_a_height_scale(scale):
     values = np.array([0.25, 4.0, 9.0])
-    assert unscale(HeightMapping(scale=scale).to_scale(values), scale) == pytest.approx(values)
+    assert from_scale(HeightMapping(scale=scale).to_scale(values), scale) == pytest.approx(values)
 
 
 def test_a_metric_of_the_users_may_be_height_and_colour():

@@ -10,7 +10,7 @@ from studio.field import Axis, Field, Grid, Markers, Surfaces
 from studio.film.appearance import Appearance, Nodes
 from studio.film.camera import Camera, Move, Start
 from studio.film.fields import ColourMapping, HeightMapping
-from studio.film.format import Format
+from studio.film.format import Format, Quality
 from studio.film.frame import Frame, View
 from studio.film.frame_source import FrameSource
 from studio.film.labels import labels
@@ -18,7 +18,6 @@ from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
 from studio.film.overlays import Bar, Page, Text, Titles
-from studio.film.quality import Quality
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.surface import marker_height
 from studio.film.timeline import Shot, Transition

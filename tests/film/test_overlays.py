@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size, Time
-from studio.field import Axis, Extent, Grid, Instant, Layer
+from studio.field import Axis, Grid, Instant, Layer
 from studio.film.colour import lookup_table
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping
 from studio.film.light import Lamp, Light
@@ -32,7 +32,7 @@ LOOK = Look(
     height=HeightMapping(scale="sqrt"),
 )
 LOSS = Layer(Grid(points=3), np.arange(9.0).reshape(3, 3))
-INSTANT = Instant(3.5, {"loss": (LOSS,)}, {"test_accuracy": 61.8}, Extent())
+INSTANT = Instant(3.5, {"loss": (LOSS,)}, {"test_accuracy": 61.8}, Grid())
 
 
 PLAIN = Titles()

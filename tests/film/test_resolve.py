@@ -7,10 +7,9 @@ import pytest
 
 from studio.film.appearance import Nodes
 from studio.film.colour import to_linear
-from studio.film.gallery import gallery
 from studio.film.light import Background, Grade, Lamp, Light, Lut, Panel
 from studio.film.lines import Contours, Engraving, Marker, Plinth, Wire
-from studio.film.look import Look
+from studio.film.look import Look, gallery
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 LIGHT = Light(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from studio.field import Extent, Field, Grid, Instant, Layer, Markers, Surfaces, Trajectory
+from studio.field import Field, Grid, Instant, Layer, Markers, Surfaces, Trajectory
 from studio.film import surface
 from studio.film.colour import decode, lookup_table
 from studio.film.fields import ColourMapping, HeightMapping
@@ -118,7 +118,7 @@ def rugged(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def both(detail: float = 1.0, points: int = 33) -> Instant:
     """A surface with structure that the coarse grid of `N` nodes misses, and a finer grid over the middle half."""
     layers = [measured(GRID), replace(measured(Grid(range=(-1, 1), points=points)), weight=detail)]
-    return Instant(0.0, {"loss": tuple(layers)}, {}, Extent((0.0, 0.0), (2.0, 2.0)))
+    return Instant(0.0, {"loss": tuple(layers)}, {}, Grid(range=(-2, 2)))
 
 
 def measured(grid: Grid, function=rugged) -> Layer:

@@ -28,9 +28,9 @@ def test_every_method_that_fits_is_timed_and_agrees_with_the_plain_loop(monkeypa
 
 
 def test_a_method_that_fails_gives_its_reason_and_the_plain_loop_fails_for_all(monkeypatch):
-    monkeypatch.setattr(profiling, "candidate_methods", lambda *_: ("loop", "shared-first-layer"))
+    monkeypatch.setattr(profiling, "candidate_methods", lambda *_: ("loop", "batched"))
     loop, shared = profiling.time_methods(VGG, DIRECTIONS, LOSS, GRID)
-    assert not loop.failure and "chain of linear layers" in shared.failure
+    assert not loop.failure and "networks of linear layers" in shared.failure
 
     def broken(*_):
         raise ValueError("no such network")
@@ -56,4 +56,4 @@ def test_costs_name_the_size_of_the_problem_and_the_method():
     cost = profiling.measure_costs(MLP, DIRECTIONS, LOSS, None)
     assert cost.value > 0 and cost.product > 0
     assert cost.samples == 32 and cost.parameters == 64 * 8 + 8 + 8 * 10 + 10
-    assert cost.images > 1000 and cost.method == "shared-first-layer" and cost.reason
+    assert cost.images > 1000 and cost.method == "batched" and cost.reason

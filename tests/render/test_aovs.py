@@ -153,9 +153,9 @@ def test_the_mask_is_where_the_picture_covers_what_is_behind_it(stage):
     assert 0.2 < (cover == 1).mean() < 0.8 and ((cover > 0) & (cover < 1)).mean() < 0.15  # the pixels of the edge
 
 
-@pytest.mark.parametrize("look", [LOOK, CAST], ids=["disc", "cast"])
-def test_tiles_have_the_same_aovs_as_the_whole(look):
-    shown = frame(look=look, elevation=25.0)
+@pytest.mark.parametrize(("look", "distance"), [(LOOK, 2.0), (CAST, 2.0), (LOOK, 9.0)], ids=["disc", "cast", "far"])
+def test_tiles_have_the_same_aovs_as_the_whole(look, distance):
+    shown = frame(look=look, elevation=25.0, distance=distance)  # from afar there are tiles that show nothing
     with Stage(SIZE, MESH) as whole, Stage(Size(25, 20), MESH) as tile:
         direct, tiled = (aovs_of(stage, shown, *NAMES, "loss", loss=X) for stage in (whole, tile))
     for name in direct:

@@ -11,9 +11,8 @@ from studio.film.camera import Camera, Start
 from studio.film.fields import ColourMapping
 from studio.film.format import Format
 from studio.film.frame_source import FrameSource
-from studio.film.gallery import gallery
 from studio.film.light import Lamp, Light
-from studio.film.look import Look
+from studio.film.look import Look, gallery
 from studio.film.overlays import Titles
 from studio.film.timeline import Shot, Transition
 from studio.render.contact_sheet import look_sheet, storyboard

@@ -18,12 +18,12 @@ from studio.film.appearance import Nodes
 from studio.film.camera import Orbit
 from studio.film.colour import to_linear
 from studio.film.fields import HeightMapping
+from studio.film.format import subframes
 from studio.film.frame import Frame, View, Window
 from studio.film.light import MAX_LIGHT, Background, Fog, Grade, Lamp, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
-from studio.film.quality import subframes
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Panel
 from studio.render import bake, grade, linear_frame

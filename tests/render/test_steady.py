@@ -8,12 +8,11 @@ import pytest
 
 from studio.config.units import Size
 from studio.field import Field, Grid, Surfaces
-from studio.film.format import Format
+from studio.film.format import Format, Quality
 from studio.film.frame import Frame
 from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.overlays import Titles
-from studio.film.quality import Quality
 from studio.film.timeline import Shot
 from studio.render.grade import picture
 from studio.render.stage import Stage

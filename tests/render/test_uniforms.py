@@ -6,10 +6,9 @@ import pytest
 from studio.film.appearance import Nodes
 from studio.film.camera import Orbit
 from studio.film.frame import View
-from studio.film.gallery import gallery
 from studio.film.light import Fog, Lamp, Light, Panel
 from studio.film.lines import Contours, Engraving, Wire
-from studio.film.look import Look
+from studio.film.look import Look, gallery
 from studio.film.resolve import resolve_appearance
 from studio.render import shading
 from studio.render.uniforms import constants, per_view

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from studio.landscape.curvature import engine
 from studio.landscape.curvature.double_backward import QuickLayers
-from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.weight_loss import WeightLoss
 
 
@@ -72,8 +71,10 @@ class AutogradEngine:
     def _batched_outputs(self, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Outputs [B, N, classes] at stacked weights [B, ...] for samples x [N, ...]."""
         if self._chain:
+            chain = self._chain
             with self._weight_loss.forward_context():
-                return _chain_outputs(self._chain, named, x)
+                h = torch.func.vmap(lambda single: chain.run_first_layer(single, x))(dict(named))
+                return chain.run_rest(named, h)
         outputs: Tensor = torch.func.vmap(lambda single: self._weight_loss.outputs(single, x, folded=True))(dict(named))
         return outputs
 
@@ -89,11 +90,3 @@ class AutogradEngine:
             except RuntimeError:
                 return False
         return True
-
-
-def _chain_outputs(chain: LinearChain, named: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Outputs [B, N, classes] of a chain at stacked weights [B, ...] for samples x [N, ...]."""
-    _, name = chain.layers[0]
-    weight, bias = named[f"{name}weight"], named.get(f"{name}bias")
-    h = x.flatten(1) @ weight.mT
-    return chain.run_rest(named, h if bias is None else h + bias[:, None])

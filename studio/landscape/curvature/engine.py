@@ -12,8 +12,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from studio.landscape.network.batched import BatchedNetwork
 from studio.landscape.network.kernels import MAX_WIDTH
-from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.weight_loss import WeightLoss
 
 CHAIN_POINTS = {"cpu": 16, "cuda": 256}
@@ -55,9 +55,10 @@ class HvpEngine(Protocol):
         """
 
 
-def small_chain(weight_loss: WeightLoss) -> LinearChain | None:
-    """The network as a chain of linear layers, if it is one of few weights."""
-    return LinearChain.of(weight_loss.network.module) if weight_loss.size <= CHAIN_WEIGHTS else None
+def small_chain(weight_loss: WeightLoss) -> BatchedNetwork | None:
+    """The network, if it is a chain of linear layers of few weights."""
+    network = BatchedNetwork.of(weight_loss.network.module)
+    return network if network and network.is_chain and weight_loss.size <= CHAIN_WEIGHTS else None
 
 
 def has_large_images(x: Tensor) -> bool:

@@ -1,5 +1,5 @@
 """A network as a function of its weights: `weight_loss`, its loss over fixed samples; and faster forward passes.
 
 Faster by folded batch norms (`folding`), kernels for small pictures (`compiled_forward`, `kernels`), and many points in
-one batch (`linear_chain`, `batched`).
+one batch (`batched`).
 """

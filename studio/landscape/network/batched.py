@@ -68,6 +68,11 @@ class BatchedNetwork:
         return cls(first_layer, steps[1:])
 
     @property
+    def is_chain(self) -> bool:
+        """Whether it is a chain of linear layers and elementwise functions, without batch norms and shortcuts."""
+        return not any(isinstance(step, Shortcut) or type(step.module) is nn.BatchNorm1d for step in self.steps)
+
+    @property
     def max_width(self) -> int:
         """The most features a sample has between two layers."""
         layers = (self.first_layer, *_layers(self.steps))

@@ -21,7 +21,6 @@ from studio.landscape.network.batched import BatchedNetwork, Statistics
 from studio.landscape.network.compiled_forward import CompiledForward
 from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import channels_last, inplace_ops
-from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.modes import mutable_buffers, set_mode, use_exact_statistics
 from studio.landscape.network.network import Network
 from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
@@ -280,31 +279,8 @@ def _vmapped(weight_loss: WeightLoss) -> Callable[[Tensor, Tensor], Tensor]:
     return forward
 
 
-def shared_first_layer(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """For chains of linear layers: the first is linear in the weights, so three passes of it serve all points."""
-    chain = LinearChain.of(weight_loss.model)
-    if chain is None:
-        raise SceneError(
-            "loss.method: shared-first-layer is for networks that are a chain of linear layers; leave the method out"
-        )
-    at_theta, along_delta, along_eta = (
-        chain.run_first_layer(weight_loss.split(vector), weight_loss.inputs) for vector in (theta, delta, eta)
-    )
-    points = _points_together(weight_loss, chain.max_width * weight_loss.chunk_size)
-
-    def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
-        base, at_base = theta.add(eta, alpha=beta), at_theta.add(along_eta, alpha=beta)
-        for group in _groups(alphas, points):
-            steps = _column(group, base)
-            named = weight_loss.split(base + steps * delta)
-            parts = zip(torch.split(at_base, chunk_size), torch.split(along_delta, chunk_size), strict=True)
-            yield torch.cat([chain.run_rest(named, torch.addcmul(h, steps[..., None], along)) for h, along in parts], 1)
-
-    return row
-
-
 def batched(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """For perceptrons with batch norms or shortcuts: samples last, the first layer as in `shared_first_layer`."""
+    """For perceptrons: samples last; three passes of the first layer, linear in the weights, serve all points."""
     is_recalibrated = weight_loss.mode == "recalibrated"
     network = BatchedNetwork.of(weight_loss.clone_module().train() if is_recalibrated else weight_loss.model)
     if network is None:
@@ -361,7 +337,6 @@ METHODS: dict[str, Callable[[WeightLoss, Tensor, Tensor, Tensor], RowOutputs]] =
     "loop": loop,
     "image-kernels": image_kernels,
     "folded": folded,
-    "shared-first-layer": shared_first_layer,
     "batched": batched,
     "vmap": vmap,
     "torch-compile": torch_compile,

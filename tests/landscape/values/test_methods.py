@@ -74,8 +74,8 @@ NETS = {
     "data-dependent": Deciding,
 }
 FITS = {
-    "mlp": ("shared-first-layer", "batched", "vmap"),
-    "linear": ("shared-first-layer", "batched", "vmap"),
+    "mlp": ("batched", "vmap"),
+    "linear": ("batched", "vmap"),
     "normed": ("batched", "folded", "image-kernels", "vmap"),
     "skip": ("batched", "folded", "image-kernels", "vmap"),
     "cnn": ("folded", "image-kernels", "vmap"),
@@ -197,7 +197,7 @@ def test_a_row_is_the_same_bytes_whatever_came_before(name, method, evaluators):
     assert torch.equal(fast.row(ALPHAS, 0.4)["loss"], first)
 
 
-@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+@pytest.mark.parametrize("method", ["loop", "batched", "vmap"])
 def test_points_give_the_same_values_together_and_apart(method, monkeypatch, evaluators):
     together, _ = evaluators(NETS["mlp"], method)
     monkeypatch.setitem(methods.MAX_FEATURES, "cpu", 1)
@@ -224,7 +224,7 @@ def test_chunks_of_the_samples_add_up_to_the_same_value(name, method, mode, eval
     torch.testing.assert_close(fast.row(ALPHAS, 0.4)["loss"], whole, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+@pytest.mark.parametrize("method", ["loop", "batched", "vmap"])
 def test_all_fields_come_from_the_same_passes(method, images, network, plane):
     def surprise(outputs, y):
         """Depends on the other samples too: a point of its own needs a call of its own."""
@@ -247,7 +247,7 @@ def test_all_fields_come_from_the_same_passes(method, images, network, plane):
     ("name", "method"),
     [
         ("mlp", "loop"),
-        ("mlp", "shared-first-layer"),
+        ("mlp", "batched"),
         ("cnn", "folded"),
         ("cnn", "image-kernels"),
         ("normed", "batched"),
@@ -272,7 +272,7 @@ def test_rotating_the_plane_rotates_the_picture(images, network, plane):
     assert values == pytest.approx([float(turned.row([0.5], -alpha)["loss"]) for alpha in ALPHAS], rel=1e-5)
 
 
-@pytest.mark.parametrize("method", ["loop", "shared-first-layer", "batched", "vmap"])
+@pytest.mark.parametrize("method", ["loop", "batched", "vmap"])
 def test_the_picture_of_a_quadratic_is_the_quadratic(method, images):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES, bias=False)).double()
     x, y = images()
@@ -309,7 +309,7 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
             WeightSource((AtCheckpoint(0.0),), lambda _, theta=theta: theta), AtCheckpoint(0.0)
         )
         vectors = (weight_loss.flat(part) for part in (theta, plane.delta, plane.eta))
-        pictures.append(Evaluator(weight_loss, *vectors, "shared-first-layer").row(ALPHAS, 0.5)["loss"])
+        pictures.append(Evaluator(weight_loss, *vectors, "batched").row(ALPHAS, 0.5)["loss"])
     # factors of two round nothing; the norm that a filter is divided by has 1e-10 added
     torch.testing.assert_close(*pictures, rtol=1e-6, atol=0)
 
@@ -319,7 +319,7 @@ def test_a_network_that_vmap_cannot_run_names_the_way_out(evaluators):
         assert evaluators(NETS["data-dependent"], "vmap")[0].agreement
 
 
-@pytest.mark.parametrize("method", ["shared-first-layer", "batched"])
+@pytest.mark.parametrize("method", ["batched"])
 def test_a_network_that_a_method_does_not_support_names_the_way_out(method, evaluators):
     with pytest.raises(SceneError, match=f"{method} is for networks .*leave the method out"):
         evaluators(NETS["cnn"], method)
@@ -354,5 +354,5 @@ def test_an_activation_shared_by_several_layers_runs_each_time(evaluators):
             nn.Linear(5, CLASSES, bias=False),
         )
 
-    fast, exact = evaluators(make, "shared-first-layer")
+    fast, exact = evaluators(make, "batched")
     torch.testing.assert_close(fast.row(ALPHAS, 0.3)["loss"], exact.row(ALPHAS, 0.3)["loss"], rtol=1e-5, atol=0)

@@ -20,7 +20,6 @@ from studio.landscape.curvature.pearlmutter.operation import UnknownOperationErr
 from studio.landscape.curvature.pearlmutter.program import HvpProgram, Named
 from studio.landscape.curvature.pearlmutter.tape import Tape
 from studio.landscape.network.batched import BatchedNetwork
-from studio.landscape.network.linear_chain import LinearChain
 from studio.landscape.network.weight_loss import WeightLoss
 
 AGREEMENT = 1e-3
@@ -35,8 +34,8 @@ class PearlmutterEngine:
     def __init__(self, program: HvpProgram, weight_loss: WeightLoss):
         self._program, self._weight_loss = program, weight_loss
         self._is_small_chain = small_chain(weight_loss) is not None
-        module = weight_loss.network.module
-        self._is_perceptron = LinearChain.of(module) is None and BatchedNetwork.of(module) is not None
+        network = BatchedNetwork.of(weight_loss.network.module)
+        self._is_perceptron = network is not None and not network.is_chain
 
     @classmethod
     def of(cls, weight_loss: WeightLoss) -> PearlmutterEngine | None:

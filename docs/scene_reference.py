@@ -1,7 +1,7 @@
 """The reference of every key of a scene, in Markdown, from the records' own JSON Schema and docstrings.
 
 A record explains its fields as sentences `key: text.` in its docstring. Run as a program, it prints the page:
-`python -m studio.cli.reference > docs/scene-reference.md`.
+`python docs/scene_reference.py > docs/scene-reference.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEAD = """\
 # Scene reference
 
 Every key of a scene, with its type, its default and its meaning. This page is generated from the program:
-`python -m studio.cli.reference > docs/scene-reference.md`. [How to](how-to.md) shows the keys at work.
+`python docs/scene_reference.py > docs/scene-reference.md`. [How to](how-to.md) shows the keys at work.
 
 A key without a default must be written. A kind that needs no other key may be written as its bare word,
 `directions: pca`; `{}` is a record with its own defaults.
