@@ -56,7 +56,10 @@ class Every(Record):
 
 
 class Fork(Record):
-    """From the epoch `at` on, the order of the samples and all noise follow `seed`, as in a twin of the run."""
+    """A twin of the run, which parts from it while both train.
+
+    at: the epoch from which the order of the samples and all noise differ. seed: what they follow then.
+    """
 
     at: float = Field(ge=0)
     seed: int = Field(1, ge=0, lt=2**63)
