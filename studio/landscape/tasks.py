@@ -10,6 +10,7 @@ the shelf's owner stores the arrays. The evaluator or Hessian of a slice is buil
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,22 +128,24 @@ def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, c
     return loss.weight_loss(model, state, tensors["x"], y, slice_.device, calibration, slice_.objective)
 
 
-def _flat_plane(shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> tuple[Tensor, Tensor, Tensor]:
-    """theta, delta and eta [P] on a loss's device and in its precision."""
+def _loss_on_plane(shelf: Shelf, slice_: Slice) -> tuple[WeightLoss, Tensor, Tensor, Tensor]:
+    """The loss, prepared for the corners of the grid; theta, delta and eta [P] on its device and in its precision."""
     import torch
 
-    arrays = map_arrays(shelf.plane(slice_.plane_digest)).arrays
+    weight_loss, arrays = _slice_loss(shelf, slice_), map_arrays(shelf.plane(slice_.plane_digest)).arrays
     names = ("theta", "delta", "eta")
     theta, delta, eta = (weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names)
-    return theta, delta, eta
+    corners = itertools.product(*slice_.grid.sides)
+    with deterministic():
+        weight_loss.prepare_for([theta + alpha * delta + beta * eta for alpha, beta in corners])
+    return weight_loss, theta, delta, eta
 
 
 @lru_cache(maxsize=4)
 def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
     from studio.landscape.values.evaluator import Evaluator
 
-    weight_loss = _slice_loss(shelf, slice_)
-    return Evaluator(weight_loss, *_flat_plane(shelf, slice_, weight_loss), slice_.method, slice_.loss.keep_samples)
+    return Evaluator(*_loss_on_plane(shelf, slice_), slice_.method, slice_.loss.keep_samples)
 
 
 class _Curvature(NamedTuple):
@@ -163,9 +166,8 @@ class _Curvature(NamedTuple):
 def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
     from studio.landscape.curvature.hvp import HessianOperator
 
-    weight_loss = _slice_loss(shelf, slice_)
-    hessian = HessianOperator(weight_loss, slice_.curvature.ignore)
-    return _Curvature(weight_loss, hessian, *_flat_plane(shelf, slice_, weight_loss))
+    weight_loss, *plane = _loss_on_plane(shelf, slice_)
+    return _Curvature(weight_loss, HessianOperator(weight_loss, slice_.curvature.ignore), *plane)
 
 
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:

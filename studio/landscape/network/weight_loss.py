@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Literal
@@ -34,15 +34,19 @@ MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 """Samples in one chunk of any other network."""
+PROBED, CHUNKS = 8, 4
+"""Samples, and chunks, that pass together to see whether the network mixes its samples or counts them."""
+MIX_TOLERANCE, COUNT_TOLERANCE = 1e-5, 1e-3
+"""How far outputs may differ by rounding, relative to the largest: in a batch of the same size, and of another."""
 
 
 class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...], or with none.
 
-    state: weights and buffers by name, in place of the model's own; whether the network mixes its samples is tested at
-    these. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch and leaves running ones
-    alone; or "recalibrated", which is eval mode with the batch statistics of `calibration` [M, ...] at these very
-    weights (of x itself if None).
+    state: weights and buffers by name, in place of the model's own; what the network does is asked at these, and at
+    the points of `prepare_for`. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch
+    and leaves running ones alone; or "recalibrated", which is eval mode with the batch statistics of `calibration`
+    [M, ...] at these very weights (of x itself if None).
     Samples pass in chunks by a fixed rule; all at once in train mode, and if the network mixes samples, so that its
     output for one depends on the others. Dropout draws the same mask at every point.
     criterion: the loss of outputs and targets. fields: more numbers from the same outputs, by name.
@@ -96,17 +100,35 @@ class WeightLoss:
         self.network, self.model = Network(private, device, mode), private
         self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.inputs if calibration is None else self.to_device(calibration)
-        self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk_size = len(x) if self.single_batch else self._even_chunk_size()
+        self._points = [self.network.flat(self.network.parameters)]
+        self.chunk_size = self._choose_chunk_size()
+
+    def prepare_for(self, points: Sequence[Tensor]) -> None:
+        """Also asks at weights [P] of `points` what the network does there; to be called before anything is measured.
+
+        A gate may be closed at the centre of a plane and open at its edge.
+        """
+        self._points += points
+        self.chunk_size = self._choose_chunk_size()
+
+    @property
+    def single_batch(self) -> bool:
+        """Whether all samples pass at once: in train mode, and if the network mixes them at any of its points."""
+        return self.mode == "train" or any(map(self._mixes_samples, self._points))
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
-        return self._rebuild(*self._samples, precision=precision)
+        return self._again(*self._samples, precision)
 
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
-        return self._rebuild(x[:count], None if y is None else y[:count], precision=self.precision)
+        return self._again(x[:count], None if y is None else y[:count], self.precision)
+
+    def _again(self, x: Tensor, y: Tensor | None, precision: str) -> WeightLoss:
+        other = self._rebuild(x, y, precision=precision)
+        other.prepare_for([other.flat(self.split(point)) for point in self._points[1:]])
+        return other
 
     @property
     def device_kind(self) -> str:
@@ -120,20 +142,46 @@ class WeightLoss:
             zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True)
         )
 
-    def _mixes_samples(self) -> bool:
-        """Whether outputs change when fewer samples pass together, by more than rounding can explain."""
-        few = self.inputs[:4]
-        # in the model's own precision: another one may round more than that
+    def _mixes_samples(self, weights: Tensor) -> bool:
+        """Whether a sample's outputs at weights [P] depend on the others of its batch, or on their number."""
+        few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED]
+        middle, chunk = len(few) // 2, self._even_chunk_size()
+        if not middle:
+            return False
+        # in the model's own precision: another one may round more
         with torch.inference_mode(), fixed_masks(self.device):
+            self._set_point(weights)
             try:
-                together, apart = self.network(few), torch.cat([self.network(pair) for pair in torch.split(few, 2)])
+                together, first, last = self.network(few), few[:middle], few[middle:]
+                beside_first = self.network(torch.cat([first, first[:1].expand_as(last)]))[:middle]
+                beside_last = self.network(torch.cat([last[-1:].expand_as(first), last]))[middle:]
+                if _differ(beside_first, together[:middle]) or _differ(beside_last, together[middle:]):
+                    return True
+                batches = [few, self.inputs[: CHUNKS * chunk]] if chunk < self.sample_count else [few]
+                return any(self._counts_samples(x, min(chunk, middle if x is few else chunk)) for x in batches)
             except RuntimeError:
                 return True
-        largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
-        return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
+            finally:
+                self.network.set_weights(self._points[0])
+
+    def _counts_samples(self, x: Tensor, size: int) -> bool:
+        """Whether outputs for samples x [n, ...] change when they pass in batches of a size."""
+        together, apart = self.network(x), torch.cat([self.network(part) for part in torch.split(x, size)])
+        known = together.isfinite() & apart.isfinite()
+        return _differ(together[known], apart[known], COUNT_TOLERANCE)
+
+    def _set_point(self, weights: Tensor) -> None:
+        self.network.set_weights(weights)
+        self.network.calibrate(lambda: self.network(self.calibration))
+
+    def _choose_chunk_size(self) -> int:
+        size = self._even_chunk_size()
+        return self.sample_count if size == self.sample_count or self.single_batch else size
 
     def _even_chunk_size(self) -> int:
         """The largest size within the limits with which the last chunk is hardly shorter than the others."""
+        if self.mode == "train":
+            return self.sample_count
         maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
             maximum = max(1, MAX_PIXELS[self.device_kind] // self._samples[0][0, 0].numel())
@@ -195,8 +243,10 @@ class WeightLoss:
 
         with torch.inference_mode(), self.forward_context():
             initial_state = generator(self.device_kind).get_state()
-            self.network.calibrate(lambda: forward(self.calibration))
-            forward(self.inputs[: self.chunk_size])
+            for weights in reversed(self._points):
+                self.network.set_weights(weights)
+                self.network.calibrate(lambda: forward(self.calibration))
+                forward(self.inputs[: self.chunk_size])
         return any(draws)
 
     @cached_property
@@ -232,6 +282,13 @@ def _tf32() -> Iterator[None]:
             yield
     finally:
         matmul.allow_tf32 = before
+
+
+def _differ(a: Tensor, b: Tensor, tolerance: float = MIX_TOLERANCE) -> bool:
+    """Whether a and b differ by more than a tolerance relative to the largest finite number of b."""
+    finite = b.isfinite()
+    largest = float(b[finite].abs().max()) if finite.any() else 0.0
+    return not torch.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
