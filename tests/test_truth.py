@@ -67,6 +67,56 @@ class Dropping(Net):
         return F.dropout(y, 0.5) if gate > 0.5 else y
 
 
+class Plain(Net):
+    def mix(self, y, gate):
+        return y * (1 + gate)
+
+
+class Short(Plain):
+    '''Of bf16, as is what it is given.'''
+
+    def __init__(self):
+        super().__init__()
+        self.bfloat16()
+
+    def forward(self, x):
+        return super().forward(x.to(torch.bfloat16))
+
+
+class Following(Short):
+    def forward(self, x):
+        return Plain.forward(self, x.to(self.layer.weight.dtype)).float()
+
+
+class Mixed(Plain):
+    def __init__(self):
+        super().__init__()
+        self.layer.half()
+
+    def forward(self, x):
+        return self.mix(self.layer(x.half()).float(), self.gate)
+
+
+class Halving(Plain):
+    def forward(self, x):
+        return F.linear(x.half(), self.layer.weight.half(), self.layer.bias.half()) * (1 + self.gate)
+
+
+class Casting(Plain):
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x)
+
+
+class Long(Plain):
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+    def forward(self, x):
+        return super().forward(x.double())
+
+
 def contrast(model, batch):
     '''Each sample is to be nearer to its own target than to those of the others.'''
     x, y = batch
@@ -118,10 +168,12 @@ def change(scene, *changes) -> Project:
     return Project.open(scene)
 
 
-def by_hand(project: Project, results: Results, epoch: float, alpha: float, beta: float, objective=None) -> float:
+def by_hand(
+    project: Project, results: Results, epoch: float, alpha: float, beta: float, objective=None, net=None
+) -> float:
     """The loss of the network itself over all samples in one batch, in float64."""
     plane = map_arrays(project.shelf.plane(results.planes[epoch])).arrays
-    model = project.scene.run.recipe.model.build((6,), 4).double().eval()
+    model = (net() if net else project.scene.run.recipe.model.build((6,), 4)).double().eval()
     weights = sum(
         factor * plane[name].astype(float) for name, factor in (("theta", 1), ("delta", alpha), ("eta", beta))
     )
@@ -148,3 +200,14 @@ def test_a_network_that_mixes_its_samples_where_it_is_measured_gets_them_in_one_
     for k, b, a in np.ndindex(2, 3, 3):
         expected = by_hand(project, results, float(k), a - 1.0, b - 1.0, function)
         assert loss[k, b, a] == pytest.approx(expected, rel=1e-9), (k, b, a)
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 2e-6), ("float64", 1e-12), ("bf16", 3e-2)])
+@pytest.mark.parametrize("net", ["Short", "Following", "Mixed", "Halving", "Casting", "Long"])
+def test_a_network_of_another_precision_is_measured_in_the_scenes(scene, net, precision, error, in_process):
+    project = change(scene, ("true_nets:Net", f"true_nets:{net}"), ("float64", precision))
+    results = measure(project)
+    loss = results.dataset()["loss"].values
+    plain = importlib.import_module("true_nets").Plain
+    expected = [by_hand(project, results, 1.0, a - 1.0, b - 1.0, net=plain) for b, a in np.ndindex(3, 3)]
+    assert loss[1].ravel() == pytest.approx(expected, rel=error)

@@ -22,7 +22,7 @@ from studio.landscape.centres import AtCheckpoint, Centre, State
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
-from studio.landscape.directions import WeightSource
+from studio.landscape.directions import WeightSource, span_facts
 from studio.landscape.loss import Loss
 from studio.landscape.slices import CURVATURE_FIELDS, Slice
 from studio.landscape.trajectory import positions
@@ -72,7 +72,7 @@ def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTR
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     """theta, delta and eta [P], float32, flat in the model's order of weights; and facts of the directions.
 
-    Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
+    Raises RunError if there is no such plane, a weight is not finite, or the Hessian's eigenvalues do not converge.
     """
 
     def direction_loss(centre: Centre) -> WeightLoss:
@@ -81,15 +81,17 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     weight_loss = _slice_loss(shelf, slice_)
 
     def moving(centre: Centre) -> Mapping[str, Tensor]:
-        weights = _state(shelf, slice_, centre).weights
-        return {name: weights[name] for name in weight_loss.names}
+        weights = {name: w for name, w in _state(shelf, slice_, centre).weights.items() if name in weight_loss.names}
+        if broken := next((name for name, w in weights.items() if not w.isfinite().all()), None):
+            raise RunError(f"directions: {centre} has a weight that is not finite, {broken}; leave it out of the sweep")
+        return weights
 
     source = WeightSource(checkpoints.epochs(shelf.run(slice_.run_digests[0])), moving, direction_loss)
     with deterministic():
         plane = slice_.directions.plane(source, slice_.centre)
         vectors = {"theta": source.weights(slice_.centre), "delta": plane.delta, "eta": plane.eta}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
-    return arrays, {"cosine": plane.cosine, **plane.facts}
+    return arrays, {**span_facts(arrays["delta"], arrays["eta"]), **plane.facts}
 
 
 def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Centre]) -> tuple[Arrays, dict[str, Any]]:
@@ -101,11 +103,13 @@ def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Cent
 
 
 def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
-    """Weights and buffers of a centre."""
+    """Weights and buffers of a centre, in float32 at least."""
+    from studio.landscape.network.precision import lift
 
     def load(at: AtCheckpoint) -> State:
         checkpoint = checkpoints.load(shelf.run(slice_.run_digests[at.run]), at.checkpoint)
-        return State(checkpoint.weights, checkpoint.buffers)
+        parts = checkpoint.weights, checkpoint.buffers
+        return State(*({name: lift(tensor) for name, tensor in part.items()} for part in parts))
 
     return centre.state(load)
 

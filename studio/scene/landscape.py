@@ -143,6 +143,10 @@ class Landscape(Record):
         if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
             places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+        if text := next(filter(None, (k.directions.misfit(existing, k.centre) for k in keyframes)), None):
+            yield ("directions",), text
+        if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
+            yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"
 
 
 KEYS = tuple(Landscape.model_fields)

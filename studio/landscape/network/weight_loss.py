@@ -26,6 +26,7 @@ from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
+from studio.landscape.network.precision import AtLeast, lift
 from studio.landscape.network.random_numbers import fixed_masks, generator
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
@@ -51,7 +52,8 @@ class WeightLoss:
     output for one depends on the others. Dropout draws the same mask at every point.
     criterion: the loss of outputs and targets. fields: more numbers from the same outputs, by name.
     numbers: of an objective that runs the network itself, in place of both; the network's inputs are then the indices
-    of samples, and its outputs the numbers. precision: of the arithmetic; "float32" leaves the model's own.
+    of samples, and its outputs the numbers. precision: of the arithmetic, at least, whatever the model's weights and
+    casts are of; "float32" leaves float64 as it is.
     model: the private copy. runs_objective: whether `numbers` were given. names: of its trainable tensors, in its own
     order. size: P, their number of weights. split: vectors [..., P] -> views [..., *shape] by name.
     """
@@ -92,14 +94,20 @@ class WeightLoss:
         self._template = copy.deepcopy(private).train(mode == "train")
         self.inputs = self.to_device(x)
         self.targets = self.inputs if y is None else self.to_device(y)
+        casts = AtLeast(torch.float64 if precision == "float64" else torch.float32, self.device_kind)
         if numbers is not None:
-            private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
+            with casts:
+                private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
             self.fields = private.functions()
             self.criterion = self.fields.pop("loss")
             self.inputs = self.targets = torch.arange(len(x), device=device)
         self.network, self.model = Network(private, device, mode), private
         self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.inputs if calibration is None else self.to_device(calibration)
+        with contextlib.suppress(RuntimeError), torch.inference_mode(), fixed_masks(self.device), casts:
+            self.network(self.inputs[:2])
+        # a mode of Python's slows every operation, so only networks that need it run in it
+        self._casts = casts if casts.found and precision != "bf16" else contextlib.nullcontext()
         self._points = [self.network.flat(self.network.parameters)]
         self.chunk_size = self._choose_chunk_size()
 
@@ -149,7 +157,7 @@ class WeightLoss:
         if not middle:
             return False
         # in the model's own precision: another one may round more
-        with torch.inference_mode(), fixed_masks(self.device):
+        with torch.inference_mode(), fixed_masks(self.device), self._casts:
             self._set_point(weights)
             try:
                 together, first, last = self.network(few), few[:middle], few[middle:]
@@ -268,7 +276,7 @@ class WeightLoss:
         bf16 = torch.autocast(self.device_kind, torch.bfloat16) if self.precision == "bf16" else nothing
         tf32 = _tf32() if self.precision == "tf32" else nothing
         # other attention kernels than MATH have no second derivative
-        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32:
+        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32, self._casts:
             yield
 
 
@@ -301,9 +309,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the tensors of `state` in place of its own."""
-    private = twice_differentiable(model).to(device)
+    private = twice_differentiable(model).to(device)._apply(lift)
+    private = private.double() if precision == "float64" else private
     tensors = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in state.items():
             tensors[name].copy_(tensor)
-    return private.double() if precision == "float64" else private
+    return private
