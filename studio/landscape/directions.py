@@ -216,7 +216,7 @@ class Checkpoints(_Directions):
     def misfit(self, checkpoints: Sequence[float], centre: Centre) -> str | None:
         """The centre is a third checkpoint."""
         named = f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
-        return named if centre in map(AtCheckpoint, self.at) else None
+        return named if centre in [*map(AtCheckpoint, self.at)] else None
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""

@@ -111,7 +111,7 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
     if text := misfit(run.recipe.model, layout.shape, layout.is_whole):
         yield ("run", run.kind, "recipe", "model"), text
     if run.kind == "recipe":
-        yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.mistakes(layout.samples))
+        yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
     own = objective.kind == "python"
     if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
         numbers = "return further numbers from the function" if own else "take entropy out, which is of classes"

@@ -73,7 +73,7 @@ class Recipe(Record):
         """Epochs of the checkpoints, ascending from 0."""
         return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
 
-    def mistakes(self, samples: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    def misfits(self, samples: int) -> Iterator[tuple[tuple[str, ...], str]]:
         """(path of keys, what is wrong) of what so many training samples cannot be trained by."""
         batches, every = math.ceil(samples / self.batch), self.checkpoint.every
         if len(self.checkpoint.instants(self.epochs, batches)) < len(self.instants):

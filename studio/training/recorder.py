@@ -62,7 +62,7 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
     samples, batch_loss = tensors(data), mean_loss(objective)
     x, y, *_ = samples
     batches = math.ceil(len(x) / recipe.batch)
-    for keys, text in recipe.mistakes(len(x)):
+    for keys, text in recipe.misfits(len(x)):
         raise RunError(f"{'.'.join(keys)}: {text}")
     instants, total = recipe.checkpoint.instants(recipe.epochs, batches), recipe.epochs * batches
     model, optimizer = _start(recipe, objective, data, x.device)

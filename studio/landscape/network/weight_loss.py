@@ -309,7 +309,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the tensors of `state` in place of its own."""
-    private = twice_differentiable(model).to(device)._apply(lift)
+    private = twice_differentiable(model).to(device)
+    for tensor in (*private.parameters(), *private.buffers()):
+        tensor.data = lift(tensor.data)
     private = private.double() if precision == "float64" else private
     tensors = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
