@@ -141,7 +141,7 @@ def _loss_on_plane(shelf: Shelf, slice_: Slice) -> tuple[WeightLoss, Tensor, Ten
     theta, delta, eta = (weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names)
     corners = itertools.product(*slice_.grid.sides)
     with deterministic():
-        weight_loss.prepare_for([theta + alpha * delta + beta * eta for alpha, beta in corners])
+        weight_loss.prepare_for(theta + alpha * delta + beta * eta for alpha, beta in corners)
     return weight_loss, theta, delta, eta
 
 

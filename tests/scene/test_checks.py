@@ -48,11 +48,7 @@ def test_an_aperture_needs_subframes(tiny):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (
-            "epochs: 2\n    checkpoint: {every: 0.5}",
-            "epochs: 1",
-            ":8:13: directions: pca needs at least 3 .* run has 2;",
-        ),
+        ("every: 0.5", "every: 2", ":9:13: directions: pca needs at least 3 checkpoints, the run has 2;"),
         ("kind: random, seed: 1", "kind: checkpoints, at: [0, 2]", "the checkpoint at 0 is one of the two that"),
         ("kind: epochs, at: [0, 1, 2]", "kind: chord, seed: 0", "sweep: both ends of the chord are the same run"),
         ("kind: epochs, at: [0, 1, 2]", "kind: rotation, through: 0deg", "sweep: two keyframes fall on one coordinate"),

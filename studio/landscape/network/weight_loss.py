@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Literal
@@ -108,21 +108,21 @@ class WeightLoss:
             self.network(self.inputs[:2])
         # a mode of Python's slows every operation, so only networks that need it run in it
         self._casts = casts if casts.found and precision != "bf16" else contextlib.nullcontext()
-        self._points = [self.network.flat(self.network.parameters)]
-        self.chunk_size = self._choose_chunk_size()
+        self.single_batch, self.is_random, self.chunk_size = mode == "train", False, self._even_chunk_size()
+        self.prepare_for([self.network.flat(self.network.parameters)])
 
-    def prepare_for(self, points: Sequence[Tensor]) -> None:
-        """Also asks at weights [P] of `points` what the network does there; to be called before anything is measured.
+    def prepare_for(self, points: Iterable[Tensor]) -> None:
+        """Asks at weights [P] whether the network draws random numbers and mixes its samples, as at the state's own.
 
-        A gate may be closed at the centre of a plane and open at its edge.
+        A gate may be closed at the centre of a plane and open at its edge. To be called before anything is measured.
         """
-        self._points += points
-        self.chunk_size = self._choose_chunk_size()
-
-    @property
-    def single_batch(self) -> bool:
-        """Whether all samples pass at once: in train mode, and if the network mixes them at any of its points."""
-        return self.mode == "train" or any(map(self._mixes_samples, self._points))
+        start = self.network.flat(self.network.parameters)
+        for weights in points:
+            mixes, draws = self.mixes_and_draws(weights, self.chunk_size)
+            self.single_batch |= mixes
+            self.is_random |= draws
+        self.network.set_weights(start)
+        self.chunk_size = self.sample_count if self.single_batch else self.chunk_size
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
@@ -135,7 +135,8 @@ class WeightLoss:
 
     def _again(self, x: Tensor, y: Tensor | None, precision: str) -> WeightLoss:
         other = self._rebuild(x, y, precision=precision)
-        other.prepare_for([other.flat(self.split(point)) for point in self._points[1:]])
+        other.single_batch, other.is_random = self.single_batch, self.is_random
+        other.prepare_for(())
         return other
 
     @property
@@ -150,41 +151,38 @@ class WeightLoss:
             zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True)
         )
 
-    def _mixes_samples(self, weights: Tensor) -> bool:
-        """Whether a sample's outputs at weights [P] depend on the others of its batch, or on their number."""
+    def mixes_and_draws(self, weights: Tensor, size: int) -> tuple[bool, bool]:
+        """Whether outputs at weights [P] are others in batches of a size, and whether a pass draws random numbers."""
         few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED]
-        middle, chunk = len(few) // 2, self._even_chunk_size()
-        if not middle:
-            return False
+        first, last = torch.chunk(few, 2) if len(few) > 1 else (few, few[:0])
+        draws = False
+
+        def forward(x: Tensor) -> Tensor:
+            nonlocal draws
+            outputs = self.network(x)
+            draws |= not torch.equal(generator(self.device_kind).get_state(), seeded)
+            return outputs
+
+        def counts(x: Tensor, size: int) -> bool:
+            together, apart = forward(x), torch.cat([forward(part) for part in torch.split(x, size)])
+            known = together.isfinite() & apart.isfinite()
+            return _differ(together[known], apart[known], COUNT_TOLERANCE)
+
         # in the model's own precision: another one may round more
         with torch.inference_mode(), fixed_masks(self.device), self._casts:
-            self._set_point(weights)
+            seeded = generator(self.device_kind).get_state()
+            self.network.set_weights(weights)
             try:
-                together, first, last = self.network(few), few[:middle], few[middle:]
-                beside_first = self.network(torch.cat([first, first[:1].expand_as(last)]))[:middle]
-                beside_last = self.network(torch.cat([last[-1:].expand_as(first), last]))[middle:]
-                if _differ(beside_first, together[:middle]) or _differ(beside_last, together[middle:]):
-                    return True
-                batches = [few, self.inputs[: CHUNKS * chunk]] if chunk < self.sample_count else [few]
-                return any(self._counts_samples(x, min(chunk, middle if x is few else chunk)) for x in batches)
-            except RuntimeError:
-                return True
-            finally:
-                self.network.set_weights(self._points[0])
-
-    def _counts_samples(self, x: Tensor, size: int) -> bool:
-        """Whether outputs for samples x [n, ...] change when they pass in batches of a size."""
-        together, apart = self.network(x), torch.cat([self.network(part) for part in torch.split(x, size)])
-        known = together.isfinite() & apart.isfinite()
-        return _differ(together[known], apart[known], COUNT_TOLERANCE)
-
-    def _set_point(self, weights: Tensor) -> None:
-        self.network.set_weights(weights)
-        self.network.calibrate(lambda: self.network(self.calibration))
-
-    def _choose_chunk_size(self) -> int:
-        size = self._even_chunk_size()
-        return self.sample_count if size == self.sample_count or self.single_batch else size
+                self.network.calibrate(lambda: forward(self.calibration))
+                together, n = forward(few), len(first)
+                if size >= self.sample_count or not len(last):
+                    return False, draws
+                beside_first = forward(torch.cat([first, first[:1].expand_as(last)]))[:n]
+                beside_last = forward(torch.cat([last[-1:].expand_as(first), last]))[n:]
+                mixes = _differ(beside_first, together[:n]) or _differ(beside_last, together[n:]) or counts(few, n)
+                return mixes or counts(self.inputs[: CHUNKS * size], size), draws
+            except RuntimeError as error:  # it takes no batch of such a size, or memory holds none
+                return size < self.sample_count and not is_out_of_memory(error), True
 
     def _even_chunk_size(self) -> int:
         """The largest size within the limits with which the last chunk is hardly shorter than the others."""
@@ -239,23 +237,6 @@ class WeightLoss:
                 for name, function in self.fields.items()
             },
         }
-
-    @cached_property
-    def is_random(self) -> bool:
-        """Whether the network draws random numbers in its mode: its masks then depend on how tensors lie in memory."""
-        draws = []
-
-        def forward(x: Tensor) -> None:
-            self.network(x)
-            draws.append(not torch.equal(generator(self.device_kind).get_state(), initial_state))
-
-        with torch.inference_mode(), self.forward_context():
-            initial_state = generator(self.device_kind).get_state()
-            for weights in reversed(self._points):
-                self.network.set_weights(weights)
-                self.network.calibrate(lambda: forward(self.calibration))
-                forward(self.inputs[: self.chunk_size])
-        return any(draws)
 
     @cached_property
     def folding(self) -> FoldedBatchNorm:
