@@ -168,7 +168,7 @@ class Function:
             return None
         if names is None or name in names or _find_spec(f"{self.module}.{name}", self.folder):
             return None
-        return f"{self.module} has no '{name}'{nearest(name, names)}"
+        return f"{self.module} has no '{name}'{nearest(name, sorted(n for n in names if n[0] != '_'))}"
 
     def _to_json(self) -> dict[str, str | None]:
         """Its part of a digest; a missing source is None here, and an error in `load`."""

@@ -14,7 +14,7 @@ from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.landscape.sweeps import Chord, Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -113,12 +113,16 @@ class Landscape(Record):
         if isinstance(self.run, SurfacesRun):
             yield from checks.file_mistakes(self.run)
             return
+        other = self.sweep.to if isinstance(self.sweep, Chord) else None
         try:
-            layout = self.run.recipe.data.layout()
+            layout, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
         except RunError as error:
             yield ("run", self.run.kind, "recipe", "data"), str(error)
             return
         yield from checks.run_mistakes(self.run, self.loss, layout)
+        for keys, text in checks.run_mistakes(other, self.loss, others[0]) if other else ():
+            if keys[0] == "run":
+                yield ("sweep", "to"), f"{'.'.join(keys[2:])}: {text}"
         yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
