@@ -66,15 +66,7 @@ class Plane:
         return dot(self.delta, self.eta) / (norm(self.delta) * norm(self.eta) + TINY)
 
 
-class _Directions(Record):
-    """What all kinds of directions have; a kind may say otherwise."""
-
-    def misfit(self, checkpoints: Sequence[float], centre: Centre) -> str | None:
-        """Why a run with these checkpoints has no such plane at a centre, and the way out; None if it may have."""
-        return None
-
-
-class Random(_Directions):
+class Random(Record):
     """Two Gaussian directions, rescaled to the weights they perturb: d <- d |w| / |d|. Li et al. (2018), section 4.
 
     normalize: the unit of rescaling: each `filter` (index of the first dimension), each `layer`, or each `weight`,
@@ -130,7 +122,7 @@ class Random(_Directions):
         return rescaled
 
 
-class Pca(_Directions):
+class Pca(Record):
     """The plane that contains most of the trajectory: the first two principal directions of theta_k - theta_last.
 
     ignore: with `bias-and-norm` tensors of one dimension stay fixed; with `nothing` they move too.
@@ -150,11 +142,6 @@ class Pca(_Directions):
     def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
         """All checkpoints of the run."""
         return tuple(map(AtCheckpoint, checkpoints))
-
-    def misfit(self, checkpoints: Sequence[float], centre: Centre) -> str | None:
-        """Three checkpoints span a plane."""
-        too_few = f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
-        return too_few if len(checkpoints) < 3 else None
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """The same plane at every centre, with the shares of variance that delta and eta explain.
@@ -184,7 +171,7 @@ class Pca(_Directions):
         return {name: (w - last[name]) * (moves_all or w.dim() > 1) for name, w in weights.items()}
 
 
-class Checkpoints(_Directions):
+class Checkpoints(Record):
     """The plane through the centre and two other checkpoints: delta leads to the first, at alpha = 1.
 
     eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
@@ -213,11 +200,6 @@ class Checkpoints(_Directions):
         """The record's two checkpoints, and the centre."""
         return (*map(AtCheckpoint, self.at), centre)
 
-    def misfit(self, checkpoints: Sequence[float], centre: Centre) -> str | None:
-        """The centre is a third checkpoint."""
-        named = f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
-        return named if centre in [*map(AtCheckpoint, self.at)] else None
-
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
         weights = source.weights(centre)
@@ -231,7 +213,7 @@ class Checkpoints(_Directions):
         return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
 
 
-class Hessian(_Directions):
+class Hessian(Record):
     """The plane of the extreme curvatures: eigenvectors of the Hessian, delta of the largest eigenvalue, eta of the
     smallest.
 
@@ -282,6 +264,15 @@ class Hessian(_Directions):
             zeros | {name: part.to(weights[name]) for name, part in weight_loss.split(axis).items()} for axis in axes
         )
         return Plane(delta, eta, {"lambda_min": extremes.lambda_min, "lambda_max": extremes.lambda_max})
+
+
+def misfit(directions: Directions, checkpoints: Sequence[float], centre: Centre) -> str | None:
+    """Why a run with these checkpoints has no such plane at a centre, and the way out; None if it may have one."""
+    if isinstance(directions, Pca) and len(checkpoints) < 3:
+        return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
+    if isinstance(directions, Checkpoints) and centre in [*map(AtCheckpoint, directions.at)]:
+        return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
+    return None
 
 
 def span_facts(delta: Array, eta: Array) -> dict[str, float]:

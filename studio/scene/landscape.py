@@ -12,7 +12,7 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis, Grid
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.directions import Directions, Random
+from studio.landscape.directions import Directions, Random, misfit
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps import Chord, Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
@@ -147,7 +147,7 @@ class Landscape(Record):
         if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
             places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
-        if text := next(filter(None, (k.directions.misfit(existing, k.centre) for k in keyframes)), None):
+        if text := next(filter(None, (misfit(k.directions, existing, k.centre) for k in keyframes)), None):
             yield ("directions",), text
         if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
             yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"

@@ -153,7 +153,7 @@ class WeightLoss:
 
     def mixes_and_draws(self, weights: Tensor, size: int) -> tuple[bool, bool]:
         """Whether outputs at weights [P] are others in batches of a size, and whether a pass draws random numbers."""
-        few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED]
+        few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED].contiguous()
         first, last = torch.chunk(few, 2) if len(few) > 1 else (few, few[:0])
         draws = False
 
@@ -181,8 +181,9 @@ class WeightLoss:
                 beside_last = forward(torch.cat([last[-1:].expand_as(first), last]))[n:]
                 mixes = _differ(beside_first, together[:n]) or _differ(beside_last, together[n:]) or counts(few, n)
                 return mixes or counts(self.inputs[: CHUNKS * size], size), draws
-            except RuntimeError as error:  # it takes no batch of such a size, or memory holds none
-                return size < self.sample_count and not is_out_of_memory(error), True
+            except RuntimeError as error:  # it takes no batch of such a size; or memory holds none, which tells nothing
+                fits = not is_out_of_memory(error)
+                return size < self.sample_count and fits, draws or fits
 
     def _even_chunk_size(self) -> int:
         """The largest size within the limits with which the last chunk is hardly shorter than the others."""
