@@ -483,7 +483,7 @@ def test_values_that_are_not_finite_are_a_caveat_whatever_the_field(bowl, surfac
         "accuracy: not finite at 52 of 121 points, drawn grey or as holes"
     ]
     assert caveats(surfaces(np.where(bowl() > 4, np.inf, bowl()))) == [
-        "the loss is infinite at 40 of 121 points, drawn as high as the highest"
+        "the loss is infinite at 52 of 121 points, drawn as high as the highest"
     ]
 
 
