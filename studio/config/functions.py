@@ -158,7 +158,7 @@ class Function:
         """What is certainly wrong with it, by its module's text; None if only importing could tell."""
         spec, name = _find_spec(self.module, self.folder), self.attribute.partition(".")[0]
         path = Path(spec.origin) if spec and spec.has_location and spec.origin else Path()
-        if spec is None or path.suffix != ".py" or path.stat().st_size > LARGEST_SOURCE:
+        if spec is None or path.suffix != ".py" or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             return None
         try:
             names = defined_names(importlib.util.decode_source(path.read_bytes()))

@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-CASTS = {
-    Tensor.half: torch.float16,
-    Tensor.bfloat16: torch.bfloat16,
-    Tensor.float: torch.float32,
-}
+CASTS = {Tensor.half: torch.float16, Tensor.bfloat16: torch.bfloat16, Tensor.float: torch.float32}
 
 
 def lift(tensor: Tensor) -> Tensor:
@@ -26,10 +22,7 @@ def lift(tensor: Tensor) -> Tensor:
 
 
 class AtLeast(TorchFunctionMode):
-    """A context in which a network's casts to floats of fewer digits than `dtype` lead to it, and autocast is off.
-
-    found: whether there was any such cast until now.
-    """
+    """A context in which casts to floats of fewer digits lead to `dtype`, and autocast is off. found: whether any was."""
 
     def __init__(self, dtype: torch.dtype, device_kind: str):
         super().__init__()

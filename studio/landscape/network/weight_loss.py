@@ -36,7 +36,7 @@ MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 """Samples in one chunk of any other network."""
 PROBED, CHUNKS = 8, 4
-"""Samples, and chunks, that pass together to see whether the network mixes its samples or counts them."""
+"""Samples, and chunks, that pass together to see whether outputs depend on the others in a batch, or on how many."""
 MIX_TOLERANCE, COUNT_TOLERANCE = 1e-5, 1e-3
 """How far outputs may differ by rounding, relative to the largest: in a batch of the same size, and of another."""
 
@@ -154,19 +154,13 @@ class WeightLoss:
     def mixes_and_draws(self, weights: Tensor, size: int) -> tuple[bool, bool]:
         """Whether outputs at weights [P] are others in batches of a size, and whether a pass draws random numbers."""
         few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED].contiguous()
-        first, last = torch.chunk(few, 2) if len(few) > 1 else (few, few[:0])
-        draws = False
+        n, draws = len(few) // 2, False
 
-        def forward(x: Tensor) -> Tensor:
+        def forward(*parts: Tensor) -> Tensor:
             nonlocal draws
-            outputs = self.network(x)
+            outputs = self.network(torch.cat(parts))
             draws |= not torch.equal(generator(self.device_kind).get_state(), seeded)
             return outputs
-
-        def counts(x: Tensor, size: int) -> bool:
-            together, apart = forward(x), torch.cat([forward(part) for part in torch.split(x, size)])
-            known = together.isfinite() & apart.isfinite()
-            return _differ(together[known], apart[known], COUNT_TOLERANCE)
 
         # in the model's own precision: another one may round more
         with torch.inference_mode(), fixed_masks(self.device), self._casts:
@@ -174,13 +168,16 @@ class WeightLoss:
             self.network.set_weights(weights)
             try:
                 self.network.calibrate(lambda: forward(self.calibration))
-                together, n = forward(few), len(first)
-                if size >= self.sample_count or not len(last):
+                together = forward(few)
+                if size >= self.sample_count:
                     return False, draws
-                beside_first = forward(torch.cat([first, first[:1].expand_as(last)]))[:n]
-                beside_last = forward(torch.cat([last[-1:].expand_as(first), last]))[n:]
-                mixes = _differ(beside_first, together[:n]) or _differ(beside_last, together[n:]) or counts(few, n)
-                return mixes or counts(self.inputs[: CHUNKS * size], size), draws
+                # beside other samples, then in batches of another size
+                first, last = forward(few[:n], *[few[:1]] * (len(few) - n)), forward(*[few[-1:]] * n, few[n:])
+                mixes = _differ(first[:n], together[:n]) or _differ(last[n:], together[n:])
+                parts = torch.split(self.inputs[: CHUNKS * size], size)
+                whole, apart = forward(*parts), torch.cat([*map(forward, parts)])
+                known = whole.isfinite() & apart.isfinite()
+                return mixes or _differ(whole[known], apart[known], COUNT_TOLERANCE), draws
             except RuntimeError as error:  # it takes no batch of such a size; or memory holds none, which tells nothing
                 fits = not is_out_of_memory(error)
                 return size < self.sample_count and fits, draws or fits

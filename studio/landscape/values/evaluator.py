@@ -104,8 +104,8 @@ class Evaluator:
 
     def _halve_chunk_size(self, error: BaseException) -> None:
         """Halves `chunk_size`. Raises MachineError if the samples cannot pass in smaller chunks."""
-        mode = self.weight_loss.mode
-        if self.weight_loss.single_batch or self._mixes_samples():
+        mode, eighth = self.weight_loss.mode, math.ceil(self.chunk_size / 8)
+        if self.weight_loss.single_batch or self.weight_loss.mixes_and_draws(self._plane[0], eighth)[0]:
             reason = "loss.mode: train needs" if mode == "train" else "a network needs that mixes its samples"
             traceback.clear_frames(error.__traceback__)  # they hold the tensors of the pass that failed
             raise MachineError(
@@ -120,9 +120,6 @@ class Evaluator:
                 f"take fewer workers, or a smaller network or subset"
             ) from error
         self.chunk_size = math.ceil(self.chunk_size / 2)
-
-    def _mixes_samples(self) -> bool:
-        return self.weight_loss.mixes_and_draws(self._plane[0], math.ceil(self.chunk_size / 8))[0]
 
     def _largest_batch(self) -> int:
         """The most samples that pass in one batch, to an eighth."""
