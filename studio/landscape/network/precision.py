@@ -22,7 +22,7 @@ def lift(tensor: Tensor) -> Tensor:
 
 
 class AtLeast(TorchFunctionMode):
-    """A context in which casts to floats of fewer digits lead to `dtype`, and autocast is off. found: whether any was."""
+    """A context in which casts to floats of fewer digits lead to `dtype`, and autocast is off; `found`: if any was."""
 
     def __init__(self, dtype: torch.dtype, device_kind: str):
         super().__init__()

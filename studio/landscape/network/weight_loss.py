@@ -178,7 +178,7 @@ class WeightLoss:
                 whole, apart = forward(*parts), torch.cat([*map(forward, parts)])
                 known = whole.isfinite() & apart.isfinite()
                 return mixes or _differ(whole[known], apart[known], COUNT_TOLERANCE), draws
-            except RuntimeError as error:  # it takes no batch of such a size; or memory holds none, which tells nothing
+            except Exception as error:  # of any kind: it takes no batch of such a size; without memory it is unknown
                 fits = not is_out_of_memory(error)
                 return size < self.sample_count and fits, draws or fits
 
