@@ -158,7 +158,10 @@ class Pca(Record):
         centred = trajectory - trajectory.mean(0)
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         if values[-2] <= 1e-12 * values[-1]:
-            raise RunError("directions: pca finds no second direction: the run's checkpoints lie on one line")
+            raise RunError(
+                "directions: pca finds no second direction: the run's checkpoints lie on one line, or are the same, in the "
+                "weights that move; write `ignore: nothing` under directions, or `directions: random`"
+            )
         axes = [_fix_sign(vectors[:, -i] @ centred) for i in (1, 2)]
         axes = [axis / axis.norm() for axis in axes]
         reach = float(torch.stack([trajectory @ axis for axis in axes]).square().sum(0).max().sqrt())
