@@ -159,8 +159,8 @@ class Pca(Record):
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         if values[-2] <= 1e-12 * values[-1]:
             raise RunError(
-                "directions: pca finds no second direction: the run's checkpoints lie on one line, or are the same, in the "
-                "weights that move; write `ignore: nothing` under directions, or `directions: random`"
+                "directions: pca finds no second direction: the run's checkpoints lie on one line, or are the same, in "
+                "the weights that move; write `ignore: nothing` under directions, or `directions: random`"
             )
         axes = [_fix_sign(vectors[:, -i] @ centred) for i in (1, 2)]
         axes = [axis / axis.norm() for axis in axes]
