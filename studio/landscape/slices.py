@@ -32,7 +32,7 @@ from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
 from studio.training.runs import MOVE_ALL, NetworkRun
 
-VERSION = 6
+VERSION = 7
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 5
 """The same, for the numbers that only curvature has."""
