@@ -32,7 +32,7 @@ from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
 from studio.training.runs import MOVE_ALL, NetworkRun
 
-VERSION = 6
+VERSION = 7
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 5
 """The same, for the numbers that only curvature has."""
@@ -174,6 +174,8 @@ class SliceResolver:
     ) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
         required = directions.required(tuple(self._facts_by_run[0]), centre)
+        if len(centre.checkpoints) == 2 and len(set(map(self.weights_digest, centre.checkpoints))) == 1:
+            raise RunError("sweep: both ends of the chord have the same weights; name another run, or another seed")
         inputs = {
             "model": self.run.recipe.model.model_dump(mode="json"),
             "centre": centre.inputs(self.weights_digest),

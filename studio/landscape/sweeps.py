@@ -279,9 +279,11 @@ class Chord(_Stepped):
         return (run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": self.seed})}),)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
-        """Keyframes at even shares. Raises SceneError if the two models differ."""
+        """Keyframes at even shares. Raises SceneError if the two models differ, or the runs do not."""
         if len({run.recipe.model for run in runs if not isinstance(run, SurfacesRun)}) > 1:
             raise SceneError("the two runs have different models, whose weights no line connects")
+        if runs[0] == runs[1]:
+            raise SceneError("both ends of the chord are the same run; name another one, or another seed")
         ends = at_checkpoint("last", runs[0]), at_checkpoint("last", runs[1], 1)
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))
         centres: dict[float, Centre] = {

@@ -12,9 +12,9 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis, Grid
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.directions import Directions, Random
+from studio.landscape.directions import Directions, Random, misfit
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.landscape.sweeps import Chord, Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -113,12 +113,16 @@ class Landscape(Record):
         if isinstance(self.run, SurfacesRun):
             yield from checks.file_mistakes(self.run)
             return
+        other = self.sweep.to if isinstance(self.sweep, Chord) else None
         try:
-            layout = self.run.recipe.data.layout()
+            layout, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
         except RunError as error:
             yield ("run", self.run.kind, "recipe", "data"), str(error)
             return
         yield from checks.run_mistakes(self.run, self.loss, layout)
+        for keys, text in checks.run_mistakes(other, self.loss, others[0]) if other else ():
+            if keys[0] == "run":
+                yield ("sweep", "to"), f"{'.'.join(keys[2:])}: {text}"
         yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
@@ -143,6 +147,10 @@ class Landscape(Record):
         if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
             places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+        if text := next(filter(None, (misfit(k.directions, existing, k.centre) for k in keyframes)), None):
+            yield ("directions",), text
+        if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
+            yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"
 
 
 KEYS = tuple(Landscape.model_fields)
