@@ -204,6 +204,19 @@ MISTAKES = {
         [*LIKELIHOOD, ("grid:", "loss: {mode: recalibrated, calibration: 8}\ngrid:")],
         "11:41: loss.calibration: not with the objective any_nets:likelihood: its calibration samples",
     ),
+    "a method of other models": (
+        [("width: 8}", "width: 8, skip: true}"), ("grid:", "loss: {method: shared-first-layer}\ngrid:")],
+        "11:16: loss.method: shared-first-layer cannot compute this mlp; leave the method out",
+    ),
+    "another run that cannot be trained": (
+        [
+            (
+                "{kind: epochs, at: [0, 3]}",
+                "{kind: chord, to: {recipe: {data: {kind: arrays, file: data.npz}, batch: 47}}}",
+            )
+        ],
+        "10:22: sweep.to: objective: cross-entropy needs labels",
+    ),
     "a method of all weights": (
         [("objective", "parameters: ['1.*']\n  objective"), ("grid:", "loss: {method: batched}\ngrid:")],
         "12:16: loss.method: batched moves all weights",

@@ -71,7 +71,7 @@ def test_what_was_brought_is_filmed_to_the_bit_with_its_own_numbers(heat):
     assert surfaces.at(150.0).metrics == {"energy": 1.5} and surfaces.marker(150.0) == (0.0, 0.0)
     dataset = results.dataset()
     assert dataset["energy"].values.tolist() == [1, 2, 3] and dataset.sizes == {"keyframe": 3, "beta": 7, "alpha": 9}
-    points = "surfaces of heat.npz · 9×7 points at 3 keyframes"  # noqa: RUF001
+    points = "surfaces of heat.npz · 9×7 points at 3 keyframes, interpolated between"  # noqa: RUF001
     assert captions(results.scene) == dict.fromkeys(("loss", "convexity"), f"{points} · range ±1 by ±2 · height √loss")
 
 

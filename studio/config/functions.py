@@ -12,6 +12,8 @@ import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import re
+import symtable
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +38,13 @@ from studio.errors import SceneError
 
 FORM = "package.module:name"
 SCHEMA = {"type": "string", "description": "function", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
+LARGEST_SOURCE = 2**20
+"""Bytes of a module whose text is read to see whether a function is in it: half a second's work."""
+_DEFINES_MORE = re.compile(
+    r"import\s*\(?\s*\*|__getattr__|__dict__|sys\.modules|^\s*global\s|(?<!\.)\b(exec|eval|globals|locals|vars|setattr)\s*\(",
+    re.MULTILINE,
+)
+"""What by which a module may define names that its own lines do not."""
 _loaded_sources: dict[str, str] = {}
 """SHA-256 of each file that a function was loaded from in this process, to notice later edits."""
 
@@ -141,7 +150,25 @@ class Function:
         function = cls(value.strip(), scene_folder(info))
         if _find_spec(function.module, function.folder) is None:
             raise ValueError(_missing_message(function))
+        if text := function._mistake():
+            raise ValueError(text)
         return function
+
+    def _mistake(self) -> str | None:
+        """What is certainly wrong with it, by its module's text; None if only importing could tell."""
+        spec, name = _find_spec(self.module, self.folder), self.attribute.partition(".")[0]
+        path = Path(spec.origin) if spec and spec.has_location and spec.origin else Path()
+        if spec is None or path.suffix != ".py" or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
+            return None
+        try:
+            names = defined_names(importlib.util.decode_source(path.read_bytes()))
+        except SyntaxError as error:
+            return f"{path}:{error.lineno}: {error.msg}; Python cannot read the module of {self}"
+        except (ValueError, RecursionError, MemoryError):  # `load` reports it
+            return None
+        if names is None or name in names or _find_spec(f"{self.module}.{name}", self.folder):
+            return None
+        return f"{self.module} has no '{name}'{nearest(name, sorted(n for n in names if n[0] != '_'))}"
 
     def _to_json(self) -> dict[str, str | None]:
         """Its part of a digest; a missing source is None here, and an error in `load`."""
@@ -173,6 +200,13 @@ def word_or_function(*words: str) -> tuple[Any, ...]:
         return value if isinstance(value, str) and value in words else Function.read(value, info)
 
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
+
+
+def defined_names(text: str) -> set[str] | None:
+    """Every name that a module's text may define; None if it may define others when it runs."""
+    module = symtable.symtable(text, "module", "exec")
+    names = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    return None if _DEFINES_MORE.search(text) else names
 
 
 def source_of_function(name: str, text: str) -> str:

@@ -22,7 +22,7 @@ from studio.film.frame import Frame, View
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
-from studio.film.ranges import Ranges, ranges
+from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition
 
@@ -245,9 +245,20 @@ class FrameSource:
             captions += overlays.notes_and_legend(titles, self.look, mapping, scales, notes, page)
         return captions
 
+    @cached_property
+    def _texts(self) -> dict[tuple[str, ColourMapping], str]:
+        """The notes of a landscape in the colours of a mapping, with what these and the heights cut."""
+        return {
+            (name, mapping): "\n".join(
+                [self.notes[name][grid_of(mapping.field)], *cuts(surfaces, self.look, mapping, self.ranges)]
+            )
+            for name, surfaces in self.surfaces.items()
+            for mapping, _ in self.ranges.colours
+        }
+
     def _notes(self, shown: tuple[str, ...], mapping: ColourMapping) -> str:
         """The notes of the landscapes shown; where they differ, each with its landscape's name."""
-        notes = {name: self.notes[name][grid_of(mapping.field)] for name in shown}
+        notes = {name: self._texts[name, mapping] for name in shown}
         if len(set(notes.values())) == 1:
             return notes[shown[0]]
         return "\n".join(f"{name}: {text}" for name, text in notes.items())

@@ -27,7 +27,7 @@ from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel
 
-VERSION = 5  # raise it when the same film is to get other text
+VERSION = 6  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""

@@ -8,9 +8,18 @@ from functools import partial
 
 import numpy as np
 
-from studio.field import DETAIL, Array, Surfaces, has_negatives, interval, to_scale, zoom
+from studio.field import DETAIL, Array, Scale, Surfaces, from_scale, has_negatives, interval, to_scale, zoom
 from studio.film.colour import is_diverging
-from studio.film.fields import DERIVED, SIGNED, ColourMapping, HeightMapping, derive, measured_fields, missing_advice
+from studio.film.fields import (
+    DERIVED,
+    FIELDS,
+    SIGNED,
+    ColourMapping,
+    HeightMapping,
+    derive,
+    measured_fields,
+    missing_advice,
+)
 from studio.film.look import Look
 
 Range = tuple[float, float]
@@ -119,6 +128,30 @@ def _colour_ends(values: Array, look: Look, mapping: ColourMapping, cap: float) 
     middle = float(on_colour_scale(np.array(centre), mapping, look.height))
     reach = max(middle - low, high - middle)
     return middle - reach, middle + reach
+
+
+def cuts(surfaces: Surfaces, look: Look, mapping: ColourMapping, scales: Ranges) -> list[str]:
+    """Lines that say at how many measured points a drawn field is beyond the ends of its scale, and how far.
+
+    Such points lie outside the drawn part, or beyond a cap or a range of the look.
+    """
+    height, lines = look.height, []
+    own: Scale = height.scale if mapping.field == height.field else "linear"
+    own = own if mapping.scale == "height" else mapping.scale
+    shown = (height.field, height.scale, scales.height), (mapping.field, own, scales.colour_ends(mapping))
+    for field, scale, (low, high) in dict.fromkeys(shown):
+        parts = [_by_keyframe([surfaces], field, radius).values() for radius in (np.inf, look.fade.end)]
+        measured, drawn = (np.concatenate([*part]) for part in parts)
+        for word, sign, end, extreme in (("higher, up", 1.0, high, np.max), ("lower, down", -1.0, low, np.min)):
+            scaled = (to_scale(values, scale) for values in (measured, drawn))
+            beyond, seen = (sign * (values - end) > 1e-9 * (high - low) for values in scaled)
+            if beyond.any():
+                where = "" if seen.any() else ", all outside the drawn part"
+                lines.append(
+                    f"{FIELDS.get(field, field)}: cut at {from_scale(np.array(end), scale):.3g}, {beyond.sum()} of "
+                    f"{beyond.size} points are {word} to {extreme(measured[beyond]):.3g}{where}"
+                )
+    return [*dict.fromkeys(lines)]
 
 
 def on_colour_scale(values: Array, mapping: ColourMapping, height: HeightMapping) -> Array:

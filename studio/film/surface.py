@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates, minimum_filte
 from studio.field import Array, Grid, Instant, Layer, Surfaces, from_scale, to_scale
 from studio.film.appearance import Nodes
 from studio.film.colour import lookup_table
-from studio.film.fields import DERIVED, ColourMapping, derive, measured_fields
+from studio.film.fields import DERIVED, SIGNED, ColourMapping, derive, measured_fields
 from studio.film.look import Look
 from studio.film.ranges import Ranges, on_colour_scale
 
@@ -67,6 +67,10 @@ def caveats(surfaces: Surfaces) -> list[str]:
         measured = surfaces.fields[name].values if name in surfaces.fields else ()
         if count := sum(int(test(values).sum()) for values in measured):
             lines.append(text.format(f"{count} of {sum(values.size for values in measured)} points"))
+    for name, each in surfaces.fields.items():
+        unknown, size = (sum(map(count, each.values)) for count in (lambda v: np.sum(~np.isfinite(v)), np.size))
+        if unknown and name not in ("loss", *SIGNED):
+            lines.append(f"{name}: not finite at {unknown} of {size} points, drawn grey or as holes")
     if surfaces.trajectory:
         share = surfaces.trajectory.share_in_plane
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import Angle
 from studio.errors import RunError
+from studio.field import Array
 from studio.landscape.centres import AtCheckpoint, Centre
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ TINY = 1e-10
 """Added to norms that divide, so that a filter of zeros gets a direction of zeros."""
 EIGENVECTOR_TOL = 1e-6
 """Tolerance of eigenvalues whose vectors are used: the vectors are then right to about a thousandth of their length."""
+LEAST_SINE = math.sin(math.radians(1.0))
+"""Of the angle between two directions that span a plane: at less, nobody could read the picture."""
+_WAY_OUT = "write `{kind: random, ignore: nothing, normalize: none}`, or let other weights move (run.parameters)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,8 @@ class Random(Record):
         turned = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle) if self.angle else d1
         kept = (masked(d, source.kept) for d in (turned, d2))
         delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in kept)
-        return Plane(delta, _perpendicular(eta, delta, norm(eta)) if self.orthogonal else eta)
+        # without a perpendicular part eta stays as it is: `span_facts` refuses it
+        return Plane(delta, (self.orthogonal and _perpendicular(eta, delta, norm(eta))) or eta)
 
     def _rescale(self, d: Tensor, w: Tensor) -> Tensor:
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
@@ -142,13 +148,11 @@ class Pca(Record):
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """The same plane at every centre, with the shares of variance that delta and eta explain.
 
-        Raises RunError for fewer than 3 checkpoints, or if they lie on one line.
+        Raises RunError if the checkpoints lie on one line.
         """
         import torch
 
         *earlier, last_checkpoint = self.required(source.checkpoints, centre)
-        if len(earlier) < 2:
-            raise RunError(f"directions: pca needs at least 3 checkpoints, the run has {len(source.checkpoints)}")
         last = source.weights(last_checkpoint)
         offsets = torch.stack([flat(self._offset(source.weights(at), last)) for at in earlier]).double()
         # the last point itself is a row of zeros; the trajectory is centred on its mean as in any principal analysis
@@ -156,7 +160,10 @@ class Pca(Record):
         centred = trajectory - trajectory.mean(0)
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         if values[-2] <= 1e-12 * values[-1]:
-            raise RunError("directions: pca finds no second direction: the run's checkpoints lie on one line")
+            raise RunError(
+                "directions: pca finds no second direction: the run's checkpoints lie on one line, or are the same, in "
+                "the weights that move; write `ignore: nothing` under directions, or `directions: random`"
+            )
         axes = [_fix_sign(vectors[:, -i] @ centred) for i in (1, 2)]
         axes = [axis / axis.norm() for axis in axes]
         reach = float(torch.stack([trajectory @ axis for axis in axes]).square().sum(0).max().sqrt())
@@ -270,12 +277,34 @@ class Hessian(Record):
         return Plane(delta, eta, {"lambda_min": extremes.lambda_min, "lambda_max": extremes.lambda_max})
 
 
+def misfit(directions: Directions, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> str | None:
+    """Why a run with these checkpoints has no such plane at a centre, and the way out; None if it may have one."""
+    if isinstance(directions, Pca) and len(checkpoints) < 3:
+        return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
+    if isinstance(directions, Checkpoints) and centre in directions.required(checkpoints, centre)[:2]:
+        return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
+    return None
+
+
+def span_facts(delta: Array, eta: Array) -> dict[str, float]:
+    """`cosine` of the angle between vectors [P], and how many weights `moved`. Raises RunError if there is no plane."""
+    a, b = delta.astype(np.float64), eta.astype(np.float64)
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if not np.isfinite(lengths).all():
+        raise RunError("directions: delta or eta is beyond what float32 can hold; write another scale")
+    if not all(lengths):
+        raise RunError(f"directions: no weight moves, since those that may are 0 or of one dimension; {_WAY_OUT}")
+    cosine = float(a @ b) / math.prod(lengths)
+    if math.sqrt(max(0.0, 1 - cosine**2)) < LEAST_SINE:
+        raise RunError(f"directions: delta and eta are parallel (cosine {cosine:.6f}) and span no plane; {_WAY_OUT}")
+    return {"cosine": cosine, "moved": int(np.count_nonzero((a != 0) | (b != 0)))}
+
+
 def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
     """Independent standard normal numbers, float32, in the shapes of the weights; streams of a seed are independent.
 
     Every tensor has a generator of its own, seeded by its name: tensors come out of a file in no particular order.
     """
-    import numpy as np
     import torch
 
     def generator(name: str) -> torch.Generator:

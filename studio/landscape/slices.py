@@ -18,7 +18,7 @@ import numpy as np
 from studio.config.records import digest
 from studio.errors import RunError
 from studio.field import Grid
-from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.centres import AtCheckpoint, Centre, Mixture
 from studio.landscape.convexity import Convexity
 from studio.landscape.directions import Directions
 from studio.landscape.loss import Loss, choose_method
@@ -33,7 +33,7 @@ from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
 from studio.training.recipe import MOVE_ALL
 
-VERSION = 6
+VERSION = 7
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
 CURVATURE_VERSION = 5
 """The same, for the numbers that only curvature has."""
@@ -176,6 +176,8 @@ class SliceResolver:
         """What theta, delta and eta depend on."""
         number = centre.checkpoints[0].run
         required = directions.required([AtCheckpoint(at, number) for at in self._facts_by_run[number]], centre)
+        if isinstance(centre, Mixture) and len(set(map(self.weights_digest, centre.checkpoints))) == 1:
+            raise RunError("sweep: both networks have the same weights; name another run, or another seed")
         inputs = {
             "model": run.recipe.model.model_dump(mode="json"),
             "centre": centre.inputs(self.weights_digest),

@@ -10,6 +10,7 @@ the shelf's owner stores the arrays. The evaluator or Hessian of a slice is buil
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from studio.landscape.centres import AtCheckpoint, Centre, Pruned, Rescaled, Sta
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
-from studio.landscape.directions import WeightSource, masked
+from studio.landscape.directions import WeightSource, masked, span_facts
 from studio.landscape.loss import Loss
 from studio.landscape.slices import CURVATURE_FIELDS, Slice
 from studio.landscape.trajectory import positions
@@ -73,7 +74,7 @@ def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTR
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     """theta, delta and eta [P], float32, flat in the model's order of weights; and facts of the directions.
 
-    Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
+    Raises RunError if there is no such plane, a weight is not finite, or the Hessian's eigenvalues do not converge.
     """
 
     def direction_loss(centre: Centre) -> WeightLoss:
@@ -82,8 +83,10 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     weight_loss = _slice_loss(shelf, slice_)
 
     def moving(centre: Centre) -> Mapping[str, Tensor]:
-        weights = _state(shelf, slice_, centre).weights
-        return {name: weights[name] for name in weight_loss.names}
+        weights = {name: w for name, w in _state(shelf, slice_, centre).weights.items() if name in weight_loss.names}
+        if broken := next((name for name, w in weights.items() if not w.isfinite().all()), None):
+            raise RunError(f"directions: {centre} has a weight that is not finite, {broken}; leave it out of the sweep")
+        return weights
 
     run, theta, kept = slice_.centre.checkpoints[0].run, moving(slice_.centre), None
     if isinstance(slice_.centre, Pruned):
@@ -93,7 +96,7 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
         plane = slice_.directions.plane(WeightSource(own, moving, direction_loss, kept), slice_.centre)
         vectors = {"theta": theta, "delta": masked(plane.delta, kept), "eta": masked(plane.eta, kept)}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
-    return arrays, {"cosine": plane.cosine, **plane.facts}
+    return arrays, {**span_facts(arrays["delta"], arrays["eta"]), **plane.facts}
 
 
 def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Centre]) -> tuple[Arrays, dict[str, Any]]:
@@ -105,11 +108,13 @@ def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Cent
 
 
 def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
-    """Weights and buffers of a centre."""
+    """Weights and buffers of a centre, in float32 at least."""
+    from studio.landscape.network.precision import lift
 
     def load(at: AtCheckpoint) -> State:
         checkpoint = checkpoints.load(shelf.run(slice_.run_digests[at.run]), at.checkpoint)
-        return State(checkpoint.weights, checkpoint.buffers)
+        parts = checkpoint.weights, checkpoint.buffers
+        return State(*({name: lift(tensor) for name, tensor in part.items()} for part in parts))
 
     return centre.state(load)
 
@@ -132,22 +137,24 @@ def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, c
     return loss.weight_loss(model, state, tensors["x"], y, slice_.device, calibration, slice_.objective)
 
 
-def _flat_plane(shelf: Shelf, slice_: Slice, weight_loss: WeightLoss) -> tuple[Tensor, Tensor, Tensor]:
-    """theta, delta and eta [P] on a loss's device and in its precision."""
+def _loss_on_plane(shelf: Shelf, slice_: Slice) -> tuple[WeightLoss, Tensor, Tensor, Tensor]:
+    """The loss, prepared for the corners of the grid; theta, delta and eta [P] on its device and in its precision."""
     import torch
 
-    arrays = map_arrays(shelf.plane(slice_.plane_digest)).arrays
+    weight_loss, arrays = _slice_loss(shelf, slice_), map_arrays(shelf.plane(slice_.plane_digest)).arrays
     names = ("theta", "delta", "eta")
     theta, delta, eta = (weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names)
-    return theta, delta, eta
+    corners = itertools.product(*slice_.grid.sides)
+    with deterministic():
+        weight_loss.prepare_for(theta + alpha * delta + beta * eta for alpha, beta in corners)
+    return weight_loss, theta, delta, eta
 
 
 @lru_cache(maxsize=4)
 def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
     from studio.landscape.values.evaluator import Evaluator
 
-    weight_loss = _slice_loss(shelf, slice_)
-    return Evaluator(weight_loss, *_flat_plane(shelf, slice_, weight_loss), slice_.method, slice_.loss.keep_samples)
+    return Evaluator(*_loss_on_plane(shelf, slice_), slice_.method, slice_.loss.keep_samples)
 
 
 class _Curvature(NamedTuple):
@@ -168,9 +175,8 @@ class _Curvature(NamedTuple):
 def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
     from studio.landscape.curvature.hvp import HessianOperator
 
-    weight_loss = _slice_loss(shelf, slice_)
-    hessian = HessianOperator(weight_loss, slice_.curvature.ignore)
-    return _Curvature(weight_loss, hessian, *_flat_plane(shelf, slice_, weight_loss))
+    weight_loss, *plane = _loss_on_plane(shelf, slice_)
+    return _Curvature(weight_loss, HessianOperator(weight_loss, slice_.curvature.ignore), *plane)
 
 
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:

@@ -48,6 +48,7 @@ def _points(scene: Scene, portrait: Portrait | None) -> str:
     (n, m), keyframes = scene.grid.counts, scene.keyframes()
     is_one_plane = len(keyframes) > 1 and len({(k.centre, k.directions, k.grid) for k in keyframes}) == 1
     points = f"{n}\u00d7{m} points " + ("of one plane" if is_one_plane else f"at {len(keyframes)} keyframes")
+    points += ", interpolated between" if len(keyframes) > 1 and not is_one_plane else ""
     if detail := scene.detail:
         n, m = detail.grid.counts
         points += f" and {n}\u00d7{m} within {detail.grid.reach} at {len(scene.detail_keyframes())}"

@@ -17,9 +17,9 @@ from studio.film.overlays import live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.loss import Loss
+from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
-from studio.training.models import misfit
+from studio.training.models import Python, misfit
 from studio.training.objectives import drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
@@ -111,6 +111,8 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
         yield ("run", run.kind, "objective"), text
     if text := misfit(run.recipe.model, layout.shape, layout.is_whole):
         yield ("run", run.kind, "recipe", "model"), text
+    if run.kind == "recipe":
+        yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
     own = objective.kind == "python"
     if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
         numbers = "return further numbers from the function" if own else "take entropy out, which is of classes"
@@ -121,8 +123,14 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
         ):
             if is_set:
                 yield ("loss", key), f"not with the objective {objective}: {way_out}"
-    if loss.method == "batched" and run.parameters != MOVE_ALL:
-        yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
+    model = run.recipe.model
+    if loss.method == "batched":
+        if not isinstance(model, Python) and loss.method not in applicable_methods(model, loss, "cpu"):
+            yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
+        elif run.parameters != MOVE_ALL:
+            yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
+    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
+        yield ("run", run.kind, "objective"), f"a {model.kind} takes one label a sample, found {layout.target}"
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:

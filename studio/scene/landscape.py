@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -13,9 +14,10 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.directions import Directions, Random
+from studio.landscape.directions import Directions, Random, misfit
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps.along import Epochs
+from studio.landscape.sweeps.between import Chord, Curve
 from studio.landscape.sweeps.keyframe import Coordinates, Keyframe, Runs, select
 from studio.landscape.sweeps.sweep import Sweep
 from studio.scene import checks
@@ -117,12 +119,16 @@ class Landscape(Record):
         if isinstance(self.run, SurfacesRun):
             yield from checks.file_mistakes(self.run)
             return
+        other = self.sweep.to if isinstance(self.sweep, Chord | Curve) else None
         try:
-            layout = self.run.recipe.data.layout()
+            layout, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
         except RunError as error:
             yield ("run", self.run.kind, "recipe", "data"), str(error)
             return
         yield from checks.run_mistakes(self.run, self.loss, layout)
+        for keys, text in checks.run_mistakes(other, self.loss, others[0]) if other else ():
+            if keys[0] == "run":
+                yield ("sweep", "to"), f"{'.'.join(keys[2:])}: {text}"
         yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
@@ -149,10 +155,13 @@ class Landscape(Record):
             if at.run >= len(self.runs) or at.checkpoint not in self.runs[at.run].instants()
         }
         if lacking:
-            yield (
-                ("directions", "at"),
-                f"the run has no checkpoint at {self.run.axis.name} {', '.join(sorted(lacking))}",
-            )
+            places = ", ".join(sorted(lacking))
+            yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+        planes = ((k.directions, self._own_checkpoints(k), k.centre) for k in keyframes)
+        if text := next(filter(None, itertools.starmap(misfit, planes)), None):
+            yield ("directions",), text
+        if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
+            yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"
 
     def _own_checkpoints(self, keyframe: Keyframe) -> list[AtCheckpoint]:
         """The checkpoints of the run that a keyframe's centre is of."""

@@ -91,5 +91,6 @@ def _cross_entropy(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, T
     """The loss as the sum over samples, in the network's own precision; the accuracy of each [N]."""
     assert y is not None
     outputs = model(x)
+    outputs = outputs.float() if outputs.itemsize < 4 else outputs  # a sum in bf16 has two digits
     loss = F.cross_entropy(outputs, y, reduction="sum") * (len(y) / y.numel())
     return {"loss": loss, "accuracy": accuracy(outputs, y)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from studio.config.records import Record
 from studio.training.data import DataSet, Digits
-from studio.training.models import Model, Resnet
+from studio.training.models import Mlp, Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
 
 MOVE_ALL = ("*",)
@@ -98,3 +99,12 @@ class Recipe(Record):
     def instants(self) -> tuple[float, ...]:
         """Epochs of the checkpoints, ascending from 0."""
         return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
+
+    def misfits(self, samples: int) -> Iterator[tuple[tuple[str, ...], str]]:
+        """(path of keys, what is wrong) of what so many training samples cannot be trained by."""
+        batches, every = math.ceil(samples / self.batch), self.checkpoint.every
+        if len(self.checkpoint.instants(self.epochs, batches)) < len(self.instants):
+            steps = f"an epoch has {batches} steps of {self.batch} samples, so {1 / batches:.2g} is the least"
+            yield ("checkpoint", "every"), f"{every:g} is shorter than a step; {steps}"
+        if samples % self.batch == 1 and isinstance(self.model, Mlp) and self.model.norm == "batch":
+            yield ("batch",), "the last batch of an epoch has 1 sample, and norm: batch needs 2; take another size"

@@ -81,8 +81,10 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
     samples, batch_loss = tensors(data), setup.loss(mean_loss(objective))
     x, y, *_ = samples
     batches = math.ceil(len(x) / recipe.batch)
+    for keys, text in recipe.misfits(len(x)):
+        raise RunError(f"{'.'.join(keys)}: {text}")
     total, first = recipe.epochs * batches, math.ceil(setup.first_epoch * batches)
-    instants = {step: epoch for step, epoch in _instants(recipe, batches).items() if step >= first}
+    instants = {step: at for step, at in recipe.checkpoint.instants(recipe.epochs, batches).items() if step >= first}
     model, optimizer = _start(recipe, objective, data, x.device)
     setup.start(model)
 
@@ -155,17 +157,6 @@ def _check_finite(loss: float, epoch: float, recipe: Recipe) -> None:
             f"training diverged at epoch {epoch:.2f}: the loss is {loss}; lower optimizer.lr (it is "
             f"{recipe.optimizer.lr:g})"
         )
-
-
-def _instants(recipe: Recipe, batches: int) -> dict[int, float]:
-    """{step: epoch} of the checkpoints to save. Raises RunError if two fall on one step."""
-    instants = recipe.checkpoint.instants(recipe.epochs, batches)
-    if len(instants) < len(recipe.instants):
-        raise RunError(
-            f"checkpoint.every {recipe.checkpoint.every:g} is shorter than a step; an epoch has {batches} "
-            f"steps of {recipe.batch} images, so {1 / batches:.2g} is the least"
-        )
-    return instants
 
 
 def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:

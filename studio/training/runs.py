@@ -150,6 +150,10 @@ def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.paramet
             close = ", ".join(difflib.get_close_matches(pattern, trainable, n=3, cutoff=0)) or "none"
             raise SceneError(f"{key}: '{pattern}' matches no weight that trains; the nearest: {close}")
     for name, weight in trainable.items():
+        if weight.is_complex() and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            raise SceneError(
+                f"run.parameters: {name} is complex, and directions are real; name the weights that are real"
+            )
         weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
     return model
 

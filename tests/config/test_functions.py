@@ -43,7 +43,7 @@ def test_a_function_beside_the_scene_is_found_and_called(folder):
 
 
 def test_reading_a_scene_imports_nothing(folder):
-    write(folder / "explosive.py", "raise RuntimeError('imported')\n")
+    write(folder / "explosive.py", "raise RuntimeError('imported')\nf = len\n")
     write(folder / "house" / "__init__.py", "raise RuntimeError('imported')\n")
     write(folder / "house" / "room.py", "f = len\n")
     assert str(parse("by: explosive:f", Measured, folder=folder).by) == "explosive:f"

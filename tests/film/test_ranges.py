@@ -3,7 +3,7 @@ import pytest
 
 from studio.field import Field, Grid, Surfaces
 from studio.film.fields import SIGNED, ColourMapping, HeightMapping, missing_advice
-from studio.film.ranges import ranges
+from studio.film.ranges import cuts, ranges
 
 N = 11
 GRID = Grid(range=(-2, 2), points=N)
@@ -152,3 +152,43 @@ def test_a_loss_below_zero_is_refused_on_a_scale_that_has_no_negative_values(sca
 def test_a_loss_below_zero_has_a_range_on_other_scales(scale, look, bowl, surfaces):
     style = look(height=HeightMapping(scale=scale))
     assert ranges([surfaces(bowl() - 3.0)], style, ()).height[0] == style.height.to_scale(np.array(-2.9))
+
+
+@pytest.mark.parametrize(
+    ("height", "mapping", "lines"),
+    [
+        (
+            {},
+            ColourMapping(),
+            ["loss: cut at 3.3, 52 of 121 points are higher, up to 8.1, all outside the drawn part"],
+        ),
+        ({"cap": 1.0}, ColourMapping(), ["loss: cut at 1, 100 of 121 points are higher, up to 8.1"]),
+        (
+            {"scale": "linear"},
+            ColourMapping(range=(0.5, 2.0)),
+            [
+                "loss: cut at 3.3, 52 of 121 points are higher, up to 8.1, all outside the drawn part",
+                "loss: cut at 2, 84 of 121 points are higher, up to 8.1",
+                "loss: cut at 0.5, 9 of 121 points are lower, down to 0.1",
+            ],
+        ),
+        (
+            {"cap": 9.0},
+            ColourMapping(field="accuracy", scale="linear", range=(0.0, 50.0)),
+            [
+                "loss: cut at 3.3, 52 of 121 points are higher, up to 8.1, all outside the drawn part",
+                "accuracy: cut at 50, 60 of 121 points are higher, up to 90",
+            ],
+        ),
+    ],
+)
+def test_what_heights_and_colours_cut_is_said_with_the_number_of_points(height, mapping, lines, look, bowl, surfaces):
+    film = surfaces(bowl(), accuracy=np.linspace(10, 90, N * N).reshape(N, N))
+    drawn = look(height=HeightMapping(**height))
+    assert cuts(film, drawn, mapping, ranges([film], drawn, (mapping,))) == lines
+
+
+def test_a_film_of_which_all_is_drawn_cuts_nothing(look, bowl, surfaces):
+    flat = np.minimum(bowl(), 1.0)
+    film = surfaces(flat)
+    assert not cuts(film, look(), ColourMapping(), ranges([film], look(), (ColourMapping(),)))

@@ -477,6 +477,16 @@ def test_no_trajectory_is_drawn_unless_the_look_has_it_and_it_is_known_and_longe
     assert drawn_trajectory(surfaces(bowl()).at(0.0), look(trajectory=TrajectoryLine())) is None
 
 
+def test_values_that_are_not_finite_are_a_caveat_whatever_the_field(bowl, surfaces):
+    holes = np.where(bowl() > 4, np.nan, 1.0)
+    assert caveats(surfaces(bowl(), accuracy=holes)) == [
+        "accuracy: not finite at 52 of 121 points, drawn grey or as holes"
+    ]
+    assert caveats(surfaces(np.where(bowl() > 4, np.inf, bowl()))) == [
+        "the loss is infinite at 52 of 121 points, drawn as high as the highest"
+    ]
+
+
 def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat(bowl, surfaces):
     film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
     assert caveats(film) == ["trajectory: 41% of its length lies in the plane, the rest is not seen"]

@@ -54,7 +54,7 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
 
 def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
-    exact = run.slice(loss=slice_.loss.model_copy(update={"precision": "float64"}), centre=slice_.centre)
+    exact = run.resolve(loss=slice_.loss.model_copy(update={"precision": "float64"}), centre=slice_.centre)
     weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
@@ -289,9 +289,45 @@ def test_directions_and_curvature_are_of_the_weights_that_move(mlp, kind):
     assert measured["lambda_min"][0, 2] == pytest.approx(eigenvalues[0], rel=1e-2, abs=1e-4 * eigenvalues[-1])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "directions", "message"),
+    [
+        ("*.bias", Random(), "no weight moves.*ignore: nothing, normalize: none"),
+        ("*.bias", Pca(), "lie on one line"),
+        ("*.bias", Random(ignore="nothing"), r"parallel \(cosine 1.0.*ignore: nothing, normalize: none"),
+        ("*.bias", Random(ignore="nothing", orthogonal=True), r"parallel \(cosine 1.0"),
+        ("*.bias", Hessian(), "leaves no weight that moves"),
+        ("*", Random(), "the checkpoint at 2 has a weight that is not finite"),
+    ],
+)
+def test_directions_that_span_no_plane_are_refused_with_the_way_out(mlp, pattern, directions, message, monkeypatch):
+    mlp.slice()  # its samples are on the shelf
+    if pattern == "*":
+        load = checkpoints.load
+        monkeypatch.setattr(checkpoints, "load", lambda *at: spoil(load(*at)))
+    with pytest.raises(RunError, match=message):
+        tasks.make_plane(mlp.shelf, partly(mlp, pattern)[0].resolve(directions=directions))
+
+
+def spoil(checkpoint):
+    next(iter(checkpoint.weights.values())).view(-1)[0] = np.nan
+    return checkpoint
+
+
+def test_facts_of_a_plane_count_the_weights_that_move(mlp):
+    run, _ = partly(mlp, "3.*")
+    weights = checkpoints.load(mlp.folder, 2.0).weights
+    mlp.slice()  # its samples are on the shelf
+    arrays, facts = tasks.make_plane(mlp.shelf, run.resolve())
+    assert facts["moved"] == weights["3.weight"].numel() and len(arrays["delta"]) > facts["moved"]
+    delta, eta = (arrays[name].astype(float) for name in ("delta", "eta"))
+    assert facts["cosine"] == pytest.approx(delta @ eta / np.linalg.norm(delta) / np.linalg.norm(eta))
+
+
 def test_curvature_of_a_network_with_fixed_weights_is_the_dense_one(conv):
     run, names = partly(conv, "*.bias")
-    slice_ = curved(run, tol=1e-4, loss=Loss(subset=16, mode="eval"), directions=Random(ignore="nothing"))
+    directions = Random(ignore="nothing", normalize="none")
+    slice_ = curved(run, tol=1e-4, loss=Loss(subset=16, mode="eval"), directions=directions)
     eigenvalues = dense(run, slice_, 0.0, 0.0)
     assert len(eigenvalues) == sum(checkpoints.load(run.folder, 2.0).weights[name].numel() for name in names)
     assert convexity_rows(run.shelf, slice_, (2, 3))["lambda_max"][0, 2] == pytest.approx(eigenvalues[-1], rel=1e-3)

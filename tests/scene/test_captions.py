@@ -5,9 +5,9 @@ from studio.scene.scene import Portrait, Scene
 def test_the_caption_says_mode_samples_directions_range_grid_and_height(tiny):
     assert captions(Scene.load(tiny)) == {
         "loss": "eval mode \u00b7 32 training images \u00b7 filter-normalised random directions \u00b7 range \u00b11 "
-        "\u00b7 9\u00d79 points at 3 keyframes \u00b7 height \u221aloss",
+        "\u00b7 9\u00d79 points at 3 keyframes, interpolated between \u00b7 height \u221aloss",
         "convexity": "eval mode \u00b7 32 training images \u00b7 filter-normalised random directions \u00b7 range "
-        "\u00b11 \u00b7 9\u00d79 points at 3 keyframes \u00b7 height \u221aloss\n"
+        "\u00b11 \u00b7 9\u00d79 points at 3 keyframes, interpolated between \u00b7 height \u221aloss\n"
         "convexity 3\u00d73 points at 2 keyframes over 32 images, interpolated between",
     }
 

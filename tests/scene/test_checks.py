@@ -43,3 +43,30 @@ def test_an_aperture_needs_subframes(tiny):
         Scene.load(tiny)
     tiny.write_text(tiny.read_text().replace("fps: 8}", "fps: 8, quality: master}"))
     assert Scene.load(tiny).film.quality.subframes == 16
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("every: 0.5", "every: 2", ":9:13: directions: pca needs at least 3 checkpoints, the run has 2;"),
+        ("kind: random, seed: 1", "kind: checkpoints, at: [0, 2]", "the checkpoint at 0 is one of the two that"),
+        ("kind: epochs, at: [0, 1, 2]", "kind: chord, seed: 0", "sweep: both ends are the same run"),
+        ("kind: epochs, at: [0, 1, 2]", "kind: rotation, through: 0deg", "sweep: two keyframes fall on one coordinate"),
+        ("every: 0.5", "every: 0.001", "checkpoint.every: 0.001 is shorter than a step; an epoch has 23"),
+        (
+            "width: 8}",
+            "width: 8, norm: batch}\n    batch: 1436",
+            "recipe.batch: the last batch of an epoch has 1 sample",
+        ),
+        ("subset: 32", "subset: 32, fields: ['own:nope']", "own has no 'nope'; did you mean 'none'"),
+    ],
+)
+def test_what_would_fail_after_training_is_said_before(tiny, old, new, message):
+    (tiny.parent / "own.py").write_text("def none(outputs, y):\n    return outputs[:, 0]\n")
+    text = tiny.read_text().replace(old, new)
+    assert old in tiny.read_text()
+    if "pca" in message:
+        text = text.replace("kind: random, seed: 1", "kind: pca").replace("[0, 1, 2]", "[0, 2]")
+    tiny.write_text(text)
+    with pytest.raises(SceneError, match=message):
+        Scene.load(tiny)

@@ -254,7 +254,7 @@ def test_training_that_diverges_says_when_and_what_to_lower(tmp_path):
 
 
 def test_checkpoints_closer_than_steps_are_refused(tmp_path):
-    with pytest.raises(RunError, match=r"every 0.1 is shorter than a step; .* 6 steps of 256 images, so 0.17"):
+    with pytest.raises(RunError, match=r"every: 0.1 is shorter than a step; .* 6 steps of 256 samples, so 0.17"):
         recorder.train(Recipe(**{**SMALL, "checkpoint": {"every": 0.1}}), tmp_path)
 
 

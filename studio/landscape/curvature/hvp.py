@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from studio.errors import MachineError
+from studio.errors import MachineError, RunError
 from studio.landscape.curvature.autograd_engine import AutogradEngine
 from studio.landscape.curvature.engine import HvpEngine, LinearizedGradient, has_large_images
 from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
@@ -65,6 +65,10 @@ class HessianOperator:
             for name, part in weight_loss.split(torch.empty(weight_loss.size, device="meta")).items()
             if ignore == "nothing" or part.dim() > 1
         }
+        if not self._shapes:
+            raise RunError(
+                "ignore: bias-and-norm leaves no weight that moves, since all have one dimension; write nothing"
+            )
         self._retain_graphs = weight_loss.sample_count <= MAX_RETAINED_SAMPLES
         self.engine = choose_engine(weight_loss) if engine is None else engine
         # a recalibrated pass estimates its own statistics first: one pass then, for all samples

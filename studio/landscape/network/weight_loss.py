@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Literal
@@ -26,6 +26,7 @@ from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
+from studio.landscape.network.precision import AtLeast, lift
 from studio.landscape.network.random_numbers import fixed_masks, generator
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
@@ -34,20 +35,25 @@ MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
 """Samples in one chunk of any other network."""
+PROBED, CHUNKS = 8, 4
+"""Samples, and chunks, that pass together to see whether outputs depend on the others in a batch, or on how many."""
+MIX_TOLERANCE, COUNT_TOLERANCE = 1e-5, 1e-3
+"""How far outputs may differ by rounding, relative to the largest: in a batch of the same size, and of another."""
 
 
 class WeightLoss:
     """Per-sample losses of a network on samples x [N, ...] with targets y [N, ...], or with none.
 
-    state: weights and buffers by name, in place of the model's own; whether the network mixes its samples is tested at
-    these. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch and leaves running ones
-    alone; or "recalibrated", which is eval mode with the batch statistics of `calibration` [M, ...] at these very
-    weights (of x itself if None).
+    state: weights and buffers by name, in place of the model's own; what the network does is asked at these, and at
+    the points of `prepare_for`. mode: "eval"; "train", which uses the batch statistics of all N samples as one batch
+    and leaves running ones alone; or "recalibrated", which is eval mode with the batch statistics of `calibration`
+    [M, ...] at these very weights (of x itself if None).
     Samples pass in chunks by a fixed rule; all at once in train mode, and if the network mixes samples, so that its
     output for one depends on the others. Dropout draws the same mask at every point.
     criterion: the loss of outputs and targets. fields: more numbers from the same outputs, by name.
     numbers: of an objective that runs the network itself, in place of both; the network's inputs are then the indices
-    of samples, and its outputs the numbers. precision: of the arithmetic; "float32" leaves the model's own.
+    of samples, and its outputs the numbers. precision: of the arithmetic, at least, whatever the model's weights and
+    casts are of; "float32" leaves float64 as it is.
     model: the private copy. runs_objective: whether `numbers` were given. names: of its trainable tensors, in its own
     order. size: P, their number of weights. split: vectors [..., P] -> views [..., *shape] by name.
     """
@@ -88,25 +94,50 @@ class WeightLoss:
         self._template = copy.deepcopy(private).train(mode == "train")
         self.inputs = self.to_device(x)
         self.targets = self.inputs if y is None else self.to_device(y)
+        casts = AtLeast(torch.float64 if precision == "float64" else torch.float32, self.device_kind)
         if numbers is not None:
-            private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
+            with casts:
+                private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
             self.fields = private.functions()
             self.criterion = self.fields.pop("loss")
             self.inputs = self.targets = torch.arange(len(x), device=device)
         self.network, self.model = Network(private, device, mode), private
         self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.inputs if calibration is None else self.to_device(calibration)
-        self.single_batch = mode == "train" or (mode == "eval" and self._mixes_samples())
-        self.chunk_size = len(x) if self.single_batch else self._even_chunk_size()
+        with contextlib.suppress(RuntimeError), torch.inference_mode(), fixed_masks(self.device), casts:
+            self.network(self.inputs[:2])
+        # a mode of Python's slows every operation, so only networks that need it run in it
+        self._casts = casts if casts.found and precision != "bf16" else contextlib.nullcontext()
+        self.single_batch, self.is_random, self.chunk_size = mode == "train", False, self._even_chunk_size()
+        self.prepare_for([self.network.flat(self.network.parameters)])
+
+    def prepare_for(self, points: Iterable[Tensor]) -> None:
+        """Asks at weights [P] whether the network draws random numbers and mixes its samples, as at the state's own.
+
+        A gate may be closed at the centre of a plane and open at its edge. To be called before anything is measured.
+        """
+        start = self.network.flat(self.network.parameters)
+        for weights in points:
+            mixes, draws = self.mixes_and_draws(weights, self.chunk_size)
+            self.single_batch |= mixes
+            self.is_random |= draws
+        self.network.set_weights(start)
+        self.chunk_size = self.sample_count if self.single_batch else self.chunk_size
 
     def with_precision(self, precision: str) -> WeightLoss:
         """The same loss in another precision."""
-        return self._rebuild(*self._samples, precision=precision)
+        return self._again(*self._samples, precision)
 
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
-        return self._rebuild(x[:count], None if y is None else y[:count], precision=self.precision)
+        return self._again(x[:count], None if y is None else y[:count], self.precision)
+
+    def _again(self, x: Tensor, y: Tensor | None, precision: str) -> WeightLoss:
+        other = self._rebuild(x, y, precision=precision)
+        other.single_batch, other.is_random = self.single_batch, self.is_random
+        other.prepare_for(())
+        return other
 
     @property
     def device_kind(self) -> str:
@@ -120,20 +151,41 @@ class WeightLoss:
             zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True)
         )
 
-    def _mixes_samples(self) -> bool:
-        """Whether outputs change when fewer samples pass together, by more than rounding can explain."""
-        few = self.inputs[:4]
-        # in the model's own precision: another one may round more than that
-        with torch.inference_mode(), fixed_masks(self.device):
+    def mixes_and_draws(self, weights: Tensor, size: int) -> tuple[bool, bool]:
+        """Whether outputs at weights [P] are others in batches of a size, and whether a pass draws random numbers."""
+        few = self.inputs[:: max(1, self.sample_count // PROBED)][:PROBED].contiguous()
+        n, draws = len(few) // 2, False
+
+        def forward(*parts: Tensor) -> Tensor:
+            nonlocal draws
+            outputs = self.network(torch.cat(parts))
+            draws |= not torch.equal(generator(self.device_kind).get_state(), seeded)
+            return outputs
+
+        # in the model's own precision: another one may round more
+        with torch.inference_mode(), fixed_masks(self.device), self._casts:
+            seeded = generator(self.device_kind).get_state()
+            self.network.set_weights(weights)
             try:
-                together, apart = self.network(few), torch.cat([self.network(pair) for pair in torch.split(few, 2)])
-            except RuntimeError:
-                return True
-        largest = float(together[together.isfinite()].abs().max()) if together.isfinite().any() else 0.0
-        return not torch.allclose(together, apart, rtol=0, atol=1e-3 * largest, equal_nan=True)
+                self.network.calibrate(lambda: forward(self.calibration))
+                together = forward(few)
+                if size >= self.sample_count:
+                    return False, draws
+                # beside other samples, then in batches of another size
+                first, last = forward(few[:n], *[few[:1]] * (len(few) - n)), forward(*[few[-1:]] * n, few[n:])
+                mixes = _differ(first[:n], together[:n]) or _differ(last[n:], together[n:])
+                parts = torch.split(self.inputs[: CHUNKS * size], size)
+                whole, apart = forward(*parts), torch.cat([*map(forward, parts)])
+                known = whole.isfinite() & apart.isfinite()
+                return mixes or _differ(whole[known], apart[known], COUNT_TOLERANCE), draws
+            except Exception as error:  # of any kind: it takes no batch of such a size; without memory it is unknown
+                fits = not is_out_of_memory(error)
+                return size < self.sample_count and fits, draws or fits
 
     def _even_chunk_size(self) -> int:
         """The largest size within the limits with which the last chunk is hardly shorter than the others."""
+        if self.mode == "train":
+            return self.sample_count
         maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
             maximum = max(1, MAX_PIXELS[self.device_kind] // self._samples[0][0, 0].numel())
@@ -185,21 +237,6 @@ class WeightLoss:
         }
 
     @cached_property
-    def is_random(self) -> bool:
-        """Whether the network draws random numbers in its mode: its masks then depend on how tensors lie in memory."""
-        draws = []
-
-        def forward(x: Tensor) -> None:
-            self.network(x)
-            draws.append(not torch.equal(generator(self.device_kind).get_state(), initial_state))
-
-        with torch.inference_mode(), self.forward_context():
-            initial_state = generator(self.device_kind).get_state()
-            self.network.calibrate(lambda: forward(self.calibration))
-            forward(self.inputs[: self.chunk_size])
-        return any(draws)
-
-    @cached_property
     def folding(self) -> FoldedBatchNorm:
         """The network's copy with folded batch norms; only in eval mode."""
         return FoldedBatchNorm(self.network.module, self.inputs[:2])
@@ -218,7 +255,7 @@ class WeightLoss:
         bf16 = torch.autocast(self.device_kind, torch.bfloat16) if self.precision == "bf16" else nothing
         tf32 = _tf32() if self.precision == "tf32" else nothing
         # other attention kernels than MATH have no second derivative
-        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32:
+        with fixed_masks(self.device), sdpa_kernel(SDPBackend.MATH), bf16, tf32, self._casts:
             yield
 
 
@@ -234,6 +271,13 @@ def _tf32() -> Iterator[None]:
         matmul.allow_tf32 = before
 
 
+def _differ(a: Tensor, b: Tensor, tolerance: float = MIX_TOLERANCE) -> bool:
+    """Whether a and b differ by more than a tolerance relative to the largest finite number of b."""
+    finite = b.isfinite()
+    largest = float(b[finite].abs().max()) if finite.any() else 0.0
+    return not torch.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
     message = str(error).lower()
@@ -245,8 +289,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:
     """A copy on the device, with the tensors of `state` in place of its own."""
     private = twice_differentiable(model).to(device)
+    for tensor in (*private.parameters(), *private.buffers()):
+        tensor.data = lift(tensor.data)
+    private = private.double() if precision == "float64" else private
     tensors = dict(private.named_buffers()) | dict(private.named_parameters())
     with torch.no_grad():
         for name, tensor in state.items():
             tensors[name].copy_(tensor)
-    return private.double() if precision == "float64" else private
+    return private

@@ -35,9 +35,11 @@ class _ToOther(Stepped):
         return (self.to or other_recipe(run, "trained from another seed", seed=self.seed),)
 
     def _ends(self, runs: Runs) -> tuple[AtCheckpoint, AtCheckpoint]:
-        """The last networks of both runs. Raises SceneError if the two models differ."""
+        """The last networks of both runs. Raises SceneError if the two models differ, or the runs do not."""
         if len({run.recipe.model for run in runs if not isinstance(run, SurfacesRun)}) > 1:
             raise SceneError("the two runs have different models, whose weights no line connects")
+        if runs[0] == runs[1]:
+            raise SceneError("both ends are the same run; name another one, or another seed")
         return at_checkpoint("last", runs[0]), at_checkpoint("last", runs[1], 1)
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ all methods: one number of the loss and of each field for every sample, in float
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property
 
@@ -103,12 +104,14 @@ class Evaluator:
 
     def _halve_chunk_size(self, error: BaseException) -> None:
         """Halves `chunk_size`. Raises MachineError if the samples cannot pass in smaller chunks."""
-        mode = self.weight_loss.mode
-        if self.weight_loss.single_batch:
+        mode, eighth = self.weight_loss.mode, math.ceil(self.chunk_size / 8)
+        if self.weight_loss.single_batch or self.weight_loss.mixes_and_draws(self._plane[0], eighth)[0]:
             reason = "loss.mode: train needs" if mode == "train" else "a network needs that mixes its samples"
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the pass that failed
             raise MachineError(
                 f"there is not enough memory for {self.weight_loss.sample_count} images in one batch, which {reason}; "
-                f"take a smaller loss.subset, or fewer workers{', or loss.mode: eval' if mode == 'train' else ''}"
+                f"{self._largest_batch()} fit: take a smaller loss.subset, or fewer workers"
+                f"{', or loss.mode: eval' if mode == 'train' else ''}"
             ) from error
         if self.chunk_size == 1:
             images = "the loss.calibration images" if mode == "recalibrated" else "a single image"
@@ -117,6 +120,20 @@ class Evaluator:
                 f"take fewer workers, or a smaller network or subset"
             ) from error
         self.chunk_size = math.ceil(self.chunk_size / 2)
+
+    def _largest_batch(self) -> int:
+        """The most samples that pass in one batch, to an eighth."""
+        size = self.weight_loss.sample_count
+        while size := size * 7 // 8:
+            try:
+                with self.weight_loss.forward_context():
+                    self.weight_loss.network(self.weight_loss.inputs[:size])
+                return size
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)
+        return 0
 
     @cached_property
     def agreement(self) -> float:

@@ -36,6 +36,27 @@ def test_a_method_that_computes_something_else_is_refused(monkeypatch, evaluator
         assert evaluators(NETS["cnn"], "folded")[0].agreement
 
 
+class Large(torch.nn.Module):
+    """Mixes its samples, and has memory for 7 of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, CLASSES)
+
+    def forward(self, x):
+        if len(x) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        y = self.layer(x.flatten(1))
+        return y - y.mean(0)
+
+
+def test_samples_that_must_pass_together_and_do_not_fit_are_refused_with_the_number_that_does(network, images, plane):
+    model = network(Large)
+    weight_loss = WeightLoss(model, {}, *images(9))
+    with pytest.raises(MachineError, match=r"9 images in one batch, which a network needs.*; 7 fit: take a smaller"):
+        Evaluator(weight_loss, *plane(weight_loss, model)).row([0.0], 0.0)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "off"),
     [
