@@ -23,9 +23,9 @@ from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.tasks import make_samples
 from studio.training.determinism import deterministic
-from studio.training.models import Model
+from studio.training.models import Model, move_only
 from studio.training.objectives import FunctionLoss
-from studio.training.runs import NetworkRun, move_only
+from studio.training.runs import NetworkRun
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -32,8 +32,8 @@ from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import deterministic
+from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.runs import move_only
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

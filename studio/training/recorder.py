@@ -29,9 +29,9 @@ from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.determinism import deterministic, device
 from studio.training.evaluate import at, mean_loss, scores, tensors
+from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
-from studio.training.runs import move_only
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in total, a text with the loss) -> None."""
