@@ -135,6 +135,8 @@ FrameRate = Annotated[
 ]
 Angle = Annotated[float, *_number_with_unit("deg", "angle", "120deg")]
 """Degrees, written `120deg`."""
+Percent = Annotated[float, *_number_with_unit("%", "share", "90%")]
+"""A share in percent, written `90%`."""
 FocalLength = Annotated[float, *_number_with_unit("mm", "length", "35mm")]
 """Focal length in millimetres over a 24 mm high gate, written `35mm`."""
 

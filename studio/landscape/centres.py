@@ -7,9 +7,12 @@ A new kind of centre is a class here with the same properties and methods, in th
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from studio.training.derived import kept_by_magnitude
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,11 +36,11 @@ class AtCheckpoint:
     run: int = 0
 
     def __str__(self) -> str:
-        return f"the checkpoint at {self.checkpoint:g}" + (" of the other run" if self.run else "")
+        return f"the checkpoint at {self.checkpoint:g}" + (f" of run {self.run}" if self.run else "")
 
     @property
     def checkpoints(self) -> tuple[AtCheckpoint, ...]:
-        """The checkpoints that the state is made of."""
+        """The checkpoints that the state is made of; the run of the first is the centre's."""
         return (self,)
 
     def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
@@ -50,34 +53,114 @@ class AtCheckpoint:
 
 
 @dataclass(frozen=True)
-class Between:
-    """(1 - share) of the state at one checkpoint and `share` of that at another; counters are those of the nearer."""
+class Mixture:
+    """A weighted sum of the states of several centres; counters are those of the one with the largest share.
 
-    first: AtCheckpoint
-    second: AtCheckpoint
-    share: float
+    shares: one for each, of sum 1. Running statistics are mixed like weights.
+    """
+
+    centres: tuple[Centre, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def between(cls, first: Centre, second: Centre, share: float) -> Mixture:
+        """`share` of the way along the straight line from one to the other."""
+        return cls((first, second), (1 - share, share))
 
     def __str__(self) -> str:
-        return f"{self.share:g} of the way from {self.first} to {self.second}"
+        parts = (f"{share:.2g} of {centre}" for centre, share in zip(self.centres, self.shares, strict=True))
+        return " and ".join(parts)
 
     @property
     def checkpoints(self) -> tuple[AtCheckpoint, ...]:
         """The checkpoints that the state is made of."""
-        return self.first, self.second
+        return tuple(at for centre in self.centres for at in centre.checkpoints)
 
     def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
         """What the state depends on, for a digest."""
-        return [weights_digest(self.first), weights_digest(self.second), self.share]
+        return [[centre.inputs(weights_digest) for centre in self.centres], self.shares]
 
     def state(self, load: Callable[[AtCheckpoint], State]) -> State:
-        """The state itself; running statistics are mixed like weights. load: reads a checkpoint."""
-        first, second = load(self.first), load(self.second)
-        return State(*({name: self._mix(a[name], b[name]) for name in a} for a, b in zip(first, second, strict=True)))
+        """The state itself. load: reads a checkpoint."""
+        states = [centre.state(load) for centre in self.centres]
+        weights, buffers = zip(*states, strict=True)
+        return State(
+            *({name: self._mix([p[name] for p in parts]) for name in parts[0]} for parts in (weights, buffers))
+        )
 
-    def _mix(self, a: Tensor, b: Tensor) -> Tensor:
-        if not a.is_floating_point():
-            return a if self.share < 0.5 else b
-        return (1 - self.share) * a + self.share * b
+    def _mix(self, tensors: list[Tensor]) -> Tensor:
+        if not tensors[0].is_floating_point():
+            return tensors[self.shares.index(max(self.shares))]
+        first, *others = (share * tensor for share, tensor in zip(self.shares, tensors, strict=True) if share)
+        return sum(others, start=first)
 
 
-Centre = AtCheckpoint | Between
+@dataclass(frozen=True)
+class Pruned:
+    """A checkpoint whose smallest weights are zero, by magnitude; tensors of one dimension are left alone.
+
+    sparsity: share of the weights that are zero. per: weights are ranked in the whole network, or in each tensor.
+    The directions of its plane are zero where the weights are, so that what was pruned stays so.
+    """
+
+    of: AtCheckpoint
+    sparsity: float
+    per: Literal["network", "layer"] = "network"
+
+    def __str__(self) -> str:
+        return f"{self.of} without {100 * self.sparsity:g} % of its weights"
+
+    @property
+    def checkpoints(self) -> tuple[AtCheckpoint, ...]:
+        """The checkpoint that the state is made of."""
+        return (self.of,)
+
+    def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
+        """What the state depends on, for a digest."""
+        return ["pruned", weights_digest(self.of), self.sparsity, self.per]
+
+    def state(self, load: Callable[[AtCheckpoint], State]) -> State:
+        """The state itself. load: reads a checkpoint."""
+        weights, buffers = load(self.of)
+        kept = kept_by_magnitude(weights, self.sparsity, self.per)
+        return State({name: w * kept[name] for name, w in weights.items()}, buffers)
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A checkpoint with the weights of one layer multiplied by a factor, and those of another divided by it.
+
+    In a network of ReLUs the function stays the same where the second layer follows the first (Dinh et al. 2017).
+    up, down: patterns of the names of the layers. Biases are multiplied with the first layer, and not divided.
+    """
+
+    of: AtCheckpoint
+    up: str
+    down: str
+    factor: float
+
+    def __str__(self) -> str:
+        return f"{self.of} with {self.up} times {self.factor:g}"
+
+    @property
+    def checkpoints(self) -> tuple[AtCheckpoint, ...]:
+        """The checkpoint that the state is made of."""
+        return (self.of,)
+
+    def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
+        """What the state depends on, for a digest."""
+        return {**asdict(self), "of": weights_digest(self.of)}
+
+    def state(self, load: Callable[[AtCheckpoint], State]) -> State:
+        """The state itself. load: reads a checkpoint."""
+        weights, buffers = load(self.of)
+        return State({name: w * self._factor(name, w) for name, w in weights.items()}, buffers)
+
+    def _factor(self, name: str, w: Tensor) -> float:
+        layer = name.rpartition(".")[0]
+        if fnmatch.fnmatchcase(layer, self.up):
+            return self.factor
+        return 1 / self.factor if w.dim() > 1 and fnmatch.fnmatchcase(layer, self.down) else 1.0
+
+
+Centre = AtCheckpoint | Mixture | Pruned | Rescaled

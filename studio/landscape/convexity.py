@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from studio.config.records import Record
 from studio.field import Grid
 from studio.landscape.loss import Loss, Subset
-from studio.landscape.sweeps import Coordinates
+from studio.landscape.sweeps.keyframe import Coordinates
 
 
 class Spectrum(Record):

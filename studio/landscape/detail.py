@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.config.records import Record
 from studio.field import Counts, Grid, Sides
-from studio.landscape.sweeps import Coordinates
+from studio.landscape.sweeps.keyframe import Coordinates
 
 
 class Detail(Record):

@@ -44,12 +44,13 @@ _WAY_OUT = "write `{kind: random, ignore: nothing, normalize: none}`, or let oth
 class WeightSource:
     """A run as the directions see it: its checkpoints, ascending, and functions of a centre for weights and loss.
 
-    weight_loss: needed by directions of curvature only.
+    weight_loss: needed by directions of curvature only. kept: masks of the weights that were not pruned, by name.
     """
 
-    checkpoints: Sequence[float]
+    checkpoints: Sequence[AtCheckpoint]
     weights: Callable[[Centre], Weights] = field(repr=False)
     weight_loss: Callable[[Centre], WeightLoss] | None = field(default=None, repr=False)
+    kept: Weights | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +94,17 @@ class Random(Record):
         words = "random directions" if self.normalize == "none" else f"{self.normalize}-normalised random directions"
         return f"orthogonal {words}" if self.orthogonal else words
 
-    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """The centres whose weights the plane at `centre` depends on. checkpoints: of the run, ascending."""
-        return (centre if self.scale_by == "each" else AtCheckpoint(checkpoints[-1]),)
+        return (centre if self.scale_by == "each" else checkpoints[-1],)
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, from independent streams of `seed`."""
         weights = source.weights(*self.required(source.checkpoints, centre))
         d1, d2 = (gaussian(weights, self.seed, stream) for stream in (0, 1))
         turned = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle) if self.angle else d1
-        delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in (turned, d2))
+        kept = (masked(d, source.kept) for d in (turned, d2))
+        delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in kept)
         # without a perpendicular part eta stays as it is: `span_facts` refuses it
         return Plane(delta, (self.orthogonal and _perpendicular(eta, delta, norm(eta))) or eta)
 
@@ -139,9 +141,9 @@ class Pca(Record):
         """What the picture says of the directions."""
         return "principal directions of the trajectory"
 
-    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """All checkpoints of the run."""
-        return tuple(map(AtCheckpoint, checkpoints))
+        return tuple(checkpoints)
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """The same plane at every centre, with the shares of variance that delta and eta explain.
@@ -174,43 +176,49 @@ class Pca(Record):
         return {name: (w - last[name]) * (moves_all or w.dim() > 1) for name, w in weights.items()}
 
 
+Place = float | Literal["last"] | AtCheckpoint
+"""A checkpoint of the centre's own run, or `{checkpoint: 20, run: 1}` of one that the sweep needs."""
+
+
 class Checkpoints(Record):
     """The plane through the centre and two other checkpoints: delta leads to the first, at alpha = 1.
 
     eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
     angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
-    at: the two checkpoints.
+    at: the two checkpoints, perhaps of other runs.
     """
 
     former: ClassVar[Mapping[str, str]] = {"epochs": "at"}
 
     kind: Literal["checkpoints"] = "checkpoints"
-    at: tuple[float, float]
+    at: tuple[Place, Place]
 
     @field_validator("at")
     @classmethod
-    def _differ(cls, at: tuple[float, float]) -> tuple[float, float]:
+    def _differ(cls, at: tuple[Place, Place]) -> tuple[Place, Place]:
         if at[0] == at[1]:
-            raise ValueError(f"both are {at[0]:g}; two different checkpoints span a plane")
+            raise ValueError(f"both are {_place_name(at[0])}; two different checkpoints span a plane")
         return at
 
     @property
     def caption(self) -> str:
         """What the picture says of the directions."""
-        return "directions toward the checkpoints at {:g} and {:g}".format(*self.at)
+        return "directions toward the checkpoints at {} and {}".format(*map(_place_name, self.at))
 
-    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """The record's two checkpoints, and the centre."""
-        return (*map(AtCheckpoint, self.at), centre)
+        last = checkpoints[-1]
+        named: dict[Place, AtCheckpoint] = {at: AtCheckpoint(at, last.run) for at in self.at if isinstance(at, float)}
+        return (*(named.get(at, at if isinstance(at, AtCheckpoint) else last) for at in self.at), centre)
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
-        weights = source.weights(centre)
-        delta, second = (_add_scaled(source.weights(AtCheckpoint(at)), weights, -1.0) for at in self.at)
+        weights, (*places, _) = source.weights(centre), self.required(source.checkpoints, centre)
+        delta, second = (_add_scaled(source.weights(at), weights, -1.0) for at in places)
         eta = _perpendicular(second, delta, norm(delta))
         if not eta or norm(delta) <= TINY:
             raise RunError(
-                f"directions: the checkpoints at {self.at[0]:g} and {self.at[1]:g} span no plane with the centre, "
+                f"directions: {places[0]} and {places[1]} span no plane with the centre, "
                 f"{centre}; name others, or leave this centre out of the sweep"
             )
         return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
@@ -236,9 +244,9 @@ class Hessian(Record):
         """What the picture says of the directions."""
         return "directions of extreme curvature"
 
-    def required(self, checkpoints: Sequence[float], centre: Centre) -> tuple[Centre, ...]:
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """The centre whose Hessian is used."""
-        return (centre if self.at == "each" else AtCheckpoint(checkpoints[-1]),)
+        return (centre if self.at == "each" else checkpoints[-1],)
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, with their eigenvalues as facts. Raises RunError if these do not converge."""
@@ -269,11 +277,11 @@ class Hessian(Record):
         return Plane(delta, eta, {"lambda_min": extremes.lambda_min, "lambda_max": extremes.lambda_max})
 
 
-def misfit(directions: Directions, checkpoints: Sequence[float], centre: Centre) -> str | None:
+def misfit(directions: Directions, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> str | None:
     """Why a run with these checkpoints has no such plane at a centre, and the way out; None if it may have one."""
     if isinstance(directions, Pca) and len(checkpoints) < 3:
         return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
-    if isinstance(directions, Checkpoints) and centre in [*map(AtCheckpoint, directions.at)]:
+    if isinstance(directions, Checkpoints) and centre in directions.required(checkpoints, centre)[:2]:
         return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
     return None
 
@@ -306,6 +314,11 @@ def gaussian(weights: Weights, seed: int, stream: int) -> dict[str, Tensor]:
     return {name: torch.randn(w.shape, generator=generator(name)) for name, w in weights.items()}
 
 
+def masked(weights: Weights, kept: Weights | None) -> Weights:
+    """The weights, zero where they were pruned."""
+    return weights if kept is None else {name: w * kept[name] for name, w in weights.items()}
+
+
 def flat(weights: Weights) -> Tensor:
     """All weights as one vector [P], by name in alphabetical order."""
     import torch
@@ -321,6 +334,10 @@ def dot(a: Weights, b: Weights) -> float:
 def norm(a: Weights) -> float:
     """Euclidean norm over all tensors."""
     return float(dot(a, a) ** 0.5)
+
+
+def _place_name(at: Place) -> str:
+    return f"{at:g}" if isinstance(at, float) else str(at)
 
 
 def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:

@@ -23,9 +23,9 @@ from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.tasks import make_samples
 from studio.training.determinism import deterministic
-from studio.training.models import Model
+from studio.training.models import Model, move_only
 from studio.training.objectives import FunctionLoss
-from studio.training.runs import NetworkRun, move_only
+from studio.training.runs import NetworkRun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +161,7 @@ def untrained_plane(run: NetworkRun, directions: Directions, loss: Loss, device:
     model = move_only(run.parameters, recipe.model.build(facts["shape"], facts["classes"], recipe.seed))
     weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors["x"], y, device, calibration, objective)
     weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    source = WeightSource((0.0,), lambda _: weights)
+    source = WeightSource((AtCheckpoint(0.0),), lambda _: weights)
     plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, AtCheckpoint(0.0))
     return UntrainedPlane(weight_loss, *(weight_loss.flat(part) for part in (weights, plane.delta, plane.eta)))
 

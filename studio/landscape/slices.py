@@ -18,19 +18,20 @@ import numpy as np
 from studio.config.records import digest
 from studio.errors import RunError
 from studio.field import Grid
-from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.centres import AtCheckpoint, Centre, Mixture
 from studio.landscape.convexity import Convexity
 from studio.landscape.directions import Directions
 from studio.landscape.loss import Loss, choose_method
-from studio.landscape.sweeps import Keyframe
+from studio.landscape.sweeps.keyframe import Keyframe
 from studio.storage.files import read_json
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
+from studio.training.derived import AnyRun
 from studio.training.determinism import device
 from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
-from studio.training.runs import MOVE_ALL, NetworkRun
+from studio.training.recipe import MOVE_ALL
 
 VERSION = 7
 """Part of every digest: raised by hand when the numbers change for the same inputs."""
@@ -105,12 +106,12 @@ class Slice:
 class SliceResolver:
     """Resolves the slices of trained runs, which it lists once: make a new one after training.
 
-    shelf: where the runs lie. run: whose network is measured on whose data. run_digests: of the runs that centres are
-    of, the same run's first. direction_loss: the loss of the film's surfaces.
+    shelf: where the runs lie. runs: that centres are of, the scene's first, and their digests. direction_loss: the loss
+    of the film's surfaces.
     """
 
     shelf: Shelf
-    run: NetworkRun
+    runs: tuple[AnyRun, ...]
     run_digests: tuple[str, ...]
     direction_loss: Loss
 
@@ -118,11 +119,11 @@ class SliceResolver:
         self, quantity: Quantity, keyframe: Keyframe, grid: Grid, loss: Loss, convexity: Convexity | None = None
     ) -> Slice:
         """The resolved slice through a keyframe's centre. Raises RunError if a run lacks a checkpoint."""
-        recipe, device, directions = self.run.recipe, device_kind(), keyframe.directions
+        run, device, directions = self.runs[keyframe.centre.checkpoints[0].run], device_kind(), keyframe.directions
         direction_loss = self.direction_loss.without_extras
-        plane = self._plane_inputs(keyframe.centre, directions, direction_loss, device)
+        plane = self._plane_inputs(run, keyframe.centre, directions, direction_loss, device)
         samples = self._samples_inputs(loss)
-        method, reason = scene_method(self.run, directions, loss)
+        method, reason = scene_method(run, directions, loss)
         inputs = {
             "version": VERSION,
             **plane,
@@ -135,15 +136,15 @@ class SliceResolver:
             quantity=quantity,
             run_digests=self.run_digests,
             centre=keyframe.centre,
-            model=recipe.model,
-            data=recipe.data,
+            model=run.recipe.model,
+            data=run.recipe.data,
             directions=directions,
             loss=loss,
             direction_loss=direction_loss,
             grid=grid,
             convexity=convexity,
-            objective=self.run.objective,
-            parameters=self.run.parameters,
+            objective=self.runs[0].objective,
+            parameters=self.runs[0].parameters,
             device=device,
             method=method,
             reason=reason,
@@ -170,20 +171,21 @@ class SliceResolver:
         return [checkpoints.facts_by_epoch(self.shelf.run(run_digest)) for run_digest in self.run_digests]
 
     def _plane_inputs(
-        self, centre: Centre, directions: Directions, direction_loss: Loss, device: Device
+        self, run: AnyRun, centre: Centre, directions: Directions, direction_loss: Loss, device: Device
     ) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
-        required = directions.required(tuple(self._facts_by_run[0]), centre)
-        if len(centre.checkpoints) == 2 and len(set(map(self.weights_digest, centre.checkpoints))) == 1:
-            raise RunError("sweep: both ends of the chord have the same weights; name another run, or another seed")
+        number = centre.checkpoints[0].run
+        required = directions.required([AtCheckpoint(at, number) for at in self._facts_by_run[number]], centre)
+        if isinstance(centre, Mixture) and len(set(map(self.weights_digest, centre.checkpoints))) == 1:
+            raise RunError("sweep: both networks have the same weights; name another run, or another seed")
         inputs = {
-            "model": self.run.recipe.model.model_dump(mode="json"),
+            "model": run.recipe.model.model_dump(mode="json"),
             "centre": centre.inputs(self.weights_digest),
             "required": [other.inputs(self.weights_digest) for other in required],
             "directions": directions.model_dump(mode="json"),
         }
-        if self.run.parameters != MOVE_ALL:
-            inputs["moving"] = self.run.parameters
+        if self.runs[0].parameters != MOVE_ALL:
+            inputs["moving"] = self.runs[0].parameters
         if directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = self._samples_inputs(direction_loss)
@@ -194,12 +196,12 @@ class SliceResolver:
         selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
         inputs = {"data": self._data_digest, "sample_selection": selection}
         # beside the samples lies the number of outputs, which follows from the kind of objective
-        kind = self.run.objective.kind
+        kind = self.runs[0].objective.kind
         return inputs if kind == "cross-entropy" else inputs | {"objective": kind}
 
     def _loss_inputs(self, loss: Loss, device: Device) -> dict[str, Any]:
         values = loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"})
-        objective = self.run.objective
+        objective = self.runs[0].objective
         # digests of cross-entropy are older than objectives
         criterion = objective.kind if objective.kind == "cross-entropy" else objective.model_dump(mode="json")
         return {"loss": values | {"criterion": criterion}, "device": device}
@@ -212,7 +214,7 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
     return {"version": CURVATURE_VERSION} | convexity.model_dump(mode="json", include=fields)
 
 
-def scene_method(run: NetworkRun, directions: Directions, loss: Loss) -> tuple[str, str]:
+def scene_method(run: AnyRun, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
     if isinstance(run.objective, FunctionLoss):
         return "loop", "the objective runs the network itself"
@@ -220,7 +222,7 @@ def scene_method(run: NetworkRun, directions: Directions, loss: Loss) -> tuple[s
     return choose_method(moved_model(run), loss, moves_norms, device_kind())
 
 
-def moved_model(run: NetworkRun) -> Model | None:
+def moved_model(run: AnyRun) -> Model | None:
     """The model, if the landscape moves all of its weights."""
     return run.recipe.model if run.parameters == MOVE_ALL else None
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from studio.errors import MachineError, RunError
-from studio.landscape.centres import AtCheckpoint, Centre, State
+from studio.landscape.centres import AtCheckpoint, Centre, Pruned, Rescaled, State
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
-from studio.landscape.directions import WeightSource, span_facts
+from studio.landscape.directions import WeightSource, masked, span_facts
 from studio.landscape.loss import Loss
 from studio.landscape.slices import CURVATURE_FIELDS, Slice
 from studio.landscape.trajectory import positions
@@ -32,8 +32,8 @@ from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.determinism import deterministic
+from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.runs import move_only
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,8 @@ SMALL_RELIEF = 1e-2
 """A loss that varies by less than this share of itself is compared with float64."""
 RELIEF_PER_ERROR = 50
 """How many times its rounding a loss must vary over its grid, so that the picture is not of rounding."""
+SAME_FUNCTION = 1e-3
+"""How much the loss may change, relative to itself, where layers are scaled against each other: rounding."""
 MAX_ASYMMETRY = 1e-2
 """How far a Hessian may be from a symmetric matrix, by `HessianOperator.asymmetry`: far beyond rounding."""
 
@@ -86,10 +88,13 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
             raise RunError(f"directions: {centre} has a weight that is not finite, {broken}; leave it out of the sweep")
         return weights
 
-    source = WeightSource(checkpoints.epochs(shelf.run(slice_.run_digests[0])), moving, direction_loss)
+    run, theta, kept = slice_.centre.checkpoints[0].run, moving(slice_.centre), None
+    if isinstance(slice_.centre, Pruned):
+        kept = {name: (w != 0) | (w.dim() <= 1) for name, w in theta.items()}
+    own = [AtCheckpoint(at, run) for at in checkpoints.epochs(shelf.run(slice_.run_digests[run]))]
     with deterministic():
-        plane = slice_.directions.plane(source, slice_.centre)
-        vectors = {"theta": source.weights(slice_.centre), "delta": plane.delta, "eta": plane.eta}
+        plane = slice_.directions.plane(WeightSource(own, moving, direction_loss, kept), slice_.centre)
+        vectors = {"theta": theta, "delta": masked(plane.delta, kept), "eta": masked(plane.eta, kept)}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {**span_facts(arrays["delta"], arrays["eta"]), **plane.facts}
 
@@ -277,6 +282,8 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "chunk": evaluator.chunk_size,
         "fields": ["loss", *evaluator.weight_loss.fields],
     }
+    if isinstance(slice_.centre, Rescaled):
+        _require_same_function(shelf, slice_, slice_.centre)
     if slice_.loss.precision != "float64":
         _require_relief(evaluator, slice_)
     if slice_.loss.precision == "float32":
@@ -284,6 +291,21 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     (_, right), (_, top), (alpha, beta) = *slice_.grid.sides, slice_.grid.centre
     error = evaluator.precision_error(((alpha, beta), (right, beta), (alpha, top)))
     return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
+
+
+def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> None:
+    """Raises RunError if the loss at a rescaled network is not that of the network it comes from."""
+    losses = []
+    for at in (centre.of, centre):
+        weight_loss = _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, at)
+        outputs = weight_loss.forward_all(weight_loss.flat(_state(shelf, slice_, at).weights))
+        losses.append(float(weight_loss.losses(outputs, weight_loss.targets).mean()))
+    before, after = losses
+    if not abs(after - before) <= SAME_FUNCTION * max(abs(before), 1e-3):
+        raise RunError(
+            f"sweep: with {centre.up} times {centre.factor:g} and {centre.down} divided by it the loss changes from "
+            f"{before:.4g} to {after:.4g}: name under `down` the layer that follows the one under `up`, past a ReLU"
+        )
 
 
 def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:

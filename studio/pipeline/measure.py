@@ -17,7 +17,7 @@ from studio.field import Grid
 from studio.landscape import tasks
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Quantity, Slice, SliceResolver, axes, fields
-from studio.landscape.sweeps import Keyframe
+from studio.landscape.sweeps.keyframe import Keyframe
 from studio.pipeline.project import Project, Workers
 from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
 from studio.pipeline.train import train, try_batch
@@ -110,7 +110,7 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
 
 def _resolver(project: Project) -> SliceResolver:
     scene = project.scene
-    return SliceResolver(project.shelf, scene.network, project.run_digests, scene.loss)
+    return SliceResolver(project.shelf, scene.networks, project.run_digests, scene.loss)
 
 
 def quantity_of(kind: SliceKind) -> Quantity:

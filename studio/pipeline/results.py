@@ -123,11 +123,12 @@ class Results:
         scored = self.scene.sweep.scored(self.scene.runs, self.scene.keyframes())
         if not scored:
             return (), {}
-        folder = self.shelf.run(self.runs[next(iter(scored.values())).run])
-        existing = checkpoints.epochs(folder)
-        indices = [existing.index(at.checkpoint) for at in scored.values()]
-        metrics = checkpoints.metrics(folder).items()
-        return tuple(scored), {name: tuple(values[i] for i in indices) for name, values in metrics}
+        folders = {at.run: self.shelf.run(self.runs[at.run]) for at in scored.values()}
+        existing = {run: checkpoints.epochs(folder) for run, folder in folders.items()}
+        metrics = {run: checkpoints.metrics(folder) for run, folder in folders.items()}
+        places = [(at.run, existing[at.run].index(at.checkpoint)) for at in scored.values()]
+        names = [name for name in next(iter(metrics.values())) if all(name in values for values in metrics.values())]
+        return tuple(scored), {name: tuple(metrics[run][name][i] for run, i in places) for name in names}
 
     def _trajectory_and_markers(self) -> tuple[Trajectory | None, Markers | None]:
         """The way of the markers through the planes, if the look draws it; their places, if they leave the centres."""

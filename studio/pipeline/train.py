@@ -7,7 +7,7 @@ from pathlib import Path
 from studio.errors import SceneError
 from studio.pipeline.project import Project
 from studio.training import checkpoints
-from studio.training.runs import NetworkRun
+from studio.training.derived import AnyRun
 
 
 def train(project: Project) -> tuple[Path, ...]:
@@ -38,5 +38,5 @@ def is_trained(project: Project) -> bool:
     return all(map(_has_checkpoints, project.scene.networks, project.run_folders))
 
 
-def _has_checkpoints(run: NetworkRun, folder: Path) -> bool:
+def _has_checkpoints(run: AnyRun, folder: Path) -> bool:
     return set(run.instants()) <= set(checkpoints.epochs(folder))

@@ -21,7 +21,8 @@ from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
 from studio.training.models import Python, misfit
 from studio.training.objectives import drawn_name
-from studio.training.runs import MOVE_ALL, NetworkRun, Run, SurfacesRun
+from studio.training.recipe import MOVE_ALL
+from studio.training.runs import NetworkRun, Run, SurfacesRun
 
 Path = tuple[Any, ...]
 Mistake = tuple[Path, str]

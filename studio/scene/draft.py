@@ -9,7 +9,7 @@ from studio.config.records import FrozenDict, Record
 from studio.config.units import Size, Time
 from studio.field import Grid
 from studio.film.format import QUALITIES
-from studio.landscape.sweeps import subsample
+from studio.landscape.sweeps.keyframe import subsample
 from studio.scene.landscape import Landscape
 from studio.scene.scene import Scene
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -10,12 +11,17 @@ from pydantic import ConfigDict, ValidationInfo, field_validator, model_validato
 from studio.config.records import Record
 from studio.errors import RunError, SceneError
 from studio.field import Axis, Grid
+from studio.landscape.centres import AtCheckpoint
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random, misfit
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Chord, Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.landscape.sweeps.along import Epochs
+from studio.landscape.sweeps.between import Chord, Curve
+from studio.landscape.sweeps.keyframe import Coordinates, Keyframe, Runs, select
+from studio.landscape.sweeps.sweep import Sweep
 from studio.scene import checks
+from studio.training.derived import AnyRun
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
 
@@ -64,7 +70,7 @@ class Landscape(Record):
         return self.run, *self.sweep.needs(self.run)
 
     @property
-    def networks(self) -> tuple[NetworkRun, ...]:
+    def networks(self) -> tuple[AnyRun, ...]:
         """Those of the runs that are trained or imported: none for surfaces that the user brings."""
         return tuple(run for run in self.runs if not isinstance(run, SurfacesRun))
 
@@ -113,7 +119,7 @@ class Landscape(Record):
         if isinstance(self.run, SurfacesRun):
             yield from checks.file_mistakes(self.run)
             return
-        other = self.sweep.to if isinstance(self.sweep, Chord) else None
+        other = self.sweep.to if isinstance(self.sweep, Chord | Curve) else None
         try:
             layout, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
         except RunError as error:
@@ -128,7 +134,7 @@ class Landscape(Record):
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
         """Checkpoints that a run lacks, and coordinates that the sweep lacks."""
         try:
-            keyframes, existing = self.keyframes(), self.run.instants()
+            keyframes = self.keyframes()
         except SceneError as error:
             yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
             return
@@ -141,16 +147,26 @@ class Landscape(Record):
             yield ("detail",), "the sweep's grids are nested already; take one of the two out"
         elif self.detail:
             yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
-        required = {
-            at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
+        lacking = {
+            f"{at.checkpoint:g}" + (f" of run {at.run}" if at.run else "")
+            for k in keyframes
+            for centre in k.directions.required(self._own_checkpoints(k), k.centre)
+            for at in centre.checkpoints
+            if at.run >= len(self.runs) or at.checkpoint not in self.runs[at.run].instants()
         }
-        if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
-            places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
+        if lacking:
+            places = ", ".join(sorted(lacking))
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
-        if text := next(filter(None, (misfit(k.directions, existing, k.centre) for k in keyframes)), None):
+        planes = ((k.directions, self._own_checkpoints(k), k.centre) for k in keyframes)
+        if text := next(filter(None, itertools.starmap(misfit, planes)), None):
             yield ("directions",), text
         if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
             yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"
+
+    def _own_checkpoints(self, keyframe: Keyframe) -> list[AtCheckpoint]:
+        """The checkpoints of the run that a keyframe's centre is of."""
+        run = keyframe.centre.checkpoints[0].run
+        return [AtCheckpoint(at, run) for at in self.runs[run].instants()]
 
 
 KEYS = tuple(Landscape.model_fields)

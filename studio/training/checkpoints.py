@@ -74,7 +74,7 @@ def metrics(folder: Path) -> dict[str, tuple[float, ...]]:
 
 def recipe_digest(recipe: Recipe, objective: Objective, data_digest: str) -> str:
     """Digest of a run that is trained here: of its recipe, with `Data.digest` in place of the data's path."""
-    return digest("run", VERSION, recipe.model_dump(mode="json", exclude={"data"}), data_digest, *_unusual(objective))
+    return digest("run", VERSION, recipe.determinants, data_digest, *_unusual(objective))
 
 
 def folder_digest(folder: Path, recipe: Recipe, objective: Objective, data_digest: str) -> str:

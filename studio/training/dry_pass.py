@@ -17,8 +17,8 @@ from studio.errors import SceneError, StudioError
 from studio.training.determinism import deterministic, device
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
-from studio.training.models import Python
-from studio.training.runs import NetworkRun, move_only
+from studio.training.models import Python, move_only
+from studio.training.runs import NetworkRun
 
 SAMPLES = 4
 """Samples that pass at most; fewer if the last batch of an epoch has fewer, since batch norms need two."""

@@ -8,7 +8,7 @@ Cross-entropy is summed in the network's own precision, everything else in float
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,31 @@ def mean_loss(objective: Objective) -> Callable[[nn.Module, Tensor, Tensor | Non
         return lambda model, x, y: F.cross_entropy(model(x), y)  # type: ignore[arg-type]  # it has targets
     numbers = sample_numbers(objective)
     return lambda model, x, y: numbers(model, x, y)["loss"].mean()
+
+
+class _BatchLoss(nn.Module):
+    """A batch's loss as a module around the model."""
+
+    def __init__(self, model: nn.Module, batch_loss: Callable[[nn.Module, Tensor, Tensor | None], Tensor]):
+        super().__init__()
+        self.model, self._batch_loss = model, batch_loss
+
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The mean loss."""
+        return self._batch_loss(self.model, x, y)
+
+
+def loss_at(
+    weights: Mapping[str, Tensor],
+    batch_loss: Callable[[nn.Module, Tensor, Tensor | None], Tensor],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+) -> Tensor:
+    """The mean loss of a batch at other weights than the model's own, differentiable in these."""
+    named = {f"model.{name}": weight for name, weight in weights.items()}
+    loss: Tensor = torch.func.functional_call(_BatchLoss(model, batch_loss), named, (x, y))
+    return loss
 
 
 def scores(model: nn.Module, data: Samples, objective: Objective = CROSS_ENTROPY) -> dict[str, float]:

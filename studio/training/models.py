@@ -9,7 +9,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import fnmatch
 import inspect
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -173,6 +176,23 @@ def _images(model: Resnet | Vgg, shape: Shape) -> tuple[int, int, int]:
         raise RunError(f"recipe.model: {text}")
     channels, height, width = shape
     return channels, height, width
+
+
+def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.parameters") -> nn.Module:
+    """The model, in which of the trainable weights only those that match a pattern stay trainable.
+
+    Raises SceneError for a pattern that matches none, with the nearest names.
+    """
+    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    for pattern in patterns:
+        if not fnmatch.filter(trainable, pattern):
+            close = ", ".join(difflib.get_close_matches(pattern, trainable, n=3, cutoff=0)) or "none"
+            raise SceneError(f"{key}: '{pattern}' matches no weight that trains; the nearest: {close}")
+    for name, weight in trainable.items():
+        if weight.is_complex() and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            raise SceneError(f"{key}: {name} is complex, and directions are real; name the weights that are real")
+        weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
+    return model
 
 
 Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND]

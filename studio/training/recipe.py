@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -11,6 +12,9 @@ from studio.config.records import Record
 from studio.training.data import DataSet, Digits
 from studio.training.models import Mlp, Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
+
+MOVE_ALL = ("*",)
+"""The patterns of names, as `fnmatch` has them, that all weights match."""
 
 
 class Every(Record):
@@ -52,12 +56,23 @@ class Every(Record):
         return {-(-k * steps // parts): round(k / parts, 3) for k in range(epochs * parts + 1)}
 
 
+class Fork(Record):
+    """A twin of the run, which parts from it while both train.
+
+    at: the epoch from which the order of the samples and all noise differ. seed: what they follow then.
+    """
+
+    at: float = Field(ge=0)
+    seed: int = Field(1, ge=0, lt=2**63)
+
+
 class Recipe(Record):
     """Everything that determines a training run; the same recipe on the same machine gives the same bytes.
 
     model: the network. data: what it learns. epochs: passes over the training samples. checkpoint: when the weights are
     saved. optimizer: how they are updated. batch: samples per step. seed: of the initial weights and of the order of
-    the samples.
+    the samples. fork: another seed from some epoch on. train: patterns of the names of the weights that training moves,
+    such as `layers.[0-7].*`; all others keep their first values.
     """
 
     model: Model = Resnet()
@@ -67,6 +82,18 @@ class Recipe(Record):
     optimizer: Optimizer = Sgd()
     batch: int = Field(64, ge=2)
     seed: int = Field(0, ge=0, lt=2**63)
+    fork: Fork | None = None
+    train: Annotated[tuple[str, ...], Field(min_length=1)] = MOVE_ALL
+
+    def seed_at(self, epoch: float) -> int:
+        """The seed of the order of the samples and of the noise at an epoch."""
+        return self.seed if self.fork is None or epoch < self.fork.at else self.fork.seed
+
+    @property
+    def determinants(self) -> dict[str, Any]:
+        """What the weights depend on beside the data, for a digest; keys of later versions only where they are used."""
+        unused = {name for name in ("fork", "train") if getattr(self, name) == Recipe.model_fields[name].default}
+        return self.model_dump(mode="json", exclude={"data", *unused})
 
     @property
     def instants(self) -> tuple[float, ...]:

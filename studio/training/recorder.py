@@ -13,7 +13,8 @@ import math
 import statistics
 import timeit
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,30 @@ from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.determinism import deterministic, device
 from studio.training.evaluate import at, mean_loss, scores, tensors
+from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in total, a text with the loss) -> None."""
+BatchLoss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+"""(model, x, y) -> the mean loss of a batch."""
 STATE_FILE = "resume.safetensors"
 """In the run folder while it trains: the model, the optimizer and the step, to continue a killed run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a run that begins where another ends does otherwise (`derived`).
+
+    digest: of the run. start: gives a new model its first weights. loss: makes of a batch's loss the one that training
+    descends. first_epoch: where training begins.
+    """
+
+    digest: str
+    start: Callable[[nn.Module], None]
+    loss: Callable[[BatchLoss], BatchLoss] = lambda batch_loss: batch_loss
+    first_epoch: float = 0.0
 
 
 def train(
@@ -42,6 +60,7 @@ def train(
     folder: Path,
     progress: Progress = lambda done, total, text: None,
     objective: Objective = CROSS_ENTROPY,
+    setup: Setup | None = None,
 ) -> None:
     """Trains by the recipe and saves checkpoints in `folder`; continues where an earlier call stopped.
 
@@ -50,22 +69,24 @@ def train(
     """
     folder = Path(folder)
     data = recipe.data.load()
-    run_digest = checkpoints.recipe_digest(recipe, objective, data.digest)
-    checkpoints.write_run_file(folder, recipe, data.digest, run_digest)
-    if not set(recipe.instants) <= set(checkpoints.epochs(folder)):
+    setup = setup or Setup(checkpoints.recipe_digest(recipe, objective, data.digest), lambda model: None)
+    checkpoints.write_run_file(folder, recipe, data.digest, setup.digest)
+    if not {epoch for epoch in recipe.instants if epoch >= setup.first_epoch} <= set(checkpoints.epochs(folder)):
         with deterministic():
-            _train(recipe, objective, data, folder, progress)
+            _train(recipe, objective, data, folder, progress, setup)
     (folder / STATE_FILE).unlink(missing_ok=True)
 
 
-def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progress: Progress) -> None:
-    samples, batch_loss = tensors(data), mean_loss(objective)
+def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progress: Progress, setup: Setup) -> None:
+    samples, batch_loss = tensors(data), setup.loss(mean_loss(objective))
     x, y, *_ = samples
     batches = math.ceil(len(x) / recipe.batch)
     for keys, text in recipe.misfits(len(x)):
         raise RunError(f"{'.'.join(keys)}: {text}")
-    instants, total = recipe.checkpoint.instants(recipe.epochs, batches), recipe.epochs * batches
+    total, first = recipe.epochs * batches, math.ceil(setup.first_epoch * batches)
+    instants = {step: at for step, at in recipe.checkpoint.instants(recipe.epochs, batches).items() if step >= first}
     model, optimizer = _start(recipe, objective, data, x.device)
+    setup.start(model)
 
     def record(step: int) -> None:
         if step in instants:
@@ -78,13 +99,13 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
 
     existing = checkpoints.epochs(folder)
     first_missing = min(step for step, epoch in instants.items() if epoch not in existing)
-    start = _restore_state(folder / STATE_FILE, model, optimizer, before=first_missing)
-    if start == 0:
-        record(0)
+    start = _restore_state(folder / STATE_FILE, model, optimizer, before=first_missing) or first
+    if start == first:
+        record(first)
     for step, indices in enumerate(_batches(recipe, len(x), start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.optimizer.rate(step / total)
-        with _random_state(recipe.seed, step, x.device):
+        with _random_state(recipe.seed_at(step / batches), step, x.device):
             loss = _step(model, optimizer, partial(batch_loss, model, x[indices], at(y, indices)))
         _check_finite(loss, step / batches, recipe)
         record(step + 1)
@@ -96,6 +117,7 @@ def _start(
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The model with its initial weights, and its optimizer."""
     model = _to_device(recipe.model.build(data.shape, objective.outputs(data.layout), recipe.seed), device)
+    move_only(recipe.train, model, "run.recipe.train")
     return model, recipe.optimizer.build(model.parameters())
 
 
@@ -139,10 +161,15 @@ def _check_finite(loss: float, epoch: float, recipe: Recipe) -> None:
 
 def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:
     """Sample indices of every step from `start`; each epoch is a shuffle of its own, so any step can be the first."""
-    first_epoch, first_batch = divmod(start, math.ceil(count / recipe.batch))
-    for epoch in range(first_epoch, recipe.epochs):
-        order = torch.from_numpy(np.random.default_rng((recipe.seed, epoch)).permutation(count))
-        yield from torch.split(order.to(device()), recipe.batch)[first_batch if epoch == first_epoch else 0 :]
+    steps = math.ceil(count / recipe.batch)
+    for step in range(start, recipe.epochs * steps):
+        epoch, place = divmod(step, steps)
+        yield torch.split(_order(recipe.seed_at(step / steps), epoch, count), recipe.batch)[place]
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count)).to(device())
 
 
 def seconds_per_step(recipe: Recipe, objective: Objective = CROSS_ENTROPY, steps: int = 5) -> float:

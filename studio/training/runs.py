@@ -8,9 +8,6 @@ network, in `NetworkRun`, has the keys and methods of `RecipeRun` too, and is tr
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,19 +19,14 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.recipe import Recipe
+from studio.training.recipe import MOVE_ALL, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from studio.training.recorder import Progress
 
 Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
 """Patterns of names, as `fnmatch` has them."""
-MOVE_ALL = ("*",)
-
-
 AXIS = Axis(name="epoch")
 """Of the checkpoints of runs that are trained by epochs."""
 
@@ -135,23 +127,11 @@ class SurfacesRun(Record):
         return self.content.coordinates
 
 
-def move_only(patterns: Sequence[str], model: nn.Module) -> nn.Module:
-    """The model, in which of the trainable weights only those that match a pattern stay trainable.
-
-    Raises SceneError for a pattern that matches none, with the nearest names.
-    """
-    trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    for pattern in patterns:
-        if not fnmatch.filter(trainable, pattern):
-            close = ", ".join(difflib.get_close_matches(pattern, trainable, n=3, cutoff=0)) or "none"
-            raise SceneError(f"run.parameters: '{pattern}' matches no weight that trains; the nearest: {close}")
-    for name, weight in trainable.items():
-        if weight.is_complex() and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-            raise SceneError(
-                f"run.parameters: {name} is complex, and directions are real; name the weights that are real"
-            )
-        weight.requires_grad_(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
-    return model
+def other_recipe(run: Run, purpose: str, **changes: Any) -> RecipeRun:
+    """The run with some keys of its recipe changed. Raises SceneError, with the purpose, for a run without a recipe."""
+    if not isinstance(run, RecipeRun):
+        raise SceneError(f"only a run with a recipe can be {purpose}; name the other run under `to`")
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update=changes)})
 
 
 def _with_kind(value: Any) -> Any:

@@ -50,7 +50,7 @@ class Net:
 
     def plane(self, seed: int = 0) -> Plane:
         """Random directions, normalised filter by filter; biases and norms stay unchanged."""
-        return Random(seed=seed).plane(WeightSource((0.0,), lambda _: self.weights), AtCheckpoint(0.0))
+        return Random(seed=seed).plane(WeightSource((AtCheckpoint(0.0),), lambda _: self.weights), AtCheckpoint(0.0))
 
 
 @cache

@@ -18,7 +18,7 @@ from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Slice, SliceResolver
-from studio.landscape.sweeps import Keyframe
+from studio.landscape.sweeps.keyframe import Keyframe
 from studio.storage.mapped_arrays import save_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
@@ -56,7 +56,7 @@ class PlantedRun:
         **convexity: Any,
     ) -> Slice:
         """A resolved slice. centre: at the epoch's checkpoint if None. direction_loss: `loss` if None."""
-        resolver = SliceResolver(self.shelf, self.run, ("planted",), direction_loss or loss)
+        resolver = SliceResolver(self.shelf, (self.run,), ("planted",), direction_loss or loss)
         keyframe = Keyframe(epoch, centre or AtCheckpoint(epoch), directions, grid, None)
         return resolver.resolve(quantity, keyframe, grid, loss, **convexity)
 

@@ -20,7 +20,7 @@ from studio.landscape.directions import (
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.training.models import Vgg
 
-EPOCHS = (0.0, 1.0, 2.0, 3.0)
+EPOCHS = tuple(map(AtCheckpoint, (0.0, 1.0, 2.0, 3.0)))
 
 
 def weights(epoch: float) -> dict[str, torch.Tensor]:
@@ -98,7 +98,7 @@ def test_seeds_and_streams_differ_and_zero_is_a_seed():
 def test_random_directions_are_nearly_perpendicular_and_leave_the_generator_alone():
     big = {"fc": torch.ones(200, 200)}
     random = torch.get_rng_state()
-    cosine = Random().plane(WeightSource((0.0,), lambda _: big), AtCheckpoint(0.0)).cosine
+    cosine = Random().plane(WeightSource((AtCheckpoint(0.0),), lambda _: big), AtCheckpoint(0.0)).cosine
     assert abs(cosine) < 0.025  # 5 deviations of 1 / sqrt(40000)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -118,7 +118,7 @@ def test_principal_directions_span_a_trajectory_within_a_plane():
 
 
 def test_principal_directions_agree_with_a_singular_value_decomposition():
-    moving = [{name: w for name, w in weights(e).items() if name != "bias"} for e in EPOCHS]
+    moving = [{name: w for name, w in weights(e).items() if name != "bias"} for e in (0.0, 1.0, 2.0, 3.0)]
     points = np.stack([flat(w).numpy() for w in moving]).astype(float)
     _, values, rows = np.linalg.svd(points - points.mean(0), full_matrices=False)
     plane = Pca(scale="unit").plane(CHECKPOINTS, AtCheckpoint(0.0))
@@ -131,7 +131,7 @@ def test_principal_directions_agree_with_a_singular_value_decomposition():
 def test_the_reach_contains_the_whole_trajectory():
     plane = Pca().plane(WeightSource(EPOCHS, lambda at: on_a_plane(at.checkpoint)), AtCheckpoint(1.0))
     last = on_a_plane(3.0)
-    steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in EPOCHS]
+    steps = [{name: w - last[name] for name, w in on_a_plane(e).items()} for e in (0.0, 1.0, 2.0, 3.0)]
     places = np.array([[dot(step, d) / dot(d, d) for d in (plane.delta, plane.eta)] for step in steps])
     assert np.hypot(*places.T).max() == pytest.approx(1, rel=1e-6)
 
@@ -173,7 +173,7 @@ def curved() -> WeightSource:
     def parameters(at):
         return {name: p.detach() for name, p in networks[at.checkpoint].named_parameters()}
 
-    return WeightSource((0.0, 1.0), parameters, lambda at: WeightLoss(networks[at.checkpoint], {}, x, y))
+    return WeightSource((FIRST, SECOND), parameters, lambda at: WeightLoss(networks[at.checkpoint], {}, x, y))
 
 
 FIRST, SECOND = AtCheckpoint(0.0), AtCheckpoint(1.0)
@@ -221,8 +221,8 @@ def test_eigenvectors_have_a_positive_largest_component_and_the_same_bytes_every
 def test_the_last_hessian_fixes_the_plane_for_the_whole_film(curved):
     early, late = (Hessian(at="last").plane(curved, centre) for centre in (FIRST, SECOND))
     assert torch.equal(flat(early.delta), flat(late.delta))
-    assert Hessian(at="last").required((0.0, 1.0), FIRST) == (SECOND,)
-    assert Hessian().required((0.0, 1.0), FIRST) == (FIRST,)
+    assert Hessian(at="last").required((FIRST, SECOND), FIRST) == (SECOND,)
+    assert Hessian().required((FIRST, SECOND), FIRST) == (FIRST,)
 
 
 @pytest.mark.parametrize("directions", [Random(), Pca(), Checkpoints(at=(1, 3))], ids=lambda d: d.kind)

@@ -9,12 +9,12 @@ import pytest
 from studio.errors import RunError
 from studio.field import Grid
 from studio.landscape import slices
-from studio.landscape.centres import AtCheckpoint, Between
+from studio.landscape.centres import AtCheckpoint, Mixture
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.directions import Checkpoints, Hessian, Pca, Random
 from studio.landscape.loss import Loss
 from studio.landscape.slices import SliceResolver, axes, fields, scene_method
-from studio.landscape.sweeps import Keyframe
+from studio.landscape.sweeps.keyframe import Keyframe
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 
@@ -57,7 +57,7 @@ def test_a_plane_depends_on_the_checkpoints_its_directions_use(conv):
 
 
 def test_the_digest_leaves_out_where_a_keyframe_stands_and_what_it_marks(conv):
-    resolver = SliceResolver(conv.shelf, conv.run, ("planted",), conv.resolve().loss)
+    resolver = SliceResolver(conv.shelf, (conv.run,), ("planted",), conv.resolve().loss)
     centre = AtCheckpoint(2.0)
     keyframes = [Keyframe(at, centre, Random(), Grid(points=5), AtCheckpoint(at)) for at in (0.0, 1.0)]
     first, second = (resolver.resolve("loss", keyframe, keyframe.grid, Loss()) for keyframe in keyframes)
@@ -66,8 +66,8 @@ def test_the_digest_leaves_out_where_a_keyframe_stands_and_what_it_marks(conv):
 
 def test_a_centre_between_two_checkpoints_is_named_by_both_and_its_share(conv):
     ends = AtCheckpoint(0.0), AtCheckpoint(2.0)
-    digests = {conv.resolve(centre=Between(*ends, share)).digest for share in (0.25, 0.5)}
-    digests |= {conv.resolve(centre=centre).digest for centre in (*ends, Between(ends[1], ends[0], 0.25))}
+    digests = {conv.resolve(centre=Mixture.between(*ends, share)).digest for share in (0.25, 0.5)}
+    digests |= {conv.resolve(centre=centre).digest for centre in (*ends, Mixture.between(ends[1], ends[0], 0.25))}
     assert len(digests) == 5
 
 

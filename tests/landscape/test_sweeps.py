@@ -5,11 +5,15 @@ from pydantic import TypeAdapter
 from studio.config.reading import parse
 from studio.errors import SceneError
 from studio.field import Grid
-from studio.landscape.centres import AtCheckpoint, Between
-from studio.landscape.directions import Pca, Random
-from studio.landscape.sweeps import Chord, Epochs, Rotation, Sweep, Trajectory, Zoom
+from studio.landscape.centres import AtCheckpoint, Mixture, Pruned
+from studio.landscape.directions import Checkpoints, Pca, Random
+from studio.landscape.sweeps.along import Epochs, Trajectory
+from studio.landscape.sweeps.between import Chord, Curve, Spawn
+from studio.landscape.sweeps.changes import Hyperparameter, Pruning, Rescale
+from studio.landscape.sweeps.planes import Rotation, Zoom
+from studio.landscape.sweeps.sweep import Sweep
 from studio.training.models import Mlp
-from studio.training.recipe import Every, Recipe
+from studio.training.recipe import Every, Fork, Recipe
 from studio.training.runs import FolderRun, RecipeRun
 
 RUN = RecipeRun(recipe=Recipe(epochs=2, checkpoint=Every(every=0.5)))
@@ -23,6 +27,15 @@ SWEEPS = (
     Rotation(through=-90),
     Rotation(seeds=(4, 2)),
     Chord(seed=1),
+    Curve(seed=1, epochs=3),
+    Curve(seed=1, epochs=3, shape="chain", along="training"),
+    Spawn(at=(0.0, 0.5, 1.5)),
+    Pruning(),
+    Pruning(at=(90.0, 0.0, 50.0), retrain=0.5),
+    Rescale(up="a", down="b"),
+    Rescale(up="a", down="b", to=0.25),
+    Hyperparameter(key="optimizer.lr", values=("0.1", "0.01", "1e-3")),
+    Hyperparameter(key="model", values=("mlp", "resnet")),
 )
 
 
@@ -149,7 +162,7 @@ def test_a_chord_needs_a_second_training_and_goes_from_end_to_end():
     assert other.recipe.seed == 5 and other.recipe.model_copy(update={"seed": 0}) == RUN.recipe
     ends, keyframes = (AtCheckpoint(2.0), AtCheckpoint(2.0, 1)), unroll(sweep)
     assert coordinates(keyframes) == [0, 0.25, 0.5, 0.75, 1]
-    assert [k.centre for k in keyframes] == [ends[0], *(Between(*ends, s) for s in (0.25, 0.5, 0.75)), ends[1]]
+    assert [k.centre for k in keyframes] == [ends[0], *(Mixture.between(*ends, s) for s in (0.25, 0.5, 0.75)), ends[1]]
     # a network between two trained ones is none of theirs
     assert sweep.scored((RUN, other), keyframes) == {}
 
@@ -170,3 +183,81 @@ def test_checkpoints_of_ones_own_are_not_trained_from_another_seed(tmp_path):
     run = FolderRun(checkpoints=tmp_path, recipe=Recipe())
     with pytest.raises(SceneError, match="name the other run"):
         Chord(seed=1).needs(run)
+
+
+def test_a_curves_plane_stands_still_with_its_ends_at_one_either_side_and_the_network_goes_along_it():
+    sweep = Curve(seed=5, epochs=3, steps=4)
+    other, curve = sweep.needs(RUN)
+    assert (curve.first, curve.second) == (RUN, other) and curve.recipe.epochs == 3
+    keyframes, ends = unroll(sweep), (AtCheckpoint(2.0), AtCheckpoint(2.0, 1))
+    bend = AtCheckpoint(3.0, 2)
+    assert {k.centre for k in keyframes} == {Mixture.between(*ends, 0.5)}
+    assert {k.directions for k in keyframes} == {Checkpoints(at=(ends[1], bend))}
+    shares = [k.marker.shares for k in keyframes]
+    np.testing.assert_allclose(shares, [[(1 - t) ** 2, 2 * t * (1 - t), t**2] for t in (0, 0.25, 0.5, 0.75, 1)])
+    by_training = unroll(Curve(seed=5, epochs=3, along="training", shape="chain"))
+    assert [k.marker.centres[1].checkpoint for k in by_training] == [0, 0.5, 1, 1.5, 2, 2.5, 3]
+    assert {k.marker.shares for k in by_training} == {(0.0, 1.0, 0.0)}
+
+
+def test_twins_part_from_a_checkpoint_and_stand_at_one_either_side():
+    sweep = Spawn(at=(1.0, 0.5), seed=9)
+    assert [run.recipe.fork for run in sweep.needs(RUN)] == [Fork(at=0.5, seed=9), Fork(at=1.0, seed=9)]
+    first, second = unroll(sweep)
+    end, twin = AtCheckpoint(2.0), AtCheckpoint(2.0, 2)
+    assert second.coordinate == 1 and second.centre == Mixture.between(end, twin, 0.5)
+    assert second.directions == Checkpoints(at=(twin, AtCheckpoint(1.0))) and first.marker == end
+
+
+def test_a_pruned_network_is_trained_again_once_for_every_share():
+    sweep = Pruning(at=(0.0, 90.0, 50.0), retrain=0.5, weights="kept")
+    assert [(run.sparsity, run.start, run.instants()) for run in sweep.needs(RUN)] == [
+        (0.5, 0.5, (0.5, 1.0, 1.5, 2.0)),
+        (0.9, 0.5, (0.5, 1.0, 1.5, 2.0)),
+    ]
+    assert [k.centre for k in unroll(sweep)] == [
+        AtCheckpoint(2.0),
+        Pruned(AtCheckpoint(2.0, 1), 0.5),
+        Pruned(AtCheckpoint(2.0, 2), 0.9),
+    ]
+
+
+def test_a_hyperparameter_trains_once_for_every_value_in_their_order():
+    sweep = Hyperparameter(key="optimizer.lr", values=("0.1", "0.001", "0.01"))
+    assert [run.recipe.optimizer.lr for run in sweep.needs(RUN)] == [0.1, 0.001, 0.01]
+    keyframes = unroll(sweep)
+    assert coordinates(keyframes) == [0.001, 0.01, 0.1]
+    assert [k.centre for k in keyframes] == [AtCheckpoint(2.0, n) for n in (2, 3, 1)]
+    assert sweep.axis((RUN,)).label(0.01) == "lr 0.01"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "run", "message"),
+    [
+        (Spawn(at=(0.7,)), RUN, "no checkpoint"),
+        (Spawn(at=(2.0,)), RUN, "are the same"),
+        (Spawn(), FolderRun(checkpoints="x", recipe=RUN.recipe), "only a run with a recipe"),
+        (Pruning(retrain=0.7), RUN, "no checkpoint"),
+        (Pruning(retrain=2.0), RUN, "nothing is left to train"),
+        (Hyperparameter(key="optimizer.rate", values=("1", "2")), RUN, "no key 'optimizer.rate'"),
+        (Hyperparameter(key="optimizer.lr", values=("1", "-2")), RUN, "optimizer.lr: -2: expected more than 0"),
+        (Hyperparameter(key="optimizer.lr", values=("1", "1.0")), RUN, "stands twice"),
+        (Curve(to=RecipeRun(recipe=Recipe(model=Mlp()))), RUN, "different models"),
+    ],
+    ids=repr,
+)
+def test_what_a_sweep_cannot_have_is_said(sweep, run, message):
+    with pytest.raises(SceneError, match=message):
+        unroll(sweep, run)
+
+
+@pytest.mark.parametrize("sweep", [Curve(seed=1), Spawn()], ids=repr)
+def test_a_sweep_with_a_plane_of_its_own_takes_no_directions(sweep):
+    with pytest.raises(SceneError, match="take `directions` out"):
+        unroll(sweep, directions=Pca())
+
+
+@pytest.mark.parametrize("text", ["at: [100%]", "at: [-1%]", "at: []", "{kind: rescale, up: a, down: a}"])
+def test_changes_that_change_nothing_or_leave_nothing_are_refused(text):
+    with pytest.raises(SceneError):
+        parse(text, Rescale if "rescale" in text else Pruning)

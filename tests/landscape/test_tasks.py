@@ -39,9 +39,8 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
     """The loss of the built model with its weights moved, by torch alone."""
     data = slice_.data.load()
     checkpoint = checkpoints.load(run.folder, slice_.centre.checkpoint)
-    source = WeightSource(
-        checkpoints.epochs(run.folder), lambda at: checkpoints.load(run.folder, at.checkpoint).weights
-    )
+    existing = [AtCheckpoint(at) for at in checkpoints.epochs(run.folder)]
+    source = WeightSource(existing, lambda at: checkpoints.load(run.folder, at.checkpoint).weights)
     plane = slice_.directions.plane(source, slice_.centre)
     model = slice_.model.build(data.shape, data.classes).train(slice_.loss.mode == "train")
     model.load_state_dict({**checkpoint.weights, **checkpoint.buffers})
@@ -256,7 +255,7 @@ def test_by_every_method_only_the_weights_of_the_pattern_move(name, pattern, mod
     whole = request.getfixturevalue(name).slice(directions=Random(ignore="nothing", seed=1))
     loss = Loss(subset=48, mode=mode, precision="float64")
     checkpoint = checkpoints.load(run.folder, 2.0)
-    source = WeightSource((2.0,), lambda _: checkpoint.weights)
+    source = WeightSource((AtCheckpoint(2.0),), lambda _: checkpoint.weights)
     plane = Random(ignore="nothing", seed=1).plane(source, AtCheckpoint(2.0))
     data = whole.data.load()
     model = whole.model.build(data.shape, data.classes).double().train(mode == "train")

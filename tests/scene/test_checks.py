@@ -50,7 +50,7 @@ def test_an_aperture_needs_subframes(tiny):
     [
         ("every: 0.5", "every: 2", ":9:13: directions: pca needs at least 3 checkpoints, the run has 2;"),
         ("kind: random, seed: 1", "kind: checkpoints, at: [0, 2]", "the checkpoint at 0 is one of the two that"),
-        ("kind: epochs, at: [0, 1, 2]", "kind: chord, seed: 0", "sweep: both ends of the chord are the same run"),
+        ("kind: epochs, at: [0, 1, 2]", "kind: chord, seed: 0", "sweep: both ends are the same run"),
         ("kind: epochs, at: [0, 1, 2]", "kind: rotation, through: 0deg", "sweep: two keyframes fall on one coordinate"),
         ("every: 0.5", "every: 0.001", "checkpoint.every: 0.001 is shorter than a step; an epoch has 23"),
         (

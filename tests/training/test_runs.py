@@ -3,9 +3,9 @@ import pytest
 from studio.config.reading import parse
 from studio.config.records import Record
 from studio.errors import SceneError
-from studio.training.models import Mlp
+from studio.training.models import Mlp, move_only
 from studio.training.recipe import Recipe
-from studio.training.runs import FolderRun, RecipeRun, Run, move_only
+from studio.training.runs import FolderRun, RecipeRun, Run
 
 
 class Of(Record):

@@ -305,7 +305,9 @@ def test_layers_rescaled_against_each_other_leave_the_filter_normalised_picture_
     weight_loss = WeightLoss(model, {}, *images())
     pictures = []
     for theta in (named, other):
-        plane = Random(seed=1).plane(WeightSource((0.0,), lambda _, theta=theta: theta), AtCheckpoint(0.0))
+        plane = Random(seed=1).plane(
+            WeightSource((AtCheckpoint(0.0),), lambda _, theta=theta: theta), AtCheckpoint(0.0)
+        )
         vectors = (weight_loss.flat(part) for part in (theta, plane.delta, plane.eta))
         pictures.append(Evaluator(weight_loss, *vectors, "batched").row(ALPHAS, 0.5)["loss"])
     # factors of two round nothing; the norm that a filter is divided by has 1e-10 added

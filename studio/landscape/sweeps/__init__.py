@@ -1,0 +1,1 @@
+"""Sweeps: what changes from keyframe to keyframe."""

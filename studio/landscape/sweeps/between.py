@@ -1,0 +1,166 @@
+"""Sweeps between networks: the straight line and a curve from one to another, and twins that part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from studio.errors import SceneError
+from studio.field import Axis, Grid
+from studio.landscape.centres import AtCheckpoint, Centre, Mixture
+from studio.landscape.directions import Checkpoints, Directions, Random
+from studio.landscape.sweeps.keyframe import BaseSweep, Keyframe, Runs, Stepped, at_checkpoint, subsample
+from studio.training.derived import AnyRun, CurveRun
+from studio.training.recipe import Fork
+from studio.training.runs import NetworkRun, Run, SurfacesRun, other_recipe
+
+
+class _ToOther(Stepped):
+    """A sweep from the end of the run to the end of another.
+
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed.
+    """
+
+    to: NetworkRun | None = None
+    seed: int | None = Field(None, ge=0)
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates."""
+        return Axis(name="t", format=".2f")
+
+    def needs(self, run: Run) -> tuple[AnyRun, ...]:
+        """The other run."""
+        return (self.to or other_recipe(run, "trained from another seed", seed=self.seed),)
+
+    def _ends(self, runs: Runs) -> tuple[AtCheckpoint, AtCheckpoint]:
+        """The last networks of both runs. Raises SceneError if the two models differ, or the runs do not."""
+        if len({run.recipe.model for run in runs if not isinstance(run, SurfacesRun)}) > 1:
+            raise SceneError("the two runs have different models, whose weights no line connects")
+        if runs[0] == runs[1]:
+            raise SceneError("both ends are the same run; name another one, or another seed")
+        return at_checkpoint("last", runs[0]), at_checkpoint("last", runs[1], 1)
+
+    @model_validator(mode="after")
+    def _names_one_run(self) -> Self:
+        if (self.to is None) == (self.seed is None):
+            raise ValueError("this leads to another run: write either `seed: 1`, or the run under `to`")
+        return self
+
+
+class Chord(_ToOther):
+    """The straight line from the end of the run to the end of another; the coordinate goes from 0 to 1.
+
+    Running statistics are mixed like the weights: `mode: recalibrated` computes them anew.
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed. steps: from end to end.
+    """
+
+    kind: Literal["chord"] = "chord"
+    steps: int = Field(20, ge=1)
+
+    def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
+        """Keyframes at even shares. Raises SceneError if the two models differ."""
+        first, second = self._ends(runs)
+        shares = (round(step / self.steps, 3) for step in range(1, self.steps))
+        between = {share: Mixture.between(first, second, share) for share in shares}
+        centres: dict[float, Centre] = {0.0: first, **between, 1.0: second}
+        return tuple(Keyframe(share, centre, directions, grid, centre) for share, centre in centres.items())
+
+
+class Curve(_ToOther):
+    """A curve from the end of the run to the end of another, trained so that the loss on it is low.
+
+    One plane, through both ends and the curve's bend, is measured once: the ends stand at alpha = -1 and 1. The network
+    moves along the curve, t from 0 to 1, or with the training of the curve, whose middle is then shown. Running
+    statistics are mixed like the weights: `mode: recalibrated` computes them anew. Garipov et al. (2018).
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed. shape: `bezier`, or a
+    `chain` of two straight lines. epochs: of the curve's training, otherwise by the run's recipe. along: `t` or
+    `training`. steps: from end to end.
+    """
+
+    kind: Literal["curve"] = "curve"
+    shape: Literal["bezier", "chain"] = "bezier"
+    epochs: int = Field(20, ge=1, le=9999)
+    along: Literal["t", "training"] = "t"
+    steps: int = Field(40, ge=1)
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates: t, or the epochs of the curve's training."""
+        return super().axis(runs) if self.along == "t" else runs[2].axis
+
+    def needs(self, run: Run) -> tuple[AnyRun, ...]:
+        """The other run, and the training of the curve."""
+        (other,) = super().needs(run)
+        if isinstance(run, SurfacesRun) or isinstance(other, CurveRun):
+            raise SceneError("a curve joins two networks; surfaces have none")
+        recipe = run.recipe.model_copy(update={"epochs": self.epochs})
+        return other, CurveRun(recipe=recipe, first=run, second=other, shape=self.shape)
+
+    def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
+        """Keyframes of one plane. Raises SceneError if the two models differ, or for directions of the user's."""
+        _require_own_plane(directions, "a curve is shown in the plane of its two ends and its bend")
+        (first, second), curve = self._ends(runs), runs[2]
+        assert isinstance(curve, CurveRun)
+        *earlier, bend = (AtCheckpoint(epoch, 2) for epoch in curve.instants())
+        centre, plane = Mixture.between(first, second, 0.5), Checkpoints(at=(second, bend))
+        if self.along == "training":
+            bends = {at.checkpoint: (at, 0.5) for at in subsample([*earlier, bend], self.steps + 1)}
+        else:
+            bends = {t: (bend, t) for t in (round(step / self.steps, 3) for step in range(self.steps + 1))}
+        return tuple(
+            Keyframe(coordinate, centre, plane, grid, Mixture((first, at, second), curve.shares(t)))
+            for coordinate, (at, t) in bends.items()
+        )
+
+
+class Spawn(BaseSweep):
+    """Two copies of the network part at epoch k and train on with other noise, to the end (Frankle et al. 2020).
+
+    The plane lies through both ends, at alpha = -1 and 1, and the network at which they parted; the coordinate is k.
+    at: the epochs k, which are checkpoints of the run before its last. seed: of the second copy's noise.
+    """
+
+    kind: Literal["spawn"] = "spawn"
+    at: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
+    seed: int = Field(1, ge=0)
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates: the run's."""
+        return runs[0].axis
+
+    def needs(self, run: Run) -> tuple[AnyRun, ...]:
+        """The second copy, once for every epoch."""
+        forks = (Fork(at=epoch, seed=self.seed) for epoch in self._at)
+        return tuple(other_recipe(run, "trained on from a checkpoint with other noise", fork=fork) for fork in forks)
+
+    def reduced(self, runs: Runs, most: int) -> Self:
+        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
+        return self.model_copy(update={"at": subsample(self._at, most)})
+
+    def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
+        """A keyframe for every epoch. Raises SceneError if the run lacks a checkpoint there."""
+        _require_own_plane(directions, "twins are shown in the plane of their ends and the network they were")
+        end = at_checkpoint("last", runs[0])
+        keyframes = []
+        for number, epoch in enumerate(self._at, 1):
+            parting, twin = at_checkpoint(epoch, runs[0]), AtCheckpoint(end.checkpoint, number)
+            if parting == end:
+                raise SceneError(f"twins that part at the run's last checkpoint, {epoch:g}, are the same; write less")
+            centre = Mixture.between(end, twin, 0.5)
+            keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(twin, parting)), grid, end))
+        return tuple(keyframes)
+
+    def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
+        """Those of the second copies' ends."""
+        return {k.coordinate: AtCheckpoint(runs[0].instants()[-1], n) for n, k in enumerate(keyframes, 1)}
+
+    @property
+    def _at(self) -> tuple[float, ...]:
+        return tuple(sorted(set(self.at)))
+
+
+def _require_own_plane(directions: Directions, reason: str) -> None:
+    """Raises SceneError for any directions but the ones that a scene has which names none."""
+    if directions != Random():
+        raise SceneError(f"{reason}; take `directions` out")

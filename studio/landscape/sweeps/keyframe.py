@@ -1,0 +1,146 @@
+"""Keyframes, into which a sweep unrolls, ordered by their coordinates; and what all sweeps have in common.
+
+runs, directions, grid  ->  keyframes: coordinate, centre, directions, grid, marker
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from studio.config.records import Record
+from studio.errors import SceneError
+from studio.field import Axis, Grid
+from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.directions import Directions
+from studio.training.derived import AnyRun
+from studio.training.runs import Run, SurfacesRun
+
+Runs = tuple[AnyRun | SurfacesRun, ...]
+"""The scene's run, then those that its sweep needs."""
+T = TypeVar("T")
+CheckpointName = float | Literal["last"]
+NO_CHECKPOINT = "the run has no checkpoint"
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One measured instant of a sweep: the plane through `centre` along the directions, on a grid.
+
+    coordinate: where it stands on the sweep's axis; its digest leaves out this and the marker, so that a plane which
+    is held fixed is measured once. marker: where the network is, projected onto the plane; None if nowhere.
+    """
+
+    coordinate: float
+    centre: Centre
+    directions: Directions
+    grid: Grid
+    marker: Centre | None
+
+
+def _parse_coordinates(value: str | Iterable[float | str]) -> str | tuple[float, ...]:
+    """`all`, or coordinates in ascending order, each once."""
+    if value == "all":
+        return "all"
+    try:
+        if isinstance(value, str):
+            raise ValueError(value)
+        coordinates = tuple(sorted({round(float(coordinate), 3) for coordinate in value}))
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not understood; write all, or a list like [0, 2, 6]") from None
+    if not coordinates:
+        raise ValueError("an empty list; write all, or a list like [0, 2, 6]")
+    return coordinates
+
+
+Coordinates = Annotated[
+    Literal["all"] | tuple[float, ...],
+    BeforeValidator(_parse_coordinates),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+]
+"""`all`, or coordinates of a sweep, ascending and rounded to thousandths."""
+
+
+def select(at: Coordinates, available: Sequence[float], axis: Axis, has: str) -> tuple[float, ...]:
+    """The coordinates that `at` names, ascending. Raises SceneError as `require` does."""
+    return tuple(available) if at == "all" else tuple(require(coordinate, available, axis, has) for coordinate in at)
+
+
+def require(coordinate: float, available: Sequence[float], axis: Axis, has: str) -> float:
+    """The coordinate itself. Raises SceneError, naming the nearest that exist, if it is not available.
+
+    has: what there is not, such as "the run has no checkpoint".
+    """
+    if coordinate in available:
+        return coordinate
+    nearest = sorted(sorted(available, key=lambda other: abs(other - coordinate))[:2])
+    raise SceneError(
+        f"{axis.name} {coordinate:g}: {has} there; the nearest it has: "
+        f"{', '.join(f'{other:g}' for other in nearest) or 'none'}"
+    )
+
+
+def subsample(items: Sequence[T], most: int) -> tuple[T, ...]:
+    """At most `most` of the items, evenly by rank, the first and the last among them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[round(i * (len(items) - 1) / (most - 1))] for i in range(most))
+
+
+def at_checkpoint(checkpoint: CheckpointName, run: AnyRun | SurfacesRun, number: int = 0) -> AtCheckpoint:
+    """A checkpoint of a run; `last` is its last one. Raises SceneError if the run has none there."""
+    existing = run.instants()
+    if checkpoint == "last":
+        return AtCheckpoint(existing[-1], number)
+    return AtCheckpoint(require(checkpoint, existing, run.axis, NO_CHECKPOINT), number)
+
+
+class BaseSweep(Record):
+    """What every sweep has; a kind may say otherwise."""
+
+    def needs(self, run: Run) -> tuple[AnyRun, ...]:
+        """Runs beside the scene's `run` that are trained before the sweep unrolls."""
+        return ()
+
+    def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
+        """Checkpoints by the coordinates at which their metrics are those of the network shown; {} if there are none.
+
+        They are those of the markers, if each stands at a checkpoint.
+        """
+        markers = {keyframe.coordinate: keyframe.marker for keyframe in keyframes}
+        at = {coordinate: marker for coordinate, marker in markers.items() if isinstance(marker, AtCheckpoint)}
+        return at if len(at) == len(markers) else {}
+
+
+class AlongRun(BaseSweep):
+    """A sweep along the run's own checkpoints. at: `all`, or a list of them."""
+
+    at: Coordinates = "all"
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates: the run's."""
+        return runs[0].axis
+
+    def reduced(self, runs: Runs, most: int) -> Self:
+        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
+        return self.model_copy(update={"at": subsample(self._chosen(runs), most)})
+
+    def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
+        """Every checkpoint of the run, also those between the keyframes."""
+        return {checkpoint: AtCheckpoint(checkpoint) for checkpoint in runs[0].instants()}
+
+    def _chosen(self, runs: Runs) -> tuple[float, ...]:
+        return select(self.at, runs[0].instants(), runs[0].axis, NO_CHECKPOINT)
+
+
+class Stepped(BaseSweep):
+    """A sweep in even steps. steps: from the first keyframe to the last."""
+
+    steps: int = Field(20, ge=1)
+
+    def reduced(self, runs: Runs, most: int) -> Self:
+        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
+        return self.model_copy(update={"steps": min(self.steps, most - 1)})
