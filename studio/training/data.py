@@ -24,6 +24,10 @@ from studio.training import formats
 from studio.training.formats import LabelledImages
 
 
+MOST_CLASSES = 2**20
+"""A network has an output for every class; whole numbers beyond are no labels."""
+
+
 class Layout(NamedTuple):
     """What a model and an objective must fit.
 
@@ -88,14 +92,16 @@ class Data:
 
 def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Data:
     """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
-    pixels = train.pixels.astype(np.int64)
+    pixels, codes = train.pixels, np.arange(256)
     count = pixels.size // pixels.shape[1]
-    mean = pixels.sum((0, 2, 3)) / count
-    std = np.sqrt((pixels**2).sum((0, 2, 3)) / count - mean**2)
+    frequencies = np.stack([np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])])
+    mean = frequencies @ codes / count
+    std = np.sqrt(frequencies @ codes**2 / count - mean**2)
     std = np.where(std > 0, std, 1.0)  # a constant channel stays 0
-    x, test_x = ((part.pixels - mean[:, None, None]) / std[:, None, None] for part in (train, test))
+    tables = ((codes - mean[:, None]) / std[:, None]).astype(np.float32)
+    x, test_x = (np.stack([t[part.pixels[:, c]] for c, t in enumerate(tables)], 1) for part in (train, test))
     y, test_y = (part.labels.astype(np.int64) for part in (train, test))
-    return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
+    return Data(x, y, test_x, test_y, classes)
 
 
 def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
@@ -217,7 +223,7 @@ class Arrays(Record):
         """The samples as they are. Raises RunError if the file does not fit."""
         train_x, test_x, *y = formats.arrays(self.file)
         train_y, test_y = y or (None, None)
-        are_labels = y and all(part.dtype.kind == "i" and part.min() >= 0 for part in y)
+        are_labels = y and all(part.dtype.kind == "i" and 0 <= part.min() <= part.max() < MOST_CLASSES for part in y)
         classes = 1 + max(int(part.max()) for part in y) if are_labels else 0
         return Data(train_x, train_y, test_x, test_y, classes)
 

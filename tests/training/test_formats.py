@@ -100,7 +100,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, protocol):
     mark, file = tmp_path / "ran", tmp_path / "data_batch_1"
     content = pickle.dumps({"data": Malice(mark)}, protocol)
     file.write_bytes(content)
-    with pytest.raises(RunError, match="mkdir; from a pickle only numpy arrays are read"):
+    with pytest.raises(RunError, match="no code is run: it asks for .*mkdir"):
         load_pickled_arrays(file)
     assert not mark.exists()
     pickle.loads(content)  # the tester tested: this pickle does run, when it is let
@@ -119,7 +119,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, protocol):
 )
 def test_other_names_even_of_numpy_are_refused(tmp_path, asks):
     (tmp_path / "x").write_bytes(asks)
-    with pytest.raises(RunError, match="refused: it asks for"):
+    with pytest.raises(RunError, match="no code is run: it asks for"):
         load_pickled_arrays(tmp_path / "x")
 
 
