@@ -11,6 +11,7 @@ the shelf's owner stores the arrays. The evaluator or Hessian of a slice is buil
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,6 +74,8 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
 
     Raises RunError if the checkpoints span no such plane, or the Hessian's eigenvalues do not converge.
     """
+    if slice_.device == "mps":  # directions of curvature need float64
+        slice_ = replace(slice_, device="cpu")
 
     def direction_loss(centre: Centre) -> WeightLoss:
         return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, centre)
@@ -273,7 +276,7 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     }
     if slice_.loss.precision != "float64":
         _require_relief(evaluator, slice_)
-    if slice_.loss.precision == "float32":
+    if slice_.loss.precision == "float32" and slice_.device != "mps":
         return facts
     (_, right), (_, top), (alpha, beta) = *slice_.grid.sides, slice_.grid.centre
     error = evaluator.precision_error(((alpha, beta), (right, beta), (alpha, top)))

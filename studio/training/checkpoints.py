@@ -123,7 +123,9 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
         if epoch is None or epoch >= MOST_EPOCHS:
             raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(f"{shown(path)}: {shown(paths[epoch].name)} has epoch {epoch:g} in its name too; keep one of them")
+            raise RunError(
+                f"{shown(path)}: {shown(paths[epoch].name)} has epoch {epoch:g} in its name too; keep one of them"
+            )
         paths[epoch] = path
     return dict(sorted(paths.items()))
 

@@ -23,7 +23,6 @@ from studio.errors import RunError
 from studio.training import formats
 from studio.training.formats import LabelledImages
 
-
 MOST_CLASSES = 2**20
 """A network has an output for every class; whole numbers beyond are no labels."""
 
@@ -94,7 +93,9 @@ def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Da
     """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
     pixels, codes = train.pixels, np.arange(256)
     count = pixels.size // pixels.shape[1]
-    frequencies = np.stack([np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])])
+    frequencies = np.stack(
+        [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])]
+    )
     mean = frequencies @ codes / count
     std = np.sqrt(frequencies @ codes**2 / count - mean**2)
     std = np.where(std > 0, std, 1.0)  # a constant channel stays 0

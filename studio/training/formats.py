@@ -109,13 +109,14 @@ def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
 class _PickledType:
     """Stands for a numpy type of plain numbers."""
 
-    def __init__(self, code: str | bytes, *_: object):
+    def __init__(self, code: Any, *_: object):
         self._code = np.dtype(code)  # the byte order comes with the state
         if self._code.kind not in "iufb":
             raise pickle.UnpicklingError(f"its arrays are of {self._code}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._code = self._code.newbyteorder(state[1].decode() if isinstance(state[1], bytes) else state[1])
+        order: Any = state[1].decode() if isinstance(state[1], bytes) else state[1]
+        self._code = self._code.newbyteorder(order)
 
 
 class _PickledArray:

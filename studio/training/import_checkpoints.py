@@ -30,6 +30,10 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
 
 
+LONG_PICKLE = 2**20
+"""Bytes that torch reads in a second: names and shapes of some 10,000 tensors."""
+
+
 def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objective: Objective = CROSS_ENTROPY) -> None:
     """Copies the user's checkpoints into the run folder `folder`, each with the objective's losses and metrics.
 
@@ -87,7 +91,8 @@ def _read_torch(path: Path, content: bytes) -> Any:
             check_unpacked(sum(entry.file_size for entry in archive.infolist()), len(content))
             pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
     try:
-        if b"bytearray\n" in pickled:  # torch calls it, with any size that the file says
+        # torch calls bytearray with any size that the file says; and a long pickle without tensors takes it long
+        if b"bytearray\n" in pickled or (len(pickled) > LONG_PICKLE and b"_rebuild_" not in pickled):
             raise pickle.UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about the pickle protocol: the file is read, or refused
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

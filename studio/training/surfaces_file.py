@@ -66,9 +66,9 @@ def _read(path: Path, mtime_ns: int, size: int) -> SurfacesFile:
 
 def _misfits(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     """What is wrong with each array: expected and found."""
-    if arrays["loss"].dtype.kind == "f" and not np.isfinite(arrays["loss"]).any():
-        yield "loss holds no finite number"
     over = [arrays[name].size for name in ("coordinate", "beta", "alpha")]
+    if arrays["loss"].dtype.kind == "f" and all(over) and not np.isfinite(arrays["loss"]).any():
+        yield "loss holds no finite number"
     for name, array in arrays.items():
         shapes = [[array.size]] if name in _AXES else [over] if name == "loss" else [over, over[:1]]
         if array.dtype.kind not in "fiu" or list(array.shape) not in shapes or not array.size:

@@ -26,13 +26,14 @@ from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
-from studio.landscape.network.random_numbers import fixed_masks, generator
+from studio.landscape.network.random_numbers import fixed_masks
 from studio.landscape.network.twice_differentiable import twice_differentiable
+from studio.training.device import random_state
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
-MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
+MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
-MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
+MAX_SAMPLES = {"cpu": 256, "cuda": 65536, "mps": 16384}
 """Samples in one chunk of any other network."""
 
 
@@ -80,8 +81,8 @@ class WeightLoss:
         )
         self._samples = x, y
         self.mode, self.device, self.sample_count = mode, str(device), len(x)
-        # a CPU has no tf32: it computes in float32, and `precision` says so
-        self.precision = "float32" if precision == "tf32" and self.device_kind == "cpu" else precision
+        # only NVIDIA's GPUs have tf32: others compute in float32, and `precision` says so
+        self.precision = "float32" if precision == "tf32" and self.device_kind != "cuda" else precision
         self.criterion, self.fields, self.runs_objective = criterion, dict(fields), numbers is not None
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
@@ -100,8 +101,9 @@ class WeightLoss:
         self.chunk_size = len(x) if self.single_batch else self._even_chunk_size()
 
     def with_precision(self, precision: str) -> WeightLoss:
-        """The same loss in another precision."""
-        return self._rebuild(*self._samples, precision=precision)
+        """The same loss in another precision; on the CPU for float64 that the device lacks."""
+        lacks = precision == "float64" and self.device_kind == "mps"
+        return self._rebuild(*self._samples, precision=precision, device="cpu" if lacks else self.device)
 
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
@@ -110,7 +112,7 @@ class WeightLoss:
 
     @property
     def device_kind(self) -> str:
-        """The device's kind, "cpu" or "cuda"."""
+        """The device's kind, "cpu", "cuda" or "mps"."""
         return torch.device(self.device).type
 
     @property
@@ -191,10 +193,10 @@ class WeightLoss:
 
         def forward(x: Tensor) -> None:
             self.network(x)
-            draws.append(not torch.equal(generator(self.device_kind).get_state(), initial_state))
+            draws.append(not torch.equal(random_state(self.device_kind), initial_state))
 
         with torch.inference_mode(), self.forward_context():
-            initial_state = generator(self.device_kind).get_state()
+            initial_state = random_state(self.device_kind)
             self.network.calibrate(lambda: forward(self.calibration))
             forward(self.inputs[: self.chunk_size])
         return any(draws)
