@@ -37,11 +37,29 @@ ShelfFolder = Annotated[
     Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given."),
 ]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
-Device = Annotated[
-    str | None,
-    Parameter(help="cpu, cuda, cuda:1 or mps; what STUDIO_DEVICE says if not given, else the best that torch can use."),
-]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where a command computes: all take the same words, since the device decides how a loss is measured."""
+
+    device: Annotated[
+        str | None, Parameter(help="cpu, cuda, cuda:1 or mps; STUDIO_DEVICE if not given, else the best that there is.")
+    ] = None
+
+    def choose(self) -> None:
+        """Makes this process compute there, and says why a GPU is left idle. Raises SceneError for an absent device."""
+        from studio.execution.devices import choose
+        from studio.training.device import idle_reasons
+
+        choose(self.device)
+        for text in idle_reasons():
+            print(f"note: {text}", file=sys.stderr)
+
+
+_BEST = DeviceOptions()
 
 
 @Parameter(name="*")
@@ -53,11 +71,12 @@ class OutputOptions:
     out: Out = None
     draft: Draft = False
     workers: Workers = None
-    device: Device = None
+    on: DeviceOptions = _BEST
 
     def open(self, scene: Path) -> tuple[Project, Path]:
         """The project of a scene, and the folder of its finished files."""
-        project = _project(scene, self.draft, self.workers, self.shelf, self.device)
+        self.on.choose()
+        project = _project(scene, self.draft, self.workers, self.shelf)
         return project, self.out or project.out
 
 
@@ -83,27 +102,25 @@ def check(scene: Path, *, draft: Draft = False) -> None:
 
 
 @app.command
-def plan(scene: Path, *, draft: Draft = False, workers: Workers = None, device: Device = None) -> None:
+def plan(scene: Path, *, draft: Draft = False, workers: Workers = None, on: DeviceOptions = _BEST) -> None:
     """Loss values, Hessian products, frames, disk, and time on this machine, from a short measurement."""
     from studio.cli.plan import estimate
-    from studio.execution.devices import choose
 
-    choose(device)
+    on.choose()
     for line in estimate(_scene(scene, draft), _count(workers)):
         print(line)
 
 
 @app.command
-def tune(scene: Path, *, workers: Workers = None, device: Device = None, dry_run: bool = False) -> None:
+def tune(scene: Path, *, workers: Workers = None, on: DeviceOptions = _BEST, dry_run: bool = False) -> None:
     """Time every method that computes SCENE's loss values, and write the fastest into the scene under `loss`.
 
     Args:
         dry_run: only print the table.
     """
     from studio.cli.tune import fastest, table, time_scene, write_method
-    from studio.execution.devices import choose
 
-    choose(device)
+    on.choose()
     count, loaded = _count(workers), _scene(scene, False)
     timings = time_scene(loaded, count)
     print(*table(timings, loaded, count), sep="\n")
@@ -114,13 +131,12 @@ def tune(scene: Path, *, workers: Workers = None, device: Device = None, dry_run
 
 
 @app.command
-def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, device: Device = None) -> None:
+def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, on: DeviceOptions = _BEST) -> None:
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
-    project = _project(scene, draft, None, shelf, device)
-    _say_idle()
-    for part in project.parts:
+    on.choose()
+    for part in _project(scene, draft, None, shelf).parts:
         for folder in train.train(part):
             print(folder)
 
@@ -132,7 +148,7 @@ def compute(
     shelf: ShelfFolder = None,
     draft: Draft = False,
     workers: Workers = None,
-    device: Device = None,
+    on: DeviceOptions = _BEST,
     check_subset: bool = False,
 ) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
@@ -143,9 +159,8 @@ def compute(
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
 
-    project = _project(scene, draft, workers, shelf, device)
-    _say_idle()
-    for part in project.parts:
+    on.choose()
+    for part in _project(scene, draft, workers, shelf).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
@@ -179,7 +194,6 @@ def film(
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
     project, out = output.open(scene)
-    _say_idle()
     for path in make_film(project, out, _span(frames), shot):
         print(path)
     if not project.draft:
@@ -287,7 +301,7 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 @app.command
 def status(
-    scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False, device: Device = None
+    scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False, on: DeviceOptions = _BEST
 ) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
@@ -295,7 +309,8 @@ def status(
     from studio.pipeline.measure import results_of
     from studio.pipeline.train import is_trained
 
-    project = _project(scene, draft, None, shelf, device)
+    on.choose()
+    project = _project(scene, draft, None, shelf)
     print(report.table(status.status(project, out or project.out)))
     for part in filter(is_trained, project.parts):
         print(*report.curvature(results_of(part).curvature(), part.scene.axis), sep="\n")
@@ -358,20 +373,11 @@ def _scene(path: Path, draft: bool) -> Scene:
     return to_draft(scene) if draft else scene
 
 
-def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None, device: str | None) -> Project:
-    from studio.execution.devices import choose
+def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -> Project:
     from studio.execution.progress import show
     from studio.pipeline.project import Project
 
-    choose(device)
     return Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
-
-
-def _say_idle() -> None:
-    """Says why a GPU that is there is not used."""
-    from studio.training.device import idle_reasons
-
-    print(*(f"note: {text}\n" for text in idle_reasons()), sep="", end="", file=sys.stderr)
 
 
 def _count(workers: int | None) -> int:

@@ -16,7 +16,7 @@ UNPACKED, RATIO = 2**25, 100
 
 
 def open_regular(path: Path, most: float = math.inf) -> BinaryIO:
-    """An open file. Raises ValueError for what is no regular file, holds over `most` bytes, or is a hole; OSError."""
+    """An open file. Raises ValueError for what is no regular file, has over `most` bytes, or is a hole; OSError."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever, a device never end
         raise ValueError("it is no regular file")
@@ -50,7 +50,7 @@ def refusing(path: Path, words: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, without its end if it is long, or the error's name if it says nothing."""
+    """The first line of what an error says, or the error's name if it says nothing."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return shown((text.strip() or type(error).__name__).splitlines()[0], 200)
 

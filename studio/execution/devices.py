@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
-import sys
 
 from studio.errors import SceneError
 
@@ -36,13 +36,10 @@ def chosen() -> str:
 
 def has_gpu_driver() -> bool:
     """Whether anything here suggests a GPU. Without, nobody needs to load torch to know that there is none."""
-    return sys.platform != "linux" or any(map(os.path.exists, _DRIVERS)) or _has_library("libcuda.so.1")
-
-
-def _has_library(name: str) -> bool:
-    """Whether torch would find a GPU's library: in a virtual machine it may be the only sign of the GPU."""
-    try:
-        ctypes.CDLL(name)
+    if (platform.system(), platform.machine()) == ("Darwin", "arm64") or any(map(os.path.exists, _DRIVERS)):
+        return True
+    try:  # in a virtual machine, the library that torch loads may be the only sign
+        ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
     except OSError:
         return False
     return True

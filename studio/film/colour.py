@@ -124,7 +124,6 @@ _LOCUS = (
 
 LARGEST_CUBE = 2**24
 """Bytes of a `.cube` file; the largest table that is read, of 65^3 rows, needs half of it."""
-MOST_LINES = 2 * 65**3
 
 
 def read_cube(path: Path) -> tuple[Array, str]:
@@ -138,8 +137,8 @@ def read_cube(path: Path) -> tuple[Array, str]:
         raise ValueError(f"{shown(path)} cannot be read: {reason(error)}") from error
     size, rows = 0, []
     for number, line in enumerate(io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="replace"), start=1):
-        if number > MOST_LINES:
-            raise ValueError(f"{shown(path)} has over {MOST_LINES} lines")
+        if number > 2 * 65**3:
+            raise ValueError(f"{shown(path)} has more lines than any table")
         keyword, *numbers = line.split() or ["#"]
         try:
             if keyword == "LUT_1D_SIZE":
@@ -150,15 +149,13 @@ def read_cube(path: Path) -> tuple[Array, str]:
                 raise ValueError("is a table over another domain than 0 to 1, which is not supported")
             elif keyword[0] in "-+.0123456789":
                 red, green, blue = map(float, line.split())
-                if not all(abs(share) <= MOST_LIGHT for share in (red, green, blue)):  # false for NaN
-                    raise ValueError(f"is not of numbers up to {MOST_LIGHT}")
                 rows.append((red, green, blue))
         except (ValueError, IndexError) as error:
             words = str(error) if str(error).startswith("is ") else "is not understood"
             raise ValueError(f"{shown(path)}:{number}: '{shown(line.strip(), 40)}' {words}") from error
-    if not 2 <= size <= 65 or len(rows) != size**3:
-        words = f"LUT_3D_SIZE {shown(size, 20)} and {len(rows)} rows of numbers"
-        raise ValueError(f"{shown(path)} is no 3D look-up table: {words}; expected 2 to 65, and as many rows cubed")
+    if not 2 <= size <= 65 or len(rows) != size**3 or not (np.abs(rows) <= MOST_LIGHT).all():  # false for NaN
+        found = f"LUT_3D_SIZE {shown(size, 20)} and {len(rows)} rows of numbers, expected up to {MOST_LIGHT}"
+        raise ValueError(f"{shown(path)} is no 3D look-up table: {found}")
     return np.array(rows, np.float32).reshape(size, size, size, 3), hashlib.sha256(content).hexdigest()
 
 

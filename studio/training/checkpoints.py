@@ -34,8 +34,6 @@ VERSION = 1
 """Part of a run's digest: raised by hand when the same recipe trains to other bytes."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 """Of the user's own checkpoint files."""
-MOST_EPOCHS = 1e15
-"""Numbers in names beyond are no epochs: they are not exact any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +118,7 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
     paths: dict[float, Path] = {}
     for path in user_files(folder):
         epoch = parse_epoch(path.stem)
-        if epoch is None or epoch >= MOST_EPOCHS:
+        if epoch is None or epoch >= 1e15:  # such a number is not exact any more
             raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
             raise RunError(

@@ -150,59 +150,28 @@ class Mnist5k(Record):
         return standardise(*split(images, 1000), classes=10)
 
 
-class Cifar10(Record):
-    """CIFAR-10, 3 x 32 x 32.
+class Published(Record):
+    """CIFAR-10, CIFAR-100 with its 100 fine labels, MNIST, or a set in the format of one.
 
-    folder: the published python or binary version, unpacked.
+    kind: `cifar10` and `cifar100` are the published python or binary version, unpacked; `mnist` is the four idx files,
+    gzipped or not. folder: of the files.
     """
 
-    kind: Literal["cifar10"] = "cifar10"
+    kind: Literal["cifar10", "cifar100", "mnist"]
     folder: ScenePath
 
     def layout(self) -> Layout:
         """What the samples are. Raises RunError if the files are missing or broken."""
-        return _labelled(len(formats.cifar(self.folder, formats.CIFAR10)[0].labels), (3, 32, 32), 10)
+        train, _ = formats.PUBLISHED[self.kind](self.folder)
+        return _labelled(len(train.labels), train.pixels.shape[1:], self._classes)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.cifar(self.folder, formats.CIFAR10), classes=10)
+        return standardise(*formats.PUBLISHED[self.kind](self.folder), self._classes)
 
-
-class Cifar100(Record):
-    """CIFAR-100 with its 100 fine labels, 3 x 32 x 32.
-
-    folder: the published python or binary version, unpacked.
-    """
-
-    kind: Literal["cifar100"] = "cifar100"
-    folder: ScenePath
-
-    def layout(self) -> Layout:
-        """What the samples are. Raises RunError if the files are missing or broken."""
-        return _labelled(len(formats.cifar(self.folder, formats.CIFAR100)[0].labels), (3, 32, 32), 100)
-
-    def load(self) -> Data:
-        """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.cifar(self.folder, formats.CIFAR100), classes=100)
-
-
-class Mnist(Record):
-    """MNIST, or a set in its format, 28 x 28.
-
-    folder: holds the four idx files, gzipped or not.
-    """
-
-    kind: Literal["mnist"] = "mnist"
-    folder: ScenePath
-
-    def layout(self) -> Layout:
-        """What the samples are. Raises RunError if the files are missing or broken."""
-        train, _ = formats.mnist(self.folder)
-        return _labelled(len(train.labels), train.pixels.shape[1:], 10)
-
-    def load(self) -> Data:
-        """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.mnist(self.folder), classes=10)
+    @property
+    def _classes(self) -> int:
+        return 100 if self.kind == "cifar100" else 10
 
 
 class Arrays(Record):
@@ -229,4 +198,4 @@ class Arrays(Record):
         return Data(train_x, train_y, test_x, test_y, classes)
 
 
-DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist | Arrays, *BY_KIND]
+DataSet = Annotated[Digits | Mnist5k | Published | Arrays, *BY_KIND]

@@ -1,9 +1,7 @@
-"""The device that torch computes on: what there is, what the user chose, and why a GPU is left idle.
-
-    --device or STUDIO_DEVICE, else the first of CUDA or ROCm, Apple's MPS, the CPU
+"""The device that torch computes on: the user's choice, else the first of CUDA or ROCm, Apple's MPS, the CPU.
 
 A GPU of AMD is `cuda` too, as in torch. Apple's has no float64: there losses are summed on the CPU, and curvature and
-losses in float64 are all the CPU's. torch is loaded only where there is a sign of a GPU.
+losses in float64 are all the CPU's. torch is loaded only where something suggests a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from studio.config.user_files import reason
 from studio.errors import MachineError, SceneError
@@ -21,15 +19,12 @@ from studio.execution.devices import VARIABLE, chosen, has_gpu_driver
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 Kind = Literal["cpu", "cuda", "mps"]
 
 
 class Answers(NamedTuple):
-    """What torch says. gpus: how many of CUDA or ROCm. mps: whether Apple's GPU works. build: what torch is for, such
-    as `ROCm 6.3`; empty for the CPU's. warning: why the driver is of no use.
-    """
+    """torch's number of GPUs, whether it has Apple's, what it is built for, and why a driver is of no use."""
 
     gpus: int
     mps: bool
@@ -45,33 +40,29 @@ def ask_torch() -> Answers:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    builds = {"ROCm": torch.version.hip, "CUDA": torch.version.cuda}
-    build = next((f"{name} {version}" for name, version in builds.items() if version), "")
-    return Answers(gpus, torch.backends.mps.is_available(), build, reason(Warning(caught[0].message)) if caught else "")
+    build = (
+        f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda or ''}".removesuffix("CUDA ")
+    )
+    return Answers(gpus, torch.backends.mps.is_available(), build, str(caught[0].message) if caught else "")
 
 
 def words() -> tuple[str, ...]:
-    """Every device that torch can use here, the best first: `cuda:0`, `cuda:1`, `cpu`."""
-    if not has_gpu_driver():
-        return ("cpu",)
-    answers = ask_torch()
+    """Every device that torch can use here, the best first, such as `cuda:0`, `cuda:1`, `cpu`."""
+    answers = ask_torch() if has_gpu_driver() else Answers(0, False, "")
     return (*(f"cuda:{index}" for index in range(answers.gpus)), *["mps"] * answers.mps, "cpu")
 
 
 def word() -> str:
-    """The device that is used, such as `cuda:1` where the user says so. Raises SceneError if there is none such."""
-    wanted = chosen()
-    if wanted in ("", "cpu"):
-        return wanted or words()[0].partition(":")[0]
-    if wanted not in (*words(), words()[0].partition(":")[0]):
-        idle = "".join(f"; {text}" for text in idle_reasons("cpu") if len(words()) == 1)
-        raise SceneError(f"--device or {VARIABLE}: torch has no {wanted} here; it has {', '.join(words())}{idle}")
+    """The device that is used; with a number only where the user says one. Raises SceneError if it is absent."""
+    best = words()[0].partition(":")[0]
+    if (wanted := chosen() or best) not in (*words(), best):
+        raise SceneError(f"--device or {VARIABLE}: torch has no {wanted} here; it has {', '.join(words())}")
     return wanted
 
 
 def device_kind() -> Kind:
     """The kind of the device that is used."""
-    return word().partition(":")[0]  # type: ignore[return-value]  # `word` has no other
+    return cast(Kind, word().partition(":")[0])
 
 
 def device() -> torch.device:
@@ -87,64 +78,49 @@ def device() -> torch.device:
 def worker_gpus() -> tuple[str, ...]:
     """The GPUs that worker processes have one each of, spelled as in CUDA_VISIBLE_DEVICES; empty without any."""
     kind, _, index = word().partition(":")
-    if kind != "cuda":
-        return ()
-    gpus = ask_torch().gpus
-    named = (
-        os.environ.get(name, "") for name in _variables() if not name.startswith("ROCR")
-    )  # torch counts those anew
-    names = [name.strip() for name in next(filter(None, named), "").split(",") if name.strip()] or map(str, range(gpus))
-    return tuple(names)[:gpus][int(index) if index else 0 :][: 1 if index else gpus]
+    gpus = ask_torch().gpus if kind == "cuda" else 0
+    # torch counts anew what is left by ROCR_VISIBLE_DEVICES
+    shown = next(filter(None, (os.environ.get(name) for name in _hiding() if name[0] != "R")), "") if gpus else ""
+    names = [name.strip() for name in shown.split(",") if name.strip()] or [str(number) for number in range(gpus)]
+    return (names[int(index)],) if index else tuple(names[:gpus])
 
 
-def idle_reasons(kind: str = "") -> list[str]:
-    """Why GPUs that are there are not used. kind: of the device in use, by default the chosen one."""
-    if not has_gpu_driver():
-        return []
-    answers, kind = ask_torch(), kind or device_kind()
-    hidden = [name for name in _variables() if os.environ.get(name, "0").strip() in ("", "-1")]
+def idle_reasons() -> list[str]:
+    """Why GPUs that are there are not used."""
+    kind, gpus = device_kind(), words()[:-1]
     if kind == "mps":
         return ["Apple's GPU has no float64: curvature, and losses in float64, are computed on the CPU"]
-    if kind == "cpu" and len(words()) > 1:
-        return [f"{', '.join(words()[:-1])} is left idle: --device or {VARIABLE} says {chosen()}"] if chosen() else []
-    if kind == "cuda" or answers.gpus:
-        return []
-    why = "of a torch that is built without CUDA and ROCm; install a build of it for your GPU, as pytorch.org says"
-    if answers.build:
-        why = f"of {', '.join(hidden)}, which hides it" if hidden else f"torch for {answers.build} finds none"
-        why = why if hidden or not answers.warning else f"torch says: {answers.warning}"
-    return [f"a GPU's driver is here, and no GPU is used, because {why}"]
+    if gpus or not has_gpu_driver():
+        return [f"{', '.join(gpus)} is left idle, as --device or {VARIABLE} says"] if gpus and kind == "cpu" else []
+    why = ask_torch().warning or f"torch for {ask_torch().build} finds none"
+    if not ask_torch().build:
+        why = "torch is built for none; install its build for CUDA or ROCm"
+    elif hidden := [name for name in _hiding() if os.environ.get(name, "0").strip() in ("", "-1")]:
+        why = f"{hidden[0]} hides all"
+    return [f"a GPU's driver is here, and no GPU is used: {reason(Warning(why))}"]
+
+
+def _hiding() -> list[str]:
+    """The environment's variables that hide GPUs from torch, the one that prevails first."""
+    is_rocm = ask_torch().build.startswith("ROCm")
+    return [f"{name}_VISIBLE_DEVICES" for name in (("HIP", "ROCR", "CUDA") if is_rocm else ("CUDA",))]
 
 
 def describe() -> str:
     """The device that is used, by name, after a trial. Raises MachineError if torch cannot compute on it."""
     import torch
 
-    place = device()
+    place, build = device(), ask_torch().build
     try:
-        torch.ones(2, device=place).add(1).sum().item()
+        torch.ones(2, device=place).sum().item()
         names = [torch.cuda.get_device_name(i) for i in range(ask_torch().gpus)] if place.type == "cuda" else []
-    except Exception as error:  # torch raises several kinds, such as for a GPU it is not built for
+    except Exception as error:  # torch raises several kinds, such as for a GPU that it is not built for
         raise MachineError(f"{word()} is there, and torch cannot use it: {reason(error)}; try --device cpu") from error
-    named = {"cpu": "none", "mps": "Apple's"}.get(place.type, f"{', '.join(names)}, {ask_torch().build}")
-    return f"{named}; torch {torch.__version__} computes on {word()}"
-
-
-def _variables() -> tuple[str, ...]:
-    """The environment's variables that hide GPUs from torch, the one that prevails first."""
-    if not ask_torch().build.startswith("ROCm"):
-        return ("CUDA_VISIBLE_DEVICES",)
-    return ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+    found = f"{', '.join(names)} ({build})" if names else "Apple's" if place.type == "mps" else "none"
+    return f"{found}; torch {torch.__version__} computes on {word()}"
 
 
 # --- random numbers --------------------------------------------------------------------------------------------------
-
-
-def random_state(kind: str) -> Tensor:
-    """The state of the generator that a device draws from."""
-    import torch
-
-    return torch.cuda.get_rng_state() if kind == "cuda" else (torch.mps if kind == "mps" else torch).get_rng_state()
 
 
 def seed(kind: str, number: int) -> None:
@@ -161,10 +137,10 @@ def restored_random_numbers(kind: str) -> Iterator[None]:
     """A context after which the generators of the CPU and of the current device are as before."""
     import torch
 
-    with torch.random.fork_rng(devices=[torch.device(kind)] if kind == "cuda" else []):
-        state = random_state(kind) if kind == "mps" else None
-        try:
+    state = torch.mps.get_rng_state() if kind == "mps" else None
+    try:
+        with torch.random.fork_rng(devices=[torch.device(kind)] if kind == "cuda" else []):
             yield
-        finally:
-            if state is not None:
-                torch.mps.set_rng_state(state)
+    finally:
+        if state is not None:
+            torch.mps.set_rng_state(state)

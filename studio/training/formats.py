@@ -13,6 +13,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ def _cifar_python(path: Path, layout: CifarLayout) -> LabelledImages:
     batch = load_pickled_arrays(path)
     words = f"is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
     with refusing(path, words):
-        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[layout.key])
+        pixels, labels = _array(batch[b"data"]), _array(batch[layout.key])
         if pixels.dtype != np.uint8 or labels.dtype.kind not in "iu":
             raise TypeError(f"found data of {pixels.dtype} and {layout.key.decode()} of {labels.dtype}")
         return LabelledImages(pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64))
@@ -106,32 +107,23 @@ def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
     return LabelledImages(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
-class _PickledType:
-    """Stands for a numpy type of plain numbers."""
+class _Pickled:
+    """Stands for a numpy array or type in a pickle: numpy's own take any size of memory, and crash on some states."""
 
-    def __init__(self, code: Any, *_: object):
-        self._code = np.dtype(code)  # the byte order comes with the state
-        if self._code.kind not in "iufb":
-            raise pickle.UnpicklingError(f"its arrays are of {self._code}")
+    def __init__(self, *arguments: Any):
+        self.arguments = arguments
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order: Any = state[1].decode() if isinstance(state[1], bytes) else state[1]
-        self._code = self._code.newbyteorder(order)
+        self.state = state
 
 
-class _PickledArray:
-    """Stands for a numpy array: numpy's own class would take any size of memory, and trusts what it is told."""
-
-    def __init__(self, *_: object):
-        self.array = np.empty(0)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, by_columns, content = state
-        numbers = np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, dtype._code)
-        self.array = numbers.reshape(shape, order="F" if by_columns else "C")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.array
+def _array(value: Any) -> np.ndarray:
+    """A list, or an array of plain numbers from a pickle, as an array."""
+    if not isinstance(value, _Pickled):
+        return np.asarray(value)
+    _, shape, dtype, by_columns, content = value.state
+    code, order = (part.decode() if isinstance(part, bytes) else part for part in (dtype.arguments[0], dtype.state[1]))
+    return np.frombuffer(content, order + code).reshape(shape, order="F" if by_columns else "C")
 
 
 class _ArraysOnly(pickle._Unpickler):
@@ -142,9 +134,9 @@ class _ArraysOnly(pickle._Unpickler):
 
     allowed: Mapping[tuple[str, str], Any] = {
         ("numpy", "ndarray"): None,
-        ("numpy", "dtype"): _PickledType,
-        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-        ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy", "dtype"): _Pickled,
+        ("numpy.core.multiarray", "_reconstruct"): _Pickled,
+        ("numpy._core.multiarray", "_reconstruct"): _Pickled,
         ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # Python 3 writes bytes so, for Python 2
     }
 
@@ -172,6 +164,14 @@ def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
         sizes = ("x".join(map(str, part.pixels.shape[2:])) for part in (test, train))
         raise RunError(f"{files[1][0]}: images of {' pixels, and those to train on of '.join(sizes)}")
     return train, test
+
+
+PUBLISHED: Mapping[str, Callable[[Path], tuple[LabelledImages, LabelledImages]]] = {
+    "cifar10": partial(cifar, layout=CIFAR10),
+    "cifar100": partial(cifar, layout=CIFAR100),
+    "mnist": mnist,
+}
+"""Readers of a folder, by kind."""
 
 
 def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -22,3 +23,10 @@ def fixed_masks(device: str) -> Iterator[None]:
 def reseed(device_kind: str) -> None:
     """Sets torch's generators of the CPU and of the current device to the fixed state."""
     seed(device_kind, 0)
+
+
+def generator_state(device_kind: str) -> torch.Tensor:
+    """The state of the generator that dropout draws from on a kind of device."""
+    module: Any = torch if device_kind == "cpu" else getattr(torch, device_kind)
+    state: torch.Tensor = module.get_rng_state()
+    return state

@@ -26,9 +26,8 @@ from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
-from studio.landscape.network.random_numbers import fixed_masks
+from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
-from studio.training.device import random_state
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
 MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
@@ -193,10 +192,10 @@ class WeightLoss:
 
         def forward(x: Tensor) -> None:
             self.network(x)
-            draws.append(not torch.equal(random_state(self.device_kind), initial_state))
+            draws.append(not torch.equal(generator_state(self.device_kind), initial_state))
 
         with torch.inference_mode(), self.forward_context():
-            initial_state = random_state(self.device_kind)
+            initial_state = generator_state(self.device_kind)
             self.network.calibrate(lambda: forward(self.calibration))
             forward(self.inputs[: self.chunk_size])
         return any(draws)
