@@ -71,7 +71,7 @@ def _checked(path: Path, classes: int, images: LabelledImages) -> LabelledImages
     """The images, if there are any and each has a label. Raises RunError. path: of their file."""
     pixels, labels = images
     if not pixels.size or labels.shape != (len(pixels),):
-        raise RunError(f"{path}: {len(pixels)} images and {len(labels)} labels; expected some images, a label for each")
+        raise RunError(f"{path}: {len(pixels)} images and {labels.size} labels; expected some images, a label for each")
     if not 0 <= labels.min() <= labels.max() < classes:
         raise RunError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
     return LabelledImages(pixels, labels)
@@ -250,7 +250,7 @@ def _misfits(name: str, array: np.ndarray, x: np.ndarray) -> list[str]:
     kinds, dimensions = ("fiu", 2) if array is x else ("fiub", 1)
     if array.dtype.kind not in kinds or array.ndim < dimensions or not array.size:
         return [f"{name} is {array.dtype} {list(array.shape)}, expected numbers [N, ...]"]
-    if len(array) != len(x):
+    if x.ndim and len(array) != len(x):
         return [f"{name} is {array.dtype} {list(array.shape)}, expected a row for each of the {len(x)} samples"]
     largest = np.finfo(np.float32).max if array.dtype.kind == "f" else np.iinfo(np.int64).max
     is_held = array.dtype.kind == "b" or -largest <= array.min() <= array.max() <= largest  # False for NaN

@@ -5,13 +5,19 @@ import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from studio.errors import SceneError
 from studio.execution.devices import VARIABLE
 from studio.landscape import slices
 from studio.landscape.loss import Loss
-from studio.training import device
+from studio.landscape.values.evaluator import Evaluator
+from studio.training import device, evaluate, losses
 from studio.training.device import Answers, device_kind, idle_reasons, restored_random_numbers, word, worker_gpus
+from studio.training.objectives import OutputLoss
+from studio.training.recipe import Recipe
+from studio.training.recorder import train
 
 HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -73,16 +79,16 @@ def test_a_device_that_is_absent_is_refused_with_those_there_are(machine, says):
 @pytest.mark.parametrize(
     ("answers", "variables", "words"),
     [
-        ((0, False, ""), {}, "built without CUDA and ROCm; install"),
+        ((0, False, ""), {}, "torch is built for none; install"),
         (
             (0, False, "CUDA 12.8", "The NVIDIA driver on your system is too old"),
             {},
             "driver on your system is too old",
         ),
-        ((0, False, "CUDA 12.8"), {"CUDA_VISIBLE_DEVICES": ""}, "of CUDA_VISIBLE_DEVICES, which hides it"),
-        ((0, False, "ROCm 6.3"), {"ROCR_VISIBLE_DEVICES": "-1"}, "of ROCR_VISIBLE_DEVICES, which hides it"),
+        ((0, False, "CUDA 12.8"), {"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES hides all"),
+        ((0, False, "ROCm 6.3"), {"ROCR_VISIBLE_DEVICES": "-1"}, "ROCR_VISIBLE_DEVICES hides all"),
         ((0, False, "ROCm 6.3"), {}, "torch for ROCm 6.3 finds none"),
-        (TWO, {"says": "cpu"}, "cuda:0, cuda:1 is left idle: --device or STUDIO_DEVICE says cpu"),
+        (TWO, {"says": "cpu"}, "cuda:0, cuda:1 is left idle, as --device or STUDIO_DEVICE says"),
         ((0, True, ""), {}, "no float64: curvature"),
     ],
 )
@@ -124,3 +130,48 @@ def test_without_a_driver_nobody_loads_torch_to_know_the_device():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "cpu [] () False\n"
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses every float64, as Apple's GPU does."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        outputs = func(*args, **(kwargs or {}))
+        assert not any(isinstance(t, torch.Tensor) and t.dtype == torch.float64 for t in tree_leaves(outputs)), func
+        return outputs
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "mean-squares"])
+@pytest.mark.parametrize(
+    ("model", "mode", "method"),
+    [
+        ({"kind": "mlp", "depth": 1, "width": 4}, "eval", "batched"),
+        ({"kind": "vgg", "widths": [2, 3]}, "eval", "folded"),
+        ({"kind": "vgg", "widths": [2, 3]}, "train", "loop"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_training_and_losses_need_float64_only_where_it_is_moved_to_the_cpu(
+    monkeypatch, tmp_path, model, mode, method, kind
+):
+    for module in (losses, evaluate):  # without the one function that moves and widens
+        monkeypatch.setattr(module, "float64", torch.Tensor.float)
+    recipe, objective = Recipe(model=model, epochs=1, batch=720), OutputLoss(kind=kind)
+    with NoFloat64():
+        train(recipe, tmp_path, objective=objective)
+        data = recipe.data.load()
+        net = recipe.model.build(data.shape, objective.outputs(data.layout))
+        x, y = torch.from_numpy(data.train_x[:32]), torch.from_numpy(data.train_y[:32])
+        loss = Loss(mode=mode).weight_loss(net, dict(net.named_buffers()), x, y, objective=objective)
+        theta = loss.flat(dict(net.named_parameters()))
+        row = Evaluator(loss, theta, theta.roll(1), theta.roll(2), method).row([0.0, 0.5], 0.0)
+    assert row["loss"].isfinite().all()
+
+
+def test_the_error_of_float32_is_measured_against_float64():
+    net = Recipe(model={"kind": "mlp", "depth": 1, "width": 4}).model.build((1, 8, 8), 10)
+    x = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    loss = Loss().weight_loss(net, {}, x, torch.arange(32) % 10)
+    theta = loss.flat(dict(net.named_parameters()))
+    error = Evaluator(loss, theta, theta.roll(1), theta.roll(2)).precision_error()
+    assert 0 < error < 1e-5  # a few roundings of 6e-8 each
