@@ -1,6 +1,8 @@
+import contextlib
 import gzip
 import os
 import pickle
+import resource
 import struct
 
 import numpy as np
@@ -242,3 +244,63 @@ def test_a_label_that_cifar10_lacks_is_named(tmp_path, binary, label):
         (tmp_path / "data_batch_3").write_bytes(python2_pickle({b"labels": [label, 3], b"data": pixels}))
     with pytest.raises(RunError, match=rf"data_batch_3\S*: labels from 3 to {label}; expected 0 to 9"):
         Published(kind="cifar10", folder=tmp_path).layout()
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ({b"data": np.zeros((1, 3072)), b"labels": [1]}, "found data of float64 and labels of int64"),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": [1.5]}, "found data of uint8 and labels of float64"),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": [2**70]}, "labels of object"),
+        ({b"data": np.zeros((1, 3072), object), b"labels": [1]}, "is not a CIFAR batch"),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": 7}, "1 images and 1 labels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("protocol", [2, 4])  # as Python 3 writes for Python 2, and for itself
+def test_a_batch_of_other_numbers_is_named(tmp_path, batch, words, protocol):
+    write_cifar10(tmp_path, binary=False)
+    (tmp_path / "data_batch_2").write_bytes(pickle.dumps(batch, protocol))
+    with pytest.raises(RunError, match=f"data_batch_2: .*{words}"):
+        cifar(tmp_path, CIFAR10)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_arrays_that_python_3_pickled_are_read(tmp_path, protocol):
+    write_cifar10(tmp_path, binary=False)
+    pixels, labels = images(7)
+    labels = np.array(labels, ">i2")
+    (tmp_path / "test_batch").write_bytes(
+        pickle.dumps({b"data": np.asfortranarray(pixels), b"labels": labels}, protocol)
+    )
+    test = cifar(tmp_path, CIFAR10)[1]
+    assert np.array_equal(test.pixels.reshape(ROWS, -1), pixels) and test.labels.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        b"cnumpy\nndarray\n(J\0\0\0\x7f\x85cnumpy\ndtype\nX\1\0\0\0O\x85RtR.",  # two thousand million objects
+        b"]r\xff\xff\xff\x7f.",  # a memory of two thousand million entries
+    ],
+)
+def test_a_pickle_that_asks_for_memory_gets_none(tmp_path, asks):
+    (tmp_path / "x").write_bytes(b"\x80\x04" + asks)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(RunError):
+        load_pickled_arrays(tmp_path / "x")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5  # kB
+
+
+def test_a_gzip_that_unpacks_to_more_than_it_can_hold_is_refused(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((4, 4000, 4000), np.uint8))))
+    with pytest.raises(RunError, match="t10k-images-idx3-ubyte.gz: cannot be unpacked: .* expected at most 100 times"):
+        Published(kind="mnist", folder=tmp_path).layout()
+
+
+def test_images_to_test_on_of_another_size_are_named(tmp_path):
+    write_mnist(tmp_path, packed=False)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((4, 7, 9), np.uint8)))
+    with pytest.raises(RunError, match="t10k-images-idx3-ubyte: images of 7x9 pixels, and those to train on of 28x28"):
+        Published(kind="mnist", folder=tmp_path).layout()
