@@ -40,9 +40,8 @@ def ask_torch() -> Answers:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    build = (
-        f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda or ''}".removesuffix("CUDA ")
-    )
+    builds = {"ROCm": torch.version.hip, "CUDA": torch.version.cuda}
+    build = next((f"{name} {version}" for name, version in builds.items() if version), "")
     return Answers(gpus, torch.backends.mps.is_available(), build, str(caught[0].message) if caught else "")
 
 
@@ -87,11 +86,12 @@ def worker_gpus() -> tuple[str, ...]:
 
 def idle_reasons() -> list[str]:
     """Why GPUs that are there are not used."""
-    kind, gpus = device_kind(), words()[:-1]
-    if kind == "mps":
+    used, gpus = word(), words()[:-1]
+    if used == "mps":
         return ["Apple's GPU has no float64: curvature, and losses in float64, are computed on the CPU"]
     if gpus or not has_gpu_driver():
-        return [f"{', '.join(gpus)} is left idle, as --device or {VARIABLE} says"] if gpus and kind == "cpu" else []
+        idle = [gpu for gpu in gpus if used != "cuda" and gpu != used]
+        return [f"{', '.join(idle)} left idle, as --device or {VARIABLE} says"] if idle else []
     why = ask_torch().warning or f"torch for {ask_torch().build} finds none"
     if not ask_torch().build:
         why = "torch is built for none; install its build for CUDA or ROCm"

@@ -88,7 +88,8 @@ def test_a_device_that_is_absent_is_refused_with_those_there_are(machine, says):
         ((0, False, "CUDA 12.8"), {"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES hides all"),
         ((0, False, "ROCm 6.3"), {"ROCR_VISIBLE_DEVICES": "-1"}, "ROCR_VISIBLE_DEVICES hides all"),
         ((0, False, "ROCm 6.3"), {}, "torch for ROCm 6.3 finds none"),
-        (TWO, {"says": "cpu"}, "cuda:0, cuda:1 is left idle, as --device or STUDIO_DEVICE says"),
+        (TWO, {"says": "cpu"}, "cuda:0, cuda:1 left idle, as --device or STUDIO_DEVICE says"),
+        (TWO, {"says": "cuda:1"}, "cuda:0 left idle, as --device or STUDIO_DEVICE says"),
         ((0, True, ""), {}, "no float64: curvature"),
     ],
 )
