@@ -30,8 +30,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
 
 
-LONG_PICKLE = 2**20
-"""Bytes that torch reads in a second: names and shapes of some 10,000 tensors."""
+LONG_PICKLE = 2**16
+"""Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
 
 
 def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objective: Objective = CROSS_ENTROPY) -> None:
@@ -91,7 +91,7 @@ def _read_torch(path: Path, content: bytes) -> Any:
             check_unpacked(sum(entry.file_size for entry in archive.infolist()), len(content))
             pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
     try:
-        # torch calls bytearray with any size that the file says; and a long pickle without tensors takes it long
+        # torch calls bytearray with any size that the file says
         if b"bytearray\n" in pickled or (len(pickled) > LONG_PICKLE and b"_rebuild_" not in pickled):
             raise pickle.UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about the pickle protocol: the file is read, or refused

@@ -74,7 +74,8 @@ def _misfits(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
         if array.dtype.kind not in "fiu" or list(array.shape) not in shapes or not array.size:
             yield f"{name} is {array.dtype} {list(array.shape)}, expected numbers {' or '.join(map(str, shapes))}"
         elif name in _AXES:
-            values = np.asarray(array.clip(-_FAR, _FAR), np.float64)
+            with np.errstate(over="ignore"):  # of long doubles
+                values = np.asarray(array, np.float64).clip(-_FAR, _FAR)
             even = np.linspace(values[0], values[-1], len(values))
             if not (np.abs(values) < _FAR).all() or (np.diff(values) <= 1 / _FAR).any():
                 yield f"{name} does not ascend; expected finite numbers, each larger than the one before"

@@ -174,7 +174,7 @@ def pickle_bomb(r: random.Random) -> bytes:
     content = b"\x80\x04" + pick(r, PICKLED, n=size) + b"."
     if r.random() < 0.5:
         return content
-    unpacked = bytes(10**8 if r.random() < 0.1 else 9)
+    unpacked = bytes(4 * 10**7 if r.random() < 0.1 else 9)
     return archive({"a/data.pkl": content, "a/version": b"3\n", "a/data/0": unpacked}, r.choice((0, 8)))
 
 
