@@ -16,6 +16,7 @@ import pytest
 
 from studio.cli import commands
 from studio.execution import local
+from studio.execution.devices import VARIABLE
 from studio.storage.shelf import Shelf
 
 TINY = """\
@@ -176,6 +177,12 @@ def run(tmp_path) -> Callable[..., Result]:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def device_of_the_session(monkeypatch) -> None:
+    """The device that a command of one test chooses is not that of the next."""
+    monkeypatch.setenv(VARIABLE, os.environ.get(VARIABLE, ""))
 
 
 @pytest.fixture

@@ -42,6 +42,28 @@ At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class DeviceOptions:
+    """Where a command computes: all take the same words, since the device decides how a loss is measured."""
+
+    device: Annotated[
+        str | None, Parameter(help="cpu, cuda, cuda:1 or mps; STUDIO_DEVICE if not given, else the best that there is.")
+    ] = None
+
+    def choose(self) -> None:
+        """Makes this process compute there, and says why a GPU is left idle. Raises SceneError for an absent device."""
+        from studio.execution.devices import choose
+        from studio.training.device import idle_reasons
+
+        choose(self.device)
+        for text in idle_reasons():
+            print(f"note: {text}", file=sys.stderr)
+
+
+_BEST = DeviceOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class OutputOptions:
     """The options of every command that makes files of a film."""
 
@@ -49,9 +71,11 @@ class OutputOptions:
     out: Out = None
     draft: Draft = False
     workers: Workers = None
+    on: DeviceOptions = _BEST
 
     def open(self, scene: Path) -> tuple[Project, Path]:
         """The project of a scene, and the folder of its finished files."""
+        self.on.choose()
         project = _project(scene, self.draft, self.workers, self.shelf)
         return project, self.out or project.out
 
@@ -78,16 +102,17 @@ def check(scene: Path, *, draft: Draft = False) -> None:
 
 
 @app.command
-def plan(scene: Path, *, draft: Draft = False, workers: Workers = None) -> None:
+def plan(scene: Path, *, draft: Draft = False, workers: Workers = None, on: DeviceOptions = _BEST) -> None:
     """Loss values, Hessian products, frames, disk, and time on this machine, from a short measurement."""
     from studio.cli.plan import estimate
 
+    on.choose()
     for line in estimate(_scene(scene, draft), _count(workers)):
         print(line)
 
 
 @app.command
-def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None:
+def tune(scene: Path, *, workers: Workers = None, on: DeviceOptions = _BEST, dry_run: bool = False) -> None:
     """Time every method that computes SCENE's loss values, and write the fastest into the scene under `loss`.
 
     Args:
@@ -95,6 +120,7 @@ def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None
     """
     from studio.cli.tune import fastest, table, time_scene, write_method
 
+    on.choose()
     count, loaded = _count(workers), _scene(scene, False)
     timings = time_scene(loaded, count)
     print(*table(timings, loaded, count), sep="\n")
@@ -105,10 +131,11 @@ def tune(scene: Path, *, workers: Workers = None, dry_run: bool = False) -> None
 
 
 @app.command
-def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False) -> None:
+def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, on: DeviceOptions = _BEST) -> None:
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
+    on.choose()
     for part in _project(scene, draft, None, shelf).parts:
         for folder in train.train(part):
             print(folder)
@@ -116,7 +143,13 @@ def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False) -> No
 
 @app.command
 def compute(
-    scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, workers: Workers = None, check_subset: bool = False
+    scene: Path,
+    *,
+    shelf: ShelfFolder = None,
+    draft: Draft = False,
+    workers: Workers = None,
+    on: DeviceOptions = _BEST,
+    check_subset: bool = False,
 ) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
@@ -126,6 +159,7 @@ def compute(
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
 
+    on.choose()
     for part in _project(scene, draft, workers, shelf).parts:
         if part.landscape:
             print(f"{part.landscape}:")
@@ -266,13 +300,16 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
-def status(scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False) -> None:
+def status(
+    scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False, on: DeviceOptions = _BEST
+) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
     from studio.pipeline import status
     from studio.pipeline.measure import results_of
     from studio.pipeline.train import is_trained
 
+    on.choose()
     project = _project(scene, draft, None, shelf)
     print(report.table(status.status(project, out or project.out)))
     for part in filter(is_trained, project.parts):

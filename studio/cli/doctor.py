@@ -45,11 +45,9 @@ def run_checks(folder: Path) -> Iterator[CheckResult]:
 
 
 def _gpu() -> str:
-    import torch
+    from studio.training.device import describe, idle_reasons
 
-    if not torch.cuda.is_available():
-        return f"none; torch {torch.__version__} computes on the CPU"
-    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    return "; ".join([describe(), *idle_reasons()])
 
 
 def _encoders() -> str:

@@ -14,6 +14,7 @@ from studio.landscape.profiling import Cost, measure_costs
 from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
+from studio.training.device import describe
 from studio.training.runs import SurfacesRun
 
 PRODUCTS = 20
@@ -27,6 +28,8 @@ FRAME_BYTES = 2.0
 def estimate(scene: Scene, workers: int) -> Iterator[str]:
     """Lines of counts and rough times, one or more a stage, and the sum."""
     total = disk = 0.0
+    if scene.networks:
+        yield f"device     {describe()}"
     for name in scene.names:
         part = scene.only(name)
         if name:

@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 from studio.errors import MachineError
+from studio.execution.devices import VARIABLE
 
 # On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
@@ -140,7 +141,8 @@ def _main_without_source() -> Iterator[None]:
 def _start_worker(gpu: str | None) -> None:
     """Prepares a worker: its GPU, Ctrl-C ignored, since the parent handles it, and an end when the parent ends."""
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        os.environ.pop("HIP_VISIBLE_DEVICES", None)  # ROCm's own, which would prevail
+        os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, VARIABLE: "cuda"}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 

@@ -6,6 +6,8 @@ and cmcrameri.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from studio.config.records import nearest
+from studio.config.user_files import read_regular, reason, shown
 from studio.field import Array
 
 if TYPE_CHECKING:
@@ -119,13 +122,23 @@ _LOCUS = (
 """The Planckian locus: y as a cubic of x, up to a temperature."""
 
 
-def read_cube(path: Path) -> Array:
-    """The 3D look-up table of a `.cube` file [n, n, n, 3] in sRGB, float32, indexed blue, green, red.
+LARGEST_CUBE = 2**24
+"""Bytes of a `.cube` file; the largest table that is read, of 65^3 rows, needs half of it."""
 
-    Raises ValueError if the file holds no such table, or one over another domain than 0 to 1; OSError if unreadable.
+
+def read_cube(path: Path) -> tuple[Array, str]:
+    """The 3D look-up table of a `.cube` file [n, n, n, 3] in sRGB, float32, indexed blue, green, red; its SHA-256.
+
+    Raises ValueError if the file cannot be read, or holds no such table, or one over another domain than 0 to 1.
     """
+    try:
+        content = read_regular(path, LARGEST_CUBE)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{shown(path)} cannot be read: {reason(error)}") from error
     size, rows = 0, []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="replace"), start=1):
+        if number > 2 * 65**3:
+            raise ValueError(f"{shown(path)} has more lines than any table")
         keyword, *numbers = line.split() or ["#"]
         try:
             if keyword == "LUT_1D_SIZE":
@@ -138,13 +151,16 @@ def read_cube(path: Path) -> Array:
                 red, green, blue = map(float, line.split())
                 rows.append((red, green, blue))
         except (ValueError, IndexError) as error:
-            reason = str(error) if str(error).startswith("is ") else "is not understood"
-            raise ValueError(f"{path}:{number}: '{line.strip()[:40]}' {reason}") from error
-    if not 2 <= size <= 65 or len(rows) != size**3 or not np.isfinite(rows).all():
-        raise ValueError(f"{path} is no 3D look-up table: LUT_3D_SIZE {size} and {len(rows)} rows of numbers")
-    return np.array(rows, np.float32).reshape(size, size, size, 3)
+            words = str(error) if str(error).startswith("is ") else "is not understood"
+            raise ValueError(f"{shown(path)}:{number}: '{shown(line.strip(), 40)}' {words}") from error
+    if not 2 <= size <= 65 or len(rows) != size**3 or not (np.abs(rows) <= MOST_LIGHT).all():  # false for NaN
+        found = f"LUT_3D_SIZE {shown(size, 20)} and {len(rows)} rows of numbers, expected up to {MOST_LIGHT}"
+        raise ValueError(f"{shown(path)} is no 3D look-up table: {found}")
+    return np.array(rows, np.float32).reshape(size, size, size, 3), hashlib.sha256(content).hexdigest()
 
 
+MOST_LIGHT = 1000
+"""What an entry of a look-up table may be, where 1 is white."""
 _DOMAINS = {"DOMAIN_MIN": (0, 0, 0), "DOMAIN_MAX": (1, 1, 1), "LUT_3D_INPUT_RANGE": (0, 1)}
 
 

@@ -5,7 +5,6 @@ Each is a key of a Look; `studio.film.resolve` makes plain numbers of it.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,11 +141,7 @@ class Lut(Record):
         if not isinstance(value, (str, Path)):
             return value
         file = scene_folder(info) / value
-        try:
-            read_cube(file)
-            return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-        except OSError as error:
-            raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+        return {"file": file, "sha256": read_cube(file)[1]}
 
 
 class Grade(Record):

@@ -90,10 +90,12 @@ def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.values.evaluator import Evaluator
 
-    device, (method, reason) = slices.device_kind(), slices.scene_method(run, directions, loss)
+    device, (method, reason) = slices.device_for(loss), slices.scene_method(run, directions, loss)
+    exact_loss = convexity.loss(loss) if convexity else loss
+    exact = slices.device_for(exact_loss, "convexity")
     with deterministic():
         plane = untrained_plane(run, directions, loss, device)
-        hessian_plane = untrained_plane(run, directions, convexity.loss(loss), device) if convexity else plane
+        hessian_plane = untrained_plane(run, directions, exact_loss, exact)
         evaluator = Evaluator(*plane, method)
         hessian = HessianOperator(hessian_plane.weight_loss, convexity.ignore if convexity else "nothing")
         points = plane.theta.expand(hessian.batch_points, -1)
@@ -114,7 +116,7 @@ def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid
 
     Only the plain loop's own errors are raised.
     """
-    device = slices.device_kind()
+    device = slices.device_for(loss)
     runs_objective = isinstance(run.objective, FunctionLoss)
     methods = ("loop",) if runs_objective else candidate_methods(slices.moved_model(run), loss, device)
     alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +27,7 @@ from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
 from studio.training.derived import AnyRun
-from studio.training.determinism import device
+from studio.training.device import Kind, device_kind
 from studio.training.models import Mlp, Model
 from studio.training.objectives import FunctionLoss, Objective
 from studio.training.recipe import MOVE_ALL
@@ -43,7 +42,6 @@ GPU_POINTS = 256
 """Points of a perceptron's Hessian grid that a GPU measures together, as whole rows: one row does not fill it."""
 
 Quantity = Literal["loss", "convexity", "spectrum"]
-Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Slice:
     convexity: Convexity | None
     objective: Objective
     parameters: tuple[str, ...]
-    device: Device
+    device: Kind
     method: str
     reason: str
     plane_digest: str
@@ -119,9 +117,9 @@ class SliceResolver:
         self, quantity: Quantity, keyframe: Keyframe, grid: Grid, loss: Loss, convexity: Convexity | None = None
     ) -> Slice:
         """The resolved slice through a keyframe's centre. Raises RunError if a run lacks a checkpoint."""
-        run, device, directions = self.runs[keyframe.centre.checkpoints[0].run], device_kind(), keyframe.directions
-        direction_loss = self.direction_loss.without_extras
-        plane = self._plane_inputs(run, keyframe.centre, directions, direction_loss, device)
+        run, directions = self.runs[keyframe.centre.checkpoints[0].run], keyframe.directions
+        device, direction_loss = device_for(loss, quantity), self.direction_loss.without_extras
+        plane = self._plane_inputs(run, keyframe.centre, directions, direction_loss)
         samples = self._samples_inputs(loss)
         method, reason = scene_method(run, directions, loss)
         inputs = {
@@ -171,7 +169,7 @@ class SliceResolver:
         return [checkpoints.facts_by_epoch(self.shelf.run(run_digest)) for run_digest in self.run_digests]
 
     def _plane_inputs(
-        self, run: AnyRun, centre: Centre, directions: Directions, direction_loss: Loss, device: Device
+        self, run: AnyRun, centre: Centre, directions: Directions, direction_loss: Loss
     ) -> dict[str, Any]:
         """What theta, delta and eta depend on."""
         number = centre.checkpoints[0].run
@@ -189,6 +187,7 @@ class SliceResolver:
         if directions.kind == "hessian":
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = self._samples_inputs(direction_loss)
+            device = device_for(direction_loss, "convexity")
             inputs["direction_loss"] = samples | self._loss_inputs(direction_loss, device)
         return inputs
 
@@ -199,7 +198,7 @@ class SliceResolver:
         kind = self.runs[0].objective.kind
         return inputs if kind == "cross-entropy" else inputs | {"objective": kind}
 
-    def _loss_inputs(self, loss: Loss, device: Device) -> dict[str, Any]:
+    def _loss_inputs(self, loss: Loss, device: Kind) -> dict[str, Any]:
         values = loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"})
         objective = self.runs[0].objective
         # digests of cross-entropy are older than objectives
@@ -219,7 +218,7 @@ def scene_method(run: AnyRun, directions: Directions, loss: Loss) -> tuple[str, 
     if isinstance(run.objective, FunctionLoss):
         return "loop", "the objective runs the network itself"
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
-    return choose_method(moved_model(run), loss, moves_norms, device_kind())
+    return choose_method(moved_model(run), loss, moves_norms, device_for(loss))
 
 
 def moved_model(run: AnyRun) -> Model | None:
@@ -227,11 +226,10 @@ def moved_model(run: AnyRun) -> Model | None:
     return run.recipe.model if run.parameters == MOVE_ALL else None
 
 
-def device_kind() -> Device:
-    """ "cuda" or "cpu". Loads torch only where a GPU's driver is present."""
-    if not Path("/proc/driver/nvidia/version").exists():
-        return "cpu"
-    return "cuda" if device().type == "cuda" else "cpu"
+def device_for(loss: Loss, quantity: Quantity = "loss") -> Kind:
+    """The kind of device that measures a quantity: the one in use, or the CPU for float64 where that has none."""
+    needs_float64 = quantity != "loss" or loss.precision == "float64"
+    return "cpu" if needs_float64 and device_kind() == "mps" else device_kind()
 
 
 def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:

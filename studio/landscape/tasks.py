@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,6 +77,8 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
 
     Raises RunError if there is no such plane, a weight is not finite, or the Hessian's eigenvalues do not converge.
     """
+    if slice_.device == "mps":  # directions of curvature need float64
+        slice_ = replace(slice_, device="cpu")
 
     def direction_loss(centre: Centre) -> WeightLoss:
         return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, centre)
@@ -286,7 +289,7 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         _require_same_function(shelf, slice_, slice_.centre)
     if slice_.loss.precision != "float64":
         _require_relief(evaluator, slice_)
-    if slice_.loss.precision == "float32":
+    if slice_.loss.precision == "float32" and slice_.device != "mps":
         return facts
     (_, right), (_, top), (alpha, beta) = *slice_.grid.sides, slice_.grid.centre
     error = evaluator.precision_error(((alpha, beta), (right, beta), (alpha, top)))

@@ -12,12 +12,12 @@ from typing import Any
 
 from studio.errors import SceneError
 from studio.execution import local
-from studio.execution.devices import visible_gpus
 from studio.execution.progress import Progress, silent
 from studio.execution.tasks import Task, run_tasks
 from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
 from studio.storage.shelf import Manifest, Shelf
+from studio.training.device import worker_gpus
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Project:
     @contextmanager
     def open_workers(self, count: int | None = None, *, gpus: bool = False) -> Iterator[Workers]:
         """Worker processes: one per GPU if `gpus` and there are any, else `count`, by default `self.workers`."""
-        devices = visible_gpus() if gpus else ()
+        devices = worker_gpus() if gpus else ()
         count = len(devices) or count or self.workers
         with local.LocalExecutor(count, devices) as executor:
             yield Workers(executor, 2 * count, self.progress)

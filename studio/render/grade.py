@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 from scipy.interpolate import RegularGridInterpolator
 
+from studio.errors import SceneError
 from studio.field import Array
 from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands, regroup
@@ -267,7 +268,9 @@ def _apply_lut(srgb: Array, lut: Lut) -> Array:
 
 @lru_cache(maxsize=2)
 def _lut(lut: Lut) -> RegularGridInterpolator:
-    entries = read_cube(lut.path)
+    entries, sha256 = read_cube(lut.path)
+    if sha256 != lut.sha256:
+        raise SceneError(f"look.grade.lut: {lut.path} changed while the film was made; run again")
     return RegularGridInterpolator(3 * [np.linspace(0, 1, len(entries))], entries)
 
 

@@ -109,6 +109,9 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
     objective = run.objective
     if text := objective.misfit(layout):
         yield ("run", run.kind, "objective"), text
+    if objective.kind == "cross-entropy" and layout.target and run.recipe.model.kind != "python":
+        shape = "x".join(map(str, layout.target))
+        yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
     if text := misfit(run.recipe.model, layout.shape, layout.is_whole):
         yield ("run", run.kind, "recipe", "model"), text
     if run.kind == "recipe":

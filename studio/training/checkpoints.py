@@ -12,6 +12,7 @@ needs no torch; only loading and saving tensors does. Files that the user brings
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config.records import digest
+from studio.config.user_files import read_regular, refusing, shown
 from studio.errors import RunError
 from studio.storage.files import atomic_write, read_json, write_json
 from studio.training.objectives import Objective
@@ -77,10 +79,18 @@ def recipe_digest(recipe: Recipe, objective: Objective, data_digest: str) -> str
     return digest("run", VERSION, recipe.determinants, data_digest, *_unusual(objective))
 
 
-def folder_digest(folder: Path, recipe: Recipe, objective: Objective, data_digest: str) -> str:
-    """Digest of a run of the user's files: of their bytes, model and data. Raises RunError if there are none."""
-    files = {path.name: sha256(path.read_bytes()) for path in user_files(folder)}
-    return digest("adopted", VERSION, recipe.model, data_digest, files, *_unusual(objective))
+def folder_digest(hashes: Mapping[str, str], recipe: Recipe, objective: Objective, data_digest: str) -> str:
+    """Digest of a run of the user's files: of their `user_hashes`, model and data."""
+    return digest("adopted", VERSION, recipe.model, data_digest, hashes, *_unusual(objective))
+
+
+def user_hashes(folder: Path) -> dict[str, str]:
+    """{name: SHA-256} of the user's own checkpoint files. Raises RunError if there are none, or one is unreadable."""
+    hashes = {}
+    for path in user_files(folder):
+        with refusing(path, "cannot be read"):
+            hashes[shown(path.name)] = sha256(read_regular(path))
+    return hashes
 
 
 def _unusual(objective: Objective) -> list[Objective]:
@@ -90,10 +100,11 @@ def _unusual(objective: Objective) -> list[Objective]:
 
 def user_files(folder: Path) -> list[Path]:
     """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
-    paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and path.is_file())
+    with refusing(folder, "cannot be listed"):
+        paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
     if not paths:
         raise RunError(
-            f"{folder}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
+            f"{shown(folder)}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
             f"model_0.5.safetensors ({', '.join(SUFFIXES)})"
         )
     return paths
@@ -107,10 +118,12 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
     paths: dict[float, Path] = {}
     for path in user_files(folder):
         epoch = parse_epoch(path.stem)
-        if epoch is None:
-            raise RunError(f"{path}: no epoch in the file's name; name it like epoch-10{path.suffix}")
+        if epoch is None or epoch >= 1e15:  # such a number is not exact any more
+            raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(f"{path}: {paths[epoch].name} has epoch {epoch:g} in its name too; keep one of them")
+            raise RunError(
+                f"{shown(path)}: {shown(paths[epoch].name)} has epoch {epoch:g} in its name too; keep one of them"
+            )
         paths[epoch] = path
     return dict(sorted(paths.items()))
 

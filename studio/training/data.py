@@ -23,6 +23,9 @@ from studio.errors import RunError
 from studio.training import formats
 from studio.training.formats import LabelledImages
 
+MOST_CLASSES = 2**20
+"""A network has an output for every class; whole numbers beyond are no labels."""
+
 
 class Layout(NamedTuple):
     """What a model and an objective must fit.
@@ -88,14 +91,18 @@ class Data:
 
 def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Data:
     """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
-    pixels = train.pixels.astype(np.int64)
+    pixels, codes = train.pixels, np.arange(256)
     count = pixels.size // pixels.shape[1]
-    mean = pixels.sum((0, 2, 3)) / count
-    std = np.sqrt((pixels**2).sum((0, 2, 3)) / count - mean**2)
+    frequencies = np.stack(
+        [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])]
+    )
+    mean = frequencies @ codes / count
+    std = np.sqrt(frequencies @ codes**2 / count - mean**2)
     std = np.where(std > 0, std, 1.0)  # a constant channel stays 0
-    x, test_x = ((part.pixels - mean[:, None, None]) / std[:, None, None] for part in (train, test))
+    tables = ((codes - mean[:, None]) / std[:, None]).astype(np.float32)
+    x, test_x = (np.stack([t[part.pixels[:, c]] for c, t in enumerate(tables)], 1) for part in (train, test))
     y, test_y = (part.labels.astype(np.int64) for part in (train, test))
-    return Data(x.astype(np.float32), y, test_x.astype(np.float32), test_y, classes)
+    return Data(x, y, test_x, test_y, classes)
 
 
 def split(images: LabelledImages, held_out: int) -> tuple[LabelledImages, LabelledImages]:
@@ -143,59 +150,28 @@ class Mnist5k(Record):
         return standardise(*split(images, 1000), classes=10)
 
 
-class Cifar10(Record):
-    """CIFAR-10, 3 x 32 x 32.
+class Published(Record):
+    """CIFAR-10, CIFAR-100 with its 100 fine labels, MNIST, or a set in the format of one.
 
-    folder: the published python or binary version, unpacked.
+    kind: `cifar10` and `cifar100` are the published python or binary version, unpacked; `mnist` is the four idx files,
+    gzipped or not. folder: of the files.
     """
 
-    kind: Literal["cifar10"] = "cifar10"
+    kind: Literal["cifar10", "cifar100", "mnist"]
     folder: ScenePath
 
     def layout(self) -> Layout:
         """What the samples are. Raises RunError if the files are missing or broken."""
-        return _labelled(len(formats.cifar(self.folder, formats.CIFAR10)[0].labels), (3, 32, 32), 10)
+        train, _ = formats.PUBLISHED[self.kind](self.folder)
+        return _labelled(len(train.labels), train.pixels.shape[1:], self._classes)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.cifar(self.folder, formats.CIFAR10), classes=10)
+        return standardise(*formats.PUBLISHED[self.kind](self.folder), self._classes)
 
-
-class Cifar100(Record):
-    """CIFAR-100 with its 100 fine labels, 3 x 32 x 32.
-
-    folder: the published python or binary version, unpacked.
-    """
-
-    kind: Literal["cifar100"] = "cifar100"
-    folder: ScenePath
-
-    def layout(self) -> Layout:
-        """What the samples are. Raises RunError if the files are missing or broken."""
-        return _labelled(len(formats.cifar(self.folder, formats.CIFAR100)[0].labels), (3, 32, 32), 100)
-
-    def load(self) -> Data:
-        """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.cifar(self.folder, formats.CIFAR100), classes=100)
-
-
-class Mnist(Record):
-    """MNIST, or a set in its format, 28 x 28.
-
-    folder: holds the four idx files, gzipped or not.
-    """
-
-    kind: Literal["mnist"] = "mnist"
-    folder: ScenePath
-
-    def layout(self) -> Layout:
-        """What the samples are. Raises RunError if the files are missing or broken."""
-        train, _ = formats.mnist(self.folder)
-        return _labelled(len(train.labels), train.pixels.shape[1:], 10)
-
-    def load(self) -> Data:
-        """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.mnist(self.folder), classes=10)
+    @property
+    def _classes(self) -> int:
+        return 100 if self.kind == "cifar100" else 10
 
 
 class Arrays(Record):
@@ -217,9 +193,9 @@ class Arrays(Record):
         """The samples as they are. Raises RunError if the file does not fit."""
         train_x, test_x, *y = formats.arrays(self.file)
         train_y, test_y = y or (None, None)
-        are_labels = y and all(part.dtype.kind == "i" and part.min() >= 0 for part in y)
+        are_labels = y and all(part.dtype.kind == "i" and 0 <= part.min() <= part.max() < MOST_CLASSES for part in y)
         classes = 1 + max(int(part.max()) for part in y) if are_labels else 0
         return Data(train_x, train_y, test_x, test_y, classes)
 
 
-DataSet = Annotated[Digits | Mnist5k | Cifar10 | Cifar100 | Mnist | Arrays, *BY_KIND]
+DataSet = Annotated[Digits | Mnist5k | Published | Arrays, *BY_KIND]

@@ -1,4 +1,4 @@
-"""The device that torch computes on, and the settings with which it gives the same bytes every time.
+"""The settings with which torch gives the same bytes every time.
 
 A CPU uses one thread: sums keep their order whatever the load, and on a shared machine it is faster too. Importing
 this module loads no torch.
@@ -8,17 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
-
-
-def device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from studio.config.functions import Function
 from studio.errors import SceneError, StudioError
-from studio.training.determinism import deterministic, device
+from studio.training.determinism import deterministic
+from studio.training.device import device_kind, restored_random_numbers
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
 from studio.training.models import Python, move_only
@@ -33,7 +34,7 @@ def dry_pass(run: NetworkRun, fields: Sequence[Function] = ()) -> tuple[str, ...
     recipe, objective, trains = run.recipe, run.objective, run.kind == "recipe"
     model_name = recipe.model.make if isinstance(recipe.model, Python) else recipe.model.kind
     data = recipe.data.load()
-    with deterministic(), torch.random.fork_rng(devices=[device()] if device().type == "cuda" else []):
+    with deterministic(), restored_random_numbers(device_kind()):
         x, y, *_ = tensors(data)
         few = slice(min(SAMPLES, len(x) % recipe.batch or recipe.batch))
         x, y = x[few], at(y, few)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.training.data import Data
-from studio.training.determinism import device
-from studio.training.losses import accuracy, sample_numbers
+from studio.training.device import device
+from studio.training.losses import accuracy, float64, sample_numbers
 from studio.training.objectives import CROSS_ENTROPY, Objective
 
 CHUNK_SIZE = 256
@@ -80,10 +80,10 @@ def scores(model: nn.Module, data: Samples, objective: Objective = CROSS_ENTROPY
 def evaluate(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective = CROSS_ENTROPY) -> dict[str, float]:
     """`loss` and the objective's metrics over samples x [N, ...] with targets y, in the model's mode."""
     numbers = _cross_entropy if objective == CROSS_ENTROPY else sample_numbers(objective)
-    totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=x.device, dtype=torch.float64))
+    totals: dict[str, Tensor] = defaultdict(lambda: float64(torch.zeros((), device=x.device)))
     for chunk in (slice(start, start + CHUNK_SIZE) for start in range(0, len(x), CHUNK_SIZE)):
         for name, values in numbers(model, x[chunk], at(y, chunk)).items():
-            totals[name] += values.sum()
+            totals[name] += float64(values.sum())
     return {name: float(total) / len(x) for name, total in totals.items()}
 
 

@@ -1,7 +1,7 @@
 """File formats of data sets: CIFAR's python and binary versions, MNIST's idx files, and the user's arrays.
 
 Each reader returns arrays as they are in the files; `data.py` standardises them. CIFAR's python version is a set of
-pickles, and a pickle can run any code. The reader here only rebuilds numpy arrays.
+pickles, and a pickle can run any code. The reader here only rebuilds arrays of bytes and of whole numbers.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import pickle
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from studio.config.user_files import check_unpacked, open_regular, read_regular, refusing, shown
 from studio.errors import RunError
 
 
@@ -60,15 +62,16 @@ PIXELS = 3 * 32 * 32
 def cifar(folder: Path, layout: CifarLayout) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from the folder, or the archive's own in it. Raises RunError if a file is missing or broken."""
     reader, paths = _cifar_files(folder, layout)
-    *train, test = (_checked(path, layout.classes, *reader(path, layout)) for path in paths)
+    *train, test = (_checked(path, layout.classes, reader(path, layout)) for path in paths)
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return LabelledImages(pixels, labels), test
 
 
-def _checked(path: Path, classes: int, pixels: np.ndarray, labels: np.ndarray) -> LabelledImages:
+def _checked(path: Path, classes: int, images: LabelledImages) -> LabelledImages:
     """The images, if there are any and each has a label. Raises RunError. path: of their file."""
-    if not len(pixels) or labels.shape != (len(pixels),):
-        raise RunError(f"{path}: {len(pixels)} images and {len(labels)} labels; expected some images, a label for each")
+    pixels, labels = images
+    if not pixels.size or labels.shape != (len(pixels),):
+        raise RunError(f"{path}: {len(pixels)} images and {labels.size} labels; expected some images, a label for each")
     if not 0 <= labels.min() <= labels.max() < classes:
         raise RunError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
     return LabelledImages(pixels, labels)
@@ -80,67 +83,104 @@ def _cifar_files(folder: Path, layout: CifarLayout) -> tuple[Callable[[Path, Cif
     for subfolder in layout.folders:
         for suffix, reader in (("", _cifar_python), (".bin", _cifar_binary)):
             paths = [Path(folder) / subfolder / f"{name}{suffix}" for name in names]
-            if all(path.is_file() for path in paths):
+            if all(map(os.path.isfile, paths)):  # unlike Path.is_file it never raises
                 return reader, paths
     raise RunError(f"{folder}: expected the files {', '.join(names)}, or the same with .bin")
 
 
 def _cifar_python(path: Path, layout: CifarLayout) -> LabelledImages:
     batch = load_pickled_arrays(path)
-    try:
-        pixels = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        return LabelledImages(pixels, np.asarray(batch[layout.key], np.int64))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path}: is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
-        ) from error
+    words = f"is not a CIFAR batch: expected {layout.key.decode()}, and data of {PIXELS} bytes a row"
+    with refusing(path, words):
+        pixels, labels = _array(batch[b"data"]), _array(batch[layout.key])
+        if pixels.dtype != np.uint8 or labels.dtype.kind not in "iu":
+            raise TypeError(f"found data of {pixels.dtype} and {layout.key.decode()} of {labels.dtype}")
+        return LabelledImages(pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64))
 
 
 def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
-    content, row = np.fromfile(path, np.uint8), layout.skip + 1 + PIXELS
+    with refusing(path, "cannot be read"):
+        content, row = np.frombuffer(read_regular(path), np.uint8), layout.skip + 1 + PIXELS
     if not len(content) or len(content) % row:
         raise RunError(f"{path}: {len(content)} bytes are not whole rows of {row}; truncated, or of another set")
     rows = content.reshape(-1, row)
     return LabelledImages(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler of numpy arrays and plain values only; it refuses, and never calls, any other name."""
+class _Pickled:
+    """Stands for a numpy array or type in a pickle: numpy's own take any size of memory, and crash on some states."""
 
-    allowed = frozenset(
-        {("numpy", "ndarray"), ("numpy", "dtype")}
-        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
-    )
+    def __init__(self, *arguments: Any):
+        self.arguments = arguments
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+
+def _array(value: Any) -> np.ndarray:
+    """A list, or an array of plain numbers from a pickle, as an array."""
+    if not isinstance(value, _Pickled):
+        return np.asarray(value)
+    _, shape, dtype, by_columns, content = value.state
+    code, order = (part.decode() if isinstance(part, bytes) else part for part in (dtype.arguments[0], dtype.state[1]))
+    return np.frombuffer(content, order + code).reshape(shape, order="F" if by_columns else "C")
+
+
+class _ArraysOnly(pickle._Unpickler):
+    """Unpickler of numpy arrays and plain values only; it refuses, and never calls, any other name.
+
+    It is the one in Python: that in C takes gigabytes for a few bytes that number its memory.
+    """
+
+    allowed: Mapping[tuple[str, str], Any] = {
+        ("numpy", "ndarray"): None,
+        ("numpy", "dtype"): _Pickled,
+        ("numpy.core.multiarray", "_reconstruct"): _Pickled,
+        ("numpy._core.multiarray", "_reconstruct"): _Pickled,
+        ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # Python 3 writes bytes so, for Python 2
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # numpy 2 warns of the old name
+        return self.allowed[module, name]
 
 
 def load_pickled_arrays(path: Path) -> dict[bytes, Any]:
     """The mapping in a pickle of plain values and numpy arrays, keys as bytes. Raises RunError for any other file."""
-    try:
-        content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    with refusing(path, "refused, since from a pickle only numpy arrays are read and no code is run"):
+        pickled = read_regular(path)
+        if len(pickled) > 2**16 and b"data" not in pickled:  # it would take seconds, and be of no use
+            raise pickle.UnpicklingError("it is long and holds no data")
+        content: dict[bytes, Any] = _ArraysOnly(io.BytesIO(pickled), encoding="bytes").load()
         return content
-    except Exception as error:  # a broken pickle can raise any exception
-        raise RunError(f"{path}: refused: {error}; from a pickle only numpy arrays are read, no code is run") from error
 
 
 def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     """(train, test) from idx files in the folder or its MNIST/raw. Raises RunError if a file is missing or broken."""
     files = [(_idx_file(folder, part, "images", 3), _idx_file(folder, part, "labels", 1)) for part in ("train", "t10k")]
     train, test = (
-        _checked(labels, 10, _idx_array(images, 3)[:, None], _idx_array(labels, 1).astype(np.int64))
+        _checked(labels, 10, LabelledImages(_idx_array(images, 3)[:, None], _idx_array(labels, 1).astype(np.int64)))
         for images, labels in files
     )
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        sizes = ("x".join(map(str, part.pixels.shape[2:])) for part in (test, train))
+        raise RunError(f"{files[1][0]}: images of {' pixels, and those to train on of '.join(sizes)}")
     return train, test
+
+
+PUBLISHED: Mapping[str, Callable[[Path], tuple[LabelledImages, LabelledImages]]] = {
+    "cifar10": partial(cifar, layout=CIFAR10),
+    "cifar100": partial(cifar, layout=CIFAR100),
+    "mnist": mnist,
+}
+"""Readers of a folder, by kind."""
 
 
 def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:
     spellings = product((".", "MNIST/raw"), "-.", ("", ".gz"))  # the names in use, in two folders
     paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
-    path = next(filter(Path.is_file, paths), None)
+    path = next(filter(os.path.isfile, paths), None)
     if path is None:
         raise RunError(
             f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
@@ -151,15 +191,17 @@ def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:
 
 def _idx_array(path: Path, axes: int) -> np.ndarray:
     """uint8 array: two zero bytes, the type 8, the number of axes, each length as a big-endian int32, the values."""
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise RunError(f"{path}: cannot be unpacked: {error}") from error
-    lengths = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
-    start = 4 + 4 * axes
-    if content[:4] != bytes([0, 0, 8, axes]) or len(content) != start + math.prod(lengths):
+    with refusing(path, "cannot be unpacked"):
+        packed = read_regular(path)
+        with gzip.open(io.BytesIO(packed)) if path.suffix == ".gz" else io.BytesIO(packed) as file:
+            header = file.read(4 + 4 * axes)
+            lengths = [int.from_bytes(header[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
+            is_idx = header[:4] == bytes([0, 0, 8, axes])
+            check_unpacked(math.prod(lengths) * is_idx, len(packed))
+            content = file.read(math.prod(lengths) + 1) if is_idx else b""  # to its end, where gzip has a checksum
+    if not is_idx or len(content) != math.prod(lengths):
         raise RunError(f"{path}: is not a whole idx file of {axes} axes of bytes; it is truncated or of another kind")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(lengths)
+    return np.frombuffer(content, np.uint8).reshape(lengths)
 
 
 def arrays(path: Path) -> list[np.ndarray]:
@@ -193,13 +235,17 @@ def _converted(name: str, array: np.ndarray) -> np.ndarray:
 
 def read_npz(path: Path, most: float = math.inf) -> dict[str, np.ndarray]:
     """The arrays of an .npz file; no code in it is run. Raises RunError if it cannot be, or is over `most` bytes."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if (size := sum(entry.file_size for entry in file.zip.infolist())) > most:
+    with refusing(path, "cannot be read as an .npz file of plain arrays (numpy.savez)"):
+        with open_regular(path, most) as stream, zipfile.ZipFile(stream) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > most:
                 raise ValueError(f"it unpacks to {size} bytes, expected at most {most}")
-            return {name: file[name] for name in file}
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path}: cannot be read as an .npz file of plain arrays (numpy.savez): {error}") from error
+            check_unpacked(size, stream.seek(0, io.SEEK_END))
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file}
+        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{others[0]} is no array")
+        return {shown(name): array for name, array in arrays.items()}
 
 
 def _misfits(name: str, array: np.ndarray, x: np.ndarray) -> list[str]:
@@ -207,6 +253,8 @@ def _misfits(name: str, array: np.ndarray, x: np.ndarray) -> list[str]:
     kinds, dimensions = ("fiu", 2) if array is x else ("fiub", 1)
     if array.dtype.kind not in kinds or array.ndim < dimensions or not array.size:
         return [f"{name} is {array.dtype} {list(array.shape)}, expected numbers [N, ...]"]
-    if len(array) != len(x):
+    if x.ndim and len(array) != len(x):
         return [f"{name} is {array.dtype} {list(array.shape)}, expected a row for each of the {len(x)} samples"]
-    return [] if np.isfinite(array).all() else [f"{name} holds inf or NaN"]
+    largest = np.finfo(np.float32).max if array.dtype.kind == "f" else np.iinfo(np.int64).max
+    is_held = array.dtype.kind == "b" or -largest <= array.min() <= array.max() <= largest  # False for NaN
+    return [] if is_held else [f"{name} holds inf or NaN, or a number beyond {largest:.1e}"]

@@ -6,17 +6,19 @@ the recipe's model in every name and shape.
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from torch import Tensor, nn
 
+from studio.config.user_files import check_unpacked, read_regular, refusing, shown
 from studio.errors import RunError
 from studio.training import checkpoints
 from studio.training.determinism import deterministic
@@ -28,6 +30,10 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
 
 
+LONG_PICKLE = 2**16
+"""Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
+
+
 def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objective: Objective = CROSS_ENTROPY) -> None:
     """Copies the user's checkpoints into the run folder `folder`, each with the objective's losses and metrics.
 
@@ -37,7 +43,8 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objectiv
     """
     files = checkpoints.user_files_by_epoch(user_folder)
     data = recipe.data.load()
-    run_digest = checkpoints.folder_digest(user_folder, recipe, objective, data.digest)
+    hashes = checkpoints.user_hashes(user_folder)
+    run_digest = checkpoints.folder_digest(hashes, recipe, objective, data.digest)
     checkpoints.write_run_file(folder, recipe, data.digest, run_digest)
     existing = checkpoints.epochs(folder)
     with deterministic():
@@ -45,66 +52,95 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objectiv
         model = recipe.model.build(data.shape, objective.outputs(data.layout)).to(samples[0].device)
         for epoch, path in files.items():
             if epoch not in existing:
-                model.load_state_dict(check_fit(read_state_dict(path), model, path))
+                with refusing(path, "cannot be read"):
+                    if checkpoints.sha256(content := read_regular(path)) != hashes[shown(path.name)]:
+                        raise RunError(f"{shown(path)}: changed while it was imported; run again")
+                model.load_state_dict(check_fit(read_state_dict(path, content), model, path))
                 checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, out of one of `WRAPPERS`, without the prefix `module.` of parallel training.
+def read_state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
+    """The tensors in a file's content by name, out of one of `WRAPPERS`, without the prefix `module.` of parallel use.
 
     Raises RunError if the file is not a state dict, is broken, or holds code.
     """
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if path.suffix == ".safetensors":
+        with refusing(path, "cannot be read as safetensors"):
+            state: Any = from_bytes(content)
+    else:
+        with refusing(path, "cannot be read as a torch file"):
+            state = _read_torch(path, content)
     for wrapper in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
             break
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise RunError(f"{path}: is not a state dict (names and tensors); save model.state_dict()")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    is_named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not is_named or not all(isinstance(value, Tensor) for value in state.values()):
+        raise RunError(f"{shown(path)}: is not a state dict (names and tensors); save model.state_dict()")
+    named = {name.removeprefix("module."): value for name, value in state.items()}
+    if len(named) < len(state):
+        raise RunError(f"{shown(path)}: holds a tensor twice, with the prefix module. and without; keep one of them")
+    return named
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path, content: bytes) -> Any:
+    """What `torch.save` wrote. No code in it is run, and no memory taken that its size does not explain."""
+    pickled = content
+    if content.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_unpacked(sum(entry.file_size for entry in archive.infolist()), len(content))
+            pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
     try:
-        return from_bytes(path.read_bytes())
-    except SafetensorError as error:
-        raise RunError(f"{path}: cannot be read as safetensors: {error}") from error
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
+        # torch calls bytearray with any size that the file says
+        if b"bytearray\n" in pickled or (len(pickled) > LONG_PICKLE and b"_rebuild_" not in pickled):
+            raise pickle.UnpicklingError
         with warnings.catch_warnings(action="ignore"):  # about the pickle protocol: the file is read, or refused
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
-            f"{path}: holds more than tensors, or is broken. Code in a file is never run here: save only "
+            f"{shown(path)}: holds more than tensors, or is broken. Code in a file is never run here: save only "
             f"model.state_dict(), with torch.save or safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0] or "it ends too early"
-        raise RunError(f"{path}: cannot be read as a torch file: {reason}") from error
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen.
+    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen,
+    and for weights that are no finite real numbers, such as quantised ones.
 
     Counters of batch norms that older files lack come from the model: nothing reads them.
     """
     expected = model.state_dict()
     state = {**{name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}, **state}
+    trained = dict(model.named_parameters(remove_duplicate=False))
     misfits = [
         *(f"{name} is missing" for name in expected if name not in state),
-        *(f"{name} is not in the model" for name in state if name not in expected),
+        *(f"{shown(name, 80)} is not in the model" for name in state if name not in expected),
         *(
-            f"{name} is {_shape(state[name])}, expected {_shape(tensor)}"
+            f"{name} is {found}, expected {wanted}"
             for name, tensor in expected.items()
-            if name in state and state[name].shape != tensor.shape
+            if name in state
+            for found, wanted in [_misfit(state[name], tensor, name in trained)]
+            if found
         ),
     ]
     if misfits:
         more = f", and {len(misfits) - 5} more" if len(misfits) > 5 else ""
-        raise RunError(f"{path}: does not fit recipe.model: {'; '.join(misfits[:5])}{more}")
-    return state
+        raise RunError(f"{shown(path)}: does not fit recipe.model: {'; '.join(misfits[:5])}{more}")
+    return {name: value.to(expected[name].dtype) for name, value in state.items()}
+
+
+def _misfit(value: Tensor, expected: Tensor, is_trained: bool) -> tuple[str, str]:
+    """What a tensor is, and what it should be; empty texts if it fits."""
+    if value.is_nested or value.is_quantized or value.layout != torch.strided or value.device.type != "cpu":
+        words = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
+        return words if value.device.type == "cpu" else "without values", "a dense tensor of numbers"
+    if value.shape != expected.shape:
+        return _shape(value), _shape(expected)
+    if expected.is_floating_point() > value.is_floating_point() or value.is_complex() > expected.is_complex():
+        return f"of {value.dtype}".replace("torch.", ""), "real numbers"
+    if is_trained and not value.to(expected.dtype).isfinite().all():
+        return "not finite", f"numbers that {expected.dtype} holds".replace("torch.", "")
+    return "", ""
 
 
 def _shape(tensor: Tensor) -> str:

@@ -27,7 +27,9 @@ SampleNumbers = Callable[[nn.Module, Tensor, Tensor | None], dict[str, Tensor]]
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     """-log p(y) of each sample [N]; for outputs of more dimensions [N, C, ...], the mean over them."""
     # float64: a loss beyond float32's exp stays finite, and the sum rounds no more than the network did
-    values = F.cross_entropy(outputs.double(), y.double() if y.is_floating_point() else y, reduction="none")
+    outputs = float64(outputs)
+    y = float64(y) if y.is_floating_point() else y.to(outputs.device)
+    values = F.cross_entropy(outputs, y, reduction="none")
     return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
@@ -37,7 +39,7 @@ def entropy(outputs: Tensor, y: Tensor) -> Tensor:
     >>> round(float(entropy(torch.zeros(1, 4), torch.zeros(1)).exp()), 9)  # four equal probabilities
     4.0
     """
-    p = F.softmax(outputs.double(), 1)
+    p = F.softmax(float64(outputs), 1)
     values = -torch.xlogy(p, p).sum(1)
     return values.flatten(1).mean(1) if values.dim() > 1 else values
 
@@ -45,8 +47,8 @@ def entropy(outputs: Tensor, y: Tensor) -> Tensor:
 def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
     """100 for each sample whose largest output is its class's, else 0 [N]; NaN if the targets are not classes."""
     if y.is_floating_point() or outputs.dim() < 2 or outputs.shape[:1] + outputs.shape[2:] != y.shape:
-        return outputs.new_full((len(y),), torch.nan, dtype=torch.float64)
-    values = 100 * (outputs.argmax(1) == y).double()
+        return float64(outputs.new_full((len(y),), torch.nan, dtype=torch.float32))
+    values = 100 * float64(outputs.argmax(1) == y)
     return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
@@ -74,7 +76,7 @@ def _alike(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         raise SceneError(
             f"run.objective: outputs {list(outputs.shape)} and targets {list(y.shape)} must be of one shape"
         )
-    return rows.double(), y_rows.double()
+    return float64(rows), float64(y_rows)
 
 
 BY_KIND: Mapping[str, Mapping[str, OutputFunction]] = {
@@ -99,7 +101,12 @@ def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
         raise SceneError(
             f"{key}: {name} returned {shape} for {count} samples; it must return one number for each, [{count}]"
         )
-    return values.double()
+    return float64(values)
+
+
+def float64(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU if the device has none, as Apple's."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def sample_numbers(objective: Objective) -> SampleNumbers:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler
 
 from studio.config.functions import FORM, SCHEMA, Function
 from studio.config.records import BY_KIND, Record
-from studio.training.data import Layout
+from studio.training.data import MOST_CLASSES, Layout
 
 RESERVED_NAMES = ("losses", "measured", "done", "alpha", "beta", "sample")
 """What a slice stores beside its fields; a number of the user's needs another name."""
@@ -46,7 +46,7 @@ class OutputLoss(Record):
         low, high = data.range
         if self.kind == "cross-entropy" and not data.classes:
             way_out = f"write `objective: mean-squares`, or a function of your own: {FORM}"
-            return f"cross-entropy needs labels, whole numbers from 0, as targets; {way_out}"
+            return f"cross-entropy needs labels, whole numbers from 0 to {MOST_CLASSES - 1}, as targets; {way_out}"
         if self.kind == "binary-cross-entropy" and (data.target is None or low < 0 or high > 1):
             return f"binary-cross-entropy needs targets from 0 to 1, and they go from {low:g} to {high:g}"
         return None

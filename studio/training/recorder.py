@@ -27,7 +27,9 @@ from studio.errors import RunError
 from studio.storage.files import atomic_write
 from studio.training import checkpoints
 from studio.training.data import Data
-from studio.training.determinism import deterministic, device
+from studio.training.determinism import deterministic
+from studio.training.device import device, restored_random_numbers
+from studio.training.device import seed as seed_generators
 from studio.training.evaluate import at, mean_loss, scores, tensors
 from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
@@ -143,11 +145,8 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch_loss: Callab
 def _random_state(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """A context in which torch's random numbers, such as dropout's, follow from seed and step; restores the state."""
     state = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(state)  # not torch.manual_seed: that would reseed every GPU
-        if on_gpu:
-            torch.cuda.manual_seed(state)
+    with restored_random_numbers(device.type):
+        seed_generators(device.type, state)
         yield
 
 

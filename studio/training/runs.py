@@ -87,7 +87,8 @@ class FolderRun(_OfNetwork):
 
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""
-        return checkpoints.folder_digest(self.checkpoints, self.recipe, self.objective, data_digest)
+        hashes = checkpoints.user_hashes(self.checkpoints)
+        return checkpoints.folder_digest(hashes, self.recipe, self.objective, data_digest)
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Imports the checkpoints into a run folder. Raises as `import_checkpoints` does."""

@@ -8,6 +8,7 @@ All of it is read at once.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from studio.config.user_files import read_regular, refusing, shown
 from studio.errors import RunError
 from studio.field import Grid
 from studio.training.formats import read_npz
@@ -22,6 +24,7 @@ from studio.training.formats import read_npz
 LARGEST = 2**32
 """Bytes of a file, packed or unpacked."""
 _AXES = ("coordinate", "alpha", "beta")
+_FAR = 1e30  # products of such coordinates, and quotients of their steps, stay finite
 _UNEVEN = 1e-3  # of a step: as far as a point may be from its even place; float32 needs less
 
 
@@ -38,40 +41,43 @@ class SurfacesFile:
 
 def read_surfaces(path: Path) -> SurfacesFile:
     """The surfaces in a file. Raises RunError if it is no regular .npz file, too large, or an array does not fit."""
-    if not path.is_file():
-        raise RunError(f"{path}: no such file; expected an .npz file of surfaces (numpy.savez)")
+    if not os.path.isfile(path):
+        raise RunError(f"{shown(path)}: no such file; expected an .npz file of surfaces (numpy.savez)")
     return _read(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, mtime_ns: int, size: int) -> SurfacesFile:
     """The file's content; read again only if time or size changed, since a scene asks for it many times."""
-    if size > LARGEST:
-        raise RunError(f"{path}: has {size} bytes, expected at most {LARGEST}")
     arrays = read_npz(path, LARGEST)
+    with refusing(path, "cannot be read"):
+        digest = hashlib.sha256(read_regular(path, LARGEST)).hexdigest()[:32]
     if missing := [name for name in (*_AXES, "loss") if name not in arrays]:
         found = ", ".join(arrays) or "nothing"
         raise RunError(f"{path}: no {', '.join(missing)}; expected {', '.join(_AXES)} and loss, found {found}")
     for misfit in _misfits(arrays):
         raise RunError(f"{path}: {misfit}")
     coordinate, alpha, beta = (arrays.pop(name) for name in _AXES)
-    fields = {name: np.asarray(array, np.float64) for name, array in arrays.items() if array.ndim == 3}
+    with np.errstate(over="ignore"):  # of long doubles
+        fields = {name: np.asarray(array, np.float64) for name, array in arrays.items() if array.ndim == 3}
     metrics = {name: tuple(map(float, array)) for name, array in arrays.items() if array.ndim == 1}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     return SurfacesFile(tuple(map(float, coordinate)), Grid.over(alpha, beta), fields, metrics, digest)
 
 
 def _misfits(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     """What is wrong with each array: expected and found."""
     over = [arrays[name].size for name in ("coordinate", "beta", "alpha")]
+    if arrays["loss"].dtype.kind == "f" and all(over) and not np.isfinite(arrays["loss"]).any():
+        yield "loss holds no finite number"
     for name, array in arrays.items():
         shapes = [[array.size]] if name in _AXES else [over] if name == "loss" else [over, over[:1]]
         if array.dtype.kind not in "fiu" or list(array.shape) not in shapes or not array.size:
             yield f"{name} is {array.dtype} {list(array.shape)}, expected numbers {' or '.join(map(str, shapes))}"
         elif name in _AXES:
-            values = np.asarray(array, np.float64)
+            with np.errstate(over="ignore"):  # of long doubles
+                values = np.asarray(array, np.float64).clip(-_FAR, _FAR)
             even = np.linspace(values[0], values[-1], len(values))
-            if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+            if not (np.abs(values) < _FAR).all() or (np.diff(values) <= 1 / _FAR).any():
                 yield f"{name} does not ascend; expected finite numbers, each larger than the one before"
             elif name != "coordinate" and len(values) < 3:
                 yield f"{name} has {len(values)} points, expected at least 3"

@@ -78,7 +78,7 @@ def test_a_table_is_read_with_red_running_fastest(tmp_path):
     rows = [(r, g, b) for b in (0, 1) for g in (0, 1) for r in (0, 1)]
     head = 'TITLE "x"\n# a comment\nLUT_3D_SIZE 2\nDOMAIN_MAX 1 1 1\n\n'
     path.write_text(head + "\n".join("{} {} {}".format(*row) for row in rows))
-    assert read_cube(path)[1, 0, 0].tolist() == [0, 0, 1] and read_cube(path)[0, 0, 1].tolist() == [1, 0, 0]
+    assert read_cube(path)[0][1, 0, 0].tolist() == [0, 0, 1] and read_cube(path)[0][0, 0, 1].tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(

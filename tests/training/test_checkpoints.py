@@ -136,7 +136,7 @@ OBJECTIVES = (CROSS_ENTROPY, OutputLoss(kind="mean-squares"))
 def test_another_objective_is_another_run(tmp_path):
     (tmp_path / "epoch-1.pt").touch()
     trained = {checkpoints.recipe_digest(Recipe(), objective, "data") for objective in OBJECTIVES}
-    own = {checkpoints.folder_digest(tmp_path, Recipe(), each, "data") for each in OBJECTIVES}
+    own = {checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), each, "data") for each in OBJECTIVES}
     assert len(trained | own) == 4
 
 
@@ -146,10 +146,10 @@ def test_the_digest_of_cross_entropy_is_that_from_before_there_were_objectives()
 
 def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
     (tmp_path / "epoch-1.pt").write_bytes(b"one")
-    first = checkpoints.folder_digest(tmp_path, Recipe(), CROSS_ENTROPY, "data")
-    assert first == checkpoints.folder_digest(tmp_path, Recipe(seed=5), CROSS_ENTROPY, "data")
+    first = checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), CROSS_ENTROPY, "data")
+    assert first == checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(seed=5), CROSS_ENTROPY, "data")
     (tmp_path / "epoch-1.pt").write_bytes(b"two")
-    assert first != checkpoints.folder_digest(tmp_path, Recipe(), CROSS_ENTROPY, "data")
+    assert first != checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), CROSS_ENTROPY, "data")
 
 
 @pytest.mark.parametrize(

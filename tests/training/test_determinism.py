@@ -4,11 +4,7 @@ import sys
 import pytest
 import torch
 
-from studio.training.determinism import deterministic, device
-
-
-def test_torch_computes_on_a_gpu_if_there_is_one():
-    assert device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+from studio.training.determinism import deterministic
 
 
 def test_the_number_of_threads_is_one_inside_and_restored_after_an_error():

@@ -1,5 +1,8 @@
+import io
 import os
 import pickle
+import warnings
+import zipfile
 
 import pytest
 import torch
@@ -117,6 +120,70 @@ def without(name):
     return {n: value for n, value in state().items() if n != name}
 
 
+def changed(change):
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates what other people's files still hold
+        return {**state(), "0.weight": change(state()["0.weight"])}
+
+
+ODD = [
+    (lambda w: w.to_sparse(), "sparse, expected a dense tensor of numbers"),
+    (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantised"),
+    (lambda w: w.to("meta"), "without values"),
+    (lambda w: w.to(torch.complex64), "of complex64, expected real numbers"),
+    (lambda w: w.long(), "of int64, expected real numbers"),
+    (lambda w: w.double() * 1e300, "not finite, expected numbers that float32 holds"),
+    (lambda w: w * torch.nan, "not finite"),
+    (lambda w: w[:, :0], "2x0x3x3, expected 2x1x3x3"),
+    (lambda w: torch.ones(1).expand(2**40), "1099511627776, expected 2x1x3x3"),
+]
+
+
+def test_float8_weights_are_read_exactly(user_folder):
+    torch.save(changed(lambda w: w.to(torch.float8_e4m3fn)), user_folder / "1.pt")
+    expected = state()["0.weight"].to(torch.float8_e4m3fn).float()
+    assert torch.equal(checkpoints.load(import_from(user_folder), 1).weights["0.weight"], expected)
+
+
+def torch_archive(pickled, **more):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"data.pkl": pickled, "version": b"3\n", **more}.items():
+            archive.writestr(f"a/{name}", content)
+    return stream.getvalue()
+
+
+HUNDRED_GB = b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + (10**11).to_bytes(6, "little") + b"\x85R."
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a text", "epoch-1.pt: "),
+        (HUNDRED_GB, "holds more than tensors, or is broken"),
+        (torch_archive(HUNDRED_GB), "holds more than tensors, or is broken"),
+        (
+            torch_archive(b"\x80\x02}.", zeros=bytes(2**26)),
+            "bytes unpack to 67108.*, expected at most 100 times as many",
+        ),
+        (b"\x80\x02" + b"]" * 2**21, "holds more than tensors, or is broken"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_or_asks_for_much_is_refused_at_once(user_folder, content, words):
+    (user_folder / "epoch-1.pt").write_bytes(content)
+    with pytest.raises(RunError, match=words) as caught:
+        import_from(user_folder)
+    assert len(str(caught.value)) < 600 and str(caught.value).isprintable()
+
+
+def test_a_file_that_changes_after_its_run_was_named_is_not_imported(user_folder, monkeypatch):
+    torch.save(state(0), user_folder / "1.pt")
+    monkeypatch.setattr(
+        checkpoints, "write_run_file", lambda *_: torch.save(state(1), user_folder / "1.pt")
+    )  # between the two reads
+    with pytest.raises(RunError, match="1.pt: changed while it was imported; run again"):
+        import_from(user_folder)
+
+
 @pytest.mark.parametrize(
     ("state", "complaint"),
     [
@@ -126,8 +193,12 @@ def without(name):
         ({}, "0.weight is missing.*and .* more"),
         ({"epoch": 3}, "is not a state dict"),
         ([1, 2], "is not a state dict"),
+        ({7: torch.ones(1)}, "is not a state dict"),
+        ({**state(), "module.0.weight": torch.zeros(2, 1, 3, 3)}, "holds a tensor twice"),
+        ({**state(), "a\n\ud800" + "n" * 10**5: torch.ones(1)}, r"a\\n\\ud800n+ is not in the model$"),
+        *((changed(change), f"0.weight is {words}") for change, words in ODD),
     ],
-    ids=["missing", "extra", "misshapen", "empty", "no tensors", "list"],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
 def test_a_checkpoint_that_does_not_fit_says_where(user_folder, state, complaint):
     torch.save(state, user_folder / "epoch-1.pt")

@@ -308,6 +308,10 @@ def test_whole_numbers_of_pictures_become_real(tmp_path):
         ({"train_y": np.ones(4)}, r"a sample of train_y is float32 \[\], and one of test_y int64 \[\]"),
         ({"test_x": np.ones((2, 4))}, r"a sample of train_x is float32 \[3\], and one of test_x float32 \[4\]"),
         ({"test_x": np.ones((2, 3), int)}, r".*one of test_x int64 \[3\]"),
+        ({"train_x": np.float64(1)}, r"train_x is float64 \[\], expected numbers"),
+        ({"train_x": np.full((4, 3), 1e300)}, r"train_x holds inf or NaN, or a number beyond 3.4e\+38"),
+        ({"train_y": np.full(4, 2**63, np.uint64)}, r"train_y holds .* a number beyond 9.2e\+18"),
+        ({"train_x": np.zeros((4, 3), "f4, i8")}, r"train_x is \[\('f0'"),
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.landscape.network.graph import replace_forward
+from studio.training.device import restored_random_numbers
 from studio.training.losses import OutputFunction, SampleNumbers
 
 
@@ -30,7 +31,7 @@ class ObjectiveNetwork(nn.Module):
             self.__dict__[kind] = model.__dict__[kind]
         self.__dict__["_model"] = model  # no submodule, whose weights would have other names
         self._numbers, self._x, self._y = numbers, x, y
-        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        with torch.no_grad(), restored_random_numbers(x.device.type):
             self.columns = tuple(numbers(copy.deepcopy(model).eval(), x[:2], None if y is None else y[:2]))
         # a replaced forward: nobody takes this for a network whose operations are known
         replace_forward(self, self._forward)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+
+from studio.training.device import restored_random_numbers, seed
 
 
 @contextlib.contextmanager
 def fixed_masks(device: str) -> Iterator[None]:
     """A context in which torch's random numbers start from one fixed state; restores the generators' states."""
-    with torch.random.fork_rng(devices=[torch.device(device)] if device != "cpu" else [], device_type="cuda"):
-        reseed(torch.device(device).type)
+    kind = torch.device(device).type
+    with restored_random_numbers(kind):
+        reseed(kind)
         yield
 
 
 def reseed(device_kind: str) -> None:
-    """Sets torch's generators of the CPU and, for device_kind "cuda", of the current GPU to the fixed state."""
-    torch.default_generator.manual_seed(0)
-    if device_kind == "cuda":
-        torch.cuda.manual_seed(0)
+    """Sets torch's generators of the CPU and of the current device to the fixed state."""
+    seed(device_kind, 0)
 
 
-def generator(device_kind: str) -> torch.Generator:
-    """The generator that dropout draws from on a kind of device."""
-    cuda = torch.cuda.default_generators
-    return torch.default_generator if device_kind == "cpu" else cuda[torch.cuda.current_device()]
+def generator_state(device_kind: str) -> torch.Tensor:
+    """The state of the generator that dropout draws from on a kind of device."""
+    module: Any = torch if device_kind == "cpu" else getattr(torch, device_kind)
+    state: torch.Tensor = module.get_rng_state()
+    return state

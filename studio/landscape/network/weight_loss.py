@@ -27,13 +27,13 @@ from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
 from studio.landscape.network.precision import AtLeast, lift
-from studio.landscape.network.random_numbers import fixed_masks, generator
+from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
-MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22}
+MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
-MAX_SAMPLES = {"cpu": 256, "cuda": 65536}
+MAX_SAMPLES = {"cpu": 256, "cuda": 65536, "mps": 16384}
 """Samples in one chunk of any other network."""
 PROBED, CHUNKS = 8, 4
 """Samples, and chunks, that pass together to see whether outputs depend on the others in a batch, or on how many."""
@@ -78,7 +78,6 @@ class WeightLoss:
             model,
             state,
             mode=mode,
-            device=device,
             criterion=criterion,
             fields=fields,
             numbers=numbers,
@@ -86,8 +85,8 @@ class WeightLoss:
         )
         self._samples = x, y
         self.mode, self.device, self.sample_count = mode, str(device), len(x)
-        # a CPU has no tf32: it computes in float32, and `precision` says so
-        self.precision = "float32" if precision == "tf32" and self.device_kind == "cpu" else precision
+        # only NVIDIA's GPUs have tf32: others compute in float32, and `precision` says so
+        self.precision = "float32" if precision == "tf32" and self.device_kind != "cuda" else precision
         self.criterion, self.fields, self.runs_objective = criterion, dict(fields), numbers is not None
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
@@ -125,23 +124,24 @@ class WeightLoss:
         self.chunk_size = self.sample_count if self.single_batch else self.chunk_size
 
     def with_precision(self, precision: str) -> WeightLoss:
-        """The same loss in another precision."""
-        return self._again(*self._samples, precision)
+        """The same loss in another precision; on the CPU for float64 that the device lacks."""
+        lacks = precision == "float64" and self.device_kind == "mps"
+        return self._again(*self._samples, precision, "cpu" if lacks else self.device)
 
     def subset(self, count: int) -> WeightLoss:
         """The same loss over the first `count` samples."""
         x, y = self._samples
-        return self._again(x[:count], None if y is None else y[:count], self.precision)
+        return self._again(x[:count], None if y is None else y[:count], self.precision, self.device)
 
-    def _again(self, x: Tensor, y: Tensor | None, precision: str) -> WeightLoss:
-        other = self._rebuild(x, y, precision=precision)
+    def _again(self, x: Tensor, y: Tensor | None, precision: str, device: str) -> WeightLoss:
+        other = self._rebuild(x, y, precision=precision, device=device)
         other.single_batch, other.is_random = self.single_batch, self.is_random
         other.prepare_for(())
         return other
 
     @property
     def device_kind(self) -> str:
-        """The device's kind, "cpu" or "cuda"."""
+        """The device's kind, "cpu", "cuda" or "mps"."""
         return torch.device(self.device).type
 
     @property
@@ -159,12 +159,12 @@ class WeightLoss:
         def forward(*parts: Tensor) -> Tensor:
             nonlocal draws
             outputs = self.network(torch.cat(parts))
-            draws |= not torch.equal(generator(self.device_kind).get_state(), seeded)
+            draws |= not torch.equal(generator_state(self.device_kind), seeded)
             return outputs
 
         # in the model's own precision: another one may round more
         with torch.inference_mode(), fixed_masks(self.device), self._casts:
-            seeded = generator(self.device_kind).get_state()
+            seeded = generator_state(self.device_kind)
             self.network.set_weights(weights)
             try:
                 self.network.calibrate(lambda: forward(self.calibration))

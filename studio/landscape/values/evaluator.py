@@ -69,8 +69,12 @@ class Evaluator:
         return np.array([float(evaluator.row([alpha], beta)["loss"]) for alpha, beta in points])
 
     def precision_error(self, points: Sequence[tuple[float, float]] = POINTS) -> float:
-        """The largest relative error of a loss against float32, over the points; 0 if both are NaN, or the same inf."""
-        pairs = zip(self.losses_at(points), self.losses_at(points, "float32"), strict=True)
+        """The largest relative error of a loss over the points; 0 if both are NaN, or the same inf.
+
+        Against float32; of float32 itself, as on Apple's GPU, against float64 on the CPU.
+        """
+        exact = "float64" if self.weight_loss.precision == "float32" else "float32"
+        pairs = zip(self.losses_at(points), self.losses_at(points, exact), strict=True)
         return max(_relative_error(float(value), float(exact)) for value, exact in pairs)
 
     @torch.inference_mode()

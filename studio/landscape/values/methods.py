@@ -25,7 +25,7 @@ from studio.landscape.network.modes import mutable_buffers, set_mode, use_exact_
 from studio.landscape.network.network import Network
 from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
 
-MAX_FEATURES = {"cpu": 2**17, "cuda": 2**26}
+MAX_FEATURES = {"cpu": 2**17, "cuda": 2**26, "mps": 2**24}
 """Numbers in the features of all points that pass together in a batched method: on a CPU they stay in the cache."""
 
 RowOutputs = Callable[[Sequence[float], float, int], Iterator[Tensor]]

@@ -99,7 +99,7 @@ def test_a_network_that_amplifies_rounding_is_compared_in_float64(images, networ
 def test_a_cheaper_precision_states_its_error(images, network, plane):
     model = network(NETS["cnn"])
     cheap, exact = (WeightLoss(model, {}, *images(), precision=kind) for kind in ("bf16", "float32"))
-    assert Evaluator(exact, *plane(exact, model)).precision_error() == 0
+    assert 0 < Evaluator(exact, *plane(exact, model)).precision_error() < 1e-6  # against float64
     assert 1e-5 < Evaluator(cheap, *plane(cheap, model), "folded").precision_error() < 0.1
     for mode in ("train", "recalibrated"):
         for name, method in (("cnn", "image-kernels"), ("skip", "batched")):
