@@ -12,10 +12,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, field_validator
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+SMALLEST = 1e-15
+LARGEST = {bool: 1, int: 2**63 - 1, float: 1e15}
+"""Numbers of a record, apart from 0; seeds are whole numbers of up to 63 bits."""
 
 
 class Record(BaseModel):
@@ -25,6 +30,18 @@ class Record(BaseModel):
 
     former: ClassVar[Mapping[str, str]] = {}
     """Keys and words of earlier versions, `key` or `key: word`, and their present names, or sentences: for messages."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_in_reach(cls, value: Any) -> Any:
+        """Numbers that geometry can square without an overflow."""
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, tuple):
+                cls._is_in_reach(number)
+            elif isinstance(number, (int, float)) and number and not SMALLEST <= abs(number) <= LARGEST[type(number)]:
+                ends = f"{SMALLEST:g} to {LARGEST[type(number)]:g}"
+                raise ValueError(f"expected 0, or a number of {ends} above or below it, found {number}")
+        return value
 
     def mistakes(self) -> Iterable[tuple[tuple[Any, ...], str]]:
         """(path of keys, what is wrong) across fields. `parse` calls it once, on the top record."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from studio.config.files import read_file
 from studio.config.records import nearest
 from studio.field import Array
 
@@ -119,13 +120,18 @@ _LOCUS = (
 """The Planckian locus: y as a cubic of x, up to a temperature."""
 
 
+LARGEST_CUBE = 2**24
+"""Bytes of a look-up table: 65 colours a side, 61 letters for each row."""
+
+
 def read_cube(path: Path) -> Array:
     """The 3D look-up table of a `.cube` file [n, n, n, 3] in sRGB, float32, indexed blue, green, red.
 
     Raises ValueError if the file holds no such table, or one over another domain than 0 to 1; OSError if unreadable.
     """
     size, rows = 0, []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    text = read_file(path, LARGEST_CUBE).decode(errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         keyword, *numbers = line.split() or ["#"]
         try:
             if keyword == "LUT_1D_SIZE":

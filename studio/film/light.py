@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
+from studio.config.files import read_file
 from studio.config.records import Record
 from studio.config.units import Angle, Colour, NonNegative, Positive, Share, scene_folder
-from studio.film.colour import black_body, read_cube
+from studio.film.colour import LARGEST_CUBE, black_body, read_cube
 
 MAX_LIGHT = 4.0  # the brightest linear light that leaves the shader; more is clipped
 
@@ -36,7 +37,7 @@ def _parse_lamp_colour(value: object) -> object:
     if not (isinstance(value, str) and value.strip().endswith("K")):
         return value
     number = value.strip()[:-1]
-    if not number.isdigit():
+    if not number.isdecimal():
         raise ValueError(f"'{value}' is no colour temperature; write it like 3200K, or a colour like #ff8a2b")
     return black_body(float(number))
 
@@ -144,7 +145,7 @@ class Lut(Record):
         file = scene_folder(info) / value
         try:
             read_cube(file)
-            return {"file": file, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+            return {"file": file, "sha256": hashlib.sha256(read_file(file, LARGEST_CUBE)).hexdigest()}
         except OSError as error:
             raise ValueError(f"{file} cannot be read: {error.strerror}") from error
 

@@ -26,6 +26,9 @@ from studio.film.surface import height_at, marker_height, seam_weight, window_ra
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
 BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
+FEW_SHOTS = 12  # up to which each is surveyed at every detail: beyond, its surface and its cells are thinned out
+MOST_CELLS = 201, 51  # along a side of the grid, for few shots and for many
+MOST_ASSUMED = 201  # points along a side of an assumed surface, which is smooth
 NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
@@ -73,19 +76,24 @@ class ShotSurvey:
 
 
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
-    """Surveys of all shots: `count` frames of each, evenly from its first to its last."""
-    coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
+    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots three at most."""
+    many = len(source.cut.shots) > FEW_SHOTS
+    coarse, cells = source.with_mesh(min(_MANY_MESH if many else COARSE_MESH, source.look.mesh)), MOST_CELLS[many]
+    count = min(count, 3) if many else count
     surveys = []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n)) for n in numbers}
+        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n), cells) for n in numbers}
         surveys.append(ShotSurvey(shot.shot, frames))
     return surveys
 
 
-def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
+_MANY_MESH = 61
+
+
+def _survey_frame(source: FrameSource, instant: Instant, view: View, cells: int) -> FrameSurvey:
     look, aspect = source.look, source.size.width / source.size.height / view.panel.count
-    sizes = cell_pixels(instant, view.pose, look, aspect)
+    sizes = cell_pixels(instant, view.pose, look, aspect, cells)
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]
     edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) * view.sides
@@ -102,17 +110,20 @@ def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSur
     )
 
 
-def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
+def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = MOST_CELLS[0]) -> Array:
     """The longer edge of each measured cell on screen, inside the fade and in focus, pixels of 1080 lines, flat.
 
-    instant: its layers are those of the look's height. aspect: the picture's width over its height.
+    instant: its layers are those of the look's height. aspect: the picture's width over its height. most: cells along
+    a side; of a finer grid, blocks of cells stand for their parts.
     """
     window, found = instant.window, np.empty(0)
     layers = [layer for layer in instant.layers[measured_fields(look.height.field)[0]] if layer.weight > 0.5]
     for number, layer in enumerate(layers):
-        alpha, beta = layer.grid.alpha, layer.grid.beta
+        grid = layer.grid.measured if isinstance(layer.grid, _Coarse) else layer.grid
+        block = -(-max(grid.counts) // most)
+        alpha, beta = grid.alpha[::block], grid.beta[::block]
         scene = window.to_scene(np.stack(np.meshgrid(alpha, beta), axis=-1))
-        sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect)
+        sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect, block)
         middles = (alpha[:-1] + alpha[1:]) / 2, (beta[:-1] + beta[1:]) / 2
         if number:
             shown &= _is_covered(layer, *middles)
@@ -128,15 +139,20 @@ def _is_covered(layer: Layer, alpha: Array, beta: Array) -> Array:
     return seam_weight((beta - centre) / high, (alpha - middle) / wide, layer.seam) > 0.5
 
 
-def _edges(places: Array, sides: tuple[float, float], pose: Pose, look: Look, aspect: float) -> tuple[Array, Array]:
-    """The longer edges of the cells [B - 1, A - 1] between nodes at `places` [B, A, 2], and which cells are visible."""
+def _edges(
+    places: Array, sides: tuple[float, float], pose: Pose, look: Look, aspect: float, block: int
+) -> tuple[Array, Array]:
+    """The longer edges of the cells [B - 1, A - 1] between nodes at `places` [B, A, 2], and which cells are visible.
+
+    block: cells of the grid between two of the nodes.
+    """
     corners = np.concatenate([places, np.full((*places.shape[:2], 1), look.height.exaggeration / 2)], axis=-1)
     screen = LINES * project(corners.reshape(-1, 3), pose, aspect).reshape(*corners.shape[:2], 2)
     along, across = (np.linalg.norm(np.diff(screen, axis=axis), axis=-1) for axis in (1, 0))
     longer = np.maximum(np.maximum(along[:-1], along[1:]), np.maximum(across[:, :-1], across[:, 1:]))
     middle = _cell_centres(corners)
     drawn = window_radius(middle, sides) <= look.fade.end
-    return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
+    return longer / block, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
 
 
 def _cell_centres(corners: Array) -> Array:
@@ -175,7 +191,7 @@ def assumed_surfaces(
     to the edge of the widest grid.
     """
     by_keyframe = {
-        ending: (grid if isinstance(grid, tuple) else (grid,) * len(keyframes), tuple(keyframes))
+        ending: (tuple(map(_coarse, grid if isinstance(grid, tuple) else (grid,) * len(keyframes))), tuple(keyframes))
         for ending, (grid, keyframes) in grids.items()
     }
     widest = max(by_keyframe[""][0], key=lambda grid: grid.half_sides)
@@ -185,6 +201,17 @@ def assumed_surfaces(
         for name in names
     }
     return Surfaces(fields)
+
+
+class _Coarse(Grid):
+    """A grid of few points in place of the one to be measured."""
+
+    measured: Grid
+
+
+def _coarse(grid: Grid) -> Grid:
+    points = min(MOST_ASSUMED, grid.counts[0]), min(MOST_ASSUMED, grid.counts[1])
+    return grid if points == grid.counts else _Coarse(range=grid.range, points=points, measured=grid)
 
 
 @lru_cache(maxsize=64)  # the grids of a film are few

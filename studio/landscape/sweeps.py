@@ -22,6 +22,8 @@ from studio.landscape.centres import AtCheckpoint, Between, Centre
 from studio.landscape.directions import Directions, Random
 from studio.training.runs import NetworkRun, RecipeRun, Run, SurfacesRun
 
+MOST_KEYFRAMES, MOST_STEPS = 2000, 300
+"""Keyframes of a sweep, each of which is measured for minutes, and steps of one between two ends."""
 Runs = tuple[Run, ...]
 """The scene's run, then those that its sweep needs."""
 
@@ -66,7 +68,8 @@ Coordinates = Annotated[
 
 def select(at: Coordinates, available: Sequence[float], axis: Axis, has: str) -> tuple[float, ...]:
     """The coordinates that `at` names, ascending. Raises SceneError as `require` does."""
-    return tuple(available) if at == "all" else tuple(require(coordinate, available, axis, has) for coordinate in at)
+    known = set(available)
+    return tuple(available) if at == "all" else tuple(a if a in known else require(a, available, axis, has) for a in at)
 
 
 def require(coordinate: float, available: Sequence[float], axis: Axis, has: str) -> float:
@@ -143,7 +146,7 @@ class _AlongRun(_Sweep):
 class _Stepped(_Sweep):
     """A sweep in even steps. steps: from the first keyframe to the last."""
 
-    steps: int = Field(20, ge=1)
+    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def reduced(self, runs: Runs, most: int) -> Self:
         """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
@@ -194,7 +197,7 @@ class Zoom(_Stepped):
 
     kind: Literal["zoom"] = "zoom"
     to: Positive = 0.01
-    steps: int = Field(12, ge=1)
+    steps: int = Field(12, ge=1, le=MOST_STEPS)
     centre: CheckpointName = "last"
 
     def axis(self, runs: Runs) -> Axis:
@@ -228,7 +231,7 @@ class Rotation(_Stepped):
 
     kind: Literal["rotation"] = "rotation"
     through: Angle = 180.0
-    steps: int = Field(24, ge=1)
+    steps: int = Field(24, ge=1, le=MOST_STEPS)
     seeds: tuple[int, ...] | None = Field(None, min_length=2)
     centre: CheckpointName = "last"
 
@@ -264,7 +267,7 @@ class Chord(_Stepped):
     kind: Literal["chord"] = "chord"
     to: NetworkRun | None = None
     seed: int | None = Field(None, ge=0)
-    steps: int = Field(20, ge=1)
+    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates."""

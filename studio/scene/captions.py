@@ -67,7 +67,11 @@ def assumed_film(scene: Scene) -> FrameSource:
 def _assumed_surfaces(scene: Scene) -> Surfaces:
     names = {part for _, field in drawn_fields(scene.look, scene.shots) for part in measured_fields(field)}
     keyframes, detail = scene.keyframes(), scene.detail_keyframes()
+    if len({k.grid for k in keyframes}) == 1:  # the crater stands still: what counts is where the detail fades
+        places = {0, len(keyframes) - 1}
+        places |= {keyframes.index(k) + step for k in (*detail[:1], *detail[-1:]) for step in (-1, 0, 1)}
+        keyframes = tuple(k for i, k in enumerate(keyframes) if i in places)
     grids = {"": (tuple(k.grid for k in keyframes), [k.coordinate for k in keyframes])}
     if scene.detail:
-        grids[DETAIL] = (scene.detail.grid,) * len(detail), [k.coordinate for k in detail]
+        grids[DETAIL] = scene.detail.grid, sorted({detail[0].coordinate, detail[-1].coordinate})
     return assumed_surfaces(names, grids)

@@ -14,7 +14,7 @@ from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.landscape.sweeps import MOST_KEYFRAMES, Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -128,6 +128,8 @@ class Landscape(Record):
         except SceneError as error:
             yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
             return
+        if len(keyframes) > MOST_KEYFRAMES:
+            yield ("sweep",), f"{len(keyframes)} keyframes; expected at most {MOST_KEYFRAMES}: list some under `at`"
         for key, chosen in (("convexity", self.convexity_keyframes), ("detail", self.detail_keyframes)):
             try:
                 chosen()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from studio.config.records import Record
 from studio.training.data import DataSet, Digits
 from studio.training.models import Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
+
+
+MOST_CHECKPOINTS = 10_000
+"""Files in a run's folder: one for each of the epochs, of which a run has 9999."""
 
 
 class Every(Record):
@@ -66,6 +71,14 @@ class Recipe(Record):
     optimizer: Optimizer = Sgd()
     batch: int = Field(64, ge=2)
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _saves_some(self) -> Self:
+        if (count := self.epochs / self.checkpoint.every) > MOST_CHECKPOINTS:
+            raise ValueError(
+                f"{count:.0f} checkpoints, and at most {MOST_CHECKPOINTS} can be kept; write a larger `checkpoint: {{every: 1}}`"
+            )
+        return self
 
     @property
     def instants(self) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """The shared part of the fuzz: one attempt within 2 s and 500 MB, and the table of what came of all of them."""
 
 import faulthandler
+import os
 import resource
 import signal
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else the second processor only waits, and is counted
 SECONDS, MEGABYTES = 2.0, 500
 _STUCK = 8.0
 """Seconds on the clock after which an attempt counts as a hang though it does not compute: it waits for a file."""

@@ -96,14 +96,15 @@ def put(value, path, new):
 
 _EXAMPLES = {
     "base": "ember", "make": "nets:make", "function": "nets:loss", "lut": "neutral.cube", "file": "surfaces.npz",
-    "along": Pairs([("0s", "0")]), "map": "viridis", "live": "loss {loss:.3f}",
+    "along": Pairs([("0s", "0")]), "map": "viridis", "live": "loss {loss:.3f}", "format": "png", "depth": "8", "points": "9", "checkpoints": "runs", "duration": "12s",
+    "range": ["-1", "1"], "aperture": "f/2", "show": [], "tol": "0.1", "size": "0.1", "over": "1s",
 }  # fmt: skip
 
 
 def example(schema: dict, defs: dict, name: str = ""):
     """A small value that the schema allows."""
     schema = _resolve(schema, defs)
-    if name in _EXAMPLES:
+    if name in _EXAMPLES and not ("enum" in schema or schema.get("title") == "Look" or "x" in schema.get("pattern", "")):
         return _EXAMPLES[name]
     for word in ("oneOf", "anyOf"):
         if word in schema:
@@ -111,16 +112,17 @@ def example(schema: dict, defs: dict, name: str = ""):
     if "enum" in schema or "const" in schema:
         return str(schema.get("enum", [schema.get("const")])[0])
     if "examples" in schema:
-        return schema["examples"][0]
+        return {"12s": "1s", "120deg": "9deg"}.get(schema["examples"][0], schema["examples"][0])
     match schema.get("type"):
         case "object":
-            needed = {*schema.get("required", ()), *({"kind"} & schema.get("properties", {}).keys())}
+            needed = {*schema.get("required", ()), *({"kind", "base", "over"} & schema.get("properties", {}).keys())}
             return Pairs((key, example(schema["properties"][key], defs, key)) for key in sorted(needed))
         case "array":
             items = schema.get("prefixItems") or [schema.get("items", {})] * max(1, schema.get("minItems", 1))
-            return [example(item, defs) for item in items]
+            # numbers that rise, since two ends or two checkpoints differ
+            return [f"0.{n}" if item.get("type") == "number" else example(item, defs) for n, item in enumerate(items)]
         case "integer" | "number":
-            return str(schema.get("minimum", 3))
+            return str(schema.get("minimum", 1))
         case "boolean":
             return "true"
     return "x"
@@ -306,11 +308,15 @@ NETS = "import sys\nsys.exit('a stranger\\'s code ran')\n\ndef make(): ...\ndef 
 def lay_out(folder: Path) -> None:
     """Files that a scene may name, good and hostile ones, in a folder."""
     import numpy as np
+    from safetensors.numpy import save_file
 
     axis = np.linspace(-1, 1, 5)
     np.savez(folder / "surfaces.npz", coordinate=np.arange(3.0), alpha=axis, beta=axis, loss=np.ones((3, 5, 5)))
     corners = "".join(f"{r} {g} {b}\n" for b in (0, 1) for g in (0, 1) for r in (0, 1))
     (folder / "neutral.cube").write_text(f"LUT_3D_SIZE 2\n{corners}")
+    (folder / "runs").mkdir()
+    for epoch in (0, 1):
+        save_file({"weight": np.zeros(3, np.float32)}, folder / "runs" / f"epoch-{epoch}.safetensors")
     (folder / "nets.py").write_text(NETS)
     (folder / "empty").touch()
     (folder / "bytes").write_bytes(random.Random(0).randbytes(3000))
@@ -355,7 +361,7 @@ def attempts(seed: int, count: int, folder: Path) -> Iterator[tuple[str, Outcome
     keys = list(sites(schema, schema["$defs"]))
     small = tree(
         "{title: x, run: {recipe: {epochs: 2}}, grid: {points: 9}, convexity: {points: 3}, look: {base: ember},"
-        " shots: [{shot: a, duration: 1s, along: {0s: 0, 1s: 2}, camera: {moves: [{orbit: 9deg, over: 1s}]}}]}"
+        " shots: [{shot: a, duration: 12s, along: {0s: 0}, camera: {moves: [{orbit: 9deg, over: 1s}]}}]}"
     )
     scene, look = folder / "scene.yaml", folder / "look.yaml"
     for kind, originals, path in (("untouched", texts, scene), ("untouched", own_looks, look)):
