@@ -9,22 +9,8 @@ from typing import Any
 from studio.config.records import Record, nearest
 
 
-def shorten(text: str, longest: int = 300) -> str:
-    """The text on one line, its middle left out if it is longer.
-
-    >>> shorten("abcdefghijkl", 7)
-    'abc ... jkl'
-    """
-    text = text.replace("\n", "\\n")
-    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-(longest // 2) :]}"
-
-
 def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
     """A message for one of pydantic's errors. record_type: where it happened, for its keys and their former names."""
-    return shorten(_explain(error, record_type))
-
-
-def _explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
     context, value, key = error.get("ctx", {}), error.get("input"), error["loc"][-1] if error["loc"] else ""
     former = record_type.former if record_type else {}
     match error["type"]:

@@ -18,7 +18,7 @@ from yaml.reader import Reader
 from yaml.resolver import Resolver
 
 from studio.config.files import read_file
-from studio.config.messages import explain, shorten
+from studio.config.messages import explain
 from studio.config.records import Record, alternatives
 from studio.errors import SceneError
 
@@ -110,7 +110,7 @@ def compose(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else f"{name}:1:1"
-        raise SceneError(f"{place}: {shorten(_syntax_problem(error))}") from error
+        raise SceneError(f"{place}: {_short(_syntax_problem(error))}") from error
 
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:
@@ -129,26 +129,21 @@ else:
 class _Loader(_Base):
     """Composes a tree without circles, of bounded depth."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.inside: list[str | None] = []
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node. inside: the anchors of those that it is part of, None for each without one."""
-        event = self.peek_event()
+        """The next node; one that is not complete yet has no end."""
+        event, problem = self.peek_event(), ""  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor in self.inside:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the alias *{event.anchor} contains itself", problem_mark=event.start_mark
-                )
-            return super().compose_node(parent, index)
-        if len(self.inside) > DEEPEST:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested more than {DEEPEST} levels deep", problem_mark=event.start_mark
-            )
-        self.inside.append(event.anchor)
+            if event.anchor in self.anchors and self.anchors[event.anchor].end_mark is None:
+                problem = f"the alias *{event.anchor} contains itself"
+        elif self.depth > DEEPEST:
+            problem = f"nested more than {DEEPEST} levels deep"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        self.depth += 1
         node = super().compose_node(parent, index)
-        self.inside.pop()
+        self.depth -= 1
         return node
 
 
@@ -179,14 +174,14 @@ class _Values:
             return None
         self._count(node)
         if node.tag not in _TAGS:
-            self.mistakes.append((node, f"the tag {shorten(node.tag)} means nothing here; take it out"))
+            self.mistakes.append((node, f"the tag {node.tag} means nothing here; take it out"))
         if isinstance(node, yaml.SequenceNode):
             return [self.of(item) for item in node.value]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node)
         if len(node.value) > LONGEST or Reader.NON_PRINTABLE.search(node.value):
-            what = f"has more than {LONGEST} characters" if len(node.value) > LONGEST else "has characters of no text"
-            self.mistakes.append((node, f"{shorten(ascii(node.value))} {what}"))
+            what = f"more than {LONGEST} characters" if len(node.value) > LONGEST else "characters of no text"
+            self.mistakes.append((node, f"{node.value!a} has {what}"))
             return "?"
         return None if node.tag == f"{_YAML}null" else node.value
 
@@ -198,7 +193,7 @@ class _Values:
                 self.mistakes.append((key, "a key is a single word; a text with braces or brackets needs quotes"))
                 continue
             if key.value in mapping:
-                self.mistakes.append((key, f"'{shorten(key.value)}' stands here for the second time; keep one"))
+                self.mistakes.append((key, f"'{key.value}' stands here for the second time; keep one"))
             self.of(key)
             mapping[key.value] = self.of(value)
         return mapping
@@ -227,7 +222,7 @@ class _Values:
 
 
 _YAML = "tag:yaml.org,2002:"
-_TAGS = {_YAML + word for word in "str int float bool null timestamp value merge seq map".split()}
+_TAGS = {_YAML + word for word in ["str", "int", "float", "bool", "null", "timestamp", "value", "merge", "seq", "map"]}
 
 
 # --- where a mistake is ----------------------------------------------------------------------------------------------
@@ -241,7 +236,13 @@ def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
     if len(places) > MOST_MISTAKES:
         more = len(places) - MOST_MISTAKES
         places = [*places[:MOST_MISTAKES], (*places[MOST_MISTAKES][:2], f"this and {more - 1} more mistakes follow")]
-    return [f"{name}:{line}:{column}: {text}" for line, column, text in places]
+    return [f"{name}:{line}:{column}: {_short(text)}" for line, column, text in places]
+
+
+def _short(text: str) -> str:
+    """The text on one line, its middle left out if it is long."""
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= 400 else f"{text[:200]} ... {text[-200:]}"
 
 
 def _locate(errors: Iterable[Mapping[str, Any]], record_type: type[Record], root: yaml.Node) -> Iterator[Mistake]:

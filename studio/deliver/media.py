@@ -108,7 +108,9 @@ def decoding_error(path: Path, frames: int, fps: Fraction, size: Size) -> str:
     import ffmpeg
 
     for start, stop in _spans(frames, size):
-        source = ffmpeg.input(encoder.file_url(path), ss=float(start / fps), err_detect="crccheck+bitstream+buffer+explode")
+        source = ffmpeg.input(
+            encoder.file_url(path), ss=float(start / fps), err_detect="crccheck+bitstream+buffer+explode"
+        )
         try:
             complaint = encoder.run(source.output("-", format="null", vframes=stop - start), ())
         except MachineError as error:

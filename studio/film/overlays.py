@@ -53,9 +53,9 @@ def live_mistake(live: str, axis: Axis, numbers: Iterable[str] = (), *, any_metr
         for name in names:
             if name not in known and not (any_metric and name.startswith(("train_", "test_"))):
                 return f"no number called '{name}'{nearest(name, known)}"
-        for _, name, form, _ in string.Formatter().parse(live):
+        for _, word, form, _ in string.Formatter().parse(live):
             if form and not SHORT_FORMAT.fullmatch(form):
-                return f"'{form}' formats no number; write it like {{{name}:.1f}}"
+                return f"'{form}' formats no number; write it like {{{word}:.1f}}"
         live.format(**dict.fromkeys(names, 1.0) | {"coordinate": axis.label(1.0)})
     except (ValueError, KeyError, IndexError) as error:
         return f"'{live}' cannot be filled in: {error}"

@@ -26,6 +26,7 @@ from studio.film.surface import height_at, marker_height, seam_weight, window_ra
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
 BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
+MOST_FRAMES = 60  # about a second of work
 FEW_SHOTS = 12  # up to which each is surveyed at every detail: beyond, its surface and its cells are thinned out
 MOST_CELLS = 201, 51  # along a side of the grid, for few shots and for many
 MOST_ASSUMED = 201  # points along a side of an assumed surface, which is smooth
@@ -76,10 +77,10 @@ class ShotSurvey:
 
 
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
-    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots three at most."""
+    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two."""
     many = len(source.cut.shots) > FEW_SHOTS
     coarse, cells = source.with_mesh(min(_MANY_MESH if many else COARSE_MESH, source.look.mesh)), MOST_CELLS[many]
-    count = min(count, 3) if many else count
+    count = min(count, max(2, MOST_FRAMES // len(source.cut.shots)))
     surveys = []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})

@@ -73,5 +73,6 @@ def _assumed_surfaces(scene: Scene) -> Surfaces:
         keyframes = tuple(k for i, k in enumerate(keyframes) if i in places)
     grids = {"": (tuple(k.grid for k in keyframes), [k.coordinate for k in keyframes])}
     if scene.detail:
-        grids[DETAIL] = scene.detail.grid, sorted({detail[0].coordinate, detail[-1].coordinate})
+        ends = sorted({detail[0].coordinate, detail[-1].coordinate})
+        grids[DETAIL] = (scene.detail.grid,) * len(ends), ends
     return assumed_surfaces(names, grids)

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
 from studio.config.records import FrozenDict
+from studio.config.units import Name
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
-from studio.config.units import Name
 from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
@@ -23,8 +23,7 @@ from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
 from studio.training.runs import SurfacesRun
 
-
-MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 200, 50, 24
+MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 24
 """Of a scene: `check` looks through every shot, and measuring a landscape takes hours. A longer film is two scenes."""
 
 
@@ -64,7 +63,9 @@ class Scene(Landscape):
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
     title: str
-    landscapes: Annotated[dict[Name, Landscape], Field(max_length=MOST_LANDSCAPES), AfterValidator(FrozenDict), _PARTS_OF_LANDSCAPES] = FrozenDict()
+    landscapes: Annotated[
+        dict[Name, Landscape], Field(max_length=MOST_LANDSCAPES), AfterValidator(FrozenDict), _PARTS_OF_LANDSCAPES
+    ] = FrozenDict()
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=MOST_SHOTS)

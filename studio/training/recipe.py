@@ -12,7 +12,6 @@ from studio.training.data import DataSet, Digits
 from studio.training.models import Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
 
-
 MOST_CHECKPOINTS = 10_000
 """Files in a run's folder: one for each of the epochs, of which a run has 9999."""
 
@@ -76,7 +75,7 @@ class Recipe(Record):
     def _saves_some(self) -> Self:
         if (count := self.epochs / self.checkpoint.every) > MOST_CHECKPOINTS:
             raise ValueError(
-                f"{count:.0f} checkpoints, and at most {MOST_CHECKPOINTS} can be kept; write a larger `checkpoint: {{every: 1}}`"
+                f"{count:.0f} checkpoints: expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`, or more"
             )
         return self
 

@@ -53,7 +53,7 @@ def attempt(run: Callable[[], str], refused: Callable[[Exception], str | None]) 
 
 @contextmanager
 def _limits():
-    """Raises `_TooLong` or MemoryError in the block that takes too much. Ends the process if a library never returns."""
+    """Raises `_TooLong` or MemoryError in a block that takes too much; ends the process if a library never returns."""
 
     def stop(*_):
         raise _TooLong

@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[2]
 PLACED = re.compile(r".*\.yaml(:\d+:\d+|: cannot be read): .+")
 
 
+_HOSTILE = json.loads(Path(__file__).with_name("hostile.json").read_text())
+
+
 class Raw(str):
     """Text that is written into the YAML as it is."""
 
@@ -86,26 +89,22 @@ def put(value, path, new):
     if not path:
         return new(value) if callable(new) else new
     copy, (index, *rest) = type(value)(value), path
-    copy[index] = (copy[index][0], put(copy[index][1], rest, new)) if isinstance(value, Pairs) else put(
-        copy[index], rest, new
+    copy[index] = (
+        (copy[index][0], put(copy[index][1], rest, new)) if isinstance(value, Pairs) else put(copy[index], rest, new)
     )
     return copy
 
 
 # --- keys of the schema ----------------------------------------------------------------------------------------------
 
-_EXAMPLES = {
-    "base": "ember", "make": "nets:make", "function": "nets:loss", "lut": "neutral.cube", "file": "surfaces.npz",
-    "along": Pairs([("0s", "0")]), "map": "viridis", "live": "loss {loss:.3f}", "format": "png", "depth": "8", "points": "9", "checkpoints": "runs", "duration": "12s",
-    "range": ["-1", "1"], "aperture": "f/2", "show": [], "tol": "0.1", "size": "0.1", "over": "1s",
-}  # fmt: skip
-
 
 def example(schema: dict, defs: dict, name: str = ""):
     """A small value that the schema allows."""
     schema = _resolve(schema, defs)
-    if name in _EXAMPLES and not ("enum" in schema or schema.get("title") == "Look" or "x" in schema.get("pattern", "")):
-        return _EXAMPLES[name]
+    if name == "along":
+        return Pairs([("0s", "0")])
+    if name in _HOSTILE["examples"] and "enum" not in schema and "x" not in schema.get("pattern", ""):
+        return _HOSTILE["examples"][name]
     for word in ("oneOf", "anyOf"):
         if word in schema:
             return example(schema[word][0], defs)
@@ -163,35 +162,10 @@ def key_place(value, keys: tuple) -> tuple:
 
 # --- mutations -------------------------------------------------------------------------------------------------------
 
-_BOMB = "[&a [x,x,x,x,x,x,x,x,x,x]" + "".join(
-    f", &{b} [{','.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
-) + "]"  # fmt: skip
-SCALARS = [
-    "", " ", "0", "-0", "-1", "1", "2", "1.5", "1e999", "-1e999", "1e-999", "nan", ".nan", "inf", "-.inf", "9" * 5000, "1" * 400,
-    "99999999", "1000000", "2147483648", "9223372036854775808", "1e308", "5e-324", "1/0", "1/3", "0x10", "0o7", "1_0", "١٢", "½",
-    "true", "no", "null", "~", "all", "last", "x", "é", "\u202e", "\u0000", "\x1b[2J", "\ud800", "\udfff x", "\ufeff", "\U0001f600",
-    "a\nb", "a\tb", "\r", "x" * 300, "x" * 5000, "x" * 200000, "../../evil", "x/../../evil", "..", ".", "/", "con", "-dash", "~", "%d",
-    "9999999999s", "1e99s", "0.0000001s", "0s", "1f", "99999999f", "1:99999999", "99:59:59", "-1s", "1e9deg", "1e-9mm", "0mm", "1e9mm",
-    "90deg", "-90deg", "1e99deg", "f/0", "f/" + "9" * 400, "0%", "1e-300%", "101%", "100000x100000", "1x1", "0x0", "3x100000", "99x" + "9" * 5000,
-    "{loss.__class__}", "{0}", "{}", "{", "}", "{loss", "{loss:{loss}}", "{epoch:>9999999999f}", "{loss:.999999999f}", "{loss!r}", "{loss:%}",
-    "{loss:c}", "{loss:n}", "{coordinate:d}", "{coordinate!a:>99}", "{loss[0]}", "{epoch:\u0000>9f}", ">9999999999f", ".999999999f", "c", "s", "d",
-    "/dev/zero", "/dev/stdin", "pipe", "socket", "folder", "sparse", "loop", "missing", "empty", "/proc/self/mem", "/proc/self/environ",
-    "pipe.yaml", "./pipe", "./sparse", "./folder", "./socket", "./loop.yaml", "./bytes", "looks/", "\x00/x",
-    "nets:make", "nets:nope", "os:system", "a.b:c", ":", "nets:", ":x", "nets:make:x", "__main__:x", "torch:nn", "builtins:exec", "x" * 300 + ":y",
-    "#", "#12345g", "#ffffff", "1667K", "99999K", "-1K", "surfaces", "python", "folder", "recipe", "zoom", "rotation", "chord", "trajectory",
-]  # fmt: skip
-RAW = [
-    "", "*none", "&a *a", "&a [*a]", "&a {a: *a}", "&a {<<: *a}", "{<<: [1]}", "{<<: x}", "{<<: {}}", "{<<: [{a: 1}, {a: 2}], a: 3}",
-    "{<<: [[{}]]}", "[]", "{}", "[[]]", "[{}]", "{{}: x}", "{[a]: b}", "{? a : b}", "? x", "!!python/object:os.system x",
-    "!!python/object/apply:os.system [echo]", "!!binary aGk=", "!!binary ===", "!!timestamp 2001-01-01", "!!timestamp x", "!!set {a, b}",
-    "!!omap [a: 1]", "!mine x", "!!int x", "!!float [1]", "!!map x", "!!seq {a: b}", "!!str [a]", "!<tag:x> y", "!", "!!null x", "2001-01-01",
-    "---", "...", "%YAML 9.9", "@x", "`x`", "|", ">", "- x", "'", '"', '"\\x"', '"\\ud800"', '"\\U00110000"', '"\\0"', "x: y", "{a: 1, a: 2}",
-    "[" * 500 + "]" * 500, "{a: " * 500 + "}" * 500, "[" * 50000, "{a: " * 5000, "- " * 5000 + "x", "? " * 3000, _BOMB, "&a " * 9 + "x",
-    "[" + "x, " * 20000 + "]", "{" + ", ".join(f"k{i}: 1" for i in range(20000)) + "}", "[" + "{}, " * 5000 + "]", "# " + "x" * 10_000_000,
-    "{<<: {kind: zoom}}", "{<<: {at: all}, at: [1]}", "[1, 2]", "[2, 1]", "[0, 0]", "[[0, 1], [0, 1]]", "[1, 2, 3]", "[nan, inf]", "[a, b]",
-    "[" + ", ".join(map(str, range(20000))) + "]", "[[0, '#000000'], [1, '#ffffff']]", "[[0, x], [1, 1]]", "{at: all}", "{kind: python}",
-    "{kind: [x]}", "{kind: {x: y}}", "{kind: null}", "{every: 0.001}", "{every: 1e-9}", "{0s: 0}", "{0s: 0, 9999s: 1e300}", "{x: 0}",
-]  # fmt: skip
+_BOMB = "[&a [x, x, x, x, x, x, x, x]" + "".join(f", &a{i} [{f'*a{i - 1 or str()}, ' * 8}]" for i in range(1, 12)) + "]"
+SCALARS = [*_HOSTILE["texts"], "9" * 5000, "1" * 400, "x" * 300, "x" * 200_000, "f/" + "9" * 400, "99x" + "9" * 5000]
+RAW = [*_HOSTILE["yaml"], *(text * n + end * n for text, n, end in _HOSTILE["repeated"]), _BOMB]
+RAW += [f"[{', '.join(map(str, range(20_000)))}]", "{" + ", ".join(f"k{i}: 1" for i in range(20_000)) + "}"]
 
 
 def hostile(rng: random.Random):
@@ -218,7 +192,9 @@ def mutate_value(rng: random.Random, value, other):
             return Pairs([*value, rng.choice(value)])
         case 5 if isinstance(value, str):
             i = rng.randrange(len(value) + 1)
-            return value[:i] + rng.choice(["0", "-", ".", "e", "é", "{", "%", "'", "\n", "\u2028", "9" * 30]) + value[i:]
+            return (
+                value[:i] + rng.choice(["0", "-", ".", "e", "é", "{", "%", "'", "\n", "\u2028", "9" * 30]) + value[i:]
+            )
     return hostile(rng)
 
 
@@ -257,8 +233,7 @@ def mutate_tree(rng: random.Random, scene: Pairs) -> Pairs:
     return scene
 
 
-_BYTES = [b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\t", b"\x1b", b"\xed\xa0\x80", b"\xc2\x85", b"\xe2\x80\xa8", b"&a ",
-          b"*a", b"<<: *a\n", b"\n---\n", b"\n...\n", b"!!x ", b": ", b"- ", b"[", b"}", b"'", b'"', b"#", b"|\n", b"%", b"@", b"?", b"\xf4\x90\x80\x80"]  # fmt: skip
+_BYTES = [text.encode("latin-1") for text in _HOSTILE["bytes"]]
 
 
 def mutate_text(rng: random.Random, text: str) -> bytes:
@@ -274,12 +249,18 @@ def mutate_text(rng: random.Random, text: str) -> bytes:
         case 3:
             return content * rng.choice([2, 3, 2000])
         case 4:
-            return rng.choice([b"", b"\n", b"\0" * 9, b"- x\n", b"x", b"# c\n", b"{}", b"[]", b"null", b"--- \n--- \n"]) + rng.choice([b"", content])
+            return rng.choice(
+                [b"", b"\n", b"\0" * 9, b"- x\n", b"x", b"# c\n", b"{}", b"[]", b"null", b"--- \n--- \n"]
+            ) + rng.choice([b"", content])
         case 5:
-            big = rng.choice(["#" + "x" * 10_000_000, "x: " + "y" * 3_000_000, "\n" * 3_000_000, " " * 3_000_000, "[" * 100_000])
+            big = rng.choice(
+                ["#" + "x" * 10_000_000, "x: " + "y" * 3_000_000, "\n" * 3_000_000, " " * 3_000_000, "[" * 100_000]
+            )
             return content + big.encode()
         case 6:
-            shots = "".join(f"  - {{shot: s{i}, duration: 1s, along: {{0s: 0}}}}\n" for i in range(rng.choice([300, 3000, 40000])))
+            shots = "".join(
+                f"  - {{shot: s{i}, duration: 1s, along: {{0s: 0}}}}\n" for i in range(rng.choice([300, 3000, 40000]))
+            )
             return re.sub(rb"shots:\n(  .*\n)+", b"shots:\n" + shots.encode(), content)
     lines = content.splitlines(keepends=True)
     for _ in range(rng.choice([1, 1, 2, 5])):
