@@ -26,10 +26,9 @@ from studio.film.surface import height_at, marker_height, seam_weight, window_ra
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
 BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
-MOST_FRAMES = 60  # about a second of work
-FEW_SHOTS = 12  # up to which each is surveyed at every detail: beyond, its surface and its cells are thinned out
-MOST_CELLS = 201, 51  # along a side of the grid, for few shots and for many
-MOST_ASSUMED = 201  # points along a side of an assumed surface, which is smooth
+MOST_FRAMES = 60  # of all shots together, about a second of work
+MOST_CELLS = 75  # along a side of a grid whose cells are looked at one by one
+MOST_ASSUMED = 51  # points along a side of an assumed surface, which is smooth
 NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
@@ -78,23 +77,19 @@ class ShotSurvey:
 
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two."""
-    many = len(source.cut.shots) > FEW_SHOTS
-    coarse, cells = source.with_mesh(min(_MANY_MESH if many else COARSE_MESH, source.look.mesh)), MOST_CELLS[many]
+    coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
     count = min(count, max(2, MOST_FRAMES // len(source.cut.shots)))
     surveys = []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n), cells) for n in numbers}
+        frames = {start + n: _survey_frame(coarse, *coarse.shot_view(shot, n)) for n in numbers}
         surveys.append(ShotSurvey(shot.shot, frames))
     return surveys
 
 
-_MANY_MESH = 61
-
-
-def _survey_frame(source: FrameSource, instant: Instant, view: View, cells: int) -> FrameSurvey:
+def _survey_frame(source: FrameSource, instant: Instant, view: View) -> FrameSurvey:
     look, aspect = source.look, source.size.width / source.size.height / view.panel.count
-    sizes = cell_pixels(instant, view.pose, look, aspect, cells)
+    sizes = cell_pixels(instant, view.pose, look, aspect, MOST_CELLS)
     median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
     angles = np.linspace(0, 2 * np.pi, 181)[:-1]
     edge = (look.fade.start + look.fade.end) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) * view.sides
@@ -111,7 +106,7 @@ def _survey_frame(source: FrameSource, instant: Instant, view: View, cells: int)
     )
 
 
-def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = MOST_CELLS[0]) -> Array:
+def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = 2**30) -> Array:
     """The longer edge of each measured cell on screen, inside the fade and in focus, pixels of 1080 lines, flat.
 
     instant: its layers are those of the look's height. aspect: the picture's width over its height. most: cells along

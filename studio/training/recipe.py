@@ -75,7 +75,7 @@ class Recipe(Record):
     def _saves_some(self) -> Self:
         if (count := self.epochs / self.checkpoint.every) > MOST_CHECKPOINTS:
             raise ValueError(
-                f"{count:.0f} checkpoints: expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`, or more"
+                f"{count:.0f} checkpoints: expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`"
             )
         return self
 
