@@ -242,7 +242,7 @@ def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
 def _short(text: str) -> str:
     """The text on one line, its middle left out if it is long."""
     text = text.replace("\n", "\\n")
-    return text if len(text) <= 400 else f"{text[:200]} ... {text[-200:]}"
+    return text if len(text) <= 1000 else f"{text[:500]} ... {text[-500:]}"
 
 
 def _locate(errors: Iterable[Mapping[str, Any]], record_type: type[Record], root: yaml.Node) -> Iterator[Mistake]:

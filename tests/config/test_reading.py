@@ -258,7 +258,7 @@ def test_hostile_text_is_a_mistake_with_its_place_at_once(text, words):
     mistakes = mistakes_in(text)
     assert any(mistake.startswith("s.yaml:") and words in mistake for mistake in mistakes), mistakes
     assert time.process_time() - start < 1
-    assert len(mistakes) <= reading.MOST_MISTAKES + 1 and max(map(len, mistakes)) < 500
+    assert len(mistakes) <= reading.MOST_MISTAKES + 1 and max(map(len, mistakes)) < 1050
 
 
 def test_merge_keys_mean_what_they_mean_elsewhere():
