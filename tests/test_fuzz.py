@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+if sys.platform != "linux":
+    pytest.skip("the limits of memory are those of Linux", allow_module_level=True)
+
 FUZZ = Path(__file__).parent / "fuzz"
 
 
@@ -45,7 +48,3 @@ def test_the_fuzz_notices(fuzz, monkeypatch, run, word):
     outcome = harness.attempt(run, lambda error: None)
     assert outcome.word == word
     assert harness.table([("a", outcome)])[1] == (word != "scene")
-
-
-if sys.platform != "linux":
-    pytest.skip("the limits of memory are those of Linux", allow_module_level=True)

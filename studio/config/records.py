@@ -18,9 +18,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-SMALLEST = 1e-15
-LARGEST = {bool: 1, int: 2**63 - 1, float: 1e15}
-"""Numbers of a record, apart from 0; seeds are whole numbers of up to 63 bits."""
+SMALLEST, LARGEST, LARGEST_WHOLE = 1e-15, 1e15, 2**63 - 1
+"""Numbers of a record, apart from 0: geometry squares them; seeds are whole numbers of up to 63 bits."""
 
 
 class Record(BaseModel):
@@ -34,13 +33,13 @@ class Record(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_in_reach(cls, value: Any) -> Any:
-        """Numbers that geometry can square without an overflow."""
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, tuple):
                 cls._is_in_reach(number)
-            elif isinstance(number, (int, float)) and number and not SMALLEST <= abs(number) <= LARGEST[type(number)]:
-                ends = f"{SMALLEST:g} to {LARGEST[type(number)]:g}"
-                raise ValueError(f"expected 0, or a number of {ends} above or below it, found {number}")
+            elif isinstance(number, int) and abs(number) > LARGEST_WHOLE:
+                raise ValueError(f"expected a whole number of up to {LARGEST_WHOLE}, found {number}")
+            elif isinstance(number, float) and number and not SMALLEST <= abs(number) <= LARGEST:
+                raise ValueError(f"expected 0, or {SMALLEST:g} to {LARGEST:g} of either sign, found {number}")
         return value
 
     def mistakes(self) -> Iterable[tuple[tuple[Any, ...], str]]:

@@ -113,13 +113,9 @@ def _running_process(
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A running program and its standard input. It ends with the block; Ctrl-C at the terminal does not reach it."""
     try:
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
-            start_new_session=True,
-            cwd=folder,
+            command, stdin=pipe, stdout=nowhere, stderr=messages, start_new_session=True, cwd=folder
         )
     except OSError as error:
         raise _cannot_start(command[0], error) from error

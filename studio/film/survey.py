@@ -119,13 +119,13 @@ def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: i
         block = -(-max(grid.counts) // most)
         alpha, beta = grid.alpha[::block], grid.beta[::block]
         scene = window.to_scene(np.stack(np.meshgrid(alpha, beta), axis=-1))
-        sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect, block)
+        sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect)
         middles = (alpha[:-1] + alpha[1:]) / 2, (beta[:-1] + beta[1:]) / 2
         if number:
             shown &= _is_covered(layer, *middles)
         for finer in layers[number + 1 :]:
             shown &= ~_is_covered(finer, *middles)
-        found = np.concatenate([found, sizes[shown]])
+        found = np.concatenate([found, sizes[shown] / block])
     return found
 
 
@@ -135,20 +135,15 @@ def _is_covered(layer: Layer, alpha: Array, beta: Array) -> Array:
     return seam_weight((beta - centre) / high, (alpha - middle) / wide, layer.seam) > 0.5
 
 
-def _edges(
-    places: Array, sides: tuple[float, float], pose: Pose, look: Look, aspect: float, block: int
-) -> tuple[Array, Array]:
-    """The longer edges of the cells [B - 1, A - 1] between nodes at `places` [B, A, 2], and which cells are visible.
-
-    block: cells of the grid between two of the nodes.
-    """
+def _edges(places: Array, sides: tuple[float, float], pose: Pose, look: Look, aspect: float) -> tuple[Array, Array]:
+    """The longer edges of the cells [B - 1, A - 1] between nodes at `places` [B, A, 2], and which cells are visible."""
     corners = np.concatenate([places, np.full((*places.shape[:2], 1), look.height.exaggeration / 2)], axis=-1)
     screen = LINES * project(corners.reshape(-1, 3), pose, aspect).reshape(*corners.shape[:2], 2)
     along, across = (np.linalg.norm(np.diff(screen, axis=axis), axis=-1) for axis in (1, 0))
     longer = np.maximum(np.maximum(along[:-1], along[1:]), np.maximum(across[:, :-1], across[:, 1:]))
     middle = _cell_centres(corners)
     drawn = window_radius(middle, sides) <= look.fade.end
-    return longer / block, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
+    return longer, drawn & _on_screen(_cell_centres(screen) / LINES, aspect) & _in_focus(middle, pose)
 
 
 def _cell_centres(corners: Array) -> Array:
