@@ -241,7 +241,7 @@ def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
 
 def _short(text: str) -> str:
     """The text on one line, its middle left out if it is long."""
-    text = text.replace("\n", "\\n")
+    text = Reader.NON_PRINTABLE.sub("?", text.replace("\n", "\\n"))  # files that are quoted may hold anything
     return text if len(text) <= 1000 else f"{text[:500]} ... {text[-500:]}"
 
 

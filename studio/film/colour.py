@@ -143,6 +143,8 @@ def read_cube(path: Path) -> Array:
             elif keyword[0] in "-+.0123456789":
                 red, green, blue = map(float, line.split())
                 rows.append((red, green, blue))
+                if len(rows) > 65**3:
+                    raise ValueError("is one row more than any table has")
         except (ValueError, IndexError) as error:
             reason = str(error) if str(error).startswith("is ") else "is not understood"
             raise ValueError(f"{path}:{number}: '{line.strip()[:40]}' {reason}") from error
