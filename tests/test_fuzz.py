@@ -48,3 +48,41 @@ def test_the_fuzz_notices(fuzz, monkeypatch, run, word):
     outcome = harness.attempt(run, lambda error: None)
     assert outcome.word == word
     assert harness.table([("a", outcome)])[1] == (word != "scene")
+
+
+SHOTS = ", ".join(f"{{shot: s{i}, duration: 1s, show: l{i % 8}, along: {{0s: 0}}}}" for i in range(150))
+LANDS = ", ".join(f"l{i}: {{loss: {{seed: {i}}}}}" for i in range(8))
+LARGE = {
+    "keyframes": "run: {recipe: {epochs: 999}}\nconvexity: {points: 3}",
+    "grids": "run: {recipe: {epochs: 2}}\nsweep: {kind: zoom, steps: 100}\ngrid: {points: 2001}",
+    "pairs of checkpoints": "run: {recipe: {epochs: 999}}\nsweep: {kind: trajectory}\ndirections: pca",
+}
+
+
+@pytest.mark.parametrize("keys", LARGE.values(), ids=LARGE)
+def test_the_largest_scene_that_can_be_asked_for_is_checked_in_time(fuzz, tmp_path, keys):
+    harness, scenes = fuzz("harness"), fuzz("scenes")
+    scene = tmp_path / "scene.yaml"
+    scene.write_text(f"title: x\n{keys}\nlandscapes: {{{LANDS}}}\nshots: [{SHOTS}]\n")
+    outcome = harness.attempt(lambda: scenes.check(scene), scenes.refused)
+    assert outcome.word == "scene", outcome
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("run: {recipe: {epochs: 9999}}", "2000.yaml:1:1: sweep.at: 10000 keyframes; expected at most 1000"),
+        (
+            "run: {recipe: {epochs: 9999, checkpoint: {every: 0.001}}}",
+            "2000.yaml:2:15: run.recipe: 9999000 checkpoints",
+        ),
+        ("run: {recipe: {}}\ngrid: {points: 2002}", "2000.yaml:3:16: grid.points: 2002 points: expected at most 2001"),
+        ("run: {recipe: {}}\nfilm: {fps: 240}", "2000.yaml:1:1: shots: the film has"),
+    ],
+)
+def test_a_scene_that_asks_for_more_is_a_mistake(fuzz, tmp_path, keys, words):
+    scene = tmp_path / "2000.yaml"
+    scene.write_text(f"title: x\n{keys}\nshots: [{{shot: a, duration: 9999999f, along: {{0s: 0}}}}]\n")
+    with pytest.raises(Exception, match="2000.yaml") as error:
+        fuzz("scenes").check(scene)
+    assert words.partition(": ")[2] in str(error.value), error.value

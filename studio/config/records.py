@@ -18,7 +18,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-SMALLEST, LARGEST, LARGEST_WHOLE = 1e-15, 1e15, 2**63 - 1
+SMALLEST, LARGEST, LARGEST_WHOLE = 1e-15, 1e30, 2**63 - 1
 """Numbers of a record, apart from 0: geometry squares them; seeds are whole numbers of up to 63 bits."""
 
 

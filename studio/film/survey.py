@@ -205,7 +205,7 @@ def _coarse(grid: Grid) -> Grid:
     return grid if points == grid.counts else _Coarse(range=grid.range, points=points, measured=grid)
 
 
-@lru_cache(maxsize=64)  # the grids of a film are few
+@lru_cache(maxsize=256)  # a zoom has some a hundred grids
 def _crater(grid: Grid, widest: Grid) -> Array:
     """The loss of a crater [B, A] in the middle of the widest grid."""
     places = np.stack(np.meshgrid(grid.alpha, grid.beta), axis=-1) - widest.centre

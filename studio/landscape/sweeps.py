@@ -22,7 +22,7 @@ from studio.landscape.centres import AtCheckpoint, Between, Centre
 from studio.landscape.directions import Directions, Random
 from studio.training.runs import NetworkRun, RecipeRun, Run, SurfacesRun
 
-MOST_KEYFRAMES, MOST_STEPS = 2000, 300
+MOST_KEYFRAMES, MOST_STEPS = 1000, 100
 """Keyframes of a sweep, each of which is measured for minutes, and steps of one between two ends."""
 Runs = tuple[Run, ...]
 """The scene's run, then those that its sweep needs."""
@@ -140,7 +140,10 @@ class _AlongRun(_Sweep):
         return {checkpoint: AtCheckpoint(checkpoint) for checkpoint in runs[0].instants()}
 
     def _chosen(self, runs: Runs) -> tuple[float, ...]:
-        return select(self.at, runs[0].instants(), runs[0].axis, _NO_CHECKPOINT)
+        chosen = select(self.at, runs[0].instants(), runs[0].axis, _NO_CHECKPOINT)
+        if len(chosen) > MOST_KEYFRAMES:
+            raise SceneError(f"{len(chosen)} keyframes; expected at most {MOST_KEYFRAMES}: list some under `at`")
+        return chosen
 
 
 class _Stepped(_Sweep):

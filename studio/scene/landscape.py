@@ -14,7 +14,7 @@ from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
-from studio.landscape.sweeps import MOST_KEYFRAMES, Coordinates, Epochs, Keyframe, Runs, Sweep, select
+from studio.landscape.sweeps import Coordinates, Epochs, Keyframe, Runs, Sweep, select
 from studio.scene import checks
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -128,8 +128,6 @@ class Landscape(Record):
         except SceneError as error:
             yield ("sweep", *(("at",) if isinstance(self.sweep, Epochs) else ())), str(error)
             return
-        if len(keyframes) > MOST_KEYFRAMES:
-            yield ("sweep",), f"{len(keyframes)} keyframes; expected at most {MOST_KEYFRAMES}: list some under `at`"
         for key, chosen in (("convexity", self.convexity_keyframes), ("detail", self.detail_keyframes)):
             try:
                 chosen()
@@ -139,9 +137,8 @@ class Landscape(Record):
             yield ("detail",), "the sweep's grids are nested already; take one of the two out"
         elif self.detail:
             yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
-        required = {
-            at for k in keyframes for centre in k.directions.required(existing, k.centre) for at in centre.checkpoints
-        }
+        first = keyframes[0]  # the others need its checkpoints too, and their own centres
+        required = {at for c in first.directions.required(existing, first.centre) for at in c.checkpoints}
         if lacking := sorted(at.checkpoint for at in required if not at.run and at.checkpoint not in existing):
             places = ", ".join(f"{checkpoint:g}" for checkpoint in lacking)
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"

@@ -23,7 +23,7 @@ from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
 from studio.training.runs import SurfacesRun
 
-MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 24
+MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 8
 """Of a scene: `check` looks through every shot, and measuring a landscape takes hours. A longer film is two scenes."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -82,4 +83,9 @@ class Recipe(Record):
     @property
     def instants(self) -> tuple[float, ...]:
         """Epochs of the checkpoints, ascending from 0."""
-        return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
+        return _instants(self.checkpoint, self.epochs)
+
+
+@lru_cache(maxsize=16)  # a scene is asked again and again
+def _instants(checkpoint: Every, epochs: int) -> tuple[float, ...]:
+    return tuple(checkpoint.instants(epochs, steps=1000).values())
