@@ -181,7 +181,7 @@ class _Values:
             return self._mapping(node)
         if len(node.value) > LONGEST or Reader.NON_PRINTABLE.search(node.value):
             what = f"more than {LONGEST} characters" if len(node.value) > LONGEST else "characters of no text"
-            self.mistakes.append((node, f"{node.value!a} has {what}"))
+            self.mistakes.append((node, f"{node.value[:100]!a} has {what}"))
             return "?"
         return None if node.tag == f"{_YAML}null" else node.value
 
@@ -193,7 +193,7 @@ class _Values:
                 self.mistakes.append((key, "a key is a single word; a text with braces or brackets needs quotes"))
                 continue
             if key.value in mapping:
-                self.mistakes.append((key, f"'{key.value}' stands here for the second time; keep one"))
+                self.mistakes.append((key, f"'{key.value[:100]}' stands here for the second time; keep one"))
             self.of(key)
             mapping[key.value] = self.of(value)
         return mapping

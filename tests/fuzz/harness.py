@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else the second processor only waits, and is counted
 SECONDS, MEGABYTES = 2.0, 500
-_STUCK = 8.0
+_STUCK = 30.0
 """Seconds on the clock after which an attempt counts as a hang though it does not compute: it waits for a file."""
 FAILURES = ("traceback", "hang", "memory", "unlocated")
 
