@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft test test-extras bench lint install doctor clean
+.PHONY: film draft test test-extras fuzz bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
@@ -22,6 +22,12 @@ test: $(VENV)/installed
 test-extras: $(VENV)/installed
 	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist]'
 	$(BIN)/python -m pytest -m extras
+
+# hostile scenes, files and faults; another choice of them: make fuzz SEED=1 COUNT=500
+SEED ?= 0
+COUNT ?= 10000
+fuzz: $(VENV)/installed
+	SEED=$(SEED) COUNT=$(COUNT) $(BIN)/python tests/fuzz/run.py
 
 bench: $(VENV)/installed
 	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[bench]'

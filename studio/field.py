@@ -9,6 +9,7 @@ continuous speed. Between keyframes on nested grids, as in a zoom, the finer one
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,6 +33,8 @@ MIN_EIGENVALUE_SCALE = 1e-3
 """Smallest scale of an extreme eigenvalue, as a share of the larger one: tolerances are relative to no less."""
 
 
+MOST_POINTS = 2001
+"""Points along a side of a grid: no mesh that is drawn has more vertices."""
 Side = tuple[float, float]
 """The smallest and the largest coordinate of a grid, or of a part of the plane, along one direction."""
 
@@ -48,6 +51,8 @@ def _check_counts(value: int | tuple[int, int]) -> int | tuple[int, int]:
     alpha, beta = (value, value) if isinstance(value, int) else value
     if min(alpha, beta) < 3:
         raise ValueError(f"{min(alpha, beta)} points: expected at least 3 along each side")
+    if max(alpha, beta) > MOST_POINTS:
+        raise ValueError(f"{max(alpha, beta)} points: expected at most {MOST_POINTS} along each side")
     return alpha if alpha == beta else (alpha, beta)
 
 
@@ -444,6 +449,10 @@ class Markers:
         return (float(place[0]), float(place[1])) if np.isfinite(place).all() else None
 
 
+SHORT_FORMAT = re.compile(r"(.?[<>=^])?[-+ ]?z?#?0?\d{0,2}[,_]?(\.\d{1,2})?[a-zA-Z%]?")
+"""Python's formats of numbers, of less than a hundred letters."""
+
+
 class Axis(Record):
     """What the coordinates of a sweep are.
 
@@ -460,6 +469,8 @@ class Axis(Record):
     @classmethod
     def _formats_numbers(cls, text: str) -> str:
         try:
+            if not SHORT_FORMAT.fullmatch(text):
+                raise ValueError(text)
             format(1.5, text)
         except ValueError:
             raise ValueError(f"'{text}' formats no number; write it like .1f") from None
@@ -471,7 +482,8 @@ class Axis(Record):
         >>> Axis(name="angle", unit=" deg", format=".0f").label(40.0), Axis(name="zoom", unit="x", base=2.0).label(3.0)
         ('angle 40 deg', 'zoom 8.0x')
         """
-        number = coordinate if self.base is None else self.base**coordinate
+        with np.errstate(over="ignore"):
+            number = coordinate if self.base is None else float(np.float64(self.base) ** coordinate)
         return f"{self.name} {number:{self.format}}{self.unit}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -93,12 +94,16 @@ def new(name: str) -> None:
 
 
 @app.command
-def check(scene: Path, *, draft: Draft = False) -> None:
-    """Validate SCENE and say what would be made."""
+def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
+    """Validate SCENE and say what would be made.
+
+    Args:
+        safe: refuse a scene that names functions, which every command that computes or draws would run.
+    """
     from studio.cli.report import summary
     from studio.scene.scene import output_name
 
-    print(summary(_scene(scene, draft), output_name(scene, draft)))
+    print(summary(_scene(scene, draft, safe), output_name(scene, draft)))
 
 
 @app.command
@@ -365,11 +370,11 @@ def schema() -> None:
     print(schema_text(), end="")
 
 
-def _scene(path: Path, draft: bool) -> Scene:
+def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
     from studio.scene.draft import to_draft
     from studio.scene.scene import Scene
 
-    scene = Scene.load(path)
+    scene = Scene.load(path, safe=safe)
     return to_draft(scene) if draft else scene
 
 
@@ -418,6 +423,9 @@ def _millimetres(text: str) -> float:
 
 def main() -> None:
     """Runs a command. Exit status: 0 done, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of few letters gets escapes for the others
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False) or 0)
     except CycloptsError as error:

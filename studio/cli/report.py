@@ -14,6 +14,9 @@ from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
 from studio.training.runs import SurfacesRun
 
+ASSUMED_MESH = 61
+"""Vertices along a side that show the shape of an assumed crater, in a tenth of a measured one's time."""
+
 
 def summary(scene: Scene, name: str) -> str:
     """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
@@ -56,7 +59,8 @@ def loss_values(scene: Scene) -> int:
 
 def assumed_warnings(scene: Scene) -> Iterator[str]:
     """Warnings about the shots, on an assumed landscape, since none is measured."""
-    return (f"warning: {line} (on an assumed crater)" for line in warnings(assumed_film(scene)))
+    coarse = assumed_film(scene).with_mesh(ASSUMED_MESH)
+    return (f"warning: {line} (on an assumed crater)" for line in warnings(coarse))
 
 
 def warnings(source: FrameSource) -> Iterator[str]:

@@ -17,8 +17,7 @@ import symtable
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
-from itertools import accumulate
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -147,6 +146,8 @@ class Function:
             return value
         if not isinstance(value, str):
             raise ValueError(f"expected a function, written like {FORM}, found '{value}'")
+        if (info.context or {}).get("safe"):
+            raise ValueError(f"'{value}' is a function of somebody's, which --safe refuses")
         function = cls(value.strip(), scene_folder(info))
         if _find_spec(function.module, function.folder) is None:
             raise ValueError(_missing_message(function))
@@ -251,12 +252,12 @@ def _texts(node: ast.AST) -> set[str]:
 def _find_spec(module: str, folder: Path) -> ModuleSpec | None:
     """The spec of a module, without importing it or its parent packages; None if there is none."""
     path: list[str] | None = [str(folder.resolve()), *sys.path]
-    spec = None
-    for name in accumulate(module.split("."), "{}.{}".format):
+    spec, finders = None, sys.meta_path
+    for part in module.split("."):  # not their dotted names: a folder without __init__.py looks for its loaded parent
         if path is None:  # the parent is a file, and files hold no modules
             return None
-        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
-        path = spec.submodule_search_locations if spec else None
+        spec = next(filter(None, (finder.find_spec(part, path) for finder in finders)), None)
+        path, finders = spec.submodule_search_locations if spec else None, [PathFinder]
     return spec
 
 

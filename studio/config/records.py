@@ -12,10 +12,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, field_validator
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+SMALLEST, LARGEST, LARGEST_WHOLE = 1e-15, 1e30, 2**63 - 1
+"""Numbers of a record, apart from 0: geometry squares them; seeds are whole numbers of up to 63 bits."""
 
 
 class Record(BaseModel):
@@ -25,6 +29,18 @@ class Record(BaseModel):
 
     former: ClassVar[Mapping[str, str]] = {}
     """Keys and words of earlier versions, `key` or `key: word`, and their present names, or sentences: for messages."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_in_reach(cls, value: Any) -> Any:
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, tuple):
+                cls._is_in_reach(number)
+            elif isinstance(number, int) and abs(number) > LARGEST_WHOLE:
+                raise ValueError(f"expected a whole number of up to {LARGEST_WHOLE}, found {number}")
+            elif isinstance(number, float) and number and not SMALLEST <= abs(number) <= LARGEST:
+                raise ValueError(f"expected 0, or {SMALLEST:g} to {LARGEST:g} of either sign, found {number}")
+        return value
 
     def mistakes(self) -> Iterable[tuple[tuple[Any, ...], str]]:
         """(path of keys, what is wrong) across fields. `parse` calls it once, on the top record."""

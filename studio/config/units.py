@@ -14,6 +14,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Va
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+LONGEST_TIME = 10_000_000
+"""Seconds or frames of a time, more than any film has."""
+
+
+def _parse_name(text: str) -> str:
+    if not re.fullmatch(r"[^/\\:*?\"<>|]{1,}", text) or text.strip(" .") != text or len(text.encode()) > 120:
+        raise ValueError(f"'{text}' is no name: files are named after it; write a few words of letters and digits")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_parse_name)]
+"""A name that can be part of a file's."""
 
 
 def _scalar(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Any, ...]:
@@ -60,15 +72,17 @@ class Time:
         >>> Time.parse("1:30").seconds(Fraction(24))
         90.0
         """
+        unit = "f" if text.endswith("f") else "s"
         if re.fullmatch(r"\d+(:\d{1,2}){1,2}(\.\d+)?", text):
             amount = 0.0
             for part in text.split(":"):
                 amount = amount * 60 + float(part)
-            return cls(amount)
-        unit = "f" if text.endswith("f") else "s"
-        amount = _parse_number(text, unit, "12s, 288f or 1:30")
+        else:
+            amount = _parse_number(text, unit, "12s, 288f or 1:30")
         if amount < 0:
             raise ValueError(f"'{text}' is before the start; times are 0s or later")
+        if amount > LONGEST_TIME:
+            raise ValueError(f"'{text}' is too long; a time is at most {LONGEST_TIME}{unit}")
         return cls(amount, unit)
 
 
@@ -101,7 +115,9 @@ class Size(NamedTuple):
 def _parse_fps(text: str) -> Fraction:
     ntsc = {"23.976": 24, "29.97": 30, "59.94": 60, "47.952": 48, "119.88": 120}
     try:
-        rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else Fraction(text)
+        # not all that Fraction reads: 1e999999999 would fill the memory
+        number = re.fullmatch(r"\d{1,9}(\.\d{1,20}|/\d{1,9})?", text)
+        rate = Fraction(ntsc[text] * 1000, 1001) if text in ntsc else Fraction(number[0] if number else "")
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"'{text}' is not a frame rate; write it like 24, 23.976 or 24000/1001") from None
     if not 1 <= rate <= 240:

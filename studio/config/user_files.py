@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +18,32 @@ UNPACKED, RATIO = 2**25, 100
 
 def open_regular(path: Path, most: float = math.inf) -> BinaryIO:
     """An open file. Raises ValueError for what is no regular file, has over `most` bytes, or is a hole; OSError."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever, a device never end
-        raise ValueError("it is no regular file")
-    if status.st_size > most:
-        raise ValueError(f"it has {status.st_size} bytes, expected at most {most}")
-    check_unpacked(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
-    return path.open("rb")
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > most:
+            raise ValueError(f"it has {status.st_size} bytes, expected at most {most}")
+        check_unpacked(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
+    except ValueError:
+        file.close()
+        raise
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file; opening a pipe would wait for somebody to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_regular(path: Path, most: float = math.inf) -> bytes:
     """The file's content. Raises as `open_regular` does."""
     with open_regular(path, most) as file:
-        return file.read()
+        content = file.read(-1 if most == math.inf else int(most) + 1)  # some of /proc say 0 and hold more
+    if len(content) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return content
 
 
 def check_unpacked(unpacked: int, packed: int) -> None:

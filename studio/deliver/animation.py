@@ -12,7 +12,7 @@ from pathlib import Path
 
 from studio.config.units import Size
 from studio.deliver import comments
-from studio.deliver.encoder import concat_input, concat_list, run
+from studio.deliver.encoder import concat_input, concat_list, file_url, run
 from studio.deliver.media import Animation, differences, probe_animation
 
 ENCODERS = {"gif": ("gif", "png"), "webp": ("libwebp_anim",)}
@@ -42,13 +42,14 @@ def _gif(segments: Sequence[Path], path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         palette = f"{folder}/palette.png"
         film = concat_input().filter("format", "bgr0")
-        run(film.filter("palettegen", reserve_transparent=0).output(palette, vframes=1), [concat_list(segments)])
+        colours = film.filter("palettegen", reserve_transparent=0).output(palette, vframes=1)
+        run(colours, [concat_list(segments)], segments[0].parent)
         indexed = ffmpeg.filter([film, ffmpeg.input(palette)], "paletteuse", dither="sierra2_4a", diff_mode="rectangle")
-        run(indexed.output(str(path), format="gif", loop=0), [concat_list(segments)])
+        run(indexed.output(file_url(path), format="gif", loop=0), [concat_list(segments)], segments[0].parent)
 
 
 def _webp(segments: Sequence[Path], path: Path) -> None:
     output = concat_input().output(
-        str(path), format="webp", vcodec="libwebp_anim", threads=1, quality=90, compression_level=4, loop=0
+        file_url(path), format="webp", vcodec="libwebp_anim", threads=1, quality=90, compression_level=4, loop=0
     )
-    run(output, [concat_list(segments)])
+    run(output, [concat_list(segments)], segments[0].parent)

@@ -69,14 +69,16 @@ def _query(path: str, option: str) -> str:
         raise _cannot_start(path, error) from error
 
 
-def run(output: Any, chunks: Iterable[Any]) -> str:
+def run(output: Any, chunks: Iterable[Any], folder: Path | None = None) -> str:
     """Runs an ffmpeg-python output, with `chunks` as its standard input; returns what ffmpeg complained of.
+
+    folder: where it runs, for the names of a `concat_list`; all other paths must be absolute then.
 
     Whatever interrupts it, ffmpeg is gone afterwards. Raises MachineError with ffmpeg's last lines if it fails.
     """
     command = [program(), *QUIET, *output.get_args()]
     # A file, not a pipe: ffmpeg never waits for anybody to read its messages.
-    with tempfile.TemporaryFile() as messages, _running_process(command, messages) as (process, pipe):
+    with tempfile.TemporaryFile() as messages, _running_process(command, messages, folder) as (process, pipe):
         complete = all(_unbroken(pipe.write, chunk) for chunk in chunks)
         complete = _unbroken(pipe.close) and complete
         status, complaint = process.wait(), _last_lines(messages)
@@ -93,17 +95,27 @@ def concat_input() -> Any:
 
 
 def concat_list(files: Sequence[Path]) -> bytes:
-    """The files as a list for ffmpeg's concat demuxer, in which a quote ends the quotation."""
-    paths = (str(Path(file).resolve()).replace("'", r"'\''") for file in files)
-    return "".join(f"file 'file:{path}'\n" for path in paths).encode()
+    """The files of one folder as a list for ffmpeg's concat demuxer, which must run in that folder.
+
+    Only names: the list cannot hold every path, such as one with the end of a line in it.
+    """
+    return "".join(f"file 'file:{file.name}'\n" for file in files).encode()
+
+
+def file_url(path: Path) -> str:
+    """A path as ffmpeg takes it for a file, also if it begins with a dash or holds a colon."""
+    return f"file:{path.absolute()}"
 
 
 @contextlib.contextmanager
-def _running_process(command: list[str], messages: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def _running_process(
+    command: list[str], messages: IO[bytes], folder: Path | None
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A running program and its standard input. It ends with the block; Ctrl-C at the terminal does not reach it."""
     try:
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages, start_new_session=True
+            command, stdin=pipe, stdout=nowhere, stderr=messages, start_new_session=True, cwd=folder
         )
     except OSError as error:
         raise _cannot_start(command[0], error) from error

@@ -76,7 +76,7 @@ def probe(path: str | Path) -> Media:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(encoder.file_url(Path(path))) as container:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise MachineError(f"{path}: is no whole movie (of no known codec)")
@@ -108,7 +108,9 @@ def decoding_error(path: Path, frames: int, fps: Fraction, size: Size) -> str:
     import ffmpeg
 
     for start, stop in _spans(frames, size):
-        source = ffmpeg.input(f"file:{path}", ss=float(start / fps), err_detect="crccheck+bitstream+buffer+explode")
+        source = ffmpeg.input(
+            encoder.file_url(path), ss=float(start / fps), err_detect="crccheck+bitstream+buffer+explode"
+        )
         try:
             complaint = encoder.run(source.output("-", format="null", vframes=stop - start), ())
         except MachineError as error:
@@ -135,7 +137,7 @@ def packet_checksums(path: Path) -> Iterator[int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(encoder.file_url(Path(path))) as container:
             rewritten = container.streams.video[0].codec_context.codec.canonical_name == "h264"
             for packet in container.demux(video=0):
                 if packet.size:
@@ -175,7 +177,7 @@ def end_frames(segments: Sequence[Path]) -> tuple[Array, Array, Array, Array]:
 def _pictures(path: Path) -> Iterator[Array]:
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(encoder.file_url(Path(path))) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
 

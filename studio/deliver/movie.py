@@ -126,7 +126,7 @@ class Movie(Record):
         with atomic_write(path) as temporary:
             layouts = ("rgb24", "rgba") if spec.bits == 8 else ("rgb48le", "rgba64le")
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layouts[alpha], s=str(size), framerate=str(fps))
-            encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels)
+            encoder.run(source.output(encoder.file_url(temporary), **self._preset.encode_options(fps)), pixels)
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]
@@ -158,8 +158,8 @@ class Movie(Record):
     ) -> tuple[Media, str]:
         """Copies the segments into one file; returns what it holds, and what is wrong with it, empty if nothing."""
         options = self._preset.copy_options(fps)
-        output = encoder.concat_input().output(str(path), metadata=f"comment={comment}", **options)
-        encoder.run(output, [encoder.concat_list(segments)])
+        output = encoder.concat_input().output(encoder.file_url(path), metadata=f"comment={comment}", **options)
+        encoder.run(output, [encoder.concat_list(segments)], segments[0].parent)
         media = probe(path)
         if difference := differences(media, self._expected(media.pixel_format, frames, size, fps, comment)):
             return media, difference

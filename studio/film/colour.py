@@ -123,7 +123,6 @@ _LOCUS = (
 
 
 LARGEST_CUBE = 2**24
-"""Bytes of a `.cube` file; the largest table that is read, of 65^3 rows, needs half of it."""
 
 
 def read_cube(path: Path) -> tuple[Array, str]:
@@ -150,6 +149,8 @@ def read_cube(path: Path) -> tuple[Array, str]:
             elif keyword[0] in "-+.0123456789":
                 red, green, blue = map(float, line.split())
                 rows.append((red, green, blue))
+                if len(rows) > 65**3:
+                    raise ValueError("is one row more than any table has")
         except (ValueError, IndexError) as error:
             words = str(error) if str(error).startswith("is ") else "is not understood"
             raise ValueError(f"{shown(path)}:{number}: '{shown(line.strip(), 40)}' {words}") from error

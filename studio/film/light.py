@@ -35,7 +35,7 @@ def _parse_lamp_colour(value: object) -> object:
     if not (isinstance(value, str) and value.strip().endswith("K")):
         return value
     number = value.strip()[:-1]
-    if not number.isdigit():
+    if not number.isdecimal():
         raise ValueError(f"'{value}' is no colour temperature; write it like 3200K, or a colour like #ff8a2b")
     return black_body(float(number))
 

@@ -8,6 +8,7 @@ Widths of lines are pixels of a picture 1080 lines high, so that a poster has th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -15,9 +16,10 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from studio.config.reading import load_raw, read
+from studio.config.reading import load_raw, read, read_text
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, scene_folder
+from studio.errors import SceneError
 from studio.film.colour import lab, lab_diagonal, lightness_span, lookup_table, to_linear
 from studio.film.fields import ColourMapping, HeightMapping, check_on_scale
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
@@ -88,21 +90,21 @@ def _with_base(keys: Mapping[str, Any], folder: Path, descendants: tuple[Path, .
     if path in descendants:
         raise ValueError(f"{path} is a base of itself")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"no look in {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+        text = read_text(path)
+    except SceneError as error:
+        raise ValueError(f"no look in {error}") from error
     base = load_raw(text, name=str(path))
     if not isinstance(base, Mapping):
         raise ValueError(f"{path} holds no keys and values, so it is no look")
-    if isinstance(grade := base.get("grade"), Mapping) and grade.get("lut"):
-        base = {**base, "grade": {**grade, "lut": str((path.parent / grade["lut"]).resolve())}}
+    if isinstance(grade := base.get("grade"), Mapping) and isinstance(grade.get("lut"), str):
+        base = {**base, "grade": {**grade, "lut": os.path.realpath(path.parent / grade["lut"])}}
     return _merge(_with_base(base, path.parent, (*descendants, path)), keys)
 
 
 def _base_file(base: str, folder: Path) -> Path:
     """The file of a base: a path if it is written as one, else a look that comes with studio."""
     if "/" in base or base.endswith(".yaml"):
-        return (folder / base).resolve()
+        return Path(os.path.realpath(folder / base))
     supplied = looks()
     if base not in supplied:
         raise ValueError(f"no look '{base}'{nearest(base, supplied)}")

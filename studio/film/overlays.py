@@ -18,7 +18,7 @@ from pydantic import Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Duration, Size, Time
-from studio.field import Array, Axis, Instant, Scale, from_scale
+from studio.field import SHORT_FORMAT, Array, Axis, Instant, Scale, from_scale
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import Ease
 from studio.film.fields import FIELDS, ColourMapping, HeightMapping
@@ -53,6 +53,9 @@ def live_mistake(live: str, axis: Axis, numbers: Iterable[str] = (), *, any_metr
         for name in names:
             if name not in known and not (any_metric and name.startswith(("train_", "test_"))):
                 return f"no number called '{name}'{nearest(name, known)}"
+        for _, word, form, _ in string.Formatter().parse(live):
+            if form and not SHORT_FORMAT.fullmatch(form):
+                return f"'{form}' formats no number; write it like {{{word}:.1f}}"
         live.format(**dict.fromkeys(names, 1.0) | {"coordinate": axis.label(1.0)})
     except (ValueError, KeyError, IndexError) as error:
         return f"'{live}' cannot be filled in: {error}"

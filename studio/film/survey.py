@@ -24,6 +24,9 @@ from studio.film.surface import seam_weight, window_radius
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
 BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
+MOST_FRAMES = 60  # of all shots together, about a second of work
+MOST_CELLS = 75  # along a side of a grid whose cells are looked at one by one
+MOST_ASSUMED = 51  # points along a side of an assumed surface, which is smooth
 NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
@@ -68,15 +71,16 @@ class ShotSurvey:
 
 
 def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
-    """Surveys of all shots: `count` frames of each, evenly from its first to its last."""
+    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two."""
     coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
+    count = min(count, max(2, MOST_FRAMES // len(source.cut.shots)))
     surveys, aspect = [], source.size.width / source.size.height
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
         frames = {}
         for n in numbers:
             instant, view = coarse.shot_view(shot, n)
-            sizes = cell_pixels(instant, view.pose, source.look, aspect / view.panel.count)
+            sizes = cell_pixels(instant, view.pose, source.look, aspect / view.panel.count, MOST_CELLS)
             median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
             height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
             frames[start + n] = FrameSurvey(float(median), float(p95), height)
@@ -84,15 +88,18 @@ def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
     return surveys
 
 
-def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Array:
+def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = 2**30) -> Array:
     """The longer edge of each measured cell on screen, inside the fade and in focus, pixels of 1080 lines, flat.
 
-    instant: its layers are those of the look's height. aspect: the picture's width over its height.
+    instant: its layers are those of the look's height. aspect: the picture's width over its height. most: cells along
+    a side; of a finer grid, blocks of cells stand for their parts.
     """
     window, found = instant.window, np.empty(0)
     layers = [layer for layer in instant.layers[measured_fields(look.height.field)[0]] if layer.weight > 0.5]
     for number, layer in enumerate(layers):
-        alpha, beta = layer.grid.alpha, layer.grid.beta
+        grid = layer.grid.measured if isinstance(layer.grid, _Coarse) else layer.grid
+        block = -(-max(grid.counts) // most)
+        alpha, beta = grid.alpha[::block], grid.beta[::block]
         scene = window.to_scene(np.stack(np.meshgrid(alpha, beta), axis=-1))
         sizes, shown = _edges(scene, window.scene_sides, pose, look, aspect)
         middles = (alpha[:-1] + alpha[1:]) / 2, (beta[:-1] + beta[1:]) / 2
@@ -100,7 +107,7 @@ def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float) -> Arra
             shown &= _is_covered(layer, *middles)
         for finer in layers[number + 1 :]:
             shown &= ~_is_covered(finer, *middles)
-        found = np.concatenate([found, sizes[shown]])
+        found = np.concatenate([found, sizes[shown] / block])
     return found
 
 
@@ -150,16 +157,27 @@ def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Gr
     typical of trained networks: loss 0.4 in the middle, rising to 3.5 at 0.45 of the distance to the edge of the widest
     grid.
     """
-    widest = max(grids[""].values(), key=lambda grid: grid.half_sides)
+    widest = _coarse(max(grids[""].values(), key=lambda grid: grid.half_sides))
     fields: dict[str, Field] = {}
     for ending, by_keyframe in grids.items():
-        keyframes, each = zip(*by_keyframe.items(), strict=True)
+        keyframes, each = tuple(by_keyframe), tuple(map(_coarse, by_keyframe.values()))
         values = tuple(_crater(grid, widest) for grid in each)
         fields |= {name + ending: Field(keyframes, each, values, SCALES.get(name, "linear")) for name in names}
     return Surfaces(fields)
 
 
-@lru_cache(maxsize=64)  # the grids of a film are few
+class _Coarse(Grid):
+    """A grid of few points in place of the one to be measured."""
+
+    measured: Grid
+
+
+def _coarse(grid: Grid) -> Grid:
+    points = min(MOST_ASSUMED, grid.counts[0]), min(MOST_ASSUMED, grid.counts[1])
+    return grid if points == grid.counts else _Coarse(range=grid.range, points=points, measured=grid)
+
+
+@lru_cache(maxsize=256)  # a zoom has some a hundred grids
 def _crater(grid: Grid, widest: Grid) -> Array:
     """The loss of a crater [B, A] in the middle of the widest grid."""
     places = np.stack(np.meshgrid(grid.alpha, grid.beta), axis=-1) - widest.centre

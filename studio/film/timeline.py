@@ -16,11 +16,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import FrozenDict, Record
-from studio.config.units import Duration, Time
+from studio.config.units import Duration, Name, Time
 from studio.film.camera import Camera
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
+MOST_FRAMES = 1_000_000
+"""Frames of a film: eleven hours at 24 a second, and a hundred days of drawing."""
 KeyPath = tuple[str | int, ...]  # keys and indices that lead to a value, from the shot or from the list of shots
 
 
@@ -59,7 +61,7 @@ class Shot(Record):
     frame means that frame. show: the landscape it is of; several stand side by side. colour: replaces the look's.
     """
 
-    shot: str
+    shot: Name
     duration: Duration
     show: Names = ()
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
@@ -189,6 +191,8 @@ class Cut:
 
     def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
         """(path in the list of shots, message) of every mistake."""
+        if self.length > MOST_FRAMES:
+            yield (), f"the film has {self.length} frames, and at most {MOST_FRAMES}; make shots shorter"
         for index, shot in enumerate(self.shots):
             for path, message in shot.mistakes_at(self.fps):
                 yield (index, *path), message

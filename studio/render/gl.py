@@ -23,7 +23,7 @@ with Stage(Size(16, 16), 33, 1) as stage:
 def gl_renderer() -> str:
     """The GL renderer's name, such as `llvmpipe (LLVM 15.0.7, 256 bits)`. Raises MachineError if there is no GL."""
     command, environment = [sys.executable, "-c", _PROBE], {**os.environ, "LP_NUM_THREADS": "0"}
-    process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    process = subprocess.run(command, capture_output=True, errors="replace", check=False, env=environment)
     for line in process.stdout.splitlines():
         if line.startswith("renderer: "):
             return line.removeprefix("renderer: ").strip()

@@ -7,6 +7,7 @@ from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
 from studio.film.survey import assumed_surfaces
+from studio.landscape.sweeps.keyframe import Keyframe
 from studio.scene.checks import drawn_fields
 from studio.scene.scene import Portrait, Scene
 from studio.training.runs import SurfacesRun
@@ -61,8 +62,18 @@ def assumed_film(scene: Scene) -> FrameSource:
     surfaces, notes = {}, {}
     for name in scene.names:
         part = scene.only(name)
-        grids = {"": {keyframe.coordinate: keyframe.grid for keyframe in part.keyframes()}}
-        if part.detail:
-            grids[DETAIL] = {keyframe.coordinate: part.detail.grid for keyframe in part.detail_keyframes()}
+        grids = {"": {keyframe.coordinate: keyframe.grid for keyframe in _telling(part)}}
+        if part.detail and (fine := part.detail_keyframes()):
+            grids[DETAIL] = {keyframe.coordinate: part.detail.grid for keyframe in (fine[0], fine[-1])}
         surfaces[name], notes[name] = assumed_surfaces(fields, grids), captions(part)
     return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, notes)
+
+
+def _telling(part: Scene) -> tuple[Keyframe, ...]:
+    """Keyframes that show where an assumed surface stands still: what counts is where the detail fades."""
+    keyframes, detail = part.keyframes(), part.detail_keyframes()
+    if len({k.grid for k in keyframes}) > 1:
+        return keyframes
+    places = {0, len(keyframes) - 1}
+    places |= {keyframes.index(k) + step for k in (*detail[:1], *detail[-1:]) for step in (-1, 0, 1)}
+    return tuple(k for i, k in enumerate(keyframes) if i in places)

@@ -147,26 +147,21 @@ class Landscape(Record):
             yield ("detail",), "the sweep's grids are nested already; take one of the two out"
         elif self.detail:
             yield from checks.detail_mistakes(self.detail, self.grid, self.loss)
-        lacking = {
-            f"{at.checkpoint:g}" + (f" of run {at.run}" if at.run else "")
-            for k in keyframes
-            for centre in k.directions.required(self._own_checkpoints(k), k.centre)
-            for at in centre.checkpoints
-            if at.run >= len(self.runs) or at.checkpoint not in self.runs[at.run].instants()
+        own = [[AtCheckpoint(at, number) for at in run.instants()] for number, run in enumerate(self.runs)]
+        planes = [(k.directions, own[k.centre.checkpoints[0].run], k.centre) for k in keyframes]
+        required = {
+            at
+            for directions, available, centre in {plane[0]: plane for plane in planes}.values()  # each only once
+            for needed in directions.required(available, centre)
+            for at in needed.checkpoints
         }
-        if lacking:
-            places = ", ".join(sorted(lacking))
+        if lacking := required - {*itertools.chain(*own)}:
+            places = ", ".join(sorted(f"{at.checkpoint:g}{f' of run {at.run}' * bool(at.run)}" for at in lacking))
             yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
-        planes = ((k.directions, self._own_checkpoints(k), k.centre) for k in keyframes)
         if text := next(filter(None, itertools.starmap(misfit, planes)), None):
             yield ("directions",), text
         if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):
             yield ("sweep",), "two keyframes fall on one coordinate, of a thousandth; take fewer steps, or a longer way"
-
-    def _own_checkpoints(self, keyframe: Keyframe) -> list[AtCheckpoint]:
-        """The checkpoints of the run that a keyframe's centre is of."""
-        run = keyframe.centre.checkpoints[0].run
-        return [AtCheckpoint(at, run) for at in self.runs[run].instants()]
 
 
 KEYS = tuple(Landscape.model_fields)

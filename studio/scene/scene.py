@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
 from studio.config.records import FrozenDict
+from studio.config.units import Name
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
@@ -21,6 +22,9 @@ from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape, merge
 from studio.training.runs import SurfacesRun
+
+MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 8
+"""Of a scene: `check` looks through every shot, and measuring a landscape takes hours. A longer film is two scenes."""
 
 
 class Portrait(NamedTuple):
@@ -59,17 +63,19 @@ class Scene(Landscape):
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
 
     title: str
-    landscapes: Annotated[dict[str, Landscape], AfterValidator(FrozenDict), _PARTS_OF_LANDSCAPES] = FrozenDict()
+    landscapes: Annotated[
+        dict[Name, Landscape], Field(max_length=MOST_LANDSCAPES), AfterValidator(FrozenDict), _PARTS_OF_LANDSCAPES
+    ] = FrozenDict()
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
-    shots: tuple[Shot, ...] = Field(min_length=1)
+    shots: tuple[Shot, ...] = Field(min_length=1, max_length=MOST_SHOTS)
     titles: Titles = Titles()
-    deliver: tuple[Deliverable, ...] = Field((Movie(),), min_length=1)
+    deliver: tuple[Deliverable, ...] = Field((Movie(),), min_length=1, max_length=MOST_FILES)
 
     @classmethod
-    def load(cls, path: str | Path) -> Scene:
-        """The scene in a YAML file. Raises SceneError with every mistake in it."""
-        return read(path, cls)
+    def load(cls, path: str | Path, *, safe: bool = False) -> Scene:
+        """The scene in a YAML file. Raises SceneError with every mistake in it. safe: a function is a mistake."""
+        return read(path, cls, safe=safe)
 
     @model_validator(mode="before")
     @classmethod

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Norm = Literal["batch", "none"]
 Shape = tuple[int, ...]
 """Shape of one sample."""
-Width = Annotated[int, Field(ge=1)]
+DEEPEST = 2000
+"""Layers of a built-in network; the deepest of He et al. (2016) has 1202."""
+Width = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class Mlp(Record):
@@ -40,7 +42,7 @@ class Mlp(Record):
     """
 
     kind: Literal["mlp"] = "mlp"
-    depth: int = Field(2, ge=0)
+    depth: int = Field(2, ge=0, le=DEEPEST)
     width: Width = 64
     norm: Norm = "none"
     activation: Literal["relu", "tanh", "gelu", "silu", "elu"] = "relu"
@@ -63,7 +65,7 @@ class Resnet(Record):
     """
 
     kind: Literal["resnet"] = "resnet"
-    depth: int = 20
+    depth: int = Field(20, le=DEEPEST)
     width: Width = 16
     skip: bool = True
     norm: Norm = "batch"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from studio.config.records import Record
 from studio.training.data import DataSet, Digits
@@ -15,6 +16,8 @@ from studio.training.optimizers import Optimizer, Sgd
 
 MOVE_ALL = ("*",)
 """The patterns of names, as `fnmatch` has them, that all weights match."""
+MOST_CHECKPOINTS = 10_000
+"""Files in a run's folder: one for each of the epochs, of which a run has 9999."""
 
 
 class Every(Record):
@@ -95,10 +98,18 @@ class Recipe(Record):
         unused = {name for name in ("fork", "train") if getattr(self, name) == Recipe.model_fields[name].default}
         return self.model_dump(mode="json", exclude={"data", *unused})
 
+    @model_validator(mode="after")
+    def _saves_some(self) -> Self:
+        if (count := self.epochs / self.checkpoint.every) > MOST_CHECKPOINTS:
+            raise ValueError(
+                f"{count:.0f} checkpoints: expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`"
+            )
+        return self
+
     @property
     def instants(self) -> tuple[float, ...]:
         """Epochs of the checkpoints, ascending from 0."""
-        return tuple(self.checkpoint.instants(self.epochs, steps=1000).values())
+        return _instants(self.checkpoint, self.epochs)
 
     def misfits(self, samples: int) -> Iterator[tuple[tuple[str, ...], str]]:
         """(path of keys, what is wrong) of what so many training samples cannot be trained by."""
@@ -108,3 +119,8 @@ class Recipe(Record):
             yield ("checkpoint", "every"), f"{every:g} is shorter than a step; {steps}"
         if samples % self.batch == 1 and isinstance(self.model, Mlp) and self.model.norm == "batch":
             yield ("batch",), "the last batch of an epoch has 1 sample, and norm: batch needs 2; take another size"
+
+
+@lru_cache(maxsize=16)  # a scene is asked again and again
+def _instants(checkpoint: Every, epochs: int) -> tuple[float, ...]:
+    return tuple(checkpoint.instants(epochs, steps=1000).values())

@@ -103,7 +103,7 @@ def test_a_layout_that_leaves_no_place_is_an_error_with_the_way_out(text):
 
 
 def test_a_broken_text_is_reported_with_its_place():
-    with pytest.raises(SceneError, match="my.yaml:1:"):
+    with pytest.raises(SceneError, match="my.yaml:2:1: "):
         tune.insert_method("loss: {", "image-kernels", "my.yaml")
 
 

@@ -1,13 +1,16 @@
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
+import yaml
+from pydantic import Field, TypeAdapter
 
+from studio.config import reading
 from studio.config.reading import from_options, load_raw, parse, read
 from studio.config.records import BY_KIND, FrozenDict, Record
-from studio.config.units import Angle, Colour, Duration, FocalLength, FrameRate, PixelSize, ScenePath, Size, Time
+from studio.config.units import Angle, Colour, Duration, FocalLength, FrameRate, Name, PixelSize, ScenePath, Size, Time
 from studio.errors import SceneError
 
 
@@ -105,12 +108,12 @@ def test_every_mistake_is_reported_at_once_at_its_place_and_from_top_to_bottom()
     [
         ("", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
         ("- a\n- b", "s.yaml:1:1: expected keys and values, such as `title: First light`"),
-        ("title: [a", "s.yaml:1:10: expected ',' or ']'; the [ in line 1, column 8 is not closed yet"),
+        ("title: [a", "s.yaml:2:1: expected ',' or ']'; the [ in line 1, column 8 is not closed yet"),
         (
             "title: a\ncamera: {kind: wide\npages: 1",
             "s.yaml:3:6: expected ',' or '}'; the { in line 2, column 9 is not closed yet",
         ),
-        ("title: a\n\tpages: 1", "s.yaml:2:1: found character '\\t' that cannot start any token"),
+        ("title: a\n\tpages: 1", "s.yaml:2:1: found a tab character that violates indentation"),
         ("title: {{epoch}}", "s.yaml:1:9: a key is a single word; a text with braces or brackets needs quotes"),
         ("title: a\nmoves: []", "s.yaml:2:8: moves: expected at least 1, found 0"),
         ("title: a\nbeats: {}", "s.yaml:2:8: beats: expected at least 1, found 0"),
@@ -185,7 +188,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SceneError, match="nowhere.yaml: cannot be read: No such file"):
         read(tmp_path / "nowhere.yaml", Story)
     (tmp_path / "latin.yaml").write_bytes("title: Lumi\xe8re".encode("latin-1"))
-    with pytest.raises(SceneError, match="latin.yaml: is not UTF-8 text"):
+    with pytest.raises(SceneError, match="latin.yaml:1:12: is not UTF-8 text"):
         read(tmp_path / "latin.yaml", Story)
 
 
@@ -207,3 +210,103 @@ def test_options_of_a_command_make_a_record_and_their_mistakes_name_the_option()
         "--by: '20' is not understood; write it like 120deg",
         "--tint: 'red' is not a colour; write it like #ff8a2b",
     ]
+
+
+# --- any text at all -------------------------------------------------------------------------------------------------
+
+BOMB = "title: a\nmoves:\n- &a0 [x]\n" + "".join(f"- &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
+HOSTILE = {
+    "an alias in itself": ("title: &d {kind: *d}", "1:18: the alias *d contains itself"),
+    "a merge of itself": ("title: a\ncamera: &d {<<: *d}", "2:17: the alias *d contains itself"),
+    "aliases of aliases": (BOMB, f"more than {reading.MOST_VALUES} values, with aliases written out"),
+    "merges of merges": (
+        "beats: &a {" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}\ncamera: {<<: [" + "*a, " * 2000 + "]}",
+        f"more than {reading.MOST_VALUES} values, with aliases written out",
+    ),
+    "deep brackets": ("title: " + "[" * 100_000, f"nested more than {reading.DEEPEST} levels deep"),
+    "deep lists": ("- " * 5000 + "x", f"nested more than {reading.DEEPEST} levels deep"),
+    "a long comment": (
+        "title: a # " + "x" * 10_000_000,
+        "1:1: has 10000011 characters; a scene or a look has at most",
+    ),
+    "a long text": ("title: " + "x" * 5000, "1:8: 'xxx"),
+    "many mistakes": ("title: a\n" + "".join(f"k{i}: 1\n" for i in range(5000)), "51:1: k49: unknown key 'k49'"),
+    "a surrogate": ('title: "\\ud800"', "1:11: found invalid Unicode character escape code"),
+    "a control character": ("title: a\x1b[2J", "1:9: the character '\\x1b' is no text; take it out"),
+    "an escaped one": ('title: "a\\e[2J"', "1:8: 'a\\x1b[2J' has characters of no text"),
+    "a NUL": ("title: a\npages: \0", "2:8: the character '\\x00' is no text; take it out"),
+    "a tag": ("title: !!python/object:os.system x", "1:8: the tag tag:yaml.org,2002:python/object:os.system means"),
+    "bytes": ("title: !!binary aGk=", "1:8: the tag tag:yaml.org,2002:binary means nothing here; take it out"),
+    "a tag of one's own": ("title: !mine a", "1:8: the tag !mine means nothing here; take it out"),
+    "two documents": ("title: a\n---\ntitle: b", "2:1: but found another document"),
+    "a merge of a text": ("title: a\n<<: x", "2:5: `<<` takes keys and values, or a list of them"),
+    "a merge of texts": ("title: a\n<<: [{pages: 1}, x]", "2:18: `<<` takes keys and values, or a list of them"),
+    "a mistake in what is merged": ("title: a\ncamera: {<<: {kind: wide, lens: x}}", "2:33: camera.lens: 'x' is not"),
+    "a number without end": ("title: a\npace: 1e999", "2:7: pace: expected a finite number, found '1e999'"),
+    "a number beyond reach": ("title: a\npace: -1e200", "2:7: pace: expected 0, or 1e-15 to 1e+30 of either sign"),
+    "a huge whole number": ("title: a\npages: " + "9" * 400, "2:8: pages: expected"),
+    "a long time": ("title: a\ncut: 9999999999s", "2:6: cut: '9999999999s' is too long"),
+    "a rate of a billion digits": ("title: a\nfps: 1e999999999", "2:6: fps: '1e999999999' is not a frame rate"),
+    "a division by zero": ("title: a\nfps: 1/0", "2:6: fps: '1/0' is not a frame rate"),
+    "a size of a thousand digits": ("title: a\nsize: 9x" + "9" * 1000, "2:7: size: '9x999"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_text_is_a_mistake_with_its_place_at_once(text, words):
+    start = time.process_time()
+    mistakes = mistakes_in(text)
+    assert any(mistake.startswith("s.yaml:") and words in mistake for mistake in mistakes), mistakes
+    assert time.process_time() - start < 1
+    assert len(mistakes) <= reading.MOST_MISTAKES + 1 and max(map(len, mistakes)) < 1050
+
+
+def test_merge_keys_mean_what_they_mean_elsewhere():
+    text = (
+        "title: a\nmoves:\n- &a {by: 1deg, over: 1s}\n- {<<: *a, by: 2deg}\n- {by: 3deg, <<: [{over: 3s}, *a]}\n"
+        "- {<<: {<<: *a, over: 4s}, '<<': x}\n"
+    )
+    assert mistakes_in(text) == ["s.yaml:6:28: moves[3].<<: unknown key '<<'; one of by, over, tint"]
+    moves = parse(text.replace(", '<<': x", ""), Story).moves
+    assert [(move.by, str(move.over)) for move in moves] == [(1, "1s"), (2, "1s"), (3, "3s"), (1, "4s")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_fast_parser_has_the_marks_of_the_other(end, mark):
+    if not yaml.__with_libyaml__:
+        pytest.skip("PyYAML without libyaml")
+
+    def places(node):
+        yield type(node), node.tag, node.start_mark.line, node.start_mark.column
+        for inner in node.value if not isinstance(node, yaml.ScalarNode) else ():
+            for part in inner if isinstance(inner, tuple) else (inner,):
+                yield from places(part)
+
+    root = Path(reading.__file__).parents[2]
+    for path in (*(root / "scenes").glob("*.yaml"), *(root / "assets").rglob("*.yaml")):
+        text = mark + path.read_text(encoding="utf-8").replace("\n", f" # \u00e9\U0001f600{end}")
+        assert list(places(reading.compose(text, "s"))) == list(places(yaml.compose(text, Loader=yaml.SafeLoader)))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("title: a".encode("utf-16"), "s.yaml:1:1: is not UTF-8 text; save the file as UTF-8"),
+        (b"title: a\npages: \xff", "s.yaml:2:8: is not UTF-8 text; save the file as UTF-8"),
+    ],
+)
+def test_another_encoding_is_a_mistake_with_its_place(tmp_path, content, words):
+    (tmp_path / "s.yaml").write_bytes(content)
+    with pytest.raises(SceneError) as error:
+        read(tmp_path / "s.yaml", Story)
+    assert str(error.value) == f"{tmp_path}/{words}"
+
+
+@pytest.mark.parametrize(
+    "name", ["x/../../evil", "..", ".", "", "a\\b", "c:d", "x" * 121, " a", "a.", "\u00e9" * 61, "*"]
+)
+def test_a_name_is_part_of_a_files_name(name):
+    with pytest.raises(ValueError, match="is no name: files are named after it"):
+        TypeAdapter(Name).validate_python(name)
+    assert TypeAdapter(Name).validate_python("last light 2 \u00e9") == "last light 2 \u00e9"

@@ -86,6 +86,7 @@ def test_a_table_is_read_with_red_running_fastest(tmp_path):
     [
         ("", "a.cube is no 3D look-up table: LUT_3D_SIZE 0 and 0 rows"),
         ("LUT_3D_SIZE 2\n0 0 0\n", "LUT_3D_SIZE 2 and 1 rows"),
+        ("0 0 0\n" * 300_000, "a.cube:274626: '0 0 0' is one row more than any table has"),
         ("LUT_3D_SIZE 2\n" + "0 0 nan\n" * 8, "a.cube is no 3D look-up table"),
         ("LUT_3D_SIZE 2\nDOMAIN_MAX 2 2 2\n" + "0 0 0\n" * 8, "a.cube:2: 'DOMAIN_MAX 2 2 2' is a table over another"),
         ("LUT_3D_INPUT_RANGE 0 4\nLUT_3D_SIZE 2\n" + "0 0 0\n" * 8, "is a table over another domain"),

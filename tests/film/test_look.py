@@ -87,7 +87,7 @@ def test_a_base_may_be_a_file_beside_the_scene_with_a_base_in_turn(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "no look in .*mine.yaml: No such file"),
+        (None, "no look in .*mine.yaml: cannot be read: No such file"),
         ("{base: ./mine.yaml}", "mine.yaml is a base of itself"),
         ("[1, 2]", "mine.yaml holds no keys and values, so it is no look"),
         ("{base: embr}", "no look 'embr'; did you mean 'ember'"),

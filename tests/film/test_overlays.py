@@ -80,7 +80,8 @@ def test_the_live_loss_is_that_at_the_marker_or_in_the_middle_of_the_window(mark
         ("{epoch:d}", "format code 'd'"),
         ("{coordinate:.1f}", "format code 'f'"),
         ("{epoch.real}", "no number called 'epoch.real'"),
-        ("{loss:{width}}", "cannot be filled in"),
+        ("{loss:{width}}", "formats no number"),
+        ("{loss:>9999999999f}", "formats no number"),
         ("{angle:.1f}", "no number called 'angle'"),
     ],
 )

@@ -137,8 +137,17 @@ def test_an_unmeasured_film_assumes_a_crater():
     surfaces = assumed_surfaces(["loss", "lambda_min"], {"": {0.0: GRID, 40.0: GRID}, DETAIL: {20.0: fine}})
     assert set(surfaces.fields) == {"loss", "lambda_min", "loss@detail", "lambda_min@detail"}
     loss, detail = (layer.values for layer in surfaces.at(20.0).layers["loss"])
-    assert loss[50, 50] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)
-    assert detail[50, 50] == pytest.approx(0.4)
+    assert loss.shape == (51, 51)  # few points show a smooth crater
+    assert loss[25, 25] == loss.min() == pytest.approx(0.4) and loss[0, 0] == pytest.approx(3.5)
+    assert detail[25, 25] == pytest.approx(0.4)
     zoom = assumed_surfaces(["loss"], {"": {0.0: fine, 1.0: GRID}})
     assert zoom.at(1.0).layers["loss"][0].values == pytest.approx(loss)
     assert zoom.at(0.0).layers["loss"][0].values == pytest.approx(detail)
+
+
+@pytest.mark.parametrize("points", [31, 101, 1001])
+def test_the_cells_of_an_assumed_surface_are_those_that_will_be_measured(points):
+    surfaces = assumed_surfaces(["loss"], {"": {0.0: Grid(range=(-2, 2), points=points)}})
+    source = film(surfaces, Camera(look_at=LEVEL, start=ABOVE))
+    [shot] = survey(source)
+    assert shot.frames[0].cell_median == pytest.approx(CELL * 100 / (points - 1), rel=0.01)

@@ -11,7 +11,16 @@ from studio.errors import SceneError
 from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Centre, Mixture
 from studio.landscape.directions import Checkpoints, Directions, Random
-from studio.landscape.sweeps.keyframe import BaseSweep, Keyframe, Runs, Stepped, at_checkpoint, subsample
+from studio.landscape.sweeps.keyframe import (
+    MOST_STEPS,
+    MOST_TRAININGS,
+    BaseSweep,
+    Keyframe,
+    Runs,
+    Stepped,
+    at_checkpoint,
+    subsample,
+)
 from studio.training.derived import AnyRun, CurveRun
 from studio.training.recipe import Fork
 from studio.training.runs import NetworkRun, Run, SurfacesRun, other_recipe
@@ -57,7 +66,7 @@ class Chord(_ToOther):
     """
 
     kind: Literal["chord"] = "chord"
-    steps: int = Field(20, ge=1)
+    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
@@ -83,7 +92,7 @@ class Curve(_ToOther):
     shape: Literal["bezier", "chain"] = "bezier"
     epochs: int = Field(20, ge=1, le=9999)
     along: Literal["t", "training"] = "t"
-    steps: int = Field(40, ge=1)
+    steps: int = Field(40, ge=1, le=MOST_STEPS)
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates: t, or the epochs of the curve's training."""
@@ -122,7 +131,7 @@ class Spawn(BaseSweep):
     """
 
     kind: Literal["spawn"] = "spawn"
-    at: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
+    at: Annotated[tuple[float, ...], Field(min_length=1, max_length=MOST_TRAININGS)] = (0.0,)
     seed: int = Field(1, ge=0)
 
     def axis(self, runs: Runs) -> Axis:

@@ -16,6 +16,8 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Pruned, Rescaled
 from studio.landscape.directions import Directions
 from studio.landscape.sweeps.keyframe import (
+    MOST_STEPS,
+    MOST_TRAININGS,
     BaseSweep,
     CheckpointName,
     Keyframe,
@@ -38,7 +40,14 @@ class Pruning(BaseSweep):
     """
 
     kind: Literal["pruning"] = "pruning"
-    at: Annotated[tuple[Percent, ...], Field(min_length=1)] = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0)
+    at: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=MOST_TRAININGS)] = (
+        0.0,
+        50.0,
+        80.0,
+        90.0,
+        95.0,
+        98.0,
+    )
     per: Literal["network", "layer"] = "network"
     retrain: float | None = Field(None, ge=0)
     weights: Literal["rewound", "kept"] = "rewound"
@@ -97,7 +106,7 @@ class Rescale(Stepped):
     up: str
     down: str
     to: Positive = 8.0
-    steps: int = Field(12, ge=1)
+    steps: int = Field(12, ge=1, le=MOST_STEPS)
     centre: CheckpointName = "last"
 
     @model_validator(mode="after")
@@ -127,7 +136,7 @@ class Hyperparameter(BaseSweep):
 
     kind: Literal["hyperparameter"] = "hyperparameter"
     key: str
-    values: Annotated[tuple[str, ...], Field(min_length=2)]
+    values: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_TRAININGS)]
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates, named by the key."""

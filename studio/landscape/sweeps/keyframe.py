@@ -19,6 +19,10 @@ from studio.landscape.directions import Directions
 from studio.training.derived import AnyRun
 from studio.training.runs import Run, SurfacesRun
 
+MOST_KEYFRAMES, MOST_STEPS = 1000, 400
+"""Keyframes of a sweep, each of which is measured for minutes, and steps of one between two ends."""
+MOST_TRAININGS = 100
+"""Trainings that a sweep needs."""
 Runs = tuple[AnyRun | SurfacesRun, ...]
 """The scene's run, then those that its sweep needs."""
 T = TypeVar("T")
@@ -66,7 +70,8 @@ Coordinates = Annotated[
 
 def select(at: Coordinates, available: Sequence[float], axis: Axis, has: str) -> tuple[float, ...]:
     """The coordinates that `at` names, ascending. Raises SceneError as `require` does."""
-    return tuple(available) if at == "all" else tuple(require(coordinate, available, axis, has) for coordinate in at)
+    known = set(available)
+    return tuple(available) if at == "all" else tuple(a if a in known else require(a, available, axis, has) for a in at)
 
 
 def require(coordinate: float, available: Sequence[float], axis: Axis, has: str) -> float:
@@ -133,13 +138,16 @@ class AlongRun(BaseSweep):
         return {checkpoint: AtCheckpoint(checkpoint) for checkpoint in runs[0].instants()}
 
     def _chosen(self, runs: Runs) -> tuple[float, ...]:
-        return select(self.at, runs[0].instants(), runs[0].axis, NO_CHECKPOINT)
+        chosen = select(self.at, runs[0].instants(), runs[0].axis, NO_CHECKPOINT)
+        if len(chosen) > MOST_KEYFRAMES:
+            raise SceneError(f"{len(chosen)} keyframes; expected at most {MOST_KEYFRAMES}: list some under `at`")
+        return chosen
 
 
 class Stepped(BaseSweep):
     """A sweep in even steps. steps: from the first keyframe to the last."""
 
-    steps: int = Field(20, ge=1)
+    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def reduced(self, runs: Runs, most: int) -> Self:
         """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""

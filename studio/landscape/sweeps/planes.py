@@ -11,7 +11,7 @@ from studio.config.units import Angle, Positive
 from studio.errors import SceneError
 from studio.field import Axis, Grid
 from studio.landscape.directions import Directions, Random
-from studio.landscape.sweeps.keyframe import CheckpointName, Keyframe, Runs, Stepped, at_checkpoint
+from studio.landscape.sweeps.keyframe import MOST_STEPS, CheckpointName, Keyframe, Runs, Stepped, at_checkpoint
 
 
 class Zoom(Stepped):
@@ -25,7 +25,7 @@ class Zoom(Stepped):
 
     kind: Literal["zoom"] = "zoom"
     to: Positive = 0.01
-    steps: int = Field(12, ge=1)
+    steps: int = Field(12, ge=1, le=MOST_STEPS)
     centre: CheckpointName = "last"
 
     def axis(self, runs: Runs) -> Axis:
@@ -59,8 +59,8 @@ class Rotation(Stepped):
 
     kind: Literal["rotation"] = "rotation"
     through: Angle = 180.0
-    steps: int = Field(24, ge=1)
-    seeds: tuple[int, ...] | None = Field(None, min_length=2)
+    steps: int = Field(24, ge=1, le=MOST_STEPS)
+    seeds: tuple[int, ...] | None = Field(None, min_length=2, max_length=MOST_STEPS)
     centre: CheckpointName = "last"
 
     def axis(self, runs: Runs) -> Axis:
