@@ -125,6 +125,7 @@ def compute(
     """
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
+    from studio.pipeline.project import repairs
 
     for part in _project(scene, draft, workers, shelf).parts:
         if part.landscape:
@@ -132,9 +133,9 @@ def compute(
         if check_subset:
             print(*report.subset_errors(subset_errors(part)), sep="\n")
             continue
-        results = measure(part)
-        print(report.surfaces(results.surfaces()), *report.curvature(results.curvature(), part.scene.axis), sep="\n")
-        print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
+        surfaces, curvature, facts = repairs(lambda part: measure(part).summary())(part)
+        print(report.surfaces(surfaces), *report.curvature(curvature, part.scene.axis), sep="\n")
+        print("last slice: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
 
 
 @app.command
@@ -151,15 +152,18 @@ def film(
     Args:
         frames: only these, as A:B, from A to before B.
         shot: only the shot of this name.
-        verify: afterwards, draw some frames again in a new process and compare them to the bit.
+        verify: first compare all that the shelf holds with its checksums, and make what is damaged again; afterwards,
+            draw some frames again in a new process and compare them to the bit.
     """
     from studio.cli.report import warnings
-    from studio.pipeline.film import film_source, make_film
+    from studio.pipeline.film import film_source, make_film, verify_shelf
     from studio.pipeline.film import verify as verify_film
 
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
     project, out = output.open(scene)
+    if verify:
+        verify_shelf(project)
     for path in make_film(project, out, _span(frames), shot):
         print(path)
     if not project.draft:

@@ -141,6 +141,8 @@ class Movie(Record):
             encoder.run(source.output(str(temporary), **self._preset.encode_options(fps)), pixels())
             if count == 0:
                 raise ValueError(f"{path}: a segment of no frames")
+            if (written := probe(temporary).frames) != count:
+                raise MachineError(f"{path}: {encoder.program()} wrote {written} of {count} frames, and no error")
         return count
 
     def join(

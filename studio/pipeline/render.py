@@ -18,6 +18,7 @@ from studio.pipeline.project import Project, Workers
 from studio.pipeline.provenance import provenance
 from studio.pipeline.render_job import RenderJob, Segment
 from studio.storage.linear_frames import LinearFrame
+from studio.storage.shelf import is_sealed, verify_segment
 
 VERIFIED = 5
 """Frames that are drawn again to verify a film."""
@@ -47,9 +48,11 @@ def make_files(
             continue
         if part and isinstance(deliverable, Movie):
             deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-        path = out / deliverable.file_name(stem)
+        path, files = out / deliverable.file_name(stem), [segment.path for segment in parts]
+        for file in files:
+            verify_segment(file)
         deliverable.join(
-            [segment.path for segment in parts],
+            files,
             path,
             frames=sum(len(segment.frames) for segment in parts),
             size=job.size,
@@ -116,8 +119,8 @@ def _render_missing(project: Project, job: RenderJob, segments: Segments, out: P
 
 
 def _missing(segments: Segments) -> list[Segment]:
-    """The segments without a file, each once: two deliverables may share them."""
-    return list({s.digest: s for s in chain.from_iterable(segments) if not s.path.exists()}.values())
+    """The segments that are not whole, each once: two deliverables may share them."""
+    return list({s.digest: s for s in chain.from_iterable(segments) if not is_sealed(s.path)}.values())
 
 
 def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFrame]:
