@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -17,15 +20,21 @@ from studio.errors import SceneError, StudioError
 if TYPE_CHECKING:
     from studio.pipeline.project import Project
     from studio.scene.scene import Scene
+    from studio.storage.shelf import Shelf
 
 app = App(
     name="studio",
-    help="Films and stills of neural-network loss landscapes.",
+    help="Films and stills of neural-network loss landscapes. With --verbose, every command prints tracebacks.",
     version=lambda: version("landscape-studio"),
     default_parameter=Parameter(negative="", show_default=False),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+
+LARGEST_LOG = 2**20
+"""Characters of older entries that stay in the log."""
+_shelf: Shelf | None = None
+"""The shelf that the command opened, for the log."""
 
 T = TypeVar("T")
 Draft = Annotated[
@@ -344,7 +353,10 @@ def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -
     from studio.execution.progress import show
     from studio.pipeline.project import Project
 
-    return Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
+    global _shelf
+    project = Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
+    _shelf = project.shelf
+    return project
 
 
 def _count(workers: int | None) -> int:
@@ -384,26 +396,62 @@ def _millimetres(text: str) -> float:
 
 
 def main() -> None:
-    """Runs a command. Exit status: 0 done, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
+    """Runs a command. Exit status: 0 done, 1 our defect, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
+    words, verbose = [word for word in sys.argv[1:] if word != "--verbose"], "--verbose" in sys.argv
     try:
-        sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False) or 0)
+        status = app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         print(f"{error} See studio --help", file=sys.stderr)
         sys.exit(2)
-    except StudioError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_status)
     except BrokenPipeError:  # the reader of our output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"the machine refused: {error}", file=sys.stderr)
-        sys.exit(3)
+        status = 0
+    except (Exception, SystemExit) as error:
+        text, status = _in_a_sentence(error)
+        log = _log(error)
+        if verbose:
+            traceback.print_exception(error)
+        elif status == 1:
+            text += f" The traceback is {f'in {log}' if log else 'printed with --verbose'}"
+        print(text, file=sys.stderr)
     except KeyboardInterrupt:
         print(
             "\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there",
             file=sys.stderr,
         )
-        sys.exit(130)
+        status = 130
+    sys.exit(status)
+
+
+def _in_a_sentence(error: BaseException) -> tuple[str, int]:
+    """What to print, and the exit status."""
+    from studio.config.functions import as_users_mistake
+
+    told = error if isinstance(error, StudioError) else as_users_mistake(error)
+    if told:
+        return str(told), told.exit_status
+    if isinstance(error, OSError | MemoryError):
+        return f"the machine refused: {error or 'memory ran out'}", 3
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    reason = (str(error).strip() or "no reason given").splitlines()[0]
+    return (
+        f"a defect of studio, please report it: {type(error).__name__}: {reason} ({frame.name}, line {frame.lineno}).",
+        1,
+    )
+
+
+def _log(error: BaseException) -> Path | None:
+    """Adds the traceback to the log on the shelf that was opened, if any, and returns its path."""
+    from studio.storage.shelf import LOG
+
+    if _shelf is None or not _shelf.is_marked:
+        return None
+    path = _shelf.root / LOG
+    with contextlib.suppress(OSError):
+        kept = path.read_text(errors="replace")[-LARGEST_LOG:] if path.exists() else ""
+        lines = traceback.format_exception(error)
+        path.write_text(f"{kept}{datetime.now():%Y-%m-%d %H:%M:%S} {' '.join(sys.argv)}\n{''.join(lines)}\n")
+    return path
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from itertools import accumulate
@@ -173,6 +174,30 @@ def word_or_function(*words: str) -> tuple[Any, ...]:
         return value if isinstance(value, str) and value in words else Function.read(value, info)
 
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
+
+
+def as_users_mistake(error: BaseException) -> SceneError | None:
+    """The mistake, with place and input, of the user's function that an error came through; None if of none."""
+    steps = traceback.walk_tb(error.__traceback__)
+    frames = [(frame, line) for frame, line in steps if frame.f_code.co_filename in _loaded_sources]
+    if not frames:
+        return None
+    (called, _), (frame, line) = frames[0], frames[-1]
+    code = called.f_code
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    inputs = [text for name in names for text in _shapes(name, called.f_locals.get(name))]
+    place = f"{frame.f_code.co_filename}:{line}: {code.co_qualname}"
+    reason = (str(error).strip() or "no reason given").splitlines()[0]
+    return SceneError(f"{place} fails on {' and '.join(inputs) or 'no arrays'}: {type(error).__name__}: {reason}")
+
+
+def _shapes(name: str, value: Any) -> Iterator[str]:
+    """Type and shape of an array, or of each in a tuple."""
+    if isinstance(value, tuple | list):
+        for i, part in enumerate(value):
+            yield from _shapes(f"{name}[{i}]", part)
+    elif hasattr(value, "shape"):
+        yield f"{name} {value.dtype} {list(value.shape)}".replace("torch.", "")
 
 
 def source_of_function(name: str, text: str) -> str:

@@ -22,7 +22,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from studio.errors import MachineError
+from studio.config.functions import as_users_mistake
+from studio.errors import MachineError, StudioError
 from studio.execution.processes import Vigil, die_with
 
 # On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
@@ -100,9 +101,10 @@ class _Worker:
                     raise MachineError("the workers were stopped")
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-                future = self._pool.submit(fn, *args, **kwargs)
+                future = self._pool.submit(_call, fn, *args, **kwargs)
             self._watch(future, fn)
-            return future.result()
+            result: T = future.result()
+            return result
         except BrokenProcessPool as error:
             self.end()
             raise WorkerDied("a worker process died") from error
@@ -135,6 +137,18 @@ class _Worker:
             self._killed = True
             for process in self._processes():
                 process.kill()
+
+
+def _call(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """The result of a task; what the user's code in it raises, be it SystemExit, is the user's mistake."""
+    try:
+        return fn(*args, **kwargs)
+    except StudioError:
+        raise
+    except BaseException as error:
+        if mistake := as_users_mistake(error):
+            raise mistake from error
+        raise
 
 
 class _Process(SpawnProcess):

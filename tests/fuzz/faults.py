@@ -1,0 +1,380 @@
+"""Faults: a shelf that is damaged, a production that is killed, a machine that refuses. The film is the same afterwards.
+
+    python tests/fuzz/faults.py [seed] [count]        count 10000: 200 faults, 100 kills, 20 full disks
+
+Every production is of a tiny scene, in a process of its own that is forked from this one, with its tasks inside.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+from studio.deliver import encoder
+from studio.errors import StudioError
+from studio.execution import local
+from studio.pipeline.film import make_film, verify_shelf
+from studio.pipeline.project import Project
+from studio.render.gl import gl_renderer
+
+SCENE = """\
+title: Tiny
+run:
+  recipe: {model: {kind: mlp, depth: 1, width: 8}, data: digits, epochs: 2, checkpoint: {every: 1},
+    optimizer: {kind: sgd, lr: 0.1}}
+directions: {kind: random, seed: 1}
+sweep: {kind: epochs, at: [0, 1, 2]}
+grid: {range: [-1, 1], points: 5}
+loss: {subset: 32, mode: eval}
+convexity: {points: 3, at: [0, 2], tol: 1e-1}
+look: {base: ember, mesh: 33, trajectory: {}}
+film: {size: 64x36, fps: 4}
+shots:
+  - {shot: a, duration: 2s, along: {0s: 0, 2s: 2}, camera: {moves: [{orbit: 40deg, over: 2s}]}}
+  - {shot: b, duration: 2s, along: {0s: 2}, colour: {field: convexity, map: lajolla}}
+deliver: [{kind: movie, preset: h264-web}, {kind: sequence}]
+"""
+PATIENCE = 300.0
+"""Seconds after which a production counts as a hang."""
+DOWNSTREAM = ((), ("segments",), ("segments", "frames"), ("segments", "frames", "slices"), ("slices", "positions"))
+"""What is removed besides a fault, so that what lies before it is opened again."""
+LAWLESS = ("locks", "shelf.json", "studio.log", "scenes")
+"""What on a shelf may differ from another one of the same film."""
+
+
+class InThisProcess(Executor):
+    """Runs tasks in this process, one after the other."""
+
+    def __init__(self, workers, gpus=()):
+        pass
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+# --- productions -----------------------------------------------------------------------------------------------------
+
+
+class Ended(tuple):
+    """(how, text) of a production: `done`, `machine`, `mistake`, `traceback`, `hang` or `killed`."""
+
+
+def produce(
+    folder: Path, before: Callable[[], object] = lambda: None, *, verify: bool = False, kill: float = 0
+) -> Ended:
+    """Makes the film of a folder in a new process. before: called there first. kill: after so many seconds."""
+    report = folder.with_name(f"{folder.name}.report")
+    report.unlink(missing_ok=True)
+    if (child := os.fork()) == 0:
+        _work(folder, before, verify, report)
+    deadline, end = time.monotonic() + (kill or PATIENCE), None
+    while not end and time.monotonic() < deadline:
+        time.sleep(0.005)
+        end = os.waitpid(child, os.WNOHANG)[0]
+    if not end:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return Ended(("killed" if kill else "hang", ""))
+    text = report.read_text() if report.exists() else ""
+    word, _, rest = text.partition(" ")
+    return Ended((word or "killed", rest))
+
+
+def _work(folder: Path, before: Callable[[], object], verify: bool, report: Path) -> None:
+    """The child's part; it never returns."""
+    words: list[str] = []
+    notes = logging.Handler()
+    notes.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("studio").addHandler(notes)
+    local.LocalExecutor = InThisProcess  # type: ignore[assignment, misc]
+    with open(report, "w") as out:  # open before a limit forbids it
+        try:
+            before()
+            project = Project.open(folder / "tiny.yaml")
+            if verify:
+                verify_shelf(project)
+            make_film(project, folder / "out")
+            text = f"done {' | '.join(words)}"
+        except StudioError as error:
+            text = f"{'machine' if error.exit_status == 3 else 'mistake'} {error}"
+        except (OSError, MemoryError) as error:
+            text = f"unnamed {error!r}"
+        except BaseException as error:
+            import traceback
+
+            text = f"traceback {traceback.format_exc(limit=-3)} {error!r}"
+        out.write(text)
+        out.flush()
+        os._exit(0)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by name; of a shelf only those that are the same for every shelf of the film."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "/." not in str(path.relative_to(folder)))
+    names = {path.relative_to(folder): path for path in files}
+    return {
+        str(name): path.read_bytes()
+        for name, path in names.items()
+        if name.parts[0] not in LAWLESS and not name.name.startswith(".") and path.suffix != ".partial"
+    }
+
+
+def new_folder(root: Path, number: object, source: Path | None = None) -> Path:
+    """A folder with the scene, or a copy of another one."""
+    folder = root / f"{number}"
+    shutil.copytree(source, folder) if source else folder.mkdir()
+    (folder / "tiny.yaml").write_text(SCENE)
+    return folder
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def damage(rng: random.Random, shelf: Path) -> str:
+    """Damages one thing on a shelf; returns the kind of fault, and where."""
+    files = sorted(path for path in shelf.rglob("*") if path.is_file() and path.relative_to(shelf).parts[0] != "locks")
+    room = rng.choice(sorted({path.relative_to(shelf).parts[0] for path in files}))  # few notes, many chunks
+    path = rng.choice([path for path in files if path.relative_to(shelf).parts[0] == room])
+    others = [other for other in files if other != path and other.suffix == path.suffix] or [path]
+    kind = rng.choice(["flip", "cut", "empty", "delete", "foreign", "swap", "garbage", "entry"])
+    content, other = path.read_bytes(), rng.choice(others)
+    if kind == "flip" and content:
+        at = rng.randrange(len(content))
+        path.write_bytes(content[:at] + bytes([content[at] ^ rng.randrange(1, 256)]) + content[at + 1 :])
+    elif kind == "cut":
+        path.write_bytes(content[: rng.randrange(len(content) or 1)])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "delete":
+        path.unlink()
+    elif kind == "foreign":
+        path.write_bytes(other.read_bytes())
+    elif kind == "swap":
+        path.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+    elif kind == "garbage":
+        texts = (b"{}", b"[]", b"null", b'{"checksum": 1}', b"{" * 2000, bytes(rng.randrange(256) for _ in range(200)))
+        path.write_bytes(rng.choice(texts))
+    elif kind == "entry" and room in (
+        "slices",
+        "frames",
+        "planes",
+        "segments",
+        "runs",
+    ):  # two whole things exchange places
+        entries = [entry for entry in sorted((shelf / room).iterdir()) if entry.suffix == path.suffix] or [path]
+        one, two = rng.choice(entries), rng.choice(entries)
+        if one != two:
+            shelf.joinpath("swap").parent.mkdir(exist_ok=True)
+            one.rename(shelf / "swap"), two.rename(one), (shelf / "swap").rename(two)
+            path = one
+    return f"{kind} {path.relative_to(shelf)}"
+
+
+def faults(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str, str]]:
+    """(outcome, details) of single faults on the shelf of a finished film."""
+    film, shelf = contents(whole / "out"), contents(whole / ".studio")
+    for number in range(count):
+        rng = random.Random(f"faults {seed} {number}")
+        folder = new_folder(root, f"fault-{number}", whole)
+        what = damage(rng, folder / ".studio")
+        removed, verify = rng.choice(DOWNSTREAM), rng.random() < 0.3
+        for name in removed:
+            shutil.rmtree(folder / ".studio" / name, ignore_errors=True)
+        changed = any(shelf.get(name) != content for name, content in contents(folder / ".studio").items())
+        shutil.rmtree(folder / "out")
+        how, text = produce(folder, verify=verify)
+        details = f"{number}: {what}, without {removed}, verify {verify}: {text}"
+        if how != "done":
+            yield how, details
+        elif contents(folder / "out") != film:
+            yield "another film", details
+        elif any(shelf.get(name) != content for name, content in contents(folder / ".studio").items() if verify):
+            yield "damage stays", details
+        else:
+            yield "noticed" if text else "without effect" if changed else "absent or unread", details
+        shutil.rmtree(folder)
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+
+def at_write(number: int, act: Callable[[str], None], under: str = "") -> Callable[[], None]:
+    """A hook that acts before the write of a number, counted from 0, below a folder: a file opened, named or removed."""
+    left = [number]
+
+    def watch(event: str, arguments: tuple) -> None:
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if not (writes or event in ("os.rename", "os.mkdir", "os.remove")):
+            return
+        place = str(arguments[0])
+        if under in place and "/tiny" not in place and not place.endswith(".lock"):
+            left[0] -= 1
+            if left[0] < 0:
+                act(place)
+
+    return lambda: sys.addaudithook(watch)
+
+
+def writes(root: Path) -> int:
+    """How many writes a production has."""
+    folder, counter = new_folder(root, "counted"), root / "counter"
+    with open(counter, "wb", buffering=0) as file:
+        assert produce(folder, at_write(0, lambda place: file.write(b".") and None, str(folder)))[0] == "done"
+    return counter.stat().st_size
+
+
+def kill_here(place: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kills(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str, str]]:
+    """(outcome, details) of kills: at writes, spread evenly over all of them; at moments; of a command with workers."""
+    film, shelf, total = contents(whole / "out"), contents(whole / ".studio"), writes(root)
+    start = time.monotonic()
+    produce(new_folder(root, "timed"))
+    seconds = time.monotonic() - start
+    for number in range(count):
+        rng = random.Random(f"kills {seed} {number}")
+        mark = f"faults-{os.getpid()}-{number}"
+        os.environ["STUDIO_TEST_MARK"] = mark
+        folder = new_folder(root, f"kill-{number}")
+        how = ("write", "moment", "write", "command")[number % 4]
+        if how == "write":
+            place = (number // 2) * total // max(1, (count + 1) // 2)
+            ended = produce(folder, at_write(place, kill_here, str(folder)))
+            details = f"{number}: at write {place} of {total}"
+        elif how == "moment":
+            place = rng.uniform(0, seconds)
+            ended, details = produce(folder, kill=place), f"{number}: after {place:.2f} s"
+        else:
+            place = rng.uniform(0, 4 * seconds + 8)
+            command = [sys.executable, "-m", "studio.cli", "film", "tiny.yaml", "--workers", "2", "--out", "out"]
+            process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(place)
+            process.kill()
+            process.wait()
+            ended, details = ("killed",), f"{number}: command after {place:.2f} s"
+        deadline = time.monotonic() + 5
+        while (orphans := _marked(mark)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        again, text = produce(folder)
+        if orphans:
+            yield "orphan", f"{details}: {orphans}"
+        elif ended[0] not in ("killed", "done") or again != "done":
+            yield again, f"{details}: {ended}, then {text}"
+        elif contents(folder / "out") != film or contents(folder / ".studio") != shelf:
+            yield "another film", details
+        else:
+            yield "identical", details
+        shutil.rmtree(folder)
+
+
+def _marked(mark: str) -> list[str]:
+    """Command lines of processes that were started with the mark in their environment."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (path / "environ").read_bytes() and "Z" not in (path / "stat").read_text().split()[2]:
+                lines.append((path / "cmdline").read_text().replace("\0", " ")[:200])
+    return lines
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def refuse(number: int) -> Callable[[str], None]:
+    def act(place: str) -> None:
+        raise OSError(number, os.strerror(number), place)
+
+    return act
+
+
+def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str, str]]:
+    """(outcome, details) of full disks of `count` sizes, read-only places, and limits of files, memory and size."""
+    film = contents(whole / "out")
+    size = sum(map(len, contents(whole).values()))
+    limits = [(resource.RLIMIT_NOFILE, n) for n in (12, 16, 24)] + [
+        (resource.RLIMIT_FSIZE, n) for n in (300, 2000, 9000)
+    ]
+    address = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits += [(resource.RLIMIT_AS, address + (n << 20)) for n in (8, 64, 256)]
+    cases: list[tuple[str, object]] = [("full disk", size * (i + 1) // (count + 1)) for i in range(count)]
+    cases += [("read-only", place) for place in ("/.studio", "/runs/", "/slices/", "/frames/", "/out")[: max(1, count)]]
+    cases += [("limit", limit) for limit in limits[: max(1, 9 * count // 20)]]
+    for number, (kind, value) in enumerate(cases):
+        folder, mounted = root / f"refusal-{number}", False
+        folder.mkdir()
+        if kind == "full disk":
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={value}", "tmpfs", str(folder)]
+            mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+            place = number * 300 // max(1, count)
+            before = (lambda: None) if mounted else at_write(place, refuse(errno.ENOSPC), str(folder))
+        elif kind == "read-only":
+            before = at_write(
+                0, refuse(errno.EROFS), f"{folder}{value}" if value in ("/.studio", "/out") else str(value)
+            )
+        else:
+            before = lambda value=value: resource.setrlimit(value[0], (value[1], value[1]))  # noqa: E731
+        (folder / "tiny.yaml").write_text(SCENE)
+        how, text = produce(folder, before)
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
+        again, rest = produce(folder)
+        details = f"{kind} {value}: {text}"
+        if how not in ("machine", "done"):
+            yield how, details
+        elif how == "machine" and kind != "limit" and str(folder) not in text:
+            yield "unnamed", details
+        elif again != "done" or contents(folder / "out") != film:
+            yield "another film", f"{details}, then {again}: {rest}"
+        else:
+            yield f"{kind}: named, then identical" if how == "machine" else f"{kind}: enough room", details
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+        shutil.rmtree(folder)
+
+
+GOOD = ("noticed", "without effect", "absent or unread", "identical")
+
+
+def main(seed: int, count: int) -> int:
+    """Prints the table; returns the number of failures."""
+    gl_renderer(), encoder.version(), encoder.encoders()  # asked once, for all the forks
+    failures = 0
+    parts = (("single faults", faults, 50), ("kill -9", kills, 100), ("refusals", refusals, 500))
+    with tempfile.TemporaryDirectory() as name:
+        whole = new_folder(Path(name), "whole")
+        assert produce(whole)[0] == "done", produce(whole)
+        for title, attempts, share in parts:
+            start, outcomes = time.monotonic(), Counter[str]()
+            for outcome, details in attempts(seed, -(-count // share), Path(name), whole):
+                outcomes[outcome] += 1
+                if outcome not in GOOD and "identical" not in outcome and "room" not in outcome:
+                    failures += 1
+                    print(f"    {outcome}: {details}", flush=True)
+            table = ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))
+            print(f"{title:14} {outcomes.total():4}  {time.monotonic() - start:5.0f} s  {table}", flush=True)
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(*map(int, [*sys.argv[1:3], "0", "10000"][:2]))))
