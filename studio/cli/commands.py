@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -136,13 +136,17 @@ def compute(
     from studio.pipeline.measure import measure, subset_errors
     from studio.pipeline.project import repairs
 
+    def summary(part: Project) -> tuple[Any, Any, Any]:
+        results = measure(part)
+        return results.surfaces(), results.curvature(), results.facts()
+
     for part in _project(scene, draft, workers, shelf).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
             print(*report.subset_errors(subset_errors(part)), sep="\n")
             continue
-        surfaces, curvature, facts = repairs(lambda part: measure(part).summary())(part)
+        surfaces, curvature, facts = repairs(summary)(part)
         print(report.surfaces(surfaces), *report.curvature(curvature, part.scene.axis), sep="\n")
         print("last slice: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from studio.errors import MachineError
-from studio.execution.processes import Vigil, die_with
+from studio.execution.processes import die_with, works_until
 
 QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1"]
 PATIENCE = 60.0
@@ -154,11 +154,9 @@ def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Callable[[float], bool]) -> None:
-    """Asks whether something is ready, second by second. Raises MachineError if the program hangs meanwhile."""
-    vigil = Vigil(process.pid)
-    while not ready(1.0):
-        if vigil.idle(1.0) >= PATIENCE:
-            raise _hangs(str(process.args[0]))  # type: ignore[index]  # a list
+    """Waits for a pipe or an end. Raises MachineError if the program does nothing meanwhile."""
+    if not works_until(ready, process.pid, PATIENCE):
+        raise _hangs(program())
 
 
 def _unbroken(use_pipe: Callable[..., object], *arguments: Any) -> bool:

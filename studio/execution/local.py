@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from studio.config.functions import as_users_mistake
 from studio.errors import MachineError, StudioError
-from studio.execution.processes import Vigil, die_with
+from studio.execution.processes import die_with, works_until
 
 # On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
@@ -110,13 +110,11 @@ class _Worker:
             raise WorkerDied("a worker process died") from error
 
     def _watch(self, future: Future[Any], fn: Callable[..., Any]) -> None:
-        """Returns when a task is done, or when it has used no processor for `SILENCE`, after its process is killed."""
+        """Returns when a task is done, or after its process has been killed because it rested for `SILENCE`."""
         for process in self._processes():
-            vigil = Vigil(process.pid or 0)
-            while not wait([future], timeout=1).done and process.is_alive():
-                if vigil.idle(1) >= SILENCE:
-                    logger.warning("a worker has done nothing for %.0f s in %s, so it is ended", SILENCE, fn.__name__)
-                    process.kill()
+            if not works_until(lambda seconds: bool(wait([future], seconds).done), process.pid or 0, SILENCE):
+                logger.warning("a worker has done nothing for %.0f s in %s, so it is ended", SILENCE, fn.__name__)
+                process.kill()
 
     def _processes(self) -> list[BaseProcess]:
         return list((self._pool._processes or {}).values()) if self._pool else []

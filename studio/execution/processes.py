@@ -1,4 +1,4 @@
-"""Children that never outlive their parent, and whether they are at work. Linux only; elsewhere both do nothing."""
+"""Children that do not outlive their parent, and that are noticed when they do nothing. Without Linux, neither."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -20,27 +21,22 @@ def die_with(parent: int) -> None:
             os._exit(1)
 
 
-class Vigil:
-    """Seconds for which a process and its children have used no processor: they are stopped, or wait for ever.
+def works_until(ready: Callable[[float], bool], pid: int, patience: float) -> bool:
+    """Asks `ready(1.0)`, which takes a second, until it is true; False once the process has rested for so many seconds.
 
-    Slow work uses some all the time, so it may take as long as it likes.
+    It rests while neither it nor a child uses a processor: it is stopped, or waits for ever. Slow work may take as long
+    as it likes. Seconds are counted one by one, so none passes while this process is stopped itself.
     """
-
-    def __init__(self, pid: int):
-        self._pid, self._ticks, self._idle = pid, -1, 0.0
-
-    def idle(self, elapsed: float) -> float:
-        """Seconds of idleness, counted call by call, given those since the last; so none while this process is stopped.
-
-        0 where the system does not say.
-        """
+    before, rest = -1, 0.0
+    while not ready(1.0):
         try:
-            ticks = _ticks(self._pid)
-        except OSError:
-            return 0.0
-        self._idle = self._idle + elapsed if ticks == self._ticks else 0.0
-        self._ticks = ticks
-        return self._idle
+            ticks = _ticks(pid)
+        except OSError:  # it has ended, or this is not Linux
+            continue
+        rest, before = (rest + 1 if ticks == before else 0), ticks
+        if rest >= patience:
+            return False
+    return True
 
 
 def _ticks(pid: int | str) -> int:

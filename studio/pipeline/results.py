@@ -190,10 +190,6 @@ class Results:
 
     # --- numbers
 
-    def summary(self) -> tuple[Surfaces, dict[float, dict[str, Any]], dict[str, str]]:
-        """The surfaces, the curvature and the facts."""
-        return self.surfaces(), self.curvature(), self.facts()
-
     def dataset(self, kind: SliceKind = "loss") -> xr.Dataset:
         """Raw measurements over (keyframe, beta, alpha), with the run's metrics over keyframe.
 

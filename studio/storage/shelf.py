@@ -144,10 +144,7 @@ class Shelf:
         logger.warning("%s", error)
         kind, entry, *_ = error.path.relative_to(self.root).parts
         path = error.path if kind in ("runs", "frames", "scenes") else self.root / kind / entry
-        if kind == "slices" and path.is_dir():
-            StoredSlice(path).discard_damage()
-        else:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:

@@ -1,16 +1,14 @@
 """Measured slices on the shelf: one zarr group each, which xarray opens.
 
-Values arrive row by row along the first axis. `checksum` has one number a row, of the row's values and its index; it is
-written after the values, so a row that has one is whole, and 0 is a row that is not measured. An attribute is the
-checksum of the axes and of the other attributes. NaN is a value like any other.
+Values arrive row by row along the first axis. `checksum` has one number a row, of the row's values, its index, the axes
+and the attributes; it is written after the values, so a row that has one is whole. 0 is a row that is not measured. NaN
+is a value like any other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +49,6 @@ class StoredSlice:
         encoding: dict[str, Any] = chunks | {"checksum": {"chunks": (len(axes[rows]),)}}
         with atomic_write(self.path) as temporary:
             empty.to_zarr(temporary, encoding=encoding, consolidated=False, zarr_format=3, write_empty_chunks=True)
-            zarr.open_group(temporary).attrs["checksum"] = self._header(temporary, empty)
 
     def write(self, first: int, values: Mapping[str, np.ndarray]) -> None:
         """Writes rows from the index `first` on, then their checksums. Only the process that holds the lock may write.
@@ -61,11 +58,13 @@ class StoredSlice:
         arrays = {name: np.asarray(rows, float) for name, rows in values.items()}
         with translate_os_errors(self.path):
             group: Any = zarr.open_group(self.path, mode="r+")
-            count = len(next(iter(arrays.values())))
+            header, count = self._header(), len(next(iter(arrays.values())))
             for name, rows in arrays.items():
                 group[name][first : first + count] = rows
-            sums = [self._row({name: rows[i] for name, rows in arrays.items()}, first + i) for i in range(count)]
-            group["checksum"][first : first + count] = sums
+            group["checksum"][first : first + count] = [
+                self._checksum(header, first + i, {name: rows[i] for name, rows in arrays.items()})
+                for i in range(count)
+            ]
 
     def missing(self) -> list[int]:
         """Indices of the rows that are not measured. Raises DamageError if the slice cannot be read."""
@@ -83,47 +82,22 @@ class StoredSlice:
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises DamageError if it is not what was written."""
         with translate_read_errors(self.path):
-            dataset = self._open().load()
-            sums = dataset["checksum"].values
-            dataset = dataset.drop_vars("checksum")
-            arrays = {str(name): dataset[name].values for name in dataset}
-            for i in np.flatnonzero(sums):
-                if self._row({name: rows[i] for name, rows in arrays.items()}, i) != sums[i]:
+            stored = xr.open_zarr(self.path, consolidated=False).load()
+            dataset: xr.Dataset = stored.drop_vars("checksum")
+            header, arrays = self._header(), {str(name): dataset[name].values for name in dataset}
+            for i, total in enumerate(stored["checksum"].values):
+                if total not in (0, self._checksum(header, i, {name: rows[i] for name, rows in arrays.items()})):
                     raise ValueError(f"row {i} {CHANGED}")
         return dataset
 
-    def discard_damage(self) -> None:
-        """Marks rows that are not what was written as not measured; removes the slice if it is not even a slice."""
-        try:
-            self._open()
-            group: Any = zarr.open_group(self.path, mode="r+")
-            sums, names = group["checksum"][:], [name for name, _ in group.arrays() if group[name].ndim > 1]
-            for i in np.flatnonzero(sums):
-                with contextlib.suppress(Exception):  # zarr raises many kinds
-                    if self._row({name: group[name][i] for name in names}, i) == sums[i]:
-                        continue
-                sums[i] = 0
-            group["checksum"][:] = sums
-        except Exception:  # so do xarray and json
-            shutil.rmtree(self.path)
+    def _header(self) -> bytes:
+        """All that is written when a slice is created, and stays: attributes, axes, and how the arrays are laid out."""
+        files = sorted((*self.path.glob("zarr.json"), *self.path.glob("*/zarr.json"), *self.path.glob("*/c/0")))
+        return b"".join(file.read_bytes() for file in files if file.is_file() and file.parts[-3] != "checksum")
 
-    def _open(self) -> xr.Dataset:
-        """The slice without its values. Raises ValueError if axes, fields or attributes are not what was written."""
-        dataset: xr.Dataset = xr.open_zarr(self.path, consolidated=False)
-        if dataset.attrs.pop("checksum", None) != self._header(self.path, dataset):
-            raise ValueError(f"its header {CHANGED}")
-        return dataset
-
-    def _header(self, folder: Path, dataset: xr.Dataset) -> int:
-        arrays = itertools.chain.from_iterable(
-            (path.parent.name.encode(), path.read_bytes()) for path in sorted(folder.glob("*/zarr.json"))
-        )
-        axes = [dataset[name].values for name in sorted(dataset.coords, key=str)]
-        return checksum(self.path / "zarr.json", json.dumps(dataset.attrs, sort_keys=True).encode(), *arrays, *axes)
-
-    def _row(self, values: Mapping[str, np.ndarray], index: object) -> int:
-        parts = itertools.chain.from_iterable((name.encode(), values[name].tobytes()) for name in sorted(values))
-        return checksum(self.path / str(index), *parts)
+    def _checksum(self, header: bytes, row: int, values: Mapping[str, np.ndarray]) -> int:
+        named = itertools.chain.from_iterable((name.encode(), values[name].tobytes()) for name in sorted(values))
+        return checksum(self.path / str(row), header, *named)
 
 
 def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:

@@ -7,6 +7,7 @@ Every production is of a tiny scene, in a process of its own that is forked from
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import random
@@ -359,6 +360,11 @@ GOOD = ("noticed", "without effect", "absent or unread", "identical")
 def main(seed: int, count: int) -> int:
     """Prints the table; returns the number of failures."""
     gl_renderer(), encoder.version(), encoder.encoders()  # asked once, for all the forks
+    for module in ("landscape.tasks", "landscape.values.evaluator", "render.stage", "render.grade", "training.recorder"):
+        importlib.import_module(f"studio.{module}")
+    for module in ("landscape.curvature.hvp", "deliver.media", "deliver.image_io", "training.data"):
+        importlib.import_module(f"studio.{module}")
+    importlib.import_module("av"), importlib.import_module("sklearn.datasets"), importlib.import_module("ffmpeg")
     failures = 0
     parts = (("single faults", faults, 50), ("kill -9", kills, 100), ("refusals", refusals, 500))
     with tempfile.TemporaryDirectory() as name:
