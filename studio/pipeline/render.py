@@ -41,6 +41,8 @@ def make_files(
         listed = manifest.read()
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
+    for segment in filter(lambda segment: is_sealed(segment.path), chain.from_iterable(segments)):
+        verify_segment(segment.path)
     _render_missing(project, job, segments, out, stem, whole=not part)
     contents = {}
     for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
@@ -48,11 +50,9 @@ def make_files(
             continue
         if part and isinstance(deliverable, Movie):
             deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
-        path, files = out / deliverable.file_name(stem), [segment.path for segment in parts]
-        for file in files:
-            verify_segment(file)
+        path = out / deliverable.file_name(stem)
         deliverable.join(
-            files,
+            [segment.path for segment in parts],
             path,
             frames=sum(len(segment.frames) for segment in parts),
             size=job.size,

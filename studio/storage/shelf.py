@@ -23,7 +23,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,22 +121,19 @@ class Shelf:
         """Path of an encoded segment."""
         return self.root / "segments" / f"{digest}{suffix}"
 
-    def verify(self, entries: Iterable[Path] | None = None) -> None:
-        """Reads planes, positions, samples, slices, frames and segments. Raises DamageError at the first that changed.
-
-        entries: by default all that the shelf holds.
-        """
-        for path in chain.from_iterable(map(self._stored, KINDS[1:])) if entries is None else entries:
-            kind = path.relative_to(self.root).parts[0]
-            if kind == "slices":
-                StoredSlice(path).read()
-            elif kind == "frames":
-                for tile in path.glob("[!.]*"):
-                    read_bytes(tile)
-            elif kind == "segments":
-                verify_segment(path) if path.suffix != ".json" else read_json(path)
-            else:
-                map_arrays(path)
+    def verify(self) -> None:
+        """Reads all but the runs. Raises DamageError at the first thing that is not what was written."""
+        for path in (path for kind in KINDS[1:] for path in self._stored(kind)):
+            match path.parent.name:
+                case "slices":
+                    StoredSlice(path).read()
+                case "frames":
+                    for tile in path.glob("[!.]*"):
+                        read_bytes(tile)
+                case "segments":
+                    read_json(path) if path.suffix == ".json" else verify_segment(path)
+                case _:
+                    map_arrays(path)
 
     def discard(self, error: DamageError) -> None:
         """Removes what is damaged, or the smallest whole that holds it, so that it is made again; says so."""

@@ -360,7 +360,13 @@ GOOD = ("noticed", "without effect", "absent or unread", "identical")
 def main(seed: int, count: int) -> int:
     """Prints the table; returns the number of failures."""
     gl_renderer(), encoder.version(), encoder.encoders()  # asked once, for all the forks
-    for module in ("landscape.tasks", "landscape.values.evaluator", "render.stage", "render.grade", "training.recorder"):
+    for module in (
+        "landscape.tasks",
+        "landscape.values.evaluator",
+        "render.stage",
+        "render.grade",
+        "training.recorder",
+    ):
         importlib.import_module(f"studio.{module}")
     for module in ("landscape.curvature.hvp", "deliver.media", "deliver.image_io", "training.data"):
         importlib.import_module(f"studio.{module}")

@@ -261,9 +261,7 @@ def test_checkpoints_closer_than_steps_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"nonsense", lambda content: content[:-1] + b"?"])
-def test_a_broken_saved_state_is_named_and_training_starts_again_to_the_same_bytes(
-    tmp_path, unstopped, caplog, damage
-):
+def test_a_broken_saved_state_is_named_and_training_starts_again_to_the_same_bytes(tmp_path, unstopped, caplog, damage):
     with pytest.raises(StoppedError):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(4))
     state = tmp_path / recorder.STATE_FILE
