@@ -174,8 +174,8 @@ class Shelf:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
         entries = [entry for manifest in self._manifests() for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
-        stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
-        unused = [path for path in stored if path.name.partition(".")[0] not in used]
+        unused = [path for kind in KINDS for path in self._stored(kind) if path.name.partition(".")[0] not in used]
+        unused += [path for kind in FORMER_KINDS for path in self._stored(kind)]
         folders = () if self.is_busy() else self._folders((*KINDS, *FORMER_KINDS, "scenes"))
         unfinished = [path for folder in folders for path in _unfinished(folder)]
         return unused + [path for path in unfinished if set(unused).isdisjoint(path.parents)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ class StoredSlice:
 
     def read(self) -> xr.Dataset:
         """Everything measured so far. Raises DamageError if it is not what was written."""
-        with translate_read_errors(self.path):
+        with translate_read_errors(self.path), warnings.catch_warnings(action="ignore"):  # of what a group lacks
             stored = xr.open_zarr(self.path, consolidated=False).load()
             dataset: xr.Dataset = stored.drop_vars("checksum")
             header, arrays = self._header(), {str(name): dataset[name].values for name in dataset}

@@ -1,6 +1,7 @@
-"""Faults: a shelf that is damaged, a production that is killed, a machine that refuses. The film is the same afterwards.
+"""Faults: a damaged shelf, a killed production, a machine that refuses; the film is the same afterwards.
 
-    python tests/fuzz/faults.py [seed] [count]        count 10000: 200 faults, 100 kills, 20 full disks
+    python tests/fuzz/faults.py [seed] [count]        count 10000: 200 faults, 100 kills, 20 full disks;
+    0: a dozen faults and three kills, for `make test`
 
 Every production is of a tiny scene, in a process of its own that is forked from this one, with its tasks inside.
 """
@@ -218,7 +219,7 @@ def faults(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str
 
 
 def at_write(number: int, act: Callable[[str], None], under: str = "") -> Callable[[], None]:
-    """A hook that acts before the write of a number, counted from 0, below a folder: a file opened, named or removed."""
+    """A hook that acts before write `number` below a folder: a file opened, named or removed."""
     left = [number]
 
     def watch(event: str, arguments: tuple) -> None:
@@ -319,8 +320,8 @@ def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[s
     address = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits += [(resource.RLIMIT_AS, address + (n << 20)) for n in (8, 64, 256)]
     cases: list[tuple[str, object]] = [("full disk", size * (i + 1) // (count + 1)) for i in range(count)]
-    cases += [("read-only", place) for place in ("/.studio", "/runs/", "/slices/", "/frames/", "/out")[: max(1, count)]]
-    cases += [("limit", limit) for limit in limits[: max(1, 9 * count // 20)]]
+    cases += [("read-only", place) for place in ("/.studio", "/runs/", "/slices/", "/frames/", "/out")[:count]]
+    cases += [("limit", limit) for limit in limits[: 9 * count // 20]]
     for number, (kind, value) in enumerate(cases):
         folder, mounted = root / f"refusal-{number}", False
         folder.mkdir()
@@ -372,13 +373,17 @@ def main(seed: int, count: int) -> int:
         importlib.import_module(f"studio.{module}")
     importlib.import_module("av"), importlib.import_module("sklearn.datasets"), importlib.import_module("ffmpeg")
     failures = 0
-    parts = (("single faults", faults, 50), ("kill -9", kills, 100), ("refusals", refusals, 500))
+    parts = (
+        ("single faults", faults, max(12, count // 50)),
+        ("kill -9", kills, max(3, count // 100)),
+        ("refusals", refusals, count // 500),
+    )
     with tempfile.TemporaryDirectory() as name:
         whole = new_folder(Path(name), "whole")
         assert produce(whole)[0] == "done", produce(whole)
-        for title, attempts, share in parts:
+        for title, attempts, times in parts:
             start, outcomes = time.monotonic(), Counter[str]()
-            for outcome, details in attempts(seed, -(-count // share), Path(name), whole):
+            for outcome, details in attempts(seed, times, Path(name), whole):
                 outcomes[outcome] += 1
                 if outcome not in GOOD and "identical" not in outcome and "room" not in outcome:
                     failures += 1
