@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 
 from studio.deliver import encoder
@@ -52,6 +54,8 @@ PATIENCE = 300.0
 """Seconds after which a production counts as a hang."""
 DOWNSTREAM = ((), ("segments",), ("segments", "frames"), ("segments", "frames", "slices"), ("slices", "positions"))
 """What is removed besides a fault, so that what lies before it is opened again."""
+WARM = "landscape.tasks landscape.values.evaluator landscape.curvature.hvp render.stage training.recorder deliver.media"
+"""Modules that load what is slow to load, once for all the forks."""
 LAWLESS = ("locks", "shelf.json", "studio.log", "scenes")
 """What on a shelf may differ from another one of the same film."""
 
@@ -71,32 +75,27 @@ class InThisProcess(Executor):
         return future
 
 
-# --- productions -----------------------------------------------------------------------------------------------------
-
-
-class Ended(tuple):
-    """(how, text) of a production: `done`, `machine`, `mistake`, `traceback`, `hang` or `killed`."""
-
-
 def produce(
     folder: Path, before: Callable[[], object] = lambda: None, *, verify: bool = False, kill: float = 0
-) -> Ended:
-    """Makes the film of a folder in a new process. before: called there first. kill: after so many seconds."""
+) -> tuple[str, str]:
+    """Makes the film of a folder in a new process; returns how that ended, and what it said.
+
+    before: called there first. kill: after so many seconds.
+    """
     report = folder.with_name(f"{folder.name}.report")
-    report.unlink(missing_ok=True)
+    report.write_text("")
     if (child := os.fork()) == 0:
         _work(folder, before, verify, report)
-    deadline, end = time.monotonic() + (kill or PATIENCE), None
+    deadline, end = time.monotonic() + (kill or PATIENCE), 0
     while not end and time.monotonic() < deadline:
         time.sleep(0.005)
-        end = os.waitpid(child, os.WNOHANG)[0]
+        end, _ = os.waitpid(child, os.WNOHANG)
     if not end:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        return Ended(("killed" if kill else "hang", ""))
-    text = report.read_text() if report.exists() else ""
-    word, _, rest = text.partition(" ")
-    return Ended((word or "killed", rest))
+        return "killed" if kill else "hang", ""
+    word, _, rest = report.read_text().partition(" ")
+    return word or "killed", rest
 
 
 def _work(folder: Path, before: Callable[[], object], verify: bool, report: Path) -> None:
@@ -118,10 +117,8 @@ def _work(folder: Path, before: Callable[[], object], verify: bool, report: Path
             text = f"{'machine' if error.exit_status == 3 else 'mistake'} {error}"
         except (OSError, MemoryError) as error:
             text = f"unnamed {error!r}"
-        except BaseException as error:
-            import traceback
-
-            text = f"traceback {traceback.format_exc(limit=-3)} {error!r}"
+        except BaseException:
+            text = f"traceback {traceback.format_exc(limit=-3)}"
         out.write(text)
         out.flush()
         os._exit(0)
@@ -129,12 +126,11 @@ def _work(folder: Path, before: Callable[[], object], verify: bool, report: Path
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of a folder by name; of a shelf only those that are the same for every shelf of the film."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "/." not in str(path.relative_to(folder)))
-    names = {path.relative_to(folder): path for path in files}
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
         str(name): path.read_bytes()
-        for name, path in names.items()
-        if name.parts[0] not in LAWLESS and not name.name.startswith(".") and path.suffix != ".partial"
+        for name, path in files.items()
+        if name.parts[0] not in LAWLESS and not any(part.startswith(".") for part in name.parts)
     }
 
 
@@ -146,9 +142,6 @@ def new_folder(root: Path, number: object, source: Path | None = None) -> Path:
     return folder
 
 
-# --- damage ----------------------------------------------------------------------------------------------------------
-
-
 def damage(rng: random.Random, shelf: Path) -> str:
     """Damages one thing on a shelf; returns the kind of fault, and where."""
     files = sorted(path for path in shelf.rglob("*") if path.is_file() and path.relative_to(shelf).parts[0] != "locks")
@@ -157,36 +150,24 @@ def damage(rng: random.Random, shelf: Path) -> str:
     others = [other for other in files if other != path and other.suffix == path.suffix] or [path]
     kind = rng.choice(["flip", "cut", "empty", "delete", "foreign", "swap", "garbage", "entry"])
     content, other = path.read_bytes(), rng.choice(others)
-    if kind == "flip" and content:
-        at = rng.randrange(len(content))
-        path.write_bytes(content[:at] + bytes([content[at] ^ rng.randrange(1, 256)]) + content[at + 1 :])
-    elif kind == "cut":
-        path.write_bytes(content[: rng.randrange(len(content) or 1)])
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "delete":
-        path.unlink()
-    elif kind == "foreign":
-        path.write_bytes(other.read_bytes())
-    elif kind == "swap":
-        path.write_bytes(other.read_bytes())
-        other.write_bytes(content)
-    elif kind == "garbage":
-        texts = (b"{}", b"[]", b"null", b'{"checksum": 1}', b"{" * 2000, bytes(rng.randrange(256) for _ in range(200)))
-        path.write_bytes(rng.choice(texts))
-    elif kind == "entry" and room in (
-        "slices",
-        "frames",
-        "planes",
-        "segments",
-        "runs",
-    ):  # two whole things exchange places
-        entries = [entry for entry in sorted((shelf / room).iterdir()) if entry.suffix == path.suffix] or [path]
-        one, two = rng.choice(entries), rng.choice(entries)
-        if one != two:
-            shelf.joinpath("swap").parent.mkdir(exist_ok=True)
-            one.rename(shelf / "swap"), two.rename(one), (shelf / "swap").rename(two)
-            path = one
+    at = rng.randrange(len(content) or 1)
+    garbage = rng.choice((b"{}", b"[]", b"null", b'{"checksum": 1}', b"{" * 2000, rng.randbytes(200)))
+    entries = [entry for entry in sorted((shelf / room).glob("*")) if entry.suffix == path.suffix] or [path]
+    match kind:
+        case "flip":
+            flipped = bytes(byte ^ rng.randrange(1, 256) for byte in content[at : at + 1])
+            path.write_bytes(content[:at] + flipped + content[at + 1 :])
+        case "cut" | "empty" | "garbage":
+            path.write_bytes({"cut": content[:at], "empty": b"", "garbage": garbage}[kind])
+        case "delete":
+            path.unlink()
+        case "foreign" | "swap":
+            path.write_bytes(other.read_bytes())
+            if kind == "swap":
+                other.write_bytes(content)
+        case "entry" if len(entries) > 1:  # two whole things exchange places
+            path, two = rng.sample(entries, 2)
+            path.rename(shelf / "swap"), two.rename(path), (shelf / "swap").rename(two)
     return f"{kind} {path.relative_to(shelf)}"
 
 
@@ -235,24 +216,13 @@ def at_write(number: int, act: Callable[[str], None], under: str = "") -> Callab
     return lambda: sys.addaudithook(watch)
 
 
-def writes(root: Path) -> int:
-    """How many writes a production has."""
-    folder, counter = new_folder(root, "counted"), root / "counter"
-    with open(counter, "wb", buffering=0) as file:
-        assert produce(folder, at_write(0, lambda place: file.write(b".") and None, str(folder)))[0] == "done"
-    return counter.stat().st_size
-
-
-def kill_here(place: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def kills(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str, str]]:
     """(outcome, details) of kills: at writes, spread evenly over all of them; at moments; of a command with workers."""
-    film, shelf, total = contents(whole / "out"), contents(whole / ".studio"), writes(root)
-    start = time.monotonic()
-    produce(new_folder(root, "timed"))
-    seconds = time.monotonic() - start
+    film, shelf = contents(whole / "out"), contents(whole / ".studio")
+    folder, counter, start = new_folder(root, "counted"), root / "counter", time.monotonic()
+    with open(counter, "wb", buffering=0) as file:
+        assert produce(folder, at_write(0, lambda place: file.write(b".") and None, str(folder)))[0] == "done"
+    seconds, total = time.monotonic() - start, counter.stat().st_size
     for number in range(count):
         rng = random.Random(f"kills {seed} {number}")
         mark = f"faults-{os.getpid()}-{number}"
@@ -261,7 +231,7 @@ def kills(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str,
         how = ("write", "moment", "write", "command")[number % 4]
         if how == "write":
             place = (number // 2) * total // max(1, (count + 1) // 2)
-            ended = produce(folder, at_write(place, kill_here, str(folder)))
+            ended = produce(folder, at_write(place, lambda _: os.kill(os.getpid(), signal.SIGKILL), str(folder)))
             details = f"{number}: at write {place} of {total}"
         elif how == "moment":
             place = rng.uniform(0, seconds)
@@ -274,7 +244,7 @@ def kills(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str,
                 process.wait(place)
             process.kill()
             process.wait()
-            ended, details = ("killed",), f"{number}: command after {place:.2f} s"
+            ended, details = ("killed", ""), f"{number}: command after {place:.2f} s"
         deadline = time.monotonic() + 5
         while (orphans := _marked(mark)) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -300,23 +270,17 @@ def _marked(mark: str) -> list[str]:
     return lines
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
-
-
-def refuse(number: int) -> Callable[[str], None]:
-    def act(place: str) -> None:
-        raise OSError(number, os.strerror(number), place)
-
-    return act
+def refuse(number: int, place: str) -> None:
+    raise OSError(number, os.strerror(number), place)
 
 
 def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[str, str]]:
     """(outcome, details) of full disks of `count` sizes, read-only places, and limits of files, memory and size."""
     film = contents(whole / "out")
-    size = sum(map(len, contents(whole).values()))
-    limits = [(resource.RLIMIT_NOFILE, n) for n in (12, 16, 24)] + [
-        (resource.RLIMIT_FSIZE, n) for n in (300, 2000, 9000)
-    ]
+    files = [*film.values(), *contents(whole / ".studio").values()]
+    size = sum(8192 + len(content) for content in files)  # with their folders
+    limits = [(resource.RLIMIT_NOFILE, n) for n in (12, 16, 24)]
+    limits += [(resource.RLIMIT_FSIZE, n) for n in (300, 2000, 9000)]
     address = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits += [(resource.RLIMIT_AS, address + (n << 20)) for n in (8, 64, 256)]
     cases: list[tuple[str, object]] = [("full disk", size * (i + 1) // (count + 1)) for i in range(count)]
@@ -329,10 +293,10 @@ def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[s
             mount = ["mount", "-t", "tmpfs", "-o", f"size={value}", "tmpfs", str(folder)]
             mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
             place = number * 300 // max(1, count)
-            before = (lambda: None) if mounted else at_write(place, refuse(errno.ENOSPC), str(folder))
+            before = (lambda: None) if mounted else at_write(place, partial(refuse, errno.ENOSPC), str(folder))
         elif kind == "read-only":
             before = at_write(
-                0, refuse(errno.EROFS), f"{folder}{value}" if value in ("/.studio", "/out") else str(value)
+                0, partial(refuse, errno.EROFS), str(value) if str(value).endswith("/") else f"{folder}{value}"
             )
         else:
             before = lambda value=value: resource.setrlimit(value[0], (value[1], value[1]))  # noqa: E731
@@ -355,23 +319,14 @@ def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[s
         shutil.rmtree(folder)
 
 
-GOOD = ("noticed", "without effect", "absent or unread", "identical")
+GOOD = ("noticed", "without effect", "absent or unread", "identical", "named, then identical", "enough room")
 
 
 def main(seed: int, count: int) -> int:
     """Prints the table; returns the number of failures."""
     gl_renderer(), encoder.version(), encoder.encoders()  # asked once, for all the forks
-    for module in (
-        "landscape.tasks",
-        "landscape.values.evaluator",
-        "render.stage",
-        "render.grade",
-        "training.recorder",
-    ):
+    for module in WARM.split():
         importlib.import_module(f"studio.{module}")
-    for module in ("landscape.curvature.hvp", "deliver.media", "deliver.image_io", "training.data"):
-        importlib.import_module(f"studio.{module}")
-    importlib.import_module("av"), importlib.import_module("sklearn.datasets"), importlib.import_module("ffmpeg")
     failures = 0
     parts = (
         ("single faults", faults, max(12, count // 50)),
@@ -385,7 +340,7 @@ def main(seed: int, count: int) -> int:
             start, outcomes = time.monotonic(), Counter[str]()
             for outcome, details in attempts(seed, times, Path(name), whole):
                 outcomes[outcome] += 1
-                if outcome not in GOOD and "identical" not in outcome and "room" not in outcome:
+                if outcome.rpartition(": ")[2] not in GOOD:
                     failures += 1
                     print(f"    {outcome}: {details}", flush=True)
             table = ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))
