@@ -142,7 +142,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """The value that `write_json` wrote. Raises DamageError if the file is absent or holds anything else."""
     with translate_read_errors(path := Path(path)):
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if value.pop("checksum") != _json_checksum(path, value):
+        if not isinstance(value, dict) or value.pop("checksum", 0) != _json_checksum(path, value):
             raise ValueError(f"it {CHANGED}")
         return value
 
