@@ -41,7 +41,7 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
         if error.errno in _UNWRITABLE:
-            raise MachineError(f"{path}: cannot be written: {error.strerror}; finished work is kept") from error
+            raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
 
 

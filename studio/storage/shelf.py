@@ -49,7 +49,7 @@ from studio.storage.slices import StoredSlice
 
 KINDS = ("runs", "planes", "positions", "samples", "slices", "frames", "segments")
 """Folders of computed things."""
-FORMER_KINDS = ("plates", "pieces", *(f"{kind}-1" for kind in KINDS))
+FORMER_KINDS = ("plates", "pieces", *(f"{kind}-1" for kind in (*KINDS, "scenes")))
 """Folders of former layouts; their contents, which have other names or no checksums, are unused."""
 MARK, LOG = "shelf.json", "studio.log"
 LAYOUT = 2
@@ -82,7 +82,7 @@ class Shelf:
             return
         if self.is_marked and '"version": 1\n' in text:
             logger.warning("%s: is a shelf of an older version, without checksums; all is made again", self.root)
-            for folder in self._folders(KINDS):
+            for folder in self._folders((*KINDS, "scenes")):
                 folder.rename(f"{folder}-1")
         known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
         others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))

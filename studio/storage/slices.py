@@ -96,9 +96,11 @@ class StoredSlice:
         files = sorted((*self.path.glob("zarr.json"), *self.path.glob("*/zarr.json"), *self.path.glob("*/c/0")))
         return b"".join(file.read_bytes() for file in files if file.is_file() and file.parts[-3] != "checksum")
 
-    def _checksum(self, header: bytes, row: int, values: Mapping[str, np.ndarray]) -> int:
-        named = itertools.chain.from_iterable((name.encode(), values[name].tobytes()) for name in sorted(values))
-        return checksum(self.path / str(row), header, *named)
+    def _checksum(self, header: bytes, index: int, values: Mapping[str, np.ndarray]) -> int:
+        # xarray may hand out another NaN than the one that was measured
+        plain = {name: np.where(np.isnan(row), np.nan, row) for name, row in sorted(values.items())}
+        named = itertools.chain.from_iterable((name.encode(), row.tobytes()) for name, row in plain.items())
+        return checksum(self.path / str(index), header, *named)
 
 
 def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:
