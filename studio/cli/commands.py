@@ -31,6 +31,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+_OUT_OF_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory", "out of memory")
 LARGEST_LOG = 2**20
 """Characters of older entries that stay in the log."""
 _shelf: Shelf | None = None
@@ -434,10 +435,10 @@ def _in_a_sentence(error: BaseException) -> tuple[str, int]:
     told = error if isinstance(error, StudioError) else as_users_mistake(error)
     if told:
         return str(told), told.exit_status
-    if isinstance(error, OSError | MemoryError):
-        return f"the machine refused: {error or 'memory ran out'}", 3
-    frame = traceback.extract_tb(error.__traceback__)[-1]
     reason = (str(error).strip() or "no reason given").splitlines()[0]
+    if isinstance(error, OSError | MemoryError) or any(words in reason for words in _OUT_OF_MEMORY):
+        return f"the machine refused: {'memory ran out' if isinstance(error, MemoryError) else reason}", 3
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"a defect of studio, please report it: {type(error).__name__}: {reason} ({frame.name}, line {frame.lineno}).",
         1,

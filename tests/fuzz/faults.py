@@ -26,8 +26,8 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
 
+from studio.cli import commands
 from studio.deliver import encoder
-from studio.errors import StudioError
 from studio.execution import local
 from studio.pipeline.film import make_film, verify_shelf
 from studio.pipeline.project import Project
@@ -113,12 +113,10 @@ def _work(folder: Path, before: Callable[[], object], verify: bool, report: Path
                 verify_shelf(project)
             make_film(project, folder / "out")
             text = f"done {' | '.join(words)}"
-        except StudioError as error:
-            text = f"{'machine' if error.exit_status == 3 else 'mistake'} {error}"
-        except (OSError, MemoryError) as error:
-            text = f"unnamed {error!r}"
-        except BaseException:
-            text = f"traceback {traceback.format_exc(limit=-3)}"
+        except (Exception, SystemExit) as error:
+            sentence, status = commands._in_a_sentence(error)
+            word = {1: "traceback", 2: "mistake", 3: "machine"}[status]
+            text = f"{word} {sentence if status > 1 else ''.join(traceback.format_exception(error))}"
         out.write(text)
         out.flush()
         os._exit(0)
@@ -278,7 +276,7 @@ def refusals(seed: int, count: int, root: Path, whole: Path) -> Iterator[tuple[s
     """(outcome, details) of full disks of `count` sizes, read-only places, and limits of files, memory and size."""
     film = contents(whole / "out")
     files = [*film.values(), *contents(whole / ".studio").values()]
-    size = sum(8192 + len(content) for content in files)  # with their folders
+    size = sum(4096 + len(content) for content in files)  # in whole pages
     limits = [(resource.RLIMIT_NOFILE, n) for n in (12, 16, 24)]
     limits += [(resource.RLIMIT_FSIZE, n) for n in (300, 2000, 9000)]
     address = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
