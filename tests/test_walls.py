@@ -46,6 +46,7 @@ HOMES = {
     "yaml": {"config"},
     "xarray": {"storage", "pipeline"},
     "zarr": {"storage"},
+    "numcodecs": {"storage"},
     "filelock": {"storage"},
     "rich": {"execution", "cli"},
     "cyclopts": {"cli"},

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -18,15 +21,22 @@ from studio.errors import SceneError, StudioError
 if TYPE_CHECKING:
     from studio.pipeline.project import Project
     from studio.scene.scene import Scene
+    from studio.storage.shelf import Shelf
 
 app = App(
     name="studio",
-    help="Films and stills of neural-network loss landscapes.",
+    help="Films and stills of neural-network loss landscapes. With --verbose, every command prints tracebacks.",
     version=lambda: version("landscape-studio"),
     default_parameter=Parameter(negative="", show_default=False),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+
+_OUT_OF_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory", "out of memory")
+LARGEST_LOG = 2**20
+"""Characters of older entries that stay in the log."""
+_shelf: Shelf | None = None
+"""The shelf that the command opened, for the log."""
 
 T = TypeVar("T")
 Draft = Annotated[
@@ -163,6 +173,11 @@ def compute(
     """
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
+    from studio.pipeline.project import repairs
+
+    def summary(part: Project) -> tuple[Any, Any, Any]:
+        results = measure(part)
+        return results.surfaces(), results.curvature(), results.facts()
 
     on.choose()
     for part in _project(scene, draft, workers, shelf).parts:
@@ -171,9 +186,9 @@ def compute(
         if check_subset:
             print(*report.subset_errors(subset_errors(part)), sep="\n")
             continue
-        results = measure(part)
-        print(report.surfaces(results.surfaces()), *report.curvature(results.curvature(), part.scene.axis), sep="\n")
-        print("last slice: " + ", ".join(f"{name} {value}" for name, value in results.facts().items()))
+        surfaces, curvature, facts = repairs(summary)(part)
+        print(report.surfaces(surfaces), *report.curvature(curvature, part.scene.axis), sep="\n")
+        print("last slice: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
 
 
 @app.command
@@ -190,15 +205,18 @@ def film(
     Args:
         frames: only these, as A:B, from A to before B.
         shot: only the shot of this name.
-        verify: afterwards, draw some frames again in a new process and compare them to the bit.
+        verify: first compare all that the shelf holds with its checksums, and make what is damaged again; afterwards,
+            draw some frames again in a new process and compare them to the bit.
     """
     from studio.cli.report import warnings
-    from studio.pipeline.film import film_source, make_film
+    from studio.pipeline.film import film_source, make_film, verify_shelf
     from studio.pipeline.film import verify as verify_film
 
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
     project, out = output.open(scene)
+    if verify:
+        verify_shelf(project)
     for path in make_film(project, out, _span(frames), shot):
         print(path)
     if not project.draft:
@@ -382,7 +400,10 @@ def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -
     from studio.execution.progress import show
     from studio.pipeline.project import Project
 
-    return Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
+    global _shelf
+    project = Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
+    _shelf = project.shelf
+    return project
 
 
 def _count(workers: int | None) -> int:
@@ -422,29 +443,65 @@ def _millimetres(text: str) -> float:
 
 
 def main() -> None:
-    """Runs a command. Exit status: 0 done, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
+    """Runs a command. Exit status: 0 done, 1 our defect, 2 the user's mistake, 3 the machine's, 130 after Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal of few letters gets escapes for the others
             stream.reconfigure(errors="backslashreplace")
+    words, verbose = [word for word in sys.argv[1:] if word != "--verbose"], "--verbose" in sys.argv
     try:
-        sys.exit(app(sys.argv[1:], exit_on_error=False, print_error=False) or 0)
+        status = app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         print(f"{error} See studio --help", file=sys.stderr)
         sys.exit(2)
-    except StudioError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_status)
     except BrokenPipeError:  # the reader of our output has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"the machine refused: {error}", file=sys.stderr)
-        sys.exit(3)
+        status = 0
+    except (Exception, SystemExit) as error:
+        text, status = _in_a_sentence(error)
+        log = _log(error)
+        if verbose:
+            traceback.print_exception(error)
+        elif status == 1:
+            text += f" The traceback is {f'in {log}' if log else 'printed with --verbose'}"
+        print(text, file=sys.stderr)
     except KeyboardInterrupt:
         print(
             "\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there",
             file=sys.stderr,
         )
-        sys.exit(130)
+        status = 130
+    sys.exit(status)
+
+
+def _in_a_sentence(error: BaseException) -> tuple[str, int]:
+    """What to print, and the exit status."""
+    from studio.config.functions import as_users_mistake
+
+    told = error if isinstance(error, StudioError) else as_users_mistake(error)
+    if told:
+        return str(told), told.exit_status
+    reason = (str(error).strip() or "no reason given").splitlines()[0]
+    if isinstance(error, OSError | MemoryError) or any(words in reason for words in _OUT_OF_MEMORY):
+        return f"the machine refused: {'memory ran out' if isinstance(error, MemoryError) else reason}", 3
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"a defect of studio, please report it: {type(error).__name__}: {reason} ({frame.name}, line {frame.lineno}).",
+        1,
+    )
+
+
+def _log(error: BaseException) -> Path | None:
+    """Adds the traceback to the log on the shelf that was opened, if any, and returns its path."""
+    from studio.storage.shelf import LOG
+
+    if _shelf is None or not _shelf.is_marked:
+        return None
+    path = _shelf.root / LOG
+    with contextlib.suppress(OSError):
+        kept = path.read_text(errors="replace")[-LARGEST_LOG:] if path.exists() else ""
+        lines = traceback.format_exception(error)
+        path.write_text(f"{kept}{datetime.now():%Y-%m-%d %H:%M:%S} {' '.join(sys.argv)}\n{''.join(lines)}\n")
+    return path
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import pkgutil
 import re
 import symtable
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -208,6 +209,30 @@ def defined_names(text: str) -> set[str] | None:
     module = symtable.symtable(text, "module", "exec")
     names = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     return None if _DEFINES_MORE.search(text) else names
+
+
+def as_users_mistake(error: BaseException) -> SceneError | None:
+    """The mistake, with place and input, of the user's function that an error came through; None if of none."""
+    steps = traceback.walk_tb(error.__traceback__)
+    frames = [(frame, line) for frame, line in steps if frame.f_code.co_filename in _loaded_sources]
+    if not frames:
+        return None
+    (called, _), (frame, line) = frames[0], frames[-1]
+    code = called.f_code
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    inputs = [text for name in names for text in _shapes(name, called.f_locals.get(name))]
+    place = f"{frame.f_code.co_filename}:{line}: {code.co_qualname}"
+    reason = (str(error).strip() or "no reason given").splitlines()[0]
+    return SceneError(f"{place} fails on {' and '.join(inputs) or 'no arrays'}: {type(error).__name__}: {reason}")
+
+
+def _shapes(name: str, value: Any) -> Iterator[str]:
+    """Type and shape of an array, or of each in a tuple."""
+    if isinstance(value, tuple | list):
+        for i, part in enumerate(value):
+            yield from _shapes(f"{name}[{i}]", part)
+    elif hasattr(value, "shape"):
+        yield f"{name} {value.dtype} {list(value.shape)}".replace("torch.", "")
 
 
 def source_of_function(name: str, text: str) -> str:

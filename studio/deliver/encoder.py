@@ -8,18 +8,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
 from studio.errors import MachineError
+from studio.execution.processes import die_with, works_until
 
 QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error", "-filter_threads", "1"]
+PATIENCE = 60.0
+"""Seconds without processor time after which ffmpeg hangs and is ended; however slow, at work it uses some."""
 
 
 def program() -> str:
@@ -64,9 +68,14 @@ def _query(path: str, option: str) -> str:
     """What ffmpeg prints for an option such as `-version`."""
     try:
         command, stdin = [path, "-hide_banner", option], subprocess.DEVNULL
-        return subprocess.run(command, stdin=stdin, capture_output=True, errors="replace", check=False).stdout
+        answer = subprocess.run(
+            command, stdin=stdin, capture_output=True, errors="replace", check=False, timeout=PATIENCE
+        )
+        return answer.stdout
     except OSError as error:
         raise _cannot_start(path, error) from error
+    except subprocess.TimeoutExpired as error:
+        raise _hangs(path) from error
 
 
 def run(output: Any, chunks: Iterable[Any], folder: Path | None = None) -> str:
@@ -74,16 +83,21 @@ def run(output: Any, chunks: Iterable[Any], folder: Path | None = None) -> str:
 
     folder: where it runs, for the names of a `concat_list`; all other paths must be absolute then.
 
-    Whatever interrupts it, ffmpeg is gone afterwards. Raises MachineError with ffmpeg's last lines if it fails.
+    Whatever interrupts it, ffmpeg is gone afterwards. Raises MachineError with ffmpeg's last lines if it fails, and if
+    it hangs or writes nothing.
     """
     command = [program(), *QUIET, *output.get_args()]
     # A file, not a pipe: ffmpeg never waits for anybody to read its messages.
     with tempfile.TemporaryFile() as messages, _running_process(command, messages, folder) as (process, pipe):
-        complete = all(_unbroken(pipe.write, chunk) for chunk in chunks)
+        complete = all(_unbroken(_write, process, chunk) for chunk in chunks)
         complete = _unbroken(pipe.close) and complete
-        status, complaint = process.wait(), _last_lines(messages)
+        _wait(process, partial(_has_ended, process))
+        status, complaint = process.returncode, _last_lines(messages)
         if status or not complete:
             raise _failure(command[0], status, complaint)
+        written = command[-1].removeprefix("file:")
+        if written != "-" and not (os.path.exists(written) and os.path.getsize(written)):
+            raise MachineError(f"{command[0]} wrote nothing, and no error; name a working ffmpeg in STUDIO_FFMPEG")
         return complaint
 
 
@@ -115,18 +129,48 @@ def _running_process(
     try:
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen(
-            command, stdin=pipe, stdout=nowhere, stderr=messages, start_new_session=True, cwd=folder
+            command,
+            bufsize=0,
+            stdin=pipe,
+            stdout=nowhere,
+            stderr=messages,
+            start_new_session=True,
+            cwd=folder,
+            preexec_fn=partial(die_with, os.getpid()),
         )
     except OSError as error:
         raise _cannot_start(command[0], error) from error
     assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)
     try:
         yield process, process.stdin
     finally:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # it may be a script that runs ffmpeg
             process.wait()
         _unbroken(process.stdin.close)
+
+
+def _write(process: subprocess.Popen[bytes], chunk: Any) -> None:
+    """Writes all of a chunk to a program's pipe."""
+    assert process.stdin is not None
+    pipe, rest, room = process.stdin, memoryview(chunk).cast("B"), select.poll()
+    room.register(pipe, select.POLLOUT)
+    while rest:
+        _wait(process, lambda seconds: bool(room.poll(1000 * seconds)))
+        rest = rest[pipe.write(rest) or 0 :]
+
+
+def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[float], bool]) -> None:
+    """Waits for a pipe or an end. Raises MachineError if the program does nothing meanwhile."""
+    if not works_until(ready, process.pid, PATIENCE):
+        raise _hangs(program())
 
 
 def _unbroken(use_pipe: Callable[..., object], *arguments: Any) -> bool:
@@ -147,6 +191,12 @@ def _last_lines(messages: IO[bytes]) -> str:
 
 def _cannot_start(path: str, error: OSError) -> MachineError:
     return MachineError(f"{path}: cannot be started: {error.strerror}; name a working ffmpeg in STUDIO_FFMPEG")
+
+
+def _hangs(path: str) -> MachineError:
+    return MachineError(
+        f"{path} did nothing for {PATIENCE:.0f} s, so it was ended; run again, or name another ffmpeg in STUDIO_FFMPEG"
+    )
 
 
 def _failure(path: str, status: int, complaint: str) -> Exception:

@@ -7,6 +7,7 @@ A segment is a function of its frames alone: one encoding thread, no rate contro
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -121,12 +122,15 @@ class Movie(Record):
         import ffmpeg
 
         alpha, spec = self._preset.alpha, self.picture_spec
-        pictures = (frame.picture.to_array() for frame in spec.validate(frames, size))
+        counted = itertools.count()
+        pictures = (frame.picture.to_array() for frame, _ in zip(spec.validate(frames, size), counted, strict=False))
         pixels = (np.ascontiguousarray(colour_spaces.add_alpha(p) if alpha else p).data for p in pictures)
         with atomic_write(path) as temporary:
             layouts = ("rgb24", "rgba") if spec.bits == 8 else ("rgb48le", "rgba64le")
             source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layouts[alpha], s=str(size), framerate=str(fps))
             encoder.run(source.output(encoder.file_url(temporary), **self._preset.encode_options(fps)), pixels)
+            if (written := probe(temporary).frames) != (count := next(counted)):
+                raise MachineError(f"{path}: {encoder.program()} wrote {written} of {count} frames, and no error")
 
     def join(
         self, segments: list[Path], path: Path, *, frames: int, size: Size, fps: Fraction, provenance: Mapping[str, Any]

@@ -1,12 +1,13 @@
 """Local worker processes behind `concurrent.futures.Executor`.
 
-Each worker is one single-threaded process. When it dies, its task fails with `WorkerDied`, and the next task starts a
-new process. A worker ends when its parent does, however the parent ended. Workers never import the main module, so a
-script that calls studio needs no `__main__` guard.
+Each worker is one single-threaded process. When it dies, or does nothing, its task fails with `WorkerDied`, and the
+next task starts a new process. A worker ends when its parent does, however the parent ended. Workers never import the
+main module, so a script that calls studio needs no `__main__` guard.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -14,17 +15,28 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from studio.errors import MachineError
+from studio.config.functions import as_users_mistake
+from studio.errors import MachineError, StudioError
 from studio.execution.devices import VARIABLE
+from studio.execution.processes import die_with, works_until
 
 # On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
+
+SILENCE = 120.0
+"""Seconds without processor time after which a worker is ended: stopped, or deadlocked. At work it uses some always."""
+GRACE = 10.0
+"""Seconds that an idle worker has to end by itself."""
+logger = logging.getLogger("studio")
+# the kernel ends a worker with the thread that started it, so one thread starts them all and stays
+_STARTER = ThreadPoolExecutor(1)
 
 T = TypeVar("T")
 
@@ -90,34 +102,62 @@ class _Worker:
                     raise MachineError("the workers were stopped")
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-                future = self._pool.submit(fn, *args, **kwargs)
-            return future.result()
+                future = self._pool.submit(_call, fn, *args, **kwargs)
+            self._watch(future, fn)
+            result: T = future.result()
+            return result
         except BrokenProcessPool as error:
             self.end()
             raise WorkerDied("a worker process died") from error
 
+    def _watch(self, future: Future[Any], fn: Callable[..., Any]) -> None:
+        """Returns when a task is done, or after its process has been killed because it rested for `SILENCE`."""
+        for process in self._processes():
+            if not works_until(lambda seconds: bool(wait([future], seconds).done), process.pid or 0, SILENCE):
+                logger.warning("a worker has done nothing for %.0f s in %s, so it is ended", SILENCE, fn.__name__)
+                process.kill()
+
+    def _processes(self) -> list[BaseProcess]:
+        return list((self._pool._processes or {}).values()) if self._pool else []
+
     def end(self) -> None:
         """Ends the process after its present task; the next task starts a new one."""
         with self._lock:
-            pool, self._pool = self._pool, None
+            processes, pool, self._pool = self._processes(), self._pool, None
         if pool:
-            pool.shutdown()
+            pool.shutdown(wait=False)
+        for process in processes:
+            process.join(GRACE)
+            process.kill()  # it may be stopped
 
     def kill(self) -> None:
         """Ends the process now, for good."""
         with self._lock:
             self._killed = True
-            for process in list((self._pool._processes or {}).values()) if self._pool else []:
+            for process in self._processes():
                 process.kill()
+
+
+def _call(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """The result of a task; what the user's code in it raises, be it SystemExit, is the user's mistake."""
+    try:
+        return fn(*args, **kwargs)
+    except StudioError:
+        raise
+    except BaseException as error:
+        if mistake := as_users_mistake(error):
+            raise mistake from error
+        raise
 
 
 class _Process(SpawnProcess):
     """A spawned process that does not import the main module, where no task lives."""
 
-    _starting = threading.Lock()
-
     def start(self) -> None:
-        with self._starting, _main_without_source():
+        _STARTER.submit(self._start).result()
+
+    def _start(self) -> None:
+        with _main_without_source():
             super().start()
 
 
@@ -144,11 +184,5 @@ def _start_worker(gpu: str | None) -> None:
         os.environ.pop("HIP_VISIBLE_DEVICES", None)  # ROCm's own, which would prevail
         os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, VARIABLE: "cuda"}
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    if parent := multiprocessing.parent_process():
+        die_with(parent.pid or 0)

@@ -47,7 +47,7 @@ def run_tasks(executor: Executor, tasks: Iterable[Task], in_flight: int) -> Iter
             else:
                 function, arguments = task
                 raise MachineError(
-                    f"a worker died (out of memory, or killed) each of the {MAXIMUM_ATTEMPTS} times it ran "
+                    f"a worker died (out of memory, stuck, or killed) each of the {MAXIMUM_ATTEMPTS} times it ran "
                     f"{function.__name__}{reprlib.repr(arguments)}; finished work is kept; use fewer workers, or run "
                     "again"
                 ) from error

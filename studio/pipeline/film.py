@@ -21,7 +21,7 @@ from studio.film.frame_source import FrameSource
 from studio.film.look import LARGEST_MESH, gallery
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
-from studio.pipeline.project import Project
+from studio.pipeline.project import Project, repairs
 from studio.pipeline.provenance import provenance
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
 from studio.pipeline.render_job import RenderJob, frame_source
@@ -29,10 +29,12 @@ from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
 from studio.storage.files import check_writable
+from studio.training import checkpoints
 
 _MAKE_FIRST = "so make the film first: studio film"
 
 
+@repairs
 def make_film(
     project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None
 ) -> list[Path]:
@@ -46,6 +48,7 @@ def make_film(
     return make_files(project, _job(project), span, out, part, keep=bool(part))
 
 
+@repairs
 def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
     """Makes other deliverables of the whole film from stored frames; returns their paths. Needs no GL.
 
@@ -61,11 +64,21 @@ def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) ->
     return make_files(project, job, span, out, keep=True)
 
 
+@repairs
 def verify(project: Project) -> list[int]:
     """Numbers of some frames that were drawn again, in a new process, and came out equal to the bit."""
     return verify_frames(project, _stored_job(project), _whole(project))
 
 
+@repairs
+def verify_shelf(project: Project) -> None:
+    """Reads all that the shelf holds; what is not what was written is named, and removed, to be made again."""
+    project.shelf.verify()
+    for folder in project.run_folders:
+        checkpoints.verify(folder)
+
+
+@repairs
 def make_still(
     project: Project,
     out: Path,
@@ -116,11 +129,13 @@ def storyboard(project: Project, out: Path) -> Path:
     return _sheet(project, out, "storyboard", render_job.storyboard)
 
 
+@repairs
 def film_source(project: Project) -> FrameSource:
     """The film as a function of the frame's number; measures what it needs."""
     return frame_source(project.scene, tuple(map(measure, project.parts)), project.draft)
 
 
+@repairs
 def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any], *arguments: Any) -> Path:
     """A sheet of small pictures that one worker draws, as a PNG in the folder `out`. function: of `render_job`."""
     check_writable(out)

@@ -18,7 +18,7 @@ from studio.landscape import tasks
 from studio.landscape.loss import Loss
 from studio.landscape.slices import Quantity, Slice, SliceResolver, axes, fields
 from studio.landscape.sweeps.keyframe import Keyframe
-from studio.pipeline.project import Project, Workers
+from studio.pipeline.project import Project, Workers, repairs
 from studio.pipeline.results import KINDS, Results, SliceKey, SliceKind, of_kind
 from studio.pipeline.train import train, try_batch
 from studio.storage.mapped_arrays import map_arrays, save_arrays
@@ -26,6 +26,7 @@ from studio.storage.shelf import Shelf
 from studio.training.runs import SurfacesRun
 
 
+@repairs
 def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     if isinstance(run := project.scene.run, SurfacesRun):
@@ -132,10 +133,12 @@ def digests_used(slices: Mapping[SliceKey, Slice], results: Results) -> dict[str
 
 def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
     shelf = project.shelf
-    _prepare(project, workers, kind, [slice_ for slice_ in slices if not shelf.slice(slice_.digest).path.is_dir()])
+    unfinished = [slice_ for slice_ in slices if not shelf.slice(slice_.digest).complete]
+    _make_planes(project, workers, kind, unfinished)
+    _prepare(project, workers, kind, [slice_ for slice_ in unfinished if not shelf.slice(slice_.digest).path.is_dir()])
     work = [
         (stored, row_task)
-        for slice_ in slices
+        for slice_ in unfinished
         for stored in [shelf.slice(slice_.digest)]
         for row_task in row_tasks(shelf, slice_, stored.missing())
     ]
@@ -147,10 +150,8 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
         stored.write(row_task.first, values)
 
 
-def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
-    """Creates slices on the shelf, with their samples, planes and facts."""
-    if not slices:
-        return
+def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: Iterable[Slice]) -> None:
+    """Puts on the shelf what it lacks of the samples and planes of slices."""
     shelf = project.shelf
     for slice_ in slices:
         save_samples(shelf, slice_)
@@ -160,6 +161,13 @@ def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[S
         plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
         for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
             save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
+
+
+def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
+    """Creates slices on the shelf, with their facts."""
+    if not slices:
+        return
+    shelf = project.shelf
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
         slice_, loss_fields = slices[index], facts.pop("fields", ())
@@ -173,6 +181,7 @@ def _find_positions(project: Project, workers: Workers, slices: Mapping[SliceKey
     shelf = project.shelf
     if results.positions and not shelf.positions(results.positions).is_dir():
         by_plane = {slice_.plane_digest: slice_ for slice_ in of_kind("loss", slices).values()}
+        _make_planes(project, workers, "loss", by_plane.values())
         task: Task = (tasks.make_positions, (shelf, tuple(by_plane.values()), results.markers))
         for _, (arrays, facts) in workers.run("find the networks in the planes", [task], [1]):
             save_arrays(shelf.positions(results.positions), arrays, facts)
@@ -212,6 +221,7 @@ def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[RowTa
             yield RowTask(row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1))))
 
 
+@repairs
 def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
     """(alpha, beta, loss over the subset, loss over all samples) at nine points of the last keyframe's grid."""
     train(project)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from studio.errors import SceneError
+from studio.errors import DamageError, MachineError, SceneError
 from studio.execution import local
 from studio.execution.progress import Progress, silent
 from studio.execution.tasks import Task, run_tasks
@@ -18,6 +18,9 @@ from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
 from studio.storage.shelf import Manifest, Shelf
 from studio.training.device import worker_gpus
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,27 @@ class Project:
         count = len(devices) or count or self.workers
         with local.LocalExecutor(count, devices) as executor:
             yield Workers(executor, 2 * count, self.progress)
+
+
+def repairs(stage: Callable[Concatenate[Project, P], T]) -> Callable[Concatenate[Project, P], T]:
+    """The stage, begun again without whatever it finds damaged on the shelf; that is named, and made again once.
+
+    Raises MachineError for what is damaged a second time.
+    """
+
+    @wraps(stage)
+    def repaired(project: Project, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        seen: list[Path] = []
+        while True:
+            try:
+                return stage(project, *args, **kwargs)
+            except DamageError as error:
+                if error.path in seen:
+                    raise MachineError(f"{error.path}: is damaged again, just after it was made") from error
+                seen.append(error.path)
+                project.shelf.discard(error)
+
+    return repaired
 
 
 @dataclass(frozen=True)

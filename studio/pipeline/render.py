@@ -18,6 +18,7 @@ from studio.pipeline.project import Project, Workers
 from studio.pipeline.provenance import provenance
 from studio.pipeline.render_job import RenderJob, Segment
 from studio.storage.linear_frames import LinearFrame
+from studio.storage.shelf import is_sealed, verify_segment
 
 VERIFIED = 5
 """Frames that are drawn again to verify a film."""
@@ -40,6 +41,8 @@ def make_files(
         listed = manifest.read()
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
+    for segment in filter(lambda segment: is_sealed(segment.path), chain.from_iterable(segments)):
+        verify_segment(segment.path)
     _render_missing(project, job, segments, out, stem, whole=not part)
     contents = {}
     for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
@@ -116,8 +119,8 @@ def _render_missing(project: Project, job: RenderJob, segments: Segments, out: P
 
 
 def _missing(segments: Segments) -> list[Segment]:
-    """The segments without a file, each once: two deliverables may share them."""
-    return list({s.digest: s for s in chain.from_iterable(segments) if not s.path.exists()}.values())
+    """The segments that are not whole, each once: two deliverables may share them."""
+    return list({s.digest: s for s in chain.from_iterable(segments) if not is_sealed(s.path)}.values())
 
 
 def _frames(job: RenderJob, segments: Iterable[Segment]) -> dict[int, LinearFrame]:

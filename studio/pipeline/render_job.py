@@ -33,7 +33,7 @@ from studio.pipeline.results import Results
 from studio.scene.captions import captions
 from studio.scene.scene import Scene
 from studio.storage.linear_frames import TILE, LinearFrame, Tile
-from studio.storage.shelf import Shelf
+from studio.storage.shelf import Shelf, seal_segment
 
 if TYPE_CHECKING:
     from studio.render.stage import Stage
@@ -191,6 +191,7 @@ def render_segments(job: RenderJob, segments: tuple[Segment, ...]) -> None:
             _picture(job, number, job.stored_frame(name), deliverable.picture_spec) for number, name in numbered
         )
         deliverable.write_segment(pictures, segment.path, job.size, job.source.cut.fps, segment.start)
+        seal_segment(segment.path)
 
 
 def draw_tile(job: RenderJob, number: int, stored: LinearFrame, tile: Tile) -> None:

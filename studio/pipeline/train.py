@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from studio.errors import SceneError
-from studio.pipeline.project import Project
+from studio.pipeline.project import Project, repairs
 from studio.training import checkpoints
 from studio.training.derived import AnyRun
 
 
+@repairs
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
     project.record(run=list(project.run_digests))
@@ -39,4 +40,4 @@ def is_trained(project: Project) -> bool:
 
 
 def _has_checkpoints(run: AnyRun, folder: Path) -> bool:
-    return set(run.instants()) <= set(checkpoints.epochs(folder))
+    return (folder / "run.json").is_file() and set(run.instants()) <= set(checkpoints.epochs(folder))

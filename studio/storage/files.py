@@ -1,4 +1,9 @@
-"""Files that are whole or absent: written beside their place, synced, renamed."""
+"""Files that are whole or absent: written beside their place, synced, renamed; and known again by a checksum.
+
+    checksum = CRC-32 of (folder, name, content)
+
+The place is part of it, so a file that lies in the place of another one is noticed as a changed one is.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,19 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from studio.errors import MachineError
+from studio.errors import DamageError, MachineError, StudioError
+
+CHANGED = "is not what was written"
+_UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    *(errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE),
+}
 
 
 @contextlib.contextmanager
@@ -27,19 +40,23 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
             raise MachineError(
                 f"{path}: the disk is full; all finished work is kept. Free some space and run again"
             ) from error
-        unwritable = PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError
-        if isinstance(error, unwritable) or error.errno == errno.EROFS:
+        if error.errno in _UNWRITABLE:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
         raise
 
 
 @contextlib.contextmanager
 def translate_read_errors(path: Path) -> Iterator[None]:
-    """Raises MachineError for anything that fails inside the block while reading `path` from the shelf."""
+    """Raises DamageError for what fails inside the block while reading `path`; MachineError if the machine refuses."""
     try:
         yield
+    except (StudioError, MemoryError):
+        raise
     except Exception as error:  # zarr raises many kinds
-        raise MachineError(f"{path}: cannot be read ({error}); remove it and run again") from error
+        damage = None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO
+        if isinstance(error, OSError) and error.errno not in damage:
+            raise MachineError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DamageError(path, error) from error
 
 
 def check_writable(folder: Path) -> None:
@@ -84,12 +101,51 @@ def _sync(path: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes the value as readable JSON, atomically. Values that JSON lacks are written as their text."""
+# --- checksums -------------------------------------------------------------------------------------------------------
+
+
+def checksum(path: Path, *parts: Any) -> int:
+    """CRC-32 of a file's content, in bytes or arrays, and of its place: its folder's name and its own; never 0."""
+    # three times as fast as a cryptographic hash; the faults of disks and of people need no other
+    place = f"{path.parent.name}/{path.name}\n".encode()
+    return reduce(lambda value, part: zlib.crc32(part, value), parts, zlib.crc32(place)) or 1
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, atomically: its checksum in 8 hex digits, then the content."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        temporary.write_bytes(b"%08x" % checksum(path, content) + content)
 
 
-def read_json(path: str | Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_bytes(path: Path) -> memoryview:
+    """The content that `write_bytes` wrote. Raises DamageError if the file holds anything else."""
+    with translate_read_errors(path):
+        content = memoryview(path.read_bytes())
+        if bytes(content[:8]) != b"%08x" % checksum(path, content[8:]):
+            raise ValueError(f"it {CHANGED}")
+        return content[8:]
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Writes the value as readable JSON with its checksum, atomically. Values that JSON lacks are written as text."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(to_json(Path(path), value), encoding="utf-8")
+
+
+def to_json(path: Path, value: Mapping[str, Any]) -> str:
+    """The text that `write_json` writes to `path`."""
+    plain = json.loads(json.dumps(value, default=str))
+    return json.dumps({**plain, "checksum": _json_checksum(path, plain)}, indent=1, sort_keys=True) + "\n"
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The value that `write_json` wrote. Raises DamageError if the file is absent or holds anything else."""
+    with translate_read_errors(path := Path(path)):
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict) or value.pop("checksum", 0) != _json_checksum(path, value):
+            raise ValueError(f"it {CHANGED}")
+        return value
+
+
+def _json_checksum(path: Path, value: Mapping[str, Any]) -> int:
+    return checksum(path, json.dumps(value, sort_keys=True).encode())

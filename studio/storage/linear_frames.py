@@ -1,6 +1,6 @@
 """Drawn frames on the shelf: linear light before the grade, in tiles.
 
-Each tile is a zarr array of its own, written atomically: a tile that exists is whole. So any process may draw any tile.
+Each tile is a file of its own, written atomically: a tile that exists is whole. So any process may draw any tile.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
-from zarr.codecs import ZstdCodec
+from numcodecs.zstd import Zstd
 
 from studio.config.units import Size
-from studio.storage.files import atomic_write, translate_read_errors
+from studio.storage.files import read_bytes, translate_read_errors, write_bytes
 
 TILE = 2048
 """Pixels along a side of a tile."""
@@ -26,8 +25,8 @@ Tile = tuple[slice, slice]
 class LinearFrame:
     """A drawn frame [height, width, 4], uint16 codes, indexed like an array by rows, or by rows and columns.
 
-    codes: linear light as `studio.render.linear_frame` encodes it. path: a folder of tiles. Reading raises MachineError
-    if a tile is missing or broken.
+    codes: linear light as `studio.render.linear_frame` encodes it. path: a folder of tiles. Reading raises DamageError
+    if a tile is missing, or not what was written.
     """
 
     path: Path
@@ -56,7 +55,7 @@ class LinearFrame:
 
     def missing(self) -> list[Tile]:
         """The tiles that are not drawn."""
-        return [tile for tile in self.tiles if not self._path(tile).is_dir()]
+        return [tile for tile in self.tiles if not self._path(tile).is_file()]
 
     @property
     def complete(self) -> bool:
@@ -66,9 +65,8 @@ class LinearFrame:
     def write(self, tile: Tile, codes: np.ndarray) -> None:
         """Writes one of `tiles` [rows, columns, 4]. Raises MachineError if the disk is full or unwritable."""
         planes = np.moveaxis(codes, -1, 0)  # channel by channel, which packs smaller
-        with atomic_write(self._path(tile)) as temporary:
-            # not Blosc, which leaks its lock when a worker is killed
-            zarr.create_array(temporary, data=planes, chunks=planes.shape, compressors=ZstdCodec(level=1))
+        # not Blosc, which leaks its lock when a worker is killed
+        write_bytes(self._path(tile), Zstd(level=1).encode(np.ascontiguousarray(planes)))
 
     def __getitem__(self, index: slice | Tile) -> np.ndarray:
         rows, columns = index if isinstance(index, tuple) else (index, slice(None))
@@ -87,13 +85,14 @@ class LinearFrame:
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip((rows, columns), tile, strict=True)
         )
-        with translate_read_errors(self.path):
-            planes = zarr.open_array(self._path(tile), mode="r")[(slice(None), *inside)]
-        return np.moveaxis(np.asarray(planes), 0, -1)
+        content, sides = read_bytes(path := self._path(tile)), [part.stop - part.start for part in tile]
+        with translate_read_errors(path):
+            planes = np.frombuffer(Zstd().decode(content), np.uint16).reshape(4, *sides)
+        return np.moveaxis(planes[(slice(None), *inside)], 0, -1)
 
     def _path(self, tile: Tile) -> Path:
         rows, columns = tile
-        return self.path / f"{rows.start}-{columns.start}.zarr"
+        return self.path / f"{rows.start}-{columns.start}.zst"
 
 
 def _overlap(side: slice, start: int, stop: int) -> slice | None:

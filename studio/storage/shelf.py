@@ -5,16 +5,18 @@
     positions/<digest>/          where networks stand in planes
     slices/<digest>.zarr         measured values of one slice over (beta, alpha)
     frames/<digest>/             one drawn frame before its grade, tile by tile
-    segments/<digest>.<suffix>   encoded segments of deliverables
+    segments/<digest>.<suffix>   encoded segments of deliverables; beside each, in .json, its checksums
     scenes/<name>.json           manifests: what each scene last used, for `clean` and `status`
     locks/                       one owner at a time for each digest that is being written
     shelf.json                   marks the folder as a shelf; without it nothing is ever removed
+    studio.log                   tracebacks of errors that had no sentence of their own
 
 Everything here can be deleted and made again; nothing here ever changes its meaning.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -24,21 +26,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from studio.config.records import digest
 from studio.config.units import Size
-from studio.errors import SceneError
+from studio.errors import DamageError, SceneError
 from studio.execution.progress import Progress
-from studio.storage.files import is_temporary, read_json, translate_os_errors, write_json
+from studio.storage.files import (
+    CHANGED,
+    checksum,
+    is_temporary,
+    read_bytes,
+    read_json,
+    translate_os_errors,
+    translate_read_errors,
+    write_json,
+)
 from studio.storage.linear_frames import LinearFrame
+from studio.storage.mapped_arrays import map_arrays
 from studio.storage.slices import StoredSlice
 
 KINDS = ("runs", "planes", "positions", "samples", "slices", "frames", "segments")
 """Folders of computed things."""
-FORMER_KINDS = ("plates", "pieces")
-"""Folders of shelves made by version 0.1 before frames and segments had their names; their contents are unused."""
-MARK = "shelf.json"
+FORMER_KINDS = ("plates", "pieces", *(f"{kind}-1" for kind in (*KINDS, "scenes")))
+"""Folders of former layouts; their contents, which have other names or no checksums, are unused."""
+MARK, LOG = "shelf.json", "studio.log"
+LAYOUT = 2
+"""Raised by hand when older contents cannot be read any more."""
+logger = logging.getLogger("studio")
 _STORED_NAME = re.compile(r"[0-9a-f]{32,64}(\.[a-z0-9.]+)?")
 
 
@@ -61,16 +77,21 @@ class Shelf:
 
     def mark(self) -> None:
         """Makes the folder a shelf. Raises SceneError if it holds anything that studio did not put there."""
-        if self.is_marked:
+        mark = self.root / MARK
+        if self.is_marked and f'"version": {LAYOUT}' in (text := mark.read_text(errors="replace")):
             return
-        known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK}  # another process may mark it at this moment
+        if self.is_marked and '"version": 1\n' in text:
+            logger.warning("%s: is a shelf of an older version, without checksums; all is made again", self.root)
+            for folder in self._folders((*KINDS, "scenes")):
+                folder.rename(f"{folder}-1")
+        known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
         others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))
         if others:
             raise SceneError(
                 f"{self.root}: is not a shelf of studio: it holds {', '.join(others[:3])}"
                 f"{' ...' if len(others) > 3 else ''}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
             )
-        write_json(self.root / MARK, {"made_by": "studio", "version": 1})
+        write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
 
     def run(self, digest: str) -> Path:
         """Folder of a training run."""
@@ -99,6 +120,27 @@ class Shelf:
     def segment(self, digest: str, suffix: str) -> Path:
         """Path of an encoded segment."""
         return self.root / "segments" / f"{digest}{suffix}"
+
+    def verify(self) -> None:
+        """Reads all but the runs. Raises DamageError at the first thing that is not what was written."""
+        for path in (path for kind in KINDS[1:] for path in self._stored(kind)):
+            match path.parent.name:
+                case "slices":
+                    StoredSlice(path).read()
+                case "frames":
+                    for tile in path.glob("[!.]*"):
+                        read_bytes(tile)
+                case "segments":
+                    read_json(path) if path.suffix == ".json" else verify_segment(path)
+                case _:
+                    map_arrays(path)
+
+    def discard(self, error: DamageError) -> None:
+        """Removes what is damaged, or the smallest whole that holds it, so that it is made again; says so."""
+        logger.warning("%s", error)
+        kind, entry, *_ = error.path.relative_to(self.root).parts
+        path = error.path if kind in ("runs", "frames", "scenes") else self.root / kind / entry
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
@@ -132,8 +174,8 @@ class Shelf:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
         entries = [entry for manifest in self._manifests() for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
-        stored = [path for kind in (*KINDS, *FORMER_KINDS) for path in self._stored(kind)]
-        unused = [path for path in stored if path.name.partition(".")[0] not in used]
+        unused = [path for kind in KINDS for path in self._stored(kind) if path.name.partition(".")[0] not in used]
+        unused += [path for kind in FORMER_KINDS for path in self._stored(kind)]
         folders = () if self.is_busy() else self._folders((*KINDS, *FORMER_KINDS, "scenes"))
         unfinished = [path for folder in folders for path in _unfinished(folder)]
         return unused + [path for path in unfinished if set(unused).isdisjoint(path.parents)]
@@ -145,7 +187,7 @@ class Shelf:
     def _manifests(self) -> Iterator[dict[str, Any]]:
         """Manifests of scenes that still exist."""
         for path in (self.root / "scenes").glob("[!.]*.json"):
-            manifest = read_json(path)
+            manifest = read_json(path)  # damaged, it does not say what may be removed
             if (self.root / manifest["scene"]).is_file():
                 yield manifest
 
@@ -198,9 +240,12 @@ class Manifest:
         return self.shelf.root / "scenes" / f"{self.name}-{digest(self.relative(self.scene))[:8]}.json"
 
     def read(self) -> dict[str, Any]:
-        """All entries; empty if there is no manifest yet."""
-        manifest: dict[str, Any] = read_json(self.path) if self.path.is_file() else {}
-        return manifest
+        """All entries; empty if there is no manifest yet, and if it is damaged, which is said."""
+        try:
+            return read_json(self.path) if self.path.is_file() else {}
+        except DamageError as error:
+            self.shelf.discard(error)
+            return {}
 
     def update(self, **used: Any) -> None:
         """Replaces or adds entries, such as `slices`: the digests that were used."""
@@ -210,6 +255,32 @@ class Manifest:
     def relative(self, path: Path) -> str:
         """A path relative to the shelf, so that both can be moved together."""
         return os.path.relpath(path.resolve(), self.shelf.root)
+
+
+def seal_segment(path: Path) -> None:
+    """Writes the checksums of a segment beside it: without them it is not whole."""
+    write_json(_seal(path), {"files": _checksums(path)})
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a segment was written to its end."""
+    return path.exists() and _seal(path).is_file()
+
+
+def verify_segment(path: Path) -> None:
+    """Raises DamageError if a segment is not what was sealed."""
+    with translate_read_errors(path):
+        if read_json(_seal(path))["files"] != _checksums(path):
+            raise ValueError(f"it {CHANGED}")
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {file.name: checksum(file, np.memmap(file, np.uint8, "r")) for file in files}
 
 
 def _unfinished(folder: Path) -> Iterator[Path]:

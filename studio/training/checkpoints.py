@@ -12,6 +12,7 @@ needs no torch; only loading and saving tensors does. Files that the user brings
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config.records import digest
 from studio.config.user_files import read_regular, refusing, shown
-from studio.errors import RunError
-from studio.storage.files import atomic_write, read_json, write_json
+from studio.errors import DamageError, RunError
+from studio.storage.files import atomic_write, read_json, translate_read_errors, write_json
 from studio.training.objectives import Objective
 from studio.training.recipe import Recipe
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Part of a run's digest: raised by hand when the same recipe trains to other bytes."""
+logger = logging.getLogger("studio")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 """Of the user's own checkpoint files."""
 
@@ -51,15 +53,22 @@ class Checkpoint:
 def facts_by_epoch(folder: Path) -> dict[float, dict[str, Any]]:
     """{epoch: facts} of every complete checkpoint, ascending: epoch, SHA-256 of the weights' file, metrics."""
     paths = [path for path in sorted(Path(folder).glob("epoch-*.json")) if path.with_suffix(".safetensors").is_file()]
-    facts = [_read_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    return {float(entry["epoch"]): entry for entry in sorted(facts, key=lambda entry: entry["epoch"])}
+    read = (_read_facts(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    facts = sorted(filter(None, read), key=lambda entry: entry["epoch"])
+    return {float(entry["epoch"]): entry for entry in facts}
 
 
 @lru_cache(maxsize=4096)
-def _read_facts(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
-    """The file's content; read again only if time or size changed, since a film asks for each file many times."""
-    facts: dict[str, Any] = read_json(path)
-    return facts
+def _read_facts(path: Path, mtime_ns: int, size: int) -> dict[str, Any] | None:
+    """The file's content; read again only if time or size changed, since a film asks for each file many times.
+
+    None, which is said, if it is damaged: a checkpoint without facts is not complete, so it is made again.
+    """
+    try:
+        return read_json(path)
+    except DamageError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def epochs(folder: Path) -> tuple[float, ...]:
@@ -174,25 +183,34 @@ def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> 
 
 
 def load(folder: Path, epoch: float) -> Checkpoint:
-    """The checkpoint at an epoch. Raises RunError if it is missing, truncated or changed."""
+    """The checkpoint at an epoch. Raises RunError if it is missing, DamageError if it is not what was written."""
     from safetensors.torch import load as from_bytes
 
-    facts = facts_by_epoch(folder).get(epoch)
-    if facts is None:
-        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
-    path = _path(folder, epoch)
-    content = path.read_bytes()
-    if sha256(content) != facts["weights"]:
-        raise RunError(
-            f"{path}: is not the file that was written ({len(content)} bytes; truncated, or changed since); "
-            f"remove it and its .json, and train again"
-        )
-    tensors = from_bytes(content)
+    tensors = from_bytes(_read(folder, epoch))
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     return Checkpoint(epoch, part("weights/"), part("buffers/"))
+
+
+def verify(folder: Path) -> None:
+    """Reads a run. Raises DamageError at the first file that is not what was written."""
+    read_json(Path(folder) / "run.json")
+    for epoch in epochs(folder):
+        _read(folder, epoch)
+
+
+def _read(folder: Path, epoch: float) -> bytes:
+    facts = facts_by_epoch(folder).get(epoch)
+    if facts is None:
+        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
+    path = _path(folder, epoch)
+    with translate_read_errors(path):
+        content = path.read_bytes()
+        if sha256(content) != facts["weights"]:
+            raise ValueError(f"its {len(content)} bytes are not those that were written")
+        return content
 
 
 def _nearest(epoch: float, existing: tuple[float, ...]) -> str:

@@ -9,6 +9,7 @@ same bytes.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import statistics
 import timeit
@@ -19,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from studio.errors import RunError
-from studio.storage.files import atomic_write
+from studio.errors import DamageError, RunError
+from studio.storage.files import read_bytes, write_bytes
 from studio.training import checkpoints
 from studio.training.data import Data
 from studio.training.determinism import deterministic
@@ -39,7 +39,8 @@ Progress = Callable[[int, int, str], None]
 """(steps done, steps in total, a text with the loss) -> None."""
 BatchLoss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
 """(model, x, y) -> the mean loss of a batch."""
-STATE_FILE = "resume.safetensors"
+logger = logging.getLogger("studio")
+STATE_FILE = "resume.state"
 """In the run folder while it trains: the model, the optimizer and the step, to continue a killed run."""
 
 
@@ -67,7 +68,7 @@ def train(
     """Trains by the recipe and saves checkpoints in `folder`; continues where an earlier call stopped.
 
     progress: called after every step. Raises RunError if the loss is not finite, two checkpoints fall on one step, the
-    folder holds another run, or its saved state cannot be read.
+    folder holds another run.
     """
     folder = Path(folder)
     data = recipe.data.load()
@@ -189,9 +190,7 @@ def _save_state(path: Path, step: int, model: nn.Module, optimizer: torch.optim.
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer/{number}/{name}": value for name, value in values.items() if value is not None}
     # clones: a tied weight has two names, and safetensors refuses two names for one tensor
-    content = save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()})
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)  # not save_file: its error hides that a disk is full
+    write_bytes(path, save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}))
 
 
 def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:
@@ -199,9 +198,10 @@ def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimize
     if not path.exists():
         return 0
     try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise RunError(f"{path}: cannot be read ({error}); remove it, and training starts from epoch 0") from error
+        state = load(bytes(read_bytes(path)))
+    except DamageError as error:
+        logger.warning("%s, from epoch 0", error)
+        return 0
     if state["step"] >= before:
         return 0
     model.load_state_dict({name.removeprefix("model/"): v for name, v in state.items() if name.startswith("model/")})

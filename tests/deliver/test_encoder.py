@@ -4,7 +4,10 @@ import errno
 import os
 import stat
 import subprocess
+import sys
+import time
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +146,68 @@ def test_ctrl_c_at_the_terminal_does_not_reach_ffmpeg(tmp_path, monkeypatch):
 
     MOVIE.write_segment(looking(), tmp_path / "segment.mp4", SIZE, FPS)
     assert sessions != [os.getsid(0)]
+
+
+@pytest.mark.parametrize("script", ["sleep 600", "cat >/dev/null; sleep 600", "kill -STOP $$"])
+def test_an_ffmpeg_that_hangs_is_ended_and_named_and_leaves_nothing(tmp_path, fake, monkeypatch, script):
+    fake(script)
+    monkeypatch.setattr(encoder, "PATIENCE", 2)
+    with pytest.raises(MachineError, match="fake-ffmpeg did nothing for 2 s, so it was ended"):
+        MOVIE.write_segment(frames(0, 50), tmp_path / "segment.mp4", SIZE, FPS)
+    assert [path.name for path in tmp_path.iterdir()] == ["fake-ffmpeg"]
+
+
+def test_an_ffmpeg_that_does_not_even_say_its_version_is_named(fake, monkeypatch):
+    fake("sleep 600")
+    monkeypatch.setattr(encoder, "PATIENCE", 1)
+    with pytest.raises(MachineError, match="did nothing"):
+        encoder.version()
+
+
+def test_an_ffmpeg_that_is_only_slow_is_left_alone(tmp_path, fake, monkeypatch):
+    fake(
+        f"sleep_and_work() {{ for i in 1 2 3 4; do sleep 0.6; : $(head -c 9000000 /dev/zero | cksum); done; }}\n"
+        f'sleep_and_work; exec "{_bundled()}" "$@"'
+    )
+    monkeypatch.setattr(encoder, "PATIENCE", 2)
+    assert MOVIE.write_segment(frames(0, 5), tmp_path / "segment.mp4", SIZE, FPS) == 5
+
+
+def _bundled() -> str:
+    import imageio_ffmpeg
+
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def test_an_ffmpeg_that_ends_well_and_writes_nothing_or_too_little_is_an_error(tmp_path, fake):
+    MOVIE.write_segment(frames(0, 3), tmp_path / "three.mp4", SIZE, FPS)
+    fake("cat >/dev/null")
+    with pytest.raises(MachineError, match="fake-ffmpeg wrote nothing, and no error; name a working ffmpeg"):
+        MOVIE.write_segment(frames(0, 5), tmp_path / "segment.mp4", SIZE, FPS)
+    fake(f'cat >/dev/null; for last; do :; done; cp "{tmp_path}/three.mp4" "$last"')
+    with pytest.raises(MachineError, match=r"segment\.mp4: .* wrote 3 of 5 frames, and no error"):
+        MOVIE.write_segment(frames(0, 5), tmp_path / "segment.mp4", SIZE, FPS)
+    assert not (tmp_path / "segment.mp4").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_hanging_ffmpeg_dies_with_its_parent(tmp_path, fake):
+    fake(f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    code = (
+        "import numpy as np; from fractions import Fraction; from pathlib import Path; import sys\n"
+        "from studio.config.units import Size; from studio.deliver.movie import Movie\n"
+        "black = [np.zeros((72, 128, 3), np.uint8)] * 50\n"
+        "Movie().write_segment(black, Path(sys.argv[1]), Size(128, 72), Fraction(24))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "segment.mp4")])
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert parent.poll() is None
+        time.sleep(0.01)
+    stat = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert stat.exists()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while stat.exists() and stat.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"

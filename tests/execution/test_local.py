@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from studio.execution import local
+
 GUARD = 600
 """Seconds after which a test that waits for a process gives up: no machine is so slow. Nothing is measured by it."""
 
@@ -30,6 +32,28 @@ def test_a_worker_that_is_killed_in_mid_task_is_replaced_and_the_result_is_whole
                 other, killed = value, _written(mark)
                 os.kill(killed, signal.SIGKILL)
     assert sorted(arrived) == [0, 1, 2, 3, 4] and arrived[0] != 0 and other != killed  # the other one had worked on
+
+
+@pytest.mark.parametrize("signalled", [signal.SIGSTOP, signal.SIGCONT], ids=["stopped", "deadlocked"])
+def test_a_worker_that_does_nothing_is_ended_and_named_and_its_task_begins_again(
+    dying, tmp_path, pool, monkeypatch, caplog, signalled
+):
+    monkeypatch.setattr(local, "SILENCE", 2)
+    mark = tmp_path / "mark"
+    with pool(1) as run:
+        results = run([(os.getpid, ()), (dying.hang_at_first, (mark, 7))])
+        assert next(results)[0] == 0
+        os.kill(_written(mark), signalled)
+        assert dict(results)[1][0] == 7
+    assert "a worker has done nothing for 2 s in hang_at_first, so it is ended" in caplog.text
+
+
+def test_a_worker_that_is_stopped_when_it_has_nothing_to_do_holds_nobody_up(pool, monkeypatch):
+    monkeypatch.setattr(local, "GRACE", 1)
+    with pool(1) as run:
+        worker = dict(run([(os.getpid, ())]))[0]
+        os.kill(worker, signal.SIGSTOP)
+    assert _until(lambda: not _lives(worker))
 
 
 def _written(mark) -> int:
@@ -73,7 +97,8 @@ with LocalExecutor(1) as workers:
 """
 
 
-def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_worker_dies_with_its_parent_however_that_died(tmp_path, stopped):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     parent = subprocess.Popen(
@@ -83,6 +108,8 @@ def test_a_worker_dies_with_its_parent_however_that_died(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     worker = int(parent.stdout.readline())
+    if stopped:  # as in a deadlock, none of its threads runs
+        os.kill(worker, signal.SIGSTOP)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()  # not read to its end, which a worker that lives on would hold open

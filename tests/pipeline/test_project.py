@@ -81,7 +81,7 @@ def test_a_part_of_a_film_keeps_the_frames_of_the_whole(copy):
     assert copy.shelf.unused() == []
     make_film(project, copy.out)
     left = {path.suffix for path in copy.shelf.unused()}
-    assert left == {".mp4", ".frames"}  # of the part: the whole was made since, and does without them
+    assert left == {".mp4", ".frames", ".json"}  # of the part: the whole was made since, and does without them
 
 
 def test_two_scenes_of_one_name_on_one_shelf_have_two_manifests(copy, tmp_path, states):
@@ -103,7 +103,7 @@ def test_unfinished_files_are_unused_unless_a_process_holds_a_lock(copy, states)
         pieces / ".abc-12ab34cd.mp4",
         pieces / ".abd-12ab34cd.frames",
         run / ".resume-12ab34cd.safetensors",
-        slice_ / "done" / "c" / "2.5a5a.partial",
+        slice_ / "checksum" / "c" / "2.5a5a.partial",
     ]
     for path in left:
         path.mkdir() if path.suffix == ".frames" else path.write_text("half")

@@ -114,6 +114,5 @@ def test_json_comes_back_as_it_was_and_reads_well(tmp_path):
     value = {"b": [1, 2.5, None], "a": "\u00e9"}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
-    assert json.loads((tmp_path / "a.json").read_text()) == value and (tmp_path / "a.json").read_text().startswith(
-        '{\n "a"'
-    )
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == value | {"checksum": json.loads(text)["checksum"]} and text.startswith('{\n "a"')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.errors import MachineError
+from studio.errors import DamageError, MachineError
 from studio.storage import linear_frames
 from studio.storage.linear_frames import LinearFrame
 
@@ -47,12 +47,12 @@ def test_a_tile_whose_writing_fails_is_missing_and_leaves_nothing_behind(frame, 
 
 
 def test_a_frame_that_does_not_exist_or_is_broken_cannot_be_read(frame):
-    with pytest.raises(MachineError, match="remove it and run again"):
+    with pytest.raises(DamageError, match="is damaged"):
         frame[:]
     for tile in frame.tiles:
         frame.write(tile, CODES[tile])
     for stored in frame.path.rglob("*"):
         if stored.is_file():
             stored.write_bytes(b"cut")
-    with pytest.raises(MachineError, match="remove it and run again"):
+    with pytest.raises(DamageError, match="is damaged"):
         frame[:]

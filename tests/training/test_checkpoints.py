@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from studio.errors import RunError
+from studio.errors import DamageError, RunError
 from studio.training import checkpoints
 from studio.training.checkpoints import Checkpoint
 from studio.training.models import Vgg
@@ -65,7 +65,7 @@ def test_the_same_weights_give_the_same_bytes(folder):
 def test_a_damaged_checkpoint_is_refused_and_named(folder, damage):
     path = folder / "epoch-0010.000.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RunError, match=f"{path}: is not the file that was written"):
+    with pytest.raises(DamageError, match=f"{path}: is damaged .its .* bytes are not those that were written"):
         checkpoints.load(folder, 10)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from studio.errors import RunError
+from studio.storage.files import read_json
 from studio.training import checkpoints, recorder
 from studio.training.recipe import Recipe
 
@@ -35,7 +36,8 @@ def stop_at(step):
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """Contents by name; notes without their checksums, which are of the folder's name too."""
+    return {path.name: read_json(path) if path.suffix == ".json" else path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_another_process_continues_a_killed_one_to_the_same_bytes(finished_run, 
         f"lambda done, total, text: os.kill(os.getpid(), signal.SIGKILL) if done == 11 else None)"
     )
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "2"})
-    assert killed.returncode == -signal.SIGKILL and (tmp_path / "resume.safetensors").exists()
+    assert killed.returncode == -signal.SIGKILL and (tmp_path / recorder.STATE_FILE).exists()
     recorder.train(recipe, tmp_path)
     assert files(tmp_path) == expected
 
@@ -258,9 +260,11 @@ def test_checkpoints_closer_than_steps_are_refused(tmp_path):
         recorder.train(Recipe(**{**SMALL, "checkpoint": {"every": 0.1}}), tmp_path)
 
 
-def test_a_broken_saved_state_is_named_as_the_file_to_remove(tmp_path):
+@pytest.mark.parametrize("damage", [lambda content: b"nonsense", lambda content: content[:-1] + b"?"])
+def test_a_broken_saved_state_is_named_and_training_starts_again_to_the_same_bytes(tmp_path, unstopped, caplog, damage):
     with pytest.raises(StoppedError):
         recorder.train(RECIPES["sgd"], tmp_path, stop_at(4))
-    (tmp_path / "resume.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(RunError, match="resume.safetensors: cannot be read .* remove it"):
-        recorder.train(RECIPES["sgd"], tmp_path)
+    state = tmp_path / recorder.STATE_FILE
+    state.write_bytes(damage(state.read_bytes()))
+    recorder.train(RECIPES["sgd"], tmp_path)
+    assert files(tmp_path) == unstopped(RECIPES["sgd"]) and "resume.state: is damaged" in caplog.text
