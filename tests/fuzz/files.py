@@ -363,17 +363,17 @@ def run(seed: int, count: int) -> dict[str, Counter[str]]:
     return found
 
 
-def main() -> int:
-    """Prints the table; exit status 1 if anything is wrong."""
+def main(seed: int, count: int) -> int:
+    """Prints the table of one file in twenty of the count; returns the number of failures."""
     start, words = time.monotonic(), ("works", "refused", *WRONG)
-    found = run(int(os.environ.get("SEED", 0)), int(os.environ.get("COUNT", 500)))
+    found = run(seed, max(25, count // 20))
     found["all"] = sum(found.values(), Counter())
     print(f"{'':12s}" + "".join(f"{word:>11s}" for word in words))
     for kind, counts in found.items():
         print(f"{kind:12s}" + "".join(f"{counts[word]:11d}" for word in words))
     print(f"{found['all'].total()} hostile files in {time.monotonic() - start:.0f} s")
-    return int(any(found["all"][word] for word in WRONG))
+    return sum(found["all"][word] for word in WRONG)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(int, sys.argv[1:3])))
