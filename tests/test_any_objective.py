@@ -204,10 +204,6 @@ MISTAKES = {
         [*LIKELIHOOD, ("grid:", "loss: {mode: recalibrated, calibration: 8}\ngrid:")],
         "11:41: loss.calibration: not with the objective any_nets:likelihood: its calibration samples",
     ),
-    "a method of other models": (
-        [("width: 8}", "width: 8, skip: true}"), ("grid:", "loss: {method: shared-first-layer}\ngrid:")],
-        "11:16: loss.method: shared-first-layer cannot compute this mlp; leave the method out",
-    ),
     "another run that cannot be trained": (
         [
             (

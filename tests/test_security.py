@@ -16,8 +16,9 @@ shots: [{shot: a, duration: 1s, along: {0s: 0}}]
 
 
 @pytest.fixture
-def stranger(cwd):
+def stranger(cwd, monkeypatch):
     """A scene that names functions of a module that leaves a trace when it is imported."""
+    monkeypatch.delitem(sys.modules, "nets", raising=False)  # another test's
     (cwd / "nets.py").write_text(
         "open('the code ran', 'w')\n\ndef make(): ...\ndef loss(m, b): ...\ndef field(o, y): ...\n"
     )

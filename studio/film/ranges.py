@@ -140,8 +140,9 @@ def cuts(surfaces: Surfaces, look: Look, mapping: ColourMapping, scales: Ranges)
     own = own if mapping.scale == "height" else mapping.scale
     shown = (height.field, height.scale, scales.height), (mapping.field, own, scales.colour_ends(mapping))
     for field, scale, (low, high) in dict.fromkeys(shown):
-        parts = [_by_keyframe([surfaces], field, radius).values() for radius in (np.inf, look.fade.end)]
-        measured, drawn = (np.concatenate([*part]) for part in parts)
+        parts = (_by_keyframe([surfaces], field, radius).values() for radius in (np.inf, look.fade.end))
+        # a plane that stands still is the same at every keyframe, and counts once
+        measured, drawn = (np.concatenate([*{values.tobytes(): values for values in part}.values()]) for part in parts)
         for word, sign, end, extreme in (("higher, up", 1.0, high, np.max), ("lower, down", -1.0, low, np.min)):
             scaled = (to_scale(values, scale) for values in (measured, drawn))
             beyond, seen = (sign * (values - end) > 1e-9 * (high - low) for values in scaled)

@@ -111,7 +111,7 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
 
 def _resolver(project: Project) -> SliceResolver:
     scene = project.scene
-    return SliceResolver(project.shelf, scene.networks, project.run_digests, scene.loss)
+    return SliceResolver(project.shelf, (scene.network, *scene.networks[1:]), project.run_digests, scene.loss)
 
 
 def quantity_of(kind: SliceKind) -> Quantity:

@@ -11,7 +11,7 @@ from studio.errors import RunError
     [
         (os.mkfifo, "it is no regular file"),
         (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
-        (lambda path: path.mkdir(), "it is no regular file"),
+        (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
         (lambda path: None, "No such file or directory"),
         (lambda path: (path.touch(), os.truncate(path, 10**11)), "its 0 bytes unpack to 100000000000"),

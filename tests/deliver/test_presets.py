@@ -165,8 +165,8 @@ def test_a_movie_that_is_damaged_as_it_is_copied_is_not_kept(
 ):
     copy = encoder.run
 
-    def damaging(output, chunks):
-        complaint = copy(output, chunks)
+    def damaging(output, chunks, folder):
+        complaint = copy(output, chunks, folder)
         [written] = [path for path in tmp_path.iterdir() if path.name.startswith(".film")]
         damage(written, 0.4)  # inside a picture in every container
         return complaint

@@ -110,6 +110,7 @@ def test_what_the_users_code_does_wrong_late_names_the_function_the_place_and_th
     source = NETS.replace("return {} if", "return wrong(loss) if").replace("    {}", f"    {wrong}")
     (tiny.parent / "nets.py").write_text(source)
     text = tiny.read_text().replace("\ndirections:", '\n  objective: "nets:objective"\ndirections:')
+    text = text.replace("    colour: {field: convexity, map: lajolla}\n", "")
     tiny.write_text(text.replace("convexity: {points: 3, at: [0, 2], tol: 1e-1}\n", ""))
     done = run("compute", "tiny.yaml", "--workers", 1)
     line = source[: source.index(wrong)].count("\n") + 1

@@ -59,12 +59,15 @@ def test_an_aperture_needs_subframes(tiny):
             "recipe.batch: the last batch of an epoch has 1 sample",
         ),
         ("subset: 32", "subset: 32, fields: ['own:nope']", "own has no 'nope'; did you mean 'none'"),
+        ("subset: 32", "subset: 32, method: batched", "loss.method: batched cannot compute this resnet; leave the"),
     ],
 )
 def test_what_would_fail_after_training_is_said_before(tiny, old, new, message):
     (tiny.parent / "own.py").write_text("def none(outputs, y):\n    return outputs[:, 0]\n")
     text = tiny.read_text().replace(old, new)
     assert old in tiny.read_text()
+    if "batched" in message:
+        text = text.replace("kind: mlp, depth: 1, width: 8", "kind: resnet, depth: 8")
     if "pca" in message:
         text = text.replace("kind: random, seed: 1", "kind: pca").replace("[0, 1, 2]", "[0, 2]")
     tiny.write_text(text)
