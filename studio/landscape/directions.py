@@ -337,7 +337,7 @@ def norm(a: Weights) -> float:
 
 
 def _place_name(at: Place) -> str:
-    return f"{at:g}" if isinstance(at, float) else str(at)
+    return f"{at:g}" if isinstance(at, float) else str(at).removeprefix("the checkpoint at ")
 
 
 def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:

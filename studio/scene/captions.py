@@ -28,7 +28,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
             *([loss.precision] if loss.precision != "float32" else []),
             f"{loss.subset} training images",
             *([str(run.objective)] if run.objective.kind != "cross-entropy" else []),
-            scene.directions.caption,
+            keyframes[0].directions.caption,
             f"range {' to '.join(reaches)}",
             f"preview of {points}" if loss.sampling == "preview" else points,
         ]
