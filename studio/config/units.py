@@ -106,7 +106,8 @@ class Size(NamedTuple):
         sides = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
         size = cls(*map(int, sides.groups() if sides else (0, 0)))
         if not 0 < min(size) <= max(size) <= MAX_PICTURE_SIDE:
-            raise ValueError(f"'{text}' is no picture size; write it like 1920x1080, at most {MAX_PICTURE_SIDE} a side")
+            form = f"write it like 1920x1080, at most {MAX_PICTURE_SIDE} a side"
+            raise ValueError(f"'{text}' is not a picture size; {form}")
         return size
 
 

@@ -174,8 +174,7 @@ def _stored_job(project: Project) -> RenderJob:
 
 def _require_encoders(scene: Scene) -> None:
     """Raises MachineError if this machine's ffmpeg lacks an encoder that the scene's movies need."""
-    movies = [deliverable for deliverable in scene.deliver if isinstance(deliverable, Movie)]
-    if movies:
+    if movies := [deliverable for deliverable in scene.deliver if isinstance(deliverable, Movie)]:
         require_encoders(frozenset().union(*(movie.encoders for movie in movies)))
 
 

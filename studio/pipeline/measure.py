@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from studio.errors import SceneError
 from studio.execution.tasks import Task
@@ -87,7 +87,8 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
     def resolve(
         kind: SliceKind, keyframes: Iterable[Keyframe], grid: Callable[[Grid], Grid], loss: Loss
     ) -> dict[SliceKey, Slice]:
-        quantity = quantity_of(kind)
+        # detail and portrait are the loss on other grids
+        quantity: Quantity = "loss" if kind == "detail" or kind == "portrait" else kind
         curvature = scene.convexity if quantity != "loss" else None
         return {
             (kind, keyframe.coordinate): resolver.resolve(quantity, keyframe, grid(keyframe.grid), loss, curvature)
@@ -114,11 +115,6 @@ def _resolver(project: Project) -> SliceResolver:
     return SliceResolver(project.shelf, scene.networks, project.run_digests, scene.loss)
 
 
-def quantity_of(kind: SliceKind) -> Quantity:
-    """The quantity measured on slices of a kind: detail and portrait are the loss on other grids."""
-    return "loss" if kind == "detail" or kind == "portrait" else kind
-
-
 def digests_used(slices: Mapping[SliceKey, Slice], results: Results) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
     positions = [results.positions] if results.positions else []
@@ -136,18 +132,13 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     unfinished = [slice_ for slice_ in slices if not shelf.slice(slice_.digest).complete]
     _make_planes(project, workers, kind, unfinished)
     _prepare(project, workers, kind, [slice_ for slice_ in unfinished if not shelf.slice(slice_.digest).path.is_dir()])
-    work = [
-        (stored, row_task)
-        for slice_ in unfinished
-        for stored in [shelf.slice(slice_.digest)]
-        for row_task in row_tasks(shelf, slice_, stored.missing())
-    ]
-    if not work:
-        return
+    stored = [shelf.slice(slice_.digest) for slice_ in unfinished]
+    pairs = zip(stored, unfinished, strict=True)
+    work = [(at, task) for at, slice_ in pairs for task in row_tasks(shelf, slice_, at.missing())]
     counts = [row_task.points for _, row_task in work]
     for index, values in workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts):
-        stored, row_task = work[index]
-        stored.write(row_task.first, values)
+        at, row_task = work[index]
+        at.write(row_task.first, values)
 
 
 def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: Iterable[Slice]) -> None:
@@ -157,16 +148,13 @@ def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: It
         save_samples(shelf, slice_)
     lacking = {slice_.plane_digest: slice_ for slice_ in slices if not shelf.plane(slice_.plane_digest).is_dir()}
     planes = list(lacking.values())
-    if planes:
-        plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
-        for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
-            save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
+    plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
+    for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
+        save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
 
 
 def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
     """Creates slices on the shelf, with their facts."""
-    if not slices:
-        return
     shelf = project.shelf
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
@@ -194,8 +182,7 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss, slice_.objective))
 
 
-@dataclass(frozen=True)
-class RowTask:
+class RowTask(NamedTuple):
     """A task that measures rows of a slice: the first row, the number of points it counts for, and the task."""
 
     first: int

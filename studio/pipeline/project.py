@@ -143,6 +143,8 @@ class Workers:
 
     def run(self, name: str, tasks: Iterable[Task], counts: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """Yields (index, result) of tasks as they finish. name, counts: of the progress, and each task's share."""
+        if not counts:
+            return
         with self.progress(name, sum(counts)) as advance:
             done = 0
             for index, result in run_tasks(self.executor, tasks, self.in_flight):

@@ -41,8 +41,8 @@ def make_files(
         listed = manifest.read()
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
-    for segment in filter(lambda segment: is_sealed(segment.path), chain.from_iterable(segments)):
-        verify_segment(segment.path)
+    for path in filter(is_sealed, (segment.path for segment in chain.from_iterable(segments))):
+        verify_segment(path)
     _render_missing(project, job, segments, out, stem, whole=not part)
     contents = {}
     for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
@@ -98,9 +98,9 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
         differences = {sample[index]: count for index, count in results if count}
     if differences:
         text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
+        way_out = "remove the frames with `studio clean --frames` and make the film again"
         raise MachineError(
-            f"drawn again, {text} came out differently; this machine's GL has changed, or its memory fails: remove "
-            "the frames with `studio clean --frames` and make the film again"
+            f"drawn again, {text} differs: this machine's GL has changed, or its memory fails; {way_out}"
         )
     return sample
 
@@ -143,17 +143,11 @@ def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path
 
 
 def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
-    if not missing:
-        return
     if job.is_tiled:
         frames = _frames(job, missing).items()
-        tiles = [
-            (render_job.draw_tile, (job, number, frame, tile)) for number, frame in frames for tile in frame.missing()
-        ]
-        for _ in workers.run("draw tiles", tiles, [1] * len(tiles)):
-            pass
+        drawn = [(job, number, frame, tile) for number, frame in frames for tile in frame.missing()]
+        list(workers.run("draw tiles", [(render_job.draw_tile, inputs) for inputs in drawn], [1] * len(drawn)))
     name, span = "draw" if undrawn_frames(job, [missing]) else "encode", attrgetter("start", "stop")
     groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
     tasks = [(render_job.render_segments, (job, group)) for group in groups]
-    for _ in workers.run(name, tasks, [len(group[0].frames) for group in groups]):
-        pass
+    list(workers.run(name, tasks, [len(group[0].frames) for group in groups]))

@@ -186,10 +186,8 @@ def render_segments(job: RenderJob, segments: tuple[Segment, ...]) -> None:
     """Encodes segments of one span from linear frames, and draws those that the shelf lacks."""
     for segment in segments:
         deliverable = job.scene.deliver[segment.deliverable]
-        numbered = enumerate(segment.frames, segment.start)
-        pictures = (
-            _picture(job, number, job.stored_frame(name), deliverable.picture_spec) for number, name in numbered
-        )
+        stored, spec = map(job.stored_frame, segment.frames), deliverable.picture_spec
+        pictures = (_picture(job, number, frame, spec) for number, frame in enumerate(stored, segment.start))
         deliverable.write_segment(pictures, segment.path, job.size, job.source.cut.fps, segment.start)
         seal_segment(segment.path)
 

@@ -87,10 +87,9 @@ class Shelf:
         known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
         others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))
         if others:
-            raise SceneError(
-                f"{self.root}: is not a shelf of studio: it holds {', '.join(others[:3])}"
-                f"{' ...' if len(others) > 3 else ''}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
-            )
+            held = ", ".join([*others[:3], *["..."] * (len(others) > 3)])
+            text = f"it holds {held}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
+            raise SceneError(f"{self.root}: is not a shelf of studio: {text}")
         write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
 
     def run(self, digest: str) -> Path:
@@ -172,7 +171,9 @@ class Shelf:
 
     def unused(self) -> list[Path]:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
-        entries = [entry for manifest in self._manifests() for entry in manifest.values()]
+        manifests = map(read_json, (self.root / "scenes").glob("[!.]*.json"))  # a damaged one does not say what is used
+        of_scenes = (manifest for manifest in manifests if (self.root / manifest["scene"]).is_file())
+        entries = [entry for manifest in of_scenes for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
         unused = [path for kind in KINDS for path in self._stored(kind) if path.name.partition(".")[0] not in used]
         unused += [path for kind in FORMER_KINDS for path in self._stored(kind)]
@@ -184,13 +185,6 @@ class Shelf:
         """Paths of all drawn frames."""
         return sorted(self._stored("frames"))
 
-    def _manifests(self) -> Iterator[dict[str, Any]]:
-        """Manifests of scenes that still exist."""
-        for path in (self.root / "scenes").glob("[!.]*.json"):
-            manifest = read_json(path)  # damaged, it does not say what may be removed
-            if (self.root / manifest["scene"]).is_file():
-                yield manifest
-
     def _folders(self, kinds: Iterable[str]) -> Iterator[Path]:
         """The folders of these kinds; links are left out, and without the mark there are none."""
         folders = (self.root / kind for kind in kinds) if self.is_marked else ()
@@ -198,22 +192,13 @@ class Shelf:
 
     def _stored(self, kind: str) -> Iterator[Path]:
         """Entries of one kind: only those named by a digest, and no links."""
-        return (
-            path
-            for folder in self._folders([kind])
-            for path in folder.iterdir()
-            if _STORED_NAME.fullmatch(path.name) and not path.is_symlink()
-        )
+        paths = (path for folder in self._folders([kind]) for path in folder.iterdir())
+        return (path for path in paths if _STORED_NAME.fullmatch(path.name) and not path.is_symlink())
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes in files below some paths, or on the whole shelf."""
-        roots = [self.root] if paths is None else paths
-        return sum(
-            file.stat().st_size
-            for root in roots
-            for file in (root.rglob("*") if root.is_dir() else [root])
-            if file.is_file() and not file.is_symlink()
-        )
+        files = (file for root in ([self.root] if paths is None else paths) for file in (root, *root.rglob("*")))
+        return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Removes paths that `unused` or `frames` named. Raises SceneError if the folder has no mark."""
@@ -285,9 +270,7 @@ def _checksums(path: Path) -> dict[str, int]:
 
 def _unfinished(folder: Path) -> Iterator[Path]:
     """Temporary files of `atomic_write` and of zarr, at any depth; links are not followed."""
-    for path in folder.iterdir():
-        if path.is_symlink():
-            continue
+    for path in (path for path in folder.iterdir() if not path.is_symlink()):
         if is_temporary(path) or path.suffix == ".partial":
             yield path
         elif path.is_dir():

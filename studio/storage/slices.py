@@ -62,10 +62,9 @@ class StoredSlice:
             header, count = self._header(), len(next(iter(arrays.values())))
             for name, rows in arrays.items():
                 group[name][first : first + count] = rows
-            group["checksum"][first : first + count] = [
-                self._checksum(header, first + i, {name: rows[i] for name, rows in arrays.items()})
-                for i in range(count)
-            ]
+            by_row = ({name: rows[i] for name, rows in arrays.items()} for i in range(count))
+            sums = [self._checksum(header, index, row) for index, row in enumerate(by_row, first)]
+            group["checksum"][first : first + count] = sums
 
     def missing(self) -> list[int]:
         """Indices of the rows that are not measured. Raises DamageError if the slice cannot be read."""
@@ -113,12 +112,5 @@ def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:
     if any(not dataset[name].equals(datasets[0][name]) for dataset in datasets for name in axes):
         dimensions = {"alpha": "column", "beta": "row"}
         datasets = [dataset.drop_indexes(axes).rename_dims(dimensions) for dataset in datasets]
-    return xr.concat(
-        datasets,
-        xr.Variable("keyframe", list(slices)),
-        data_vars="all",
-        coords="different",
-        join="exact",
-        compat="equals",
-        combine_attrs="drop_conflicts",
-    )
+    along = xr.Variable("keyframe", list(slices))
+    return xr.concat(datasets, along, "all", "different", "equals", join="exact", combine_attrs="drop_conflicts")
