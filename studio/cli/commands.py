@@ -75,19 +75,38 @@ _BEST = DeviceOptions()
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class OutputOptions:
-    """The options of every command that makes files of a film."""
+class ShelfOptions(DeviceOptions):
+    """The options of every command that works with the shelf of a scene."""
 
     shelf: ShelfFolder = None
-    out: Out = None
     draft: Draft = False
+
+    def project(self, scene: Path, workers: int | None = None) -> Project:
+        """The project of a scene. The log is on its shelf from now on."""
+        from studio.execution.progress import show
+        from studio.pipeline.project import Project
+
+        global _shelf
+        self.choose()
+        project = Project.open(scene, self.shelf, draft=self.draft, workers=_count(workers), progress=show)
+        _shelf = project.shelf
+        return project
+
+
+_BESIDE = ShelfOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OutputOptions(ShelfOptions):
+    """The options of every command that makes files of a film."""
+
     workers: Workers = None
-    on: DeviceOptions = _BEST
+    out: Out = None
 
     def open(self, scene: Path) -> tuple[Project, Path]:
         """The project of a scene, and the folder of its finished files."""
-        self.on.choose()
-        project = _project(scene, self.draft, self.workers, self.shelf)
+        project = self.project(scene, self.workers)
         return project, self.out or project.out
 
 
@@ -146,25 +165,18 @@ def tune(scene: Path, *, workers: Workers = None, on: DeviceOptions = _BEST, dry
 
 
 @app.command
-def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, on: DeviceOptions = _BEST) -> None:
+def train(scene: Path, *, options: ShelfOptions = _BESIDE) -> None:
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
-    on.choose()
-    for part in _project(scene, draft, None, shelf).parts:
+    for part in options.project(scene).parts:
         for folder in train.train(part):
             print(folder)
 
 
 @app.command
 def compute(
-    scene: Path,
-    *,
-    shelf: ShelfFolder = None,
-    draft: Draft = False,
-    workers: Workers = None,
-    on: DeviceOptions = _BEST,
-    check_subset: bool = False,
+    scene: Path, *, options: ShelfOptions = _BESIDE, workers: Workers = None, check_subset: bool = False
 ) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
@@ -179,8 +191,7 @@ def compute(
         results = measure(part)
         return results.surfaces(), results.curvature(), results.facts()
 
-    on.choose()
-    for part in _project(scene, draft, workers, shelf).parts:
+    for part in options.project(scene, workers).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
@@ -287,12 +298,11 @@ def still(
     names = aovs.split(",") if aovs else None
     picture = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
-    pixels = form.size if size else None
+    pixels, own_quality = form.size if size else None, form.quality if quality else None
     if paper:
         pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
     edge = mm_to_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
     project, out = output.open(scene)
-    own_quality = form.quality if quality else None
     print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))
 
 
@@ -323,17 +333,14 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
-def status(
-    scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False, on: DeviceOptions = _BEST
-) -> None:
+def status(scene: Path, *, options: ShelfOptions = _BESIDE, out: Out = None) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
     from studio.pipeline import status
     from studio.pipeline.measure import results_of
     from studio.pipeline.train import is_trained
 
-    on.choose()
-    project = _project(scene, draft, None, shelf)
+    project = options.project(scene)
     print(report.table(status.status(project, out or project.out)))
     for part in filter(is_trained, project.parts):
         print(*report.curvature(results_of(part).curvature(), part.scene.axis), sep="\n")
@@ -354,15 +361,11 @@ def clean(scene: Path | None = None, *, shelf: ShelfFolder = None, dry_run: bool
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
     if not store.is_marked:
-        raise SceneError(
-            f"{store.root}: has no shelf.json, so studio did not make it, and nothing is removed here; if it is an old "
-            "shelf, any command that works on a scene with it (such as train) marks it"
-        )
+        text = "has no shelf.json, so studio did not make it, and nothing is removed here"
+        raise SceneError(f"{store.root}: {text}; an old shelf is marked by any command that uses it, such as train")
     unused = sorted({*store.unused(), *(store.frames() if frames else ())})
-    print(
-        f"{store.root}: {format_bytes(store.size())}, "
-        f"of which no scene needs {format_bytes(store.size(unused))} in {len(unused)} items"
-    )
+    whole, part = format_bytes(store.size()), format_bytes(store.size(unused))
+    print(f"{store.root}: {whole}, of which no scene needs {part} in {len(unused)} items")
     if not dry_run:
         store.remove(unused)
         print(f"removed; {format_bytes(store.size())} left")
@@ -394,16 +397,6 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
 
     scene = Scene.load(path, safe=safe)
     return to_draft(scene) if draft else scene
-
-
-def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -> Project:
-    from studio.execution.progress import show
-    from studio.pipeline.project import Project
-
-    global _shelf
-    project = Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
-    _shelf = project.shelf
-    return project
 
 
 def _count(workers: int | None) -> int:
@@ -465,11 +458,8 @@ def main() -> None:
             text += f" The traceback is {f'in {log}' if log else 'printed with --verbose'}"
         print(text, file=sys.stderr)
     except KeyboardInterrupt:
-        print(
-            "\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        status = 130
+        text, status = "stopped; what was finished is kept, and the same command goes on from there", 130
+        print("\n" * sys.stderr.isatty() + text, file=sys.stderr)
     sys.exit(status)
 
 
@@ -484,10 +474,8 @@ def _in_a_sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError | MemoryError) or any(words in reason for words in _OUT_OF_MEMORY):
         return f"the machine refused: {'memory ran out' if isinstance(error, MemoryError) else reason}", 3
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"a defect of studio, please report it: {type(error).__name__}: {reason} ({frame.name}, line {frame.lineno}).",
-        1,
-    )
+    place = f"{frame.name}, line {frame.lineno}"
+    return f"a defect of studio, please report it: {type(error).__name__}: {reason} ({place}).", 1
 
 
 def _log(error: BaseException) -> Path | None:

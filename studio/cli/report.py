@@ -37,11 +37,11 @@ def summary(scene: Scene, name: str) -> str:
 def _measured(scene: Scene, landscape: str) -> Iterator[str]:
     """The lines on what one landscape measures. landscape: its name, if it has one."""
     keyframes, prefix = scene.keyframes(), f"{landscape}: " if landscape else ""
-    yield (
-        f"{prefix}surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
-        f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values"
-        f"{f' of {scene.run.file}' if isinstance(scene.run, SurfacesRun) else ''}"
+    span = f"{scene.axis.name} {keyframes[0].coordinate:g} to {keyframes[-1].coordinate:g}"
+    values = f"{loss_values(scene)} loss values" + (
+        f" of {scene.run.file}" if isinstance(scene.run, SurfacesRun) else ""
     )
+    yield f"{prefix}surfaces: {len(keyframes)} keyframes, {span}, {_by(scene.grid)} points each, {values}"
     if detail := scene.detail:
         count, grid = len(scene.detail_keyframes()), detail.grid
         values = f"{_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"
@@ -85,8 +85,8 @@ def _by(grid: Grid) -> str:
 def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> Iterator[str]:
     """A line per keyframe of facts from `Results.curvature`."""
     for coordinate, facts in by_coordinate.items():
-        centre = _WITH_ARTICLE.get(facts["centre"], facts["centre"])
-        words = [f"curvature at {axis.label(coordinate)}: the centre is {centre}"]
+        article = "a " * (facts["centre"] in ("minimum", "saddle", "maximum"))
+        words = [f"curvature at {axis.label(coordinate)}: the centre is {article}{facts['centre']}"]
         words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")
         words.append(f"rank correlation of plane and space {facts['rank_correlation']:.2f}")
         if facts["interlacing_share"] < 1:
@@ -95,9 +95,6 @@ def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> I
         if "trace" in facts:
             words.append(f"trace {facts['trace']:.4g} +- {facts['trace_error']:.2g}")
         yield "; ".join(words)
-
-
-_WITH_ARTICLE = {"minimum": "a minimum", "saddle": "a saddle", "maximum": "a maximum"}
 
 
 def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator[str]:
