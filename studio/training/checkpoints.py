@@ -112,10 +112,8 @@ def user_files(folder: Path) -> list[Path]:
     with refusing(folder, "cannot be listed"):
         paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
     if not paths:
-        raise RunError(
-            f"{shown(folder)}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
-            f"model_0.5.safetensors ({', '.join(SUFFIXES)})"
-        )
+        such = f"such as epoch-10.pt or model_0.5.safetensors ({', '.join(SUFFIXES)})"
+        raise RunError(f"{shown(folder)}: no checkpoints here; expected files named by epoch, {such}")
     return paths
 
 
@@ -130,9 +128,8 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
         if epoch is None or epoch >= 1e15:  # such a number is not exact any more
             raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(
-                f"{shown(path)}: {shown(paths[epoch].name)} has epoch {epoch:g} in its name too; keep one of them"
-            )
+            other = shown(paths[epoch].name)
+            raise RunError(f"{shown(path)}: {other} has epoch {epoch:g} in its name too; keep one of them")
         paths[epoch] = path
     return dict(sorted(paths.items()))
 

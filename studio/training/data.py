@@ -93,9 +93,7 @@ def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Da
     """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
     pixels, codes = train.pixels, np.arange(256)
     count = pixels.size // pixels.shape[1]
-    frequencies = np.stack(
-        [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])]
-    )
+    frequencies = np.stack([np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])])
     mean = frequencies @ codes / count
     std = np.sqrt(frequencies @ codes**2 / count - mean**2)
     std = np.where(std > 0, std, 1.0)  # a constant channel stays 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, field_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
@@ -19,14 +19,11 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.recipe import MOVE_ALL, Recipe
+from studio.training.recipe import MOVE_ALL, Patterns, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
     from studio.training.recorder import Progress
-
-Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
-"""Patterns of names, as `fnmatch` has them."""
 
 
 class OfNetwork(Record):
@@ -50,7 +47,7 @@ class RecipeRun(OfNetwork):
 
     kind: Literal["recipe"] = "recipe"
     objective: Objective = CROSS_ENTROPY
-    parameters: Parameters = MOVE_ALL
+    parameters: Patterns = MOVE_ALL
 
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
@@ -73,7 +70,7 @@ class FolderRun(OfNetwork):
     kind: Literal["folder"] = "folder"
     checkpoints: ScenePath
     objective: Objective = CROSS_ENTROPY
-    parameters: Parameters = MOVE_ALL
+    parameters: Patterns = MOVE_ALL
 
     def instants(self) -> tuple[float, ...]:
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
