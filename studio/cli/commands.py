@@ -39,14 +39,12 @@ _shelf: Shelf | None = None
 """The shelf that the command opened, for the log."""
 
 T = TypeVar("T")
-Draft = Annotated[
-    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; marked on the picture.")
-]
+Draft = Annotated[bool, Parameter(help="quick: fewer keyframes, coarser grids, 640x360, 12 fps; marked on pictures.")]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
 ShelfFolder = Annotated[
-    Path | None,
-    Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given."),
+    Path | None, Parameter(help="folder of computed things; .studio beside the scene if not given.")
 ]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; if not given, STUDIO_DEVICE or the best.")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
@@ -56,9 +54,7 @@ At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 class DeviceOptions:
     """Where a command computes: all take the same words, since the device decides how a loss is measured."""
 
-    device: Annotated[
-        str | None, Parameter(help="cpu, cuda, cuda:1 or mps; STUDIO_DEVICE if not given, else the best that there is.")
-    ] = None
+    device: Device = None
 
     def choose(self) -> None:
         """Makes this process compute there, and says why a GPU is left idle. Raises SceneError for an absent device."""

@@ -21,11 +21,9 @@ ASSUMED_MESH = 61
 def summary(scene: Scene, name: str) -> str:
     """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
     film, cut = scene.film, scene.cut
-    lines = [
-        f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
-        f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        *(line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)),
-    ]
+    frames = f"{cut.length} frames of {film.size} at {float(film.fps):g} fps"
+    lines = [f"{scene.title}: {float(cut.length / film.fps):.1f} s, {frames}"]
+    lines += [line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)]
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
@@ -38,10 +36,9 @@ def _measured(scene: Scene, landscape: str) -> Iterator[str]:
     """The lines on what one landscape measures. landscape: its name, if it has one."""
     keyframes, prefix = scene.keyframes(), f"{landscape}: " if landscape else ""
     span = f"{scene.axis.name} {keyframes[0].coordinate:g} to {keyframes[-1].coordinate:g}"
-    values = f"{loss_values(scene)} loss values" + (
-        f" of {scene.run.file}" if isinstance(scene.run, SurfacesRun) else ""
-    )
-    yield f"{prefix}surfaces: {len(keyframes)} keyframes, {span}, {_by(scene.grid)} points each, {values}"
+    file = f" of {scene.run.file}" if isinstance(scene.run, SurfacesRun) else ""
+    points = f"{_by(scene.grid)} points each, {loss_values(scene)} loss values{file}"
+    yield f"{prefix}surfaces: {len(keyframes)} keyframes, {span}, {points}"
     if detail := scene.detail:
         count, grid = len(scene.detail_keyframes()), detail.grid
         values = f"{_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"

@@ -225,11 +225,8 @@ def source_of_function(name: str, text: str) -> str:
     metric does not change the digest of a model in the same file.
     """
     body = ast.parse(text).body
-    definitions: dict[str, ast.stmt] = {
-        node.name: node
-        for node in body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
-    }
+    named = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    definitions: dict[str, ast.stmt] = {node.name: node for node in named if not node.decorator_list}
     needed = [node for node in body if node not in definitions.values()]
     names = {name}.union(*map(_texts, needed))
     while defined := names & definitions.keys():

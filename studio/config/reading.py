@@ -231,9 +231,8 @@ _TAGS = {_YAML + word for word in ["str", "int", "float", "bool", "null", "times
 
 def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
     """Mistakes as `file:line:column: text`, from top to bottom; of very many the first ones, and how many follow."""
-    places = sorted(
-        ((node.start_mark.line + 1, node.start_mark.column + 1, text) for node, text in mistakes), key=lambda m: m[:2]
-    )
+    marked = ((node.start_mark, text) for node, text in mistakes)
+    places = sorted(((mark.line + 1, mark.column + 1, text) for mark, text in marked), key=lambda place: place[:2])
     if len(places) > MOST_MISTAKES:
         more = len(places) - MOST_MISTAKES
         places = [*places[:MOST_MISTAKES], (*places[MOST_MISTAKES][:2], f"this and {more - 1} more mistakes follow")]

@@ -130,24 +130,14 @@ def _number_with_unit(unit: str, name: str, example: str) -> tuple[Any, ...]:
     return _scalar(lambda text: _parse_number(text, unit, example), schema)
 
 
-Duration = Annotated[
-    Time,
-    *_scalar(Time.parse, {"type": "string", "description": "time", "examples": ["12s", "288f"]}),
-    PlainSerializer(str),
-]
+_TIME = {"type": "string", "description": "time", "examples": ["12s", "288f"]}
+Duration = Annotated[Time, *_scalar(Time.parse, _TIME), PlainSerializer(str)]
 """A stretch of film, written `12s`, `288f` or `1:30`."""
-PixelSize = Annotated[
-    Size,
-    BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value))),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}),
-]
-FrameRate = Annotated[
-    Fraction,
-    BeforeValidator(lambda value: _parse_fps(str(value))),
-    PlainSerializer(str),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
-]
+_SIZE = {"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}
+_AS_SIZE = BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value)))
+PixelSize = Annotated[Size, _AS_SIZE, PlainSerializer(str), WithJsonSchema(_SIZE)]
+_RATE = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+FrameRate = Annotated[Fraction, BeforeValidator(lambda value: _parse_fps(str(value))), PlainSerializer(str), _RATE]
 Angle = Annotated[float, *_number_with_unit("deg", "angle", "120deg")]
 """Degrees, written `120deg`."""
 Percent = Annotated[float, *_number_with_unit("%", "share", "90%")]

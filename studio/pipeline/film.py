@@ -22,9 +22,8 @@ from studio.film.look import LARGEST_MESH, gallery
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project, repairs
-from studio.pipeline.provenance import provenance
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
-from studio.pipeline.render_job import RenderJob, frame_source
+from studio.pipeline.render_job import RenderJob, frame_source, provenance
 from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
@@ -95,10 +94,8 @@ def make_still(
     keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
     """
     film = project.scene.film
-    changes: dict[str, Any] = {
-        "film": film.model_copy(update={"size": size or film.size, "quality": quality or film.quality}),
-        "deliver": (still,),
-    }
+    own_film = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
+    changes: dict[str, Any] = {"film": own_film, "deliver": (still,)}
     portrait = None
     if points:
         from_options(Grid, points=points)

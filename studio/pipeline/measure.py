@@ -90,10 +90,7 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
         # detail and portrait are the loss on other grids
         quantity: Quantity = "loss" if kind == "detail" or kind == "portrait" else kind
         curvature = scene.convexity if quantity != "loss" else None
-        return {
-            (kind, keyframe.coordinate): resolver.resolve(quantity, keyframe, grid(keyframe.grid), loss, curvature)
-            for keyframe in keyframes
-        }
+        return {(kind, k.coordinate): resolver.resolve(quantity, k, grid(k.grid), loss, curvature) for k in keyframes}
 
     keyframes = scene.keyframes()
     slices = resolve("loss", keyframes, lambda grid: grid, scene.loss)
@@ -222,8 +219,4 @@ def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
             save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
         losses.append(tasks.loss_at_corners(project.shelf, slice_))
     (alphas, betas), (part, whole) = keyframe.grid.corners, losses
-    return [
-        (alpha, beta, float(part[i, j]), float(whole[i, j]))
-        for i, beta in enumerate(betas)
-        for j, alpha in enumerate(alphas)
-    ]
+    return [(a, b, float(part[i, j]), float(whole[i, j])) for i, b in enumerate(betas) for j, a in enumerate(alphas)]

@@ -15,8 +15,7 @@ from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
 from studio.pipeline.project import Project, Workers
-from studio.pipeline.provenance import provenance
-from studio.pipeline.render_job import RenderJob, Segment
+from studio.pipeline.render_job import RenderJob, Segment, provenance
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.shelf import is_sealed, verify_segment
 
@@ -51,14 +50,9 @@ def make_files(
         if part and isinstance(deliverable, Movie):
             deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
         path = out / deliverable.file_name(stem)
-        deliverable.join(
-            [segment.path for segment in parts],
-            path,
-            frames=sum(len(segment.frames) for segment in parts),
-            size=job.size,
-            fps=job.source.cut.fps,
-            provenance=provenance(job),
-        )
+        paths, count = [segment.path for segment in parts], sum(len(segment.frames) for segment in parts)
+        facts, fps = provenance(job), job.source.cut.fps
+        deliverable.join(paths, path, frames=count, size=job.size, fps=fps, provenance=facts)
         contents[path] = content_digest(parts)
     made = {manifest.relative(path): content for path, content in contents.items()}
     manifest.update(made=manifest.read().get("made", {}) | made)
@@ -98,10 +92,9 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
         differences = {sample[index]: count for index, count in results if count}
     if differences:
         text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
+        reason = "this machine's GL has changed, or its memory fails"
         way_out = "remove the frames with `studio clean --frames` and make the film again"
-        raise MachineError(
-            f"drawn again, {text} differs: this machine's GL has changed, or its memory fails; {way_out}"
-        )
+        raise MachineError(f"drawn again, {text} came out differently; {reason}: {way_out}")
     return sample
 
 

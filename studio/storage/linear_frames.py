@@ -48,9 +48,7 @@ class LinearFrame:
     @property
     def tiles(self) -> list[Tile]:
         """Rows and columns of every tile, row by row."""
-        rows, columns = (
-            [slice(start, min(start + TILE, side)) for start in range(0, side, TILE)] for side in reversed(self.size)
-        )
+        rows, columns = ([slice(at, min(at + TILE, side)) for at in range(0, side, TILE)] for side in self.shape[:2])
         return [(down, across) for down in rows for across in columns]
 
     def missing(self) -> list[Tile]:

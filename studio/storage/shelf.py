@@ -33,16 +33,7 @@ from studio.config.records import digest
 from studio.config.units import Size
 from studio.errors import DamageError, SceneError
 from studio.execution.progress import Progress
-from studio.storage.files import (
-    CHANGED,
-    checksum,
-    is_temporary,
-    read_bytes,
-    read_json,
-    translate_os_errors,
-    translate_read_errors,
-    write_json,
-)
+from studio.storage import files
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.slices import StoredSlice
@@ -85,12 +76,14 @@ class Shelf:
             for folder in self._folders((*KINDS, "scenes")):
                 folder.rename(f"{folder}-1")
         known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
-        others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))
+        others = sorted(
+            path.name for path in self.root.glob("*") if path.name not in known and not files.is_temporary(path)
+        )
         if others:
             held = ", ".join([*others[:3], *["..."] * (len(others) > 3)])
             text = f"it holds {held}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
             raise SceneError(f"{self.root}: is not a shelf of studio: {text}")
-        write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
+        files.write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
 
     def run(self, digest: str) -> Path:
         """Folder of a training run."""
@@ -128,9 +121,9 @@ class Shelf:
                     StoredSlice(path).read()
                 case "frames":
                     for tile in path.glob("[!.]*"):
-                        read_bytes(tile)
+                        files.read_bytes(tile)
                 case "segments":
-                    read_json(path) if path.suffix == ".json" else verify_segment(path)
+                    files.read_json(path) if path.suffix == ".json" else verify_segment(path)
                 case _:
                     map_arrays(path)
 
@@ -146,7 +139,7 @@ class Shelf:
         """Holds a lock, one process at a time; waiting shows as progress. A process that dies releases it."""
         self.mark()
         path = self.root / "locks" / f"{name}.lock"
-        with translate_os_errors(path):
+        with files.translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
             try:
@@ -171,7 +164,9 @@ class Shelf:
 
     def unused(self) -> list[Path]:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
-        manifests = map(read_json, (self.root / "scenes").glob("[!.]*.json"))  # a damaged one does not say what is used
+        manifests = map(
+            files.read_json, (self.root / "scenes").glob("[!.]*.json")
+        )  # a damaged one does not say what is used
         of_scenes = (manifest for manifest in manifests if (self.root / manifest["scene"]).is_file())
         entries = [entry for manifest in of_scenes for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
@@ -197,8 +192,8 @@ class Shelf:
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes in files below some paths, or on the whole shelf."""
-        files = (file for root in ([self.root] if paths is None else paths) for file in (root, *root.rglob("*")))
-        return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
+        below = (path for root in ([self.root] if paths is None else paths) for path in (root, *root.rglob("*")))
+        return sum(path.stat().st_size for path in below if path.is_file() and not path.is_symlink())
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Removes paths that `unused` or `frames` named. Raises SceneError if the folder has no mark."""
@@ -227,7 +222,7 @@ class Manifest:
     def read(self) -> dict[str, Any]:
         """All entries; empty if there is no manifest yet, and if it is damaged, which is said."""
         try:
-            return read_json(self.path) if self.path.is_file() else {}
+            return files.read_json(self.path) if self.path.is_file() else {}
         except DamageError as error:
             self.shelf.discard(error)
             return {}
@@ -235,7 +230,7 @@ class Manifest:
     def update(self, **used: Any) -> None:
         """Replaces or adds entries, such as `slices`: the digests that were used."""
         self.shelf.mark()
-        write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
+        files.write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
 
     def relative(self, path: Path) -> str:
         """A path relative to the shelf, so that both can be moved together."""
@@ -244,7 +239,7 @@ class Manifest:
 
 def seal_segment(path: Path) -> None:
     """Writes the checksums of a segment beside it: without them it is not whole."""
-    write_json(_seal(path), {"files": _checksums(path)})
+    files.write_json(_seal(path), {"files": _checksums(path)})
 
 
 def is_sealed(path: Path) -> bool:
@@ -254,9 +249,9 @@ def is_sealed(path: Path) -> bool:
 
 def verify_segment(path: Path) -> None:
     """Raises DamageError if a segment is not what was sealed."""
-    with translate_read_errors(path):
-        if read_json(_seal(path))["files"] != _checksums(path):
-            raise ValueError(f"it {CHANGED}")
+    with files.translate_read_errors(path):
+        if files.read_json(_seal(path))["files"] != _checksums(path):
+            raise ValueError(f"it {files.CHANGED}")
 
 
 def _seal(path: Path) -> Path:
@@ -264,14 +259,14 @@ def _seal(path: Path) -> Path:
 
 
 def _checksums(path: Path) -> dict[str, int]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return {file.name: checksum(file, np.memmap(file, np.uint8, "r")) for file in files}
+    parts = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {part.name: files.checksum(part, np.memmap(part, np.uint8, "r")) for part in parts}
 
 
 def _unfinished(folder: Path) -> Iterator[Path]:
     """Temporary files of `atomic_write` and of zarr, at any depth; links are not followed."""
     for path in (path for path in folder.iterdir() if not path.is_symlink()):
-        if is_temporary(path) or path.suffix == ".partial":
+        if files.is_temporary(path) or path.suffix == ".partial":
             yield path
         elif path.is_dir():
             yield from _unfinished(path)

@@ -40,12 +40,9 @@ class StoredSlice:
             return
         rows = next(iter(axes))
         sizes = {name: [len(axes[axis]) for axis in over] for name, over in fields.items()}
-        empty = xr.Dataset(
-            {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
-            | {"checksum": (rows, np.zeros(len(axes[rows]), np.uint32))},
-            coords=dict(axes),
-            attrs={name: str(value) for name, value in provenance.items()},
-        )
+        arrays: dict[str, Any] = {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
+        arrays["checksum"] = rows, np.zeros(len(axes[rows]), np.uint32)
+        empty = xr.Dataset(arrays, dict(axes), {name: str(value) for name, value in provenance.items()})
         chunks = {name: {"chunks": (1, *size[1:])} for name, size in sizes.items()}
         encoding: dict[str, Any] = chunks | {"checksum": {"chunks": (len(axes[rows]),)}}
         with atomic_write(self.path) as temporary:
