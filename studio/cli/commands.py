@@ -486,7 +486,3 @@ def _log(error: BaseException) -> Path | None:
         lines = traceback.format_exception(error)
         path.write_text(f"{kept}{datetime.now():%Y-%m-%d %H:%M:%S} {' '.join(sys.argv)}\n{''.join(lines)}\n")
     return path
-
-
-if __name__ == "__main__":
-    main()

@@ -23,7 +23,7 @@ from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project, repairs
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
-from studio.pipeline.render_job import RenderJob, frame_source, provenance
+from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
 from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
@@ -34,9 +34,7 @@ _MAKE_FIRST = "so make the film first: studio film"
 
 
 @repairs
-def make_film(
-    project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None
-) -> list[Path]:
+def make_film(project: Project, out: Path, frames: Span | None = None, shot: str | None = None) -> list[Path]:
     """Makes every deliverable of the scene in the folder `out`; returns their paths.
 
     frames: only from the first to before the second. shot: only the one of that name. Raises SceneError if there are
@@ -175,11 +173,11 @@ def _require_encoders(scene: Scene) -> None:
         require_encoders(frozenset().union(*(movie.encoders for movie in movies)))
 
 
-def _whole(project: Project) -> tuple[int, int]:
+def _whole(project: Project) -> Span:
     return 0, project.scene.cut.length
 
 
-def _span(project: Project, frames: tuple[int, int] | None, shot: str | None) -> tuple[tuple[int, int], str]:
+def _span(project: Project, frames: Span | None, shot: str | None) -> tuple[Span, str]:
     """((first frame, one past the last), suffix of the files' names); an empty suffix for the whole film."""
     scene = project.scene
     if shot is not None:

@@ -15,7 +15,7 @@ from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
 from studio.pipeline.project import Project, Workers
-from studio.pipeline.render_job import RenderJob, Segment, provenance
+from studio.pipeline.render_job import RenderJob, Segment, Span, provenance
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.shelf import is_sealed, verify_segment
 
@@ -26,9 +26,7 @@ Segments = Sequence[Sequence[Segment]]
 """The segments of every deliverable of a scene."""
 
 
-def make_files(
-    project: Project, job: RenderJob, span: tuple[int, int], out: Path, part: str = "", *, keep: bool
-) -> list[Path]:
+def make_files(project: Project, job: RenderJob, span: Span, out: Path, part: str = "", *, keep: bool) -> list[Path]:
     """Makes the deliverables of a span of frames in the folder `out`; returns their paths.
 
     part: suffix of the files' names; empty for the whole film, which may have to loop. keep: the manifest keeps the
@@ -76,7 +74,7 @@ def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
     return [number for number, frame in _frames(job, _missing(segments)).items() if not frame.complete]
 
 
-def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> list[int]:
+def verify_frames(project: Project, job: RenderJob, span: Span) -> list[int]:
     """Draws a sample of frames again in a new process; returns their numbers if they equal the stored ones.
 
     Raises MachineError if one differs, and SceneError if none is stored.

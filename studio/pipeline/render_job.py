@@ -43,6 +43,8 @@ PACKAGES = ("landscape-studio", "torch", "numpy", "scipy", "vtk", "pyvista")
 """Of the versions that provenance names."""
 VERSION = 4
 """Raised by hand when the same film is drawn differently."""
+Span = tuple[int, int]
+"""The first frame, and one past the last."""
 SEGMENT_SECONDS = 2.0
 """Film time of a segment."""
 LARGEST_DIRECT = 8192
@@ -108,14 +110,14 @@ class RenderJob:
         """The drawn frame of a digest."""
         return self.shelf.frame(digest, self.size)
 
-    def segments(self, span: tuple[int, int]) -> list[list[Segment]]:
-        """The segments of every deliverable over a span (first frame, one past the last), cut at fixed places."""
+    def segments(self, span: Span) -> list[list[Segment]]:
+        """The segments of every deliverable over a span, cut at fixed places."""
         ranges = [self._frames_in(index, span) for index in range(len(self.scene.deliver))]
         numbers = sorted({number for frames in ranges for number in frames})
         digests = {number: self.linear_frame(number).path.name for number in numbers}
         return [list(self._segments(index, frames, digests)) for index, frames in enumerate(ranges)]
 
-    def _frames_in(self, index: int, span: tuple[int, int]) -> range:
+    def _frames_in(self, index: int, span: Span) -> range:
         """The frames of a span that deliverable `index` shows."""
         if (at := getattr(self.scene.deliver[index], "at", None)) is None:
             return range(*span)

@@ -164,9 +164,8 @@ class Shelf:
 
     def unused(self) -> list[Path]:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
-        manifests = map(
-            files.read_json, (self.root / "scenes").glob("[!.]*.json")
-        )  # a damaged one does not say what is used
+        # a damaged manifest does not say what may be removed
+        manifests = map(files.read_json, (self.root / "scenes").glob("[!.]*.json"))
         of_scenes = (manifest for manifest in manifests if (self.root / manifest["scene"]).is_file())
         entries = [entry for manifest in of_scenes for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}

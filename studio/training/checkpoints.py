@@ -201,20 +201,16 @@ def verify(folder: Path) -> None:
 def _read(folder: Path, epoch: float) -> bytes:
     facts = facts_by_epoch(folder).get(epoch)
     if facts is None:
-        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
+        close = sorted(sorted(epochs(folder), key=lambda other: abs(other - epoch))[:2])
+        nearest = " and ".join(f"{other:g}" for other in close)
+        found = f"the nearest: {nearest}" if close else "the run holds no checkpoints yet"
+        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {found}")
     path = _path(folder, epoch)
     with translate_read_errors(path):
         content = path.read_bytes()
         if sha256(content) != facts["weights"]:
             raise ValueError(f"its {len(content)} bytes are not those that were written")
         return content
-
-
-def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
-    if not existing:
-        return "the run holds no checkpoints yet"
-    close = sorted(sorted(existing, key=lambda e: abs(e - epoch))[:2])
-    return f"the nearest {'are' if len(close) > 1 else 'is'} {' and '.join(f'{e:g}' for e in close)}"
 
 
 def parse_epoch(name: str) -> float | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from studio.training.recorder import Progress
 
 Origin = RecipeRun | FolderRun
+Per = Literal["network", "layer"]
 
 
 class _Derived(OfNetwork):
@@ -66,19 +67,19 @@ class CurveRun(_Derived):
 
         from studio.training import evaluate, recorder
 
-        ends = [self._of(end, folder).weights for end in (self.first, self.second)]
-        if {name: w.shape for name, w in ends[0].items()} != {name: w.shape for name, w in ends[1].items()}:
+        first, second = (self._of(end, folder).weights for end in (self.first, self.second))
+        if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in second.items()}:
             raise SceneError("sweep: the weights of the two networks have other names or shapes: no curve joins them")
 
         def start(model: nn.Module) -> None:
             for name, weight in model.named_parameters():
-                weight.data.copy_((ends[0][name] + ends[1][name]) / 2)
+                weight.data.copy_((first[name] + second[name]) / 2)
 
         def loss(batch_loss: BatchLoss) -> BatchLoss:
             def loss_on_curve(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
                 """At one point of the curve, differentiable in the bend: the model's weights."""
                 a, b, c = self.shares(float(torch.rand(())))
-                bend, (first, second) = dict(model.named_parameters()), ends
+                bend = dict(model.named_parameters())
                 mixed = {name: a * first[name].to(w) + b * w + c * second[name].to(w) for name, w in bend.items()}
                 return evaluate.loss_at(mixed, batch_loss, model, x, y)
 
@@ -104,7 +105,7 @@ class PrunedRun(_Derived):
     kind: Literal["pruned"] = "pruned"
     of: Origin
     sparsity: float
-    per: Literal["network", "layer"] = "network"
+    per: Per = "network"
     start: float = 0.0
     weights: Literal["rewound", "kept"] = "rewound"
 
@@ -145,9 +146,7 @@ AnyRun = RecipeRun | FolderRun | CurveRun | PrunedRun
 """What has checkpoints of a network."""
 
 
-def kept_by_magnitude(
-    weights: Mapping[str, Tensor], sparsity: float, per: Literal["network", "layer"]
-) -> dict[str, Tensor]:
+def kept_by_magnitude(weights: Mapping[str, Tensor], sparsity: float, per: Per) -> dict[str, Tensor]:
     """Masks, 1 or 0, of the weights that stay when a share of the smallest is taken out, by name.
 
     Tensors of one dimension stay. Of equal magnitudes those that come first by name and place are taken.

@@ -15,8 +15,7 @@ from torch import Tensor
 from studio.config.functions import Function, shapes
 from studio.config.user_files import reason
 from studio.errors import SceneError, StudioError
-from studio.training.determinism import deterministic
-from studio.training.device import device_kind, restored_random_numbers
+from studio.training.device import deterministic, device_kind, restored_random_numbers
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
 from studio.training.models import Python, move_only

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 from studio.training.evaluate import scores, tensors
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe

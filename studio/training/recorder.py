@@ -27,8 +27,7 @@ from studio.errors import DamageError, RunError
 from studio.storage.files import read_bytes, write_bytes
 from studio.training import checkpoints
 from studio.training.data import Data
-from studio.training.determinism import deterministic
-from studio.training.device import device, restored_random_numbers
+from studio.training.device import deterministic, device, restored_random_numbers
 from studio.training.device import seed as seed_generators
 from studio.training.evaluate import BatchLoss, at, mean_loss, scores, tensors
 from studio.training.models import move_only
