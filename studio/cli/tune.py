@@ -80,10 +80,7 @@ def write_method(file: Path, method: str) -> None:
 
 
 def insert_method(text: str, method: str, name: str = "scene") -> str:
-    """A scene's text with `method: ...` under `loss`, and nothing else changed. name: of the file, for messages.
-
-    Raises SceneError if the layout does not allow that.
-    """
+    """A scene's text with `method: ...` under `loss`. Raises SceneError if the layout does not allow that alone."""
     before = load_raw(text, name=name)
     if isinstance(before, dict) and isinstance(loss := before.get("loss") or {}, dict):
         after = _insert(text, compose(text, name), method)

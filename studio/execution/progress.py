@@ -78,10 +78,7 @@ def _lines(name: str, expected: int) -> Iterator[Advance]:
 
 
 def _rate() -> Callable[[int], float]:
-    """A function from the number of units done to units per second, counted from its first call.
-
-    Work of an earlier run, and the time to load a library first, count for nothing.
-    """
+    """(units done) -> units per second since the first call: earlier runs, and loading a library, do not count."""
     first: tuple[float, int] | None = None
 
     def rate(done: int) -> float:

@@ -47,10 +47,7 @@ def make_film(project: Project, out: Path, frames: Span | None = None, shot: str
 
 @repairs
 def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
-    """Makes other deliverables of the whole film from stored frames; returns their paths. Needs no GL.
-
-    Raises SceneError if frames would have to be drawn.
-    """
+    """Makes other deliverables from stored frames, without GL. Raises SceneError if frames would have to be drawn."""
     if any(deliverable.picture_spec.aovs for deliverable in deliverables):
         raise SceneError(f"{project.path}: AOVs are drawn anew, not stored; make them with studio film")
     check_writable(out)

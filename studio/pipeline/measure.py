@@ -54,10 +54,7 @@ def results_of(project: Project) -> Results:
 
 
 def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
-    """Puts what the shelf lacks of a file of the user's on it; nothing is measured. Returns the results.
-
-    Raises SceneError for a portrait, which would have to be measured.
-    """
+    """Puts a file of the user's on the shelf; returns the results. Raises SceneError for a portrait: it has none."""
     if project.portrait:
         raise SceneError(f"--points {project.portrait.points}: {run.file} is not measured here; leave it out")
     results, content = Results.of_file(project, run), run.content

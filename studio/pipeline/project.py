@@ -113,10 +113,7 @@ class Project:
 
 
 def repairs(stage: Callable[Concatenate[Project, P], T]) -> Callable[Concatenate[Project, P], T]:
-    """The stage, begun again without whatever it finds damaged on the shelf; that is named, and made again once.
-
-    Raises MachineError for what is damaged a second time.
-    """
+    """The stage, begun again without what it finds damaged on the shelf; twice the same is a MachineError."""
 
     @wraps(stage)
     def repaired(project: Project, /, *args: P.args, **kwargs: P.kwargs) -> T:

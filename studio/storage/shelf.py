@@ -143,14 +143,12 @@ class Shelf:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
             try:
-                lock.acquire(timeout=0)
+                held = lock.acquire(timeout=0)
             except Timeout:
                 with progress(f"waiting for another studio at work on {name[:12]}", 0):
-                    lock.acquire()
-        try:
+                    held = lock.acquire()
+        with held:
             yield
-        finally:
-            lock.release()
 
     def is_busy(self) -> bool:
         """Whether some process holds a lock: it may still be writing the unfinished files."""
@@ -204,10 +202,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The list of what a scene last used, a JSON file on the shelf.
-
-    scene: the scene's file. name: of its outputs; scenes of one name in two folders have two manifests.
-    """
+    """What the scene in a file last used, as JSON on the shelf; another folder may have a scene of the same name."""
 
     shelf: Shelf
     scene: Path

@@ -32,10 +32,7 @@ class StoredSlice:
     def create(
         self, axes: Mapping[str, np.ndarray], fields: Mapping[str, tuple[str, ...]], provenance: Mapping[str, Any]
     ) -> None:
-        """Creates an empty slice; one that exists is left as it is.
-
-        axes: coordinates by name; the first is the axis of rows. fields: names of each field's axes.
-        """
+        """Creates an empty slice over axes, the first that of rows, if there is none. fields: the axes of each."""
         if self.path.is_dir():
             return
         rows = next(iter(axes))

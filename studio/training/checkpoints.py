@@ -183,12 +183,11 @@ def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, DamageError if it is not what was written."""
     from safetensors.torch import load as from_bytes
 
-    tensors = from_bytes(_read(folder, epoch))
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    return Checkpoint(epoch, part("weights/"), part("buffers/"))
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "buffers": {}}
+    for name, tensor in from_bytes(_read(folder, epoch)).items():
+        part, _, name = name.partition("/")
+        parts[part][name] = tensor
+    return Checkpoint(epoch, **parts)
 
 
 def verify(folder: Path) -> None:

@@ -160,16 +160,12 @@ class Published(Record):
 
     def layout(self) -> Layout:
         """What the samples are. Raises RunError if the files are missing or broken."""
-        train, _ = formats.PUBLISHED[self.kind](self.folder)
-        return _labelled(len(train.labels), train.pixels.shape[1:], self._classes)
+        train, _, classes = formats.published(self.kind, self.folder)
+        return _labelled(len(train.labels), train.pixels.shape[1:], classes)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.PUBLISHED[self.kind](self.folder), self._classes)
-
-    @property
-    def _classes(self) -> int:
-        return 100 if self.kind == "cifar100" else 10
+        return standardise(*formats.published(self.kind, self.folder))
 
 
 class Arrays(Record):

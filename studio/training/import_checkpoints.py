@@ -60,10 +60,7 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objectiv
 
 
 def read_state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
-    """The tensors in a file's content by name, out of one of `WRAPPERS`, without the prefix `module.` of parallel use.
-
-    Raises RunError if the file is not a state dict, is broken, or holds code.
-    """
+    """The tensors by name, without `module.` of parallel use. Raises RunError for what is broken, or holds code."""
     of_torch = path.suffix != ".safetensors"
     with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
         state: Any = _read_torch(path, content) if of_torch else from_bytes(content)

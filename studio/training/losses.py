@@ -90,10 +90,7 @@ BUILT_IN = {function for functions in (FIELDS, *BY_KIND.values()) for function i
 
 
 def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
-    """What a function returned, in float64, if it is a tensor of one number for each of `count` samples.
-
-    key: where the scene names the function. Raises SceneError if it is anything else.
-    """
+    """A function's result in float64. Raises SceneError, naming `key`, unless it is a tensor of `count` numbers."""
     if not isinstance(values, Tensor) or values.shape != (count,):
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         name = getattr(function, "__name__", function)

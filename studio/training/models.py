@@ -177,10 +177,7 @@ def _images(model: Resnet | Vgg, shape: Shape) -> tuple[int, int, int]:
 
 
 def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.parameters") -> nn.Module:
-    """The model, in which of the trainable weights only those that match a pattern stay trainable.
-
-    Raises SceneError for a pattern that matches none, with the nearest names.
-    """
+    """The model with only those weights trainable that match a pattern. Raises SceneError for a pattern of none."""
     trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for pattern in patterns:
         if not fnmatch.filter(trainable, pattern):
