@@ -106,10 +106,7 @@ def make_still(
 
 
 def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
-    """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
-
-    folder: of the user's looks, shown first. Raises SceneError if the time is after the end.
-    """
+    """The picture at a time in every look, and in those of a folder, as a PNG. Raises SceneError after the end."""
     number = at.frames(project.scene.film.fps)
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from studio.errors import SceneError
 from studio.execution.tasks import Task
@@ -54,7 +53,7 @@ def results_of(project: Project) -> Results:
 
 
 def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
-    """Puts a file of the user's on the shelf; returns the results. Raises SceneError for a portrait: it has none."""
+    """Puts a file of the user's on the shelf; returns the results. Raises SceneError for a portrait."""
     if project.portrait:
         raise SceneError(f"--points {project.portrait.points}: {run.file} is not measured here; leave it out")
     results, content = Results.of_file(project, run), run.content
@@ -72,11 +71,7 @@ def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
-    """Every slice of the scene, resolved; the runs must be trained.
-
-    The loss at every keyframe; the finer grid, the curvature and the spectrum at those that the scene names. Raises
-    SceneError for a scene of several landscapes.
-    """
+    """Every slice of the scene, resolved; the runs must be trained. Raises SceneError for several landscapes."""
     scene, resolver = project.scene, _resolver(project)
     if scene.landscapes:
         raise SceneError(f"{project.path}: has several landscapes, {', '.join(scene.names)}; take one of project.parts")
@@ -128,11 +123,11 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     _prepare(project, workers, kind, [slice_ for slice_ in unfinished if not shelf.slice(slice_.digest).path.is_dir()])
     stored = [shelf.slice(slice_.digest) for slice_ in unfinished]
     pairs = zip(stored, unfinished, strict=True)
-    work = [(at, task) for at, slice_ in pairs for task in row_tasks(shelf, slice_, at.missing())]
-    counts = [row_task.points for _, row_task in work]
-    for index, values in workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts):
-        at, row_task = work[index]
-        at.write(row_task.first, values)
+    work = [(at, *row_task) for at, slice_ in pairs for row_task in row_tasks(shelf, slice_, at.missing())]
+    counts = [points for _, _, points, _ in work]
+    for index, values in workers.run(f"measure the {kind}", [task for *_, task in work], counts):
+        at, first, *_ = work[index]
+        at.write(first, values)
 
 
 def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: Iterable[Slice]) -> None:
@@ -176,30 +171,25 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss, slice_.objective))
 
 
-class RowTask(NamedTuple):
-    """A task that measures rows of a slice: the first row, the number of points it counts for, and the task."""
+def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[tuple[int, int, Task]]:
+    """(first row, number of points, task) of all that measure missing rows.
 
-    first: int
-    points: int
-    task: Task
-
-
-def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[RowTask]:
-    """The tasks that measure missing rows. A preview is one task, since its points follow from each other."""
+    A preview is one task, since its points follow from each other.
+    """
     n = slice_.grid.shape[1]
     if slice_.quantity == "convexity":
         for first, last in slice_.row_groups:
             if not set(range(first, last)).isdisjoint(missing):
-                yield RowTask(first, n * (last - first), (tasks.convexity_rows, (shelf, slice_, (first, last))))
+                yield first, n * (last - first), (tasks.convexity_rows, (shelf, slice_, (first, last)))
     elif slice_.quantity == "spectrum":
         for probe in missing:
-            yield RowTask(probe, 1, (tasks.spectrum_probes, (shelf, slice_, (probe, probe + 1))))
+            yield probe, 1, (tasks.spectrum_probes, (shelf, slice_, (probe, probe + 1)))
     elif slice_.loss.sampling == "preview":
         if missing:
-            yield RowTask(0, slice_.grid.size, (tasks.preview_rows, (shelf, slice_)))
+            yield 0, slice_.grid.size, (tasks.preview_rows, (shelf, slice_))
     else:
         for row in missing:
-            yield RowTask(row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1))))
+            yield row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1)))
 
 
 @repairs

@@ -75,10 +75,7 @@ def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
 
 
 def verify_frames(project: Project, job: RenderJob, span: Span) -> list[int]:
-    """Draws a sample of frames again in a new process; returns their numbers if they equal the stored ones.
-
-    Raises MachineError if one differs, and SceneError if none is stored.
-    """
+    """Numbers of some frames that came out the same again. Raises MachineError if not, SceneError if none is stored."""
     stored = _frames(job, chain.from_iterable(job.segments(span)))
     complete = [number for number, frame in stored.items() if frame.complete]
     if not complete:

@@ -32,7 +32,7 @@ class StoredSlice:
     def create(
         self, axes: Mapping[str, np.ndarray], fields: Mapping[str, tuple[str, ...]], provenance: Mapping[str, Any]
     ) -> None:
-        """Creates an empty slice over axes, the first that of rows, if there is none. fields: the axes of each."""
+        """Creates an empty slice, if there is none. axes: the first is that of rows. fields: the axes of each."""
         if self.path.is_dir():
             return
         rows = next(iter(axes))

@@ -118,10 +118,7 @@ def user_files(folder: Path) -> list[Path]:
 
 
 def user_files_by_epoch(folder: Path) -> dict[float, Path]:
-    """{epoch in the file's name: path} of the user's own checkpoint files, ascending.
-
-    Raises RunError if there are none, or if a name has no epoch or another file's.
-    """
+    """{epoch in the name: path} of the user's files. Raises RunError unless there are some, each of an epoch."""
     paths: dict[float, Path] = {}
     for path in user_files(folder):
         epoch = parse_epoch(path.stem)

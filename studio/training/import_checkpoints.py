@@ -28,8 +28,6 @@ from studio.training.recipe import Recipe
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
-
-
 LONG_PICKLE = 2**16
 """Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
 
