@@ -76,9 +76,8 @@ class Shelf:
             for folder in self._folders((*KINDS, "scenes")):
                 folder.rename(f"{folder}-1")
         known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
-        others = sorted(
-            path.name for path in self.root.glob("*") if path.name not in known and not files.is_temporary(path)
-        )
+        found = (path for path in self.root.glob("*") if not files.is_temporary(path))
+        others = sorted({path.name for path in found} - known)
         if others:
             held = ", ".join([*others[:3], *["..."] * (len(others) > 3)])
             text = f"it holds {held}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
