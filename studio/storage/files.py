@@ -80,7 +80,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
                 shutil.rmtree(path)
             os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink()
 
 
 def is_temporary(path: Path) -> bool:
