@@ -199,7 +199,8 @@ def _read(folder: Path, epoch: float) -> bytes:
     if facts is None:
         close = sorted(sorted(epochs(folder), key=lambda other: abs(other - epoch))[:2])
         nearest = " and ".join(f"{other:g}" for other in close)
-        found = f"the nearest: {nearest}" if close else "the run holds no checkpoints yet"
+        verb = "are" if len(close) > 1 else "is"
+        found = f"the nearest {verb} {nearest}" if close else "the run holds no checkpoints yet"
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {found}")
     path = _path(folder, epoch)
     with translate_read_errors(path):
