@@ -41,9 +41,7 @@ _shelf: Shelf | None = None
 T = TypeVar("T")
 Draft = Annotated[bool, Parameter(help="quick: fewer keyframes, coarser grids, 640x360, 12 fps; marked on pictures.")]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
-ShelfFolder = Annotated[
-    Path | None, Parameter(help="folder of computed things; .studio beside the scene if not given.")
-]
+ShelfFolder = Annotated[Path | None, Parameter(help="folder of computed things; .studio beside SCENE if not given.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; if not given, STUDIO_DEVICE or the best.")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
@@ -161,19 +159,17 @@ def tune(scene: Path, *, workers: Workers = None, on: DeviceOptions = _BEST, dry
 
 
 @app.command
-def train(scene: Path, *, options: ShelfOptions = _BESIDE) -> None:
+def train(scene: Path, *, on: ShelfOptions = _BESIDE) -> None:
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
-    for part in options.project(scene).parts:
+    for part in on.project(scene).parts:
         for folder in train.train(part):
             print(folder)
 
 
 @app.command
-def compute(
-    scene: Path, *, options: ShelfOptions = _BESIDE, workers: Workers = None, check_subset: bool = False
-) -> None:
+def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None, check_subset: bool = False) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
     Args:
@@ -187,7 +183,7 @@ def compute(
         results = measure(part)
         return results.surfaces(), results.curvature(), results.facts()
 
-    for part in options.project(scene, workers).parts:
+    for part in on.project(scene, workers).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
@@ -329,14 +325,14 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
-def status(scene: Path, *, options: ShelfOptions = _BESIDE, out: Out = None) -> None:
+def status(scene: Path, *, on: ShelfOptions = _BESIDE, out: Out = None) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
     from studio.pipeline import status
     from studio.pipeline.measure import results_of
     from studio.pipeline.train import is_trained
 
-    project = options.project(scene)
+    project = on.project(scene)
     print(report.table(status.status(project, out or project.out)))
     for part in filter(is_trained, project.parts):
         print(*report.curvature(results_of(part).curvature(), part.scene.axis), sep="\n")

@@ -108,7 +108,7 @@ class Function:
         """The spec of its module, and the module's file. Raises SceneError if either is missing."""
         spec = _find_spec(self.module, self.folder)
         if spec is None:
-            raise SceneError(f"{self}: {self._is_missing}")
+            raise SceneError(f"{self}: {self._absence}")
         if not spec.has_location or spec.origin is None:
             raise SceneError(f"{self}: '{self.module}' has no source file; name a function in a file of your own")
         return spec, Path(spec.origin)
@@ -147,7 +147,7 @@ class Function:
         return function
 
     @property
-    def _is_missing(self) -> str:
+    def _absence(self) -> str:
         place = f"beside the scene, in {self.folder.resolve()}, nor among the installed packages"
         return f"no module '{self.module}' {place}; a function is written like {FORM}"
 
@@ -155,7 +155,7 @@ class Function:
         """What is certainly wrong with it, by its module's text; None if only importing could tell."""
         spec, name = _find_spec(self.module, self.folder), self.attribute.partition(".")[0]
         if spec is None:
-            return self._is_missing
+            return self._absence
         path = Path(spec.origin) if spec.has_location and spec.origin else Path()
         if path.suffix != ".py" or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             return None

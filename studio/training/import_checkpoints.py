@@ -93,8 +93,7 @@ def _read_torch(path: Path, content: bytes) -> Any:
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen,
-    and for weights that are no finite real numbers, such as quantised ones.
+    """The state, if its names, shapes and numbers are the model's. Raises RunError with what is not.
 
     Counters of batch norms that older files lack come from the model: nothing reads them.
     """
