@@ -64,9 +64,6 @@ class DeviceOptions:
             print(f"note: {text}", file=sys.stderr)
 
 
-_BEST = DeviceOptions()
-
-
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ShelfOptions(DeviceOptions):
@@ -87,9 +84,6 @@ class ShelfOptions(DeviceOptions):
         return project
 
 
-_BESIDE = ShelfOptions()
-
-
 @Parameter(name="*")
 @dataclass(frozen=True)
 class OutputOptions(ShelfOptions):
@@ -104,7 +98,7 @@ class OutputOptions(ShelfOptions):
         return project, self.out or project.out
 
 
-_DEFAULTS = OutputOptions()
+_BEST, _BESIDE, _DEFAULTS = DeviceOptions(), ShelfOptions(), OutputOptions()
 
 
 @app.command

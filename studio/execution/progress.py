@@ -19,11 +19,8 @@ class Advance(Protocol):
         """Reports `done` units."""
 
 
-class Progress(Protocol):
-    """The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
-
-    def __call__(self, name: str, total: int) -> AbstractContextManager[Advance]:
-        """A block of work called `name` that counts `total` units."""
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
 
 
 def silent(name: str, total: int) -> AbstractContextManager[Advance]:
