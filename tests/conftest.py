@@ -79,7 +79,7 @@ class Film(NamedTuple):
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "studio.cli.commands", *map(str, arguments)]
+    return [sys.executable, "-m", "studio.cli", *map(str, arguments)]
 
 
 @pytest.fixture(autouse=True)

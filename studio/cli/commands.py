@@ -39,14 +39,10 @@ _shelf: Shelf | None = None
 """The shelf that the command opened, for the log."""
 
 T = TypeVar("T")
-Draft = Annotated[
-    bool, Parameter(help="quick and small: fewer keyframes, coarser grids, 640x360, 12 fps; marked on the picture.")
-]
+Draft = Annotated[bool, Parameter(help="quick: fewer keyframes, coarser grids, 640x360, 12 fps; marked on pictures.")]
 Workers = Annotated[int | None, Parameter(help="worker processes; as many as there are cores if not given.")]
-ShelfFolder = Annotated[
-    Path | None,
-    Parameter(name="--shelf", help="where computed things are kept; .studio beside the scene if not given."),
-]
+ShelfFolder = Annotated[Path | None, Parameter(help="folder of computed things; .studio beside SCENE if not given.")]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; if not given, STUDIO_DEVICE or the best.")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
@@ -56,9 +52,7 @@ At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 class DeviceOptions:
     """Where a command computes: all take the same words, since the device decides how a loss is measured."""
 
-    device: Annotated[
-        str | None, Parameter(help="cpu, cuda, cuda:1 or mps; STUDIO_DEVICE if not given, else the best that there is.")
-    ] = None
+    device: Device = None
 
     def choose(self) -> None:
         """Makes this process compute there, and says why a GPU is left idle. Raises SceneError for an absent device."""
@@ -70,28 +64,41 @@ class DeviceOptions:
             print(f"note: {text}", file=sys.stderr)
 
 
-_BEST = DeviceOptions()
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ShelfOptions(DeviceOptions):
+    """The options of every command that works with the shelf of a scene."""
+
+    shelf: ShelfFolder = None
+    draft: Draft = False
+
+    def project(self, scene: Path, workers: int | None = None) -> Project:
+        """The project of a scene. The log is on its shelf from now on."""
+        from studio.execution.progress import show
+        from studio.pipeline.project import Project
+
+        global _shelf
+        self.choose()
+        project = Project.open(scene, self.shelf, draft=self.draft, workers=_count(workers), progress=show)
+        _shelf = project.shelf
+        return project
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(ShelfOptions):
     """The options of every command that makes files of a film."""
 
-    shelf: ShelfFolder = None
-    out: Out = None
-    draft: Draft = False
     workers: Workers = None
-    on: DeviceOptions = _BEST
+    out: Out = None
 
     def open(self, scene: Path) -> tuple[Project, Path]:
         """The project of a scene, and the folder of its finished files."""
-        self.on.choose()
-        project = _project(scene, self.draft, self.workers, self.shelf)
+        project = self.project(scene, self.workers)
         return project, self.out or project.out
 
 
-_DEFAULTS = OutputOptions()
+_BEST, _BESIDE, _DEFAULTS = DeviceOptions(), ShelfOptions(), OutputOptions()
 
 
 @app.command
@@ -146,26 +153,17 @@ def tune(scene: Path, *, workers: Workers = None, on: DeviceOptions = _BEST, dry
 
 
 @app.command
-def train(scene: Path, *, shelf: ShelfFolder = None, draft: Draft = False, on: DeviceOptions = _BEST) -> None:
+def train(scene: Path, *, on: ShelfOptions = _BESIDE) -> None:
     """Train the run of SCENE, or import its checkpoints."""
     from studio.pipeline import train
 
-    on.choose()
-    for part in _project(scene, draft, None, shelf).parts:
+    for part in on.project(scene).parts:
         for folder in train.train(part):
             print(folder)
 
 
 @app.command
-def compute(
-    scene: Path,
-    *,
-    shelf: ShelfFolder = None,
-    draft: Draft = False,
-    workers: Workers = None,
-    on: DeviceOptions = _BEST,
-    check_subset: bool = False,
-) -> None:
+def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None, check_subset: bool = False) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
     Args:
@@ -179,8 +177,7 @@ def compute(
         results = measure(part)
         return results.surfaces(), results.curvature(), results.facts()
 
-    on.choose()
-    for part in _project(scene, draft, workers, shelf).parts:
+    for part in on.project(scene, workers).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
@@ -287,12 +284,11 @@ def still(
     names = aovs.split(",") if aovs else None
     picture = from_options(Still, at=at, format=format_, profile=profile, dpi=resolution, alpha=alpha, aovs=names)
     form = from_options(Format, size=size, quality=quality)
-    pixels = form.size if size else None
+    pixels, own_quality = form.size if size else None, form.quality if quality else None
     if paper:
         pixels = _parse("paper", lambda word: sheet_pixels(word, per_inch), paper)
     edge = mm_to_pixels(_parse("bleed", _millimetres, bleed), per_inch) if bleed else 0
     project, out = output.open(scene)
-    own_quality = form.quality if quality else None
     print(make_still(project, out, picture, pixels, bleed=edge, quality=own_quality, points=points))
 
 
@@ -323,17 +319,14 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
-def status(
-    scene: Path, *, shelf: ShelfFolder = None, out: Out = None, draft: Draft = False, on: DeviceOptions = _BEST
-) -> None:
+def status(scene: Path, *, on: ShelfOptions = _BESIDE, out: Out = None) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report
     from studio.pipeline import status
     from studio.pipeline.measure import results_of
     from studio.pipeline.train import is_trained
 
-    on.choose()
-    project = _project(scene, draft, None, shelf)
+    project = on.project(scene)
     print(report.table(status.status(project, out or project.out)))
     for part in filter(is_trained, project.parts):
         print(*report.curvature(results_of(part).curvature(), part.scene.axis), sep="\n")
@@ -354,15 +347,11 @@ def clean(scene: Path | None = None, *, shelf: ShelfFolder = None, dry_run: bool
     if not store.root.is_dir():
         raise SceneError(f"{store.root}: no shelf here; name the scene it stands beside, or --shelf FOLDER")
     if not store.is_marked:
-        raise SceneError(
-            f"{store.root}: has no shelf.json, so studio did not make it, and nothing is removed here; if it is an old "
-            "shelf, any command that works on a scene with it (such as train) marks it"
-        )
+        text = "has no shelf.json, so studio did not make it, and nothing is removed here"
+        raise SceneError(f"{store.root}: {text}; an old shelf is marked by any command that uses it, such as train")
     unused = sorted({*store.unused(), *(store.frames() if frames else ())})
-    print(
-        f"{store.root}: {format_bytes(store.size())}, "
-        f"of which no scene needs {format_bytes(store.size(unused))} in {len(unused)} items"
-    )
+    whole, part = format_bytes(store.size()), format_bytes(store.size(unused))
+    print(f"{store.root}: {whole}, of which no scene needs {part} in {len(unused)} items")
     if not dry_run:
         store.remove(unused)
         print(f"removed; {format_bytes(store.size())} left")
@@ -394,16 +383,6 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
 
     scene = Scene.load(path, safe=safe)
     return to_draft(scene) if draft else scene
-
-
-def _project(path: Path, draft: bool, workers: int | None, shelf: Path | None) -> Project:
-    from studio.execution.progress import show
-    from studio.pipeline.project import Project
-
-    global _shelf
-    project = Project.open(path, shelf, draft=draft, workers=_count(workers), progress=show)
-    _shelf = project.shelf
-    return project
 
 
 def _count(workers: int | None) -> int:
@@ -465,11 +444,8 @@ def main() -> None:
             text += f" The traceback is {f'in {log}' if log else 'printed with --verbose'}"
         print(text, file=sys.stderr)
     except KeyboardInterrupt:
-        print(
-            "\n" * sys.stderr.isatty() + "stopped; what was finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        status = 130
+        text, status = "stopped; what was finished is kept, and the same command goes on from there", 130
+        print("\n" * sys.stderr.isatty() + text, file=sys.stderr)
     sys.exit(status)
 
 
@@ -484,10 +460,8 @@ def _in_a_sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError | MemoryError) or any(words in reason for words in _OUT_OF_MEMORY):
         return f"the machine refused: {'memory ran out' if isinstance(error, MemoryError) else reason}", 3
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"a defect of studio, please report it: {type(error).__name__}: {reason} ({frame.name}, line {frame.lineno}).",
-        1,
-    )
+    place = f"{frame.name}, line {frame.lineno}"
+    return f"a defect of studio, please report it: {type(error).__name__}: {reason} ({place}).", 1
 
 
 def _log(error: BaseException) -> Path | None:
@@ -502,7 +476,3 @@ def _log(error: BaseException) -> Path | None:
         lines = traceback.format_exception(error)
         path.write_text(f"{kept}{datetime.now():%Y-%m-%d %H:%M:%S} {' '.join(sys.argv)}\n{''.join(lines)}\n")
     return path
-
-
-if __name__ == "__main__":
-    main()

@@ -28,13 +28,8 @@ class CheckResult(NamedTuple):
 
 def run_checks(folder: Path) -> Iterator[CheckResult]:
     """Every check, one after the other. folder: where the work would be done."""
-    checks: dict[str, Callable[[], str]] = {
-        "OpenGL": gl_renderer,
-        "GPU": _gpu,
-        "ffmpeg": _encoders,
-        "fonts": _fonts,
-        "disk": lambda: _disk(folder),
-    }
+    checks: dict[str, Callable[[], str]] = {"OpenGL": gl_renderer, "GPU": _gpu, "ffmpeg": _encoders, "fonts": _fonts}
+    checks["disk"] = lambda: _disk(folder)
     for name, check in checks.items():
         try:
             yield CheckResult(name, True, check())

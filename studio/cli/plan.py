@@ -35,8 +35,8 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
         if name:
             yield f"{name}:"
         if isinstance(part.run, SurfacesRun):
-            keyframes = f"{len(part.keyframes())} keyframes of {part.run.file.name}"
-            yield f"surfaces   {keyframes}, nothing to train or to measure"
+            many, file = len(part.keyframes()), part.run.file.name
+            yield f"surfaces   {many} keyframes of {file}, nothing to train or to measure"
             disk += 8 * _loss_values(part) * len(part.run.content.fields)
             continue
         cost = measure_costs(part.run, part.directions, part.loss, part.convexity)
@@ -73,14 +73,10 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
 
 def _loss(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]]:
     """Seconds of measuring the loss, and its lines."""
-    values = _loss_values(scene)
-    seconds = values * cost.value / workers
-    at_most = "at most " if scene.loss.sampling == "preview" else ""
-    each = f"{1e3 * cost.value:.1f} ms each"
-    return seconds, [
-        f"loss       {at_most}{values} values of {cost.samples} images, {each}, {_duration(seconds)}",
-        f"           computed by the method {cost.method}: {cost.reason}",
-    ]
+    seconds = (values := _loss_values(scene)) * cost.value / workers
+    at_most, each = "at most " * (scene.loss.sampling == "preview"), f"{1e3 * cost.value:.1f} ms each"
+    counts = f"loss       {at_most}{values} values of {cost.samples} images, {each}, {_duration(seconds)}"
+    return seconds, [counts, f"           computed by the method {cost.method}: {cost.reason}"]
 
 
 def _loss_values(scene: Scene) -> int:

@@ -21,11 +21,9 @@ ASSUMED_MESH = 61
 def summary(scene: Scene, name: str) -> str:
     """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
     film, cut = scene.film, scene.cut
-    lines = [
-        f"{scene.title}: {float(cut.length / film.fps):.1f} s, "
-        f"{cut.length} frames of {film.size} at {float(film.fps):g} fps",
-        *(line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)),
-    ]
+    frames = f"{cut.length} frames of {film.size} at {float(film.fps):g} fps"
+    lines = [f"{scene.title}: {float(cut.length / film.fps):.1f} s, {frames}"]
+    lines += [line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)]
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
@@ -37,11 +35,10 @@ def summary(scene: Scene, name: str) -> str:
 def _measured(scene: Scene, landscape: str) -> Iterator[str]:
     """The lines on what one landscape measures. landscape: its name, if it has one."""
     keyframes, prefix = scene.keyframes(), f"{landscape}: " if landscape else ""
-    yield (
-        f"{prefix}surfaces: {len(keyframes)} keyframes, {scene.axis.name} {keyframes[0].coordinate:g} to "
-        f"{keyframes[-1].coordinate:g}, {_by(scene.grid)} points each, {loss_values(scene)} loss values"
-        f"{f' of {scene.run.file}' if isinstance(scene.run, SurfacesRun) else ''}"
-    )
+    span = f"{scene.axis.name} {keyframes[0].coordinate:g} to {keyframes[-1].coordinate:g}"
+    file = f" of {scene.run.file}" if isinstance(scene.run, SurfacesRun) else ""
+    points = f"{_by(scene.grid)} points each, {loss_values(scene)} loss values{file}"
+    yield f"{prefix}surfaces: {len(keyframes)} keyframes, {span}, {points}"
     if detail := scene.detail:
         count, grid = len(scene.detail_keyframes()), detail.grid
         values = f"{_by(grid)} points each within {grid.reach}, {count * grid.size} loss values"
@@ -85,8 +82,8 @@ def _by(grid: Grid) -> str:
 def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> Iterator[str]:
     """A line per keyframe of facts from `Results.curvature`."""
     for coordinate, facts in by_coordinate.items():
-        centre = _WITH_ARTICLE.get(facts["centre"], facts["centre"])
-        words = [f"curvature at {axis.label(coordinate)}: the centre is {centre}"]
+        article = "a " * (facts["centre"] in ("minimum", "saddle", "maximum"))
+        words = [f"curvature at {axis.label(coordinate)}: the centre is {article}{facts['centre']}"]
         words.append(f"convex in the picture but not in the space at {100 * facts['hidden_share']:.0f} % of points")
         words.append(f"rank correlation of plane and space {facts['rank_correlation']:.2f}")
         if facts["interlacing_share"] < 1:
@@ -95,9 +92,6 @@ def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> I
         if "trace" in facts:
             words.append(f"trace {facts['trace']:.4g} +- {facts['trace_error']:.2g}")
         yield "; ".join(words)
-
-
-_WITH_ARTICLE = {"minimum": "a minimum", "saddle": "a saddle", "maximum": "a maximum"}
 
 
 def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator[str]:

@@ -60,20 +60,14 @@ def table(timings: Sequence[MethodTiming], scene: Scene, workers: int = 1) -> It
         if timing.failure:
             yield f"{name:20s} cannot be used: {timing.failure}"
         else:
-            ratio, seconds = loop.value / timing.value, scene_seconds(timing, scene, workers)
-            yield (
-                f"{name:20s} {1e3 * timing.value:10.3f} {ratio:9.2f}x {timing.preparation:8.2f} s "
-                f"{timing.difference:8.0e} {seconds:7.1f} s"
-            )
+            each = f"{1e3 * timing.value:10.3f} {loop.value / timing.value:9.2f}x {timing.preparation:8.2f} s"
+            yield f"{name:20s} {each} {timing.difference:8.0e} {scene_seconds(timing, scene, workers):7.1f} s"
     best = fastest(timings, scene, workers)
     yield f"best for this scene on this machine: {best} (the rule's own choice: {rule})"
 
 
 def write_method(file: Path, method: str) -> None:
-    """Writes `method: ...` under `loss` into a scene's file, atomically.
-
-    Raises SceneError if the file cannot be read, or its layout does not allow that.
-    """
+    """Writes `method: ...` under `loss` into a scene's file. Raises SceneError for a file or layout it cannot use."""
     target = file.resolve()  # a link stays a link
     try:
         text = target.read_bytes().decode()  # not read_text, which would change the ends of lines
@@ -86,10 +80,7 @@ def write_method(file: Path, method: str) -> None:
 
 
 def insert_method(text: str, method: str, name: str = "scene") -> str:
-    """A scene's text with `method: ...` under `loss`, and nothing else changed. name: of the file, for messages.
-
-    Raises SceneError if the layout does not allow that.
-    """
+    """A scene's text with `method: ...` under `loss`. Raises SceneError if the layout does not allow that alone."""
     before = load_raw(text, name=name)
     if isinstance(before, dict) and isinstance(loss := before.get("loss") or {}, dict):
         after = _insert(text, compose(text, name), method)

@@ -23,17 +23,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    GetCoreSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from studio.config.records import nearest
 from studio.config.units import scene_folder
+from studio.config.user_files import reason
 from studio.errors import SceneError
 
 FORM = "package.module:name"
@@ -114,11 +108,9 @@ class Function:
         """The spec of its module, and the module's file. Raises SceneError if either is missing."""
         spec = _find_spec(self.module, self.folder)
         if spec is None:
-            raise SceneError(f"{self}: {_missing_message(self)}")
+            raise SceneError(f"{self}: {self._absence}")
         if not spec.has_location or spec.origin is None:
-            raise SceneError(
-                f"{self}: '{self.module}' has no source file; name a function in a file of your own, which calls it"
-            )
+            raise SceneError(f"{self}: '{self.module}' has no source file; name a function in a file of your own")
         return spec, Path(spec.origin)
 
     def _import(self) -> ModuleType:
@@ -127,22 +119,22 @@ class Function:
         current = _sha256(spec, path)
         if (folder := str(self.folder.resolve())) not in sys.path:
             sys.path.insert(0, folder)  # as Python does for the folder of a script
-        if _loaded_sources.setdefault(str(path), current) != current:
-            _unload(self.module)
+        if _loaded_sources.setdefault(str(path), current) != current:  # so that it and its submodules run again
+            importlib.invalidate_caches()
+            for name in [name for name in sys.modules if f"{name}.".startswith(f"{self.module}.")]:
+                del sys.modules[name]
         try:
             module = importlib.import_module(self.module)
         except Exception as error:  # importing runs user code
             raise SceneError(f"{self}: its module cannot be imported: {type(error).__name__}: {error}") from error
         if Path(module.__file__ or "").resolve() != path.resolve():
-            raise SceneError(
-                f"{self}: Python already holds another '{self.module}', from {module.__file__}; rename {path}"
-            )
+            raise SceneError(f"{self}: Python already holds another '{self.module}', {module.__file__}; rename {path}")
         _loaded_sources[str(path)] = current
         return module
 
     @classmethod
     def read(cls, value: Any, info: ValidationInfo) -> Function:
-        """The function that a scene names. Raises ValueError if there is no such module."""
+        """The function that a scene names. Raises ValueError if there is no such module, or surely no such function."""
         if isinstance(value, cls):
             return value
         if not isinstance(value, str):
@@ -150,25 +142,32 @@ class Function:
         if (info.context or {}).get("safe"):
             raise ValueError(f"'{value}' is a function of somebody's, which --safe refuses")
         function = cls(value.strip(), scene_folder(info))
-        if _find_spec(function.module, function.folder) is None:
-            raise ValueError(_missing_message(function))
         if text := function._mistake():
             raise ValueError(text)
         return function
 
+    @property
+    def _absence(self) -> str:
+        place = f"beside the scene, in {self.folder.resolve()}, nor among the installed packages"
+        return f"no module '{self.module}' {place}; a function is written like {FORM}"
+
     def _mistake(self) -> str | None:
         """What is certainly wrong with it, by its module's text; None if only importing could tell."""
         spec, name = _find_spec(self.module, self.folder), self.attribute.partition(".")[0]
-        path = Path(spec.origin) if spec and spec.has_location and spec.origin else Path()
-        if spec is None or path.suffix != ".py" or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
+        if spec is None:
+            return self._absence
+        path = Path(spec.origin) if spec.has_location and spec.origin else Path()
+        if path.suffix != ".py" or not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             return None
         try:
-            names = defined_names(importlib.util.decode_source(path.read_bytes()))
+            text = importlib.util.decode_source(path.read_bytes())
+            symbols = symtable.symtable(text, "module", "exec").get_symbols()
         except SyntaxError as error:
             return f"{path}:{error.lineno}: {error.msg}; Python cannot read the module of {self}"
         except (ValueError, RecursionError, MemoryError):  # `load` reports it
             return None
-        if names is None or name in names or _find_spec(f"{self.module}.{name}", self.folder):
+        names = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+        if name in names or _DEFINES_MORE.search(text) or _find_spec(f"{self.module}.{name}", self.folder):
             return None
         return f"{self.module} has no '{name}'{nearest(name, sorted(n for n in names if n[0] != '_'))}"
 
@@ -180,35 +179,20 @@ class Function:
             return {"function": self.name, "source": None}
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return handler.generate_schema(
-            Annotated[
-                Any, PlainValidator(cls.read), PlainSerializer(cls._to_json, when_used="json"), WithJsonSchema(SCHEMA)
-            ]
-        )
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        written = PlainSerializer(cls._to_json, when_used="json")
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls.read), written, WithJsonSchema(SCHEMA)])
 
 
 def word_or_function(*words: str) -> tuple[Any, ...]:
-    """Annotations of a field that is one of some words or a function.
-
-    `Annotated[str | Function, *word_or_function("entropy")]`
-    """
+    """Annotations of a word or a function: `Annotated[str | Function, *word_or_function("entropy")]`."""
 
     def read(value: Any, info: ValidationInfo) -> str | Function:
         if isinstance(value, str) and value not in words and ":" not in value:
-            raise ValueError(
-                f"'{value}' is not known{nearest(value, words)}; a function of your own is written like {FORM}"
-            )
+            raise ValueError(f"'{value}' is not known{nearest(value, words)}; a function is written like {FORM}")
         return value if isinstance(value, str) and value in words else Function.read(value, info)
 
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
-
-
-def defined_names(text: str) -> set[str] | None:
-    """Every name that a module's text may define; None if it may define others when it runs."""
-    module = symtable.symtable(text, "module", "exec")
-    names = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    return None if _DEFINES_MORE.search(text) else names
 
 
 def as_users_mistake(error: BaseException) -> SceneError | None:
@@ -220,17 +204,16 @@ def as_users_mistake(error: BaseException) -> SceneError | None:
     (called, _), (frame, line) = frames[0], frames[-1]
     code = called.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    inputs = [text for name in names for text in _shapes(name, called.f_locals.get(name))]
+    inputs = " and ".join(text for name in names for text in shapes(name, called.f_locals.get(name))) or "no arrays"
     place = f"{frame.f_code.co_filename}:{line}: {code.co_qualname}"
-    reason = (str(error).strip() or "no reason given").splitlines()[0]
-    return SceneError(f"{place} fails on {' and '.join(inputs) or 'no arrays'}: {type(error).__name__}: {reason}")
+    return SceneError(f"{place} fails on {inputs}: {type(error).__name__}: {reason(error)}")
 
 
-def _shapes(name: str, value: Any) -> Iterator[str]:
-    """Type and shape of an array, or of each in a tuple."""
+def shapes(name: str, value: Any) -> Iterator[str]:
+    """Name, type and shape of an array, or of each in a tuple; nothing for other values."""
     if isinstance(value, tuple | list):
         for i, part in enumerate(value):
-            yield from _shapes(f"{name}[{i}]", part)
+            yield from shapes(f"{name}[{i}]", part)
     elif hasattr(value, "shape"):
         yield f"{name} {value.dtype} {list(value.shape)}".replace("torch.", "")
 
@@ -242,20 +225,16 @@ def source_of_function(name: str, text: str) -> str:
     metric does not change the digest of a model in the same file.
     """
     body = ast.parse(text).body
-    definitions: dict[str, ast.stmt] = {
-        node.name: node
-        for node in body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
-    }
+    named = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    definitions: dict[str, ast.stmt] = {node.name: node for node in named if not node.decorator_list}
     needed = [node for node in body if node not in definitions.values()]
     names = {name}.union(*map(_texts, needed))
     while defined := names & definitions.keys():
         nodes = [definitions.pop(definition) for definition in sorted(defined)]
         needed, names = needed + nodes, names.union(*map(_texts, nodes))
     lines = text.split("\n")
-    return "\n".join(
-        "\n".join(lines[_first_line(node) - 1 : node.end_lineno]) for node in sorted(needed, key=_first_line)
-    )
+    needed.sort(key=_first_line)
+    return "\n".join(line for node in needed for line in lines[_first_line(node) - 1 : node.end_lineno])
 
 
 def _first_line(node: ast.stmt) -> int:
@@ -266,12 +245,8 @@ def _first_line(node: ast.stmt) -> int:
 
 def _texts(node: ast.AST) -> set[str]:
     """Every text in the code that may name something: names, attributes and string constants."""
-    return {
-        text
-        for inner in ast.walk(node)
-        for text in (getattr(inner, field, None) for field in ("id", "attr", "value"))
-        if isinstance(text, str)
-    }
+    values = (getattr(inner, field, None) for inner in ast.walk(node) for field in ("id", "attr", "value"))
+    return {value for value in values if isinstance(value, str)}
 
 
 def _find_spec(module: str, folder: Path) -> ModuleSpec | None:
@@ -286,13 +261,6 @@ def _find_spec(module: str, folder: Path) -> ModuleSpec | None:
     return spec
 
 
-def _unload(module: str) -> None:
-    """Forgets a module and its submodules, so that the next import runs them again."""
-    importlib.invalidate_caches()
-    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
-        del sys.modules[name]
-
-
 def _sha256(spec: ModuleSpec, path: Path) -> str:
     """SHA-256, in hex, of a module's file, or of all sources of a package."""
     files = [path]
@@ -302,10 +270,3 @@ def _sha256(spec: ModuleSpec, path: Path) -> str:
     for file in files:
         total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()
-
-
-def _missing_message(function: Function) -> str:
-    return (
-        f"no module '{function.module}' beside the scene, in {function.folder.resolve()}, nor among the installed "
-        f"packages; a function is written like {FORM}"
-    )

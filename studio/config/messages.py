@@ -41,8 +41,9 @@ def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
         case "too_short":
             return f"expected at least {context['min_length']}, found {context['actual_length']}"
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
-            [(_, end)] = context.items()
-            return f"expected {_ENDS[error['type']]} {end:g}, found '{value}'"
+            words = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
+            [(end, number)] = context.items()
+            return f"expected {words[end]} {number:g}, found '{value}'"
         case "int_parsing" | "int_type" | "int_from_float":
             return f"expected a whole number, found '{value}'"
         case "float_parsing" | "float_type":
@@ -54,14 +55,6 @@ def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
         case "string_type":
             return f"expected a text, found '{value}'"
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, found '{value}'"
-
-
-_ENDS = {
-    "greater_than_equal": "at least",
-    "less_than_equal": "at most",
-    "greater_than": "more than",
-    "less_than": "less than",
-}
 
 
 def _quoted(text: str) -> list[str]:

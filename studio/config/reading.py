@@ -49,14 +49,12 @@ def read(path: str | Path, record_type: type[R], **context: Any) -> R:
 def read_text(path: Path) -> str:
     """The text of a file of UTF-8. Raises SceneError if it is no such file, or too large."""
     try:
-        content = read_regular(path, 4 * LARGEST)
+        return read_regular(path, 4 * LARGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = _place(error.object.decode("latin-1"), error.start)
+        raise SceneError(f"{path}:{place}: is not UTF-8 text; save the file as UTF-8") from error
     except (OSError, ValueError) as error:
         raise SceneError(f"{path}: cannot be read: {reason(error)}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = _place(content.decode("latin-1"), error.start)
-        raise SceneError(f"{path}:{place}: is not UTF-8 text; save the file as UTF-8") from error
 
 
 def parse(text: str, record_type: type[R], *, name: str = "scene", folder: Path = Path(), **context: Any) -> R:
@@ -231,9 +229,8 @@ _TAGS = {_YAML + word for word in ["str", "int", "float", "bool", "null", "times
 
 def _with_places(mistakes: list[Mistake], name: str) -> list[str]:
     """Mistakes as `file:line:column: text`, from top to bottom; of very many the first ones, and how many follow."""
-    places = sorted(
-        ((node.start_mark.line + 1, node.start_mark.column + 1, text) for node, text in mistakes), key=lambda m: m[:2]
-    )
+    marked = ((node.start_mark, text) for node, text in mistakes)
+    places = sorted(((mark.line + 1, mark.column + 1, text) for mark, text in marked), key=lambda place: place[:2])
     if len(places) > MOST_MISTAKES:
         more = len(places) - MOST_MISTAKES
         places = [*places[:MOST_MISTAKES], (*places[MOST_MISTAKES][:2], f"this and {more - 1} more mistakes follow")]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -74,9 +75,7 @@ class Time:
         """
         unit = "f" if text.endswith("f") else "s"
         if re.fullmatch(r"\d+(:\d{1,2}){1,2}(\.\d+)?", text):
-            amount = 0.0
-            for part in text.split(":"):
-                amount = amount * 60 + float(part)
+            amount = reduce(lambda total, part: total * 60 + float(part), text.split(":"), 0.0)
         else:
             amount = _parse_number(text, unit, "12s, 288f or 1:30")
         if amount < 0:
@@ -105,11 +104,11 @@ class Size(NamedTuple):
     def parse(cls, text: str) -> Size:
         """The size written as text, such as `1920x1080`. Raises ValueError with an example."""
         sides = re.fullmatch(r"(\d+)\s*x\s*(\d+)", text)
-        if not sides or not (0 < int(sides[1]) <= MAX_PICTURE_SIDE and 0 < int(sides[2]) <= MAX_PICTURE_SIDE):
-            raise ValueError(
-                f"'{text}' is not a picture size; write it like 1920x1080, at most {MAX_PICTURE_SIDE} a side"
-            )
-        return cls(int(sides[1]), int(sides[2]))
+        size = cls(*map(int, sides.groups() if sides else (0, 0)))
+        if not 0 < min(size) <= max(size) <= MAX_PICTURE_SIDE:
+            form = f"write it like 1920x1080, at most {MAX_PICTURE_SIDE} a side"
+            raise ValueError(f"'{text}' is not a picture size; {form}")
+        return size
 
 
 def _parse_fps(text: str) -> Fraction:
@@ -131,24 +130,14 @@ def _number_with_unit(unit: str, name: str, example: str) -> tuple[Any, ...]:
     return _scalar(lambda text: _parse_number(text, unit, example), schema)
 
 
-Duration = Annotated[
-    Time,
-    *_scalar(Time.parse, {"type": "string", "description": "time", "examples": ["12s", "288f"]}),
-    PlainSerializer(str),
-]
+_TIME = {"type": "string", "description": "time", "examples": ["12s", "288f"]}
+Duration = Annotated[Time, *_scalar(Time.parse, _TIME), PlainSerializer(str)]
 """A stretch of film, written `12s`, `288f` or `1:30`."""
-PixelSize = Annotated[
-    Size,
-    BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value))),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}),
-]
-FrameRate = Annotated[
-    Fraction,
-    BeforeValidator(lambda value: _parse_fps(str(value))),
-    PlainSerializer(str),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
-]
+_SIZE = {"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}
+_AS_SIZE = BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value)))
+PixelSize = Annotated[Size, _AS_SIZE, PlainSerializer(str), WithJsonSchema(_SIZE)]
+_RATE = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+FrameRate = Annotated[Fraction, BeforeValidator(lambda value: _parse_fps(str(value))), PlainSerializer(str), _RATE]
 Angle = Annotated[float, *_number_with_unit("deg", "angle", "120deg")]
 """Degrees, written `120deg`."""
 Percent = Annotated[float, *_number_with_unit("%", "share", "90%")]
@@ -167,16 +156,13 @@ ScenePath = Annotated[Path, AfterValidator(lambda path, info: scene_folder(info)
 """A folder or file; a relative path starts in the folder of the scene."""
 
 
+_COLOUR = {"type": "string", "description": "colour", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#ff8a2b"]}
+
+
 def _parse_colour(text: str) -> str:
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
         raise ValueError(f"'{text}' is not a colour; write it like #ff8a2b")
     return text.lower()
 
 
-Colour = Annotated[
-    str,
-    *_scalar(
-        _parse_colour,
-        {"type": "string", "description": "colour", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#ff8a2b"]},
-    ),
-]
+Colour = Annotated[str, *_scalar(_parse_colour, _COLOUR)]

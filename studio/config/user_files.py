@@ -18,7 +18,8 @@ UNPACKED, RATIO = 2**25, 100
 
 def open_regular(path: Path, most: float = math.inf) -> BinaryIO:
     """An open file. Raises ValueError for what is no regular file, has over `most` bytes, or is a hole; OSError."""
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+    at_once = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for somebody to write into it
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once))  # noqa: SIM115
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -30,11 +31,6 @@ def open_regular(path: Path, most: float = math.inf) -> BinaryIO:
         file.close()
         raise
     return file
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a file; opening a pipe would wait for somebody to write into it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_regular(path: Path, most: float = math.inf) -> bytes:

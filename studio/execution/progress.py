@@ -19,11 +19,8 @@ class Advance(Protocol):
         """Reports `done` units."""
 
 
-class Progress(Protocol):
-    """The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
-
-    def __call__(self, name: str, total: int) -> AbstractContextManager[Advance]:
-        """A block of work called `name` that counts `total` units."""
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""The callback of a stage: `with progress(name, total) as advance: advance(done)`."""
 
 
 def silent(name: str, total: int) -> AbstractContextManager[Advance]:
@@ -78,10 +75,7 @@ def _lines(name: str, expected: int) -> Iterator[Advance]:
 
 
 def _rate() -> Callable[[int], float]:
-    """A function from the number of units done to units per second, counted from its first call.
-
-    Work of an earlier run, and the time to load a library first, count for nothing.
-    """
+    """(units done) -> units per second since the first call: earlier runs, and loading a library, do not count."""
     first: tuple[float, int] | None = None
 
     def rate(done: int) -> float:

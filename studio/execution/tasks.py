@@ -29,8 +29,7 @@ def run_tasks(executor: Executor, tasks: Iterable[Task], in_flight: int) -> Iter
     remaining = enumerate(tasks)
 
     def start(index: int, task: Task, attempt: int) -> None:
-        function, arguments = task
-        running[executor.submit(function, *arguments)] = index, task, attempt
+        running[executor.submit(task[0], *task[1])] = index, task, attempt
 
     while True:
         while len(running) < in_flight and (item := next(remaining, None)) is not None:
@@ -45,9 +44,7 @@ def run_tasks(executor: Executor, tasks: Iterable[Task], in_flight: int) -> Iter
             elif attempt < MAXIMUM_ATTEMPTS:
                 start(index, task, attempt + 1)
             else:
-                function, arguments = task
-                raise MachineError(
-                    f"a worker died (out of memory, stuck, or killed) each of the {MAXIMUM_ATTEMPTS} times it ran "
-                    f"{function.__name__}{reprlib.repr(arguments)}; finished work is kept; use fewer workers, or run "
-                    "again"
-                ) from error
+                what = f"{task[0].__name__}{reprlib.repr(task[1])}"
+                times = f"each of the {MAXIMUM_ATTEMPTS} times it ran {what}; finished work is kept"
+                text = f"a worker died (out of memory, stuck, or killed) {times}; use fewer workers, or run again"
+                raise MachineError(text) from error

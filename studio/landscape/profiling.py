@@ -22,7 +22,7 @@ from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import Directions, Random, WeightSource
 from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.tasks import make_samples
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 from studio.training.models import Model, move_only
 from studio.training.objectives import FunctionLoss
 from studio.training.runs import NetworkRun

@@ -32,7 +32,7 @@ from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
 from studio.training.data import DataSet
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
 

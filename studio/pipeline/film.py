@@ -22,9 +22,8 @@ from studio.film.look import LARGEST_MESH, gallery
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.project import Project, repairs
-from studio.pipeline.provenance import provenance
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
-from studio.pipeline.render_job import RenderJob, frame_source
+from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
 from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
@@ -35,9 +34,7 @@ _MAKE_FIRST = "so make the film first: studio film"
 
 
 @repairs
-def make_film(
-    project: Project, out: Path, frames: tuple[int, int] | None = None, shot: str | None = None
-) -> list[Path]:
+def make_film(project: Project, out: Path, frames: Span | None = None, shot: str | None = None) -> list[Path]:
     """Makes every deliverable of the scene in the folder `out`; returns their paths.
 
     frames: only from the first to before the second. shot: only the one of that name. Raises SceneError if there are
@@ -50,10 +47,7 @@ def make_film(
 
 @repairs
 def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) -> list[Path]:
-    """Makes other deliverables of the whole film from stored frames; returns their paths. Needs no GL.
-
-    Raises SceneError if frames would have to be drawn.
-    """
+    """Makes other deliverables from stored frames, without GL. Raises SceneError if frames would have to be drawn."""
     if any(deliverable.picture_spec.aovs for deliverable in deliverables):
         raise SceneError(f"{project.path}: AOVs are drawn anew, not stored; make them with studio film")
     check_writable(out)
@@ -95,10 +89,8 @@ def make_still(
     keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
     """
     film = project.scene.film
-    changes: dict[str, Any] = {
-        "film": film.model_copy(update={"size": size or film.size, "quality": quality or film.quality}),
-        "deliver": (still,),
-    }
+    own_film = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
+    changes: dict[str, Any] = {"film": own_film, "deliver": (still,)}
     portrait = None
     if points:
         from_options(Grid, points=points)
@@ -114,10 +106,7 @@ def make_still(
 
 
 def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
-    """The picture at a film time in every look, side by side, as a PNG in the folder `out`.
-
-    folder: of the user's looks, shown first. Raises SceneError if the time is after the end.
-    """
+    """The picture at a time in every look, and in those of a folder, as a PNG. Raises SceneError after the end."""
     number = at.frames(project.scene.film.fps)
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")
@@ -174,16 +163,15 @@ def _stored_job(project: Project) -> RenderJob:
 
 def _require_encoders(scene: Scene) -> None:
     """Raises MachineError if this machine's ffmpeg lacks an encoder that the scene's movies need."""
-    movies = [deliverable for deliverable in scene.deliver if isinstance(deliverable, Movie)]
-    if movies:
+    if movies := [deliverable for deliverable in scene.deliver if isinstance(deliverable, Movie)]:
         require_encoders(frozenset().union(*(movie.encoders for movie in movies)))
 
 
-def _whole(project: Project) -> tuple[int, int]:
+def _whole(project: Project) -> Span:
     return 0, project.scene.cut.length
 
 
-def _span(project: Project, frames: tuple[int, int] | None, shot: str | None) -> tuple[tuple[int, int], str]:
+def _span(project: Project, frames: Span | None, shot: str | None) -> tuple[Span, str]:
     """((first frame, one past the last), suffix of the files' names); an empty suffix for the whole film."""
     scene = project.scene
     if shot is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from studio.errors import SceneError
 from studio.execution.tasks import Task
@@ -54,10 +53,7 @@ def results_of(project: Project) -> Results:
 
 
 def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
-    """Puts what the shelf lacks of a file of the user's on it; nothing is measured. Returns the results.
-
-    Raises SceneError for a portrait, which would have to be measured.
-    """
+    """Puts a file of the user's on the shelf; returns the results. Raises SceneError for a portrait."""
     if project.portrait:
         raise SceneError(f"--points {project.portrait.points}: {run.file} is not measured here; leave it out")
     results, content = Results.of_file(project, run), run.content
@@ -75,11 +71,7 @@ def copy_surfaces(project: Project, run: SurfacesRun) -> Results:
 
 
 def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
-    """Every slice of the scene, resolved; the runs must be trained.
-
-    The loss at every keyframe; the finer grid, the curvature and the spectrum at those that the scene names. Raises
-    SceneError for a scene of several landscapes.
-    """
+    """Every slice of the scene, resolved; the runs must be trained. Raises SceneError for several landscapes."""
     scene, resolver = project.scene, _resolver(project)
     if scene.landscapes:
         raise SceneError(f"{project.path}: has several landscapes, {', '.join(scene.names)}; take one of project.parts")
@@ -87,12 +79,10 @@ def resolve_slices(project: Project) -> dict[SliceKey, Slice]:
     def resolve(
         kind: SliceKind, keyframes: Iterable[Keyframe], grid: Callable[[Grid], Grid], loss: Loss
     ) -> dict[SliceKey, Slice]:
-        quantity = quantity_of(kind)
+        # detail and portrait are the loss on other grids
+        quantity: Quantity = "loss" if kind == "detail" or kind == "portrait" else kind
         curvature = scene.convexity if quantity != "loss" else None
-        return {
-            (kind, keyframe.coordinate): resolver.resolve(quantity, keyframe, grid(keyframe.grid), loss, curvature)
-            for keyframe in keyframes
-        }
+        return {(kind, k.coordinate): resolver.resolve(quantity, k, grid(k.grid), loss, curvature) for k in keyframes}
 
     keyframes = scene.keyframes()
     slices = resolve("loss", keyframes, lambda grid: grid, scene.loss)
@@ -114,11 +104,6 @@ def _resolver(project: Project) -> SliceResolver:
     return SliceResolver(project.shelf, (scene.network, *scene.networks[1:]), project.run_digests, scene.loss)
 
 
-def quantity_of(kind: SliceKind) -> Quantity:
-    """The quantity measured on slices of a kind: detail and portrait are the loss on other grids."""
-    return "loss" if kind == "detail" or kind == "portrait" else kind
-
-
 def digests_used(slices: Mapping[SliceKey, Slice], results: Results) -> dict[str, list[str]]:
     """Digests of everything the shelf keeps for these slices, by kind, for the manifest."""
     positions = [results.positions] if results.positions else []
@@ -136,18 +121,13 @@ def _measure(project: Project, workers: Workers, kind: SliceKind, slices: list[S
     unfinished = [slice_ for slice_ in slices if not shelf.slice(slice_.digest).complete]
     _make_planes(project, workers, kind, unfinished)
     _prepare(project, workers, kind, [slice_ for slice_ in unfinished if not shelf.slice(slice_.digest).path.is_dir()])
-    work = [
-        (stored, row_task)
-        for slice_ in unfinished
-        for stored in [shelf.slice(slice_.digest)]
-        for row_task in row_tasks(shelf, slice_, stored.missing())
-    ]
-    if not work:
-        return
-    counts = [row_task.points for _, row_task in work]
-    for index, values in workers.run(f"measure the {kind}", [row_task.task for _, row_task in work], counts):
-        stored, row_task = work[index]
-        stored.write(row_task.first, values)
+    stored = [shelf.slice(slice_.digest) for slice_ in unfinished]
+    pairs = zip(stored, unfinished, strict=True)
+    work = [(at, *row_task) for at, slice_ in pairs for row_task in row_tasks(shelf, slice_, at.missing())]
+    counts = [points for _, _, points, _ in work]
+    for index, values in workers.run(f"measure the {kind}", [task for *_, task in work], counts):
+        at, first, *_ = work[index]
+        at.write(first, values)
 
 
 def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: Iterable[Slice]) -> None:
@@ -157,16 +137,13 @@ def _make_planes(project: Project, workers: Workers, kind: SliceKind, slices: It
         save_samples(shelf, slice_)
     lacking = {slice_.plane_digest: slice_ for slice_ in slices if not shelf.plane(slice_.plane_digest).is_dir()}
     planes = list(lacking.values())
-    if planes:
-        plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
-        for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
-            save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
+    plane_tasks: list[Task] = [(tasks.make_plane, (shelf, slice_)) for slice_ in planes]
+    for index, (arrays, facts) in workers.run(f"compute the planes of the {kind}", plane_tasks, [1] * len(planes)):
+        save_arrays(shelf.plane(planes[index].plane_digest), arrays, facts)
 
 
 def _prepare(project: Project, workers: Workers, kind: SliceKind, slices: list[Slice]) -> None:
     """Creates slices on the shelf, with their facts."""
-    if not slices:
-        return
     shelf = project.shelf
     facts_tasks: list[Task] = [(tasks.slice_facts, (shelf, slice_)) for slice_ in slices]
     for index, facts in workers.run(f"prepare the {kind}", facts_tasks, [1] * len(slices)):
@@ -194,31 +171,25 @@ def save_samples(shelf: Shelf, slice_: Slice) -> None:
             save_arrays(shelf.samples(digest), *tasks.make_samples(slice_.data, loss, slice_.objective))
 
 
-@dataclass(frozen=True)
-class RowTask:
-    """A task that measures rows of a slice: the first row, the number of points it counts for, and the task."""
+def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[tuple[int, int, Task]]:
+    """(first row, number of points, task) of all that measure missing rows.
 
-    first: int
-    points: int
-    task: Task
-
-
-def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[RowTask]:
-    """The tasks that measure missing rows. A preview is one task, since its points follow from each other."""
+    A preview is one task, since its points follow from each other.
+    """
     n = slice_.grid.shape[1]
     if slice_.quantity == "convexity":
         for first, last in slice_.row_groups:
             if not set(range(first, last)).isdisjoint(missing):
-                yield RowTask(first, n * (last - first), (tasks.convexity_rows, (shelf, slice_, (first, last))))
+                yield first, n * (last - first), (tasks.convexity_rows, (shelf, slice_, (first, last)))
     elif slice_.quantity == "spectrum":
         for probe in missing:
-            yield RowTask(probe, 1, (tasks.spectrum_probes, (shelf, slice_, (probe, probe + 1))))
+            yield probe, 1, (tasks.spectrum_probes, (shelf, slice_, (probe, probe + 1)))
     elif slice_.loss.sampling == "preview":
         if missing:
-            yield RowTask(0, slice_.grid.size, (tasks.preview_rows, (shelf, slice_)))
+            yield 0, slice_.grid.size, (tasks.preview_rows, (shelf, slice_))
     else:
         for row in missing:
-            yield RowTask(row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1))))
+            yield row, n, (tasks.loss_rows, (shelf, slice_, (row, row + 1)))
 
 
 @repairs
@@ -235,8 +206,4 @@ def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
             save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
         losses.append(tasks.loss_at_corners(project.shelf, slice_))
     (alphas, betas), (part, whole) = keyframe.grid.corners, losses
-    return [
-        (alpha, beta, float(part[i, j]), float(whole[i, j]))
-        for i, beta in enumerate(betas)
-        for j, alpha in enumerate(alphas)
-    ]
+    return [(a, b, float(part[i, j]), float(whole[i, j])) for i, b in enumerate(betas) for j, a in enumerate(alphas)]

@@ -113,10 +113,7 @@ class Project:
 
 
 def repairs(stage: Callable[Concatenate[Project, P], T]) -> Callable[Concatenate[Project, P], T]:
-    """The stage, begun again without whatever it finds damaged on the shelf; that is named, and made again once.
-
-    Raises MachineError for what is damaged a second time.
-    """
+    """The stage, begun again without what it finds damaged on the shelf; twice the same is a MachineError."""
 
     @wraps(stage)
     def repaired(project: Project, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -143,6 +140,8 @@ class Workers:
 
     def run(self, name: str, tasks: Iterable[Task], counts: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """Yields (index, result) of tasks as they finish. name, counts: of the progress, and each task's share."""
+        if not counts:
+            return
         with self.progress(name, sum(counts)) as advance:
             done = 0
             for index, result in run_tasks(self.executor, tasks, self.in_flight):

@@ -15,8 +15,7 @@ from studio.deliver.movie import Movie
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
 from studio.pipeline.project import Project, Workers
-from studio.pipeline.provenance import provenance
-from studio.pipeline.render_job import RenderJob, Segment
+from studio.pipeline.render_job import RenderJob, Segment, Span, provenance
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.shelf import is_sealed, verify_segment
 
@@ -27,9 +26,7 @@ Segments = Sequence[Sequence[Segment]]
 """The segments of every deliverable of a scene."""
 
 
-def make_files(
-    project: Project, job: RenderJob, span: tuple[int, int], out: Path, part: str = "", *, keep: bool
-) -> list[Path]:
+def make_files(project: Project, job: RenderJob, span: Span, out: Path, part: str = "", *, keep: bool) -> list[Path]:
     """Makes the deliverables of a span of frames in the folder `out`; returns their paths.
 
     part: suffix of the files' names; empty for the whole film, which may have to loop. keep: the manifest keeps the
@@ -41,8 +38,8 @@ def make_files(
         listed = manifest.read()
         used = {name: sorted({*digests, *listed.get(name, ())}) for name, digests in used.items()}
     manifest.update(renderer=job.renderer, **used)
-    for segment in filter(lambda segment: is_sealed(segment.path), chain.from_iterable(segments)):
-        verify_segment(segment.path)
+    for path in filter(is_sealed, (segment.path for segment in chain.from_iterable(segments))):
+        verify_segment(path)
     _render_missing(project, job, segments, out, stem, whole=not part)
     contents = {}
     for deliverable, parts in zip(job.scene.deliver, segments, strict=True):
@@ -51,14 +48,9 @@ def make_files(
         if part and isinstance(deliverable, Movie):
             deliverable = deliverable.model_copy(update={"loop": False})  # a part need not lead into itself
         path = out / deliverable.file_name(stem)
-        deliverable.join(
-            [segment.path for segment in parts],
-            path,
-            frames=sum(len(segment.frames) for segment in parts),
-            size=job.size,
-            fps=job.source.cut.fps,
-            provenance=provenance(job),
-        )
+        paths, count = [segment.path for segment in parts], sum(len(segment.frames) for segment in parts)
+        facts, fps = provenance(job), job.source.cut.fps
+        deliverable.join(paths, path, frames=count, size=job.size, fps=fps, provenance=facts)
         contents[path] = content_digest(parts)
     made = {manifest.relative(path): content for path, content in contents.items()}
     manifest.update(made=manifest.read().get("made", {}) | made)
@@ -82,11 +74,8 @@ def undrawn_frames(job: RenderJob, segments: Segments) -> list[int]:
     return [number for number, frame in _frames(job, _missing(segments)).items() if not frame.complete]
 
 
-def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> list[int]:
-    """Draws a sample of frames again in a new process; returns their numbers if they equal the stored ones.
-
-    Raises MachineError if one differs, and SceneError if none is stored.
-    """
+def verify_frames(project: Project, job: RenderJob, span: Span) -> list[int]:
+    """Numbers of some frames that came out the same again. Raises MachineError if not, SceneError if none is stored."""
     stored = _frames(job, chain.from_iterable(job.segments(span)))
     complete = [number for number, frame in stored.items() if frame.complete]
     if not complete:
@@ -98,10 +87,9 @@ def verify_frames(project: Project, job: RenderJob, span: tuple[int, int]) -> li
         differences = {sample[index]: count for index, count in results if count}
     if differences:
         text = ", ".join(f"frame {number} in {count} numbers" for number, count in differences.items())
-        raise MachineError(
-            f"drawn again, {text} came out differently; this machine's GL has changed, or its memory fails: remove "
-            "the frames with `studio clean --frames` and make the film again"
-        )
+        reason = "this machine's GL has changed, or its memory fails"
+        way_out = "remove the frames with `studio clean --frames` and make the film again"
+        raise MachineError(f"drawn again, {text} came out differently; {reason}: {way_out}")
     return sample
 
 
@@ -143,17 +131,11 @@ def _check_loops(workers: Workers, job: RenderJob, segments: Segments, out: Path
 
 
 def _render(workers: Workers, job: RenderJob, missing: list[Segment]) -> None:
-    if not missing:
-        return
     if job.is_tiled:
         frames = _frames(job, missing).items()
-        tiles = [
-            (render_job.draw_tile, (job, number, frame, tile)) for number, frame in frames for tile in frame.missing()
-        ]
-        for _ in workers.run("draw tiles", tiles, [1] * len(tiles)):
-            pass
+        drawn = [(job, number, frame, tile) for number, frame in frames for tile in frame.missing()]
+        list(workers.run("draw tiles", [(render_job.draw_tile, inputs) for inputs in drawn], [1] * len(drawn)))
     name, span = "draw" if undrawn_frames(job, [missing]) else "encode", attrgetter("start", "stop")
     groups = [tuple(group) for _, group in groupby(sorted(missing, key=span), key=span)]
     tasks = [(render_job.render_segments, (job, group)) for group in groups]
-    for _ in workers.run(name, tasks, [len(group[0].frames) for group in groups]):
-        pass
+    list(workers.run(name, tasks, [len(group[0].frames) for group in groups]))

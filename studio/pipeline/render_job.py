@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,8 +39,12 @@ from studio.storage.shelf import Shelf, seal_segment
 if TYPE_CHECKING:
     from studio.render.stage import Stage
 
+PACKAGES = ("landscape-studio", "torch", "numpy", "scipy", "vtk", "pyvista")
+"""Of the versions that provenance names."""
 VERSION = 4
 """Raised by hand when the same film is drawn differently."""
+Span = tuple[int, int]
+"""The first frame, and one past the last."""
 SEGMENT_SECONDS = 2.0
 """Film time of a segment."""
 LARGEST_DIRECT = 8192
@@ -105,14 +110,14 @@ class RenderJob:
         """The drawn frame of a digest."""
         return self.shelf.frame(digest, self.size)
 
-    def segments(self, span: tuple[int, int]) -> list[list[Segment]]:
-        """The segments of every deliverable over a span (first frame, one past the last), cut at fixed places."""
+    def segments(self, span: Span) -> list[list[Segment]]:
+        """The segments of every deliverable over a span, cut at fixed places."""
         ranges = [self._frames_in(index, span) for index in range(len(self.scene.deliver))]
         numbers = sorted({number for frames in ranges for number in frames})
         digests = {number: self.linear_frame(number).path.name for number in numbers}
         return [list(self._segments(index, frames, digests)) for index, frames in enumerate(ranges)]
 
-    def _frames_in(self, index: int, span: tuple[int, int]) -> range:
+    def _frames_in(self, index: int, span: Span) -> range:
         """The frames of a span that deliverable `index` shows."""
         if (at := getattr(self.scene.deliver[index], "at", None)) is None:
             return range(*span)
@@ -163,6 +168,21 @@ def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool) -> Fra
     return replace(source, surfaces=held)
 
 
+def provenance(job: RenderJob) -> dict[str, Any]:
+    """The facts that every output carries: the scene, runs, slices, the GL renderer, the seed, versions of packages."""
+    networks = job.scene.networks
+    return {
+        "scene": job.scene.title,
+        "digest": digest(job.scene),
+        "draft": job.draft,
+        "renderer": job.renderer,
+        **({"seed": networks[0].recipe.seed} if networks else {}),
+        "runs": [run for results in job.results for run in results.runs],
+        "slices": sorted(digest for results in job.results for digest in results.digests.values()),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
 def _notes(results: Results, surfaces: Surfaces) -> dict[str, str]:
     """The notes of a landscape by the grid that a colour's field is measured on."""
     texts = captions(results.scene, results.portrait)
@@ -186,24 +206,21 @@ def render_segments(job: RenderJob, segments: tuple[Segment, ...]) -> None:
     """Encodes segments of one span from linear frames, and draws those that the shelf lacks."""
     for segment in segments:
         deliverable = job.scene.deliver[segment.deliverable]
-        numbered = enumerate(segment.frames, segment.start)
-        pictures = (
-            _picture(job, number, job.stored_frame(name), deliverable.picture_spec) for number, name in numbered
-        )
+        stored, spec = map(job.stored_frame, segment.frames), deliverable.picture_spec
+        pictures = (_picture(job, number, frame, spec) for number, frame in enumerate(stored, segment.start))
         deliverable.write_segment(pictures, segment.path, job.size, job.source.cut.fps, segment.start)
         seal_segment(segment.path)
 
 
 def draw_tile(job: RenderJob, number: int, stored: LinearFrame, tile: Tile) -> None:
     """Draws one tile of a frame that is too large for one window."""
-    stored.write(tile, _draw_tile(job, number, tile))
+    stored.write(tile, _draw(job, number, tile))
 
 
 def count_differences(job: RenderJob, number: int, stored: LinearFrame) -> int:
     """How many codes of a stored frame, or of the middle tile of a large one, differ when it is drawn again."""
-    tile = stored.tiles[len(stored.tiles) // 2] if job.is_tiled else (slice(None), slice(None))
-    again = _draw_tile(job, number, tile) if job.is_tiled else _draw(job, number)
-    return int((stored[tile] != again).sum())
+    tile = stored.tiles[len(stored.tiles) // 2] if job.is_tiled else None
+    return int((stored[tile or slice(None)] != _draw(job, number, tile)).sum())
 
 
 def look_sheet(job: RenderJob, number: int, looks: tuple[tuple[str, Look], ...]) -> np.ndarray:
@@ -258,13 +275,12 @@ def _linear_codes(job: RenderJob, number: int, stored: LinearFrame) -> LinearFra
     return codes
 
 
-def _draw(job: RenderJob, number: int) -> np.ndarray:
-    return _stage_of(job).linear_frame(_frame(job, number))
-
-
-def _draw_tile(job: RenderJob, number: int, tile: Tile) -> np.ndarray:
+def _draw(job: RenderJob, number: int, tile: Tile | None = None) -> np.ndarray:
+    stage, frame = _stage_of(job), _frame(job, number)
+    if tile is None:
+        return stage.linear_frame(frame)
     rows, columns = tile
-    codes = _stage_of(job).linear_frame(_frame(job, number), Window(columns.start, rows.start, job.size))
+    codes = stage.linear_frame(frame, Window(columns.start, rows.start, job.size))
     return codes[: rows.stop - rows.start, : columns.stop - columns.start]
 
 

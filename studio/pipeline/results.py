@@ -63,15 +63,11 @@ class Results:
     def of(cls, project: Project, slices: Mapping[SliceKey, Slice]) -> Results:
         """The results of a project's resolved slices."""
         scene = project.scene
-        results = cls(
-            scene,
-            project.shelf,
-            project.run_digests,
-            FrozenDict((key, slice_.digest) for key, slice_ in slices.items()),
-            FrozenDict((key, slice_.grid) for key, slice_ in slices.items()),
-            FrozenDict((at, slice_.plane_digest) for at, slice_ in of_kind("loss", slices).items()),
-            portrait=project.portrait,
-        )
+        digests = FrozenDict((key, slice_.digest) for key, slice_ in slices.items())
+        grids = FrozenDict((key, slice_.grid) for key, slice_ in slices.items())
+        planes = FrozenDict((at, slice_.plane_digest) for at, slice_ in of_kind("loss", slices).items())
+        shelf, runs = project.shelf, project.run_digests
+        results = cls(scene, shelf, runs, digests, grids, planes, portrait=project.portrait)
         moving = any(keyframe.marker not in (None, keyframe.centre) for keyframe in scene.keyframes())
         if not moving and scene.look.trajectory is None:
             return results
@@ -145,9 +141,8 @@ class Results:
         coordinates = tuple(keyframe.coordinate for keyframe in keyframes)
         trajectory = None
         if self.scene.look.trajectory and -1 not in columns:
-            places, distances, lengths = (
-                found[name][np.ix_(rows, columns)] for name in ("places", "distances", "lengths")
-            )
+            names = ("places", "distances", "lengths")
+            places, distances, lengths = (found[name][np.ix_(rows, columns)] for name in names)
             trajectory = Trajectory(coordinates, places, share_in_plane(distances, lengths))
         if all(keyframe.marker == keyframe.centre for keyframe in keyframes):
             return trajectory, None
@@ -252,7 +247,5 @@ def _convexity_summary(dataset: xr.Dataset, convexity: Convexity) -> dict[str, A
     at_centre = float(dataset.attrs["gradient_norm"]), float(dataset.attrs["centre_loss"])
     is_node = dataset["beta"].values[middle[0]] == 0 == dataset["alpha"].values[middle[1]]
     kind = classify_centre(*at_centre, lambda_min[middle], lambda_max[middle], convexity.tol)
-    return {
-        "centre": kind if is_node else "not a node of the grid",
-        **compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol),
-    }
+    shares = compare_curvatures(lambda_min, lambda_max, kappa_min, kappa_max, convexity.tol)
+    return {"centre": kind if is_node else "not a node of the grid", **shares}

@@ -24,10 +24,6 @@ from typing import Any
 from studio.errors import DamageError, MachineError, StudioError
 
 CHANGED = "is not what was written"
-_UNWRITABLE = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
-    *(errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE),
-}
 
 
 @contextlib.contextmanager
@@ -35,14 +31,13 @@ def translate_os_errors(path: str | Path) -> Iterator[None]:
     """Raises MachineError for a full or unwritable disk met inside the block while writing `path`."""
     try:
         yield
+    except (BrokenPipeError, FileNotFoundError):  # not about writing this file
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError(
-                f"{path}: the disk is full; all finished work is kept. Free some space and run again"
-            ) from error
-        if error.errno in _UNWRITABLE:
-            raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
-        raise
+            text = "the disk is full; all finished work is kept. Free some space and run again"
+            raise MachineError(f"{path}: {text}") from error
+        raise MachineError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -78,27 +73,20 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            _sync(temporary)
+            for file in filter(Path.is_file, (temporary, *temporary.rglob("*"))):
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
             if temporary.is_dir() and path.is_dir():
                 shutil.rmtree(path)
             os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        elif temporary.exists():
-            temporary.unlink()
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink()
 
 
 def is_temporary(path: Path) -> bool:
     """Whether the name is one that `atomic_write` gives to unfinished files."""
     return re.fullmatch(r"\..*-[0-9a-f]{8}(\.\w+)?", path.name) is not None
-
-
-def _sync(path: Path) -> None:
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
 
 
 # --- checksums -------------------------------------------------------------------------------------------------------

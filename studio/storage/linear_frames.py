@@ -48,9 +48,7 @@ class LinearFrame:
     @property
     def tiles(self) -> list[Tile]:
         """Rows and columns of every tile, row by row."""
-        rows, columns = (
-            [slice(start, min(start + TILE, side)) for start in range(0, side, TILE)] for side in reversed(self.size)
-        )
+        rows, columns = ([slice(at, min(at + TILE, side)) for at in range(0, side, TILE)] for side in self.shape[:2])
         return [(down, across) for down in rows for across in columns]
 
     def missing(self) -> list[Tile]:
@@ -73,29 +71,20 @@ class LinearFrame:
         top, bottom, _ = rows.indices(self.size.height)
         left, right, _ = columns.indices(self.size.width)
         codes = np.empty((bottom - top, right - left, 4), np.uint16)
-        for tile in self.tiles:
-            down, across = _overlap(tile[0], top, bottom), _overlap(tile[1], left, right)
-            if down and across:
-                part = self._read(tile, down, across)
-                codes[down.start - top : down.stop - top, across.start - left : across.stop - left] = part
+        for down, across in self.tiles:
+            y = range(max(top, down.start), min(bottom, down.stop))
+            x = range(max(left, across.start), min(right, across.stop))
+            if y and x:
+                part = self._read((down, across))[y[0] - down.start :, x[0] - across.start :][: len(y), : len(x)]
+                codes[y[0] - top :, x[0] - left :][: len(y), : len(x)] = part
         return codes
 
-    def _read(self, tile: Tile, rows: slice, columns: slice) -> np.ndarray:
-        inside = (
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip((rows, columns), tile, strict=True)
-        )
+    def _read(self, tile: Tile) -> np.ndarray:
         content, sides = read_bytes(path := self._path(tile)), [part.stop - part.start for part in tile]
         with translate_read_errors(path):
             planes = np.frombuffer(Zstd().decode(content), np.uint16).reshape(4, *sides)
-        return np.moveaxis(planes[(slice(None), *inside)], 0, -1)
+        return np.moveaxis(planes, 0, -1)
 
     def _path(self, tile: Tile) -> Path:
         rows, columns = tile
         return self.path / f"{rows.start}-{columns.start}.zst"
-
-
-def _overlap(side: slice, start: int, stop: int) -> slice | None:
-    """The part of a tile's side that lies within start to stop, or None."""
-    first, last = max(side.start, start), min(side.stop, stop)
-    return slice(first, last) if first < last else None

@@ -33,16 +33,7 @@ from studio.config.records import digest
 from studio.config.units import Size
 from studio.errors import DamageError, SceneError
 from studio.execution.progress import Progress
-from studio.storage.files import (
-    CHANGED,
-    checksum,
-    is_temporary,
-    read_bytes,
-    read_json,
-    translate_os_errors,
-    translate_read_errors,
-    write_json,
-)
+from studio.storage import files
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.slices import StoredSlice
@@ -85,13 +76,13 @@ class Shelf:
             for folder in self._folders((*KINDS, "scenes")):
                 folder.rename(f"{folder}-1")
         known = {*KINDS, *FORMER_KINDS, "scenes", "locks", MARK, LOG, f"{LOG}.1"}  # another process may mark it now
-        others = sorted(path.name for path in self.root.glob("*") if path.name not in known and not is_temporary(path))
+        found = (path for path in self.root.glob("*") if not files.is_temporary(path))
+        others = sorted({path.name for path in found} - known)
         if others:
-            raise SceneError(
-                f"{self.root}: is not a shelf of studio: it holds {', '.join(others[:3])}"
-                f"{' ...' if len(others) > 3 else ''}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
-            )
-        write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
+            held = ", ".join([*others[:3], *["..."] * (len(others) > 3)])
+            text = f"it holds {held}; name a new or an empty folder (--shelf, STUDIO_SHELF)"
+            raise SceneError(f"{self.root}: is not a shelf of studio: {text}")
+        files.write_json(self.root / MARK, {"made_by": "studio", "version": LAYOUT})
 
     def run(self, digest: str) -> Path:
         """Folder of a training run."""
@@ -129,9 +120,9 @@ class Shelf:
                     StoredSlice(path).read()
                 case "frames":
                     for tile in path.glob("[!.]*"):
-                        read_bytes(tile)
+                        files.read_bytes(tile)
                 case "segments":
-                    read_json(path) if path.suffix == ".json" else verify_segment(path)
+                    files.read_json(path) if path.suffix == ".json" else verify_segment(path)
                 case _:
                     map_arrays(path)
 
@@ -147,18 +138,16 @@ class Shelf:
         """Holds a lock, one process at a time; waiting shows as progress. A process that dies releases it."""
         self.mark()
         path = self.root / "locks" / f"{name}.lock"
-        with translate_os_errors(path):
+        with files.translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
             try:
-                lock.acquire(timeout=0)
+                held = lock.acquire(timeout=0)
             except Timeout:
                 with progress(f"waiting for another studio at work on {name[:12]}", 0):
-                    lock.acquire()
-        try:
+                    held = lock.acquire()
+        with held:
             yield
-        finally:
-            lock.release()
 
     def is_busy(self) -> bool:
         """Whether some process holds a lock: it may still be writing the unfinished files."""
@@ -172,7 +161,10 @@ class Shelf:
 
     def unused(self) -> list[Path]:
         """Paths that no manifest of an existing scene names, and the unfinished files of killed processes."""
-        entries = [entry for manifest in self._manifests() for entry in manifest.values()]
+        # a damaged manifest does not say what may be removed
+        manifests = map(files.read_json, (self.root / "scenes").glob("[!.]*.json"))
+        of_scenes = (manifest for manifest in manifests if (self.root / manifest["scene"]).is_file())
+        entries = [entry for manifest in of_scenes for entry in manifest.values()]
         used = {digest for digests in entries if isinstance(digests, list) for digest in digests}
         unused = [path for kind in KINDS for path in self._stored(kind) if path.name.partition(".")[0] not in used]
         unused += [path for kind in FORMER_KINDS for path in self._stored(kind)]
@@ -184,13 +176,6 @@ class Shelf:
         """Paths of all drawn frames."""
         return sorted(self._stored("frames"))
 
-    def _manifests(self) -> Iterator[dict[str, Any]]:
-        """Manifests of scenes that still exist."""
-        for path in (self.root / "scenes").glob("[!.]*.json"):
-            manifest = read_json(path)  # damaged, it does not say what may be removed
-            if (self.root / manifest["scene"]).is_file():
-                yield manifest
-
     def _folders(self, kinds: Iterable[str]) -> Iterator[Path]:
         """The folders of these kinds; links are left out, and without the mark there are none."""
         folders = (self.root / kind for kind in kinds) if self.is_marked else ()
@@ -198,22 +183,13 @@ class Shelf:
 
     def _stored(self, kind: str) -> Iterator[Path]:
         """Entries of one kind: only those named by a digest, and no links."""
-        return (
-            path
-            for folder in self._folders([kind])
-            for path in folder.iterdir()
-            if _STORED_NAME.fullmatch(path.name) and not path.is_symlink()
-        )
+        paths = (path for folder in self._folders([kind]) for path in folder.iterdir())
+        return (path for path in paths if _STORED_NAME.fullmatch(path.name) and not path.is_symlink())
 
     def size(self, paths: Iterable[Path] | None = None) -> int:
         """Bytes in files below some paths, or on the whole shelf."""
-        roots = [self.root] if paths is None else paths
-        return sum(
-            file.stat().st_size
-            for root in roots
-            for file in (root.rglob("*") if root.is_dir() else [root])
-            if file.is_file() and not file.is_symlink()
-        )
+        below = (path for root in ([self.root] if paths is None else paths) for path in (root, *root.rglob("*")))
+        return sum(path.stat().st_size for path in below if path.is_file() and not path.is_symlink())
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Removes paths that `unused` or `frames` named. Raises SceneError if the folder has no mark."""
@@ -225,10 +201,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The list of what a scene last used, a JSON file on the shelf.
-
-    scene: the scene's file. name: of its outputs; scenes of one name in two folders have two manifests.
-    """
+    """What the scene in a file last used, as JSON on the shelf; another folder may have a scene of the same name."""
 
     shelf: Shelf
     scene: Path
@@ -242,7 +215,7 @@ class Manifest:
     def read(self) -> dict[str, Any]:
         """All entries; empty if there is no manifest yet, and if it is damaged, which is said."""
         try:
-            return read_json(self.path) if self.path.is_file() else {}
+            return files.read_json(self.path) if self.path.is_file() else {}
         except DamageError as error:
             self.shelf.discard(error)
             return {}
@@ -250,7 +223,7 @@ class Manifest:
     def update(self, **used: Any) -> None:
         """Replaces or adds entries, such as `slices`: the digests that were used."""
         self.shelf.mark()
-        write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
+        files.write_json(self.path, {**self.read(), "scene": self.relative(self.scene), **used})
 
     def relative(self, path: Path) -> str:
         """A path relative to the shelf, so that both can be moved together."""
@@ -259,7 +232,7 @@ class Manifest:
 
 def seal_segment(path: Path) -> None:
     """Writes the checksums of a segment beside it: without them it is not whole."""
-    write_json(_seal(path), {"files": _checksums(path)})
+    files.write_json(_seal(path), {"files": _checksums(path)})
 
 
 def is_sealed(path: Path) -> bool:
@@ -269,9 +242,9 @@ def is_sealed(path: Path) -> bool:
 
 def verify_segment(path: Path) -> None:
     """Raises DamageError if a segment is not what was sealed."""
-    with translate_read_errors(path):
-        if read_json(_seal(path))["files"] != _checksums(path):
-            raise ValueError(f"it {CHANGED}")
+    with files.translate_read_errors(path):
+        if files.read_json(_seal(path))["files"] != _checksums(path):
+            raise ValueError(f"it {files.CHANGED}")
 
 
 def _seal(path: Path) -> Path:
@@ -279,16 +252,14 @@ def _seal(path: Path) -> Path:
 
 
 def _checksums(path: Path) -> dict[str, int]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return {file.name: checksum(file, np.memmap(file, np.uint8, "r")) for file in files}
+    parts = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {part.name: files.checksum(part, np.memmap(part, np.uint8, "r")) for part in parts}
 
 
 def _unfinished(folder: Path) -> Iterator[Path]:
     """Temporary files of `atomic_write` and of zarr, at any depth; links are not followed."""
-    for path in folder.iterdir():
-        if path.is_symlink():
-            continue
-        if is_temporary(path) or path.suffix == ".partial":
+    for path in (path for path in folder.iterdir() if not path.is_symlink()):
+        if files.is_temporary(path) or path.suffix == ".partial":
             yield path
         elif path.is_dir():
             yield from _unfinished(path)

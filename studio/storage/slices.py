@@ -32,20 +32,14 @@ class StoredSlice:
     def create(
         self, axes: Mapping[str, np.ndarray], fields: Mapping[str, tuple[str, ...]], provenance: Mapping[str, Any]
     ) -> None:
-        """Creates an empty slice; one that exists is left as it is.
-
-        axes: coordinates by name; the first is the axis of rows. fields: names of each field's axes.
-        """
+        """Creates an empty slice, if there is none. axes: the first is that of rows. fields: the axes of each."""
         if self.path.is_dir():
             return
         rows = next(iter(axes))
         sizes = {name: [len(axes[axis]) for axis in over] for name, over in fields.items()}
-        empty = xr.Dataset(
-            {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
-            | {"checksum": (rows, np.zeros(len(axes[rows]), np.uint32))},
-            coords=dict(axes),
-            attrs={name: str(value) for name, value in provenance.items()},
-        )
+        arrays: dict[str, Any] = {name: (over, np.full(sizes[name], np.nan)) for name, over in fields.items()}
+        arrays["checksum"] = rows, np.zeros(len(axes[rows]), np.uint32)
+        empty = xr.Dataset(arrays, dict(axes), {name: str(value) for name, value in provenance.items()})
         chunks = {name: {"chunks": (1, *size[1:])} for name, size in sizes.items()}
         encoding: dict[str, Any] = chunks | {"checksum": {"chunks": (len(axes[rows]),)}}
         with atomic_write(self.path) as temporary:
@@ -62,10 +56,9 @@ class StoredSlice:
             header, count = self._header(), len(next(iter(arrays.values())))
             for name, rows in arrays.items():
                 group[name][first : first + count] = rows
-            group["checksum"][first : first + count] = [
-                self._checksum(header, first + i, {name: rows[i] for name, rows in arrays.items()})
-                for i in range(count)
-            ]
+            by_row = ({name: rows[i] for name, rows in arrays.items()} for i in range(count))
+            sums = [self._checksum(header, index, row) for index, row in enumerate(by_row, first)]
+            group["checksum"][first : first + count] = sums
 
     def missing(self) -> list[int]:
         """Indices of the rows that are not measured. Raises DamageError if the slice cannot be read."""
@@ -113,12 +106,5 @@ def concat_slices(slices: Mapping[float, StoredSlice]) -> xr.Dataset:
     if any(not dataset[name].equals(datasets[0][name]) for dataset in datasets for name in axes):
         dimensions = {"alpha": "column", "beta": "row"}
         datasets = [dataset.drop_indexes(axes).rename_dims(dimensions) for dataset in datasets]
-    return xr.concat(
-        datasets,
-        xr.Variable("keyframe", list(slices)),
-        data_vars="all",
-        coords="different",
-        join="exact",
-        compat="equals",
-        combine_attrs="drop_conflicts",
-    )
+    along = xr.Variable("keyframe", list(slices))
+    return xr.concat(datasets, along, "all", "different", "equals", join="exact", combine_attrs="drop_conflicts")

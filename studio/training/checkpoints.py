@@ -112,27 +112,21 @@ def user_files(folder: Path) -> list[Path]:
     with refusing(folder, "cannot be listed"):
         paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
     if not paths:
-        raise RunError(
-            f"{shown(folder)}: no checkpoints here; expected files named by epoch, such as epoch-10.pt or "
-            f"model_0.5.safetensors ({', '.join(SUFFIXES)})"
-        )
+        such = f"such as epoch-10.pt or model_0.5.safetensors ({', '.join(SUFFIXES)})"
+        raise RunError(f"{shown(folder)}: no checkpoints here; expected files named by epoch, {such}")
     return paths
 
 
 def user_files_by_epoch(folder: Path) -> dict[float, Path]:
-    """{epoch in the file's name: path} of the user's own checkpoint files, ascending.
-
-    Raises RunError if there are none, or if a name has no epoch or another file's.
-    """
+    """{epoch in the name: path} of the user's files. Raises RunError unless there are some, each of an epoch."""
     paths: dict[float, Path] = {}
     for path in user_files(folder):
         epoch = parse_epoch(path.stem)
         if epoch is None or epoch >= 1e15:  # such a number is not exact any more
             raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
         if epoch in paths:
-            raise RunError(
-                f"{shown(path)}: {shown(paths[epoch].name)} has epoch {epoch:g} in its name too; keep one of them"
-            )
+            other = shown(paths[epoch].name)
+            raise RunError(f"{shown(path)}: {other} has epoch {epoch:g} in its name too; keep one of them")
         paths[epoch] = path
     return dict(sorted(paths.items()))
 
@@ -186,12 +180,11 @@ def load(folder: Path, epoch: float) -> Checkpoint:
     """The checkpoint at an epoch. Raises RunError if it is missing, DamageError if it is not what was written."""
     from safetensors.torch import load as from_bytes
 
-    tensors = from_bytes(_read(folder, epoch))
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    return Checkpoint(epoch, part("weights/"), part("buffers/"))
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "buffers": {}}
+    for name, tensor in from_bytes(_read(folder, epoch)).items():
+        part, _, name = name.partition("/")
+        parts[part][name] = tensor
+    return Checkpoint(epoch, **parts)
 
 
 def verify(folder: Path) -> None:
@@ -204,20 +197,17 @@ def verify(folder: Path) -> None:
 def _read(folder: Path, epoch: float) -> bytes:
     facts = facts_by_epoch(folder).get(epoch)
     if facts is None:
-        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {_nearest(epoch, epochs(folder))}")
+        close = sorted(sorted(epochs(folder), key=lambda other: abs(other - epoch))[:2])
+        nearest = " and ".join(f"{other:g}" for other in close)
+        verb = "are" if len(close) > 1 else "is"
+        found = f"the nearest {verb} {nearest}" if close else "the run holds no checkpoints yet"
+        raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {found}")
     path = _path(folder, epoch)
     with translate_read_errors(path):
         content = path.read_bytes()
         if sha256(content) != facts["weights"]:
             raise ValueError(f"its {len(content)} bytes are not those that were written")
         return content
-
-
-def _nearest(epoch: float, existing: tuple[float, ...]) -> str:
-    if not existing:
-        return "the run holds no checkpoints yet"
-    close = sorted(sorted(existing, key=lambda e: abs(e - epoch))[:2])
-    return f"the nearest {'are' if len(close) > 1 else 'is'} {' and '.join(f'{e:g}' for e in close)}"
 
 
 def parse_epoch(name: str) -> float | None:

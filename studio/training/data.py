@@ -93,9 +93,7 @@ def standardise(train: LabelledImages, test: LabelledImages, classes: int) -> Da
     """Data from pixels, standardised by the mean and standard deviation of each channel of the training images."""
     pixels, codes = train.pixels, np.arange(256)
     count = pixels.size // pixels.shape[1]
-    frequencies = np.stack(
-        [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])]
-    )
+    frequencies = np.stack([np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])])
     mean = frequencies @ codes / count
     std = np.sqrt(frequencies @ codes**2 / count - mean**2)
     std = np.where(std > 0, std, 1.0)  # a constant channel stays 0
@@ -162,16 +160,12 @@ class Published(Record):
 
     def layout(self) -> Layout:
         """What the samples are. Raises RunError if the files are missing or broken."""
-        train, _ = formats.PUBLISHED[self.kind](self.folder)
-        return _labelled(len(train.labels), train.pixels.shape[1:], self._classes)
+        train, _, classes = formats.published(self.kind, self.folder)
+        return _labelled(len(train.labels), train.pixels.shape[1:], classes)
 
     def load(self) -> Data:
         """The standardised samples. Raises RunError if the files are missing or broken."""
-        return standardise(*formats.PUBLISHED[self.kind](self.folder), self._classes)
-
-    @property
-    def _classes(self) -> int:
-        return 100 if self.kind == "cifar100" else 10
+        return standardise(*formats.published(self.kind, self.folder))
 
 
 class Arrays(Record):

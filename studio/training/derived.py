@@ -7,39 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from studio.config.records import Record, digest
+from studio.config.records import digest
 from studio.errors import SceneError
-from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import Objective
-from studio.training.recipe import MOVE_ALL, Recipe
-from studio.training.runs import AXIS, FolderRun, RecipeRun
+from studio.training.recipe import MOVE_ALL
+from studio.training.runs import FolderRun, OfNetwork, RecipeRun
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from studio.training.checkpoints import Checkpoint
-    from studio.training.recorder import BatchLoss, Progress
+    from studio.training.evaluate import BatchLoss
+    from studio.training.recorder import Progress
 
 Origin = RecipeRun | FolderRun
+Per = Literal["network", "layer"]
 
 
-class _Derived(Record):
-    """What both have: a recipe, whose epochs are counted, and an objective."""
+class _Derived(OfNetwork):
+    """What both have beside a recipe: all weights move."""
 
-    recipe: Recipe
-
-    @property
-    def axis(self) -> Axis:
-        """What the checkpoints are counted in."""
-        return AXIS
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The patterns of the weights that move: all."""
-        return MOVE_ALL
+    parameters: ClassVar = MOVE_ALL
 
     def _of(self, origin: Origin, folder: Path, epoch: float | None = None) -> Checkpoint:
         """A checkpoint of the run that this one begins from; by default its last."""
@@ -65,10 +56,6 @@ class CurveRun(_Derived):
         """The first run's."""
         return self.first.objective
 
-    def instants(self) -> tuple[float, ...]:
-        """The epochs of the curve's own training, ascending."""
-        return self.recipe.instants
-
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
         ends = [end.digest(data_digest) for end in (self.first, self.second)]
@@ -76,37 +63,30 @@ class CurveRun(_Derived):
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Trains the curve into a run folder. Raises SceneError if the ends' weights have other shapes."""
-        from studio.training import recorder
+        import torch
 
-        ends = [self._of(end, folder).weights for end in (self.first, self.second)]
-        if {name: w.shape for name, w in ends[0].items()} != {name: w.shape for name, w in ends[1].items()}:
+        from studio.training import evaluate, recorder
+
+        first, second = (self._of(end, folder).weights for end in (self.first, self.second))
+        if {name: w.shape for name, w in first.items()} != {name: w.shape for name, w in second.items()}:
             raise SceneError("sweep: the weights of the two networks have other names or shapes: no curve joins them")
 
         def start(model: nn.Module) -> None:
             for name, weight in model.named_parameters():
-                weight.data.copy_((ends[0][name] + ends[1][name]) / 2)
+                weight.data.copy_((first[name] + second[name]) / 2)
 
         def loss(batch_loss: BatchLoss) -> BatchLoss:
-            return lambda model, x, y: self._loss_on_curve(batch_loss, ends, model, x, y)
+            def loss_on_curve(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+                """At one point of the curve, differentiable in the bend: the model's weights."""
+                a, b, c = self.shares(float(torch.rand(())))
+                bend = dict(model.named_parameters())
+                mixed = {name: a * first[name].to(w) + b * w + c * second[name].to(w) for name, w in bend.items()}
+                return evaluate.loss_at(mixed, batch_loss, model, x, y)
+
+            return loss_on_curve
 
         setup = recorder.Setup(self.digest(self.recipe.data.load().digest), start, loss)
         recorder.train(self.recipe, folder, progress, self.objective, setup)
-
-    def _loss_on_curve(
-        self, batch_loss: BatchLoss, ends: list[Mapping[str, Tensor]], model: nn.Module, x: Tensor, y: Tensor | None
-    ) -> Tensor:
-        """The mean loss of a batch at one point of the curve, differentiable in the bend: the model's weights."""
-        import torch
-
-        from studio.training.evaluate import loss_at
-
-        t = float(torch.rand(()))
-        first, bend, second = self.shares(t)
-        mixed = {
-            name: first * ends[0][name].to(theta) + bend * theta + second * ends[1][name].to(theta)
-            for name, theta in model.named_parameters()
-        }
-        return loss_at(mixed, batch_loss, model, x, y)
 
     def shares(self, t: float) -> tuple[float, float, float]:
         """Shares of the first end, the bend and the second end in the curve's point at t, 0 to 1."""
@@ -125,7 +105,7 @@ class PrunedRun(_Derived):
     kind: Literal["pruned"] = "pruned"
     of: Origin
     sparsity: float
-    per: Literal["network", "layer"] = "network"
+    per: Per = "network"
     start: float = 0.0
     weights: Literal["rewound", "kept"] = "rewound"
 
@@ -166,9 +146,7 @@ AnyRun = RecipeRun | FolderRun | CurveRun | PrunedRun
 """What has checkpoints of a network."""
 
 
-def kept_by_magnitude(
-    weights: Mapping[str, Tensor], sparsity: float, per: Literal["network", "layer"]
-) -> dict[str, Tensor]:
+def kept_by_magnitude(weights: Mapping[str, Tensor], sparsity: float, per: Per) -> dict[str, Tensor]:
     """Masks, 1 or 0, of the weights that stay when a share of the smallest is taken out, by name.
 
     Tensors of one dimension stay. Of equal magnitudes those that come first by name and place are taken.

@@ -120,7 +120,24 @@ def describe() -> str:
     return f"{found}; torch {torch.__version__} computes on {word()}"
 
 
-# --- random numbers --------------------------------------------------------------------------------------------------
+# --- the same bytes every time ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """A context in which torch gives the same bytes every time: deterministic float32 kernels, one thread of the CPU.
+
+    With one thread sums keep their order whatever the load; on a shared machine it is faster too.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def seed(kind: str, number: int) -> None:

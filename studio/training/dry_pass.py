@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from studio.config.functions import Function
+from studio.config.functions import Function, shapes
+from studio.config.user_files import reason
 from studio.errors import SceneError, StudioError
-from studio.training.determinism import deterministic
-from studio.training.device import device_kind, restored_random_numbers
+from studio.training.device import deterministic, device_kind, restored_random_numbers
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
 from studio.training.models import Python, move_only
@@ -60,7 +60,6 @@ def _explained(what: str, x: Tensor | None = None, y: Tensor | None = None) -> I
     except StudioError:
         raise
     except Exception as error:  # the user's code may raise anything
-        batch = [f"{name} {part.dtype} {list(part.shape)}" for name, part in (("x", x), ("y", y)) if part is not None]
-        on = f" on a batch of {' and '.join(batch)}".replace("torch.", "") if batch else ""
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise SceneError(f"{what} fails{on}: {type(error).__name__}: {reason}") from error
+        batch = " and ".join((*shapes("x", x), *shapes("y", y)))
+        on = f" on a batch of {batch}" if batch else ""
+        raise SceneError(f"{what} fails{on}: {type(error).__name__}: {reason(error)}") from error

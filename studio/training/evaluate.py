@@ -23,6 +23,8 @@ CHUNK_SIZE = 256
 """Samples that `evaluate` passes together."""
 Samples = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 """train_x, train_y, test_x and test_y."""
+BatchLoss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+"""(model, x, y) -> the mean loss of a batch."""
 
 
 def tensors(data: Data) -> Samples:
@@ -36,8 +38,8 @@ def at(y: Tensor | None, indices: Tensor | slice) -> Tensor | None:
     return None if y is None else y[indices]
 
 
-def mean_loss(objective: Objective) -> Callable[[nn.Module, Tensor, Tensor | None], Tensor]:
-    """(model, x, y) -> the mean loss of a batch, differentiable in the model's weights."""
+def mean_loss(objective: Objective) -> BatchLoss:
+    """The mean loss of a batch, differentiable in the model's weights."""
     if objective == CROSS_ENTROPY:
         return lambda model, x, y: F.cross_entropy(model(x), y)  # type: ignore[arg-type]  # it has targets
     numbers = sample_numbers(objective)
@@ -47,7 +49,7 @@ def mean_loss(objective: Objective) -> Callable[[nn.Module, Tensor, Tensor | Non
 class _BatchLoss(nn.Module):
     """A batch's loss as a module around the model."""
 
-    def __init__(self, model: nn.Module, batch_loss: Callable[[nn.Module, Tensor, Tensor | None], Tensor]):
+    def __init__(self, model: nn.Module, batch_loss: BatchLoss):
         super().__init__()
         self.model, self._batch_loss = model, batch_loss
 
@@ -57,11 +59,7 @@ class _BatchLoss(nn.Module):
 
 
 def loss_at(
-    weights: Mapping[str, Tensor],
-    batch_loss: Callable[[nn.Module, Tensor, Tensor | None], Tensor],
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor | None,
+    weights: Mapping[str, Tensor], batch_loss: BatchLoss, model: nn.Module, x: Tensor, y: Tensor | None
 ) -> Tensor:
     """The mean loss of a batch at other weights than the model's own, differentiable in these."""
     named = {f"model.{name}": weight for name, weight in weights.items()}

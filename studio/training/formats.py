@@ -13,7 +13,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,14 +45,8 @@ class CifarLayout(NamedTuple):
     classes: int
 
 
-CIFAR10 = CifarLayout(
-    tuple(f"data_batch_{i}" for i in range(1, 6)),
-    "test_batch",
-    b"labels",
-    0,
-    (".", "cifar-10-batches-py", "cifar-10-batches-bin"),
-    10,
-)
+_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+CIFAR10 = CifarLayout(_BATCHES, "test_batch", b"labels", 0, (".", "cifar-10-batches-py", "cifar-10-batches-bin"), 10)
 CIFAR100 = CifarLayout(("train",), "test", b"fine_labels", 1, (".", "cifar-100-python", "cifar-100-binary"), 100)
 PIXELS = 3 * 32 * 32
 """Bytes of one CIFAR image."""
@@ -169,12 +162,10 @@ def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     return train, test
 
 
-PUBLISHED: Mapping[str, Callable[[Path], tuple[LabelledImages, LabelledImages]]] = {
-    "cifar10": partial(cifar, layout=CIFAR10),
-    "cifar100": partial(cifar, layout=CIFAR100),
-    "mnist": mnist,
-}
-"""Readers of a folder, by kind."""
+def published(kind: str, folder: Path) -> tuple[LabelledImages, LabelledImages, int]:
+    """(train, test, number of classes) of `cifar10`, `cifar100` or `mnist`. Raises RunError as their readers do."""
+    layout = {"cifar10": CIFAR10, "cifar100": CIFAR100}.get(kind)
+    return (*cifar(folder, layout), layout.classes) if layout else (*mnist(folder), 10)
 
 
 def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:
@@ -182,10 +173,9 @@ def _idx_file(folder: Path, part: str, quantity: str, axes: int) -> Path:
     paths = (folder / subfolder / f"{part}-{quantity}{dot}idx{axes}-ubyte{gz}" for subfolder, dot, gz in spellings)
     path = next(filter(os.path.isfile, paths), None)
     if path is None:
-        raise RunError(
-            f"{folder}: {part}-{quantity}-idx{axes}-ubyte is missing; expected train-images-idx3-ubyte, train-"
-            f"labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, with .gz or without"
-        )
+        names = "train-images-idx3, train-labels-idx1, t10k-images-idx3 and t10k-labels-idx1"
+        missing = f"{part}-{quantity}-idx{axes}-ubyte is missing"
+        raise RunError(f"{folder}: {missing}; expected {names}, each with -ubyte or -ubyte.gz behind it")
     return path
 
 
@@ -214,23 +204,18 @@ def arrays(path: Path) -> list[np.ndarray]:
     if not {"train_y", "test_y"} & file.keys():
         names = names[:2]
     if missing := [name for name in names if name not in file]:
-        raise RunError(
-            f"{path}: {', '.join(missing)} missing; expected train_x and test_x, and train_y and test_y if there are "
-            f"targets, found {', '.join(file)}"
-        )
+        expected = "train_x and test_x, and train_y and test_y if there are targets"
+        raise RunError(f"{path}: {', '.join(missing)} missing; expected {expected}, found {', '.join(file)}")
     if misfits := [text for name in names for text in _misfits(name, file[name], file[f"{name[:-1]}x"])]:
         raise RunError(f"{path}: {'; '.join(misfits)}")
-    converted = [_converted(name, file[name]) for name in names]
+    pictures = [name for name in names if name.endswith("x") and file[name].ndim >= 4]
+    are_real = {name for name in names if name in pictures or file[name].dtype.kind == "f"}
+    converted = [file[name].astype(np.float32 if name in are_real else np.int64) for name in names]
     for name, train, test in zip(("x", "y"), converted[::2], converted[1::2], strict=False):
         kinds = [f"{array.dtype} {list(array.shape[1:])}" for array in (train, test)]
         if kinds[0] != kinds[1]:
             raise RunError(f"{path}: a sample of train_{name} is {kinds[0]}, and one of test_{name} {kinds[1]}")
     return converted
-
-
-def _converted(name: str, array: np.ndarray) -> np.ndarray:
-    is_picture = name.endswith("x") and array.ndim >= 4
-    return array.astype(np.float32 if array.dtype.kind == "f" or is_picture else np.int64)
 
 
 def read_npz(path: Path, most: float = math.inf) -> dict[str, np.ndarray]:

@@ -21,15 +21,13 @@ from torch import Tensor, nn
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
 from studio.errors import RunError
 from studio.training import checkpoints
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 from studio.training.evaluate import scores, tensors
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a state dict beside other things."""
-
-
 LONG_PICKLE = 2**16
 """Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
 
@@ -60,20 +58,12 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objectiv
 
 
 def read_state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
-    """The tensors in a file's content by name, out of one of `WRAPPERS`, without the prefix `module.` of parallel use.
-
-    Raises RunError if the file is not a state dict, is broken, or holds code.
-    """
-    if path.suffix == ".safetensors":
-        with refusing(path, "cannot be read as safetensors"):
-            state: Any = from_bytes(content)
-    else:
-        with refusing(path, "cannot be read as a torch file"):
-            state = _read_torch(path, content)
-    for wrapper in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-            break
+    """The tensors by name, without `module.` of parallel use. Raises RunError for what is broken, or holds code."""
+    of_torch = path.suffix != ".safetensors"
+    with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
+        state: Any = _read_torch(path, content) if of_torch else from_bytes(content)
+    if isinstance(state, Mapping):
+        state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
     is_named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
     if not is_named or not all(isinstance(value, Tensor) for value in state.values()):
         raise RunError(f"{shown(path)}: is not a state dict (names and tensors); save model.state_dict()")
@@ -97,31 +87,24 @@ def _read_torch(path: Path, content: bytes) -> Any:
         with warnings.catch_warnings(action="ignore"):  # about the pickle protocol: the file is read, or refused
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise RunError(
-            f"{shown(path)}: holds more than tensors, or is broken. Code in a file is never run here: save only "
-            f"model.state_dict(), with torch.save or safetensors"
-        ) from error
+        text = "holds more than tensors, or is broken. Code in a file is never run here"
+        way_out = "save only model.state_dict(), with torch.save or safetensors"
+        raise RunError(f"{shown(path)}: {text}: {way_out}") from error
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state, if it has the model's names and shapes. Raises RunError with what is missing, extra or misshapen,
-    and for weights that are no finite real numbers, such as quantised ones.
+    """The state, if its names, shapes and numbers are the model's. Raises RunError with what is not.
 
     Counters of batch norms that older files lack come from the model: nothing reads them.
     """
     expected = model.state_dict()
     state = {**{name: value for name, value in expected.items() if name.endswith("num_batches_tracked")}, **state}
     trained = dict(model.named_parameters(remove_duplicate=False))
+    misshapen = {name: _misfit(state[name], w, name in trained) for name, w in expected.items() if name in state}
     misfits = [
         *(f"{name} is missing" for name in expected if name not in state),
         *(f"{shown(name, 80)} is not in the model" for name in state if name not in expected),
-        *(
-            f"{name} is {found}, expected {wanted}"
-            for name, tensor in expected.items()
-            if name in state
-            for found, wanted in [_misfit(state[name], tensor, name in trained)]
-            if found
-        ),
+        *(f"{name} is {text}" for name, text in misshapen.items() if text),
     ]
     if misfits:
         more = f", and {len(misfits) - 5} more" if len(misfits) > 5 else ""
@@ -129,18 +112,18 @@ def check_fit(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> dict
     return {name: value.to(expected[name].dtype) for name, value in state.items()}
 
 
-def _misfit(value: Tensor, expected: Tensor, is_trained: bool) -> tuple[str, str]:
-    """What a tensor is, and what it should be; empty texts if it fits."""
+def _misfit(value: Tensor, expected: Tensor, is_trained: bool) -> str:
+    """What a tensor is, and what it should be; empty if it fits."""
     if value.is_nested or value.is_quantized or value.layout != torch.strided or value.device.type != "cpu":
         words = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
-        return words if value.device.type == "cpu" else "without values", "a dense tensor of numbers"
+        return f"{words if value.device.type == 'cpu' else 'without values'}, expected a dense tensor of numbers"
     if value.shape != expected.shape:
-        return _shape(value), _shape(expected)
+        return f"{_shape(value)}, expected {_shape(expected)}"
     if expected.is_floating_point() > value.is_floating_point() or value.is_complex() > expected.is_complex():
-        return f"of {value.dtype}".replace("torch.", ""), "real numbers"
+        return f"of {value.dtype}, expected real numbers".replace("torch.", "")
     if is_trained and not value.to(expected.dtype).isfinite().all():
-        return "not finite", f"numbers that {expected.dtype} holds".replace("torch.", "")
-    return "", ""
+        return f"not finite, expected numbers that {expected.dtype} holds".replace("torch.", "")
+    return ""
 
 
 def _shape(tensor: Tensor) -> str:

@@ -73,9 +73,8 @@ def _alike(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Both in float64 as rows [N, K]. Raises SceneError unless they are of one shape, or one is a list of numbers."""
     rows, y_rows = outputs.reshape(len(outputs), -1), y.reshape(len(y), -1)
     if rows.shape != y_rows.shape or (outputs.shape != y.shape and min(outputs.dim(), y.dim()) > 2):
-        raise SceneError(
-            f"run.objective: outputs {list(outputs.shape)} and targets {list(y.shape)} must be of one shape"
-        )
+        shapes = f"outputs {list(outputs.shape)} and targets {list(y.shape)}"
+        raise SceneError(f"run.objective: {shapes} must be of one shape")
     return float64(rows), float64(y_rows)
 
 
@@ -91,16 +90,12 @@ BUILT_IN = {function for functions in (FIELDS, *BY_KIND.values()) for function i
 
 
 def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
-    """What a function returned, in float64, if it is a tensor of one number for each of `count` samples.
-
-    key: where the scene names the function. Raises SceneError if it is anything else.
-    """
+    """A function's result in float64. Raises SceneError, naming `key`, unless it is a tensor of `count` numbers."""
     if not isinstance(values, Tensor) or values.shape != (count,):
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         name = getattr(function, "__name__", function)
-        raise SceneError(
-            f"{key}: {name} returned {shape} for {count} samples; it must return one number for each, [{count}]"
-        )
+        way_out = f"it must return one number for each, [{count}]"
+        raise SceneError(f"{key}: {name} returned {shape} for {count} samples; {way_out}")
     return float64(values)
 
 
@@ -122,10 +117,9 @@ def sample_numbers(objective: Objective) -> SampleNumbers:
     def numbers(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         outputs = model(x)
         if not isinstance(outputs, Tensor):
-            raise SceneError(
-                f"run.objective: {objective} takes a tensor, and the model returns a {type(outputs).__name__}; write a "
-                f"function of your own, `objective: {FORM}`, which is called with (model, batch)"
-            )
+            found = f"{objective} takes a tensor, and the model returns a {type(outputs).__name__}"
+            way_out = f"write a function of your own, `objective: {FORM}`, which is called with (model, batch)"
+            raise SceneError(f"run.objective: {found}; {way_out}")
         return {name: function(outputs, x if y is None else y) for name, function in functions.items()}
 
     return numbers
@@ -135,9 +129,7 @@ def _named(objective: FunctionLoss, returned: Any, count: int) -> dict[str, Tens
     """What the user's function returned as numbers by name, `loss` first."""
     values = returned if isinstance(returned, Mapping) else {"loss": returned}
     if "loss" not in values or any(name in values for name in RESERVED_NAMES):
-        raise SceneError(
-            f"run.objective: {objective} returned {', '.join(map(str, values))}; it must name the 'loss', and use none "
-            f"of studio's own words {', '.join(RESERVED_NAMES)}"
-        )
+        wanted = f"it must name the 'loss', and use none of studio's own words {', '.join(RESERVED_NAMES)}"
+        raise SceneError(f"run.objective: {objective} returned {', '.join(map(str, values))}; {wanted}")
     numbers = {str(name): per_sample("run.objective", objective, value, count) for name, value in values.items()}
     return {"loss": numbers["loss"]} | numbers

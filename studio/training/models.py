@@ -75,10 +75,8 @@ class Resnet(Record):
     def _is_a_whole_number_of_blocks(cls, depth: int) -> int:
         if depth < 8 or depth % 6 != 2:
             blocks = max(1, round((depth - 2) / 6))
-            raise ValueError(
-                f"a resnet of depth {depth} cannot be built: depths are 8, 14, 20, 26, ... (6n + 2); "
-                f"the nearest is {6 * blocks + 2}"
-            )
+            way_out = f"depths are 8, 14, 20, 26, ... (6n + 2); the nearest is {6 * blocks + 2}"
+            raise ValueError(f"a resnet of depth {depth} cannot be built: {way_out}")
         return depth
 
     def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
@@ -163,10 +161,8 @@ def misfit(model: Model, shape: Shape, is_whole: bool) -> str | None:
     """Why a model cannot take samples of a shape, and the way out; None if it can. is_whole: if they are integers."""
     own = f"a model of your own: {{kind: python, make: {FORM}}}"
     if isinstance(model, Resnet | Vgg) and len(shape) != 3:
-        sizes = "x".join(map(str, shape))
-        return (
-            f"a {model.kind} takes images of channels, height and width; a sample here is {sizes}. Choose mlp, or {own}"
-        )
+        sizes = f"images of channels, height and width; a sample here is {'x'.join(map(str, shape))}"
+        return f"a {model.kind} takes {sizes}. Choose mlp, or {own}"
     if isinstance(model, Mlp) and is_whole:
         return f"an mlp takes real numbers, and the samples are whole, like tokens; save them as float32, or take {own}"
     return None
@@ -181,10 +177,7 @@ def _images(model: Resnet | Vgg, shape: Shape) -> tuple[int, int, int]:
 
 
 def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.parameters") -> nn.Module:
-    """The model, in which of the trainable weights only those that match a pattern stay trainable.
-
-    Raises SceneError for a pattern that matches none, with the nearest names.
-    """
+    """The model with only those weights trainable that match a pattern. Raises SceneError for a pattern of none."""
     trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for pattern in patterns:
         if not fnmatch.filter(trainable, pattern):

@@ -30,14 +30,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiL
 
 
 def mlp(
-    shape: tuple[int, ...],
-    classes: int,
-    depth: int,
-    width: int,
-    *,
-    batch_norm: bool = False,
-    activation: str = "relu",
-    skip: bool = False,
+    shape: tuple[int, ...], classes: int, depth: int, width: int, *, batch_norm: bool, activation: str, skip: bool
 ) -> nn.Module:
     """`depth` hidden layers of `width` units on the flattened sample, then one linear layer.
 

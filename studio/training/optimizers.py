@@ -15,26 +15,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from studio.config.records import BY_KIND, Record
+from studio.config.units import NonNegative, Positive
 
 if TYPE_CHECKING:
     import torch
 
 Schedule = Literal["constant", "cosine", "step"]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _rate_factor(schedule: Schedule, progress: float) -> float:
-    match schedule:
-        case "cosine":
-            return (1 + math.cos(math.pi * progress)) / 2
-        case "step":
-            return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
-    return 1.0
+class _Scheduled(Record):
+    lr: Positive
+    weight_decay: NonNegative = 0.0
+    schedule: Schedule = "constant"
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at a share of the run, 0 to 1."""
+        match self.schedule:
+            case "cosine":
+                return self.lr * (1 + math.cos(math.pi * progress)) / 2
+            case "step":
+                return self.lr * (1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01)
+        return self.lr
 
 
-class Sgd(Record):
+class Sgd(_Scheduled):
     """Stochastic gradient descent with heavy-ball momentum.
 
     lr: learning rate. momentum: of the heavy ball. weight_decay: added to every gradient, times the weight. schedule:
@@ -42,25 +47,18 @@ class Sgd(Record):
     """
 
     kind: Literal["sgd"] = "sgd"
-    lr: Rate = 0.1
+    lr: Positive = 0.1
     momentum: Momentum = 0.9
-    weight_decay: Decay = 0.0
-    schedule: Schedule = "constant"
-
-    def rate(self, progress: float) -> float:
-        """The learning rate at a share of the run, 0 to 1."""
-        return self.lr * _rate_factor(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimizer of the parameters."""
         import torch
 
-        return torch.optim.SGD(
-            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
-        )
+        decay = self.weight_decay
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=decay, fused=True)
 
 
-class Adam(Record):
+class Adam(_Scheduled):
     """AdamW: Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
 
     lr: learning rate. betas: decay of the running means of the gradient and of its square. weight_decay: of the
@@ -68,14 +66,8 @@ class Adam(Record):
     """
 
     kind: Literal["adam"] = "adam"
-    lr: Rate = 1e-3
+    lr: Positive = 1e-3
     betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    weight_decay: Decay = 0.0
-    schedule: Schedule = "constant"
-
-    def rate(self, progress: float) -> float:
-        """The learning rate at a share of the run, 0 to 1."""
-        return self.lr * _rate_factor(self.schedule, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimizer of the parameters."""

@@ -14,8 +14,10 @@ from studio.training.data import DataSet, Digits
 from studio.training.models import Mlp, Model, Resnet
 from studio.training.optimizers import Optimizer, Sgd
 
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+"""Of names of weights, as `fnmatch` has them."""
 MOVE_ALL = ("*",)
-"""The patterns of names, as `fnmatch` has them, that all weights match."""
+"""The patterns that all names match."""
 MOST_CHECKPOINTS = 10_000
 """Files in a run's folder: one for each of the epochs, of which a run has 9999."""
 
@@ -31,18 +33,12 @@ class Every(Record):
     @field_validator("every")
     @classmethod
     def _fits_epochs(cls, every: float) -> float:
-        if not 0.001 <= every < math.inf:
+        if every < 0.001:
             raise ValueError(f"a checkpoint every {every:g} epochs: expected at least 0.001")
-        if every >= 1 and every != round(every):
-            raise ValueError(
-                f"a checkpoint every {every:g} epochs misses whole epochs; the nearest that does not is {round(every)}"
-            )
-        parts = round(1 / every)
-        if every < 1 and abs(1 / every - parts) > 0.01 * parts:
-            raise ValueError(
-                f"a checkpoint every {every:g} epochs does not divide an epoch; the nearest that does is "
-                f"{1 / parts:.3g}"
-            )
+        nearest, slack = (round(every), 0.0) if every >= 1 else (1 / round(1 / every), 0.01 * every)
+        if abs(every - nearest) > slack:
+            way_out = f"the nearest that does not is {round(nearest, 3):g}"
+            raise ValueError(f"a checkpoint every {every:g} epochs misses whole epochs; {way_out}")
         return every
 
     def instants(self, epochs: int, steps: int) -> dict[int, float]:
@@ -86,7 +82,7 @@ class Recipe(Record):
     batch: int = Field(64, ge=2)
     seed: int = Field(0, ge=0, lt=2**63)
     fork: Fork | None = None
-    train: Annotated[tuple[str, ...], Field(min_length=1)] = MOVE_ALL
+    train: Patterns = MOVE_ALL
 
     def seed_at(self, epoch: float) -> int:
         """The seed of the order of the samples and of the noise at an epoch."""
@@ -101,9 +97,8 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _saves_some(self) -> Self:
         if (count := self.epochs / self.checkpoint.every) > MOST_CHECKPOINTS:
-            raise ValueError(
-                f"{count:.0f} checkpoints: expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`"
-            )
+            way_out = f"expected at most {MOST_CHECKPOINTS}; write `checkpoint: {{every: 1}}`"
+            raise ValueError(f"{count:.0f} checkpoints: {way_out}")
         return self
 
     @property

@@ -27,18 +27,15 @@ from studio.errors import DamageError, RunError
 from studio.storage.files import read_bytes, write_bytes
 from studio.training import checkpoints
 from studio.training.data import Data
-from studio.training.determinism import deterministic
-from studio.training.device import device, restored_random_numbers
+from studio.training.device import deterministic, device, restored_random_numbers
 from studio.training.device import seed as seed_generators
-from studio.training.evaluate import at, mean_loss, scores, tensors
+from studio.training.evaluate import BatchLoss, at, mean_loss, scores, tensors
 from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import Recipe
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in total, a text with the loss) -> None."""
-BatchLoss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
-"""(model, x, y) -> the mean loss of a batch."""
 logger = logging.getLogger("studio")
 STATE_FILE = "resume.state"
 """In the run folder while it trains: the model, the optimizer and the step, to continue a killed run."""
@@ -126,11 +123,9 @@ def _start(
 
 def _to_device(model: nn.Module, device: torch.device) -> nn.Module:
     """The model on the device, with channels last in memory; torch has no such layout for 3-D convolutions."""
-    model = model.to(device)
-    if any(tensor.dim() == 5 for tensor in model.state_dict().values()):
-        return model
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's own types
-    return model
+    if all(tensor.dim() != 5 for tensor in model.state_dict().values()):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's own types
+    return model.to(device)
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch_loss: Callable[[], Tensor]) -> float:
@@ -153,10 +148,8 @@ def _random_state(seed: int, step: int, device: torch.device) -> Iterator[None]:
 
 def _check_finite(loss: float, epoch: float, recipe: Recipe) -> None:
     if not math.isfinite(loss):
-        raise RunError(
-            f"training diverged at epoch {epoch:.2f}: the loss is {loss}; lower optimizer.lr (it is "
-            f"{recipe.optimizer.lr:g})"
-        )
+        rate = recipe.optimizer.lr
+        raise RunError(f"training diverged at epoch {epoch:.2f}: the loss is {loss}; lower optimizer.lr, now {rate:g}")
 
 
 def _batches(recipe: Recipe, count: int, start: int) -> Iterator[Tensor]:

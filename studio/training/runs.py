@@ -9,9 +9,9 @@ network, in `NetworkRun`, has the keys and methods of `RecipeRun` too, and is tr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, field_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
@@ -19,28 +19,25 @@ from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
-from studio.training.recipe import MOVE_ALL, Recipe
+from studio.training.recipe import MOVE_ALL, Patterns, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
     from studio.training.recorder import Progress
 
-Parameters = Annotated[tuple[str, ...], Field(min_length=1)]
-"""Patterns of names, as `fnmatch` has them."""
-AXIS = Axis(name="epoch")
-"""Of the checkpoints of runs that are trained by epochs."""
 
-
-class _OfNetwork(Record):
+class OfNetwork(Record):
     """What a run with a network has, however that was trained."""
 
-    @property
-    def axis(self) -> Axis:
-        """What the checkpoints are counted in."""
-        return AXIS
+    axis: ClassVar = Axis(name="epoch")
+    recipe: Recipe
+
+    def instants(self) -> tuple[float, ...]:
+        """The epochs at which the run has, or will have, a checkpoint, ascending."""
+        return self.recipe.instants
 
 
-class RecipeRun(_OfNetwork):
+class RecipeRun(OfNetwork):
     """A run that is trained here.
 
     recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint.
@@ -49,13 +46,8 @@ class RecipeRun(_OfNetwork):
     """
 
     kind: Literal["recipe"] = "recipe"
-    recipe: Recipe
     objective: Objective = CROSS_ENTROPY
-    parameters: Parameters = MOVE_ALL
-
-    def instants(self) -> tuple[float, ...]:
-        """The epochs at which the run has, or will have, a checkpoint, ascending."""
-        return self.recipe.instants
+    parameters: Patterns = MOVE_ALL
 
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
@@ -68,7 +60,7 @@ class RecipeRun(_OfNetwork):
         recorder.train(self.recipe, folder, progress, self.objective)
 
 
-class FolderRun(_OfNetwork):
+class FolderRun(OfNetwork):
     """A run that the user trained; nothing is trained here.
 
     checkpoints: the folder of its weights. recipe: whose model and data the weights belong to; nothing else in it
@@ -77,9 +69,8 @@ class FolderRun(_OfNetwork):
 
     kind: Literal["folder"] = "folder"
     checkpoints: ScenePath
-    recipe: Recipe
     objective: Objective = CROSS_ENTROPY
-    parameters: Parameters = MOVE_ALL
+    parameters: Patterns = MOVE_ALL
 
     def instants(self) -> tuple[float, ...]:
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""

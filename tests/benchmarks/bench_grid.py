@@ -30,7 +30,7 @@ from studio.execution.tasks import run_tasks
 from studio.field import Grid
 from studio.landscape.loss import Loss, choose_method
 from studio.landscape.values.evaluator import Evaluator
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 
 SAMPLES = {"mlp": 256, "cnn": 256, "resnet20": 256, "deep": 128}
 POINTS = {"mlp": 51, "cnn": 7, "resnet20": 3, "deep": 151}

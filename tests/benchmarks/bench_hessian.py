@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from studio.landscape.curvature.extremes import MIN_EIGENVALUE_SCALE, batched_extremes
 from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.network.weight_loss import WeightLoss
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 
 SAMPLES, TOL = 128, 1e-3
 MODES, TOLS = {"deep": "train"}, {"deep": 1e-2}

@@ -17,7 +17,7 @@ from studio.field import Grid
 from studio.landscape.network.weight_loss import WeightLoss
 from studio.landscape.values.evaluator import Evaluator
 from studio.landscape.values.preview import preview
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 
 NETS = {"mlp": ("batched", 256), "cnn": ("folded", 32)}
 """Method and samples."""

@@ -17,7 +17,7 @@ from studio.errors import RunError
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import Plane, Random, WeightSource
 from studio.training.data import Data, Digits, Mnist5k
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 from studio.training.models import Mlp, Model, Resnet, Vgg
 
 MODELS: dict[str, Model] = {

@@ -63,4 +63,3 @@ def undrawable(monkeypatch):
         raise AssertionError("a frame was drawn")
 
     monkeypatch.setattr(render_job, "_draw", refuse)
-    monkeypatch.setattr(render_job, "_draw_tile", refuse)

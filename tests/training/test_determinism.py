@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from studio.training.determinism import deterministic
+from studio.training.device import deterministic
 
 
 def test_the_number_of_threads_is_one_inside_and_restored_after_an_error():
@@ -20,5 +20,5 @@ def test_the_number_of_threads_is_one_inside_and_restored_after_an_error():
 
 
 def test_asking_for_determinism_alone_loads_no_torch():
-    code = "import sys, studio.training.determinism; sys.exit('torch' in sys.modules)"
+    code = "import sys, studio.training.device; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -33,7 +33,7 @@ MISTAKES = {
     ),
     "a word": ("  recipe", "2:3: run: expected keys and values, found 'recipe'"),
     "a key in the recipe": ("  recipe: {epoch: 3}", "2:12: run.recipe.epoch: unknown key 'epoch'; did you mean"),
-    "a key beside the recipe": ("  recipe: {}\n  batch: 3", "3:3: run.batch: unknown key 'batch'; one of kind, recipe"),
+    "a key beside the recipe": ("  recipe: {}\n  batch: 3", "3:3: run.batch: unknown key 'batch'; one of recipe, kind"),
     "no recipe": ("  kind: recipe", "2:3: run.recipe: the key 'recipe' is missing"),
     "a value in a folder's recipe": (
         "  kind: folder\n  checkpoints: mine\n  recipe: {model: {kind: resnet, depth: 33}}",
