@@ -16,11 +16,13 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Pruned, Rescaled
 from studio.landscape.directions import Directions
 from studio.landscape.sweeps.keyframe import (
+    LISTED,
     MOST_STEPS,
     MOST_TRAININGS,
     BaseSweep,
     CheckpointName,
     Keyframe,
+    Listed,
     Runs,
     Stepped,
     at_checkpoint,
@@ -31,7 +33,7 @@ from studio.training.recipe import Recipe
 from studio.training.runs import RecipeRun, Run
 
 
-class Pruning(BaseSweep):
+class Pruning(Listed):
     """The network with more and more of its smallest weights set to zero; the coordinate is the share, in percent.
 
     at: the shares. per: weights are ranked in the whole `network`, or in each `layer`. retrain: the epoch from which
@@ -40,14 +42,7 @@ class Pruning(BaseSweep):
     """
 
     kind: Literal["pruning"] = "pruning"
-    at: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=MOST_TRAININGS)] = (
-        0.0,
-        50.0,
-        80.0,
-        90.0,
-        95.0,
-        98.0,
-    )
+    at: Annotated[tuple[Percent, ...], *LISTED] = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0)
     per: Literal["network", "layer"] = "network"
     retrain: float | None = Field(None, ge=0)
     weights: Literal["rewound", "kept"] = "rewound"
@@ -57,7 +52,7 @@ class Pruning(BaseSweep):
     def _leaves_some(cls, at: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 <= share < 100 for share in at):
             raise ValueError("shares are from 0% to less than 100%, which would leave no network")
-        return tuple(sorted(set(at)))
+        return at
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates."""
@@ -71,10 +66,6 @@ class Pruning(BaseSweep):
             raise SceneError("only a run with a recipe can be trained again; take `retrain` out")
         common = {"recipe": run.recipe, "of": run, "per": self.per, "start": self.retrain, "weights": self.weights}
         return tuple(PrunedRun.model_validate({**common, "sparsity": share / 100}) for share in self.at if share)
-
-    def reduced(self, runs: Runs, most: int) -> Self:
-        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
-        return self.model_copy(update={"at": subsample(self.at, most)})
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """A keyframe for every share. Raises SceneError if the run has no checkpoint to be trained again from."""

@@ -72,13 +72,10 @@ class Rotation(Stepped):
         if not isinstance(directions, Random):
             raise SceneError("a rotation turns random directions; write `directions: random`, or another sweep")
         centre = at_checkpoint(self.centre, runs[0])
+        angles = sorted(round(self.through * step / self.steps, 3) for step in range(self.steps + 1))
+        turned: list[tuple[float, dict[str, float]]] = [(angle, {"angle": angle % 360.0}) for angle in angles]
         if self.seeds is not None:
-            turned: list[tuple[float, dict[str, float]]] = [
-                (float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)
-            ]
-        else:
-            angles = (self.through * step / self.steps for step in range(self.steps + 1))
-            turned = sorted((round(angle, 3), {"angle": round(angle, 3) % 360.0}) for angle in angles)
+            turned = [(float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)]
         return tuple(
             Keyframe(coordinate, centre, directions.model_copy(update=change), grid, centre)
             for coordinate, change in turned
