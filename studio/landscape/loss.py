@@ -140,18 +140,15 @@ class Loss(Record):
             if isinstance(subset, int) and subset > available:
                 yield key, f"{subset} images are asked for, the training set holds {available}"
 
-    def sample_indices(self, data: Data) -> npt.NDArray[np.int64]:
-        """Indices of the training images whose mean is the loss. Raises RunError if the data holds fewer."""
-        return self._first_indices(self.subset, data)
+    def sample_indices(self, data: Data, calibration: bool = False) -> npt.NDArray[np.int64]:
+        """Indices of the training images whose mean is the loss. Raises RunError if the data holds fewer.
 
-    def calibration_indices(self, data: Data) -> npt.NDArray[np.int64]:
-        """Indices of the training images of the calibration pass. Raises RunError if the data holds fewer."""
-        return self._first_indices(self.subset if self.calibration is None else self.calibration, data)
-
-    def _first_indices(self, subset: int | str, data: Data) -> npt.NDArray[np.int64]:
+        calibration: those of the calibration pass instead.
+        """
         import numpy as np
 
         total = len(data.train_x)
+        subset = self.calibration if calibration and self.calibration is not None else self.subset
         for key, message in self.oversized_subsets(total):
             raise RunError(f"loss.{key}: {message}")
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset

@@ -68,7 +68,7 @@ def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTR
     if data.train_y is not None:
         arrays["y"] = data.train_y[indices]
     if loss.calibration is not None:
-        arrays["calibration"] = data.train_x[loss.calibration_indices(data)]
+        arrays["calibration"] = data.train_x[loss.sample_indices(data, calibration=True)]
     return arrays, {"shape": data.shape, "classes": objective.outputs(data.layout)}
 
 

@@ -116,44 +116,25 @@ class MaxPool:
 
 
 class Sum:
-    """y = a + b, of the same shape."""
+    """y = a + b, of the same shape; or a alone, as it is."""
 
     weights = ()
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+    def forward(self, a: Tensor, *b: Tensor) -> Tensor:
         """a + b."""
-        if a.shape[1:] != b.shape[1:]:
+        if any(a.shape[1:] != term.shape[1:] for term in b):
             raise UnknownOperationError
-        return a + b
+        self.count = 1 + len(b)
+        return sum(b, start=a)
 
     def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
-        """g for both."""
-        return Cotangents((g, g), {})
+        """g for every term."""
+        return Cotangents((g,) * self.count, {})
 
-    def jvp(self, da: Tensor | None, db: Tensor | None) -> Tensor:
+    def jvp(self, *tangents: Tensor | None) -> Tensor:
         """da + db, of which one may be None."""
-        first, *rest = (tangent for tangent in (da, db) if tangent is not None)
-        return first + rest[0] if rest else first
-
-    vjp_tangent = vjp
-
-
-class Identity:
-    """y = x."""
-
-    weights = ()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x."""
-        return x
-
-    def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
-        """g."""
-        return Cotangents((g,), {})
-
-    def jvp(self, dx: Tensor) -> Tensor:
-        """dx."""
-        return dx
+        first, *rest = (tangent for tangent in tangents if tangent is not None)
+        return sum(rest, start=first)
 
     vjp_tangent = vjp
 

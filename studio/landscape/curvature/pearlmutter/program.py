@@ -15,9 +15,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from studio.landscape.curvature.pearlmutter import table
-from studio.landscape.curvature.pearlmutter.linear import SamplesLastLinear
+from studio.landscape.curvature.pearlmutter.linear import Linear
 from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownOperationError
-from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, Pointwise, ReLU, Sum
+from studio.landscape.curvature.pearlmutter.parameterless import LinearMap, Pointwise, ReLU, Sum
 from studio.landscape.network.graph import ALLOCATING_LAYERS, has_no_hooks, pool_before_relu, trace_graph
 from studio.landscape.network.weight_loss import WeightLoss
 
@@ -86,7 +86,7 @@ class HvpProgram:
         if node.target in table.CURVE_CALLS:
             return Pointwise(function)
         if node.target in table.MAP_CALLS and (node.target is not F.pad or _pads_zeros(args, kwargs)):
-            return Identity() if _is_identity(node) else LinearMap(function)
+            return Sum() if _is_identity(node) else LinearMap(function)
         raise UnknownOperationError
 
     def _layer(self, node: fx.Node, module: nn.Module, values: Values, input_active: bool) -> Operation:
@@ -94,12 +94,12 @@ class HvpProgram:
         if not has_no_hooks(module) or len(node.args) != 1 or node.kwargs or not isinstance(node.args[0], fx.Node):
             raise UnknownOperationError
         if type(module) is nn.Dropout and not (module.training and module.p):
-            return Identity()
+            return Sum()
+        x: Tensor = values[node.args[0]]
+        if type(module) is nn.Linear:
+            return Linear(self._samples_last and x.dim() == 3)
         if type(module) not in table.MODULES:
             raise UnknownOperationError
-        x: Tensor = values[node.args[0]]
-        if self._samples_last and type(module) is nn.Linear and x.dim() == 3:
-            return SamplesLastLinear()
         return table.MODULES[type(module)](module, x, input_active)
 
     def _is_temporary(self, node: fx.Node) -> bool:

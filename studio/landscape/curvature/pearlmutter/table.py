@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from studio.landscape.curvature.pearlmutter.convolutions import convolution
-from studio.landscape.curvature.pearlmutter.linear import Linear
 from studio.landscape.curvature.pearlmutter.norms import feature_norm, image_norm
 from studio.landscape.curvature.pearlmutter.operation import Operation
-from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, MaxPool, Pointwise, ReLU
+from studio.landscape.curvature.pearlmutter.parameterless import LinearMap, MaxPool, Pointwise, ReLU, Sum
 from studio.landscape.network.batched import POINTWISE
 
 CURVES = (*POINTWISE, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.LogSigmoid)
@@ -25,16 +24,15 @@ MAPS = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad
 
 MODULES: Mapping[type[nn.Module], Callable[[Any, Tensor, bool], Operation]] = {
     nn.Conv2d: convolution,
-    nn.Linear: lambda layer, x, input_active: Linear(),
     nn.BatchNorm1d: feature_norm,
     nn.BatchNorm2d: image_norm,
     nn.MaxPool2d: lambda layer, x, input_active: MaxPool(layer),
     **dict.fromkeys(CURVES, lambda layer, x, input_active: Pointwise(layer)),
     **dict.fromkeys(MAPS, lambda layer, x, input_active: LinearMap(layer)),
-    nn.Identity: lambda layer, x, input_active: Identity(),
+    nn.Identity: lambda layer, x, input_active: Sum(),
     nn.ReLU: lambda layer, x, input_active: ReLU(),
 }
-"""(module, its input [B, N, ...], whether that is active) -> the operation."""
+"""(module, its input [B, N, ...], whether that is active) -> the operation; `program` makes the linear layers."""
 
 # functions, and methods by name
 RELU_CALLS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
