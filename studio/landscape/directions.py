@@ -4,7 +4,8 @@
 
 Each kind turns the run's weights into a Plane, on the CPU, in one thread, from random generators of its own: the same
 scene gives the same directions on every device. Only directions of curvature are computed where the loss is measured,
-with that device's rounding. A new kind is a record with `caption`, `required` and `plane`, in the union at the foot.
+with that device's rounding. A new kind is a record with `caption` (the picture's words), `required` and `plane`, in
+the union at the foot.
 """
 
 from __future__ import annotations
@@ -135,11 +136,7 @@ class Pca(Record):
     kind: Literal["pca"] = "pca"
     ignore: Ignore = "bias-and-norm"
     scale: Literal["reach", "unit"] = "reach"
-
-    @property
-    def caption(self) -> str:
-        """What the picture says of the directions."""
-        return "principal directions of the trajectory"
+    caption: ClassVar[str] = "principal directions of the trajectory"
 
     def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """All checkpoints of the run."""
@@ -238,11 +235,7 @@ class Hessian(Record):
     at: Literal["each", "last"] = "each"
     ignore: Ignore = "bias-and-norm"
     scale: Literal["theta", "unit"] = "theta"
-
-    @property
-    def caption(self) -> str:
-        """What the picture says of the directions."""
-        return "directions of extreme curvature"
+    caption: ClassVar[str] = "directions of extreme curvature"
 
     def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """The centre whose Hessian is used."""

@@ -132,8 +132,6 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
             yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
         elif run.parameters != MOVE_ALL:
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
-    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
-        yield ("run", run.kind, "objective"), f"a {model.kind} takes one label a sample, found {layout.target}"
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:

@@ -16,11 +16,11 @@ from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
-from studio.film.look import Look
+from studio.film.look import Look, merge
 from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
-from studio.scene.landscape import KEYS, Landscape, merge
+from studio.scene.landscape import KEYS, Landscape
 from studio.training.runs import SurfacesRun
 
 MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 8

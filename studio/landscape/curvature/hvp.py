@@ -59,7 +59,7 @@ class HessianOperator:
         ignore: Literal["bias-and-norm", "nothing"] = "nothing",
         engine: HvpEngine | None = None,
     ):
-        self._weight_loss, self._ignore = weight_loss, ignore
+        self.weight_loss, self._ignore = weight_loss, ignore
         self._shapes = {
             name: part.shape
             for name, part in weight_loss.split(torch.empty(weight_loss.size, device="meta")).items()
@@ -91,20 +91,20 @@ class HessianOperator:
     @cached_property
     def sketch(self) -> HessianOperator | None:
         """The Hessian over the first few samples, which resembles this one; None if it would save nothing."""
-        count = self._weight_loss.sample_count
+        count = self.weight_loss.sample_count
         if count < SKETCH_FROM or self.engine.is_cheap:
             return None
-        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, count // SKETCH_DIVISOR)), self._ignore)
+        return HessianOperator(self.weight_loss.subset(max(SKETCH_LEAST, count // SKETCH_DIVISOR)), self._ignore)
 
     def restrict(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates of the weights that may move [..., M]."""
-        parts = self._weight_loss.split(flat)
+        parts = self.weight_loss.split(flat)
         return torch.cat([parts[name].reshape(*flat.shape[:-1], -1) for name in self._shapes], -1)
 
     def embed(self, moving: Tensor) -> Tensor:
         """Vectors [..., M] as vectors [..., P], with zeros for the weights that stay fixed."""
-        flat = moving.new_zeros(*moving.shape[:-1], self._weight_loss.size)
-        parts = self._weight_loss.split(flat)
+        flat = moving.new_zeros(*moving.shape[:-1], self.weight_loss.size)
+        parts = self.weight_loss.split(flat)
         for name, part in self._split(moving).items():
             parts[name].copy_(part)
         return flat
@@ -167,13 +167,13 @@ class HessianOperator:
         """The tensors [B, *shape] at points [B, P]; those that may move require a gradient."""
         return {
             name: part.detach().clone().requires_grad_(name in self._shapes)
-            for name, part in self._weight_loss.split(points).items()
+            for name, part in self.weight_loss.split(points).items()
         }
 
     def _loss(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The samples' part of the mean loss, summed over the points, from outputs [B, N, ...]."""
         y = y.repeat(len(outputs), *[1] * (y.dim() - 1))
-        return self._weight_loss.losses(outputs.flatten(0, 1), y).sum() / self._weight_loss.sample_count
+        return self.weight_loss.losses(outputs.flatten(0, 1), y).sum() / self.weight_loss.sample_count
 
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
         """Vectors [..., M] as tensors [..., *shape]."""
