@@ -158,23 +158,21 @@ class Loss(Record):
         self,
         model: nn.Module,
         state: Mapping[str, Tensor],
-        x: Tensor,
-        y: Tensor | None,
+        samples: Mapping[str, Tensor],
         device: str = "cpu",
-        calibration: Tensor | None = None,
         objective: Objective = CROSS_ENTROPY,
     ) -> WeightLoss:
-        """This loss of a network on samples x [N, ...] with targets y [N, ...], as a function of its weights.
+        """This loss of a network as a function of its weights.
 
-        state: weights and buffers of the checkpoint. calibration: samples [M, ...] for recalibrated mode; x itself if
-        None. objective: of the run. Raises SceneError if a function of the user's cannot be loaded.
+        state: weights and buffers of the checkpoint. samples: `x` [N, ...], perhaps targets `y` [N, ...], and
+        `calibration` [M, ...] for recalibrated mode, x itself if omitted. objective: of the run. Raises SceneError if a
+        function of the user's cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
         from studio.training.losses import BY_KIND, FIELDS, sample_numbers
 
-        build = partial(
-            WeightLoss, model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration
-        )
+        build = partial(WeightLoss, model, state, samples["x"], samples.get("y"), self.mode, device)
+        build = partial(build, precision=self.precision, calibration=samples.get("calibration"))
         if isinstance(objective, FunctionLoss):
             return build(numbers=sample_numbers(objective))
         functions = dict(BY_KIND[objective.kind])

@@ -87,7 +87,7 @@ def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity
         exact_weight_loss, *_ = untrained_plane(run, directions, exact_loss, exact)
         evaluator = Evaluator(weight_loss, theta, delta, eta, method)
         hessian = HessianOperator(exact_weight_loss, convexity.ignore if convexity else "nothing")
-        points = theta.expand(hessian.batch_points, -1)
+        points = theta.expand(hessian.engine.batch_points, -1)
         product, v = hessian.products(points), hessian.restrict(points)
         return Cost(
             value=_median_seconds(lambda: evaluator.row([0.0] * COST_POINTS, 0.0)["loss"].sum().item()) / COST_POINTS,
@@ -154,9 +154,8 @@ def untrained_plane(
     recipe, objective = run.recipe, run.objective
     arrays, facts = make_samples(recipe.data, loss, objective)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    y, calibration = tensors.get("y"), tensors.get("calibration")
     model = move_only(run.parameters, recipe.model.build(facts["shape"], facts["classes"], recipe.seed))
-    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors["x"], y, device, calibration, objective)
+    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors, device, objective)
     weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     source = WeightSource((AtCheckpoint(0.0),), lambda _: weights)
     plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, AtCheckpoint(0.0))

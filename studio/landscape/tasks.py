@@ -132,9 +132,7 @@ def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: boo
     model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
     move_only(slice_.parameters, model)
     weights, buffers = _state(shelf, slice_, centre)
-    state = {**weights, **buffers}
-    y, calibration = tensors.get("y"), tensors.get("calibration")
-    return loss.weight_loss(model, state, tensors["x"], y, slice_.device, calibration, slice_.objective)
+    return loss.weight_loss(model, {**weights, **buffers}, tensors, slice_.device, slice_.objective)
 
 
 def _loss_on_plane(shelf: Shelf, slice_: Slice) -> tuple[WeightLoss, Tensor, Tensor, Tensor]:
@@ -205,7 +203,7 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
     import torch
 
     (hessian, theta, delta, eta), grid, batches = _hessian(shelf, slice_), slice_.grid, []
-    size, plane = hessian.batch_points, (hessian.restrict(delta), hessian.restrict(eta))
+    size, plane = hessian.engine.batch_points, (hessian.restrict(delta), hessian.restrict(eta))
     for first, end in slice_.row_groups:
         group = range(max(first, rows[0]), min(end, rows[1]))
         points = [(float(alpha), float(beta)) for beta in grid.beta[group.start : group.stop] for alpha in grid.alpha]

@@ -46,7 +46,7 @@ def test_fields_have_the_names_of_their_functions(tmp_path):
     assert [field_name(field) for field in loss.fields] == ["entropy", "margin"]
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     x, y = torch.ones(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)
-    weight_loss = loss.weight_loss(model, {}, x, y)
+    weight_loss = loss.weight_loss(model, {}, {"x": x, "y": y})
     outputs = weight_loss.forward_all(weight_loss.flat(dict(model.named_parameters())))
     assert torch.equal(weight_loss.per_sample_fields(outputs, y)["margin"], outputs[:, 0].double())
 

@@ -83,11 +83,6 @@ class HessianOperator:
         """M, the number of weights that may move."""
         return sum(shape.numel() for shape in self._shapes.values())
 
-    @property
-    def batch_points(self) -> int:
-        """The number of points best differentiated in one batch: a fixed rule by network and device."""
-        return self.engine.batch_points
-
     @cached_property
     def sketch(self) -> HessianOperator | None:
         """The Hessian over the first few samples, which resembles this one; None if it would save nothing."""
@@ -111,16 +106,17 @@ class HessianOperator:
 
     def gradients(self, points: Tensor) -> Tensor:
         """The gradients [B, M] at points [B, P]. Raises MachineError if one chunk's graph does not fit into memory."""
-        batches = map(self._leaves, torch.split(points, self.batch_points))
+        batches = map(self._leaves, torch.split(points, self.engine.batch_points))
         return torch.cat([self._rebuild_graph(part, lambda graph: _join(graph.gradient).detach()) for part in batches])
 
     def products(self, points: Tensor) -> Product:
         """The Hessians at points [B, P], as a function V [B, M] -> H V [B, M]. Raises as `gradients` does."""
-        first, *others = (self._product(batch) for batch in torch.split(points, self.batch_points))
-        if not others:
-            return first
+        size = self.engine.batch_points
+        products = [self._product(batch) for batch in torch.split(points, size)]
+        if len(products) == 1:
+            return products[0]
         return lambda v: torch.cat(
-            [product(part) for product, part in zip((first, *others), torch.split(v, self.batch_points), strict=True)]
+            [product(part) for product, part in zip(products, torch.split(v, size), strict=True)]
         )
 
     def asymmetry(self, point: Tensor) -> float:

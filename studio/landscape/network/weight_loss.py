@@ -74,16 +74,9 @@ class WeightLoss:
         calibration: Tensor | None = None,
     ):
         self._rebuild = partial(
-            WeightLoss,
-            model,
-            state,
-            mode=mode,
-            criterion=criterion,
-            fields=fields,
-            numbers=numbers,
-            calibration=calibration,
+            WeightLoss, model, state, mode=mode, criterion=criterion, fields=fields, numbers=numbers
         )
-        self._samples = x, y
+        self._samples, self._calibration = (x, y), calibration
         self.mode, self.device, self.sample_count = mode, str(device), len(x)
         # only NVIDIA's GPUs have tf32: others compute in float32, and `precision` says so
         self.precision = "float32" if precision == "tf32" and self.device_kind != "cuda" else precision
@@ -134,7 +127,7 @@ class WeightLoss:
         return self._again(x[:count], None if y is None else y[:count], self.precision, self.device)
 
     def _again(self, x: Tensor, y: Tensor | None, precision: str, device: str) -> WeightLoss:
-        other = self._rebuild(x, y, precision=precision, device=device)
+        other = self._rebuild(x, y, precision=precision, device=device, calibration=self._calibration)
         other.single_batch, other.is_random = self.single_batch, self.is_random
         other.prepare_for(())
         return other

@@ -26,7 +26,7 @@ SAMPLES_AND_PIXELS = (1, 3, 4)
 
 
 class Cotangents(NamedTuple):
-    """Cotangents of an operation's inputs, None where they are not needed, and of its weights by name."""
+    """Cotangents of an operation's inputs, None where they are not needed, and by name of its weights, at least."""
 
     inputs: Sequence[Tensor | None]
     weights: dict[str, Tensor]
