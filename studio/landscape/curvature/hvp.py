@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from studio.landscape.curvature.autograd_engine import AutogradEngine
 from studio.landscape.curvature.engine import HvpEngine, LinearizedGradient, has_large_images
 from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
 from studio.landscape.network.graph import channels_last
-from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
+from studio.landscape.network.weight_loss import WeightLoss, none_on_oom
 
 MAX_RETAINED_SAMPLES = 512
 """Up to so many samples a graph stays in memory from one product to the next; with more each product rebuilds it, to
@@ -33,7 +33,6 @@ SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
 
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
-T = TypeVar("T")
 
 
 def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
@@ -178,16 +177,6 @@ class HessianOperator:
             name: part.reshape(*moving.shape[:-1], *shape)
             for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
         }
-
-
-def none_on_oom(compute: Callable[[], T]) -> T | None:
-    """The result of a computation, or None if memory runs out."""
-    try:
-        return compute()
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
+T = TypeVar("T")
 MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536, "mps": 16384}
@@ -277,6 +278,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         phrase in message for phrase in ("allocate memory", "out of memory", "bad_alloc")
     )
+
+
+def none_on_oom(compute: Callable[[], T]) -> T | None:
+    """The result of a computation, or None if memory runs out."""
+    try:
+        return compute()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from studio.landscape.curvature.pearlmutter.operation import (
     SAMPLES_AND_PIXELS,
@@ -150,18 +151,18 @@ class FixedNorm:
         return Cotangents((by_x,), {"weight": by_weight} | ({"bias": g.sum(SAMPLES_AND_PIXELS)} if self.biased else {}))
 
 
-def image_norm(layer: nn.BatchNorm2d, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
-    """The operation of a layer on images x [B, N, C, H, W], in its present mode."""
+def batch_norm(layer: _BatchNorm, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
+    """The operation of a layer on images x [B, N, C, H, W], in its present mode; on features [B, N, C] in train mode.
+
+    Else raises UnknownOperationError.
+    """
+    of_images = isinstance(layer, nn.BatchNorm2d)
     if layer.training or layer.running_mean is None or layer.running_var is None:
-        return BatchNorm(layer.eps)
-    return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
-
-
-def feature_norm(layer: nn.BatchNorm1d, x: Tensor, input_active: bool) -> BatchNorm:
-    """The operation of a layer on features x [B, N, C], by batch statistics. Else raises UnknownOperationError."""
-    if x.dim() != 3 or not (layer.training or layer.running_mean is None):
-        raise UnknownOperationError
-    return BatchNorm(layer.eps, _features_to_images, _images_to_features)
+        if of_images or x.dim() == 3:
+            return BatchNorm(layer.eps) if of_images else BatchNorm(layer.eps, _features_to_images, _images_to_features)
+    elif of_images:
+        return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
+    raise UnknownOperationError
 
 
 def _features_to_images(x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Cotangents(NamedTuple):
 
 
 class Operation(Protocol):
-    """The interface of the classes in `linear`, `convolutions`, `norms` and `parameterless`; `table` lists them.
+    """The interface of the classes in `linear`, `convolutions`, `norms` and `parameterless`; `program` lists them.
 
     `forward` stores what the other passes need, so an instance is of one run at one batch of points.
     """
