@@ -3,9 +3,10 @@
     v -> H v = d/dtheta (gradient(theta) . v)
 
 This is the seam between what needs products and the two engines that compute them: written-out passes on a CPU, for
-networks of known operations (`pearlmutter`), and torch's double backward for all others (`autograd_engine`). In eval
+networks of known operations (`pearlmutter`), and torch's double backward for all others (`autograd_engine`). An engine
+linearises the gradient at B points: it returns the gradient there, and its derivative H as a function of v. In eval
 mode both fold batch norms into the layers before them: the same function of the same weights. A new engine is a class
-with the methods of `engine.HvpEngine`, and a line in `choose_engine`.
+with their methods, in the unions below, and a line in `choose_engine`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import torch
 from torch import Tensor
 
 from studio.errors import MachineError, RunError
-from studio.landscape.curvature.autograd_engine import AutogradEngine
-from studio.landscape.curvature.engine import HvpEngine, LinearizedGradient, has_large_images
-from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
+from studio.landscape.curvature.autograd_engine import AutogradEngine, AutogradGradient
+from studio.landscape.curvature.engine import has_large_images
+from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine, PearlmutterGradient
 from studio.landscape.network.graph import channels_last
 from studio.landscape.network.weight_loss import WeightLoss, none_on_oom
 
@@ -31,6 +32,8 @@ the same bits."""
 SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
 """A sketch pays from 64 samples on; it takes a sixteenth of them, but at least 8."""
 
+HvpEngine = AutogradEngine | PearlmutterEngine
+LinearizedGradient = AutogradGradient | PearlmutterGradient
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
 

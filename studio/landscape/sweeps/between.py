@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,12 +32,10 @@ class _ToOther(Stepped):
     to: the other run, of the same model. seed: or the same recipe, trained from this seed.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="t", format=".2f")
+
     to: NetworkRun | None = None
     seed: int | None = Field(None, ge=0)
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates."""
-        return Axis(name="t", format=".2f")
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The other run."""
@@ -133,10 +131,6 @@ class Spawn(Listed):
     kind: Literal["spawn"] = "spawn"
     at: Annotated[tuple[float, ...], *LISTED] = (0.0,)
     seed: int = Field(1, ge=0)
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates: the run's."""
-        return runs[0].axis
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The second copy, once for every epoch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -41,6 +41,8 @@ class Pruning(Listed):
     (`rewound`: from epoch 0, lottery tickets) or the last ones (`kept`). The directions stay zero where weights are.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="sparsity", unit=" %", format=".3g")
+
     kind: Literal["pruning"] = "pruning"
     at: Annotated[tuple[Percent, ...], *LISTED] = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0)
     per: Literal["network", "layer"] = "network"
@@ -53,10 +55,6 @@ class Pruning(Listed):
         if not all(0 <= share < 100 for share in at):
             raise ValueError("shares are from 0% to less than 100%, which would leave no network")
         return at
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates."""
-        return Axis(name="sparsity", unit=" %", format=".3g")
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """Each pruned network trained again, if they are."""
@@ -93,6 +91,8 @@ class Rescale(Stepped):
     it, whose weights are divided. to: the last factor. steps: from 1 to it. centre: the checkpoint.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="scale", unit="\u00d7", format=".3g", base=2.0)
+
     kind: Literal["rescale"] = "rescale"
     up: str
     down: str
@@ -105,10 +105,6 @@ class Rescale(Stepped):
         if self.to == 1 or self.up == self.down:
             raise ValueError("nothing changes with `to: 1`, or if one layer is multiplied and divided")
         return self
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates, labelled by the factor."""
-        return Axis(name="scale", unit="\u00d7", format=".3g", base=2.0)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even steps of the factor's logarithm. Raises SceneError if the run lacks the checkpoint."""

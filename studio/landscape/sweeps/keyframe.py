@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -104,7 +104,13 @@ def at_checkpoint(checkpoint: CheckpointName, run: AnyRun | SurfacesRun, number:
 
 
 class BaseSweep(Record):
-    """What every sweep has; a kind may say otherwise."""
+    """What every sweep has; a kind may say otherwise. own_axis: of its coordinates, if they are not the run's."""
+
+    own_axis: ClassVar[Axis | None] = None
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates."""
+        return self.own_axis or runs[0].axis
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """Runs beside the scene's `run` that are trained before the sweep unrolls."""
@@ -124,10 +130,6 @@ class AlongRun(BaseSweep):
     """A sweep along the run's own checkpoints. at: `all`, or a list of them."""
 
     at: Coordinates = "all"
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates: the run's."""
-        return runs[0].axis
 
     def reduced(self, runs: Runs, most: int) -> Self:
         """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""

@@ -29,7 +29,7 @@ PERCEPTRON_POINTS, PERCEPTRON_WEIGHTS = 32, 2**20
 
 
 class PearlmutterEngine:
-    """The written-out passes of one network, on a CPU: an `engine.HvpEngine`."""
+    """The written-out passes of one network, on a CPU: with the methods of `AutogradEngine`."""
 
     def __init__(self, program: HvpProgram, weight_loss: WeightLoss):
         self._program, self._weight_loss = program, weight_loss
