@@ -82,11 +82,8 @@ class Mixture:
 
     def state(self, load: Callable[[AtCheckpoint], State]) -> State:
         """The state itself. load: reads a checkpoint."""
-        states = [centre.state(load) for centre in self.centres]
-        weights, buffers = zip(*states, strict=True)
-        return State(
-            *({name: self._mix([p[name] for p in parts]) for name in parts[0]} for parts in (weights, buffers))
-        )
+        kinds = zip(*(centre.state(load) for centre in self.centres), strict=True)
+        return State(*({name: self._mix([part[name] for part in parts]) for name in parts[0]} for parts in kinds))
 
     def _mix(self, tensors: list[Tensor]) -> Tensor:
         if not tensors[0].is_floating_point():

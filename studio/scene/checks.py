@@ -185,9 +185,9 @@ def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]
         )
 
 
-def along_mistakes(shots: Iterable[Shot], coordinates: Sequence[float], axis: Axis) -> Iterator[Mistake]:
-    """Coordinates shown that lie outside the measured ones."""
-    for index, shot in enumerate(shots):
+def along_mistakes(shots: Iterable[tuple[int, Shot]], coordinates: Sequence[float], axis: Axis) -> Iterator[Mistake]:
+    """Coordinates shown that lie outside the measured ones. shots: with their numbers."""
+    for index, shot in shots:
         for time, coordinate in shot.along.items():
             if not coordinates[0] <= coordinate <= coordinates[-1]:
                 yield (

@@ -146,13 +146,12 @@ class Scene(Landscape):
 
     def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
         """Coordinates of a landscape that shots show and it does not measure."""
-        shown = [shot for shot in self.shots if name in (shot.show or self.names)]
+        shown = [(index, shot) for index, shot in enumerate(self.shots) if name in (shot.show or self.names)]
         try:
             coordinates, axis = [keyframe.coordinate for keyframe in scene.keyframes()], scene.axis
         except (RunError, SceneError):  # said before
             return
-        for path, text in checks.along_mistakes(shown, coordinates, axis):
-            yield ("shots", self.shots.index(shown[path[1]]), *path[2:]), text
+        yield from checks.along_mistakes(shown, coordinates, axis)
 
 
 def _depth(path: tuple[Any, ...], data: Any) -> int:

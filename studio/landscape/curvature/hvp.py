@@ -40,12 +40,9 @@ Product = Callable[[Tensor], Tensor]
 
 def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
     """The written-out passes on a CPU, for known operations but not recalibrated or bf16; else double backward."""
-    engine = None
-    has_graph = (
-        weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16" and not weight_loss.runs_objective
-    )
-    if weight_loss.device_kind == "cpu" and has_graph:
-        engine = PearlmutterEngine.of(weight_loss)
+    has_graph = weight_loss.mode != "recalibrated" and not weight_loss.runs_objective
+    is_exact = weight_loss.device_kind == "cpu" and weight_loss.precision != "bf16"
+    engine = PearlmutterEngine.of(weight_loss) if has_graph and is_exact else None
     return engine or AutogradEngine(weight_loss)
 
 

@@ -35,6 +35,8 @@ Forward = Network | CompiledForward
 """Holds the weights of one point or of several, and computes outputs at them."""
 Layout = Callable[[Tensor], Tensor]
 """Samples in the memory layout that a network reads."""
+SetPoint = Callable[[Tensor, float, int], None]
+"""(theta + beta eta, alpha, slot) -> sets a slot's weights."""
 Build = Callable[[nn.Module, WeightLoss], Forward]
 """A module and its loss -> the forward pass."""
 
@@ -85,14 +87,8 @@ def _rows_along(weight_loss: WeightLoss, network: Forward, *plane: Tensor) -> Ro
     return _rows(weight_loss, network, theta, eta, set_point)
 
 
-def _rows(
-    weight_loss: WeightLoss,
-    network: Forward,
-    theta: Tensor,
-    eta: Tensor,
-    set_point: Callable[[Tensor, float, int], None],
-) -> RowOutputs:
-    """The rows of a network, slots together. set_point: (theta + beta eta, alpha, slot) -> sets a slot's weights."""
+def _rows(weight_loss: WeightLoss, network: Forward, theta: Tensor, eta: Tensor, set_point: SetPoint) -> RowOutputs:
+    """The rows of a network, slots together."""
     # the loop leaves samples as they are; random masks would differ in another layout
     is_plain = network is weight_loss.network or weight_loss.is_random
     layout: Layout = (lambda x: x) if is_plain else channels_last
