@@ -103,7 +103,8 @@ class Random(Record):
         """delta and eta, from independent streams of `seed`."""
         weights = source.weights(*self.required(source.checkpoints, centre))
         d1, d2 = (gaussian(weights, self.seed, stream) for stream in (0, 1))
-        turned = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle) if self.angle else d1
+        angle = math.radians(self.angle)
+        turned = _combine(math.cos(angle), d1, math.sin(angle), gaussian(weights, self.seed, 2)) if self.angle else d1
         kept = (masked(d, source.kept) for d in (turned, d2))
         delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in kept)
         # without a perpendicular part eta stays as it is: `span_facts` refuses it
@@ -211,7 +212,7 @@ class Checkpoints(Record):
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
         weights, (*places, _) = source.weights(centre), self.required(source.checkpoints, centre)
-        delta, second = (_add_scaled(source.weights(at), weights, -1.0) for at in places)
+        delta, second = (_combine(1.0, source.weights(at), -1.0, weights) for at in places)
         eta = _perpendicular(second, delta, norm(delta))
         if not eta or norm(delta) <= TINY:
             raise RunError(
@@ -333,19 +334,14 @@ def _place_name(at: Place) -> str:
     return f"{at:g}" if isinstance(at, float) else str(at)
 
 
-def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:
-    return {name: a[name] + factor * b[name] for name in a}
-
-
-def _turn(a: Weights, b: Weights, angle: float) -> Weights:
-    """cos(angle) a + sin(angle) b, for an angle in degrees."""
-    radians = math.radians(angle)
-    return {name: math.cos(radians) * a[name] + math.sin(radians) * b[name] for name in a}
+def _combine(p: float, a: Weights, q: float, b: Weights) -> Weights:
+    """p a + q b."""
+    return {name: p * a[name] + q * b[name] for name in a}
 
 
 def _perpendicular(a: Weights, b: Weights, length: float) -> Weights:
     """The part of a that is perpendicular to b, rescaled to a length; empty if there is none."""
-    part = _add_scaled(a, b, -dot(a, b) / (dot(b, b) + TINY))
+    part = _combine(1.0, a, -dot(a, b) / (dot(b, b) + TINY), b)
     size = norm(part)
     return {} if size <= 1e-6 * (norm(a) + TINY) else {name: tensor * (length / size) for name, tensor in part.items()}
 
