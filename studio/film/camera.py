@@ -130,11 +130,7 @@ class Orbit:
             z + self.height,
         )
         # not simply z, which has no upward direction for a camera straight above
-        up = (
-            -math.sin(elevation) * math.cos(azimuth),
-            -math.sin(elevation) * math.sin(azimuth),
-            math.cos(elevation),
-        )
+        up = (-math.sin(elevation) * math.cos(azimuth), -math.sin(elevation) * math.sin(azimuth), math.cos(elevation))
         angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
         return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
 

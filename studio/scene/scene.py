@@ -40,13 +40,7 @@ class Portrait(NamedTuple):
 
 # an editor cannot know what a part of a record is completed to
 _PARTS_OF_LANDSCAPES = WithJsonSchema(
-    {
-        "type": "object",
-        "additionalProperties": {
-            "type": "object",
-            "propertyNames": {"enum": list(KEYS)},
-        },
-    }
+    {"type": "object", "additionalProperties": {"type": "object", "propertyNames": {"enum": list(KEYS)}}}
 )
 
 

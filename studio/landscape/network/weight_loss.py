@@ -222,13 +222,9 @@ class WeightLoss:
 
     def per_sample_fields(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, then the fields. Raises as `losses` does."""
-        return {
-            "loss": self.losses(outputs, y),
-            **{
-                name: per_sample("loss.fields", function, function(outputs, y), len(y))
-                for name, function in self.fields.items()
-            },
-        }
+        loss = self.losses(outputs, y)
+        others = {name: per_sample("loss.fields", f, f(outputs, y), len(y)) for name, f in self.fields.items()}
+        return {"loss": loss, **others}
 
     @cached_property
     def folding(self) -> FoldedBatchNorm:

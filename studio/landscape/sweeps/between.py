@@ -64,7 +64,6 @@ class Chord(_ToOther):
     """
 
     kind: Literal["chord"] = "chord"
-    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
