@@ -191,7 +191,8 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
 
     model: None for one with fixed weights, which no method for perceptrons takes. device: "cpu" or "cuda".
     """
-    is_perceptron, is_chain = isinstance(model, Mlp), _is_chain(model)
+    is_perceptron = isinstance(model, Mlp)
+    is_chain = isinstance(model, Mlp) and model.norm == "none" and not model.skip  # nothing to fold or to replace
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
         "image-kernels": device == "cpu" and not is_chain,
@@ -218,8 +219,3 @@ def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: st
     if device == "cpu":
         return "image-kernels", "batch statistics change from point to point; kernels for small pictures, channels last"
     return "loop", "batch statistics change from point to point; a GPU's own kernels"
-
-
-def _is_chain(model: Model | None) -> bool:
-    """Whether a model is a chain of linear layers and elementwise functions."""
-    return isinstance(model, Mlp) and model.norm == "none" and not model.skip
