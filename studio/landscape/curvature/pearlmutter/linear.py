@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from studio.landscape.curvature.pearlmutter.operation import Cotangents
+from studio.landscape.curvature.pearlmutter.operation import Cotangents, Operation
 
 
-class Linear:
+class Linear(Operation):
     """y = x w' + b, for x [B, N, ..., in]; the first layer's x [1, N, in] is multiplied once for all points.
 
     samples_last: the samples of x [B, N, in] lie last in memory, as columns. Products of batches of small matrices are

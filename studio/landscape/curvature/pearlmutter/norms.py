@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from studio.landscape.curvature.pearlmutter.operation import (
     SAMPLES_AND_PIXELS,
     Cotangents,
+    Operation,
     UnknownOperationError,
     channels_to_points,
     per_channel,
@@ -20,7 +21,7 @@ from studio.landscape.curvature.pearlmutter.operation import (
 BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward
 
 
-class BatchNorm:
+class BatchNorm(Operation):
     """y = weight x^ + bias, with x^ = r (x - mean) and r = (var + eps)^(-1/2) of the batch.
 
     With P u = u - mean(u) - x^ mean(u x^) the tangent is d x^ = r P dx, and the gradient g_x = weight r P g is the same
@@ -110,7 +111,7 @@ class BatchNorm:
         return Cotangents((by_x,), {"weight": by_weight.view(self.points, -1), "bias": by_bias.view(self.points, -1)})
 
 
-class FixedNorm:
+class FixedNorm(Operation):
     """y = weight x^ + bias, with x^ = r (x - mean) by running statistics, which do not move."""
 
     weights = ("weight", "bias")
