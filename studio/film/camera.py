@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import reduce
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -53,8 +54,7 @@ Aperture = Annotated[
 class Pose:
     """The camera at one instant, in VTK's words; view_angle is vertical, in degrees.
 
-    lens_radius: scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight,
-    scene units.
+    lens_radius: scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight, scene units.
     """
 
     position: Point
@@ -130,11 +130,7 @@ class Orbit:
             z + self.height,
         )
         # not simply z, which has no upward direction for a camera straight above
-        up = (
-            -math.sin(elevation) * math.cos(azimuth),
-            -math.sin(elevation) * math.sin(azimuth),
-            math.cos(elevation),
-        )
+        up = (-math.sin(elevation) * math.cos(azimuth), -math.sin(elevation) * math.sin(azimuth), math.cos(elevation))
         angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
         return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
 
@@ -250,10 +246,7 @@ class Move(Record):
         Raises ValueError if a dolly would reach the focal point or the focal length would not stay above 0.
         """
         if self.keys:
-            end = start
-            for key in self.keys:
-                end = key.apply(end)
-            return end
+            return reduce(lambda orbit, key: key.apply(orbit), self.keys, start)
         distance = start.distance - self.dolly
         if distance <= 0.02:
             raise ValueError(

@@ -63,9 +63,9 @@ class Format(Record):
     size: width x height, pixels. fps: frames per second, such as 24, 23.976 or 24000/1001.
     quality: a word, or the numbers behind it.
     shutter: 360deg is open as long as a frame is shown. A frame's time is the middle of its shutter.
-    interpolation: of the loss between two keyframes. `cubic` flows: its
-    speed is continuous, and it may overshoot the two measurements a little, but never falls below the film's least;
-    `monotone` stays between them, and rests at every keyframe.
+    interpolation: of the loss between two keyframes. `cubic` flows: its speed is continuous, and it may overshoot the
+    two measurements a little, but never falls below the film's least; `monotone` stays between them, and rests at every
+    keyframe.
     """
 
     size: PixelSize = Size(1920, 1080)

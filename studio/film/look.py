@@ -98,7 +98,8 @@ def _with_base(keys: Mapping[str, Any], folder: Path, descendants: tuple[Path, .
         raise ValueError(f"{path} holds no keys and values, so it is no look")
     if isinstance(grade := base.get("grade"), Mapping) and isinstance(grade.get("lut"), str):
         base = {**base, "grade": {**grade, "lut": os.path.realpath(path.parent / grade["lut"])}}
-    return _merge(_with_base(base, path.parent, (*descendants, path)), keys)
+    merged: Mapping[str, Any] = merge(_with_base(base, path.parent, (*descendants, path)), keys)
+    return merged
 
 
 def _base_file(base: str, folder: Path) -> Path:
@@ -111,13 +112,13 @@ def _base_file(base: str, folder: Path) -> Path:
     return supplied[base]
 
 
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` merged into `under`, key by key at every depth."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def merge(under: Any, over: Any) -> Any:
+    """Raw values of a scene or a look over others, key by key at every depth; a record of another kind replaces."""
+    if not isinstance(under, Mapping) or not isinstance(over, Mapping):
+        return over
+    if over.get("kind", under.get("kind")) != under.get("kind"):
+        return over
+    return {**under, **{key: merge(under[key], over[key]) if key in under else over[key] for key in over}}
 
 
 def looks() -> dict[str, Path]:

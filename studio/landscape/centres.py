@@ -82,11 +82,8 @@ class Mixture:
 
     def state(self, load: Callable[[AtCheckpoint], State]) -> State:
         """The state itself. load: reads a checkpoint."""
-        states = [centre.state(load) for centre in self.centres]
-        weights, buffers = zip(*states, strict=True)
-        return State(
-            *({name: self._mix([p[name] for p in parts]) for name in parts[0]} for parts in (weights, buffers))
-        )
+        kinds = zip(*(centre.state(load) for centre in self.centres), strict=True)
+        return State(*({name: self._mix([part[name] for part in parts]) for name in parts[0]} for parts in kinds))
 
     def _mix(self, tensors: list[Tensor]) -> Tensor:
         if not tensors[0].is_floating_point():
@@ -96,51 +93,10 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """A checkpoint whose smallest weights are zero, by magnitude; tensors of one dimension are left alone.
-
-    sparsity: share of the weights that are zero. per: weights are ranked in the whole network, or in each tensor.
-    The directions of its plane are zero where the weights are, so that what was pruned stays so.
-    """
+class _Changed:
+    """A checkpoint whose weights are multiplied by factors; buffers are its own. A kind of it has `_factors`."""
 
     of: AtCheckpoint
-    sparsity: float
-    per: Literal["network", "layer"] = "network"
-
-    def __str__(self) -> str:
-        return f"{self.of} without {100 * self.sparsity:g} % of its weights"
-
-    @property
-    def checkpoints(self) -> tuple[AtCheckpoint, ...]:
-        """The checkpoint that the state is made of."""
-        return (self.of,)
-
-    def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
-        """What the state depends on, for a digest."""
-        return ["pruned", weights_digest(self.of), self.sparsity, self.per]
-
-    def state(self, load: Callable[[AtCheckpoint], State]) -> State:
-        """The state itself. load: reads a checkpoint."""
-        weights, buffers = load(self.of)
-        kept = kept_by_magnitude(weights, self.sparsity, self.per)
-        return State({name: w * kept[name] for name, w in weights.items()}, buffers)
-
-
-@dataclass(frozen=True)
-class Rescaled:
-    """A checkpoint with the weights of one layer multiplied by a factor, and those of another divided by it.
-
-    In a network of ReLUs the function stays the same where the second layer follows the first (Dinh et al. 2017).
-    up, down: patterns of the names of the layers. Biases are multiplied with the first layer, and not divided.
-    """
-
-    of: AtCheckpoint
-    up: str
-    down: str
-    factor: float
-
-    def __str__(self) -> str:
-        return f"{self.of} with {self.up} times {self.factor:g}"
 
     @property
     def checkpoints(self) -> tuple[AtCheckpoint, ...]:
@@ -154,13 +110,53 @@ class Rescaled:
     def state(self, load: Callable[[AtCheckpoint], State]) -> State:
         """The state itself. load: reads a checkpoint."""
         weights, buffers = load(self.of)
-        return State({name: w * self._factor(name, w) for name, w in weights.items()}, buffers)
+        factors = self._factors(weights)
+        return State({name: w * factors[name] for name, w in weights.items()}, buffers)
 
-    def _factor(self, name: str, w: Tensor) -> float:
-        layer = name.rpartition(".")[0]
+    def _factors(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor | float]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pruned(_Changed):
+    """A checkpoint whose smallest weights are zero, by magnitude; tensors of one dimension are left alone.
+
+    sparsity: share of the weights that are zero. per: weights are ranked in the whole network, or in each tensor.
+    The directions of its plane are zero where the weights are, so that what was pruned stays so.
+    """
+
+    sparsity: float
+    per: Literal["network", "layer"] = "network"
+
+    def __str__(self) -> str:
+        return f"{self.of} without {100 * self.sparsity:g} % of its weights"
+
+    def _factors(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return kept_by_magnitude(weights, self.sparsity, self.per)
+
+
+@dataclass(frozen=True)
+class Rescaled(_Changed):
+    """A checkpoint with the weights of one layer multiplied by a factor, and those of another divided by it.
+
+    In a network of ReLUs the function stays the same where the second layer follows the first (Dinh et al. 2017).
+    up, down: patterns of the names of the layers. Biases are multiplied with the first layer, and not divided.
+    """
+
+    up: str
+    down: str
+    factor: float
+
+    def __str__(self) -> str:
+        return f"{self.of} with {self.up} times {self.factor:g}"
+
+    def _factors(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        return {name: self._factor(name.rpartition(".")[0], w.dim() > 1) for name, w in weights.items()}
+
+    def _factor(self, layer: str, divides: bool) -> float:
         if fnmatch.fnmatchcase(layer, self.up):
             return self.factor
-        return 1 / self.factor if w.dim() > 1 and fnmatch.fnmatchcase(layer, self.down) else 1.0
+        return 1 / self.factor if divides and fnmatch.fnmatchcase(layer, self.down) else 1.0
 
 
 Centre = AtCheckpoint | Mixture | Pruned | Rescaled

@@ -4,7 +4,8 @@
 
 Each kind turns the run's weights into a Plane, on the CPU, in one thread, from random generators of its own: the same
 scene gives the same directions on every device. Only directions of curvature are computed where the loss is measured,
-with that device's rounding. A new kind is a record with `caption`, `required` and `plane`, in the union at the foot.
+with that device's rounding. A new kind is a record with `caption` (the picture's words), `required` and `plane`, in
+the union at the foot.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class Random(Record):
         """delta and eta, from independent streams of `seed`."""
         weights = source.weights(*self.required(source.checkpoints, centre))
         d1, d2 = (gaussian(weights, self.seed, stream) for stream in (0, 1))
-        turned = _turn(d1, gaussian(weights, self.seed, stream=2), self.angle) if self.angle else d1
+        angle = math.radians(self.angle)
+        turned = _combine(math.cos(angle), d1, math.sin(angle), gaussian(weights, self.seed, 2)) if self.angle else d1
         kept = (masked(d, source.kept) for d in (turned, d2))
         delta, eta = ({name: self._rescale(d[name], w) for name, w in weights.items()} for d in kept)
         # without a perpendicular part eta stays as it is: `span_facts` refuses it
@@ -135,11 +137,7 @@ class Pca(Record):
     kind: Literal["pca"] = "pca"
     ignore: Ignore = "bias-and-norm"
     scale: Literal["reach", "unit"] = "reach"
-
-    @property
-    def caption(self) -> str:
-        """What the picture says of the directions."""
-        return "principal directions of the trajectory"
+    caption: ClassVar[str] = "principal directions of the trajectory"
 
     def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """All checkpoints of the run."""
@@ -214,7 +212,7 @@ class Checkpoints(Record):
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
         weights, (*places, _) = source.weights(centre), self.required(source.checkpoints, centre)
-        delta, second = (_add_scaled(source.weights(at), weights, -1.0) for at in places)
+        delta, second = (_combine(1.0, source.weights(at), -1.0, weights) for at in places)
         eta = _perpendicular(second, delta, norm(delta))
         if not eta or norm(delta) <= TINY:
             raise RunError(
@@ -238,11 +236,7 @@ class Hessian(Record):
     at: Literal["each", "last"] = "each"
     ignore: Ignore = "bias-and-norm"
     scale: Literal["theta", "unit"] = "theta"
-
-    @property
-    def caption(self) -> str:
-        """What the picture says of the directions."""
-        return "directions of extreme curvature"
+    caption: ClassVar[str] = "directions of extreme curvature"
 
     def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
         """The centre whose Hessian is used."""
@@ -340,19 +334,14 @@ def _place_name(at: Place) -> str:
     return f"{at:g}" if isinstance(at, float) else str(at).removeprefix("the checkpoint at ")
 
 
-def _add_scaled(a: Weights, b: Weights, factor: float) -> Weights:
-    return {name: a[name] + factor * b[name] for name in a}
-
-
-def _turn(a: Weights, b: Weights, angle: float) -> Weights:
-    """cos(angle) a + sin(angle) b, for an angle in degrees."""
-    radians = math.radians(angle)
-    return {name: math.cos(radians) * a[name] + math.sin(radians) * b[name] for name in a}
+def _combine(p: float, a: Weights, q: float, b: Weights) -> Weights:
+    """p a + q b."""
+    return {name: p * a[name] + q * b[name] for name in a}
 
 
 def _perpendicular(a: Weights, b: Weights, length: float) -> Weights:
     """The part of a that is perpendicular to b, rescaled to a length; empty if there is none."""
-    part = _add_scaled(a, b, -dot(a, b) / (dot(b, b) + TINY))
+    part = _combine(1.0, a, -dot(a, b) / (dot(b, b) + TINY), b)
     size = norm(part)
     return {} if size <= 1e-6 * (norm(a) + TINY) else {name: tensor * (length / size) for name, tensor in part.items()}
 

@@ -140,18 +140,15 @@ class Loss(Record):
             if isinstance(subset, int) and subset > available:
                 yield key, f"{subset} images are asked for, the training set holds {available}"
 
-    def sample_indices(self, data: Data) -> npt.NDArray[np.int64]:
-        """Indices of the training images whose mean is the loss. Raises RunError if the data holds fewer."""
-        return self._first_indices(self.subset, data)
+    def sample_indices(self, data: Data, calibration: bool = False) -> npt.NDArray[np.int64]:
+        """Indices of the training images whose mean is the loss. Raises RunError if the data holds fewer.
 
-    def calibration_indices(self, data: Data) -> npt.NDArray[np.int64]:
-        """Indices of the training images of the calibration pass. Raises RunError if the data holds fewer."""
-        return self._first_indices(self.subset if self.calibration is None else self.calibration, data)
-
-    def _first_indices(self, subset: int | str, data: Data) -> npt.NDArray[np.int64]:
+        calibration: those of the calibration pass instead.
+        """
         import numpy as np
 
         total = len(data.train_x)
+        subset = self.calibration if calibration and self.calibration is not None else self.subset
         for key, message in self.oversized_subsets(total):
             raise RunError(f"loss.{key}: {message}")
         count = max(1, round(float(subset[:-1]) / 100 * total)) if isinstance(subset, str) else subset
@@ -161,23 +158,21 @@ class Loss(Record):
         self,
         model: nn.Module,
         state: Mapping[str, Tensor],
-        x: Tensor,
-        y: Tensor | None,
+        samples: Mapping[str, Tensor],
         device: str = "cpu",
-        calibration: Tensor | None = None,
         objective: Objective = CROSS_ENTROPY,
     ) -> WeightLoss:
-        """This loss of a network on samples x [N, ...] with targets y [N, ...], as a function of its weights.
+        """This loss of a network as a function of its weights.
 
-        state: weights and buffers of the checkpoint. calibration: samples [M, ...] for recalibrated mode; x itself if
-        None. objective: of the run. Raises SceneError if a function of the user's cannot be loaded.
+        state: weights and buffers of the checkpoint. samples: `x` [N, ...], perhaps targets `y` [N, ...], and
+        `calibration` [M, ...] for recalibrated mode, x itself if omitted. objective: of the run. Raises SceneError if a
+        function of the user's cannot be loaded.
         """
         from studio.landscape.network.weight_loss import WeightLoss
         from studio.training.losses import BY_KIND, FIELDS, sample_numbers
 
-        build = partial(
-            WeightLoss, model, state, x, y, self.mode, device, precision=self.precision, calibration=calibration
-        )
+        build = partial(WeightLoss, model, state, samples["x"], samples.get("y"), self.mode, device)
+        build = partial(build, precision=self.precision, calibration=samples.get("calibration"))
         if isinstance(objective, FunctionLoss):
             return build(numbers=sample_numbers(objective))
         functions = dict(BY_KIND[objective.kind])
@@ -196,7 +191,8 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
 
     model: None for one with fixed weights, which no method for perceptrons takes. device: "cpu" or "cuda".
     """
-    is_perceptron, is_chain = isinstance(model, Mlp), _is_chain(model)
+    is_perceptron = isinstance(model, Mlp)
+    is_chain = isinstance(model, Mlp) and model.norm == "none" and not model.skip  # nothing to fold or to replace
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
         "image-kernels": device == "cpu" and not is_chain,
@@ -223,8 +219,3 @@ def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: st
     if device == "cpu":
         return "image-kernels", "batch statistics change from point to point; kernels for small pictures, channels last"
     return "loop", "batch statistics change from point to point; a GPU's own kernels"
-
-
-def _is_chain(model: Model | None) -> bool:
-    """Whether a model is a chain of linear layers and elementwise functions."""
-    return isinstance(model, Mlp) and model.norm == "none" and not model.skip

@@ -11,12 +11,11 @@ import time
 import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import Grid
+from studio.field import Array, Grid
 from studio.landscape import slices
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.directions import Directions, Random, WeightSource
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from studio.landscape.network.weight_loss import WeightLoss
     from studio.landscape.values.evaluator import Evaluator
 
-Array = npt.NDArray[np.float64]
 TimedRow = tuple[Array, float]
 """Loss values [points] and the seconds they took."""
 
@@ -76,15 +74,6 @@ class MethodTiming:
     failure: str = ""
 
 
-class UntrainedPlane(NamedTuple):
-    """A loss with a plane through the weights of its network: flat vectors [P]."""
-
-    weight_loss: WeightLoss
-    theta: Tensor
-    delta: Tensor
-    eta: Tensor
-
-
 def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity: Convexity | None) -> Cost:
     """The cost of a scene's loss and curvature, each the median of a few repetitions, by the scene's own method."""
     from studio.landscape.curvature.hvp import HessianOperator
@@ -94,18 +83,18 @@ def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity
     exact_loss = convexity.loss(loss) if convexity else loss
     exact = slices.device_for(exact_loss, "convexity")
     with deterministic():
-        plane = untrained_plane(run, directions, loss, device)
-        hessian_plane = untrained_plane(run, directions, exact_loss, exact)
-        evaluator = Evaluator(*plane, method)
-        hessian = HessianOperator(hessian_plane.weight_loss, convexity.ignore if convexity else "nothing")
-        points = plane.theta.expand(hessian.batch_points, -1)
+        weight_loss, theta, delta, eta = untrained_plane(run, directions, loss, device)
+        exact_weight_loss, *_ = untrained_plane(run, directions, exact_loss, exact)
+        evaluator = Evaluator(weight_loss, theta, delta, eta, method)
+        hessian = HessianOperator(exact_weight_loss, convexity.ignore if convexity else "nothing")
+        points = theta.expand(hessian.engine.batch_points, -1)
         product, v = hessian.products(points), hessian.restrict(points)
         return Cost(
             value=_median_seconds(lambda: evaluator.row([0.0] * COST_POINTS, 0.0)["loss"].sum().item()) / COST_POINTS,
             product=_median_seconds(lambda: product(v).sum().item()) / len(points),
             images=run.recipe.data.layout().samples,
-            samples=plane.weight_loss.sample_count,
-            parameters=plane.weight_loss.size,
+            samples=weight_loss.sample_count,
+            parameters=weight_loss.size,
             method=method,
             reason=reason,
         )
@@ -116,6 +105,8 @@ def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid
 
     Only the plain loop's own errors are raised.
     """
+    from studio.landscape.values.evaluator import Evaluator
+
     device = slices.device_for(loss)
     runs_objective = isinstance(run.objective, FunctionLoss)
     methods = ("loop",) if runs_objective else candidate_methods(slices.moved_model(run), loss, device)
@@ -127,7 +118,9 @@ def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid
         for method in methods:
             start = time.perf_counter()
             try:
-                evaluators[method] = _prepare(plane, method, alphas)
+                evaluator = Evaluator(*plane, method)
+                _time_row(evaluator, alphas, 0.0)  # compiles kernels and records CUDA graphs
+                evaluators[method] = evaluator
             except Exception as error:  # of any kind: torch's compiler raises many
                 if method == "loop":  # then nothing can be measured at all
                     raise
@@ -145,8 +138,10 @@ def candidate_methods(model: Model | None, loss: Loss, device: str) -> tuple[str
     return (*applicable_methods(model, loss, device), "torch-compile")
 
 
-def untrained_plane(run: NetworkRun, directions: Directions, loss: Loss, device: str) -> UntrainedPlane:
-    """The loss of the network as it is before training, and a random plane through its weights.
+def untrained_plane(
+    run: NetworkRun, directions: Directions, loss: Loss, device: str
+) -> tuple[WeightLoss, Tensor, Tensor, Tensor]:
+    """The loss of the network as it is before training; theta, delta and eta [P] of a random plane through its weights.
 
     The plane moves the tensors that the scene's directions move: that decides whether batch norms fold once or at every
     point.
@@ -159,22 +154,12 @@ def untrained_plane(run: NetworkRun, directions: Directions, loss: Loss, device:
     recipe, objective = run.recipe, run.objective
     arrays, facts = make_samples(recipe.data, loss, objective)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    y, calibration = tensors.get("y"), tensors.get("calibration")
     model = move_only(run.parameters, recipe.model.build(facts["shape"], facts["classes"], recipe.seed))
-    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors["x"], y, device, calibration, objective)
+    weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors, device, objective)
     weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     source = WeightSource((AtCheckpoint(0.0),), lambda _: weights)
     plane = Random(ignore=getattr(directions, "ignore", "nothing"), seed=0).plane(source, AtCheckpoint(0.0))
-    return UntrainedPlane(weight_loss, *(weight_loss.flat(part) for part in (weights, plane.delta, plane.eta)))
-
-
-def _prepare(plane: UntrainedPlane, method: str, alphas: Array) -> Evaluator:
-    """An evaluator that has computed its first row: that compiles kernels and records CUDA graphs."""
-    from studio.landscape.values.evaluator import Evaluator
-
-    evaluator = Evaluator(*plane, method)
-    _time_row(evaluator, alphas, 0.0)
-    return evaluator
+    return weight_loss, weight_loss.flat(weights), weight_loss.flat(plane.delta), weight_loss.flat(plane.eta)
 
 
 def _time_row(evaluator: Evaluator, alphas: Array, beta: float) -> TimedRow:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from studio.errors import MachineError, RunError
 from studio.landscape.centres import AtCheckpoint, Centre, Pruned, Rescaled, State
+from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
 from studio.landscape.curvature.spectrum import stochastic_lanczos_quadrature
@@ -68,7 +69,7 @@ def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTR
     if data.train_y is not None:
         arrays["y"] = data.train_y[indices]
     if loss.calibration is not None:
-        arrays["calibration"] = data.train_x[loss.calibration_indices(data)]
+        arrays["calibration"] = data.train_x[loss.sample_indices(data, calibration=True)]
     return arrays, {"shape": data.shape, "classes": objective.outputs(data.layout)}
 
 
@@ -80,10 +81,7 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     if slice_.device == "mps":  # directions of curvature need float64
         slice_ = replace(slice_, device="cpu")
 
-    def direction_loss(centre: Centre) -> WeightLoss:
-        return _weight_loss(shelf, slice_, slice_.direction_loss, slice_.direction_samples_digest, centre)
-
-    weight_loss = _slice_loss(shelf, slice_)
+    weight_loss = _weight_loss(shelf, slice_, slice_.centre)
 
     def moving(centre: Centre) -> Mapping[str, Tensor]:
         weights = {name: w for name, w in _state(shelf, slice_, centre).weights.items() if name in weight_loss.names}
@@ -96,6 +94,7 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
         kept = {name: (w != 0) | (w.dim() <= 1) for name, w in theta.items()}
     own = [AtCheckpoint(at, run) for at in checkpoints.epochs(shelf.run(slice_.run_digests[run]))]
     with deterministic():
+        direction_loss = partial(_weight_loss, shelf, slice_, of_directions=True)
         plane = slice_.directions.plane(WeightSource(own, moving, direction_loss, kept), slice_.centre)
         vectors = {"theta": theta, "delta": masked(plane.delta, kept), "eta": masked(plane.eta, kept)}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
@@ -104,7 +103,7 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
 
 def make_positions(shelf: Shelf, slices: Sequence[Slice], markers: Sequence[Centre]) -> tuple[Arrays, dict[str, Any]]:
     """`places` [slices, markers, 2] and `distances` [slices, markers] of networks from planes (`positions`)."""
-    weight_loss = _slice_loss(shelf, slices[0])
+    weight_loss = _weight_loss(shelf, slices[0], slices[0].centre)
     thetas = [weight_loss.flat(_state(shelf, slices[0], marker).weights).float().cpu().numpy() for marker in markers]
     planes = [map_arrays(shelf.plane(slice_.plane_digest)).arrays for slice_ in slices]
     return positions(planes, thetas), {}
@@ -122,30 +121,26 @@ def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
     return centre.state(load)
 
 
-def _slice_loss(shelf: Shelf, slice_: Slice) -> WeightLoss:
-    return _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, slice_.centre)
-
-
-def _weight_loss(shelf: Shelf, slice_: Slice, loss: Loss, samples_digest: str, centre: Centre) -> WeightLoss:
-    """A loss as a function of flat weights, with the buffers of a centre."""
+def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: bool = False) -> WeightLoss:
+    """A slice's loss, or that of its directions, as a function of flat weights, with the buffers of a centre."""
     import torch
 
-    stored = map_arrays(shelf.samples(samples_digest))
+    loss = slice_.direction_loss if of_directions else slice_.loss
+    samples = slice_.direction_samples_digest if of_directions else slice_.samples_digest
+    stored = map_arrays(shelf.samples(samples))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
     model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
     move_only(slice_.parameters, model)
     weights, buffers = _state(shelf, slice_, centre)
-    state = {**weights, **buffers}
-    y, calibration = tensors.get("y"), tensors.get("calibration")
-    return loss.weight_loss(model, state, tensors["x"], y, slice_.device, calibration, slice_.objective)
+    return loss.weight_loss(model, {**weights, **buffers}, tensors, slice_.device, slice_.objective)
 
 
 def _loss_on_plane(shelf: Shelf, slice_: Slice) -> tuple[WeightLoss, Tensor, Tensor, Tensor]:
     """The loss, prepared for the corners of the grid; theta, delta and eta [P] on its device and in its precision."""
     import torch
 
-    weight_loss, arrays = _slice_loss(shelf, slice_), map_arrays(shelf.plane(slice_.plane_digest)).arrays
-    names = ("theta", "delta", "eta")
+    weight_loss = _weight_loss(shelf, slice_, slice_.centre)
+    arrays, names = map_arrays(shelf.plane(slice_.plane_digest)).arrays, ("theta", "delta", "eta")
     theta, delta, eta = (weight_loss.to_device(torch.from_numpy(arrays[name])) for name in names)
     corners = itertools.product(*slice_.grid.sides)
     with deterministic():
@@ -160,26 +155,13 @@ def _evaluator(shelf: Shelf, slice_: Slice) -> Evaluator:
     return Evaluator(*_loss_on_plane(shelf, slice_), slice_.method, slice_.loss.keep_samples)
 
 
-class _Curvature(NamedTuple):
-    """The Hessian of a slice's loss as an operator, and the plane of the points it is taken at."""
-
-    weight_loss: WeightLoss
-    hessian: HessianOperator
-    theta: Tensor
-    delta: Tensor
-    eta: Tensor
-
-    def point(self, alpha: float, beta: float) -> Tensor:
-        """theta + alpha delta + beta eta [P]."""
-        return self.theta.add(self.delta, alpha=alpha).add_(self.eta, alpha=beta)
-
-
 @lru_cache(maxsize=4)
-def _curvature(shelf: Shelf, slice_: Slice) -> _Curvature:
+def _hessian(shelf: Shelf, slice_: Slice) -> tuple[HessianOperator, Tensor, Tensor, Tensor]:
+    """The Hessian of a slice's loss as an operator, and the plane of the points it is taken at."""
     from studio.landscape.curvature.hvp import HessianOperator
 
-    weight_loss, *plane = _loss_on_plane(shelf, slice_)
-    return _Curvature(weight_loss, HessianOperator(weight_loss, slice_.curvature.ignore), *plane)
+    weight_loss, theta, delta, eta = _loss_on_plane(shelf, slice_)
+    return HessianOperator(weight_loss, slice_.curvature.ignore), theta, delta, eta
 
 
 def loss_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays:
@@ -220,22 +202,23 @@ def convexity_rows(shelf: Shelf, slice_: Slice, rows: tuple[int, int]) -> Arrays
     """
     import torch
 
-    curvature, grid, batches = _curvature(shelf, slice_), slice_.grid, []
-    size = curvature.hessian.batch_points
+    (hessian, theta, delta, eta), grid, batches = _hessian(shelf, slice_), slice_.grid, []
+    size, plane = hessian.engine.batch_points, (hessian.restrict(delta), hessian.restrict(eta))
     for first, end in slice_.row_groups:
         group = range(max(first, rows[0]), min(end, rows[1]))
         points = [(float(alpha), float(beta)) for beta in grid.beta[group.start : group.stop] for alpha in grid.alpha]
         batches += [points[i : i + size] for i in range(0, len(points), size)]
     with deterministic():
-        stacks = (torch.stack([curvature.point(*point) for point in batch]) for batch in batches)
-        flat = np.concatenate([_curvature_at(curvature, points, slice_) for points in stacks])
+        stacks = (torch.stack([theta.add(delta, alpha=a).add_(eta, alpha=b) for a, b in batch]) for batch in batches)
+        flat = np.concatenate([_curvature_at(hessian, points, plane, slice_.curvature) for points in stacks])
     values = flat.reshape(-1, grid.shape[1], len(CURVATURE_FIELDS))
     return {name: values[..., i] for i, name in enumerate(CURVATURE_FIELDS)}
 
 
-def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.ndarray:
-    """CURVATURE_FIELDS [B, 6] at points [B, P] that are differentiated together."""
-    hessian, record = curvature.hessian, slice_.curvature
+def _curvature_at(
+    hessian: HessianOperator, points: Tensor, plane: tuple[Tensor, Tensor], record: Convexity
+) -> np.ndarray:
+    """CURVATURE_FIELDS [B, 6] at points [B, P] that are differentiated together. plane: delta and eta [M]."""
     count, device = len(points), str(points.device)
     all_products = hessian.products(points)
 
@@ -244,8 +227,7 @@ def _curvature_at(curvature: _Curvature, points: Tensor, slice_: Slice) -> np.nd
 
     sketch = hessian.sketch.products(points) if hessian.sketch else None
     extremes = batched_extremes(products, count, hessian.size, record.seed, record.tol, device, sketch=sketch)
-    delta, eta = (hessian.restrict(vector) for vector in (curvature.delta, curvature.eta))
-    kappas = plane_curvatures(all_products, delta, eta, count)
+    kappas = plane_curvatures(all_products, *plane, count)
     lambdas = [[ends.lambda_min, ends.lambda_max, ends.converged, ends.products] for ends in extremes]
     return np.hstack([lambdas, kappas])
 
@@ -255,13 +237,12 @@ def spectrum_probes(shelf: Shelf, slice_: Slice, probes: tuple[int, int]) -> Arr
 
     Raises ValueError if the slice asks for no spectrum.
     """
-    curvature, spectrum = _curvature(shelf, slice_), slice_.curvature.spectrum
+    (hessian, theta, *_), spectrum = _hessian(shelf, slice_), slice_.curvature.spectrum
     if spectrum is None:
         raise ValueError("the slice's convexity record asks for no spectrum")
-    theta = curvature.theta
     with deterministic():
-        product, size = curvature.hessian.products(theta[None]), curvature.hessian.size
-        return stochastic_lanczos_quadrature(product, size, spectrum, str(theta.device), range(*probes))
+        product, device = hessian.products(theta[None]), str(theta.device)
+        return stochastic_lanczos_quadrature(product, hessian.size, spectrum, device, range(*probes))
 
 
 def slice_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
@@ -300,7 +281,7 @@ def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> Non
     """Raises RunError if the loss at a rescaled network is not that of the network it comes from."""
     losses = []
     for at in (centre.of, centre):
-        weight_loss = _weight_loss(shelf, slice_, slice_.loss, slice_.samples_digest, at)
+        weight_loss = _weight_loss(shelf, slice_, at)
         outputs = weight_loss.forward_all(weight_loss.flat(_state(shelf, slice_, at).weights))
         losses.append(float(weight_loss.losses(outputs, weight_loss.targets).mean()))
     before, after = losses
@@ -330,9 +311,8 @@ def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:
 
 
 def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
-    curvature = _curvature(shelf, slice_)
-    hessian, weight_loss, theta = curvature.hessian, curvature.weight_loss, curvature.theta
-    gradient = hessian.gradients(theta[None])
+    hessian, theta, *_ = _hessian(shelf, slice_)
+    gradient, weight_loss = hessian.gradients(theta[None]), hessian.weight_loss
     if (asymmetry := hessian.asymmetry(theta)) > MAX_ASYMMETRY:
         raise MachineError(
             f"u' H v and v' H u differ by {100 * asymmetry:.0f} %, so a second derivative of the installed torch is "

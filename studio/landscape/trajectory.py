@@ -8,14 +8,11 @@ are alpha and beta of the point of plane k that is nearest to network j.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.landscape.curvature.plane import DEGENERATE
-
-Array = npt.NDArray[Any]
 
 
 def positions(planes: Sequence[Mapping[str, Array]], networks: Sequence[Array]) -> dict[str, Array]:

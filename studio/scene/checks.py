@@ -106,13 +106,13 @@ def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, An
 
 def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistake]:
     """A model or an objective that the data do not fit, and keys of the loss that the objective does not."""
-    objective = run.objective
+    objective, model = run.objective, run.recipe.model
     if text := objective.misfit(layout):
         yield ("run", run.kind, "objective"), text
-    if objective.kind == "cross-entropy" and layout.target and run.recipe.model.kind != "python":
+    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
         shape = "x".join(map(str, layout.target))
         yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
-    if text := misfit(run.recipe.model, layout.shape, layout.is_whole):
+    if text := misfit(model, layout.shape, layout.is_whole):
         yield ("run", run.kind, "recipe", "model"), text
     if run.kind == "recipe":
         yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
@@ -126,14 +126,11 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
         ):
             if is_set:
                 yield ("loss", key), f"not with the objective {objective}: {way_out}"
-    model = run.recipe.model
     if loss.method == "batched":
         if not isinstance(model, Python) and loss.method not in applicable_methods(model, loss, "cpu"):
             yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
         elif run.parameters != MOVE_ALL:
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
-    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
-        yield ("run", run.kind, "objective"), f"a {model.kind} takes one label a sample, found {layout.target}"
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:
@@ -187,9 +184,9 @@ def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]
         )
 
 
-def along_mistakes(shots: Iterable[Shot], coordinates: Sequence[float], axis: Axis) -> Iterator[Mistake]:
-    """Coordinates shown that lie outside the measured ones."""
-    for index, shot in enumerate(shots):
+def along_mistakes(shots: Iterable[tuple[int, Shot]], coordinates: Sequence[float], axis: Axis) -> Iterator[Mistake]:
+    """Coordinates shown that lie outside the measured ones. shots: with their numbers."""
+    for index, shot in shots:
         for time, coordinate in shot.along.items():
             if not coordinates[0] <= coordinate <= coordinates[-1]:
                 yield (

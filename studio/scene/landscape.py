@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
@@ -165,12 +165,3 @@ class Landscape(Record):
 
 
 KEYS = tuple(Landscape.model_fields)
-
-
-def merge(shared: Any, own: Any) -> Any:
-    """Raw values of a named landscape: what is shared, and what it says itself, key by key; another kind replaces."""
-    if not isinstance(shared, Mapping) or not isinstance(own, Mapping):
-        return own
-    if own.get("kind", shared.get("kind")) != shared.get("kind"):
-        return own
-    return {**shared, **{key: merge(shared[key], own[key]) if key in shared else own[key] for key in own}}

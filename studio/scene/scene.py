@@ -16,11 +16,11 @@ from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
-from studio.film.look import Look
+from studio.film.look import Look, merge
 from studio.film.overlays import Titles
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
-from studio.scene.landscape import KEYS, Landscape, merge
+from studio.scene.landscape import KEYS, Landscape
 from studio.training.runs import SurfacesRun
 
 MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 8
@@ -40,13 +40,7 @@ class Portrait(NamedTuple):
 
 # an editor cannot know what a part of a record is completed to
 _PARTS_OF_LANDSCAPES = WithJsonSchema(
-    {
-        "type": "object",
-        "additionalProperties": {
-            "type": "object",
-            "propertyNames": {"enum": list(KEYS)},
-        },
-    }
+    {"type": "object", "additionalProperties": {"type": "object", "propertyNames": {"enum": list(KEYS)}}}
 )
 
 
@@ -146,13 +140,12 @@ class Scene(Landscape):
 
     def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
         """Coordinates of a landscape that shots show and it does not measure."""
-        shown = [shot for shot in self.shots if name in (shot.show or self.names)]
+        shown = [(index, shot) for index, shot in enumerate(self.shots) if name in (shot.show or self.names)]
         try:
             coordinates, axis = [keyframe.coordinate for keyframe in scene.keyframes()], scene.axis
         except (RunError, SceneError):  # said before
             return
-        for path, text in checks.along_mistakes(shown, coordinates, axis):
-            yield ("shots", self.shots.index(shown[path[1]]), *path[2:]), text
+        yield from checks.along_mistakes(shown, coordinates, axis)
 
 
 def _depth(path: tuple[Any, ...], data: Any) -> int:

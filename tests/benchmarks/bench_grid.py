@@ -93,7 +93,7 @@ def _ours(name: str, mode: str, **options) -> Callable[[], Tensor]:
 
 def _evaluator(name: str, mode: str, **options) -> Evaluator:
     trained, loss = net(name), Loss(mode=mode, **options)
-    weight_loss = loss.weight_loss(trained.model, {}, *trained.samples(SAMPLES[name]))
+    weight_loss = loss.weight_loss(trained.model, {}, dict(zip("xy", trained.samples(SAMPLES[name]), strict=True)))
     plane = trained.plane()
     method, _ = choose_method(trained.record, loss, False, "cpu")
     return Evaluator(weight_loss, *map(weight_loss.flat, (trained.weights, plane.delta, plane.eta)), method)
@@ -206,7 +206,7 @@ def _row(path: Path, beta: float) -> Tensor:
 @lru_cache(maxsize=1)
 def _load_evaluator(path: Path) -> Evaluator:
     model, (x, y), *vectors = torch.load(path, weights_only=False)
-    weight_loss = Loss().weight_loss(model, {}, x, y)
+    weight_loss = Loss().weight_loss(model, {}, {"x": x, "y": y})
     return Evaluator(weight_loss, *map(weight_loss.flat, vectors), "folded")
 
 

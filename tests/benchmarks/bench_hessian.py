@@ -91,7 +91,7 @@ def _points(trained: Net, weight_loss: WeightLoss, count: int, seed: int) -> Ten
 def _hessian_extremes(hessian: HessianOperator, points: Tensor, tol: float = TOL, seed: int = 0) -> list:
     """Ours, graphs included, as a film does it: points in batches or one by one, by the engine's rule."""
     extremes, sketch = [], hessian.sketch
-    for batch in points.split(hessian.batch_points):
+    for batch in points.split(hessian.engine.batch_points):
         extremes += batched_extremes(
             lambda operators, batch=batch: hessian.products(batch[operators]),
             len(batch),

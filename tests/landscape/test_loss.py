@@ -46,19 +46,19 @@ def test_fields_have_the_names_of_their_functions(tmp_path):
     assert [field_name(field) for field in loss.fields] == ["entropy", "margin"]
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     x, y = torch.ones(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)
-    weight_loss = loss.weight_loss(model, {}, x, y)
+    weight_loss = loss.weight_loss(model, {}, {"x": x, "y": y})
     outputs = weight_loss.forward_all(weight_loss.flat(dict(model.named_parameters())))
     assert torch.equal(weight_loss.per_sample_fields(outputs, y)["margin"], outputs[:, 0].double())
 
 
 def test_calibration_images_begin_as_the_subset_does():
     loss = Loss(mode="recalibrated", subset=10, calibration=25)
-    assert list(loss.calibration_indices(data(50)))[:10] == list(loss.sample_indices(data(50)))
-    assert list(Loss(mode="recalibrated", subset=10).calibration_indices(data(50))) == list(
+    assert list(loss.sample_indices(data(50), calibration=True))[:10] == list(loss.sample_indices(data(50)))
+    assert list(Loss(mode="recalibrated", subset=10).sample_indices(data(50), calibration=True)) == list(
         loss.sample_indices(data(50))
     )
     with pytest.raises(RunError, match="loss.calibration: 25 images are asked for, the training set holds 20"):
-        loss.calibration_indices(data(20))
+        loss.sample_indices(data(20), calibration=True)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "recalibrated"])
@@ -125,7 +125,9 @@ def test_a_subset_is_the_first_of_numpys_shuffle_by_its_seed(seed):
         np.random.default_rng(seed).permutation(50)[:5]
     )
     loss = Loss(seed=seed, subset=5, mode="recalibrated", calibration=9)
-    assert list(loss.calibration_indices(data(50))) == list(np.random.default_rng(seed).permutation(50)[:9])
+    assert list(loss.sample_indices(data(50), calibration=True)) == list(
+        np.random.default_rng(seed).permutation(50)[:9]
+    )
 
 
 def test_seeds_shuffle_differently():

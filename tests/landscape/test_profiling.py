@@ -35,7 +35,7 @@ def test_a_method_that_fails_gives_its_reason_and_the_plain_loop_fails_for_all(m
     def broken(*_):
         raise ValueError("no such network")
 
-    monkeypatch.setattr(profiling, "_prepare", broken)
+    monkeypatch.setattr(profiling, "_time_row", broken)
     with pytest.raises(ValueError, match="no such network"):
         profiling.time_methods(VGG, DIRECTIONS, LOSS, GRID)
 

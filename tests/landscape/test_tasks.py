@@ -28,7 +28,7 @@ AXIS = Grid(range=(-1.5, 1.5), points=5).alpha
 def clear_caches() -> None:
     """Drops what this process has prepared of slices."""
     tasks._evaluator.cache_clear()
-    tasks._curvature.cache_clear()
+    tasks._hessian.cache_clear()
 
 
 def curved(run, tol: float = 1e-3, **options) -> Slice:
@@ -55,7 +55,10 @@ def by_hand(run, slice_: Slice, alpha: float, beta: float) -> float:
 def dense(run, slice_: Slice, alpha: float, beta: float) -> np.ndarray:
     """All eigenvalues of the Hessian at a point, in float64, by torch's own second derivatives."""
     exact = run.resolve(loss=slice_.loss.model_copy(update={"precision": "float64"}), centre=slice_.centre)
-    weight_loss, vectors = tasks._slice_loss(run.shelf, exact), map_arrays(run.shelf.plane(slice_.plane_digest)).arrays
+    weight_loss, vectors = (
+        tasks._weight_loss(run.shelf, exact, exact.centre),
+        map_arrays(run.shelf.plane(slice_.plane_digest)).arrays,
+    )
     theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
 
     def loss(weights):

@@ -1,7 +1,7 @@
 import pytest
 
 from studio.errors import SceneError
-from studio.scene.landscape import merge
+from studio.film.look import merge
 from studio.scene.scene import Scene
 
 PAIR = """\

@@ -163,7 +163,7 @@ def test_training_and_losses_need_float64_only_where_it_is_moved_to_the_cpu(
         data = recipe.data.load()
         net = recipe.model.build(data.shape, objective.outputs(data.layout))
         x, y = torch.from_numpy(data.train_x[:32]), torch.from_numpy(data.train_y[:32])
-        loss = Loss(mode=mode).weight_loss(net, dict(net.named_buffers()), x, y, objective=objective)
+        loss = Loss(mode=mode).weight_loss(net, dict(net.named_buffers()), {"x": x, "y": y}, objective=objective)
         theta = loss.flat(dict(net.named_parameters()))
         row = Evaluator(loss, theta, theta.roll(1), theta.roll(2), method).row([0.0, 0.5], 0.0)
     assert row["loss"].isfinite().all()
@@ -172,7 +172,7 @@ def test_training_and_losses_need_float64_only_where_it_is_moved_to_the_cpu(
 def test_the_error_of_float32_is_measured_against_float64():
     net = Recipe(model={"kind": "mlp", "depth": 1, "width": 4}).model.build((1, 8, 8), 10)
     x = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    loss = Loss().weight_loss(net, {}, x, torch.arange(32) % 10)
+    loss = Loss().weight_loss(net, {}, {"x": x, "y": torch.arange(32) % 10})
     theta = loss.flat(dict(net.named_parameters()))
     error = Evaluator(loss, theta, theta.roll(1), theta.roll(2)).precision_error()
     assert 0 < error < 1e-5  # a few roundings of 6e-8 each

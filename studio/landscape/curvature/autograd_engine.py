@@ -27,7 +27,10 @@ class AutogradGradient:
         self.gradient, self._leaves = gradient, leaves
 
     def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
-        """H v, tensor by tensor; a part of the gradient that depends on no weight adds nothing."""
+        """H v, tensor by tensor, for v [B, *shape]. retain_graph: false frees the graph, so no product may follow.
+
+        A part of the gradient that depends on no weight adds nothing.
+        """
         parts = [(part, vector) for part, vector in zip(self.gradient, v, strict=True) if part.requires_grad]
         if not parts:
             return [torch.zeros_like(leaf) for leaf in self._leaves]
@@ -43,19 +46,23 @@ class AutogradEngine:
 
     @property
     def is_cheap(self) -> bool:
-        """True for a small chain of linear layers, `CHAIN_WEIGHTS` weights at most."""
+        """Whether products cost so little that a warm start (`extremes`) saves no time: in a small chain of layers."""
         return self._chain is not None
 
     @cached_property
     def batch_points(self) -> int:
-        """By the kind of network; 1 for one that cannot run with stacked weights."""
+        """The number of points best differentiated in one batch; 1 if the network cannot run with stacked weights."""
         if self._chain:
             return engine.CHAIN_POINTS[self._weight_loss.device_kind]
         stacks_images = engine.has_small_images(self._weight_loss) and self._takes_stacked_weights()
         return engine.IMAGE_POINTS if stacks_images else 1
 
     def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> AutogradGradient:
-        """The gradient with its graph."""
+        """The gradient at B points with its graph.
+
+        named: the weights [B, *shape] by name; those that require a gradient move. x: samples [N, ...]. loss: outputs
+        [B, N, ...] -> the sum of the losses of all points.
+        """
         leaves = [leaf for leaf in named.values() if leaf.requires_grad]
         with torch.enable_grad():
             total = self._total(named, x, loss)

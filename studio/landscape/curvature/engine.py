@@ -1,14 +1,6 @@
-"""The interface of the engines of Hessian-vector products, and the rules about networks that they share.
-
-    g: theta -> gradient of L,    H v = dg/dtheta v
-
-An engine linearises the gradient g at B points: it returns g there, and its derivative H as a function of v.
-"""
+"""The rules about networks that the engines of Hessian-vector products share."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from torch import Tensor
 
@@ -23,36 +15,6 @@ CHAIN_WEIGHTS = 2**15
 IMAGE_POINTS = 6
 """Points of a network on small images that are differentiated in one batch on a CPU: its many short operations take
 less time to run than to launch."""
-
-
-class LinearizedGradient(Protocol):
-    """The gradient of a loss at B points by its M moving weights, and the gradient's derivative, the Hessian."""
-
-    @property
-    def gradient(self) -> Sequence[Tensor]:
-        """The gradient, tensor by tensor [B, *shape]."""
-
-    def hvp(self, v: Sequence[Tensor], retain_graph: bool) -> Sequence[Tensor]:
-        """H v, tensor by tensor, for v [B, *shape]. retain_graph: false frees the graph, so no product may follow."""
-
-
-class HvpEngine(Protocol):
-    """One way to compute gradients and Hessian-vector products of a WeightLoss."""
-
-    @property
-    def batch_points(self) -> int:
-        """The number of points best differentiated in one batch: a fixed rule by network and device."""
-
-    @property
-    def is_cheap(self) -> bool:
-        """Whether products cost so little that a warm start from a few samples (`extremes`) saves no time."""
-
-    def linearize(self, named: Mapping[str, Tensor], x: Tensor, loss: Callable[[Tensor], Tensor]) -> LinearizedGradient:
-        """The gradient at B points, and its derivative.
-
-        named: the weights [B, *shape] by name; those that require a gradient move. x: samples [N, ...]. loss: outputs
-        [B, N, ...] -> the sum of the losses of all points.
-        """
 
 
 def small_chain(weight_loss: WeightLoss) -> BatchedNetwork | None:

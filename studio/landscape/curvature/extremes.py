@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import MIN_EIGENVALUE_SCALE
+from studio.field import MIN_EIGENVALUE_SCALE, Array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     Product = Callable[[Tensor], Tensor]
 
-Array = npt.NDArray[Any]
 
 MAX_PRODUCTS = 300
 """Of one run; what has not converged then is marked."""

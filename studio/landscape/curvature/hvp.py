@@ -3,26 +3,27 @@
     v -> H v = d/dtheta (gradient(theta) . v)
 
 This is the seam between what needs products and the two engines that compute them: written-out passes on a CPU, for
-networks of known operations (`pearlmutter`), and torch's double backward for all others (`autograd_engine`). In eval
+networks of known operations (`pearlmutter`), and torch's double backward for all others (`autograd_engine`). An engine
+linearises the gradient at B points: it returns the gradient there, and its derivative H as a function of v. In eval
 mode both fold batch norms into the layers before them: the same function of the same weights. A new engine is a class
-with the methods of `engine.HvpEngine`, and a line in `choose_engine`.
+with their methods, in the unions below, and a line in `choose_engine`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from studio.errors import MachineError, RunError
-from studio.landscape.curvature.autograd_engine import AutogradEngine
-from studio.landscape.curvature.engine import HvpEngine, LinearizedGradient, has_large_images
-from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine
+from studio.landscape.curvature.autograd_engine import AutogradEngine, AutogradGradient
+from studio.landscape.curvature.engine import has_large_images
+from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine, PearlmutterGradient
 from studio.landscape.network.graph import channels_last
-from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
+from studio.landscape.network.weight_loss import WeightLoss, none_on_oom
 
 MAX_RETAINED_SAMPLES = 512
 """Up to so many samples a graph stays in memory from one product to the next; with more each product rebuilds it, to
@@ -31,19 +32,17 @@ the same bits."""
 SKETCH_FROM, SKETCH_DIVISOR, SKETCH_LEAST = 64, 16, 8
 """A sketch pays from 64 samples on; it takes a sixteenth of them, but at least 8."""
 
+HvpEngine = AutogradEngine | PearlmutterEngine
+LinearizedGradient = AutogradGradient | PearlmutterGradient
 Product = Callable[[Tensor], Tensor]
 """V [B, M] -> H V [B, M], one Hessian for each row."""
-T = TypeVar("T")
 
 
 def choose_engine(weight_loss: WeightLoss) -> HvpEngine:
     """The written-out passes on a CPU, for known operations but not recalibrated or bf16; else double backward."""
-    engine = None
-    has_graph = (
-        weight_loss.mode != "recalibrated" and weight_loss.precision != "bf16" and not weight_loss.runs_objective
-    )
-    if weight_loss.device_kind == "cpu" and has_graph:
-        engine = PearlmutterEngine.of(weight_loss)
+    has_graph = weight_loss.mode != "recalibrated" and not weight_loss.runs_objective
+    is_exact = weight_loss.device_kind == "cpu" and weight_loss.precision != "bf16"
+    engine = PearlmutterEngine.of(weight_loss) if has_graph and is_exact else None
     return engine or AutogradEngine(weight_loss)
 
 
@@ -59,7 +58,7 @@ class HessianOperator:
         ignore: Literal["bias-and-norm", "nothing"] = "nothing",
         engine: HvpEngine | None = None,
     ):
-        self._weight_loss, self._ignore = weight_loss, ignore
+        self.weight_loss, self._ignore = weight_loss, ignore
         self._shapes = {
             name: part.shape
             for name, part in weight_loss.split(torch.empty(weight_loss.size, device="meta")).items()
@@ -83,44 +82,40 @@ class HessianOperator:
         """M, the number of weights that may move."""
         return sum(shape.numel() for shape in self._shapes.values())
 
-    @property
-    def batch_points(self) -> int:
-        """The number of points best differentiated in one batch: a fixed rule by network and device."""
-        return self.engine.batch_points
-
     @cached_property
     def sketch(self) -> HessianOperator | None:
         """The Hessian over the first few samples, which resembles this one; None if it would save nothing."""
-        count = self._weight_loss.sample_count
+        count = self.weight_loss.sample_count
         if count < SKETCH_FROM or self.engine.is_cheap:
             return None
-        return HessianOperator(self._weight_loss.subset(max(SKETCH_LEAST, count // SKETCH_DIVISOR)), self._ignore)
+        return HessianOperator(self.weight_loss.subset(max(SKETCH_LEAST, count // SKETCH_DIVISOR)), self._ignore)
 
     def restrict(self, flat: Tensor) -> Tensor:
         """Of vectors [..., P] the coordinates of the weights that may move [..., M]."""
-        parts = self._weight_loss.split(flat)
+        parts = self.weight_loss.split(flat)
         return torch.cat([parts[name].reshape(*flat.shape[:-1], -1) for name in self._shapes], -1)
 
     def embed(self, moving: Tensor) -> Tensor:
         """Vectors [..., M] as vectors [..., P], with zeros for the weights that stay fixed."""
-        flat = moving.new_zeros(*moving.shape[:-1], self._weight_loss.size)
-        parts = self._weight_loss.split(flat)
+        flat = moving.new_zeros(*moving.shape[:-1], self.weight_loss.size)
+        parts = self.weight_loss.split(flat)
         for name, part in self._split(moving).items():
             parts[name].copy_(part)
         return flat
 
     def gradients(self, points: Tensor) -> Tensor:
         """The gradients [B, M] at points [B, P]. Raises MachineError if one chunk's graph does not fit into memory."""
-        batches = map(self._leaves, torch.split(points, self.batch_points))
+        batches = map(self._leaves, torch.split(points, self.engine.batch_points))
         return torch.cat([self._rebuild_graph(part, lambda graph: _join(graph.gradient).detach()) for part in batches])
 
     def products(self, points: Tensor) -> Product:
         """The Hessians at points [B, P], as a function V [B, M] -> H V [B, M]. Raises as `gradients` does."""
-        first, *others = (self._product(batch) for batch in torch.split(points, self.batch_points))
-        if not others:
-            return first
+        size = self.engine.batch_points
+        products = [self._product(batch) for batch in torch.split(points, size)]
+        if len(products) == 1:
+            return products[0]
         return lambda v: torch.cat(
-            [product(part) for product, part in zip((first, *others), torch.split(v, self.batch_points), strict=True)]
+            [product(part) for product, part in zip(products, torch.split(v, size), strict=True)]
         )
 
     def asymmetry(self, point: Tensor) -> float:
@@ -167,13 +162,13 @@ class HessianOperator:
         """The tensors [B, *shape] at points [B, P]; those that may move require a gradient."""
         return {
             name: part.detach().clone().requires_grad_(name in self._shapes)
-            for name, part in self._weight_loss.split(points).items()
+            for name, part in self.weight_loss.split(points).items()
         }
 
     def _loss(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The samples' part of the mean loss, summed over the points, from outputs [B, N, ...]."""
         y = y.repeat(len(outputs), *[1] * (y.dim() - 1))
-        return self._weight_loss.losses(outputs.flatten(0, 1), y).sum() / self._weight_loss.sample_count
+        return self.weight_loss.losses(outputs.flatten(0, 1), y).sum() / self.weight_loss.sample_count
 
     def _split(self, moving: Tensor) -> dict[str, Tensor]:
         """Vectors [..., M] as tensors [..., *shape]."""
@@ -182,16 +177,6 @@ class HessianOperator:
             name: part.reshape(*moving.shape[:-1], *shape)
             for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)
         }
-
-
-def none_on_oom(compute: Callable[[], T]) -> T | None:
-    """The result of a computation, or None if memory runs out."""
-    try:
-        return compute()
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

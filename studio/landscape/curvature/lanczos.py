@@ -11,14 +11,12 @@ of a single pass would grow from product to product, to a false eigenvalue near 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Array = npt.NDArray[Any]
+from studio.field import Array
 
 BLOCK = 16
 """Vectors that memory is allocated for at a time."""

@@ -9,17 +9,15 @@ computation. A surface that curves upwards all around in the picture may still f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.field import MIN_EIGENVALUE_SCALE, hidden_curvature, negative_share
+from studio.field import MIN_EIGENVALUE_SCALE, Array, hidden_curvature, negative_share
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = npt.NDArray[Any]
 Centre = Literal["minimum", "saddle", "maximum", "not stationary", "unknown"]
 ROUNDING = 1e-5
 """Error of float32 products, relative to the largest eigenvalue: interlacing is checked up to this."""

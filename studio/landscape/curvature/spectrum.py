@@ -11,19 +11,17 @@ for any function f: f(t) = t gives the trace, a narrow Gaussian the density. Gol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from studio.field import Array
 from studio.landscape.convexity import Spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
-
-Array = npt.NDArray[Any]
 
 
 def stochastic_lanczos_quadrature(

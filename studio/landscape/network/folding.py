@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -29,13 +28,8 @@ LAYERS: dict[type[nn.Module], type[_BatchNorm]] = {
     nn.Linear: nn.BatchNorm1d,
 }
 """Layers that fold, and the norm that may follow each. Subclasses may do other things and do not fold."""
-
-
-class Pair(NamedTuple):
-    """The full names of a layer and of the norm after it."""
-
-    layer: str
-    norm: str
+Pair = tuple[str, str]
+"""The full names of a layer and of the norm after it."""
 
 
 class FoldedBatchNorm:
@@ -111,7 +105,7 @@ def _pairs(model: nn.Module, example: Tensor) -> list[Pair]:
         layer, norm = map(model.get_submodule, pair)
         if _folds(layer, norm) and not _is_shared(model, layer, norm) and not is_read_directly:
             pairs.append(pair)
-    return [pair for pair in pairs if not _is_linear_over_more(model, pair.layer, example)]
+    return [(layer, norm) for layer, norm in pairs if not _is_linear_over_more(model, layer, example)]
 
 
 def _called_pair(node: fx.Node) -> Pair | None:
@@ -119,7 +113,7 @@ def _called_pair(node: fx.Node) -> Pair | None:
     source = first_input(node)
     if source is None or node.op != "call_module" or source.op != "call_module" or len(source.users) > 1:
         return None
-    return Pair(str(source.target), str(node.target))
+    return str(source.target), str(node.target)
 
 
 def _folds(layer: nn.Module, norm: nn.Module) -> bool:

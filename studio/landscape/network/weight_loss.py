@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
+T = TypeVar("T")
 MAX_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
 """Pixels of the pictures in one chunk of a convolutional network: on a CPU their features stay in the cache."""
 MAX_SAMPLES = {"cpu": 256, "cuda": 65536, "mps": 16384}
@@ -74,16 +75,9 @@ class WeightLoss:
         calibration: Tensor | None = None,
     ):
         self._rebuild = partial(
-            WeightLoss,
-            model,
-            state,
-            mode=mode,
-            criterion=criterion,
-            fields=fields,
-            numbers=numbers,
-            calibration=calibration,
+            WeightLoss, model, state, mode=mode, criterion=criterion, fields=fields, numbers=numbers
         )
-        self._samples = x, y
+        self._samples, self._calibration = (x, y), calibration
         self.mode, self.device, self.sample_count = mode, str(device), len(x)
         # only NVIDIA's GPUs have tf32: others compute in float32, and `precision` says so
         self.precision = "float32" if precision == "tf32" and self.device_kind != "cuda" else precision
@@ -134,7 +128,7 @@ class WeightLoss:
         return self._again(x[:count], None if y is None else y[:count], self.precision, self.device)
 
     def _again(self, x: Tensor, y: Tensor | None, precision: str, device: str) -> WeightLoss:
-        other = self._rebuild(x, y, precision=precision, device=device)
+        other = self._rebuild(x, y, precision=precision, device=device, calibration=self._calibration)
         other.single_batch, other.is_random = self.single_batch, self.is_random
         other.prepare_for(())
         return other
@@ -228,13 +222,9 @@ class WeightLoss:
 
     def per_sample_fields(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Per-sample numbers, float64 [N], by name: `loss`, then the fields. Raises as `losses` does."""
-        return {
-            "loss": self.losses(outputs, y),
-            **{
-                name: per_sample("loss.fields", function, function(outputs, y), len(y))
-                for name, function in self.fields.items()
-            },
-        }
+        loss = self.losses(outputs, y)
+        others = {name: per_sample("loss.fields", f, f(outputs, y), len(y)) for name, f in self.fields.items()}
+        return {"loss": loss, **others}
 
     @cached_property
     def folding(self) -> FoldedBatchNorm:
@@ -284,6 +274,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         phrase in message for phrase in ("allocate memory", "out of memory", "bad_alloc")
     )
+
+
+def none_on_oom(compute: Callable[[], T]) -> T | None:
+    """The result of a computation, or None if memory runs out."""
+    try:
+        return compute()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _private_copy(model: nn.Module, state: Mapping[str, Tensor], device: str, precision: str) -> nn.Module:

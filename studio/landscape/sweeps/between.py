@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,10 +12,10 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Centre, Mixture
 from studio.landscape.directions import Checkpoints, Directions, Random
 from studio.landscape.sweeps.keyframe import (
+    LISTED,
     MOST_STEPS,
-    MOST_TRAININGS,
-    BaseSweep,
     Keyframe,
+    Listed,
     Runs,
     Stepped,
     at_checkpoint,
@@ -32,12 +32,10 @@ class _ToOther(Stepped):
     to: the other run, of the same model. seed: or the same recipe, trained from this seed.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="t", format=".2f")
+
     to: NetworkRun | None = None
     seed: int | None = Field(None, ge=0)
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates."""
-        return Axis(name="t", format=".2f")
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The other run."""
@@ -66,7 +64,6 @@ class Chord(_ToOther):
     """
 
     kind: Literal["chord"] = "chord"
-    steps: int = Field(20, ge=1, le=MOST_STEPS)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
@@ -123,7 +120,7 @@ class Curve(_ToOther):
         )
 
 
-class Spawn(BaseSweep):
+class Spawn(Listed):
     """Two copies of the network part at epoch k and train on with other noise, to the end (Frankle et al. 2020).
 
     The plane lies through both ends, at alpha = -1 and 1, and the network at which they parted; the coordinate is k.
@@ -131,28 +128,20 @@ class Spawn(BaseSweep):
     """
 
     kind: Literal["spawn"] = "spawn"
-    at: Annotated[tuple[float, ...], Field(min_length=1, max_length=MOST_TRAININGS)] = (0.0,)
+    at: Annotated[tuple[float, ...], *LISTED] = (0.0,)
     seed: int = Field(1, ge=0)
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates: the run's."""
-        return runs[0].axis
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The second copy, once for every epoch."""
-        forks = (Fork(at=epoch, seed=self.seed) for epoch in self._at)
+        forks = (Fork(at=epoch, seed=self.seed) for epoch in self.at)
         return tuple(other_recipe(run, "trained on from a checkpoint with other noise", fork=fork) for fork in forks)
-
-    def reduced(self, runs: Runs, most: int) -> Self:
-        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
-        return self.model_copy(update={"at": subsample(self._at, most)})
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """A keyframe for every epoch. Raises SceneError if the run lacks a checkpoint there."""
         _require_own_plane(directions, "twins are shown in the plane of their ends and the network they were")
         end = at_checkpoint("last", runs[0])
         keyframes = []
-        for number, epoch in enumerate(self._at, 1):
+        for number, epoch in enumerate(self.at, 1):
             parting, twin = at_checkpoint(epoch, runs[0]), AtCheckpoint(end.checkpoint, number)
             if parting == end:
                 raise SceneError(f"twins that part at the run's last checkpoint, {epoch:g}, are the same; write less")
@@ -163,10 +152,6 @@ class Spawn(BaseSweep):
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
         """Those of the second copies' ends."""
         return {k.coordinate: AtCheckpoint(runs[0].instants()[-1], n) for n, k in enumerate(keyframes, 1)}
-
-    @property
-    def _at(self) -> tuple[float, ...]:
-        return tuple(sorted(set(self.at)))
 
 
 def _require_own_plane(directions: Directions, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -16,11 +16,13 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Pruned, Rescaled
 from studio.landscape.directions import Directions
 from studio.landscape.sweeps.keyframe import (
+    LISTED,
     MOST_STEPS,
     MOST_TRAININGS,
     BaseSweep,
     CheckpointName,
     Keyframe,
+    Listed,
     Runs,
     Stepped,
     at_checkpoint,
@@ -31,7 +33,7 @@ from studio.training.recipe import Recipe
 from studio.training.runs import RecipeRun, Run
 
 
-class Pruning(BaseSweep):
+class Pruning(Listed):
     """The network with more and more of its smallest weights set to zero; the coordinate is the share, in percent.
 
     at: the shares. per: weights are ranked in the whole `network`, or in each `layer`. retrain: the epoch from which
@@ -39,15 +41,10 @@ class Pruning(BaseSweep):
     (`rewound`: from epoch 0, lottery tickets) or the last ones (`kept`). The directions stay zero where weights are.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="sparsity", unit=" %", format=".3g")
+
     kind: Literal["pruning"] = "pruning"
-    at: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=MOST_TRAININGS)] = (
-        0.0,
-        50.0,
-        80.0,
-        90.0,
-        95.0,
-        98.0,
-    )
+    at: Annotated[tuple[Percent, ...], *LISTED] = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0)
     per: Literal["network", "layer"] = "network"
     retrain: float | None = Field(None, ge=0)
     weights: Literal["rewound", "kept"] = "rewound"
@@ -57,11 +54,7 @@ class Pruning(BaseSweep):
     def _leaves_some(cls, at: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 <= share < 100 for share in at):
             raise ValueError("shares are from 0% to less than 100%, which would leave no network")
-        return tuple(sorted(set(at)))
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates."""
-        return Axis(name="sparsity", unit=" %", format=".3g")
+        return at
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """Each pruned network trained again, if they are."""
@@ -71,10 +64,6 @@ class Pruning(BaseSweep):
             raise SceneError("only a run with a recipe can be trained again; take `retrain` out")
         common = {"recipe": run.recipe, "of": run, "per": self.per, "start": self.retrain, "weights": self.weights}
         return tuple(PrunedRun.model_validate({**common, "sparsity": share / 100}) for share in self.at if share)
-
-    def reduced(self, runs: Runs, most: int) -> Self:
-        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
-        return self.model_copy(update={"at": subsample(self.at, most)})
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """A keyframe for every share. Raises SceneError if the run has no checkpoint to be trained again from."""
@@ -102,6 +91,8 @@ class Rescale(Stepped):
     it, whose weights are divided. to: the last factor. steps: from 1 to it. centre: the checkpoint.
     """
 
+    own_axis: ClassVar[Axis] = Axis(name="scale", unit="\u00d7", format=".3g", base=2.0)
+
     kind: Literal["rescale"] = "rescale"
     up: str
     down: str
@@ -114,10 +105,6 @@ class Rescale(Stepped):
         if self.to == 1 or self.up == self.down:
             raise ValueError("nothing changes with `to: 1`, or if one layer is multiplied and divided")
         return self
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates, labelled by the factor."""
-        return Axis(name="scale", unit="\u00d7", format=".3g", base=2.0)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even steps of the factor's logarithm. Raises SceneError if the run lacks the checkpoint."""

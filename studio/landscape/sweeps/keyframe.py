@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from studio.config.records import Record
 from studio.errors import SceneError
@@ -104,7 +104,13 @@ def at_checkpoint(checkpoint: CheckpointName, run: AnyRun | SurfacesRun, number:
 
 
 class BaseSweep(Record):
-    """What every sweep has; a kind may say otherwise."""
+    """What every sweep has; a kind may say otherwise. own_axis: of its coordinates, if they are not the run's."""
+
+    own_axis: ClassVar[Axis | None] = None
+
+    def axis(self, runs: Runs) -> Axis:
+        """The axis of the coordinates."""
+        return self.own_axis or runs[0].axis
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """Runs beside the scene's `run` that are trained before the sweep unrolls."""
@@ -125,10 +131,6 @@ class AlongRun(BaseSweep):
 
     at: Coordinates = "all"
 
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates: the run's."""
-        return runs[0].axis
-
     def reduced(self, runs: Runs, most: int) -> Self:
         """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
         return self.model_copy(update={"at": subsample(self._chosen(runs), most)})
@@ -142,6 +144,20 @@ class AlongRun(BaseSweep):
         if len(chosen) > MOST_KEYFRAMES:
             raise SceneError(f"{len(chosen)} keyframes; expected at most {MOST_KEYFRAMES}: list some under `at`")
         return chosen
+
+
+LISTED = Field(min_length=1, max_length=MOST_TRAININGS), AfterValidator(lambda values: tuple(sorted(set(values))))
+"""Annotations of the coordinates of a `Listed` sweep."""
+
+
+class Listed(BaseSweep):
+    """A sweep over a list, each entry of which may need a training. at: the coordinates; they are put in order."""
+
+    at: Annotated[tuple[float, ...], *LISTED]
+
+    def reduced(self, runs: Runs, most: int) -> Self:
+        """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
+        return self.model_copy(update={"at": subsample(self.at, most)})
 
 
 class Stepped(BaseSweep):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,18 +19,16 @@ class Zoom(Stepped):
 
     The coordinate counts how often the range was halved, so that a steady walk along it is a steady zoom: 3 shows an
     eighth of the first range, and -1 twice as much.
-    to: the last range as a multiple of the grid's; above 1 the range grows. steps: from the first to the last.
-    centre: the checkpoint.
+    to: the last range as a multiple of the grid's; above 1 the range grows. steps: from the first to the last. centre:
+    the checkpoint.
     """
+
+    own_axis: ClassVar[Axis] = Axis(name="zoom", unit="\u00d7", format=".3g", base=2.0)
 
     kind: Literal["zoom"] = "zoom"
     to: Positive = 0.01
     steps: int = Field(12, ge=1, le=MOST_STEPS)
     centre: CheckpointName = "last"
-
-    def axis(self, runs: Runs) -> Axis:
-        """The axis of the coordinates, labelled by the magnification."""
-        return Axis(name="zoom", unit="\u00d7", format=".3g", base=2.0)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes whose grids have the same number of points. Raises SceneError if the run lacks the checkpoint."""
@@ -53,8 +51,7 @@ class Rotation(Stepped):
     """The plane turns: delta becomes cos(angle) delta + sin(angle) of a third random direction, normalised anew.
 
     through: how far, in degrees, which are the coordinates. steps: from the first to the last angle.
-    seeds: planes of these seeds one after the other instead; the coordinate counts them from 0.
-    centre: the checkpoint.
+    seeds: planes of these seeds one after the other instead; the coordinate counts them from 0. centre: the checkpoint.
     """
 
     kind: Literal["rotation"] = "rotation"
@@ -72,13 +69,10 @@ class Rotation(Stepped):
         if not isinstance(directions, Random):
             raise SceneError("a rotation turns random directions; write `directions: random`, or another sweep")
         centre = at_checkpoint(self.centre, runs[0])
+        angles = sorted(round(self.through * step / self.steps, 3) for step in range(self.steps + 1))
+        turned: list[tuple[float, dict[str, float]]] = [(angle, {"angle": angle % 360.0}) for angle in angles]
         if self.seeds is not None:
-            turned: list[tuple[float, dict[str, float]]] = [
-                (float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)
-            ]
-        else:
-            angles = (self.through * step / self.steps for step in range(self.steps + 1))
-            turned = sorted((round(angle, 3), {"angle": round(angle, 3) % 360.0}) for angle in angles)
+            turned = [(float(k), {"seed": seed}) for k, seed in enumerate(self.seeds)]
         return tuple(
             Keyframe(coordinate, centre, directions.model_copy(update=change), grid, centre)
             for coordinate, change in turned

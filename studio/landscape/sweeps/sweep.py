@@ -2,7 +2,7 @@
 
     runs, directions, grid  ->  keyframes
 
-A new sweep is a record with `axis` and `unroll`, in the union below; `needs` names trainings beside the scene's.
+A new sweep is a record with `own_axis` and `unroll`, in the union below; `needs` names trainings beside the scene's.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import MachineError
-from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory
+from studio.landscape.network.weight_loss import WeightLoss, is_out_of_memory, none_on_oom
 from studio.landscape.values.methods import METHODS, RowOutputs
 from studio.training.losses import BUILT_IN
 
@@ -127,17 +127,12 @@ class Evaluator:
 
     def _largest_batch(self) -> int:
         """The most samples that pass in one batch, to an eighth."""
-        size = self.weight_loss.sample_count
-        while size := size * 7 // 8:
-            try:
-                with self.weight_loss.forward_context():
-                    self.weight_loss.network(self.weight_loss.inputs[:size])
-                return size
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)
-        return 0
+        weight_loss, size = self.weight_loss, self.weight_loss.sample_count
+        with weight_loss.forward_context():
+            while size := size * 7 // 8:
+                if none_on_oom(partial(weight_loss.network, weight_loss.inputs[:size])) is not None:
+                    break
+        return size
 
     @cached_property
     def agreement(self) -> float:

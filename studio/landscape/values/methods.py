@@ -11,7 +11,7 @@ rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ Forward = Network | CompiledForward
 """Holds the weights of one point or of several, and computes outputs at them."""
 Layout = Callable[[Tensor], Tensor]
 """Samples in the memory layout that a network reads."""
+SetPoint = Callable[[Tensor, float, int], None]
+"""(theta + beta eta, alpha, slot) -> sets a slot's weights."""
 Build = Callable[[nn.Module, WeightLoss], Forward]
 """A module and its loss -> the forward pass."""
 
@@ -42,81 +44,60 @@ Build = Callable[[nn.Module, WeightLoss], Forward]
 # --- point by point --------------------------------------------------------------------------------------------------
 
 
-def loop(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def loop(weight_loss: WeightLoss, *plane: Tensor) -> RowOutputs:
     """Sets the weights of each point and passes the samples, as every tool does."""
-    return _rows_along(weight_loss, weight_loss.network, lambda x: x, theta, delta, eta)
+    return _rows_along(weight_loss, weight_loss.network, *plane)
 
 
-def image_kernels(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """The same layers, by kernels for small pictures and in the layout that a CPU prefers."""
-    return _unfolded(weight_loss, _quick_forward, theta, delta, eta)
-
-
-def folded(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """`image_kernels` with batch norms folded into theta, delta and eta once, or at each point if those move norms."""
-    return _folded(weight_loss, _quick_forward, theta, delta, eta)
-
-
-def torch_compile(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """Through torch's compiler: minutes to prepare, which a large grid repays."""
-    return _folded_in_eval(weight_loss, _torch_compiled, theta, delta, eta)
-
-
-def cuda_graph(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
-    """One recorded pass on a GPU, replayed at every point: for operations that take longer to launch than to run."""
-    return _folded_in_eval(weight_loss, _cuda_graph, theta, delta, eta)
-
-
-def _folded_in_eval(weight_loss: WeightLoss, build: Build, *plane: Tensor) -> RowOutputs:
+def _folded_in_eval(build: Build, weight_loss: WeightLoss, *plane: Tensor) -> RowOutputs:
     """The rows of a network that `build` makes of a module: in eval mode of one whose batch norms are folded."""
-    return (_folded if weight_loss.mode == "eval" else _unfolded)(weight_loss, build, *plane)
+    return (_folded if weight_loss.mode == "eval" else _unfolded)(build, weight_loss, *plane)
 
 
-def _folded(weight_loss: WeightLoss, build: Build, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+def _folded(build: Build, weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
+    """With batch norms folded into theta, delta and eta once, or at each point if those move norms."""
     folding = FoldedBatchNorm(weight_loss.clone_module(), weight_loss.inputs[:2])
     network = build(folding.model, weight_loss)
     centre, *directions = (weight_loss.split(vector) for vector in (theta, delta, eta))
     folded_directions = [folding.direction(centre, direction) for direction in directions]
     axes = [network.flat(direction) for direction in folded_directions if direction is not None]
     if len(axes) == len(directions):
-        return _rows_along(weight_loss, network, _layout(weight_loss), network.flat(folding.weights(centre)), *axes)
+        return _rows_along(weight_loss, network, network.flat(folding.weights(centre)), *axes)
 
     def set_point(base: Tensor, alpha: float, slot: int) -> None:
         weights = folding.weights(weight_loss.split(base.add(delta, alpha=alpha)))
         network.set_weights(network.flat(weights), slot)
 
-    return _rows(weight_loss, network, _layout(weight_loss), theta, eta, set_point)
+    return _rows(weight_loss, network, theta, eta, set_point)
 
 
-def _unfolded(weight_loss: WeightLoss, build: Build, *plane: Tensor) -> RowOutputs:
+def _unfolded(build: Build, weight_loss: WeightLoss, *plane: Tensor) -> RowOutputs:
     """The rows of a network that has the loss's own tensors."""
     network = build(weight_loss.clone_module(), weight_loss)
-    vectors = (network.flat(weight_loss.split(vector)) for vector in plane)
-    return _rows_along(weight_loss, network, _layout(weight_loss), *vectors)
+    return _rows_along(weight_loss, network, *(network.flat(weight_loss.split(vector)) for vector in plane))
 
 
-def _rows_along(
-    weight_loss: WeightLoss, network: Forward, layout: Layout, theta: Tensor, delta: Tensor, eta: Tensor
-) -> RowOutputs:
+def _rows_along(weight_loss: WeightLoss, network: Forward, *plane: Tensor) -> RowOutputs:
     """The rows of a network on a plane of its own flat vectors: a point costs one vector addition."""
+    theta, delta, eta = plane
 
     def set_point(base: Tensor, alpha: float, slot: int) -> None:
         network.set_weights_along(base, delta, alpha, slot)
 
-    return _rows(weight_loss, network, layout, theta, eta, set_point)
+    return _rows(weight_loss, network, theta, eta, set_point)
 
 
-def _rows(
-    weight_loss: WeightLoss,
-    network: Forward,
-    layout: Layout,
-    theta: Tensor,
-    eta: Tensor,
-    set_point: Callable[[Tensor, float, int], None],
-) -> RowOutputs:
-    """The rows of a network, slots together. set_point: (theta + beta eta, alpha, slot) -> sets a slot's weights."""
-    chunks = _cached_chunks(weight_loss.inputs, network.arrange if isinstance(network, CompiledForward) else layout)
+def _rows(weight_loss: WeightLoss, network: Forward, theta: Tensor, eta: Tensor, set_point: SetPoint) -> RowOutputs:
+    """The rows of a network, slots together."""
+    # the loop leaves samples as they are; random masks would differ in another layout
+    is_plain = network is weight_loss.network or weight_loss.is_random
+    layout: Layout = (lambda x: x) if is_plain else channels_last
     calibration = layout(weight_loss.calibration) if weight_loss.mode == "recalibrated" else None
+    arrange = network.arrange if isinstance(network, CompiledForward) else layout
+
+    @lru_cache(maxsize=1)
+    def chunks(size: int) -> list[Tensor]:
+        return [arrange(part) for part in torch.split(weight_loss.inputs, size)]
 
     def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
         base = theta.add(eta, alpha=beta)
@@ -131,24 +112,6 @@ def _rows(
             yield torch.cat([network(x) for x in chunks(chunk_size)])[None]
 
     return row
-
-
-def _cached_chunks(x: Tensor, layout: Layout) -> Callable[[int], list[Tensor]]:
-    """chunk_size -> the samples x in chunks of that size; those of the last size are cached."""
-    cache: dict[int, list[Tensor]] = {}
-
-    def chunks(size: int) -> list[Tensor]:
-        if size not in cache:
-            cache.clear()
-            cache[size] = [layout(part) for part in torch.split(x, size)]
-        return cache[size]
-
-    return chunks
-
-
-def _layout(weight_loss: WeightLoss) -> Layout:
-    """Channels last, unless the network draws random masks: in another layout they would differ."""
-    return (lambda x: x) if weight_loss.is_random else channels_last
 
 
 def _groups(alphas: Sequence[float], size: int) -> Iterator[Sequence[float]]:
@@ -242,41 +205,27 @@ def _record(module: nn.Module, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]
 
 def vmap(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
     """As many points as fit, as one batch of networks: for small ones on a GPU, which a single point does not fill."""
-    forward = _vmapped(weight_loss)
     points = _points_together(weight_loss, weight_loss.size + weight_loss.inputs[: weight_loss.chunk_size].numel())
+    forward = torch.func.vmap(
+        lambda weights, x: weight_loss.outputs(weight_loss.split(weights), x), (0, None), randomness="same"
+    )
 
     def row(alphas: Sequence[float], beta: float, chunk_size: int) -> Iterator[Tensor]:
         base = theta.add(eta, alpha=beta)
         for group in _groups(alphas, points):
             weights = base + _column(group, base) * delta
-            yield torch.cat([forward(weights, x) for x in torch.split(weight_loss.inputs, chunk_size)], 1)
+            try:
+                outputs = [forward(weights, x) for x in torch.split(weight_loss.inputs, chunk_size)]
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                raise SceneError(
+                    f"loss.method: vmap: torch cannot run this network at many points at once: "
+                    f"{str(error).splitlines()[0]}; leave the method out"
+                ) from error
+            yield torch.cat(outputs, 1)
 
     return row
-
-
-def _vmapped(weight_loss: WeightLoss) -> Callable[[Tensor, Tensor], Tensor]:
-    """(weights [points, P], samples x [N, ...]) -> outputs [points, N, ...]."""
-    network = weight_loss.network
-
-    def at_point(weights: Tensor, x: Tensor) -> Tensor:
-        named = weight_loss.split(weights)
-        network.calibrate(lambda: network.functional_call(named, weight_loss.calibration))
-        return network.functional_call(named, x)
-
-    at_points: Callable[[Tensor, Tensor], Tensor] = torch.func.vmap(at_point, (0, None), randomness="same")
-
-    def forward(weights: Tensor, x: Tensor) -> Tensor:
-        try:
-            return at_points(weights, x)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            raise SceneError(
-                f"loss.method: vmap: torch cannot run this network at many points at once: "
-                f"{str(error).splitlines()[0]}; leave the method out"
-            ) from error
-
-    return forward
 
 
 def batched(weight_loss: WeightLoss, theta: Tensor, delta: Tensor, eta: Tensor) -> RowOutputs:
@@ -335,10 +284,13 @@ def _column(alphas: Sequence[float], like: Tensor) -> Tensor:
 
 METHODS: dict[str, Callable[[WeightLoss, Tensor, Tensor, Tensor], RowOutputs]] = {
     "loop": loop,
-    "image-kernels": image_kernels,
-    "folded": folded,
+    # the same layers, by kernels for small pictures and in the layout that a CPU prefers
+    "image-kernels": partial(_unfolded, _quick_forward),
+    "folded": partial(_folded, _quick_forward),
     "batched": batched,
     "vmap": vmap,
-    "torch-compile": torch_compile,
-    "cuda-graph": cuda_graph,
+    # minutes to prepare, which a large grid repays
+    "torch-compile": partial(_folded_in_eval, _torch_compiled),
+    # one recorded pass on a GPU, replayed at every point: for operations that take longer to launch than to run
+    "cuda-graph": partial(_folded_in_eval, _cuda_graph),
 }

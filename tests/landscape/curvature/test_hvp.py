@@ -167,7 +167,7 @@ def test_batched_points_have_the_products_of_single_ones(make, samples, net, nea
     model = net(make)
     hessian, points = HessianOperator(WeightLoss(model, {}, *samples)), near(net(make), 20)
     v = torch.randn(points.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    assert hessian.batch_points > 1
+    assert hessian.engine.batch_points > 1
     single = torch.cat([hessian.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
     torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-10, atol=1e-12)
     slopes = torch.cat([hessian.gradients(point[None]) for point in points])
@@ -181,7 +181,7 @@ def test_networks_on_small_images_have_the_same_products_in_batches(mode, near):
     x, y = torch.randn(7, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(7) % 3
     hessian, points = HessianOperator(WeightLoss(model, {}, x, y, mode)), near(model, 5)
     v = torch.randn(points.shape, generator=generator, dtype=torch.float64)
-    assert hessian.batch_points >= len(points)
+    assert hessian.engine.batch_points >= len(points)
     single = torch.cat([hessian.products(point[None])(part[None]) for point, part in zip(points, v, strict=True)])
     # float64 on both sides, in another order
     torch.testing.assert_close(hessian.products(points)(v), single, rtol=1e-8, atol=1e-10)

@@ -1,4 +1,4 @@
 """Hessian-vector products written out operation by operation (Pearlmutter 1994).
 
-`engine` runs a network's `program` on a `tape`; `operation` is the interface of the operations, `table` lists them.
+`engine` runs a network's `program` on a `tape`; `operation` is the interface of the operations, which `program` lists.
 """

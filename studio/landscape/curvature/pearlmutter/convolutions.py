@@ -18,6 +18,7 @@ from studio.landscape.curvature.pearlmutter.linear import Linear
 from studio.landscape.curvature.pearlmutter.operation import (
     SAMPLES_AND_PIXELS,
     Cotangents,
+    Operation,
     UnknownOperationError,
     channels_to_points,
     per_channel,
@@ -52,7 +53,7 @@ def convolution(layer: nn.Conv2d, x: Tensor, input_active: bool) -> InputConv | 
     return DenseConv(layer) if max(x.shape[3:]) <= DENSE_SIDE and layer.groups == 1 else Convolution(layer)
 
 
-class Convolution:
+class Convolution(Operation):
     """y = x * w + b, for images that are active.
 
     dy = dx * w + x * dw is one convolution of the pair (dx, x); dg_x and dg_w come from the pair (g, dg) likewise.
@@ -133,7 +134,7 @@ def _fill(pair: Tensor, x: Tensor, groups: int, half: int) -> None:
     torch.unflatten(pair, 1, (groups, 2, -1))[:, :, half].copy_(torch.unflatten(x, 1, (groups, -1)))
 
 
-class InputConv:
+class InputConv(Operation):
     """y = x * w + b, for images that are not active: jvp is forward with dw, and vjp_tangent is vjp with dg.
 
     Under a small kernel there is too little for the library to do: there the convolution is a product with the matrix
@@ -169,8 +170,6 @@ class InputConv:
         bias = {"bias": by_bias.reshape(self.like.shape[:2])} if self.biased else {}
         return Cotangents((None,), {"weight": by_weight.reshape(self.like.shape)} | bias)
 
-    vjp_tangent = vjp
-
     def jvp(self, dx: None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """x * dw + db."""
         return self._convolve(torch.zeros_like(self.like) if weight is None else weight, bias)
@@ -193,7 +192,7 @@ class InputConv:
         return channels_to_points(y, len(weight))
 
 
-class DenseConv:
+class DenseConv(Operation):
     """y = x * w + b on the smallest images, as a linear layer from all their numbers to all of the result's."""
 
     weights = ("weight", "bias")

@@ -29,7 +29,7 @@ PERCEPTRON_POINTS, PERCEPTRON_WEIGHTS = 32, 2**20
 
 
 class PearlmutterEngine:
-    """The written-out passes of one network, on a CPU: an `engine.HvpEngine`."""
+    """The written-out passes of one network, on a CPU: with the methods of `AutogradEngine`."""
 
     def __init__(self, program: HvpProgram, weight_loss: WeightLoss):
         self._program, self._weight_loss = program, weight_loss
@@ -68,17 +68,15 @@ def _agrees(program: HvpProgram, weight_loss: WeightLoss) -> bool:
     """Whether the operations return for a few samples what the network returns, at its own weights."""
     x = weight_loss.inputs[:2]
     named = {name: p.detach() for name, p in weight_loss.network.parameters.items()}
-    try:
-        with torch.no_grad():
+    with torch.no_grad():
+        try:
             weights = program.weights({name: p[None] for name, p in named.items()})
             actual = Tape(program, weights, set(), x).outputs[0]
-    except (UnknownOperationError, RuntimeError, TypeError, ValueError):
-        return False
-    with torch.no_grad():
+        except (UnknownOperationError, RuntimeError, TypeError, ValueError):
+            return False
         expected = weight_loss.outputs(named, x)
-    return actual.shape == expected.shape and torch.allclose(
-        actual, expected, rtol=0, atol=AGREEMENT * float(expected.abs().max()), equal_nan=True
-    )
+    tolerance = AGREEMENT * float(expected.abs().max())
+    return actual.shape == expected.shape and torch.allclose(actual, expected, rtol=0, atol=tolerance, equal_nan=True)
 
 
 class PearlmutterGradient:

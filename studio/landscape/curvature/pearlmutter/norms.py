@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from studio.landscape.curvature.pearlmutter.operation import (
     SAMPLES_AND_PIXELS,
     Cotangents,
+    Operation,
     UnknownOperationError,
     channels_to_points,
     per_channel,
@@ -19,7 +21,7 @@ from studio.landscape.curvature.pearlmutter.operation import (
 BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward
 
 
-class BatchNorm:
+class BatchNorm(Operation):
     """y = weight x^ + bias, with x^ = r (x - mean) and r = (var + eps)^(-1/2) of the batch.
 
     With P u = u - mean(u) - x^ mean(u x^) the tangent is d x^ = r P dx, and the gradient g_x = weight r P g is the same
@@ -43,7 +45,7 @@ class BatchNorm:
     def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """weight x^ + bias."""
         self.points, x = len(x), self._to_images(x)
-        self.count, self.present = x[:, 0].numel(), _present(weight, bias)
+        self.count = x[:, 0].numel()
         mean = x.mean((0, 2, 3))
         normal = x - _per_grouped_channel(mean)
         self.r = (normal.square().mean((0, 2, 3)) + self.eps).rsqrt()
@@ -62,9 +64,7 @@ class BatchNorm:
     def jvp(self, dx: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """s P dx + dweight x^ + dbias."""
         self.dx: Tensor | None = None
-        self.dscale = torch.zeros_like(self.r)
-        if weight is not None:
-            self.dscale = self.r * weight.flatten()
+        self.dscale = torch.zeros_like(self.r) if weight is None else self.r * weight.flatten()
         if dx is not None:
             self.dx, self.sum_dx_normal, _ = self._project(self._to_images(dx), None)
             self.dscale = self.dscale - self.r * self.scale * self.sum_dx_normal / self.count
@@ -93,9 +93,8 @@ class BatchNorm:
 
     def _project(self, u: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """scale P u, and the sums of u x^ and u, in two passes: the library's kernel for its own gradient."""
-        projected, sum_normal, sums = BATCH_NORM_BACKWARD(
-            u, self.normal, scale, None, None, *self.unit, True, 0.0, [True, True, True]
-        )
+        settings = scale, None, None, *self.unit, True, 0.0, [True, True, True]
+        projected, sum_normal, sums = BATCH_NORM_BACKWARD(u, self.normal, *settings)
         return projected, sum_normal, sums
 
     def _affine(self, x: Tensor, slope: Tensor | None, shift: Tensor | None) -> Tensor:
@@ -108,14 +107,11 @@ class BatchNorm:
         return y if shift is None else y.add_(_per_grouped_channel(shift.flatten()))
 
     def _cotangents(self, by_x: Tensor | None, by_weight: Tensor, by_bias: Tensor) -> Cotangents:
-        by_name = {"weight": by_weight, "bias": by_bias}
-        return Cotangents(
-            (None if by_x is None else self._from_images(by_x, self.points),),
-            {name: by_name[name].view(self.points, -1) for name in self.present},
-        )
+        by_x = None if by_x is None else self._from_images(by_x, self.points)
+        return Cotangents((by_x,), {"weight": by_weight.view(self.points, -1), "bias": by_bias.view(self.points, -1)})
 
 
-class FixedNorm:
+class FixedNorm(Operation):
     """y = weight x^ + bias, with x^ = r (x - mean) by running statistics, which do not move."""
 
     weights = ("weight", "bias")
@@ -126,7 +122,7 @@ class FixedNorm:
     def forward(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """weight x^ + bias."""
         self.normal = (x - per_channel(self.mean)) * per_channel(self.r)
-        self.present, self.scale = _present(weight, bias), self.r if weight is None else self.r * weight
+        self.biased, self.scale = bias is not None, self.r if weight is None else self.r * weight
         y = self.normal if weight is None else self.normal * per_channel(weight)
         return y if bias is None else y + per_channel(bias)
 
@@ -153,22 +149,21 @@ class FixedNorm:
         return self._cotangents(by_x, by_weight, dg)
 
     def _cotangents(self, by_x: Tensor, by_weight: Tensor, g: Tensor) -> Cotangents:
-        by_name = {"weight": by_weight, "bias": g.sum(SAMPLES_AND_PIXELS)}
-        return Cotangents((by_x,), {name: by_name[name] for name in self.present})
+        return Cotangents((by_x,), {"weight": by_weight} | ({"bias": g.sum(SAMPLES_AND_PIXELS)} if self.biased else {}))
 
 
-def image_norm(layer: nn.BatchNorm2d, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
-    """The operation of a layer on images x [B, N, C, H, W], in its present mode."""
+def batch_norm(layer: _BatchNorm, x: Tensor, input_active: bool) -> BatchNorm | FixedNorm:
+    """The operation of a layer on images x [B, N, C, H, W], in its present mode; on features [B, N, C] in train mode.
+
+    Else raises UnknownOperationError.
+    """
+    of_images = isinstance(layer, nn.BatchNorm2d)
     if layer.training or layer.running_mean is None or layer.running_var is None:
-        return BatchNorm(layer.eps)
-    return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
-
-
-def feature_norm(layer: nn.BatchNorm1d, x: Tensor, input_active: bool) -> BatchNorm:
-    """The operation of a layer on features x [B, N, C], by batch statistics. Else raises UnknownOperationError."""
-    if x.dim() != 3 or not (layer.training or layer.running_mean is None):
-        raise UnknownOperationError
-    return BatchNorm(layer.eps, _features_to_images, _images_to_features)
+        if of_images or x.dim() == 3:
+            return BatchNorm(layer.eps) if of_images else BatchNorm(layer.eps, _features_to_images, _images_to_features)
+    elif of_images:
+        return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
+    raise UnknownOperationError
 
 
 def _features_to_images(x: Tensor) -> Tensor:
@@ -178,10 +173,6 @@ def _features_to_images(x: Tensor) -> Tensor:
 
 def _images_to_features(y: Tensor, points: int) -> Tensor:
     return y.view(points, -1, y.shape[2]).mT
-
-
-def _present(weight: Tensor | None, bias: Tensor | None) -> list[str]:
-    return [name for name, tensor in (("weight", weight), ("bias", bias)) if tensor is not None]
 
 
 def _per_grouped_channel(numbers: Tensor) -> Tensor:

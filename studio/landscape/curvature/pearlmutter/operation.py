@@ -26,21 +26,20 @@ SAMPLES_AND_PIXELS = (1, 3, 4)
 
 
 class Cotangents(NamedTuple):
-    """Cotangents of an operation's inputs, None where they are not needed, and of its weights by name."""
+    """Cotangents of an operation's inputs, None where they are not needed, and by name of its weights, at least."""
 
     inputs: Sequence[Tensor | None]
     weights: dict[str, Tensor]
 
 
 class Operation(Protocol):
-    """The interface of the classes in `linear`, `convolutions`, `norms` and `parameterless`; `table` lists them.
+    """The base of the classes in `linear`, `convolutions`, `norms` and `parameterless`; `program` lists them.
 
     `forward` stores what the other passes need, so an instance is of one run at one batch of points.
     """
 
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The names of its weights in the module, in the order of the arguments."""
+    weights: tuple[str, ...] = ()
+    """The names of its weights in the module, in the order of the arguments."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """y, from the inputs and then the weights [B, *shape], None for a weight that the module lacks."""
@@ -52,7 +51,8 @@ class Operation(Protocol):
         """dy, from the tangents of inputs and weights, in the same order; None for a tangent of zero."""
 
     def vjp_tangent(self, dg: Tensor, input_active: bool) -> Cotangents:
-        """dg_x and dg_w, along the tangents of the last `jvp`."""
+        """dg_x and dg_w, along the tangents of the last `jvp`; as `vjp` where that does not depend on x and w."""
+        return self.vjp(dg, input_active)
 
 
 class UnknownOperationError(Exception):

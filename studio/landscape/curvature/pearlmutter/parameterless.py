@@ -10,6 +10,7 @@ from torch.nn.modules.utils import _pair
 
 from studio.landscape.curvature.pearlmutter.operation import (
     Cotangents,
+    Operation,
     UnknownOperationError,
     channels_to_points,
     points_to_channels,
@@ -18,10 +19,8 @@ from studio.landscape.curvature.pearlmutter.operation import (
 MAX_POOL, RELU_BACKWARD = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.threshold_backward
 
 
-class ReLU:
+class ReLU(Operation):
     """y = max(0, x): linear at fixed signs of x, which do not change along a tangent."""
-
-    weights = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """max(0, x)."""
@@ -37,13 +36,9 @@ class ReLU:
         """g where y > 0, else 0."""
         return Cotangents((self.jvp(g),), {})
 
-    vjp_tangent = vjp
 
-
-class Pointwise:
+class Pointwise(Operation):
     """y = f(x), number by number: g_x = f' g, whose change is f' dg + f'' g dx."""
-
-    weights = ()
 
     def __init__(self, function: Callable[[Tensor], Tensor]):
         self.function = function
@@ -75,10 +70,8 @@ class Pointwise:
         return Cotangents((by_x if self.bend is None else by_x.addcmul_(self.bend, self.dx),), {})
 
 
-class MaxPool:
+class MaxPool(Operation):
     """y = x at the places of the maxima, which do not change along a tangent."""
-
-    weights = ()
 
     def __init__(self, layer: nn.MaxPool2d):
         if layer.return_indices:
@@ -112,59 +105,32 @@ class MaxPool:
         by_x = by_x.index_add_(0, self.places, g) if self.overlap else by_x.scatter_(0, self.places, g)
         return Cotangents((channels_to_points(by_x.view(self.shape).permute(0, 3, 1, 2), self.points),), {})
 
-    vjp_tangent = vjp
 
+class Sum(Operation):
+    """y = a + b, of the same shape; or a alone, as it is."""
 
-class Sum:
-    """y = a + b, of the same shape."""
-
-    weights = ()
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+    def forward(self, a: Tensor, *b: Tensor) -> Tensor:
         """a + b."""
-        if a.shape[1:] != b.shape[1:]:
+        if any(a.shape[1:] != term.shape[1:] for term in b):
             raise UnknownOperationError
-        return a + b
+        self.count = 1 + len(b)
+        return sum(b, start=a)
 
     def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
-        """g for both."""
-        return Cotangents((g, g), {})
+        """g for every term."""
+        return Cotangents((g,) * self.count, {})
 
-    def jvp(self, da: Tensor | None, db: Tensor | None) -> Tensor:
+    def jvp(self, *tangents: Tensor | None) -> Tensor:
         """da + db, of which one may be None."""
-        first, *rest = (tangent for tangent in (da, db) if tangent is not None)
-        return first + rest[0] if rest else first
-
-    vjp_tangent = vjp
+        first, *rest = (tangent for tangent in tangents if tangent is not None)
+        return sum(rest, start=first)
 
 
-class Identity:
-    """y = x."""
-
-    weights = ()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x."""
-        return x
-
-    def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
-        """g."""
-        return Cotangents((g,), {})
-
-    def jvp(self, dx: Tensor) -> Tensor:
-        """dx."""
-        return dx
-
-    vjp_tangent = vjp
-
-
-class LinearMap:
+class LinearMap(Operation):
     """y = A x, without weights: reshaping, picking, averaging. The tangent is A dx; torch transposes A.
 
     function: of tensors without the point.
     """
-
-    weights = ()
 
     def __init__(self, function: Callable[[Tensor], Tensor]):
         self.function = function
@@ -183,5 +149,3 @@ class LinearMap:
     def vjp(self, g: Tensor, input_active: bool) -> Cotangents:
         """A' g."""
         return Cotangents(torch.autograd.grad(self.y, self.x, g, retain_graph=True), {})
-
-    vjp_tangent = vjp

@@ -1,12 +1,13 @@
 """A network as a program of written-out operations: y = f_n(... f_2(f_1(x))), one operation per node of its graph.
 
-The tables of `table` name the operation of each node. In eval mode the network is the one with folded batch norms.
+`MODULES` and the lists of calls name the operation of each node; a new one is a class with the methods of
+`operation.Operation`, and a line there. In eval mode the network is the one with folded batch norms.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from studio.landscape.curvature.pearlmutter import table
-from studio.landscape.curvature.pearlmutter.linear import SamplesLastLinear
+from studio.landscape.curvature.pearlmutter.convolutions import convolution
+from studio.landscape.curvature.pearlmutter.linear import Linear
+from studio.landscape.curvature.pearlmutter.norms import batch_norm
 from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownOperationError
-from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, Pointwise, ReLU, Sum
+from studio.landscape.curvature.pearlmutter.parameterless import LinearMap, MaxPool, Pointwise, ReLU, Sum
+from studio.landscape.network.batched import POINTWISE
 from studio.landscape.network.graph import ALLOCATING_LAYERS, has_no_hooks, pool_before_relu, trace_graph
 from studio.landscape.network.weight_loss import WeightLoss
 
@@ -25,6 +28,37 @@ Named = dict[str, Tensor]
 """Weights, or numbers for each of them, [B, *shape] at B points."""
 Values = Mapping[fx.Node, Any]
 """What the nodes of a graph return: tensors [B, N, ...], or numbers and shapes."""
+
+CURVES = (*POINTWISE, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.LogSigmoid)
+MAPS = (nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ZeroPad2d)
+
+MODULES: Mapping[type[nn.Module], Callable[[Any, Tensor, bool], Operation]] = {
+    nn.Conv2d: convolution,
+    nn.BatchNorm1d: batch_norm,
+    nn.BatchNorm2d: batch_norm,
+    nn.MaxPool2d: lambda layer, x, input_active: MaxPool(layer),
+    **dict.fromkeys(CURVES, lambda layer, x, input_active: Pointwise(layer)),
+    **dict.fromkeys(MAPS, lambda layer, x, input_active: LinearMap(layer)),
+    nn.Identity: lambda layer, x, input_active: Sum(),
+    nn.ReLU: lambda layer, x, input_active: ReLU(),
+}
+"""(module, its input [B, N, ...], whether that is active) -> the operation; linear layers are made apart."""
+
+# functions, and methods by name
+RELU_CALLS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
+SUM_CALLS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+CURVE_CALLS = {
+    *(F.gelu, F.silu, F.mish, F.elu, F.selu, F.celu, F.leaky_relu, F.softplus, F.hardswish, F.relu6),
+    *(F.tanh, F.sigmoid, torch.tanh, torch.sigmoid, "tanh", "sigmoid"),
+}
+MAP_CALLS = {
+    *(torch.flatten, torch.mean, torch.sum, torch.reshape, torch.permute, torch.transpose, torch.squeeze),
+    *(torch.unsqueeze, torch.neg, operator.neg, operator.getitem, F.avg_pool2d, F.adaptive_avg_pool2d, F.pad),
+    *("flatten", "mean", "sum", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous"),
+    *("neg", "movedim"),
+}
+INPLACE_CALLS = {operator.iadd, torch.relu_, "add_", "relu_"}
+"""Those that write into their first argument."""
 
 
 class HvpProgram:
@@ -75,18 +109,18 @@ class HvpProgram:
         """The operation of a function or method."""
         _, *rest = node.args
         tensors = [arg for arg in rest if isinstance(arg, fx.Node) and isinstance(values[arg], Tensor)]
-        if node.target in table.SUM_CALLS and not node.kwargs and len(rest) == len(tensors) == 1:
+        if node.target in SUM_CALLS and not node.kwargs and len(rest) == len(tensors) == 1:
             return Sum()
         args, kwargs = fx.map_arg((tuple(rest), dict(node.kwargs)), values.__getitem__)
         if any(isinstance(argument, Tensor) for argument in (*args, *kwargs.values())):
             raise UnknownOperationError
-        if node.target in table.RELU_CALLS:
+        if node.target in RELU_CALLS:
             return ReLU()
         function = partial(call, node, args, kwargs)
-        if node.target in table.CURVE_CALLS:
+        if node.target in CURVE_CALLS:
             return Pointwise(function)
-        if node.target in table.MAP_CALLS and (node.target is not F.pad or _pads_zeros(args, kwargs)):
-            return Identity() if _is_identity(node) else LinearMap(function)
+        if node.target in MAP_CALLS and (node.target is not F.pad or _pads_zeros(args, kwargs)):
+            return Sum() if _is_identity(node) else LinearMap(function)
         raise UnknownOperationError
 
     def _layer(self, node: fx.Node, module: nn.Module, values: Values, input_active: bool) -> Operation:
@@ -94,18 +128,18 @@ class HvpProgram:
         if not has_no_hooks(module) or len(node.args) != 1 or node.kwargs or not isinstance(node.args[0], fx.Node):
             raise UnknownOperationError
         if type(module) is nn.Dropout and not (module.training and module.p):
-            return Identity()
-        if type(module) not in table.MODULES:
-            raise UnknownOperationError
+            return Sum()
         x: Tensor = values[node.args[0]]
-        if self._samples_last and type(module) is nn.Linear and x.dim() == 3:
-            return SamplesLastLinear()
-        return table.MODULES[type(module)](module, x, input_active)
+        if type(module) is nn.Linear:
+            return Linear(self._samples_last and x.dim() == 3)
+        if type(module) not in MODULES:
+            raise UnknownOperationError
+        return MODULES[type(module)](module, x, input_active)
 
     def _is_temporary(self, node: fx.Node) -> bool:
         """Whether a node returns a new tensor with one user only, which may overwrite it."""
         layer = type(self._modules[str(node.target)]) if node.op == "call_module" else None
-        is_sum = layer is None and node.target in table.SUM_CALLS
+        is_sum = layer is None and node.target in SUM_CALLS
         return len(node.users) == 1 and (layer in ALLOCATING_LAYERS or is_sum)
 
 
@@ -133,7 +167,7 @@ def call(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any], x: Any) 
 
 def _writes_input(node: fx.Node, module: nn.Module | None) -> bool:
     inplace = getattr(module, "inplace", False) or node.kwargs.get("inplace", False)
-    return bool(inplace) or node.target in table.INPLACE_CALLS or (node.target is F.relu and len(node.args) > 1)
+    return bool(inplace) or node.target in INPLACE_CALLS or (node.target is F.relu and len(node.args) > 1)
 
 
 def _pads_zeros(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

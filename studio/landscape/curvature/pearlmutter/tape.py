@@ -6,24 +6,16 @@ jvp: d outputs = J d weights        vjp: g_weights = J' g        vjp_tangent: d(
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, fx
 
 from studio.landscape.curvature.pearlmutter.operation import Operation, UnknownOperationError
 from studio.landscape.curvature.pearlmutter.program import HvpProgram, Named, evaluate_shape, is_shape
 
-
-class TapeEntry(NamedTuple):
-    """One active operation, its node, and the nodes of its inputs, None for those not active.
-
-    weights: of those that move, {name in the operation: name in the network}.
-    """
-
-    node: fx.Node
-    operation: Operation
-    inputs: tuple[fx.Node | None, ...]
-    weights: dict[str, str]
+Entry = tuple[Operation, tuple[fx.Node | None, ...], dict[str, str]]
+"""An active operation; the nodes of its inputs, None for those not active; of its weights that move, {name in the
+operation: name in the network}."""
 
 
 class Tape:
@@ -36,7 +28,7 @@ class Tape:
     def __init__(self, program: HvpProgram, weights: Mapping[str, Tensor], moving: set[str], x: Tensor):
         self._program, self._weights, self._moving = program, weights, moving
         self._points = max((len(weight) for weight in weights.values()), default=1)
-        self._entries: dict[fx.Node, TapeEntry] = {}
+        self._entries: dict[fx.Node, Entry] = {}
         values: dict[fx.Node, Any] = {}
         for node in program.graph.nodes:
             if node.op == "placeholder":
@@ -63,7 +55,7 @@ class Tape:
         y = operation.forward(*[values[arg] for arg in tensors], *[weights.get(kind) for kind in operation.weights])
         moving = {kind: name for kind, (name, _) in parameters.items() if name in self._moving}
         if any(inputs) or moving:
-            self._entries[node] = TapeEntry(node, operation, inputs, moving)
+            self._entries[node] = operation, inputs, moving
         return y
 
     def vjp(self, g: Tensor) -> Named:
@@ -73,7 +65,7 @@ class Tape:
     def jvp(self, tangents: Mapping[str, Tensor]) -> Tensor | None:
         """The outputs' tangent along those of the weights; None if no output depends on a weight that moves."""
         along: dict[fx.Node | None, Tensor] = {}
-        for node, operation, inputs, moving in self._entries.values():
+        for node, (operation, inputs, moving) in self._entries.items():
             weights = [tangents[moving[kind]] if kind in moving else None for kind in operation.weights]
             along[node] = operation.jvp(*[along.get(arg) for arg in inputs], *weights)
         return along.get(self._result)
@@ -84,7 +76,7 @@ class Tape:
 
     def _backward(self, g: Tensor, tangent: bool) -> Named:
         cotangents, gradients = {self._result: g}, Named()
-        for node, operation, inputs, moving in reversed(self._entries.values()):
+        for node, (operation, inputs, moving) in reversed(self._entries.items()):
             if node not in cotangents:
                 continue
             backward = operation.vjp_tangent if tangent else operation.vjp

@@ -2,16 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from studio.landscape.curvature.pearlmutter.norms import BatchNorm, FixedNorm, feature_norm, image_norm
+from studio.landscape.curvature.pearlmutter.norms import BatchNorm, FixedNorm, batch_norm
 from studio.landscape.curvature.pearlmutter.operation import UnknownOperationError
 
 RUNNING_NORM = nn.BatchNorm2d(4).eval()
 RUNNING_NORM.running_mean.copy_(torch.linspace(-1, 1, 4))
 RUNNING_NORM.running_var.copy_(torch.linspace(0.5, 2, 4))
 NORMS = {
-    "images": (image_norm, nn.BatchNorm2d(4, track_running_stats=False), (5, 4, 6, 6)),
-    "features": (feature_norm, nn.BatchNorm1d(4, track_running_stats=False), (5, 4)),
-    "running statistics": (image_norm, RUNNING_NORM, (5, 4, 6, 6)),
+    "images": (batch_norm, nn.BatchNorm2d(4, track_running_stats=False), (5, 4, 6, 6)),
+    "features": (batch_norm, nn.BatchNorm1d(4, track_running_stats=False), (5, 4)),
+    "running statistics": (batch_norm, RUNNING_NORM, (5, 4, 6, 6)),
 }
 
 
@@ -24,7 +24,7 @@ def test_the_passes_of_a_batch_norm_are_torchs_derivatives(make, norm, shape, po
 
 def test_the_mode_of_a_norm_decides_its_statistics():
     images, features = torch.empty(1, 5, 4, 6, 6), torch.empty(1, 5, 4)
-    assert type(image_norm(RUNNING_NORM, images, True)) is FixedNorm
-    assert type(image_norm(nn.BatchNorm2d(4), images, True)) is BatchNorm
+    assert type(batch_norm(RUNNING_NORM, images, True)) is FixedNorm
+    assert type(batch_norm(nn.BatchNorm2d(4), images, True)) is BatchNorm
     with pytest.raises(UnknownOperationError):
-        feature_norm(nn.BatchNorm1d(4).eval(), features, True)
+        batch_norm(nn.BatchNorm1d(4).eval(), features, True)

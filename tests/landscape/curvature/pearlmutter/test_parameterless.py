@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from studio.landscape.curvature.pearlmutter.operation import UnknownOperationError
-from studio.landscape.curvature.pearlmutter.parameterless import Identity, LinearMap, MaxPool, Pointwise, ReLU, Sum
+from studio.landscape.curvature.pearlmutter.parameterless import LinearMap, MaxPool, Pointwise, ReLU, Sum
 
 POOL, AVERAGE = nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2)
 OPERATIONS = {
@@ -11,7 +11,7 @@ OPERATIONS = {
     "pointwise": (nn.Tanh(), lambda: Pointwise(torch.tanh)),
     "max pooling": (POOL, lambda: MaxPool(POOL)),
     "linear map": (AVERAGE, lambda: LinearMap(AVERAGE)),
-    "identity": (nn.Identity(), Identity),
+    "identity": (nn.Identity(), Sum),
 }
 
 
