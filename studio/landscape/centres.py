@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from studio.config.records import nearest
+from studio.errors import RunError
 from studio.training.derived import kept_by_magnitude
 
 if TYPE_CHECKING:
@@ -151,7 +153,13 @@ class Rescaled(_Changed):
         return f"{self.of} with {self.up} times {self.factor:g}"
 
     def _factors(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
-        return {name: self._factor(name.rpartition(".")[0], w.dim() > 1) for name, w in weights.items()}
+        layers = {name: name.rpartition(".")[0] for name in weights}
+        for pattern in (self.up, self.down):
+            if not fnmatch.filter(layers.values(), pattern):
+                raise RunError(
+                    f"sweep: no layer is called '{pattern}'{nearest(pattern, dict.fromkeys(layers.values()))}"
+                )
+        return {name: self._factor(layers[name], w.dim() > 1) for name, w in weights.items()}
 
     def _factor(self, layer: str, divides: bool) -> float:
         if fnmatch.fnmatchcase(layer, self.up):

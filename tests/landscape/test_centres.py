@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from studio.errors import RunError
 from studio.landscape.centres import AtCheckpoint, Mixture, Pruned, Rescaled, State
 
 STATES = {
@@ -73,3 +74,9 @@ def test_layers_are_scaled_against_each_other_and_the_function_stays():
         return w["b.weight"] @ torch.relu(w["a.weight"] @ x + w["a.bias"][:, None])
 
     torch.testing.assert_close(run(weights), run(before))
+
+
+@pytest.mark.parametrize(("up", "down", "missing"), [("aa", "b", "aa"), ("a", "c.*", r"c\.\*")])
+def test_a_layer_that_does_not_exist_is_named_with_those_that_do(up, down, missing):
+    with pytest.raises(RunError, match=f"no layer is called '{missing}'; "):
+        Rescaled(AtCheckpoint(1.0), up, down, 8.0).state(LAYERS.__getitem__)

@@ -152,7 +152,7 @@ class Hyperparameter(BaseSweep):
         except ValueError:
             return tuple(map(float, range(len(self.values))))
         if len(set(numbers)) < len(numbers):
-            raise SceneError(f"sweep.values: {', '.join(self.values)}: one stands twice; keep it once")
+            raise SceneError(f"values: {', '.join(self.values)}: one stands twice; keep it once")
         return numbers
 
     def _recipe(self, recipe: Recipe, value: str) -> Recipe:
@@ -163,10 +163,10 @@ class Hyperparameter(BaseSweep):
         for step in (*path, last):
             if not isinstance(part, dict) or step not in part:
                 words = part if isinstance(part, dict) else ()
-                raise SceneError(f"sweep.key: the recipe has no key '{self.key}'{nearest(step, words)}")
+                raise SceneError(f"key: the recipe has no key '{self.key}'{nearest(step, words)}")
             part, inner = part[step], part
         inner[last] = value
         try:
             return Recipe.model_validate(data)
         except ValidationError as error:
-            raise SceneError(f"sweep.values: {self.key}: {value}: {explain(error.errors()[0], None)}") from error
+            raise SceneError(f"values: {self.key}: {value}: {explain(error.errors()[0], None)}") from error
