@@ -154,11 +154,9 @@ class Rescaled(_Changed):
 
     def _factors(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
         layers = {name: name.rpartition(".")[0] for name in weights}
-        for pattern in (self.up, self.down):
-            if not fnmatch.filter(layers.values(), pattern):
-                raise RunError(
-                    f"sweep: no layer is called '{pattern}'{nearest(pattern, dict.fromkeys(layers.values()))}"
-                )
+        known = sorted({*layers.values()})
+        if missing := [pattern for pattern in (self.up, self.down) if not fnmatch.filter(known, pattern)]:
+            raise RunError(f"sweep: no layer is called '{missing[0]}'{nearest(missing[0], known)}")
         return {name: self._factor(layers[name], w.dim() > 1) for name, w in weights.items()}
 
     def _factor(self, layer: str, divides: bool) -> float:

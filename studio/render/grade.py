@@ -92,7 +92,8 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
             _saturate(light, grading.saturation)
         srgb = _tone(light, grading, bits, scratch)
         if grading.lut:
-            srgb = _apply_lut(srgb, grading.lut)
+            toned = _lut(grading.lut)(np.moveaxis(srgb[::-1], 0, -1))  # linear between its entries
+            srgb = np.moveaxis(toned, -1, 0).astype(np.float32, order="C")
         draw_glyphs(srgb, cover, glyphs, top)
         srgb *= full
         _add_noise(srgb, grain, starts[0, rows], light[0])
@@ -259,11 +260,6 @@ def _tone_table(contrast: float, start: float) -> Array:
     rest = 1 - start
     toned = np.where(light < start, light, start + rest * (1 - np.exp(-np.maximum(light - start, 0) / rest)))
     return encode(toned).astype(np.float32)
-
-
-def _apply_lut(srgb: Array, lut: Lut) -> Array:
-    """sRGB [3, ...] by a look-up table, linear between its entries."""
-    return np.moveaxis(_lut(lut)(np.moveaxis(srgb[::-1], 0, -1)), -1, 0).astype(np.float32, order="C")
 
 
 @lru_cache(maxsize=2)

@@ -58,7 +58,8 @@ class BatchedNetwork:
     def of(cls, model: nn.Module) -> BatchedNetwork | None:
         """A network in its present mode; None if a layer is unknown, or a parameter is frozen or shared."""
         steps = _steps(model, "")
-        if steps and isinstance(steps[0], Layer) and _flattens(steps[0].module):
+        first = steps[0].module if steps and isinstance(steps[0], Layer) else None
+        if type(first) is nn.Flatten and (first.start_dim, first.end_dim) == (1, -1) and has_no_hooks(first):
             steps = steps[1:]
         layers = _layers(steps)
         parameters = [id(p) for layer, _ in layers for p in layer.parameters()]
@@ -149,11 +150,6 @@ def _layers(steps: Sequence[Step]) -> list[Layer]:
     """All layers, those within shortcuts included."""
     nested = ([step] if isinstance(step, Layer) else _layers((*step.branch, *step.activation)) for step in steps)
     return [layer for layers in nested for layer in layers]
-
-
-def _flattens(layer: nn.Module) -> bool:
-    """Whether a layer turns each sample into one vector."""
-    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and has_no_hooks(layer)
 
 
 def _is_known(layer: Layer) -> bool:

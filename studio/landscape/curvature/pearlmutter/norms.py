@@ -160,19 +160,17 @@ def batch_norm(layer: _BatchNorm, x: Tensor, input_active: bool) -> BatchNorm | 
     of_images = isinstance(layer, nn.BatchNorm2d)
     if layer.training or layer.running_mean is None or layer.running_var is None:
         if of_images or x.dim() == 3:
-            return BatchNorm(layer.eps) if of_images else BatchNorm(layer.eps, _features_to_images, _images_to_features)
+            if of_images:
+                return BatchNorm(layer.eps)
+            return BatchNorm(layer.eps, _as_image, lambda y, points: y.view(points, -1, y.shape[2]).mT)
     elif of_images:
         return FixedNorm(layer.running_mean, layer.running_var, layer.eps)
     raise UnknownOperationError
 
 
-def _features_to_images(x: Tensor) -> Tensor:
+def _as_image(x: Tensor) -> Tensor:
     """Features [B, N, C] as an image [1, B C, N, 1]: a view where the samples lie last."""
     return x.mT.reshape(1, -1, x.shape[1], 1)
-
-
-def _images_to_features(y: Tensor, points: int) -> Tensor:
-    return y.view(points, -1, y.shape[2]).mT
 
 
 def _per_grouped_channel(numbers: Tensor) -> Tensor:
