@@ -16,7 +16,7 @@ draft: $(VENV)/installed
 	$(BIN)/studio film --draft $(SCENE)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # what needs the optional extras: installs them, and runs those tests alone
 test-extras: $(VENV)/installed

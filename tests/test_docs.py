@@ -24,10 +24,9 @@ from studio.cli import doctor
 from studio.cli.commands import app
 from studio.config.reading import load_raw, parse, read
 from studio.errors import StudioError
-from studio.film.look import Look, assets_folder, gallery
+from studio.film.look import Look, assets_folder, gallery, merge
 from studio.landscape import profiling
 from studio.pipeline import film
-from studio.scene.landscape import merge
 from studio.scene.scene import Scene
 
 ROOT = assets_folder().parent
