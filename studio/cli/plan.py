@@ -63,8 +63,8 @@ def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
 
     total, lines = 0.0, []
     for run in scene.networks:
-        if run.kind == "recipe":
-            steps = run.recipe.epochs * math.ceil(cost.images / run.recipe.batch)
+        if run.kind != "folder":
+            steps = math.ceil((run.recipe.epochs - run.instants()[0]) * math.ceil(cost.images / run.recipe.batch))
             seconds = steps * seconds_per_step(run.recipe, run.objective)
             total += seconds
             lines.append(f"train      {steps} steps, {len(run.instants())} checkpoints, {_duration(seconds)}")
