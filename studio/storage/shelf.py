@@ -16,6 +16,7 @@ Everything here can be deleted and made again; nothing here ever changes its mea
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -122,7 +123,8 @@ class Shelf:
                     for tile in path.glob("[!.]*"):
                         files.read_bytes(tile)
                 case "segments":
-                    files.read_json(path) if path.suffix == ".json" else verify_segment(path)
+                    if path.suffix != ".json":  # its segment is asked, which is made again with it
+                        verify_segment(path)
                 case _:
                     map_arrays(path)
 
@@ -132,6 +134,8 @@ class Shelf:
         kind, entry, *_ = error.path.relative_to(self.root).parts
         path = error.path if kind in ("runs", "frames", "scenes") else self.root / kind / entry
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if kind == "segments":
+            _seal(path).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, progress: Progress) -> Iterator[None]:
@@ -241,9 +245,10 @@ def is_sealed(path: Path) -> bool:
 
 
 def verify_segment(path: Path) -> None:
-    """Raises DamageError if a segment is not what was sealed."""
+    """Raises DamageError, of the segment, if it is not what was sealed, or the seal is damaged."""
     with files.translate_read_errors(path):
-        if files.read_json(_seal(path))["files"] != _checksums(path):
+        sealed = json.loads(_seal(path).read_text(encoding="utf-8"))
+        if sealed != json.loads(files.to_json(_seal(path), {"files": _checksums(path)})):
             raise ValueError(f"it {files.CHANGED}")
 
 

@@ -51,6 +51,14 @@ def test_a_segment_cut_short_is_named_and_encoded_again_from_its_frames(copy, in
     assert (copy.out / "tiny.mp4").read_bytes() == (finished.out / "tiny.mp4").read_bytes()
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda seal: seal.write_text("{}")], ids=["gone", "another"])
+def test_a_segment_without_its_checksums_is_encoded_again_also_by_verify(copy, invoke, caplog, damage):
+    segment = max(copy.shelf.root.glob("segments/*.mp4"))
+    damage(segment.with_name(f"{segment.name}.json"))
+    assert invoke("film", "tiny.yaml", "--verify").status == 0
+    assert f"{segment}: is damaged" in caplog.text and "again, just" not in caplog.text
+
+
 def test_verify_finds_damage_in_what_a_finished_film_does_not_open(copy, invoke, caplog):
     theta = next(copy.shelf.root.glob("planes/*/theta.npy"))
     theta.write_bytes(theta.read_bytes()[:-1] + b"?")
