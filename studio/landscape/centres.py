@@ -10,11 +10,11 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studio.config.records import nearest
 from studio.errors import RunError
-from studio.training.derived import kept_by_magnitude
+from studio.training.derived import Per, kept_by_magnitude
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,7 +128,7 @@ class Pruned(_Changed):
     """
 
     sparsity: float
-    per: Literal["network", "layer"] = "network"
+    per: Per = "network"
 
     def __str__(self) -> str:
         return f"{self.of} without {100 * self.sparsity:g} % of its weights"

@@ -228,8 +228,8 @@ def moved_model(run: AnyRun) -> Model | None:
 
 def device_for(loss: Loss, quantity: Quantity = "loss") -> Kind:
     """The kind of device that measures a quantity: the one in use, or the CPU for float64 where that has none."""
-    needs_float64 = quantity != "loss" or loss.precision == "float64"
-    return "cpu" if needs_float64 and device_kind() == "mps" else device_kind()
+    kind, needs_float64 = device_kind(), quantity != "loss" or loss.precision == "float64"
+    return "cpu" if needs_float64 and kind == "mps" else kind
 
 
 def axes(slice_: Slice, sample_count: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,6 @@ Everything here can be deleted and made again; nothing here ever changes its mea
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -247,8 +246,11 @@ def is_sealed(path: Path) -> bool:
 def verify_segment(path: Path) -> None:
     """Raises DamageError, of the segment, if it is not what was sealed, or the seal is damaged."""
     with files.translate_read_errors(path):
-        sealed = json.loads(_seal(path).read_text(encoding="utf-8"))
-        if sealed != json.loads(files.to_json(_seal(path), {"files": _checksums(path)})):
+        try:
+            sealed = files.read_json(_seal(path))["files"]
+        except DamageError as error:  # a segment is made again with its seal
+            raise ValueError(error.args[1]) from error
+        if sealed != _checksums(path):
             raise ValueError(f"it {files.CHANGED}")
 
 

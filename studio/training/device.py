@@ -45,30 +45,30 @@ def ask_torch() -> Answers:
     return Answers(gpus, torch.backends.mps.is_available(), build, str(caught[0].message) if caught else "")
 
 
-def words() -> tuple[str, ...]:
+def available_devices() -> tuple[str, ...]:
     """Every device that torch can use here, the best first, such as `cuda:0`, `cuda:1`, `cpu`."""
     answers = ask_torch() if has_gpu_driver() else Answers(0, False, "")
     return (*(f"cuda:{index}" for index in range(answers.gpus)), *["mps"] * answers.mps, "cpu")
 
 
-def word() -> str:
+def device_name() -> str:
     """The device that is used; with a number only where the user says one. Raises SceneError if it is absent."""
-    best = words()[0].partition(":")[0]
-    if (wanted := chosen() or best) not in (*words(), best):
-        raise SceneError(f"--device or {VARIABLE}: torch has no {wanted} here; it has {', '.join(words())}")
+    best = (available := available_devices())[0].partition(":")[0]
+    if (wanted := chosen() or best) not in (*available, best):
+        raise SceneError(f"--device or {VARIABLE}: torch has no {wanted} here; it has {', '.join(available)}")
     return wanted
 
 
 def device_kind() -> Kind:
     """The kind of the device that is used."""
-    return cast(Kind, word().partition(":")[0])
+    return cast(Kind, device_name().partition(":")[0])
 
 
 def device() -> torch.device:
     """The device that is used; a GPU that the user chose by its number becomes torch's current one."""
     import torch
 
-    kind, _, index = word().partition(":")
+    kind, _, index = device_name().partition(":")
     if index:
         torch.cuda.set_device(int(index))
     return torch.device(kind)
@@ -76,7 +76,7 @@ def device() -> torch.device:
 
 def worker_gpus() -> tuple[str, ...]:
     """The GPUs that worker processes have one each of, spelled as in CUDA_VISIBLE_DEVICES; empty without any."""
-    kind, _, index = word().partition(":")
+    kind, _, index = device_name().partition(":")
     gpus = ask_torch().gpus if kind == "cuda" else 0
     # torch counts anew what is left by ROCR_VISIBLE_DEVICES
     shown = next(filter(None, (os.environ.get(name) for name in _hiding() if name[0] != "R")), "") if gpus else ""
@@ -86,7 +86,7 @@ def worker_gpus() -> tuple[str, ...]:
 
 def idle_reasons() -> list[str]:
     """Why GPUs that are there are not used."""
-    used, gpus = word(), words()[:-1]
+    used, gpus = device_name(), available_devices()[:-1]
     if used == "mps":
         return ["Apple's GPU has no float64: curvature, and losses in float64, are computed on the CPU"]
     if gpus or not has_gpu_driver():
@@ -110,14 +110,14 @@ def describe() -> str:
     """The device that is used, by name, after a trial. Raises MachineError if torch cannot compute on it."""
     import torch
 
-    place, build = device(), ask_torch().build
+    place, build, name = device(), ask_torch().build, device_name()
     try:
         torch.ones(2, device=place).sum().item()
         names = [torch.cuda.get_device_name(i) for i in range(ask_torch().gpus)] if place.type == "cuda" else []
     except Exception as error:  # torch raises several kinds, such as for a GPU that it is not built for
-        raise MachineError(f"{word()} is there, and torch cannot use it: {reason(error)}; try --device cpu") from error
+        raise MachineError(f"{name} is there, and torch cannot use it: {reason(error)}; try --device cpu") from error
     found = f"{', '.join(names)} ({build})" if names else "Apple's" if place.type == "mps" else "none"
-    return f"{found}; torch {torch.__version__} computes on {word()}"
+    return f"{found}; torch {torch.__version__} computes on {name}"
 
 
 # --- the same bytes every time ----------------------------------------------------------------------------------------

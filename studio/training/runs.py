@@ -119,10 +119,10 @@ class SurfacesRun(Record):
         return self.content.coordinates
 
 
-def other_recipe(run: Run, purpose: str, **changes: Any) -> RecipeRun:
-    """The run with some keys of its recipe changed. Raises SceneError, with the purpose, for a run without a recipe."""
+def recipe_run(run: Run, purpose: str, **changes: Any) -> RecipeRun:
+    """The run, with keys of its recipe changed. Raises SceneError, with the purpose, if it is not trained here."""
     if not isinstance(run, RecipeRun):
-        raise SceneError(f"only a run with a recipe can be {purpose}; name the other run under `to`")
+        raise SceneError(f"only a run with a recipe can be {purpose}")
     return run.model_copy(update={"recipe": run.recipe.model_copy(update=changes)})
 
 

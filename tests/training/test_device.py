@@ -14,7 +14,7 @@ from studio.landscape import slices
 from studio.landscape.loss import Loss
 from studio.landscape.values.evaluator import Evaluator
 from studio.training import device, evaluate, losses
-from studio.training.device import Answers, device_kind, idle_reasons, restored_random_numbers, word, worker_gpus
+from studio.training.device import Answers, device_kind, device_name, idle_reasons, restored_random_numbers, worker_gpus
 from studio.training.objectives import OutputLoss
 from studio.training.recipe import Recipe
 from studio.training.recorder import train
@@ -55,7 +55,7 @@ TWO = (2, False, "CUDA 12.8")
 )
 def test_the_best_device_is_used_or_the_one_that_is_chosen(machine, answers, says, expected, gpus):
     machine(*answers, says=says)
-    assert (word(), worker_gpus(), device_kind()) == (expected, gpus, expected.partition(":")[0])
+    assert (device_name(), worker_gpus(), device_kind()) == (expected, gpus, expected.partition(":")[0])
 
 
 def test_workers_get_the_gpus_by_the_names_that_the_environment_shows(machine):
@@ -73,7 +73,7 @@ def test_workers_get_the_gpus_by_the_names_that_the_environment_shows(machine):
 def test_a_device_that_is_absent_is_refused_with_those_there_are(machine, says):
     machine(*TWO, says=says)
     with pytest.raises(SceneError, match=f"torch has no {says} here; it has cuda:0, cuda:1, cpu$"):
-        word()
+        device_name()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_nothing_is_said_where_the_gpu_is_used_or_none_is_there(machine, monkeyp
     assert idle_reasons() == []
     machine(0, False, "")
     monkeypatch.setattr(device, "has_gpu_driver", lambda: False)
-    assert idle_reasons() == [] and word() == "cpu"
+    assert idle_reasons() == [] and device_name() == "cpu"
 
 
 def test_what_needs_float64_is_the_cpus_beside_apples_gpu(machine):

@@ -21,7 +21,7 @@ def lift(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
 
 
-class AtLeast(TorchFunctionMode):
+class MinimumPrecision(TorchFunctionMode):
     """A context in which casts to floats of fewer digits lead to `dtype`, and autocast is off; `found`: if any was."""
 
     def __init__(self, dtype: torch.dtype, device_kind: str):

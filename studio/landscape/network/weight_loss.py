@@ -26,7 +26,7 @@ from studio.landscape.network.folding import FoldedBatchNorm
 from studio.landscape.network.graph import pool_before_relu
 from studio.landscape.network.network import Network
 from studio.landscape.network.objective_network import ObjectiveNetwork
-from studio.landscape.network.precision import AtLeast, lift
+from studio.landscape.network.precision import MinimumPrecision, lift
 from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
@@ -87,7 +87,7 @@ class WeightLoss:
         self._template = copy.deepcopy(private).train(mode == "train")
         self.inputs = self.to_device(x)
         self.targets = self.inputs if y is None else self.to_device(y)
-        casts = AtLeast(torch.float64 if precision == "float64" else torch.float32, self.device_kind)
+        casts = MinimumPrecision(torch.float64 if precision == "float64" else torch.float32, self.device_kind)
         if numbers is not None:
             with casts:
                 private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)

@@ -23,7 +23,7 @@ from studio.landscape.sweeps.keyframe import (
 )
 from studio.training.derived import AnyRun, CurveRun
 from studio.training.recipe import Fork
-from studio.training.runs import NetworkRun, Run, SurfacesRun, other_recipe
+from studio.training.runs import NetworkRun, Run, SurfacesRun, recipe_run
 
 
 class _ToOther(Stepped):
@@ -39,7 +39,7 @@ class _ToOther(Stepped):
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The other run."""
-        return (self.to or other_recipe(run, "trained from another seed", seed=self.seed),)
+        return (self.to or recipe_run(run, "trained from another seed; name the other run under `to`", seed=self.seed),)
 
     def _ends(self, runs: Runs) -> tuple[AtCheckpoint, AtCheckpoint]:
         """The last networks of both runs. Raises SceneError if the two models differ, or the runs do not."""
@@ -134,7 +134,7 @@ class Spawn(Listed):
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The second copy, once for every epoch."""
         forks = (Fork(at=epoch, seed=self.seed) for epoch in self.at)
-        return tuple(other_recipe(run, "trained on from a checkpoint with other noise", fork=fork) for fork in forks)
+        return tuple(recipe_run(run, "trained on with other noise; take another sweep", fork=fork) for fork in forks)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """A keyframe for every epoch. Raises SceneError if the run lacks a checkpoint there."""

@@ -28,9 +28,9 @@ from studio.landscape.sweeps.keyframe import (
     at_checkpoint,
     subsample,
 )
-from studio.training.derived import AnyRun, PrunedRun
+from studio.training.derived import AnyRun, Per, PrunedRun
 from studio.training.recipe import Recipe
-from studio.training.runs import RecipeRun, Run
+from studio.training.runs import Run, recipe_run
 
 
 class Pruning(Listed):
@@ -45,7 +45,7 @@ class Pruning(Listed):
 
     kind: Literal["pruning"] = "pruning"
     at: Annotated[tuple[Percent, ...], *LISTED] = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0)
-    per: Literal["network", "layer"] = "network"
+    per: Per = "network"
     retrain: float | None = Field(None, ge=0)
     weights: Literal["rewound", "kept"] = "rewound"
 
@@ -60,9 +60,8 @@ class Pruning(Listed):
         """Each pruned network trained again, if they are."""
         if self.retrain is None:
             return ()
-        if not isinstance(run, RecipeRun):
-            raise SceneError("only a run with a recipe can be trained again; take `retrain` out")
-        common = {"recipe": run.recipe, "of": run, "per": self.per, "start": self.retrain, "weights": self.weights}
+        of = recipe_run(run, "trained again; take `retrain` out")
+        common = {"recipe": of.recipe, "of": of, "per": self.per, "start": self.retrain, "weights": self.weights}
         return tuple(PrunedRun.model_validate({**common, "sparsity": share / 100}) for share in self.at if share)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
@@ -131,9 +130,8 @@ class Hyperparameter(BaseSweep):
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """A training for each value."""
-        if not isinstance(run, RecipeRun):
-            raise SceneError("only a recipe has keys to change; write the recipe of the run")
-        return tuple(run.model_copy(update={"recipe": self._recipe(run.recipe, value)}) for value in self.values)
+        origin = recipe_run(run, "trained with other values; write the recipe of the run")
+        return tuple(origin.model_copy(update={"recipe": self._recipe(origin.recipe, value)}) for value in self.values)
 
     def reduced(self, runs: Runs, most: int) -> Self:
         """The same sweep with at most `most` keyframes, from the same first to the same last one, for a draft."""
