@@ -268,7 +268,7 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     }
     if isinstance(slice_.centre, Rescaled):
         _require_same_function(shelf, slice_, slice_.centre)
-    if slice_.loss.precision != "float64":
+    if slice_.loss.precision != "float64" and slice_.grid.size > 1:
         _require_relief(evaluator, slice_)
     if slice_.loss.precision == "float32" and slice_.device != "mps":
         return facts

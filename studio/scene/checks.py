@@ -52,7 +52,7 @@ def unmeasured_fields(
     objective, prefix = run.objective, f"{run.objective}."
     metrics = {drawn_name(objective, number) for number in numbers or ()}
     exact = {*metrics, *map(str, loss.fields)}
-    measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
+    measured = {"loss"} | exact | (set(SIGNED) if convexity and convexity.points > 1 else set())
     for path, field in fields:
         is_metric = field == "accuracy" or field.startswith(prefix)
         if loss.sampling == "preview" and field != "loss" and (is_metric or field in exact):
