@@ -8,7 +8,8 @@ A row that is on the shelf is not measured again. Workers return values; only th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 from studio.errors import SceneError
 from studio.execution.tasks import Task
@@ -30,19 +31,31 @@ def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     if isinstance(run := project.scene.run, SurfacesRun):
         return copy_surfaces(project, run)
-    train(project)
-    resolved = resolve_slices(project)
-    results = Results.of(project, resolved)
-    project.record(**digests_used(resolved, results))
-    if not results.complete:
-        try_batch(project)
-        lock = project.shelf.lock(f"compute-{project.run_digests[0]}", project.progress)
-        with lock, project.open_workers(gpus=True) as workers:
-            for kind in KINDS:
-                distinct = {slice_.digest: slice_ for slice_ in of_kind(kind, resolved).values()}
-                _measure(project, workers, kind, list(distinct.values()))
-            _find_positions(project, workers, resolved, results)
+    [results] = measure_all((project,))
     return results
+
+
+def measure_all(projects: Sequence[Project]) -> list[Results]:
+    """The results of several projects on one shelf, trained and measured together; none brings its own surfaces."""
+    for project in projects:
+        train(project)
+    slices = list(map(resolve_slices, projects))
+    measured = [Results.of(*pair) for pair in zip(projects, slices, strict=True)]
+    for project, resolved, results in zip(projects, slices, measured, strict=True):
+        project.record(**digests_used(resolved, results))
+    if all(results.complete for results in measured):
+        return measured
+    try_batch(project := projects[0])
+    with ExitStack() as stack:
+        for run in sorted({project.run_digests[0] for project in projects}):
+            stack.enter_context(project.shelf.lock(f"compute-{run}", project.progress))
+        workers = stack.enter_context(project.open_workers(gpus=True))
+        for kind in KINDS:
+            distinct = {slice_.digest: slice_ for resolved in slices for slice_ in of_kind(kind, resolved).values()}
+            _measure(project, workers, kind, list(distinct.values()))
+        for resolved, results in zip(slices, measured, strict=True):
+            _find_positions(project, workers, resolved, results)
+    return measured
 
 
 def results_of(project: Project) -> Results:
