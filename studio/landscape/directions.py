@@ -22,7 +22,7 @@ from studio.config.records import BY_KIND, Record
 from studio.config.units import Angle
 from studio.errors import RunError
 from studio.field import Array
-from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.centres import AtCheckpoint, Centre, Matched
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +174,7 @@ class Pca(Record):
         return {name: (w - last[name]) * (moves_all or w.dim() > 1) for name, w in weights.items()}
 
 
-Place = float | Literal["last"] | AtCheckpoint
+Place = float | Literal["last"] | AtCheckpoint | Matched
 """A checkpoint of the centre's own run, or `{checkpoint: 20, run: 1}` of one that the sweep needs."""
 
 
@@ -207,7 +207,7 @@ class Checkpoints(Record):
         """The record's two checkpoints, and the centre."""
         last = checkpoints[-1]
         named: dict[Place, AtCheckpoint] = {at: AtCheckpoint(at, last.run) for at in self.at if isinstance(at, float)}
-        return (*(named.get(at, at if isinstance(at, AtCheckpoint) else last) for at in self.at), centre)
+        return (*(at if isinstance(at, AtCheckpoint | Matched) else named.get(at, last) for at in self.at), centre)
 
     def plane(self, source: WeightSource, centre: Centre) -> Plane:
         """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from studio.errors import RunError
 from studio.field import Array
 
 if TYPE_CHECKING:
@@ -29,14 +31,18 @@ def match(
     """The weights and buffers with the hidden units of every layer reordered to be nearest to the weights `to`.
 
     The layers are a chain: tensors of two and more dimensions in the order of their names, each followed by vectors
-    of its units. What belongs to the inputs and to the last layer's outputs stays.
+    of its units. What belongs to the inputs and to the last layer's outputs stays. Raises RunError for no chain.
     """
     tensors = {**weights, **buffers}
-    names = [name for name in sorted(tensors, key=_natural) if tensors[name].dim()]
+    modules = {name: (_natural(name.rpartition(".")[0]), -tensor.dim()) for name, tensor in tensors.items()}
+    names = [name for name in sorted(tensors, key=modules.__getitem__) if tensors[name].dim()]
     layer_of, layers = {}, list[str]()
     for name in names:
         layers += [name] if tensors[name].dim() > 1 else []
         layer_of[name] = len(layers) - 1
+    pairs = ((tensors[before].shape[0], tensors[after].shape[1]) for before, after in pairwise(layers))
+    if unfit := next((inputs for units, inputs in pairs if inputs % units), None):
+        raise RunError(f"sweep: match: the layers are no chain: one has {unfit} inputs, which those before do not give")
     orders = [np.arange(len(tensors[name])) for name in layers]
     own = {name: tensors[name].double().numpy() for name in weights}
     other = {name: to[name].double().numpy() for name in weights}
@@ -64,7 +70,8 @@ def _improve(
     for name in (name for name, at in layer_of.items() if at == layer and name in own):
         mine = _inputs(own[name], orders[layer - 1]) if name == layers[layer] and layer else own[name]
         gain += other[name].reshape(units, -1) @ mine.reshape(units, -1).T
-    theirs, mine = (w.reshape(len(w), units, -1).swapaxes(0, 1).reshape(units, -1) for w in (other[following], own[following][orders[layer + 1]]))
+    outgoing = other[following], own[following][orders[layer + 1]]
+    theirs, mine = (w.reshape(len(w), units, -1).swapaxes(0, 1).reshape(units, -1) for w in outgoing)
     gain += theirs @ mine.T
     best = linear_sum_assignment(gain, maximize=True)[1]
     changed = gain[range(units), best].sum() > gain[range(units), orders[layer]].sum() * (1 + 1e-12) + 1e-12
@@ -88,5 +95,5 @@ def _reorder(tensor: Tensor, layer: int, orders: Sequence[Array]) -> Tensor:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that puts `10.weight` behind `9.weight`."""
+    """A key that puts module `10` behind `9`."""
     return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.errors import MachineError, RunError
-from studio.landscape.centres import AtCheckpoint, Centre, Pruned, Rescaled, State
+from studio.landscape.centres import AtCheckpoint, Centre, Matched, Mixture, Pruned, Rescaled, State
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
@@ -266,8 +266,9 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "chunk": evaluator.chunk_size,
         "fields": ["loss", *evaluator.weight_loss.fields],
     }
-    if isinstance(slice_.centre, Rescaled):
-        _require_same_function(shelf, slice_, slice_.centre)
+    changed = slice_.centre.centres if isinstance(slice_.centre, Mixture) else (slice_.centre,)
+    for centre in (centre for centre in changed if isinstance(centre, Rescaled | Matched)):
+        _require_same_function(shelf, slice_, centre)
     if slice_.loss.precision != "float64" and slice_.grid.size > 1:
         _require_relief(evaluator, slice_)
     if slice_.loss.precision == "float32" and slice_.device != "mps":
@@ -277,8 +278,8 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
 
 
-def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> None:
-    """Raises RunError if the loss at a rescaled network is not that of the network it comes from."""
+def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled | Matched) -> None:
+    """Raises RunError if the loss at a rescaled or reordered network is not that of the network it comes from."""
     losses = []
     for at in (centre.of, centre):
         weight_loss = _weight_loss(shelf, slice_, at)
@@ -286,10 +287,10 @@ def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> Non
         losses.append(float(weight_loss.losses(outputs, weight_loss.targets).mean()))
     before, after = losses
     if not abs(after - before) <= SAME_FUNCTION * max(abs(before), 1e-3):
-        raise RunError(
-            f"sweep: with {centre.up} times {centre.factor:g} and {centre.down} divided by it the loss changes from "
-            f"{before:.4g} to {after:.4g}: name under `down` the layer that follows the one under `up`, past a ReLU"
-        )
+        cause = "the network has shortcuts, or layers that are no chain by their names; leave `match` out"
+        if isinstance(centre, Rescaled):
+            cause = f"{centre.down} does not follow {centre.up} past a ReLU; name another layer under `down`"
+        raise RunError(f"sweep: at {centre} the loss changes from {before:.4g} to {after:.4g}: {cause}")
 
 
 def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from studio.errors import SceneError
 from studio.field import Axis, Grid
-from studio.landscape.centres import AtCheckpoint, Centre, Mixture
+from studio.landscape.centres import AtCheckpoint, Centre, Matched, Mixture
 from studio.landscape.directions import Checkpoints, Directions, Random
 from studio.landscape.sweeps.keyframe import (
     LISTED,
@@ -60,14 +60,17 @@ class Chord(_ToOther):
     """The straight line from the end of the run to the end of another; the coordinate goes from 0 to 1.
 
     Running statistics are mixed like the weights: `mode: recalibrated` computes them anew.
-    to: the other run, of the same model. seed: or the same recipe, trained from this seed. steps: from end to end.
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed. match: the hidden units of
+    its end are put in the order that is nearest to the first one's (Ainsworth et al. 2023). steps: from end to end.
     """
 
     kind: Literal["chord"] = "chord"
+    match: bool = False
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
-        first, second = self._ends(runs)
+        first, end = self._ends(runs)
+        second = Matched(end, first) if self.match else end
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))
         between = {share: Mixture.between(first, second, share) for share in shares}
         centres: dict[float, Centre] = {0.0: first, **between, 1.0: second}
@@ -124,12 +127,15 @@ class Spawn(Listed):
     """Two copies of the network part at epoch k and train on with other noise, to the end (Frankle et al. 2020).
 
     The plane lies through both ends, at alpha = -1 and 1, and the network at which they parted; the coordinate is k.
-    at: the epochs k, which are checkpoints of the run before its last. seed: of the second copy's noise.
+    at: the epochs k, which are checkpoints of the run before its last. seed: of the second copy's noise. match: its
+    hidden units are put in the order that is nearest to the first copy's, which changes no function (Ainsworth et al.
+    2023); for networks of layers in a chain.
     """
 
     kind: Literal["spawn"] = "spawn"
     at: Annotated[tuple[float, ...], *LISTED] = (0.0,)
     seed: int = Field(1, ge=0)
+    match: bool = False
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The second copy, once for every epoch."""
@@ -145,8 +151,9 @@ class Spawn(Listed):
             parting, twin = at_checkpoint(epoch, runs[0]), AtCheckpoint(end.checkpoint, number)
             if parting == end:
                 raise SceneError(f"twins that part at the run's last checkpoint, {epoch:g}, are the same; write less")
-            centre = Mixture.between(end, twin, 0.5)
-            keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(twin, parting)), grid, end))
+            other = Matched(twin, end) if self.match else twin
+            centre = Mixture.between(end, other, 0.5)
+            keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(other, parting)), grid, end))
         return tuple(keyframes)
 
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
