@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from studio.config.records import nearest
+from studio.errors import RunError, SceneError
 from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SCALES, SIGNED, measured_fields, missing_advice
 from studio.film.format import Format
@@ -17,9 +18,11 @@ from studio.film.overlays import live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
+from studio.landscape.direction_file import read_directions
+from studio.landscape.directions import Directions, File, parts
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
-from studio.training.models import Python, misfit
+from studio.training.models import Python, misfit, move_only
 from studio.training.objectives import drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
@@ -131,6 +134,29 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
             yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
         elif run.parameters != MOVE_ALL:
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
+
+
+def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> Iterator[Mistake]:
+    """Patterns that no weight of a built-in model has, and files of directions that do not fit it."""
+    recipe, files = run.recipe, [part for part in parts(directions) if isinstance(part, File)]
+    is_plain = run.parameters == recipe.train == MOVE_ALL and not files
+    if is_plain or isinstance(recipe.model, Python) or misfit(recipe.model, layout.shape, layout.is_whole):
+        return
+    import torch
+
+    with torch.device("meta"):  # of any size, without memory
+        model = recipe.model.build(layout.shape, run.objective.outputs(layout))
+    for keys, patterns in ((("parameters",), run.parameters), (("recipe", "train"), recipe.train)):
+        try:
+            move_only(patterns, model, prefix := ".".join(("run", *keys)))
+        except SceneError as error:
+            yield ("run", run.kind, *keys), str(error).removeprefix(f"{prefix}: ")
+        model.requires_grad_()
+    for part in files:
+        try:
+            read_directions(part.file).fit(model)
+        except RunError as error:
+            yield ("directions",), str(error)
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:
