@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import load
 
 from studio.config.records import nearest
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2**33
 """Bytes of a file, packed or unpacked: two directions of a billion weights."""
-_FORM = "expected delta/<weight> and eta/<weight>, or flat delta and eta [P]; in an .h5 file xdirection and ydirection"
+_FORM = "expected delta/<weight> and eta/<weight>, or flat delta and eta [P]; in .h5 groups xdirection and ydirection"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,31 +44,23 @@ class DirectionFile:
 
     def fit(self, model: nn.Module) -> list[dict[str, Array]]:
         """delta and eta by the names of weights, those alone that the file has. Raises RunError if they do not fit."""
-        shapes, fitted = {name: tuple(w.shape) for name, w in model.named_parameters()}, []
+        shapes, state = {name: tuple(w.shape) for name, w in model.named_parameters()}, model.state_dict()
+        ends, fitted = np.cumsum([math.prod(shape) for shape in shapes.values()]), []
         for quantity, vector in self.vectors.items():
-            named = self._named(quantity, vector, model)
-            for name, array in named.items():
+            if "" in vector and vector[""].size == ends[-1]:
+                split = zip(shapes.items(), np.split(vector[""], ends[:-1]), strict=True)
+                vector = {name: part.reshape(shape) for (name, shape), part in split}
+            elif "0" in vector and "0" not in shapes and len(vector) in (len(shapes), len(state)):
+                names = shapes if len(vector) == len(shapes) else state
+                vector = {name: vector[str(i)] for i, name in enumerate(names) if name in shapes}
+            for name, array in vector.items():
                 if shapes.get(name) != array.shape:
-                    expected = f" {list(shapes[name])}" if name in shapes else f" no such weight{nearest(name, shapes)}"
-                    raise RunError(f"{self.path}: {quantity}/{name} is {list(array.shape)}, the model has{expected}")
-            fitted.append(named)
+                    where, found = f"{self.path}: {quantity}{name and '/'}{name} is", list(array.shape)
+                    counts = f"{len(shapes)} weights of {ends[-1]} numbers, {len(state)} tensors with its buffers"
+                    expected = list(shapes[name]) if name in shapes else f"{counts}{name and nearest(name, shapes)}"
+                    raise RunError(f"{where} {found}, the model has {expected}")
+            fitted.append(dict(vector))
         return fitted
-
-    def _named(self, quantity: str, vector: Mapping[str, Array], model: nn.Module) -> dict[str, Array]:
-        weights, state = dict(model.named_parameters()), model.state_dict()
-        if "" in vector:
-            ends = np.cumsum([w.numel() for w in weights.values()])
-            if vector[""].size != ends[-1]:
-                raise RunError(f"{self.path}: {quantity} has {vector[''].size} numbers, the model {ends[-1]} weights")
-            split = zip(weights.items(), np.split(vector[""], ends[:-1]), strict=True)
-            return {name: part.reshape(w.shape) for (name, w), part in split}
-        if "0" not in vector or "0" in weights:
-            return dict(vector)
-        names = next((list(names) for names in (weights, state) if len(names) == len(vector)), [])
-        if not names:
-            counts = f"{len(weights)}, or {len(state)} with its buffers"
-            raise RunError(f"{self.path}: {quantity} has {len(vector)} tensors, the model {counts}")
-        return {name: vector[str(i)] for i, name in enumerate(names) if name in weights}
 
 
 def read_directions(path: Path) -> DirectionFile:
@@ -83,7 +77,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> DirectionFile:
     with refusing(path, f"cannot be read as directions in {', '.join(_READERS)}"):
         content = read_regular(path, LARGEST)
         for key, array in _READERS[path.suffix](path, content).items():
-            name, (quantity, _, weight) = shown(key, 80), key.partition("/")
+            quantity, _, weight = (name := shown(key)).partition("/")
             if quantity not in vectors or not (weight or array.ndim == 1):
                 raise ValueError(f"{name} {list(array.shape)} is neither of delta nor of eta; {_FORM}")
             with np.errstate(over="ignore"):
@@ -94,13 +88,6 @@ def _read(path: Path, mtime_ns: int, size: int) -> DirectionFile:
         if not all(vectors.values()) or any("" in vector and len(vector) > 1 for vector in vectors.values()):
             raise ValueError(f"a vector is missing, or said twice; {_FORM}")
     return DirectionFile(path, vectors, hashlib.sha256(content).hexdigest()[:32])
-
-
-def _read_safetensors(path: Path, content: bytes) -> Mapping[str, Array]:
-    from safetensors.numpy import load
-
-    arrays: dict[str, Array] = load(content)
-    return arrays
 
 
 def _read_h5(path: Path, content: bytes) -> Mapping[str, Array]:
@@ -114,24 +101,20 @@ def _read_h5(path: Path, content: bytes) -> Mapping[str, Array]:
     def member(group: Any, key: str, kind: Any) -> Any:
         value = group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
         if not isinstance(value, kind) or (kind is h5py.Dataset and (value.external or value.is_virtual)):
-            raise ValueError(
-                f"no {key} in {group.name}; expected groups xdirection and ydirection of tensors 0, 1, ..."
-            )
+            raise ValueError(f"no {key} in {group.name}; {_FORM} of tensors 0, 1, ...")
         return value
 
     with h5py.File(io.BytesIO(content), "r") as file:
-        groups = {"delta": member(file, "xdirection", h5py.Group), "eta": member(file, "ydirection", h5py.Group)}
-        sets = {
-            f"{name}/{i}": member(group, str(i), h5py.Dataset)
-            for name, group in groups.items()
-            for i in range(len(group))
-        }
+        sets: dict[str, Any] = {}
+        for name, key in (("delta", "xdirection"), ("eta", "ydirection")):
+            group = member(file, key, h5py.Group)
+            sets |= {f"{name}/{i}": member(group, str(i), h5py.Dataset) for i in range(len(group))}
         check_unpacked(sum(values.size * values.dtype.itemsize for values in sets.values()), len(content))
         return {name: np.asarray(values[()]) for name, values in sets.items()}
 
 
 _READERS: Mapping[str, Callable[[Path, bytes], Mapping[str, Array]]] = {
     ".npz": lambda path, _: read_npz(path, LARGEST),
-    ".safetensors": _read_safetensors,
+    ".safetensors": lambda _, content: load(content),
     **dict.fromkeys((".h5", ".hdf5"), _read_h5),
 }

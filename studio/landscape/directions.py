@@ -192,7 +192,7 @@ class Checkpoints(Record):
     delta leads from the first to the second at every centre; the plane of a centre that is one of them holds them all.
     """
 
-    former: ClassVar[Mapping[str, str]] = {"epochs": "at", "points": "at"}
+    former: ClassVar[Mapping[str, str]] = {"epochs": "at"}
 
     kind: Literal["checkpoints"] = "checkpoints"
     at: tuple[Place, ...] = Field(min_length=2, max_length=3)
@@ -200,10 +200,9 @@ class Checkpoints(Record):
     @field_validator("at")
     @classmethod
     def _differ(cls, at: tuple[Place, ...]) -> tuple[Place, ...]:
-        if len(set(at)) < len(at):
-            same = next(place for place in at if at.count(place) > 1)
-            number, count = ("both", "two") if len(at) == 2 else ("two of them", "three")
-            raise ValueError(f"{number} are {_place_name(same)}; {count} different checkpoints span a plane")
+        if same := [_place_name(place) for place in at if at.count(place) > 1]:
+            number, count = ("both", "two") if len(at) == 2 else (len(same), "three")
+            raise ValueError(f"{number} are {same[0]}; {count} different checkpoints span a plane")
         return at
 
     @property
@@ -228,11 +227,9 @@ class Checkpoints(Record):
         delta, second = (_combine(1.0, source.weights(at), -1.0, weights) for at in others)
         eta = _perpendicular(second, delta, norm(delta), rounding=norm(weights))
         if not eta or norm(delta) <= TINY:
-            way_out = ", or leave this centre out of the sweep" * (len(self.at) == 2)
-            raise RunError(
-                f"directions: {others[0]} and {others[1]} span no plane with {'the centre, ' * (origin is centre)}"
-                f"{origin}: all three lie on one line; name others{way_out}"
-            )
+            way_out = "name others, or leave this centre out of the sweep" if len(self.at) == 2 else "name others"
+            names = f"{others[0]} and {others[1]} span no plane with {'the centre, ' * (len(self.at) == 2)}{origin}"
+            raise RunError(f"directions: {names}: all three lie on one line; {way_out}")
         return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
 
 

@@ -5,7 +5,7 @@ Each is (path of keys, message with the way out).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from studio.config.records import nearest
@@ -146,17 +146,16 @@ def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> 
 
     with torch.device("meta"):  # of any size, without memory
         model = recipe.model.build(layout.shape, run.objective.outputs(layout))
-    for keys, patterns in ((("parameters",), run.parameters), (("recipe", "train"), recipe.train)):
+    tests: dict[Path, Callable[[], object]] = {
+        ("run", run.kind, "recipe", "train"): lambda: move_only(recipe.train, model, "run.recipe.train"),
+        ("run", run.kind, "parameters"): lambda: move_only(run.parameters, model.requires_grad_()),
+        ("directions",): lambda: [read_directions(part.file).fit(model) for part in files],
+    }
+    for keys, test in tests.items():
         try:
-            move_only(patterns, model, prefix := ".".join(("run", *keys)))
-        except SceneError as error:
-            yield ("run", run.kind, *keys), str(error).removeprefix(f"{prefix}: ")
-        model.requires_grad_()
-    for part in files:
-        try:
-            read_directions(part.file).fit(model)
-        except RunError as error:
-            yield ("directions",), str(error)
+            test()
+        except (RunError, SceneError) as error:
+            yield keys, str(error).removeprefix(f"{'.'.join(keys[:1] + keys[2:])}: ")
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,28 +61,26 @@ class Window(Record):
     every: the step between two instants. log: or how many there are, evenly by logarithm. from, to: its ends.
     """
 
-    former: ClassVar[Mapping[str, str]] = {"start": "from"}
-
     every: float | None = Field(None, ge=0.001)
     log: int | None = Field(None, ge=2, le=MOST_CHECKPOINTS)
-    start: float = Field(0.0, alias="from", ge=-1e9, le=1e9)
+    from_: float = Field(0.0, alias="from", ge=-1e9, le=1e9)
     to: float = Field(ge=-1e9, le=1e9)
 
     @model_validator(mode="after")
     def _has_instants(self) -> Self:
         if (self.every is None) == (self.log is None):
             raise ValueError("a window has either `every: 0.5` or `log: 12`, the number of instants")
-        if not self.start < self.to or (self.log and self.start < 0.001):
+        if not self.from_ < self.to or (self.log and self.from_ < 0.001):
             least = ", and a logarithm starts from 0.001" if self.log else ""
-            raise ValueError(f"from {self.start:g} to {self.to:g} is no window; write the smaller end first{least}")
-        if self.every and (self.to - self.start) / self.every > MOST_CHECKPOINTS:
+            raise ValueError(f"from {self.from_:g} to {self.to:g} is no window; write the smaller end first{least}")
+        if self.every and (self.to - self.from_) / self.every > MOST_CHECKPOINTS:
             raise ValueError(f"more than {MOST_CHECKPOINTS} instants; write a larger step")
         return self
 
     @property
     def thousandths(self) -> list[int]:
         """The instants, ascending, in thousandths."""
-        first, last = round(1000 * self.start), round(1000 * self.to)
+        first, last = round(1000 * self.from_), round(1000 * self.to)
         if self.log:
             return [round(first * (last / first) ** (i / (self.log - 1))) for i in range(self.log)]
         return list(range(first, last + 1, round(1000 * (self.every or 1))))

@@ -192,7 +192,7 @@ def test_three_checkpoints_on_a_line_span_no_plane_also_where_they_are_rounded()
     )
     with pytest.raises(RunError, match="with the centre, the checkpoint at 0: .* or leave this centre out of the"):
         Checkpoints(at=(1, 2)).plane(source, EPOCHS[0])
-    with pytest.raises(ValidationError, match="two of them are 2; three different checkpoints span a plane"):
+    with pytest.raises(ValidationError, match="2 are 2; three different checkpoints span a plane"):
         Checkpoints(at=(2, 1, 2))
 
 

@@ -81,9 +81,9 @@ def select(at: Coordinates, available: Sequence[float], axis: Axis, has: str) ->
         if isinstance(entry, float):
             chosen.add(entry if entry in known else require(entry, available, axis, has))
             continue
-        inside = [coordinate for coordinate in available if entry.start <= coordinate <= entry.to]
+        inside = [coordinate for coordinate in available if entry.from_ <= coordinate <= entry.to]
         if not inside:
-            raise SceneError(f"{axis.name} {entry.start:g} to {entry.to:g}: {has} there")
+            raise SceneError(f"{axis.name} {entry.from_:g} to {entry.to:g}: {has} there")
         middles = [1000 * (a + b) / 2 for a, b in pairwise(inside)]  # beyond one, the next coordinate is nearer
         chosen |= {inside[bisect(middles, instant)] for instant in entry.thousandths}
     return tuple(sorted(chosen))
