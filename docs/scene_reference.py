@@ -71,7 +71,8 @@ class _Reference:
         return f"{path}: {kind}" if kind else path or "The scene"
 
     def _kind(self, name: str) -> str | None:
-        return self.records[name].get("properties", {}).get("kind", {}).get("const")
+        kind: str | None = self.records[name].get("properties", {}).get("kind", {}).get("const")
+        return kind
 
     def _before(self, name: str) -> list[tuple[str, list[str]]]:
         """The records before one that have a section, with their paths."""
