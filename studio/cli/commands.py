@@ -167,7 +167,8 @@ def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None,
     """Measure the surfaces of SCENE; trains first if need be.
 
     Args:
-        check_subset: only compare the loss over the subset with that over all training images, at nine points.
+        check_subset: only compare the loss, and the eigenvalues if they are measured, over the subset with those over
+            all training images, at nine points.
     """
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors

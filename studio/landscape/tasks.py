@@ -11,6 +11,7 @@ the shelf's owner stores the arrays. The evaluator or Hessian of a slice is buil
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -40,7 +41,7 @@ from studio.training.objectives import CROSS_ENTROPY, Objective
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.network.weight_loss import WeightLoss
@@ -95,7 +96,10 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     own = [AtCheckpoint(at, run) for at in checkpoints.epochs(shelf.run(slice_.run_digests[run]))]
     with deterministic():
         direction_loss = partial(_weight_loss, shelf, slice_, of_directions=True)
-        plane = slice_.directions.plane(WeightSource(own, moving, direction_loss, kept), slice_.centre)
+        source = WeightSource(own, moving, direction_loss, kept, partial(_model, shelf, slice_))
+        plane = slice_.directions.plane(source, slice_.centre)
+        if slice_.directions.model_dump(mode="json") != json.loads(slice_.inputs)["directions"]:
+            raise RunError("directions: the file changed while it was measured; run again")
         vectors = {"theta": theta, "delta": masked(plane.delta, kept), "eta": masked(plane.eta, kept)}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {**span_facts(arrays["delta"], arrays["eta"]), **plane.facts}
@@ -121,6 +125,12 @@ def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
     return centre.state(load)
 
 
+def _model(shelf: Shelf, slice_: Slice) -> nn.Module:
+    """A new model of the slice's run."""
+    facts = map_arrays(shelf.samples(slice_.samples_digest)).facts
+    return slice_.model.build(tuple(facts["shape"]), facts["classes"])
+
+
 def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: bool = False) -> WeightLoss:
     """A slice's loss, or that of its directions, as a function of flat weights, with the buffers of a centre."""
     import torch
@@ -129,8 +139,7 @@ def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: boo
     samples = slice_.direction_samples_digest if of_directions else slice_.samples_digest
     stored = map_arrays(shelf.samples(samples))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
-    model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
-    move_only(slice_.parameters, model)
+    model = move_only(slice_.parameters, _model(shelf, slice_))
     weights, buffers = _state(shelf, slice_, centre)
     return loss.weight_loss(model, {**weights, **buffers}, tensors, slice_.device, slice_.objective)
 

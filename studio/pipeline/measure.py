@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
+import numpy as np
+
 from studio.errors import SceneError
 from studio.execution.tasks import Task
 from studio.field import Grid
@@ -206,17 +208,33 @@ def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[tuple
 
 
 @repairs
-def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
-    """(alpha, beta, loss over the subset, loss over all samples) at nine points of the last keyframe's grid."""
+def subset_errors(project: Project) -> dict[str, list[tuple[float, float, float, float]]]:
+    """{quantity: (alpha, beta, over the subset, over all samples) at nine points of the last keyframe's grid}.
+
+    The loss, and lambda_min and lambda_max if the scene measures them: NaN where these did not converge.
+    """
     train(project)
-    scene, resolver, losses = project.scene, _resolver(project), []
-    keyframe = scene.keyframes()[-1]
-    for subset in (scene.loss.subset, "100%"):
-        loss = scene.loss.model_copy(update={"subset": subset, "keep_samples": False})
-        slice_ = resolver.resolve("loss", keyframe, keyframe.grid, loss)
-        save_samples(project.shelf, slice_)
-        if not project.shelf.plane(slice_.plane_digest).is_dir():
-            save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
-        losses.append(tasks.loss_at_corners(project.shelf, slice_))
-    (alphas, betas), (part, whole) = keyframe.grid.corners, losses
-    return [(a, b, float(part[i, j]), float(whole[i, j])) for i, b in enumerate(betas) for j, a in enumerate(alphas)]
+    scene, resolver = project.scene, _resolver(project)
+    keyframe, convexity, by_subset = scene.keyframes()[-1], scene.convexity, list[Mapping[str, np.ndarray]]()
+    (alphas, betas), nine = keyframe.grid.corners, Grid(range=keyframe.grid.range, points=3)
+    with project.open_workers(gpus=True) as workers:
+        for whole in ({}, {"subset": "100%"}):
+            loss = scene.loss.model_copy(update={"keep_samples": False, **whole})
+            slices = [resolver.resolve("loss", keyframe, keyframe.grid, loss)]
+            if convexity:
+                curved = convexity.loss(scene.loss).without_extras.model_copy(update=whole)
+                slices.append(resolver.resolve("convexity", keyframe, nine, curved, convexity))
+            _make_planes(project, workers, "loss", slices)
+            values = {"loss": tasks.loss_at_corners(project.shelf, slices[0])}
+            for slice_ in slices[1:]:
+                task: Task = (tasks.convexity_rows, (project.shelf, slice_, (0, 3)))
+                for _, rows in workers.run(f"measure the curvature over {curved.subset}", [task], [nine.size]):
+                    ends = ("lambda_min", "lambda_max")
+                    values |= {name: np.where(rows["converged"] > 0, rows[name], np.nan) for name in ends}
+            by_subset.append(values)
+    part, all_ = by_subset
+    points = [(i, j) for i in range(3) for j in range(3)]
+    return {
+        name: [(alphas[j], betas[i], float(part[name][i, j]), float(all_[name][i, j])) for i, j in points]
+        for name in part
+    }
