@@ -167,7 +167,10 @@ class Rescaled(_Changed):
 
 @dataclass(frozen=True)
 class Matched:
-    """A checkpoint with its hidden units in the order that is nearest to those of another: the same function."""
+    """A checkpoint with its hidden units in the order that is nearest to those of another: the same function.
+
+    of: the checkpoint. to: the other one.
+    """
 
     of: AtCheckpoint
     to: AtCheckpoint

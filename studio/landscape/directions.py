@@ -14,10 +14,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import Angle, ScenePath
@@ -183,20 +183,10 @@ Place = float | Literal["last"] | AtCheckpoint | Matched
 """A checkpoint of the centre's own run, or `{checkpoint: 20, run: 1}` of one that the sweep needs."""
 
 
-class Checkpoints(Record):
-    """The plane through the centre and two other checkpoints, or through three, wherever the centre is.
+class _Spanned(Record):
+    """A plane of differences between checkpoints, from an origin to two others, by delta and eta."""
 
-    eta is the component of the difference to the last that is perpendicular to delta, at delta's length, so that
-    angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
-    at: the two checkpoints, perhaps of other runs: delta leads from the centre to the first, at alpha = 1. Of three,
-    delta leads from the first to the second at every centre; the plane of a centre that is one of them holds them all.
-    kind: `through` is another word for a plane of three.
-    """
-
-    former: ClassVar[Mapping[str, str]] = {"epochs": "at"}
-
-    kind: Literal["checkpoints", "through"] = "checkpoints"
-    at: tuple[Place, ...] = Field(min_length=2, max_length=3)
+    at: tuple[Place, ...]
 
     @field_validator("at")
     @classmethod
@@ -205,12 +195,6 @@ class Checkpoints(Record):
             number, count = ("both", "two") if len(at) == 2 else (len(same), "three")
             raise ValueError(f"{number} are {same[0]}; {count} different checkpoints span a plane")
         return at
-
-    @model_validator(mode="after")
-    def _goes_through_three(self) -> Self:
-        if self.kind == "through" and len(self.at) < 3:
-            raise ValueError("a plane through three checkpoints needs `at` with three; two are `kind: checkpoints`")
-        return self
 
     @property
     def caption(self) -> str:
@@ -238,6 +222,31 @@ class Checkpoints(Record):
             names = f"{others[0]} and {others[1]} span no plane with {'the centre, ' * (len(self.at) == 2)}{origin}"
             raise RunError(f"directions: {names}: all three lie on one line; {way_out}")
         return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
+
+
+class Checkpoints(_Spanned):
+    """The plane through the centre and two other checkpoints: delta leads to the first, at alpha = 1.
+
+    eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
+    angles in the picture are angles in weight space. A centre that is one of the two has no such plane.
+    at: the two checkpoints, perhaps of other runs.
+    """
+
+    former: ClassVar[Mapping[str, str]] = {"epochs": "at"}
+
+    kind: Literal["checkpoints"] = "checkpoints"
+    at: tuple[Place, Place]
+
+
+class Through(_Spanned):
+    """The plane of three checkpoints, the same at every centre; that of a centre which is one of them holds them all.
+
+    delta leads from the first to the second; eta as for two `checkpoints`.
+    at: the three, perhaps of several runs.
+    """
+
+    kind: Literal["through"] = "through"
+    at: tuple[Place, Place, Place]
 
 
 class Hessian(Record):
@@ -331,7 +340,7 @@ class File(Record):
         return Plane(zeros | delta, zeros | eta)
 
 
-Unmixed = Annotated[Random | Pca | Checkpoints | Hessian | File, *BY_KIND]
+Unmixed = Annotated[Random | Pca | Checkpoints | Through | Hessian | File, *BY_KIND]
 
 
 class Mixed(Record):
@@ -378,7 +387,7 @@ def misfit(directions: Directions, checkpoints: Sequence[AtCheckpoint], centre: 
     for part in parts(directions):
         if isinstance(part, Pca) and len(checkpoints) < 3:
             return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
-        if isinstance(part, Checkpoints) and len(part.at) == 2 and centre in part.required(checkpoints, centre)[:2]:
+        if isinstance(part, Checkpoints) and centre in part.required(checkpoints, centre)[:2]:
             return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
     return None
 
@@ -470,4 +479,4 @@ def _unflatten(vector: Tensor, like: Weights) -> Weights:
     return {name: part.view_as(like[name]).to(like[name]) for name, part in zip(names, parts, strict=True)}
 
 
-Directions = Annotated[Random | Pca | Checkpoints | Hessian | File | Mixed, *BY_KIND]
+Directions = Annotated[Random | Pca | Checkpoints | Through | Hessian | File | Mixed, *BY_KIND]

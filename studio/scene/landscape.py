@@ -14,7 +14,7 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.directions import Checkpoints, Directions, Random, misfit
+from studio.landscape.directions import Checkpoints, Directions, Random, Through, misfit
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps.along import Epochs
 from studio.landscape.sweeps.between import Chord, Curve
@@ -158,7 +158,7 @@ class Landscape(Record):
         }
         if lacking := required - {*itertools.chain(*own)}:
             places = ", ".join(sorted(f"{at.checkpoint:g}{f' of run {at.run}' * bool(at.run)}" for at in lacking))
-            keys = ("directions", "at") if isinstance(self.directions, Checkpoints) else ("directions",)
+            keys = ("directions", "at") if isinstance(self.directions, Checkpoints | Through) else ("directions",)
             yield keys, f"the run has no checkpoint at {self.run.axis.name} {places}"
         if text := next(filter(None, itertools.starmap(misfit, planes)), None):
             yield ("directions",), text

@@ -12,6 +12,7 @@ from studio.landscape.directions import (
     Mixed,
     Pca,
     Random,
+    Through,
     WeightSource,
     dot,
     flat,
@@ -167,7 +168,7 @@ def test_a_centre_that_is_one_of_the_two_spans_no_plane():
 
 @pytest.mark.parametrize("centre", EPOCHS, ids=str)
 def test_a_plane_through_three_checkpoints_is_the_same_at_every_centre_and_holds_them_all(centre):
-    plane = Checkpoints(at=(0, 1, "last")).plane(CHECKPOINTS, centre)
+    plane = Through(at=(0, 1, "last")).plane(CHECKPOINTS, centre)
     assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
     steps = [{name: w - weights(0.0)[name] for name, w in weights(at).items()} for at in (1.0, 3.0)]
     squares = norm(plane.delta) ** 2
@@ -176,8 +177,8 @@ def test_a_plane_through_three_checkpoints_is_the_same_at_every_centre_and_holds
     inside = [x * plane.delta["fc"] + y * plane.eta["fc"] for x, y in places]
     for step, point in zip(steps, inside, strict=True):
         torch.testing.assert_close(point, step["fc"], rtol=0, atol=1e-5)  # float32 sums of a few numbers
-    assert Checkpoints(at=(0, 1, "last")).required(EPOCHS, centre) == (EPOCHS[0], EPOCHS[1], EPOCHS[3])
-    assert Checkpoints(at=(0, 1, "last")).caption == "plane through the checkpoints at 0, 1 and last"
+    assert Through(at=(0, 1, "last")).required(EPOCHS, centre) == (EPOCHS[0], EPOCHS[1], EPOCHS[3])
+    assert Through(at=(0, 1, "last")).caption == "plane through the checkpoints at 0, 1 and last"
 
 
 def test_three_checkpoints_on_a_line_span_no_plane_also_where_they_are_rounded():
@@ -185,7 +186,7 @@ def test_three_checkpoints_on_a_line_span_no_plane_also_where_they_are_rounded()
     line = {0.0: first, 1.0: {"fc": first["fc"].lerp(last["fc"], 0.3)}, 2.0: last}
     source = WeightSource(EPOCHS[:3], lambda at: line[at.checkpoint])
     with pytest.raises(RunError) as caught:
-        Checkpoints(at=(0, 1, 2)).plane(source, EPOCHS[2])
+        Through(at=(0, 1, 2)).plane(source, EPOCHS[2])
     assert str(caught.value) == (
         "directions: the checkpoint at 1 and the checkpoint at 2 span no plane with the checkpoint at 0: all three lie "
         "on one line; name others"
@@ -193,7 +194,7 @@ def test_three_checkpoints_on_a_line_span_no_plane_also_where_they_are_rounded()
     with pytest.raises(RunError, match="with the centre, the checkpoint at 0: .* or leave this centre out of the"):
         Checkpoints(at=(1, 2)).plane(source, EPOCHS[0])
     with pytest.raises(ValidationError, match="2 are 2; three different checkpoints span a plane"):
-        Checkpoints(at=(2, 1, 2))
+        Through(at=(2, 1, 2))
 
 
 def test_a_mixture_has_the_first_kinds_delta_and_the_seconds_eta():
