@@ -7,13 +7,18 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft test test-extras fuzz bench lint install doctor clean
+.PHONY: film draft claims test test-extras fuzz bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
 
 draft: $(VENV)/installed
 	$(BIN)/studio film --draft $(SCENE)
+
+# measures what the films say, on their shelf, and writes the table; it goes on after a stop
+claims: $(VENV)/installed
+	$(BIN)/python docs/claims.py > docs/claims.md.new
+	mv docs/claims.md.new docs/claims.md
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -190,6 +190,15 @@ def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None,
 
 
 @app.command
+def numbers(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None) -> None:
+    """Measure the numbers that SCENE claims, and print each with its spread; trains first if need be."""
+    from studio.pipeline.numbers import measure_numbers
+
+    for name, number in measure_numbers(on.project(scene, workers)).items():
+        print(f"{name}: {number}")
+
+
+@app.command
 def film(
     scene: Path,
     *,
