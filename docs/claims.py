@@ -1,4 +1,4 @@
-"""The table of claims: every number of every film in `scenes`, measured, beside what was published. `make claims` writes it.
+"""The table of claims: the numbers of the films in `scenes`, measured, beside what was published; for `make claims`.
 
 What the films' shelf holds is not measured again, so it goes on after a stop; --draft measures a rough one.
 """
@@ -19,11 +19,10 @@ from studio.scene.numbers import OF_CHECKPOINT
 HEAD = """\
 # Claims
 
-What the films in `scenes` say, measured by `make claims`; `studio numbers SCENE` measures those of one. In brackets: the
-smallest and the largest of several random subsets, or directions; of 100 planes, as said there, the 5th and the 95th
-percentile; of a correlation, the 95 % interval of its bootstrap over the runs. Published numbers are of other networks and
-data: they say what to expect, not what is right. Trainings take another course on another processor, so numbers move
-with it, seldom what they say. Made with torch {version} on one with {capability}.
+What the films in `scenes` say, measured by `make claims`; `studio numbers SCENE` measures those of one. In brackets:
+the smallest and the largest over random subsets, or planes; of a correlation, the 95 % interval of its bootstrap over
+the runs. Published numbers are of other networks and data: they say what to expect, not what is right. Trainings take
+another course on another processor, and the numbers move with it. Made with torch {version} on one with {capability}.
 """
 
 

@@ -71,10 +71,11 @@ class Number(Record):
     take: of the values along the sweep the `first`, `last`, `smallest`, `largest`, `median`, `each`; the `rise` of the
     largest over the mean of first and last; the `ratio` of the last to the first; the rank `correlation` with those
     of `against`; or the `quadratic-range`, the half side of the plane up to which a zoom's relief grows as its square.
-    against: what a correlation is with. show: the landscape, of several. sweep, directions, grid, loss, convexity: in place of the landscape's.
-    vary, times: the spread is that of so many random subsets, or directions, of seeds one after the other; of a
-    `median` from the 5th to the 95th percentile, also over the keyframes; of a `correlation` the 95 % interval of its
-    bootstrap over the keyframes. format: as in Python. published: what the literature says, for the table.
+    against: what a correlation is with. show: the landscape, of several. sweep, directions, grid, loss, convexity: in
+    place of the landscape's. vary, times: the spread is that of so many random subsets, or directions, of seeds one
+    after the other; of a `median` from the 5th to the 95th percentile, also over the keyframes; of a `correlation` the
+    95 % interval of its bootstrap over the keyframes. format: as in Python. published: what the literature says, for
+    the table.
     """
 
     measure: Measure
