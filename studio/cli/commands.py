@@ -32,7 +32,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-_OUT_OF_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = (
+    "can't start new thread",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "failed to map",
+)
 LARGEST_LOG = 2**20
 """Characters of older entries that stay in the log."""
 _shelf: Shelf | None = None

@@ -17,6 +17,7 @@ from studio.config.units import Name
 from studio.errors import SceneError
 from studio.field import SHORT_FORMAT, Array, Grid
 from studio.film.lines import TrajectoryLine
+from studio.film.look import Look
 from studio.landscape.convexity import Convexity, Spectrum
 from studio.landscape.directions import Directions, Random
 from studio.landscape.loss import Loss
@@ -97,9 +98,7 @@ class Number(Record):
     @model_validator(mode="after")
     def _compares_two(self) -> Self:
         if (self.take == "correlation") != (self.against is not None):
-            raise ValueError(
-                "a correlation is with another measure: write `take: correlation` and `against`, or neither"
-            )
+            raise ValueError("a correlation is with another measure: write both `take: correlation` and `against`")
         if self.take == "quadratic-range" and self.measure != "relief":
             raise ValueError("a quadratic-range is of the relief; write `measure: relief`")
         return self
@@ -136,9 +135,14 @@ class Number(Record):
     def _places(self, scene: Scene, measure: str) -> dict[str, Any]:
         """The sweep, the curvature and the trajectory that a measure is taken from."""
         line = TrajectoryLine() if measure == "share_in_plane" else None
-        changes: dict[str, Any] = {"look": scene.look.model_copy(update={"trajectory": line}), "convexity": None}
+        # nothing is drawn, so a drawn field need not be measured
+        look = Look.model_validate({"base": "ember"}).model_copy(update={"trajectory": line})
+        shown = {"look": look, "shots": (), "deliver": ()}
+        changes: dict[str, Any] = {**shown, "convexity": None}
         if measure in (*OF_NETWORK, *OF_CHECKPOINT, "barrier"):
             changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=scene.sweep)
+        if measure == "share_in_plane":
+            changes["grid"] = scene.grid.middle
         convexity = scene.convexity or Convexity()
         if measure in AT_CENTRE:
             spectrum = (convexity.spectrum or Spectrum()) if measure == "trace" else None
