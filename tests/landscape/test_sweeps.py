@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from studio.config.reading import parse
 from studio.errors import SceneError
 from studio.field import Grid
 from studio.landscape.centres import AtCheckpoint, Mixture, Pruned
-from studio.landscape.directions import Checkpoints, Pca, Random
+from studio.landscape.directions import Checkpoints, Pca, Random, Through
 from studio.landscape.sweeps.along import Epochs, Trajectory
 from studio.landscape.sweeps.between import Chord, Curve, Spawn
 from studio.landscape.sweeps.changes import Hyperparameter, Pruning, Rescale
@@ -199,6 +199,22 @@ def test_a_curves_plane_stands_still_with_its_ends_at_one_either_side_and_the_ne
     by_training = unroll(Curve(seed=5, epochs=3, along="training", shape="chain"))
     assert [k.marker.centres[1].checkpoint for k in by_training] == [0, 0.5, 1, 1.5, 2, 2.5, 3]
     assert {k.marker.shares for k in by_training} == {(0.0, 1.0, 0.0)}
+
+
+def test_two_curves_join_three_networks_in_their_plane():
+    sweep = Curve(seed=5, third=6, epochs=3, steps=4)
+    second, third, *curves = sweep.needs(RUN)
+    assert third.recipe.seed == 6 and [(c.first, c.second) for c in curves] == [(RUN, second), (second, third)]
+    keyframes, ends = unroll(sweep), tuple(AtCheckpoint(2.0, number) for number in range(3))
+    assert {k.centre for k in keyframes} == {Mixture(ends, (1 / 3,) * 3)}
+    assert {k.directions for k in keyframes} == {Through(at=ends)}
+    assert [k.coordinate for k in keyframes] == [0, 0.5, 1, 1.5, 2]
+    assert [k.marker.centres for k in keyframes[1::2]] == [
+        (ends[0], AtCheckpoint(3.0, 3), ends[1]),
+        (ends[1], AtCheckpoint(3.0, 4), ends[2]),
+    ]
+    with pytest.raises(ValidationError, match="along: training shows one curve"):
+        Curve(seed=5, third=6, along="training")
 
 
 def test_twins_part_from_a_checkpoint_and_stand_at_one_either_side():
