@@ -225,8 +225,9 @@ class FrameSource:
         for view in views:
             texts = labels(view, self.look, page.of_panel(view.panel), overlays.dissolve_opacity(view.weight))
             elements += page.shift(texts, view.panel)
-        elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
-        elements += overlays.claim(titles, seconds, titles.claim_from.seconds(self.cut.fps), page)
+        title_end, claim_start = (time.seconds(self.cut.fps) for time in (titles.title_for, titles.claim_from))
+        elements += overlays.title(titles, seconds, title_end)
+        elements += overlays.claim(titles, seconds, max(claim_start, title_end if titles.title else 0.0), page)
         captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
         elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:

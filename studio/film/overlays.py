@@ -81,7 +81,8 @@ class Titles(Record):
     title: shown at the start. title_for: how long it is shown.
     live: a line with numbers in braces, formatted as in Python; `{coordinate}` is the sweep's, with its name and unit,
     and its name alone, such as `{angle:.0f}`, the number. claim: a line with numbers of the scene in braces, as they
-    were measured. claim_from: when it appears. notes: small lines that say how the slice was measured.
+    were measured, in the title's place. claim_from: when it appears at the earliest. notes: small lines that say how
+    the slice was measured.
     legend: the colour scale. colour: the look's ink if omitted.
     size: of the live line, a share of the picture's height.
     """
@@ -216,13 +217,14 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
 
 
 def claim(titles: Titles, seconds: float, start: float, page: Page) -> list[Overlay]:
-    """The claim at a time of the film, below the title's place; it fades in within 0.8 s from `start` on."""
+    """The claim at a time of the film, at the upper left; it fades in within 0.8 s from `start` on."""
     if not titles.claim or seconds < start:
         return []
     size, opacity = 0.8 * titles.size, 0.92 * Ease("in-out-sine")(min(1.0, (seconds - start) / 0.8))
-    rows, y = _wrap(titles.claim, page.aspect - 2 * MARGIN, size), MARGIN + 3.6 * titles.size
-    colour = titles.colour or _WHITE
-    return [Text(row, MARGIN, y + 1.5 * size * n, size, opacity, colour=colour) for n, row in enumerate(rows)]
+    rows, colour = _wrap(titles.claim, page.aspect - 2 * MARGIN, size), titles.colour or _WHITE
+    return [
+        Text(row, MARGIN, MARGIN + size * (1 + 1.5 * n), size, opacity, colour=colour) for n, row in enumerate(rows)
+    ]
 
 
 def notes_and_legend(
