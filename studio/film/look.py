@@ -21,7 +21,7 @@ from studio.config.records import Record, nearest
 from studio.config.units import Colour, scene_folder
 from studio.errors import SceneError
 from studio.film.colour import lab, lab_diagonal, lightness_span, lookup_table, to_linear
-from studio.film.fields import ColourMapping, HeightMapping, check_on_scale
+from studio.film.fields import ColourMapping, HeightMapping, check_on_scale, with_own_colours
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine, Wire
 
@@ -86,6 +86,7 @@ def _with_base(keys: Mapping[str, Any], folder: Path, descendants: tuple[Path, .
     """A look's keys merged over those of its base, recursively. Raises ValueError if a base is missing or circular."""
     if keys.get("base") is None:
         return keys
+    keys = {**keys, "colour": with_own_colours(keys["colour"])} if "colour" in keys else keys
     path = _base_file(str(keys["base"]), folder)
     if path in descendants:
         raise ValueError(f"{path} is a base of itself")

@@ -1,0 +1,44 @@
+"""The quadratic model of the loss in the plane, and how far from the centre it holds.
+
+    q(p) = f0 + g'p + p'H p / 2,   p = (alpha, beta)
+
+f0, g and H are exact: the loss at the centre, its slopes along delta and eta, and its second derivatives along them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from studio.field import Array, Grid
+
+LARGEST_ERROR = 0.1
+"""The error up to which the model counts as valid."""
+
+
+def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
+    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2) on a grid [B, A]: 0 at the centre, at most 2; NaN where unknown.
+
+    |H| has the magnitudes of H's eigenvalues. The sizes of the model's terms count, since the change of the loss alone
+    is 0 wherever the loss returns to f0. model: f0, g_alpha, g_beta, H_alpha_alpha, H_alpha_beta, H_beta_beta.
+    """
+    if not np.isfinite(model).all():
+        return np.full(grid.shape, np.nan)
+    centre, along, across, a, b, d = model
+    kappas, axes = np.linalg.eigh([[a, b], [b, d]])
+    places, change = np.stack(np.meshgrid(grid.alpha, grid.beta), -1), loss - centre
+    slope, squares = places @ [along, across], (places @ axes) ** 2 / 2
+    scale = np.maximum(np.abs(change), np.abs(slope) + squares @ np.abs(kappas))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(change - slope - squares @ kappas) / np.where(scale == 0, 1.0, scale)
+    return np.where(np.isinf(change), 1.0, error)
+
+
+def taylor_radius(error: Array, grid: Grid) -> float:
+    """The largest distance, in units of the plane, within which no point of a `taylor_error` is above `LARGEST_ERROR`.
+
+    It is that of the nearest point beyond; inf if there is none on the grid.
+    """
+    distances = np.hypot(*np.meshgrid(grid.alpha, grid.beta))
+    return float(distances[~(error <= LARGEST_ERROR)].min(initial=np.inf))
