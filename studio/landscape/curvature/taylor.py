@@ -15,13 +15,16 @@ from studio.field import Array, Grid
 
 LARGEST_ERROR = 0.1
 """The error up to which the model counts as valid."""
+_TINY = np.finfo(np.float64).tiny
+ROUNDING = 1e-5
+"""Least scale of an error, as a share of f0: f and f0 are float32 sums in another order."""
 
 
 def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
-    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2) on a grid [B, A]: 0 at the centre, at most 2; NaN where unknown.
+    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2, `ROUNDING` |f0|) on a grid [B, A], at most 2; NaN where unknown.
 
     |H| has the magnitudes of H's eigenvalues. The sizes of the model's terms count, since the change of the loss alone
-    is 0 wherever the loss returns to f0. model: f0, g_alpha, g_beta, H_alpha_alpha, H_alpha_beta, H_beta_beta.
+    is 0 wherever the loss returns to f0. An infinite loss is off by 1. model: f0, g_alpha, g_beta, H_alpha_alpha, H_alpha_beta, H_beta_beta.
     """
     if not np.isfinite(model).all():
         return np.full(grid.shape, np.nan)
@@ -31,7 +34,7 @@ def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
     slope, squares = places @ [along, across], (places @ axes) ** 2 / 2
     scale = np.maximum(np.abs(change), np.abs(slope) + squares @ np.abs(kappas))
     with np.errstate(invalid="ignore"):
-        error = np.abs(change - slope - squares @ kappas) / np.where(scale == 0, 1.0, scale)
+        error = np.abs(change - slope - squares @ kappas) / np.maximum(scale, max(ROUNDING * abs(centre), _TINY))
     return np.where(np.isinf(change), 1.0, error)
 
 
