@@ -21,10 +21,11 @@ ROUNDING = 1e-5
 
 
 def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
-    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2, `ROUNDING` |f0|) on a grid [B, A], at most 2; NaN where unknown.
+    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2, `ROUNDING` |f0|) on a grid [B, A], 0 to 2; NaN where unknown.
 
     |H| has the magnitudes of H's eigenvalues. The sizes of the model's terms count, since the change of the loss alone
-    is 0 wherever the loss returns to f0. An infinite loss is off by 1. model: f0, g_alpha, g_beta, H_alpha_alpha, H_alpha_beta, H_beta_beta.
+    is 0 wherever the loss returns to f0. It is 0 at the centre, and 1 where the loss is infinite. model: f0, both of g,
+    and three of H, by rows.
     """
     if not np.isfinite(model).all():
         return np.full(grid.shape, np.nan)
@@ -35,7 +36,7 @@ def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
     scale = np.maximum(np.abs(change), np.abs(slope) + squares @ np.abs(kappas))
     with np.errstate(invalid="ignore"):
         error = np.abs(change - slope - squares @ kappas) / np.maximum(scale, max(ROUNDING * abs(centre), _TINY))
-    return np.where(np.isinf(change), 1.0, error)
+    return np.where(places.any(-1), np.where(np.isinf(change), 1.0, error), 0.0)
 
 
 def taylor_radius(error: Array, grid: Grid) -> float:
