@@ -244,21 +244,8 @@ def negative_share(low: Array, high: Array) -> Array:
         return np.where(largest > 0, np.maximum(0.0, -low) / largest, np.nan)
 
 
-def eigenvalue_ratio(low: Array, high: Array) -> Array:
-    """|low / high| for the ends of a spectrum, as Li et al. (2018) draw it; NaN if it is not finite.
-
-    A convex point and a saddle may have the same; `negative_share` tells them apart.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.abs(low / high)
-    return np.where(np.isfinite(ratio), ratio, np.nan)
-
-
 def definiteness(low: Array, high: Array) -> Array:
-    """1 if no eigenvalue is negative, -1 if none is positive, 0 if both signs occur; NaN if flat or unknown.
-
-    low, high: the ends of the spectrum. What counts as 0 is as in `hidden_curvature`.
-    """
+    """1 if no eigenvalue is below 0 (as in `hidden_curvature`), -1 if none is above, else 0; NaN if flat or unknown."""
     zero = MIN_EIGENVALUE_SCALE * np.maximum(np.abs(low), np.abs(high))
     signs = (high > zero) * 1.0 - (low < -zero)
     return np.where((zero > 0) & np.isfinite(zero), signs, np.nan)

@@ -14,12 +14,12 @@ from studio.field import (
     Surfaces,
     Trajectory,
     definiteness,
-    eigenvalue_ratio,
     from_scale,
     hidden_curvature,
     to_scale,
     zoom,
 )
+from studio.film.fields import derive
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -344,7 +344,7 @@ def test_a_log_field_with_negative_values_is_interpolated_on_a_signed_log_scale(
 )
 def test_the_ratio_of_the_literature_has_no_sign_and_definiteness_has_nothing_else(low, high, ratio, signs):
     ends = np.array([low]), np.array([high])
-    assert eigenvalue_ratio(*ends) == pytest.approx(np.array([ratio]), nan_ok=True)
+    assert derive("eigenvalue-ratio", ends) == pytest.approx(np.array([ratio]), nan_ok=True)
     assert definiteness(*ends) == pytest.approx(np.array([signs]), nan_ok=True)
 
 

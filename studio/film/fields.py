@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_v
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Array, Scale, definiteness, eigenvalue_ratio, hidden_curvature, negative_share, to_scale
+from studio.field import Array, Scale, definiteness, hidden_curvature, negative_share, to_scale
 from studio.film.colour import check_colormap
 
 FIELDS = {
@@ -42,8 +42,8 @@ DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
     "hidden": (SIGNED, hidden_curvature),
-    "eigenvalue-ratio": (("lambda_min", "lambda_max"), eigenvalue_ratio),
-    "definiteness": (("lambda_min", "lambda_max"), definiteness),
+    "eigenvalue-ratio": (SIGNED[:2], lambda low, high: np.abs(low / np.where(high == 0, np.nan, high))),
+    "definiteness": (SIGNED[:2], definiteness),
 }
 """Fields computed from measured ones, after these were blended in time and refined in space."""
 CATEGORIES: dict[str, dict[float, str]] = {
@@ -122,14 +122,7 @@ class HeightMapping(Record):
 
 
 Stops = tuple[tuple[Share, Colour], ...]
-_SIGNS = [[0, "#d55e00"], [0.5, "#f0e442"], [1, "#0072b2"]]  # Okabe & Ito (2008)
-
-
-def with_own_colours(mapping: Any) -> Any:
-    """A raw colour mapping with the default colours of `definiteness`, which no base of another field may replace."""
-    if not isinstance(mapping, Mapping) or mapping.get("field") != "definiteness":
-        return mapping
-    return {"map": _SIGNS, "scale": "linear", "range": "film", **mapping}
+_SIGNS = {"map": [[0, "#d55e00"], [0.5, "#f0e442"], [1, "#0072b2"]], "scale": "linear", "range": "film"}  # Okabe & Ito
 
 
 class ColourMapping(Record):
@@ -154,8 +147,8 @@ class ColourMapping(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_colours(cls, value: Any) -> Any:
-        return with_own_colours(value)
+    def _has_colours_of_its_own(cls, value: Any) -> Any:
+        return _SIGNS | value if isinstance(value, dict) and value.get("field") == "definiteness" else value
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

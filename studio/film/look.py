@@ -21,7 +21,7 @@ from studio.config.records import Record, nearest
 from studio.config.units import Colour, scene_folder
 from studio.errors import SceneError
 from studio.film.colour import lab, lab_diagonal, lightness_span, lookup_table, to_linear
-from studio.film.fields import ColourMapping, HeightMapping, check_on_scale, with_own_colours
+from studio.film.fields import ColourMapping, HeightMapping, check_on_scale
 from studio.film.light import ON_A_BASE, Background, Fog, Grade, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine, Wire
 
@@ -86,7 +86,6 @@ def _with_base(keys: Mapping[str, Any], folder: Path, descendants: tuple[Path, .
     """A look's keys merged over those of its base, recursively. Raises ValueError if a base is missing or circular."""
     if keys.get("base") is None:
         return keys
-    keys = {**keys, "colour": with_own_colours(keys["colour"])} if "colour" in keys else keys
     path = _base_file(str(keys["base"]), folder)
     if path in descendants:
         raise ValueError(f"{path} is a base of itself")
@@ -114,10 +113,10 @@ def _base_file(base: str, folder: Path) -> Path:
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Raw values of a scene or a look over others, key by key at every depth; a record of another kind replaces."""
+    """Raw values over others, key by key at every depth; a record of another kind, or of `definiteness`, replaces."""
     if not isinstance(under, Mapping) or not isinstance(over, Mapping):
         return over
-    if over.get("kind", under.get("kind")) != under.get("kind"):
+    if over.get("kind", under.get("kind")) != under.get("kind") or over.get("field") == "definiteness":
         return over
     return {**under, **{key: merge(under[key], over[key]) if key in under else over[key] for key in over}}
 

@@ -27,11 +27,12 @@ from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel
 
-VERSION = 6  # raise it when the same film is to get other text
+VERSION = 7  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
+_MIDDLE = 0.36  # of a line's ascent and descent, above its baseline
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
@@ -220,19 +221,16 @@ def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, 
     size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or _WHITE
     low, *between, high = _legend_words(mapping, look, ranges)
     left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend_y
+    middle = right - _BAR_WIDTH / 2, y - _MIDDLE * size
     colours = lookup_table(mapping.map)
     if values := CATEGORIES.get(mapping.field):  # a bar of as many parts
         colours = colours[np.linspace(0, len(colours) - 1, len(values)).astype(int)].repeat(64, axis=0)
-
-    def inset(word: str) -> float:  # that puts it under the middle of the bar
-        return (_BAR_WIDTH - _LETTER_WIDTH * size * len(word)) / 2
-
     return [
         Bar(colours, left, y - 1.8 * size, _BAR_WIDTH, 0.4 * size, 0.9),
         Text(field_label(mapping.field), right, y - 2.3 * size, size, opacity, align="right", colour=colour),
         Text(high, right, y, size, opacity, align="right", colour=colour),
         Text(low, left, y, size, opacity, colour=colour),
-        *(Text(word, right - inset(word), y, size, opacity, align="right", colour=colour) for word in between),
+        *(Text(word, *middle, size, opacity, "Regular", "middle", colour) for word in between),
     ]
 
 

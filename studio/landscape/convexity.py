@@ -65,10 +65,6 @@ class Convexity(Record):
         """The loss whose Hessian is measured: the surface's, over this record's subset."""
         return surface_loss if self.subset is None else surface_loss.model_copy(update={"subset": self.subset})
 
-    def has_taylor(self, surface_loss: Loss) -> bool:
-        """Whether the Hessian is that of the drawn loss, measured point by point, so that its model can be compared."""
-        return self.loss(surface_loss) == surface_loss and surface_loss.sampling == "exact"
-
     def grid(self, loss_grid: Grid) -> Grid:
         """The points of the eigenvalues, over the range of the loss's grid."""
         return Grid(range=loss_grid.range, points=self.points)

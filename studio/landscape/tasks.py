@@ -327,17 +327,15 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "asymmetry": asymmetry,
         "gradient_norm": float(gradient.double().norm()),
         "centre_loss": centre_loss,
-        "quadratic_model": json.dumps([centre_loss, *_plane_derivatives(weight_loss, hessian, theta, delta, eta)]),
+        "quadratic_model": json.dumps([centre_loss, *_plane_derivatives(hessian, theta, delta, eta)]),
     }
 
 
-def _plane_derivatives(
-    weight_loss: WeightLoss, hessian: HessianOperator, theta: Tensor, delta: Tensor, eta: Tensor
-) -> list[float]:
+def _plane_derivatives(hessian: HessianOperator, theta: Tensor, delta: Tensor, eta: Tensor) -> list[float]:
     """g'delta, g'eta, delta'H delta, delta'H eta, eta'H eta at theta: of all weights, also those that it ignores."""
     import torch
 
-    whole = hessian if hessian.size == weight_loss.size else type(hessian)(weight_loss)
+    whole = hessian if hessian.size == hessian.weight_loss.size else type(hessian)(hessian.weight_loss)
     axes, product = whole.restrict(torch.stack([delta, eta])), whole.products(theta[None])
     images = torch.cat([product(axis[None]) for axis in axes]).double()
     slopes, curvatures = axes.double() @ whole.gradients(theta[None])[0].double(), axes.double() @ images.mT

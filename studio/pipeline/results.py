@@ -118,17 +118,13 @@ class Results:
         return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
     def _taylor_errors(self) -> dict[float, Array]:
-        """Errors [B, A] of the plane's quadratic models, by coordinate, where they are of the very loss that is drawn.
-
-        Between two of them the film interpolates the error, not the model.
-        """
-        scene, losses, errors = self.scene, self.stored("loss"), {}
-        if not (scene.convexity and scene.convexity.has_taylor(scene.loss)):
-            return {}
-        for at, curved in self.stored("convexity").items():
-            if curved.complete and losses[at].complete:
-                model = json.loads(curved.read().attrs["quadratic_model"])
-                errors[at] = taylor_error(losses[at].read()["loss"].values, self.grids["loss", at], model)
+        """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the very loss that is drawn."""
+        loss, convexity, losses, errors = self.scene.loss, self.scene.convexity, self.stored("loss"), {}
+        if convexity and convexity.loss(loss) == loss and loss.sampling == "exact":
+            for at, curved in self.stored("convexity").items():
+                if curved.complete and losses[at].complete:
+                    model = json.loads(curved.read().attrs["quadratic_model"])
+                    errors[at] = taylor_error(losses[at].read()["loss"].values, self.grids["loss", at], model)
         return errors
 
     def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:

@@ -62,7 +62,7 @@ def unmeasured_fields(
                 yield path, f"the objective {objective} has no {field}{nearest(field, metrics)}"
         elif text := missing_advice(field, measured):
             yield path, text
-        elif field == "taylor" and convexity and not convexity.has_taylor(loss):
+        elif field == "taylor" and convexity and convexity.loss(loss) != loss:
             yield ("convexity", "subset"), "taylor compares the drawn loss with its own Hessian; leave the subset out"
 
 

@@ -242,7 +242,7 @@ def test_a_legend_of_signs_names_the_three_below_a_bar_of_three_parts_without_sh
     mapping = ColourMapping(field="definiteness")
     bar, name, high, low, middle = captioned(mapping, (-1.0, 1.0))[1:]
     assert (name.text, low.text, middle.text, high.text) == ("signs of the Hessian", "negative", "mixed", "positive")
-    assert low.x < middle.x < high.x and middle.y == low.y and len(np.unique(bar.colours, axis=0)) == 3
+    assert low.x < middle.x < high.x and middle.align == "middle" and len(np.unique(bar.colours, axis=0)) == 3
     assert [bar.colours[i].tolist() for i in (0, -1)] == [lookup_table(mapping.map)[i].tolist() for i in (0, -1)]
 
 

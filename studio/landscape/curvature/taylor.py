@@ -1,8 +1,6 @@
 """The quadratic model of the loss in the plane, and how far from the centre it holds.
 
-    q(p) = f0 + g'p + p'H p / 2,   p = (alpha, beta)
-
-f0, g and H are exact: the loss at the centre, its slopes along delta and eta, and its second derivatives along them.
+q(p) = f0 + g'p + p'H p / 2,   p = (alpha, beta),   f0, g, H: exact loss, slopes and curvatures at the centre
 """
 
 from __future__ import annotations
@@ -13,15 +11,12 @@ import numpy as np
 
 from studio.field import Array, Grid
 
-LARGEST_ERROR = 0.1
-"""The error up to which the model counts as valid."""
-_TINY = np.finfo(np.float64).tiny
-ROUNDING = 1e-5
-"""Least scale of an error, as a share of f0: f and f0 are float32 sums in another order."""
+LARGEST_ERROR = 0.1  # up to which the model holds
+ROUNDING = 1e-5  # least scale of an error, as a share of f0: f and f0 are float32 sums in another order
 
 
 def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
-    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2, `ROUNDING` |f0|) on a grid [B, A], 0 to 2; NaN where unknown.
+    """|f - q| / max(|f - f0|, |g'p| + p'|H|p / 2, `ROUNDING` |f0|) on a grid [B, A], 0 to 2; NaN if flat or unknown.
 
     |H| has the magnitudes of H's eigenvalues. The sizes of the model's terms count, since the change of the loss alone
     is 0 wherever the loss returns to f0. It is 0 at the centre, and 1 where the loss is infinite. model: f0, both of g,
@@ -35,14 +30,11 @@ def taylor_error(loss: Array, grid: Grid, model: Sequence[float]) -> Array:
     slope, squares = places @ [along, across], (places @ axes) ** 2 / 2
     scale = np.maximum(np.abs(change), np.abs(slope) + squares @ np.abs(kappas))
     with np.errstate(invalid="ignore"):
-        error = np.abs(change - slope - squares @ kappas) / np.maximum(scale, max(ROUNDING * abs(centre), _TINY))
+        error = np.abs(change - slope - squares @ kappas) / np.maximum(scale, ROUNDING * abs(centre))
     return np.where(places.any(-1), np.where(np.isinf(change), 1.0, error), 0.0)
 
 
 def taylor_radius(error: Array, grid: Grid) -> float:
-    """The largest distance, in units of the plane, within which no point of a `taylor_error` is above `LARGEST_ERROR`.
-
-    It is that of the nearest point beyond; inf if there is none on the grid.
-    """
+    """Distance (alpha, beta) to the nearest point whose `taylor_error` is above `LARGEST_ERROR`; inf if none is."""
     distances = np.hypot(*np.meshgrid(grid.alpha, grid.beta))
     return float(distances[~(error <= LARGEST_ERROR)].min(initial=np.inf))
