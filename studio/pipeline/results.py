@@ -118,7 +118,7 @@ class Results:
         return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
     def _taylor_errors(self) -> dict[float, Array]:
-        """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the very loss that is drawn."""
+        """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the loss that is drawn."""
         loss, convexity, losses, errors = self.scene.loss, self.scene.convexity, self.stored("loss"), {}
         if convexity and convexity.loss(loss) == loss and loss.sampling == "exact":
             for at, curved in self.stored("convexity").items():
