@@ -219,9 +219,9 @@ def notes_and_legend(
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:
     size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or _WHITE
-    low, *between, high = _legend_words(mapping, look, ranges)
+    low, *between, high = words = _legend_words(mapping, look, ranges)
     left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend_y
-    middle = right - _BAR_WIDTH / 2, y - _MIDDLE * size
+    middle, fits = (right - _BAR_WIDTH / 2, y - _MIDDLE * size), _LETTER_WIDTH * size * len("".join(words)) < _BAR_WIDTH
     colours = lookup_table(mapping.map)
     if values := CATEGORIES.get(mapping.field):  # a bar of as many parts
         colours = colours[np.linspace(0, len(colours) - 1, len(values)).astype(int)].repeat(64, axis=0)
@@ -230,7 +230,7 @@ def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, 
         Text(field_label(mapping.field), right, y - 2.3 * size, size, opacity, align="right", colour=colour),
         Text(high, right, y, size, opacity, align="right", colour=colour),
         Text(low, left, y, size, opacity, colour=colour),
-        *(Text(word, *middle, size, opacity, "Regular", "middle", colour) for word in between),
+        *(Text(word, *middle, size, opacity, "Regular", "middle", colour) for word in between if fits),
     ]
 
 
