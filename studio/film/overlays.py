@@ -32,7 +32,7 @@ MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
-_MIDDLE = 0.36  # of a line's ascent and descent, above its baseline
+_MIDDLE = 0.3  # of the letters, above their baseline
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
