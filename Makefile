@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft test test-extras fuzz bench lint install doctor clean
+.PHONY: film draft claims test test-extras fuzz bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
@@ -15,12 +15,17 @@ film: $(VENV)/installed
 draft: $(VENV)/installed
 	$(BIN)/studio film --draft $(SCENE)
 
+# measures what the films say, on their shelf, and writes the table; it goes on after a stop
+claims: $(VENV)/installed
+	$(BIN)/python docs/claims.py > docs/claims.md.new
+	mv docs/claims.md.new docs/claims.md
+
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # what needs the optional extras: installs them, and runs those tests alone
 test-extras: $(VENV)/installed
-	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist]'
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5]'
 	$(BIN)/python -m pytest -m extras
 
 # hostile scenes, files and faults; another choice of them: make fuzz SEED=1 COUNT=500

@@ -64,8 +64,20 @@ class _Reference:
                 yield "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 
     def _heading(self, name: str) -> str:
-        path, kind = self.paths[name][0], self.records[name].get("properties", {}).get("kind", {}).get("const")
+        """The first path, with the kind if there is one; of two records that share it the second has its next path."""
+        path, kind = self.paths[name][0], self._kind(name)
+        if not kind and any(paths[0] == path and not self._kind(other) for other, paths in self._before(name)):
+            path = self.paths[name][-1]
         return f"{path}: {kind}" if kind else path or "The scene"
+
+    def _kind(self, name: str) -> str | None:
+        kind: str | None = self.records[name].get("properties", {}).get("kind", {}).get("const")
+        return kind
+
+    def _before(self, name: str) -> list[tuple[str, list[str]]]:
+        """The records before one that have a section, with their paths."""
+        names = list(self.paths)
+        return [(n, self.paths[n]) for n in names[: names.index(name)] if "properties" in self.records[n]]
 
     def _row(self, name: str, key: str, meaning: str | None) -> str:
         record, default = self.records[name], self.defaults[name]["properties"][key].get("default")

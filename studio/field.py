@@ -114,6 +114,11 @@ class Grid(Record):
         return Grid(range=(alpha, beta), points=self.points)
 
     @property
+    def middle(self) -> Grid:
+        """The one point in the middle of the same range, which no surface has."""
+        return self.model_copy(update={"points": 1})
+
+    @property
     def size(self) -> int:
         """Number of points."""
         return math.prod(self.counts)
@@ -147,7 +152,7 @@ class Grid(Record):
     def spacing(self) -> tuple[float, float]:
         """Distance between neighbouring points along alpha and along beta."""
         (low, high), (first, last) = self.sides
-        return (high - low) / (self.counts[0] - 1), (last - first) / (self.counts[1] - 1)
+        return (high - low) / max(1, self.counts[0] - 1), (last - first) / max(1, self.counts[1] - 1)
 
     @property
     def corners(self) -> tuple[list[float], list[float]]:
@@ -188,7 +193,7 @@ def _axis(low: float, high: float, points: int) -> Array:
     if _middle(low, high) == 0.0:
         half = np.linspace(0.0 if points % 2 else high / (points - 1), high, (points + 1) // 2)
         return np.concatenate([-half[: 0 if points % 2 else None : -1], half])
-    axis = np.linspace(low, high, points)
+    axis = np.linspace(low, high, points) if points > 1 else np.array([_middle(low, high)])
     return np.where(np.abs(axis) <= _SLACK * (high - low), 0.0, axis)
 
 

@@ -32,7 +32,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-_OUT_OF_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = (
+    "can't start new thread",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "failed to map",
+)
 LARGEST_LOG = 2**20
 """Characters of older entries that stay in the log."""
 _shelf: Shelf | None = None
@@ -167,7 +173,8 @@ def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None,
     """Measure the surfaces of SCENE; trains first if need be.
 
     Args:
-        check_subset: only compare the loss over the subset with that over all training images, at nine points.
+        check_subset: only compare the loss, and the eigenvalues if they are measured, over the subset with those over
+            all training images, at nine points.
     """
     from studio.cli import report
     from studio.pipeline.measure import measure, subset_errors
@@ -186,6 +193,15 @@ def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None,
         surfaces, curvature, facts = repairs(summary)(part)
         print(report.surfaces(surfaces), *report.curvature(curvature, part.scene.axis), sep="\n")
         print("last slice: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
+
+
+@app.command
+def numbers(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None) -> None:
+    """Measure the numbers that SCENE claims, and print each with its spread; trains first if need be."""
+    from studio.pipeline.numbers import measure_numbers
+
+    for name, number in measure_numbers(on.project(scene, workers)).items():
+        print(f"{name}: {number}")
 
 
 @app.command

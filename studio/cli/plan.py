@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from studio.cli.report import assumed_warnings, format_bytes, loss_values
@@ -14,11 +14,14 @@ from studio.landscape.profiling import Cost, measure_costs
 from studio.render.gl import gl_renderer
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
+from studio.training.derived import AnyRun
 from studio.training.device import describe
 from studio.training.runs import SurfacesRun
 
 PRODUCTS = 20
 """Hessian products a point typically takes: 14 at least, seldom more than 25, and 2 for the plane."""
+SLICE_SECONDS = 0.15
+"""Of preparing a slice, which for a number is often all the work."""
 MOVIE_BYTES = 0.35
 """Bytes per pixel of a finished H.264 frame with grain."""
 FRAME_BYTES = 2.0
@@ -40,10 +43,17 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
             disk += 8 * _loss_values(part) * len(part.run.content.fields)
             continue
         cost = measure_costs(part.run, part.directions, part.loss, part.convexity)
-        for seconds, lines in (_train(part, cost), _loss(part, cost, workers), _curvature(part, cost, workers)):
+        for seconds, lines in (
+            _train(part.networks, cost),
+            _loss(part, cost, workers),
+            _curvature(part, cost, workers),
+        ):
             total += seconds
             yield from lines
         disk += sum(len(run.instants()) for run in part.runs) * 4 * cost.parameters + 16 * _loss_values(part)
+    seconds, lines = _numbers(scene, workers)
+    total += seconds
+    yield from lines
     frames, size = scene.cut.length, scene.film.size
     try:
         seconds = frames * _seconds_per_frame(scene) / workers
@@ -57,12 +67,12 @@ def estimate(scene: Scene, workers: int) -> Iterator[str]:
     yield from assumed_warnings(scene)
 
 
-def _train(scene: Scene, cost: Cost) -> tuple[float, list[str]]:
-    """Seconds of the train stage, and its lines."""
+def _train(runs: Iterable[AnyRun], cost: Cost) -> tuple[float, list[str]]:
+    """Seconds of training some runs, and their lines."""
     from studio.training.recorder import seconds_per_step
 
     total, lines = 0.0, []
-    for run in scene.networks:
+    for run in runs:
         if run.kind != "folder":
             steps = math.ceil((run.recipe.epochs - run.instants()[0]) * math.ceil(cost.images / run.recipe.batch))
             seconds = steps * seconds_per_step(run.recipe, run.objective)
@@ -103,6 +113,26 @@ def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]
         seconds = products * cost.product / workers
         total += seconds
         lines.append(f"spectrum   {products} products, {_duration(seconds)}")
+    return total, lines
+
+
+def _numbers(scene: Scene, workers: int) -> tuple[float, list[str]]:
+    """Seconds of measuring the scene's numbers, and their lines."""
+    total, lines = 0.0, []
+    known = {run for name in scene.names for run in scene.only(name).networks}
+    for name, number in scene.numbers.items():
+        seconds, slices = 0.0, 0
+        for measure in number.measures:
+            probe = number.scene(scene, measure, 0)
+            cost = measure_costs(probe.network, probe.directions, probe.loss, probe.convexity)
+            once = [_loss(probe, cost, workers)[0], _curvature(probe, cost, workers)[0]]
+            count = number.times * len(probe.keyframes())
+            training = _train([run for run in probe.networks if run not in known], cost)[0]
+            known |= {*probe.networks}
+            seconds += training + number.times * sum(once) + count * SLICE_SECONDS / workers
+            slices += count
+        total += seconds
+        lines.append(f"number     {name}: {slices} slices, {_duration(seconds)}")
     return total, lines
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studio.field import Axis, Grid, Surfaces
+from studio.field import MIN_EIGENVALUE_SCALE, Axis, Grid, Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats
 from studio.film.survey import survey
@@ -16,6 +16,9 @@ from studio.training.runs import SurfacesRun
 
 ASSUMED_MESH = 61
 """Vertices along a side that show the shape of an assumed crater, in a tenth of a measured one's time."""
+
+CLOSE = 0.05
+"""How far, relative to itself, a number over a subset may be from that over all images."""
 
 
 def summary(scene: Scene, name: str) -> str:
@@ -97,14 +100,23 @@ def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> I
         yield "; ".join(words)
 
 
-def subset_errors(rows: Iterable[tuple[float, float, float, float]]) -> Iterator[str]:
-    """A line per point of (alpha, beta, loss over the subset, loss over all), and the largest relative difference."""
-    largest = 0.0
-    for alpha, beta, part, whole in rows:
-        error = abs(part - whole) / abs(whole) if whole else math.inf
-        largest = max(largest, error)
-        yield f"alpha {alpha:6.2f}  beta {beta:6.2f}  subset {part:12.6g}  all {whole:12.6g}  {error:7.2%}"
-    yield f"the subset's loss is within {largest:.2%} of that of all training images at these points"
+def subset_errors(rows: Mapping[str, Sequence[tuple[float, float, float, float]]]) -> Iterator[str]:
+    """A line per point of {quantity: (alpha, beta, over the subset, over all)}, and the largest relative difference.
+
+    That of an eigenvalue is relative to `MIN_EIGENVALUE_SCALE` times the largest at its point, if that is more.
+    """
+    ends = [rows[name] for name in rows if name != "loss"]
+    for name, points in rows.items():
+        largest = 0.0
+        for i, (alpha, beta, part, whole) in enumerate(points):
+            others = (abs(end[i][3]) for end in ends if name != "loss")
+            scale = max(abs(whole), MIN_EIGENVALUE_SCALE * max(others, default=0.0))
+            error = abs(part - whole) / scale if scale else math.inf
+            largest = max(largest, math.inf if math.isnan(error) else error)
+            yield f"alpha {alpha:6.2f}  beta {beta:6.2f}  subset {part:12.6g}  all {whole:12.6g}  {error:7.2%}"
+        verdict = "no more" if largest <= CLOSE else "more"
+        at = f"of that of all training images at these points: {verdict} than {CLOSE:.0%}"
+        yield f"the subset's {name} is within {largest:.2%} {at}"
 
 
 def table(rows: Iterable[tuple[str, str, str]]) -> str:

@@ -40,6 +40,8 @@ def explain(error: Mapping[str, Any], record_type: type[Record] | None) -> str:
             return f"expected keys and values, found '{value}'"
         case "too_short":
             return f"expected at least {context['min_length']}, found {context['actual_length']}"
+        case "too_long":
+            return f"expected at most {context['max_length']}, found {context['actual_length']}"
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
             words = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
             [(end, number)] = context.items()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from pydantic import AfterValidator
 
 from studio.errors import RunError
 
@@ -57,6 +59,19 @@ def refusing(path: Path, words: str) -> Iterator[None]:
         raise
     except Exception as error:  # of any kind: libraries raise many for a broken file
         raise RunError(f"{shown(path)}: {words}: {reason(error)}") from error
+
+
+def readable(read: Callable[[Path], object]) -> AfterValidator:
+    """A validator of a path to a file that `read` reads; a RunError of it is the message."""
+
+    def check(path: Path) -> Path:
+        try:
+            read(path)
+        except RunError as error:
+            raise ValueError(str(error)) from error
+        return path
+
+    return AfterValidator(check)
 
 
 def reason(error: BaseException) -> str:

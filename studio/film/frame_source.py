@@ -226,6 +226,7 @@ class FrameSource:
             texts = labels(view, self.look, page.of_panel(view.panel), overlays.dissolve_opacity(view.weight))
             elements += page.shift(texts, view.panel)
         elements += overlays.title(titles, seconds, titles.title_for.seconds(self.cut.fps))
+        elements += overlays.claim(titles, seconds, titles.claim_from.seconds(self.cut.fps), page)
         captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
         elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:

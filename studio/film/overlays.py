@@ -63,12 +63,26 @@ def live_mistake(live: str, axis: Axis, numbers: Iterable[str] = (), *, any_metr
     return None
 
 
+def claim_mistake(text: str, numbers: Iterable[str]) -> str | None:
+    """What is wrong with a claim that may name these numbers; None if nothing is."""
+    numbers = tuple(numbers)
+    try:
+        names = names_in(text)
+        if unknown := next((name for name in names if name not in numbers), None):
+            return f"no number '{unknown}'" + (nearest(unknown, numbers) if numbers else "; say it under `numbers`")
+        text.format_map(dict.fromkeys(names, ""))
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        return f"'{text}' cannot be filled in: {error}"
+    return None if names else "claims no number; name one of the scene's in braces, or take the line out"
+
+
 class Titles(Record):
     """The text on the picture.
 
     title: shown at the start. title_for: how long it is shown.
     live: a line with numbers in braces, formatted as in Python; `{coordinate}` is the sweep's, with its name and unit,
-    and its name alone, such as `{angle:.0f}`, the number. notes: small lines that say how the slice was measured.
+    and its name alone, such as `{angle:.0f}`, the number. claim: a line with numbers of the scene in braces, as they
+    were measured. claim_from: when it appears. notes: small lines that say how the slice was measured.
     legend: the colour scale. colour: the look's ink if omitted.
     size: of the live line, a share of the picture's height.
     """
@@ -76,6 +90,8 @@ class Titles(Record):
     title: str | None = None
     title_for: Duration = Time(4.0)
     live: str | None = "{coordinate}    loss {loss:.3f}"
+    claim: str | None = None
+    claim_from: Duration = Time(0.0)
     notes: bool = True
     legend: bool = True
     colour: Colour | None = None
@@ -198,6 +214,16 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
         return []
     size, opacity = 2.1 * titles.size, 0.95 * Ease("in-out-sine")(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
     return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
+
+
+def claim(titles: Titles, seconds: float, start: float, page: Page) -> list[Overlay]:
+    """The claim at a time of the film, below the title's place; it fades in within 0.8 s from `start` on."""
+    if not titles.claim or seconds < start:
+        return []
+    size, opacity = 0.8 * titles.size, 0.92 * Ease("in-out-sine")(min(1.0, (seconds - start) / 0.8))
+    rows, y = _wrap(titles.claim, page.aspect - 2 * MARGIN, size), MARGIN + 3.6 * titles.size
+    colour = titles.colour or _WHITE
+    return [Text(row, MARGIN, y + 1.5 * size * n, size, opacity, colour=colour) for n, row in enumerate(rows)]
 
 
 def notes_and_legend(

@@ -165,4 +165,33 @@ class Rescaled(_Changed):
         return 1 / self.factor if divides and fnmatch.fnmatchcase(layer, self.down) else 1.0
 
 
-Centre = AtCheckpoint | Mixture | Pruned | Rescaled
+@dataclass(frozen=True)
+class Matched:
+    """A checkpoint with its hidden units in the order that is nearest to those of another: the same function.
+
+    of: the checkpoint. to: the other one.
+    """
+
+    of: AtCheckpoint
+    to: AtCheckpoint
+
+    def __str__(self) -> str:
+        return f"{self.of}, its units matched"
+
+    @property
+    def checkpoints(self) -> tuple[AtCheckpoint, ...]:
+        """The checkpoint that the state is made of, and the one that gives the order."""
+        return self.of, self.to
+
+    def inputs(self, weights_digest: Callable[[AtCheckpoint], str]) -> Any:
+        """What the state depends on, for a digest."""
+        return {"matched": weights_digest(self.of), "to": weights_digest(self.to)}
+
+    def state(self, load: Callable[[AtCheckpoint], State]) -> State:
+        """The state itself. load: reads a checkpoint. Raises RunError if the layers are no chain."""
+        from studio.landscape.matching import match
+
+        return State(*match(*load(self.of), load(self.to).weights))
+
+
+Centre = AtCheckpoint | Mixture | Pruned | Rescaled | Matched

@@ -34,7 +34,7 @@ class Spectrum(Record):
 class Convexity(Record):
     """Where the extreme eigenvalues are measured: a grid over the range of the loss's, at some keyframes of the sweep.
 
-    points: along each side, odd.
+    points: along each side, odd; with 1 only the curvature at the middle is measured, which no picture shows.
     at: `all` keyframes, or the coordinates of some.
     subset: a count or a share of the training images that the Hessian is taken over, the first of the loss's shuffle;
     those of the loss if omitted, which gives the Hessian of the very loss that is drawn.
@@ -57,8 +57,8 @@ class Convexity(Record):
     @field_validator("points")
     @classmethod
     def _has_a_centre(cls, points: int) -> int:
-        if points < 3 or points % 2 == 0:
-            raise ValueError(f"{points} points: expected an odd number of at least 3, so that the middle is a node")
+        if points < 1 or points % 2 == 0:
+            raise ValueError(f"{points} points: expected an odd number, so that the middle is a node")
         return points
 
     def loss(self, surface_loss: Loss) -> Loss:
@@ -67,4 +67,4 @@ class Convexity(Record):
 
     def grid(self, loss_grid: Grid) -> Grid:
         """The points of the eigenvalues, over the range of the loss's grid."""
-        return Grid(range=loss_grid.range, points=self.points)
+        return Grid(range=loss_grid.range, points=self.points) if self.points > 1 else loss_grid.middle

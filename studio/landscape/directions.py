@@ -13,19 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from studio.config.records import BY_KIND, Record
-from studio.config.units import Angle
+from studio.config.units import Angle, ScenePath
+from studio.config.user_files import readable, shown
 from studio.errors import RunError
 from studio.field import Array
-from studio.landscape.centres import AtCheckpoint, Centre
+from studio.landscape.centres import AtCheckpoint, Centre, Matched
+from studio.landscape.direction_file import read_directions
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from studio.landscape.network.weight_loss import WeightLoss
 
@@ -45,13 +48,15 @@ _WAY_OUT = "write `{kind: random, ignore: nothing, normalize: none}`, or let oth
 class WeightSource:
     """A run as the directions see it: its checkpoints, ascending, and functions of a centre for weights and loss.
 
-    weight_loss: needed by directions of curvature only. kept: masks of the weights that were not pruned, by name.
+    weight_loss: needed by directions of curvature only; model: a new one, by those of a file. kept: masks of the
+    weights that were not pruned, by name.
     """
 
     checkpoints: Sequence[AtCheckpoint]
     weights: Callable[[Centre], Weights] = field(repr=False)
     weight_loss: Callable[[Centre], WeightLoss] | None = field(default=None, repr=False)
     kept: Weights | None = field(default=None, repr=False)
+    model: Callable[[], nn.Module] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +117,7 @@ class Random(Record):
 
     def _rescale(self, d: Tensor, w: Tensor) -> Tensor:
         if w.dim() <= 1 and self.ignore == "bias-and-norm":
-            return d.zero_()
+            return d.new_zeros(d.shape)
         if self.normalize == "none":
             return d
         if w.dim() <= 1:
@@ -174,11 +179,52 @@ class Pca(Record):
         return {name: (w - last[name]) * (moves_all or w.dim() > 1) for name, w in weights.items()}
 
 
-Place = float | Literal["last"] | AtCheckpoint
+Place = float | Literal["last"] | AtCheckpoint | Matched
 """A checkpoint of the centre's own run, or `{checkpoint: 20, run: 1}` of one that the sweep needs."""
 
 
-class Checkpoints(Record):
+class _Spanned(Record):
+    """A plane of differences between checkpoints, from an origin to two others, by delta and eta."""
+
+    at: tuple[Place, ...]
+
+    @field_validator("at")
+    @classmethod
+    def _differ(cls, at: tuple[Place, ...]) -> tuple[Place, ...]:
+        if same := [_place_name(place) for place in at if at.count(place) > 1]:
+            number, count = ("both", "two") if len(at) == 2 else (len(same), "three")
+            raise ValueError(f"{number} are {same[0]}; {count} different checkpoints span a plane")
+        return at
+
+    @property
+    def caption(self) -> str:
+        """What the picture says of the directions."""
+        *others, last = map(_place_name, self.at)
+        words = "directions toward" if len(self.at) == 2 else "plane through"
+        return f"{words} the checkpoints at {', '.join(others)} and {last}"
+
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
+        """The record's checkpoints, and the centre if these are two."""
+        last = checkpoints[-1]
+        named: dict[Place, AtCheckpoint] = {at: AtCheckpoint(at, last.run) for at in self.at if isinstance(at, float)}
+        places = (at if isinstance(at, AtCheckpoint | Matched) else named.get(at, last) for at in self.at)
+        return (*places, centre)[:3]
+
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
+        """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
+        places = self.required(source.checkpoints, centre)
+        origin, *others = places if len(self.at) == 3 else (centre, *places[:2])
+        weights = source.weights(origin)
+        delta, second = (_combine(1.0, source.weights(at), -1.0, weights) for at in others)
+        eta = _perpendicular(second, delta, norm(delta), rounding=norm(weights))
+        if not eta or norm(delta) <= TINY:
+            way_out = "name others, or leave this centre out of the sweep" if len(self.at) == 2 else "name others"
+            names = f"{others[0]} and {others[1]} span no plane with {'the centre, ' * (len(self.at) == 2)}{origin}"
+            raise RunError(f"directions: {names}: all three lie on one line; {way_out}")
+        return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
+
+
+class Checkpoints(_Spanned):
     """The plane through the centre and two other checkpoints: delta leads to the first, at alpha = 1.
 
     eta is the component of the difference to the second that is perpendicular to delta, at delta's length, so that
@@ -191,35 +237,16 @@ class Checkpoints(Record):
     kind: Literal["checkpoints"] = "checkpoints"
     at: tuple[Place, Place]
 
-    @field_validator("at")
-    @classmethod
-    def _differ(cls, at: tuple[Place, Place]) -> tuple[Place, Place]:
-        if at[0] == at[1]:
-            raise ValueError(f"both are {_place_name(at[0])}; two different checkpoints span a plane")
-        return at
 
-    @property
-    def caption(self) -> str:
-        """What the picture says of the directions."""
-        return "directions toward the checkpoints at {} and {}".format(*map(_place_name, self.at))
+class Through(_Spanned):
+    """The plane of three checkpoints, the same at every centre; that of a centre which is one of them holds them all.
 
-    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
-        """The record's two checkpoints, and the centre."""
-        last = checkpoints[-1]
-        named: dict[Place, AtCheckpoint] = {at: AtCheckpoint(at, last.run) for at in self.at if isinstance(at, float)}
-        return (*(named.get(at, at if isinstance(at, AtCheckpoint) else last) for at in self.at), centre)
+    delta leads from the first to the second; eta as for two `checkpoints`.
+    at: the three, perhaps of several runs.
+    """
 
-    def plane(self, source: WeightSource, centre: Centre) -> Plane:
-        """delta and eta, and the cosine between the differences. Raises RunError if all three lie on one line."""
-        weights, (*places, _) = source.weights(centre), self.required(source.checkpoints, centre)
-        delta, second = (_combine(1.0, source.weights(at), -1.0, weights) for at in places)
-        eta = _perpendicular(second, delta, norm(delta))
-        if not eta or norm(delta) <= TINY:
-            raise RunError(
-                f"directions: {places[0]} and {places[1]} span no plane with the centre, "
-                f"{centre}; name others, or leave this centre out of the sweep"
-            )
-        return Plane(delta, eta, {"cosine_between_checkpoints": Plane(delta, second).cosine})
+    kind: Literal["through"] = "through"
+    at: tuple[Place, Place, Place]
 
 
 class Hessian(Record):
@@ -271,12 +298,97 @@ class Hessian(Record):
         return Plane(delta, eta, {"lambda_min": extremes.lambda_min, "lambda_max": extremes.lambda_max})
 
 
+class File(Record):
+    """Two vectors that the user brings.
+
+    file: an .npz or .safetensors file of tensors `delta/<weight>` and `eta/<weight>` by the names of the model's
+    weights, of which those that are not named stay fixed; or of flat `delta` and `eta`, with all weights in the order
+    of `torch.nn.utils.parameters_to_vector`. Or an .h5 file from the program of Li et al. (2018). normalize, ignore: as
+    of random directions; without them the vectors are taken as they are.
+    """
+
+    kind: Literal["file"] = "file"
+    file: Annotated[ScenePath, readable(read_directions)]
+    normalize: Literal["filter", "layer", "none"] = "none"
+    ignore: Ignore = "nothing"
+
+    @field_serializer("file", when_used="json")
+    def _digest(self, file: Path) -> str:
+        """In place of the path, for digests."""
+        return read_directions(file).digest
+
+    @property
+    def caption(self) -> str:
+        """What the picture says of the directions."""
+        return f"directions of {shown(self.file.name, 40)}"
+
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
+        """The centre, to whose weights the vectors are rescaled."""
+        return (centre,)
+
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
+        """delta and eta. Raises RunError if the file does not fit the model."""
+        import torch
+
+        assert source.model is not None
+        weights, rescale = source.weights(centre), Random(normalize=self.normalize, ignore=self.ignore)._rescale
+        delta, eta = (
+            {name: rescale(torch.from_numpy(d[name]).to(w), w) for name, w in weights.items() if name in d}
+            for d in read_directions(self.file).fit(source.model())
+        )
+        zeros = {name: torch.zeros_like(w) for name, w in weights.items()}
+        return Plane(zeros | delta, zeros | eta)
+
+
+Unmixed = Annotated[Random | Pca | Checkpoints | Through | Hessian | File, *BY_KIND]
+
+
+class Mixed(Record):
+    """delta of one kind of directions, and eta of another.
+
+    delta, eta: the kind of each. orthogonal: takes out of eta its part along delta, at eta's length.
+    """
+
+    kind: Literal["mixed"] = "mixed"
+    delta: Unmixed
+    eta: Unmixed
+    orthogonal: bool = False
+
+    @property
+    def ignore(self) -> Ignore:
+        """What neither moves."""
+        ignored = {getattr(part, "ignore", "nothing") for part in parts(self)}
+        return "bias-and-norm" if ignored == {"bias-and-norm"} else "nothing"
+
+    @property
+    def caption(self) -> str:
+        """What the picture says of the directions."""
+        return f"delta of {self.delta.caption}, {'orthogonal ' * self.orthogonal}eta of {self.eta.caption}"
+
+    def required(self, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> tuple[Centre, ...]:
+        """The centres that either depends on."""
+        return tuple(at for part in parts(self) for at in part.required(checkpoints, centre))
+
+    def plane(self, source: WeightSource, centre: Centre) -> Plane:
+        """The first kind's delta and the second's eta, with the facts of both. Raises RunError as they do."""
+        first, second = (part.plane(source, centre) for part in parts(self))
+        eta = (self.orthogonal and _perpendicular(second.eta, first.delta, norm(second.eta))) or second.eta
+        facts = {f"delta_{name}": fact for name, fact in first.facts.items()}
+        return Plane(first.delta, eta, facts | {f"eta_{name}": fact for name, fact in second.facts.items()})
+
+
+def parts(directions: Directions) -> tuple[Unmixed, ...]:
+    """The kinds that directions are made of: themselves, or the two of a mixture."""
+    return (directions.delta, directions.eta) if isinstance(directions, Mixed) else (directions,)
+
+
 def misfit(directions: Directions, checkpoints: Sequence[AtCheckpoint], centre: Centre) -> str | None:
     """Why a run with these checkpoints has no such plane at a centre, and the way out; None if it may have one."""
-    if isinstance(directions, Pca) and len(checkpoints) < 3:
-        return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
-    if isinstance(directions, Checkpoints) and centre in directions.required(checkpoints, centre)[:2]:
-        return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
+    for part in parts(directions):
+        if isinstance(part, Pca) and len(checkpoints) < 3:
+            return f"pca needs at least 3 checkpoints, the run has {len(checkpoints)}; write `directions: random`"
+        if isinstance(part, Checkpoints) and centre in part.required(checkpoints, centre)[:2]:
+            return f"{centre} is one of the two that directions.at names; name others, or leave it out of the sweep"
     return None
 
 
@@ -339,11 +451,18 @@ def _combine(p: float, a: Weights, q: float, b: Weights) -> Weights:
     return {name: p * a[name] + q * b[name] for name in a}
 
 
-def _perpendicular(a: Weights, b: Weights, length: float) -> Weights:
-    """The part of a that is perpendicular to b, rescaled to a length; empty if there is none."""
+def _perpendicular(a: Weights, b: Weights, length: float, rounding: float = 0.0) -> Weights:
+    """The part of a that is perpendicular to b, rescaled to a length; empty if there is none.
+
+    rounding: the norm of the weights that a and b are differences of, to which float32 rounds them.
+    """
     part = _combine(1.0, a, -dot(a, b) / (dot(b, b) + TINY), b)
     size = norm(part)
-    return {} if size <= 1e-6 * (norm(a) + TINY) else {name: tensor * (length / size) for name, tensor in part.items()}
+    return (
+        {}
+        if size <= 1e-6 * (norm(a) + rounding + TINY)
+        else {name: tensor * (length / size) for name, tensor in part.items()}
+    )
 
 
 def _fix_sign(vector: Tensor) -> Tensor:
@@ -360,4 +479,4 @@ def _unflatten(vector: Tensor, like: Weights) -> Weights:
     return {name: part.view_as(like[name]).to(like[name]) for name, part in zip(names, parts, strict=True)}
 
 
-Directions = Annotated[Random | Pca | Checkpoints | Hessian, *BY_KIND]
+Directions = Annotated[Random | Pca | Checkpoints | Through | Hessian | File | Mixed, *BY_KIND]

@@ -19,7 +19,7 @@ from studio.errors import RunError
 from studio.field import Grid
 from studio.landscape.centres import AtCheckpoint, Centre, Mixture
 from studio.landscape.convexity import Convexity
-from studio.landscape.directions import Directions
+from studio.landscape.directions import Directions, parts
 from studio.landscape.loss import Loss, choose_method
 from studio.landscape.sweeps.keyframe import Keyframe
 from studio.storage.files import read_json
@@ -184,7 +184,7 @@ class SliceResolver:
         }
         if self.runs[0].parameters != MOVE_ALL:
             inputs["moving"] = self.runs[0].parameters
-        if directions.kind == "hessian":
+        if "hessian" in {part.kind for part in parts(directions)}:
             # directions of curvature depend on the loss too, and on the device that finds them
             samples = self._samples_inputs(direction_loss)
             device = device_for(direction_loss, "convexity")

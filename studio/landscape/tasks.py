@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.errors import MachineError, RunError
-from studio.landscape.centres import AtCheckpoint, Centre, Pruned, Rescaled, State
+from studio.landscape.centres import AtCheckpoint, Centre, Matched, Mixture, Pruned, Rescaled, State
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.extremes import batched_extremes
 from studio.landscape.curvature.plane import plane_curvatures
@@ -41,7 +41,7 @@ from studio.training.objectives import CROSS_ENTROPY, Objective
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from studio.landscape.curvature.hvp import HessianOperator
     from studio.landscape.network.weight_loss import WeightLoss
@@ -96,7 +96,10 @@ def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:
     own = [AtCheckpoint(at, run) for at in checkpoints.epochs(shelf.run(slice_.run_digests[run]))]
     with deterministic():
         direction_loss = partial(_weight_loss, shelf, slice_, of_directions=True)
-        plane = slice_.directions.plane(WeightSource(own, moving, direction_loss, kept), slice_.centre)
+        source = WeightSource(own, moving, direction_loss, kept, partial(_model, shelf, slice_))
+        plane = slice_.directions.plane(source, slice_.centre)
+        if slice_.directions.model_dump(mode="json") != json.loads(slice_.inputs)["directions"]:
+            raise RunError("directions: the file changed while it was measured; run again")
         vectors = {"theta": theta, "delta": masked(plane.delta, kept), "eta": masked(plane.eta, kept)}
         arrays = {name: weight_loss.flat(vector).float().cpu().numpy() for name, vector in vectors.items()}
     return arrays, {**span_facts(arrays["delta"], arrays["eta"]), **plane.facts}
@@ -122,6 +125,12 @@ def _state(shelf: Shelf, slice_: Slice, centre: Centre) -> State:
     return centre.state(load)
 
 
+def _model(shelf: Shelf, slice_: Slice) -> nn.Module:
+    """A new model of the slice's run."""
+    facts = map_arrays(shelf.samples(slice_.samples_digest)).facts
+    return slice_.model.build(tuple(facts["shape"]), facts["classes"])
+
+
 def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: bool = False) -> WeightLoss:
     """A slice's loss, or that of its directions, as a function of flat weights, with the buffers of a centre."""
     import torch
@@ -130,8 +139,7 @@ def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: boo
     samples = slice_.direction_samples_digest if of_directions else slice_.samples_digest
     stored = map_arrays(shelf.samples(samples))
     tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
-    model = slice_.model.build(tuple(stored.facts["shape"]), stored.facts["classes"])
-    move_only(slice_.parameters, model)
+    model = move_only(slice_.parameters, _model(shelf, slice_))
     weights, buffers = _state(shelf, slice_, centre)
     return loss.weight_loss(model, {**weights, **buffers}, tensors, slice_.device, slice_.objective)
 
@@ -267,9 +275,10 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
         "chunk": evaluator.chunk_size,
         "fields": ["loss", *evaluator.weight_loss.fields],
     }
-    if isinstance(slice_.centre, Rescaled):
-        _require_same_function(shelf, slice_, slice_.centre)
-    if slice_.loss.precision != "float64":
+    changed = slice_.centre.centres if isinstance(slice_.centre, Mixture) else (slice_.centre,)
+    for centre in (centre for centre in changed if isinstance(centre, Rescaled | Matched)):
+        _require_same_function(shelf, slice_, centre)
+    if slice_.loss.precision != "float64" and slice_.grid.size > 1:
         _require_relief(evaluator, slice_)
     if slice_.loss.precision == "float32" and slice_.device != "mps":
         return facts
@@ -278,8 +287,8 @@ def _loss_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
     return facts | {"precision": evaluator.weight_loss.precision, "precision_error": error}
 
 
-def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> None:
-    """Raises RunError if the loss at a rescaled network is not that of the network it comes from."""
+def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled | Matched) -> None:
+    """Raises RunError if the loss at a rescaled or reordered network is not that of the network it comes from."""
     losses = []
     for at in (centre.of, centre):
         weight_loss = _weight_loss(shelf, slice_, at)
@@ -287,10 +296,10 @@ def _require_same_function(shelf: Shelf, slice_: Slice, centre: Rescaled) -> Non
         losses.append(float(weight_loss.losses(outputs, weight_loss.targets).mean()))
     before, after = losses
     if not abs(after - before) <= SAME_FUNCTION * max(abs(before), 1e-3):
-        raise RunError(
-            f"sweep: with {centre.up} times {centre.factor:g} and {centre.down} divided by it the loss changes from "
-            f"{before:.4g} to {after:.4g}: name under `down` the layer that follows the one under `up`, past a ReLU"
-        )
+        cause = "the network has shortcuts, or layers that are no chain by their names; leave `match` out"
+        if isinstance(centre, Rescaled):
+            cause = f"{centre.down} does not follow {centre.up} past a ReLU; name another layer under `down`"
+        raise RunError(f"sweep: at {centre} the loss changes from {before:.4g} to {after:.4g}: {cause}")
 
 
 def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:

@@ -21,6 +21,7 @@ from studio.film.frame_source import FrameSource
 from studio.film.look import LARGEST_MESH, gallery
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
+from studio.pipeline.numbers import measure_numbers, stored_numbers, with_claim
 from studio.pipeline.project import Project, repairs
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
 from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
@@ -121,7 +122,10 @@ def storyboard(project: Project, out: Path) -> Path:
 @repairs
 def film_source(project: Project) -> FrameSource:
     """The film as a function of the frame's number; measures what it needs."""
-    return frame_source(project.scene, tuple(map(measure, project.parts)), project.draft)
+    results = tuple(map(measure, project.parts))
+    return frame_source(
+        with_claim(project.scene, measure_numbers(project, project.scene.claimed)), results, project.draft
+    )
 
 
 @repairs
@@ -146,8 +150,9 @@ def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any],
 def _job(project: Project, bleed: int = 0) -> RenderJob:
     """The job of a project; measures what is missing. Requires GL and encoders first, before hours are spent."""
     _require_encoders(project.scene)
-    renderer = gl_renderer()
-    return RenderJob(project.scene, tuple(map(measure, project.parts)), project.draft, renderer, bleed)
+    renderer, results = gl_renderer(), tuple(map(measure, project.parts))
+    scene = with_claim(project.scene, measure_numbers(project, project.scene.claimed))
+    return RenderJob(scene, results, project.draft, renderer, bleed)
 
 
 def _stored_job(project: Project) -> RenderJob:
@@ -155,9 +160,10 @@ def _stored_job(project: Project) -> RenderJob:
     renderer = project.manifest.read().get("renderer")
     if renderer and all(map(is_trained, project.parts)):
         results = tuple(map(results_of, project.parts))
-        if all(landscape.complete for landscape in results):
+        numbers = stored_numbers(project, project.scene.claimed)
+        if numbers is not None and all(landscape.complete for landscape in results):
             _require_encoders(project.scene)
-            return RenderJob(project.scene, results, project.draft, renderer)
+            return RenderJob(with_claim(project.scene, numbers), results, project.draft, renderer)
     raise SceneError(f"{project.path}: nothing is drawn that it could be made from, {_MAKE_FIRST}")
 
 

@@ -8,7 +8,10 @@ A row that is on the shelf is not measured again. Workers return values; only th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+import numpy as np
 
 from studio.errors import SceneError
 from studio.execution.tasks import Task
@@ -30,19 +33,31 @@ def measure(project: Project) -> Results:
     """Trains if need be, measures what the shelf lacks, and returns the results."""
     if isinstance(run := project.scene.run, SurfacesRun):
         return copy_surfaces(project, run)
-    train(project)
-    resolved = resolve_slices(project)
-    results = Results.of(project, resolved)
-    project.record(**digests_used(resolved, results))
-    if not results.complete:
-        try_batch(project)
-        lock = project.shelf.lock(f"compute-{project.run_digests[0]}", project.progress)
-        with lock, project.open_workers(gpus=True) as workers:
-            for kind in KINDS:
-                distinct = {slice_.digest: slice_ for slice_ in of_kind(kind, resolved).values()}
-                _measure(project, workers, kind, list(distinct.values()))
-            _find_positions(project, workers, resolved, results)
+    [results] = measure_all((project,))
     return results
+
+
+def measure_all(projects: Sequence[Project]) -> list[Results]:
+    """The results of several projects on one shelf, trained and measured together; none brings its own surfaces."""
+    for project in projects:
+        train(project)
+    slices = list(map(resolve_slices, projects))
+    measured = [Results.of(*pair) for pair in zip(projects, slices, strict=True)]
+    for project, resolved, results in zip(projects, slices, measured, strict=True):
+        project.record(**digests_used(resolved, results))
+    if all(results.complete for results in measured):
+        return measured
+    try_batch(project := projects[0])
+    with ExitStack() as stack:
+        for run in sorted({project.run_digests[0] for project in projects}):
+            stack.enter_context(project.shelf.lock(f"compute-{run}", project.progress))
+        workers = stack.enter_context(project.open_workers(gpus=True))
+        for kind in KINDS:
+            distinct = {slice_.digest: slice_ for resolved in slices for slice_ in of_kind(kind, resolved).values()}
+            _measure(project, workers, kind, list(distinct.values()))
+        for resolved, results in zip(slices, measured, strict=True):
+            _find_positions(project, workers, resolved, results)
+    return measured
 
 
 def results_of(project: Project) -> Results:
@@ -193,17 +208,33 @@ def row_tasks(shelf: Shelf, slice_: Slice, missing: list[int]) -> Iterator[tuple
 
 
 @repairs
-def subset_errors(project: Project) -> list[tuple[float, float, float, float]]:
-    """(alpha, beta, loss over the subset, loss over all samples) at nine points of the last keyframe's grid."""
+def subset_errors(project: Project) -> dict[str, list[tuple[float, float, float, float]]]:
+    """{quantity: (alpha, beta, over the subset, over all samples) at nine points of the last keyframe's grid}.
+
+    The loss, and lambda_min and lambda_max if the scene measures them: NaN where these did not converge.
+    """
     train(project)
-    scene, resolver, losses = project.scene, _resolver(project), []
-    keyframe = scene.keyframes()[-1]
-    for subset in (scene.loss.subset, "100%"):
-        loss = scene.loss.model_copy(update={"subset": subset, "keep_samples": False})
-        slice_ = resolver.resolve("loss", keyframe, keyframe.grid, loss)
-        save_samples(project.shelf, slice_)
-        if not project.shelf.plane(slice_.plane_digest).is_dir():
-            save_arrays(project.shelf.plane(slice_.plane_digest), *tasks.make_plane(project.shelf, slice_))
-        losses.append(tasks.loss_at_corners(project.shelf, slice_))
-    (alphas, betas), (part, whole) = keyframe.grid.corners, losses
-    return [(a, b, float(part[i, j]), float(whole[i, j])) for i, b in enumerate(betas) for j, a in enumerate(alphas)]
+    scene, resolver = project.scene, _resolver(project)
+    keyframe, convexity, by_subset = scene.keyframes()[-1], scene.convexity, list[Mapping[str, np.ndarray]]()
+    (alphas, betas), nine = keyframe.grid.corners, Grid(range=keyframe.grid.range, points=3)
+    with project.open_workers(gpus=True) as workers:
+        for whole in ({}, {"subset": "100%"}):
+            loss = scene.loss.model_copy(update={"keep_samples": False, **whole})
+            slices = [resolver.resolve("loss", keyframe, keyframe.grid, loss)]
+            if convexity:
+                curved = convexity.loss(scene.loss).without_extras.model_copy(update=whole)
+                slices.append(resolver.resolve("convexity", keyframe, nine, curved, convexity))
+            _make_planes(project, workers, "loss", slices)
+            values = {"loss": tasks.loss_at_corners(project.shelf, slices[0])}
+            for slice_ in slices[1:]:
+                task: Task = (tasks.convexity_rows, (project.shelf, slice_, (0, 3)))
+                for _, rows in workers.run(f"measure the curvature over {curved.subset}", [task], [nine.size]):
+                    ends = ("lambda_min", "lambda_max")
+                    values |= {name: np.where(rows["converged"] > 0, rows[name], np.nan) for name in ends}
+            by_subset.append(values)
+    part, all_ = by_subset
+    points = [(i, j) for i in range(3) for j in range(3)]
+    return {
+        name: [(alphas[j], betas[i], float(part[name][i, j]), float(all_[name][i, j])) for i, j in points]
+        for name in part
+    }

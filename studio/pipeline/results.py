@@ -105,17 +105,17 @@ class Results:
 
     def surfaces(self) -> Surfaces:
         """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
-        losses = self._datasets("loss")
-        fields = self._fields("loss", losses) | self._fields("convexity", self._datasets("convexity"))
+        losses = self.datasets("loss")
+        fields = self._fields("loss", losses) | self._fields("convexity", self.datasets("convexity"))
         if errors := self._taylor_errors():
             grids = tuple(self.grids["loss", at] for at in errors)
             fields["taylor"] = Field(tuple(errors), grids, tuple(errors.values()))
-        details = self._fields("detail", self._datasets("detail"))
+        details = self._fields("detail", self.datasets("detail"))
         fields |= {name + DETAIL: field for name, field in details.items()}
         trajectory, markers = self._trajectory_and_markers()
         cosine = max(abs(float(dataset.attrs.get("cosine", 0))) for dataset in losses)
         skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
-        return Surfaces(fields, *self._metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
+        return Surfaces(fields, *self.metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
     def _taylor_errors(self) -> dict[float, Array]:
         """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the loss that is drawn."""
@@ -127,7 +127,7 @@ class Results:
                     errors[at] = taylor_error(losses[at].read()["loss"].values, self.grids["loss", at], model)
         return errors
 
-    def _metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
+    def metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
         if isinstance(run := self.scene.run, SurfacesRun):
             return run.content.coordinates, dict(run.content.metrics)
@@ -170,10 +170,10 @@ class Results:
         if not of_kind("portrait", self.digests) or self.portrait is None:
             return surfaces
         fields = {name: field for name, field in surfaces.fields.items() if not name.endswith(DETAIL)}
-        portrait = self._fields("portrait", self._datasets("portrait"))
+        portrait = self._fields("portrait", self.datasets("portrait"))
         return replace(surfaces, fields=fields | portrait, held_at=self.portrait.coordinate)
 
-    def _datasets(self, kind: SliceKind) -> list[xr.Dataset]:
+    def datasets(self, kind: SliceKind) -> list[xr.Dataset]:
         """The slices of one kind, by coordinate; one that several keyframes share is read once."""
         names = of_kind(kind, self.digests).values()
         datasets = {name: self.shelf.slice(name).read() for name in dict.fromkeys(names)}
@@ -192,7 +192,7 @@ class Results:
             names |= {name: drawn_name(objective, name) for name in own}
         fields = {}
         for name in filter(datasets[0].__contains__, dict.fromkeys((*SCALES, *names, "measured"))):
-            arrays = [_known(dataset, name) for dataset in datasets]
+            arrays = [known(dataset, name) for dataset in datasets]
             values = np.stack(arrays) if isinstance(grid, Grid) else tuple(arrays)
             interpolation = self.scene.film.interpolation if name == "loss" else "monotone"
             scale = SCALES.get(name, "linear")
@@ -209,7 +209,7 @@ class Results:
         stored = self.stored(kind)
         if not stored:
             raise SceneError(f"{self.scene.title}: nothing measures the {kind}")
-        coordinates, metrics = self._metrics()
+        coordinates, metrics = self.metrics()
         at = [coordinates.index(coordinate) for coordinate in stored] if metrics else []
         by_keyframe = {name: ("keyframe", [values[i] for i in at]) for name, values in metrics.items()}
         return concat_slices(stored).assign(by_keyframe)
@@ -250,7 +250,7 @@ def of_kind(kind: SliceKind, items: Mapping[SliceKey, Any]) -> dict[float, Any]:
     return {at: item for (item_kind, at), item in items.items() if item_kind == kind}
 
 
-def _known(dataset: xr.Dataset, name: str) -> Array:
+def known(dataset: xr.Dataset, name: str) -> Array:
     """A field's values; NaN where an extreme eigenvalue did not converge."""
     values = dataset[name].values
     is_extreme = name in ("lambda_min", "lambda_max") and "converged" in dataset  # not so in a file of the user's

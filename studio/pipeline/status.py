@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from studio.pipeline.measure import results_of
+from studio.pipeline.numbers import stored_numbers, with_claim
 from studio.pipeline.project import Project
 from studio.pipeline.render import content_digest
 from studio.pipeline.render_job import RenderJob
@@ -36,17 +37,21 @@ def status(project: Project, out: Path) -> list[StageStatus]:
         prefix = f"{part.landscape}: " if part.landscape else ""
         rows += [row._replace(details=prefix + row.details) for row in named]
         results += [measured] if measured else []
+    numbers = stored_numbers(project, project.scene.claimed) if len(results) == len(project.parts) else None
+    if claimed := project.scene.claimed:
+        state: State = "missing" if numbers is None else "done"
+        rows.append(StageStatus("numbers", state, ", ".join(claimed)))
     paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
     manifest, current = project.manifest.read(), dict[Path, str]()
     if all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
         renderer = manifest.get("renderer") or gl_renderer()
-        job = RenderJob(project.scene, tuple(results), project.draft, renderer)
+        job = RenderJob(with_claim(project.scene, numbers or {}), tuple(results), project.draft, renderer)
         segments = job.segments((0, project.scene.cut.length))
         current = {path: content_digest(parts) for path, parts in zip(paths, segments, strict=True)}
     contents = manifest.get("made", {})
     for path in paths:
         up_to_date = path in current and current[path] == contents.get(project.manifest.relative(path))
-        state: State = "missing" if not path.exists() else "done" if up_to_date else "stale"
+        state = "missing" if not path.exists() else "done" if up_to_date else "stale"
         rows.append(StageStatus("deliver", state, str(path)))
     return rows
 

@@ -5,10 +5,11 @@ Each is (path of keys, message with the way out).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from studio.config.records import nearest
+from studio.errors import RunError, SceneError
 from studio.field import Axis, Grid
 from studio.film.fields import FIELDS, SCALES, SIGNED, measured_fields, missing_advice
 from studio.film.format import Format
@@ -17,9 +18,11 @@ from studio.film.overlays import live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
+from studio.landscape.direction_file import read_directions
+from studio.landscape.directions import Directions, File, parts
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
-from studio.training.models import Python, misfit
+from studio.training.models import Python, misfit, move_only
 from studio.training.objectives import drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
@@ -52,7 +55,7 @@ def unmeasured_fields(
     objective, prefix = run.objective, f"{run.objective}."
     metrics = {drawn_name(objective, number) for number in numbers or ()}
     exact = {*metrics, *map(str, loss.fields), *(["taylor"] if convexity else ())}
-    measured = {"loss"} | exact | (set(SIGNED) if convexity else set())
+    measured = {"loss"} | exact | (set(SIGNED) if convexity and convexity.points > 1 else set())
     for path, field in fields:
         is_metric = field == "accuracy" or field.startswith(prefix)
         if loss.sampling == "preview" and field != "loss" and (is_metric or field in exact):
@@ -133,6 +136,28 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
             yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
         elif run.parameters != MOVE_ALL:
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
+
+
+def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> Iterator[Mistake]:
+    """Patterns that no weight of a built-in model has, and files of directions that do not fit it."""
+    recipe, files = run.recipe, [part for part in parts(directions) if isinstance(part, File)]
+    is_plain = run.parameters == recipe.train == MOVE_ALL and not files
+    if is_plain or isinstance(recipe.model, Python) or misfit(recipe.model, layout.shape, layout.is_whole):
+        return
+    import torch
+
+    with torch.device("meta"):  # of any size, without memory
+        model = recipe.model.build(layout.shape, run.objective.outputs(layout))
+    tests: dict[Path, Callable[[], object]] = {
+        ("run", run.kind, "recipe", "train"): lambda: move_only(recipe.train, model, "run.recipe.train"),
+        ("run", run.kind, "parameters"): lambda: move_only(run.parameters, model.requires_grad_()),
+        ("directions",): lambda: [read_directions(part.file).fit(model) for part in files],
+    }
+    for keys, test in tests.items():
+        try:
+            test()
+        except (RunError, SceneError) as error:
+            yield keys, str(error).removeprefix(f"{'.'.join(keys[:1] + keys[2:])}: ")
 
 
 def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> Iterator[Mistake]:

@@ -52,7 +52,9 @@ def _coarse_landscape(landscape: Landscape) -> dict[str, Any]:
     changes: dict[str, Any] = {
         "sweep": sweep,
         "detail": None,
-        "grid": Grid(range=grid.range, points=tuple(min(n, POINTS) for n in grid.counts)),
+        "grid": grid.model_copy(update={"points": min(grid.counts[0], POINTS)})
+        if grid.size == 1
+        else Grid(range=grid.range, points=tuple(min(n, POINTS) for n in grid.counts)),
         "loss": loss.model_copy(update={"subset": _limit_subset(loss.subset)}),
     }
     if convexity := landscape.convexity:

@@ -14,7 +14,7 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.directions import Directions, Random, misfit
+from studio.landscape.directions import Checkpoints, Directions, Random, Through, misfit
 from studio.landscape.loss import Loss
 from studio.landscape.sweeps.along import Epochs
 from studio.landscape.sweeps.between import Chord, Curve
@@ -126,6 +126,7 @@ class Landscape(Record):
             yield ("run", self.run.kind, "recipe", "data"), str(error)
             return
         yield from checks.run_mistakes(self.run, self.loss, layout)
+        yield from checks.weight_mistakes(self.run, layout, self.directions)
         for keys, text in checks.run_mistakes(other, self.loss, others[0]) if other else ():
             if keys[0] == "run":
                 yield ("sweep", "to"), f"{'.'.join(keys[2:])}: {text}"
@@ -157,7 +158,8 @@ class Landscape(Record):
         }
         if lacking := required - {*itertools.chain(*own)}:
             places = ", ".join(sorted(f"{at.checkpoint:g}{f' of run {at.run}' * bool(at.run)}" for at in lacking))
-            yield ("directions", "at"), f"the run has no checkpoint at {self.run.axis.name} {places}"
+            keys = ("directions", "at") if isinstance(self.directions, Checkpoints | Through) else ("directions",)
+            yield keys, f"the run has no checkpoint at {self.run.axis.name} {places}"
         if text := next(filter(None, itertools.starmap(misfit, planes)), None):
             yield ("directions",), text
         if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):

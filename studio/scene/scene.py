@@ -17,13 +17,14 @@ from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.format import Format
 from studio.film.look import Look, merge
-from studio.film.overlays import Titles
+from studio.film.overlays import Titles, claim_mistake, names_in
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
 from studio.scene.landscape import KEYS, Landscape
+from studio.scene.numbers import Number
 from studio.training.runs import SurfacesRun
 
-MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES = 150, 50, 8
+MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES, MOST_NUMBERS = 150, 50, 8, 50
 """Of a scene: `check` looks through every shot, and measuring a landscape takes hours. A longer film is two scenes."""
 
 
@@ -51,7 +52,8 @@ class Scene(Landscape):
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
     each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
-    size, rate and quality. shots: in order. titles: the text on the picture. deliver: the files to make.
+    size, rate and quality. shots: in order. titles: the text on the picture. numbers: that the picture or the table of
+    claims shows, by name. deliver: the files to make.
     """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
@@ -64,6 +66,7 @@ class Scene(Landscape):
     film: Format = Format()
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=MOST_SHOTS)
     titles: Titles = Titles()
+    numbers: Annotated[dict[Name, Number], Field(max_length=MOST_NUMBERS), AfterValidator(FrozenDict)] = FrozenDict()
     deliver: tuple[Deliverable, ...] = Field((Movie(),), min_length=1, max_length=MOST_FILES)
 
     @classmethod
@@ -103,6 +106,11 @@ class Scene(Landscape):
         """Names of the landscapes; of the only one, the empty text."""
         return tuple(self.landscapes) or ("",)
 
+    @property
+    def claimed(self) -> tuple[str, ...]:
+        """Names of the numbers that the titles claim."""
+        return tuple(dict.fromkeys(names_in(self.titles.claim or "")))
+
     def only(self, name: str) -> Scene:
         """The scene as if it had this landscape alone."""
         if not self.landscapes:
@@ -118,6 +126,9 @@ class Scene(Landscape):
         yield from checks.show_mistakes(self.shots, self.names)
         if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
+        if (claim := self.titles.claim) is not None and (text := claim_mistake(claim, self.numbers)):
+            yield ("titles", "claim"), text
+        yield from self._claim_mistakes()
         for name in self.names:
             scene = self.only(name)
             prefix = ("landscapes", name) if self.landscapes else ()
@@ -137,6 +148,17 @@ class Scene(Landscape):
         live = self.titles.live
         if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers)):
             yield ("titles", "live"), text
+
+    def _claim_mistakes(self) -> Iterator[checks.Mistake]:
+        """Numbers that cannot be measured."""
+        for name, number in self.numbers.items():
+            for measure in number.measures:
+                try:
+                    scene = number.scene(self, measure, 0)
+                    mistakes = [] if scene == self else list(scene.landscape_mistakes())
+                except (RunError, SceneError) as error:
+                    mistakes = [((), str(error))]
+                yield from ((("numbers", name, *keys[:1]), text) for keys, text in mistakes)
 
     def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
         """Coordinates of a landscape that shots show and it does not measure."""

@@ -188,8 +188,9 @@ def load(folder: Path, epoch: float) -> Checkpoint:
 
 
 def verify(folder: Path) -> None:
-    """Reads a run. Raises DamageError at the first file that is not what was written."""
-    read_json(Path(folder) / "run.json")
+    """Reads a run. Raises DamageError at the first file that is not what was written; one that is absent is made."""
+    if (path := Path(folder) / "run.json").is_file():
+        read_json(path)
     for epoch in epochs(folder):
         _read(folder, epoch)
 

@@ -84,7 +84,7 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
     for keys, text in recipe.misfits(len(x)):
         raise RunError(f"{'.'.join(keys)}: {text}")
     total, first = recipe.epochs * batches, math.ceil(setup.first_epoch * batches)
-    instants = {step: at for step, at in recipe.checkpoint.instants(recipe.epochs, batches).items() if step >= first}
+    instants = {step: at for step, at in recipe.steps(batches).items() if step >= first}
     model, optimizer = _start(recipe, objective, data, x.device)
     setup.start(model)
 

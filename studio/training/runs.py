@@ -11,11 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import BeforeValidator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
-from studio.errors import RunError, SceneError
+from studio.config.user_files import readable
+from studio.errors import SceneError
 from studio.field import Axis
 from studio.training import checkpoints
 from studio.training.objectives import CROSS_ENTROPY, Objective
@@ -97,17 +98,8 @@ class SurfacesRun(Record):
     """
 
     kind: Literal["surfaces"] = "surfaces"
-    file: ScenePath
+    file: Annotated[ScenePath, readable(read_surfaces)]
     axis: Axis = Axis()
-
-    @field_validator("file")
-    @classmethod
-    def _can_be_read(cls, path: Path) -> Path:
-        try:
-            read_surfaces(path)
-        except RunError as error:
-            raise ValueError(str(error)) from error
-        return path
 
     @property
     def content(self) -> SurfacesFile:

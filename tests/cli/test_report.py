@@ -37,17 +37,30 @@ def test_status_names_every_stage(invoke, copy):
     assert all("convex in the picture but not in the space at" in line for line in lines[5:])
 
 
-def test_check_subset_prints_nine_points_and_the_largest_difference(invoke, copy):
+def test_check_subset_prints_nine_points_and_the_largest_difference_of_the_loss_and_both_eigenvalues(invoke, copy):
     result = invoke("compute", "tiny.yaml", "--check-subset")
     lines = result.out.splitlines()
-    assert result.status == 0 and len(lines) == 10 and lines[-1].startswith("the subset's loss is within ")
+    assert result.status == 0 and len(lines) == 30
+    for last, name in zip(lines[9::10], ("loss", "lambda_min", "lambda_max"), strict=True):
+        assert last.startswith(f"the subset's {name} is within ") and "at these points: " in last
 
 
 def test_the_largest_relative_difference_of_a_subset_is_the_last_line():
-    lines = list(subset_errors([(0.0, 0.0, 1.1, 1.0), (1.0, 0.0, 2.0, 2.0)]))
-    assert lines[0].endswith("10.00%") and lines[1].endswith("0.00%")
-    assert lines[-1] == "the subset's loss is within 10.00% of that of all training images at these points"
-    assert "within inf% of" in list(subset_errors([(0.0, 0.0, 1.0, 0.0)]))[-1]
+    lines = list(subset_errors({"loss": [(0.0, 0.0, 1.04, 1.0), (1.0, 0.0, 2.0, 2.0)]}))
+    assert lines[0].endswith("4.00%") and lines[1].endswith("0.00%")
+    at = "of that of all training images at these points"
+    assert lines[-1] == f"the subset's loss is within 4.00% {at}: no more than 5%"
+    assert f"within inf% {at}: more than 5%" in list(subset_errors({"loss": [(0.0, 0.0, 1.0, 0.0)]}))[-1]
+
+
+def test_an_eigenvalue_near_0_is_compared_on_the_scale_of_the_largest_and_one_that_is_unknown_is_no_less_than_far():
+    rows = {"loss": [(0.0, 0.0, 1.0, 1.0)], "lambda_min": [(0.0, 0.0, -0.01, 0.0)], "lambda_max": [(0.0, 0.0, 20, 20)]}
+    lines = list(subset_errors(rows))
+    assert lines[2].endswith("50.00%") and lines[5].endswith("no more than 5%")  # 0.01 of 20 / 1000
+    rows["lambda_min"] = [(0.0, 0.0, float("nan"), -1.0)]
+    assert list(subset_errors(rows))[3].endswith(
+        "within inf% of that of all training images at these points: more than 5%"
+    )
 
 
 def test_a_line_of_curvature_says_the_kind_of_the_centre_and_what_the_picture_hides():

@@ -128,7 +128,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(name): path.read_bytes()
         for name, path in files.items()
-        if name.parts[0] not in LAWLESS and not any(part.startswith(".") for part in name.parts)
+        # what a killed process left unfinished, `clean` removes
+        if name.parts[0] not in LAWLESS and name.suffix != ".partial" and not any(p.startswith(".") for p in name.parts)
     }
 
 

@@ -9,12 +9,15 @@ from studio.landscape.directions import (
     Checkpoints,
     Directions,
     Hessian,
+    Mixed,
     Pca,
     Random,
+    Through,
     WeightSource,
     dot,
     flat,
     gaussian,
+    misfit,
     norm,
 )
 from studio.landscape.network.weight_loss import WeightLoss
@@ -161,6 +164,61 @@ def test_a_centre_that_is_one_of_the_two_spans_no_plane():
             Checkpoints(at=(1, 3)).plane(CHECKPOINTS, AtCheckpoint(epoch))
     with pytest.raises(ValidationError, match="two different"):
         Checkpoints(at=(2, 2))
+
+
+@pytest.mark.parametrize("centre", EPOCHS, ids=str)
+def test_a_plane_through_three_checkpoints_is_the_same_at_every_centre_and_holds_them_all(centre):
+    plane = Through(at=(0, 1, "last")).plane(CHECKPOINTS, centre)
+    assert plane.cosine == pytest.approx(0, abs=1e-6) and norm(plane.eta) == pytest.approx(norm(plane.delta), rel=1e-6)
+    steps = [{name: w - weights(0.0)[name] for name, w in weights(at).items()} for at in (1.0, 3.0)]
+    squares = norm(plane.delta) ** 2
+    places = [[dot(step, d) / squares for d in (plane.delta, plane.eta)] for step in steps]
+    assert places[0] == pytest.approx([1, 0], abs=1e-6)
+    inside = [x * plane.delta["fc"] + y * plane.eta["fc"] for x, y in places]
+    for step, point in zip(steps, inside, strict=True):
+        torch.testing.assert_close(point, step["fc"], rtol=0, atol=1e-5)  # float32 sums of a few numbers
+    assert Through(at=(0, 1, "last")).required(EPOCHS, centre) == (EPOCHS[0], EPOCHS[1], EPOCHS[3])
+    assert Through(at=(0, 1, "last")).caption == "plane through the checkpoints at 0, 1 and last"
+
+
+def test_three_checkpoints_on_a_line_span_no_plane_also_where_they_are_rounded():
+    first, last = {"fc": torch.rand(99, 9) + 100}, {"fc": torch.rand(99, 9) + 100}
+    line = {0.0: first, 1.0: {"fc": first["fc"].lerp(last["fc"], 0.3)}, 2.0: last}
+    source = WeightSource(EPOCHS[:3], lambda at: line[at.checkpoint])
+    with pytest.raises(RunError) as caught:
+        Through(at=(0, 1, 2)).plane(source, EPOCHS[2])
+    assert str(caught.value) == (
+        "directions: the checkpoint at 1 and the checkpoint at 2 span no plane with the checkpoint at 0: all three lie "
+        "on one line; name others"
+    )
+    with pytest.raises(RunError, match="with the centre, the checkpoint at 0: .* or leave this centre out of the"):
+        Checkpoints(at=(1, 2)).plane(source, EPOCHS[0])
+    with pytest.raises(ValidationError, match="2 are 2; three different checkpoints span a plane"):
+        Through(at=(2, 1, 2))
+
+
+def test_a_mixture_has_the_first_kinds_delta_and_the_seconds_eta():
+    first, second = Pca(), Random(seed=3)
+    plane = Mixed(delta=first, eta=second).plane(CHECKPOINTS, EPOCHS[1])
+    assert torch.equal(flat(plane.delta), flat(first.plane(CHECKPOINTS, EPOCHS[1]).delta))
+    assert torch.equal(flat(plane.eta), flat(second.plane(CHECKPOINTS, EPOCHS[1]).eta))
+    assert plane.facts.keys() == {"delta_explained_variance_delta", "delta_explained_variance_eta"}
+    right = Mixed(delta=first, eta=second, orthogonal=True).plane(CHECKPOINTS, EPOCHS[1])
+    assert abs(right.cosine) < 1e-6 < abs(plane.cosine)
+    assert norm(right.eta) == pytest.approx(norm(plane.eta), rel=1e-6)
+
+
+def test_a_mixture_needs_says_and_lacks_what_its_parts_do():
+    mixed = Mixed(delta=Random(scale_by="last"), eta=Checkpoints(at=(0, 1)), orthogonal=True)
+    assert mixed.required(EPOCHS, EPOCHS[2]) == (EPOCHS[3], *EPOCHS[:3])
+    assert mixed.caption == (
+        "delta of filter-normalised random directions, orthogonal eta of directions toward the checkpoints at 0 and 1"
+    )
+    assert misfit(mixed, EPOCHS, EPOCHS[2]) is None and "is one of the two" in misfit(mixed, EPOCHS, EPOCHS[1])
+    assert "at least 3 checkpoints" in misfit(Mixed(delta="random", eta="pca"), EPOCHS[:2], EPOCHS[0])
+    assert mixed.ignore == "nothing" and Mixed(delta="random", eta="hessian").ignore == "bias-and-norm"
+    with pytest.raises(ValidationError):
+        Mixed(delta=mixed, eta=Random())
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,18 @@
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from studio.config.reading import parse
 from studio.errors import SceneError
 from studio.field import Grid
 from studio.landscape.centres import AtCheckpoint, Mixture, Pruned
-from studio.landscape.directions import Checkpoints, Pca, Random
+from studio.landscape.directions import Checkpoints, Pca, Random, Through
 from studio.landscape.sweeps.along import Epochs, Trajectory
 from studio.landscape.sweeps.between import Chord, Curve, Spawn
 from studio.landscape.sweeps.changes import Hyperparameter, Pruning, Rescale
 from studio.landscape.sweeps.planes import Rotation, Zoom
 from studio.landscape.sweeps.sweep import Sweep
+from studio.scene.scene import Scene
 from studio.training.models import Mlp
 from studio.training.recipe import Every, Fork, Recipe
 from studio.training.runs import FolderRun, RecipeRun
@@ -200,6 +201,22 @@ def test_a_curves_plane_stands_still_with_its_ends_at_one_either_side_and_the_ne
     assert {k.marker.shares for k in by_training} == {(0.0, 1.0, 0.0)}
 
 
+def test_two_curves_join_three_networks_in_their_plane():
+    sweep = Curve(seed=5, third=6, epochs=3, steps=4)
+    second, third, *curves = sweep.needs(RUN)
+    assert third.recipe.seed == 6 and [(c.first, c.second) for c in curves] == [(RUN, second), (second, third)]
+    keyframes, ends = unroll(sweep), tuple(AtCheckpoint(2.0, number) for number in range(3))
+    assert {k.centre for k in keyframes} == {Mixture(ends, (1 / 3,) * 3)}
+    assert {k.directions for k in keyframes} == {Through(at=ends)}
+    assert [k.coordinate for k in keyframes] == [0, 0.5, 1, 1.5, 2]
+    assert [k.marker.centres for k in keyframes[1::2]] == [
+        (ends[0], AtCheckpoint(3.0, 3), ends[1]),
+        (ends[1], AtCheckpoint(3.0, 4), ends[2]),
+    ]
+    with pytest.raises(ValidationError, match="along: training shows one curve"):
+        Curve(seed=5, third=6, along="training")
+
+
 def test_twins_part_from_a_checkpoint_and_stand_at_one_either_side():
     sweep = Spawn(at=(1.0, 0.5), seed=9)
     assert [run.recipe.fork for run in sweep.needs(RUN)] == [Fork(at=0.5, seed=9), Fork(at=1.0, seed=9)]
@@ -261,3 +278,34 @@ def test_a_sweep_with_a_plane_of_its_own_takes_no_directions(sweep):
 def test_changes_that_change_nothing_or_leave_nothing_are_refused(text):
     with pytest.raises(SceneError):
         parse(text, Rescale if "rescale" in text else Pruning)
+
+
+def test_windows_select_the_nearest_checkpoint_inside_to_each_of_their_instants():
+    run = RecipeRun(recipe=Recipe(epochs=40))
+    for at, expected in (
+        ([{"every": 2, "from": 0, "to": 6}, 7, {"every": 0.5, "from": 9.5, "to": 11}], [0, 2, 4, 6, 7, 10, 11]),
+        ([0, {"log": 5, "from": 2.5, "to": 40}], [0, 3, 5, 10, 20, 40]),
+        ([{"every": 39, "from": 0.1, "to": 39.2}], [1, 39]),
+        ("all", list(range(41))),
+    ):
+        assert coordinates(unroll(Epochs(at=at), run)) == expected
+        assert coordinates(unroll(Trajectory(at=at), run)) == expected
+
+
+def test_a_window_without_a_checkpoint_is_a_mistake():
+    with pytest.raises(SceneError, match=r"^epoch 0.6 to 0.9: the run has no checkpoint there$"):
+        unroll(Epochs(at=[0, {"every": 0.1, "from": 0.6, "to": 0.9}]))
+    text = SCENE.replace("sweep: epochs", "sweep: {at: [1, {every: 1, from: 30, to: 50}], kind: epochs}")
+    with pytest.raises(SceneError, match=r"sweep.at: epoch 30 to 50: the run has no checkpoint there"):
+        parse(text, Scene)
+    text = SCENE.replace("sweep: epochs", "sweep: {at: [1, {every: 1, from: 30, log: 50}], kind: epochs}")
+    with pytest.raises(SceneError, match=r"scene:2:\d+: sweep.at\[1\].to: the key 'to' is missing"):
+        parse(text, Scene)
+
+
+SCENE = """title: Windows
+sweep: epochs
+run: {recipe: {}}
+shots: [{shot: a, duration: 1s, along: {0s: 1}}]
+deliver: [{kind: still, at: 0s}]
+"""

@@ -67,6 +67,13 @@ def test_verify_finds_damage_in_what_a_finished_film_does_not_open(copy, invoke,
     assert f"{theta.parent}: is damaged (an array is not what was written)" in caplog.text
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda note: note.write_text("{}")], ids=["gone", "another"])
+def test_verify_makes_a_runs_note_again(copy, invoke, damage):
+    [note] = copy.shelf.root.glob("runs/*/run.json")
+    damage(note)
+    assert invoke("film", "tiny.yaml", "--verify").status == 0 and read_json(note)
+
+
 def test_what_is_damaged_again_after_it_was_made_is_an_error(tiny):
     @repairs
     def stage(project):

@@ -116,10 +116,18 @@ def test_a_detail_is_a_second_slice_of_an_epoch_and_changes_the_picture_only_nea
 
 def test_the_subset_is_compared_with_all_images_at_nine_points(measured):
     project = Project.open(measured.scene)
-    rows = subset_errors(project)
+    by_quantity = subset_errors(project)
+    rows = by_quantity["loss"]
     assert [row[:2] for row in rows][::4] == [(-1.0, -1.0), (0.0, 0.0), (1.0, 1.0)] and len(rows) == 9
     data = measure(project).dataset().isel(keyframe=-1)
     at_centre = next(row for row in rows if row[:2] == (0.0, 0.0))
     # float32 sums over all images, in other batches
     assert at_centre[2] == pytest.approx(float(data["loss"].sel(alpha=0, beta=0)), rel=1e-6)
     assert at_centre[3] == pytest.approx(float(data["train_loss"]), rel=1e-5)
+    curved = measure(project).dataset("convexity").isel(keyframe=-1)
+    for name in ("lambda_min", "lambda_max"):
+        for alpha, beta, part, _ in by_quantity[name]:
+            # the tolerance of each eigenvalue, on the scale of the largest
+            measured_there = float(curved[name].sel(alpha=alpha, beta=beta))
+            assert part == pytest.approx(measured_there, rel=1e-3, abs=1e-6 * float(curved["lambda_max"].max()))
+        assert any(abs(part - whole) > 1e-2 * abs(whole) for _, _, part, whole in by_quantity[name])

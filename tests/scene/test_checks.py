@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from studio.errors import SceneError
@@ -96,3 +97,28 @@ def test_what_would_fail_after_training_is_said_before(tiny, old, new, message):
     tiny.write_text(text)
     with pytest.raises(SceneError, match=message):
         Scene.load(tiny)
+
+
+WEIGHTS = """title: Weights
+directions: {{kind: file, file: v.npz}}
+run: {{recipe: {{model: {{kind: mlp, depth: 1, width: {width}}}, train: ['{train}']}}, parameters: ['{moves}']}}
+shots: [{{shot: a, duration: 1s, along: {{0s: 1}}}}]
+deliver: [{{kind: still, at: 0s}}]
+"""
+
+
+def test_patterns_and_files_that_do_not_fit_a_built_in_model_are_found_of_any_size_without_building_it(tmp_path):
+    scene, width = tmp_path / "weights.yaml", 2**16
+    numbers = 64 * width + width + 10 * width + 10
+    np.savez(tmp_path / "v.npz", delta=np.ones(9), eta=np.ones(9))
+    scene.write_text(WEIGHTS.format(width=width, train="1.wieght", moves="2.*"))
+    with pytest.raises(SceneError) as caught:
+        Scene.load(scene)
+    directions, train, moves = str(caught.value).splitlines()
+    sizes = f"the model has 4 weights of {numbers} numbers, 4 tensors with its buffers"
+    assert directions == f"{scene}:2:13: directions: {tmp_path / 'v.npz'}: delta is [9], {sizes}"
+    assert "run.recipe.train: '1.wieght' matches no weight that trains; the nearest: 1.weight, " in train
+    assert "run.parameters: '2.*' matches no weight that trains; the nearest: " in moves
+    np.savez(tmp_path / "v.npz", **{f"{name}/3.bias": np.arange(10) for name in ("delta", "eta")})
+    scene.write_text(WEIGHTS.format(width=width, train="1.*", moves="3.*"))
+    assert Scene.load(scene).directions.caption == "directions of v.npz"

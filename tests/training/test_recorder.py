@@ -132,6 +132,17 @@ def test_the_saved_epochs_are_those_of_the_recipe_with_all_their_metrics(tmp_pat
     assert metrics["learning_rate"] == pytest.approx([0.05 * (1 + np.cos(np.pi * e / 3)) / 2 for e in np.arange(7) / 2])
 
 
+def test_checkpoints_in_windows_are_those_of_the_same_training(tmp_path):
+    windows = [{"every": 0.5, "from": 0.5, "to": 1}, {"log": 2, "from": 1.5, "to": 2.5}]
+    recipe = Recipe(**{**SMALL, "checkpoint": windows})
+    recorder.train(recipe, tmp_path / "windows")
+    assert checkpoints.epochs(tmp_path / "windows") == recipe.instants == (0, 0.5, 1, 1.5, 2.5, 3)
+    recorder.train(Recipe(**SMALL), tmp_path / "regular")
+    for epoch in recipe.instants:
+        first, second = (checkpoints.load(tmp_path / name, epoch).weights for name in ("windows", "regular"))
+        assert all(torch.equal(first[name], w) for name, w in second.items())
+
+
 def test_nothing_global_is_changed(tmp_path):
     torch.manual_seed(5)
     np.random.seed(5)

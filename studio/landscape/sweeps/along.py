@@ -15,7 +15,8 @@ class Epochs(AlongRun):
     """The run's own checkpoints: one slice at each, or at those listed. The coordinate is the epoch.
 
     For surfaces that the user brings these are the file's own coordinates, whatever they count.
-    at: `all`, or a list of epochs.
+    at: `all`, or a list of epochs and of windows, `{every: 2, from: 0, to: 10}` or `{log: 12, from: 0.1, to: 40}`,
+    which select the checkpoint in them that is nearest to each of their instants.
     """
 
     former: ClassVar[Mapping[str, str]] = {"keys": "at"}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from studio.errors import SceneError
 from studio.field import Axis, Grid
-from studio.landscape.centres import AtCheckpoint, Centre, Mixture
-from studio.landscape.directions import Checkpoints, Directions, Random
+from studio.landscape.centres import AtCheckpoint, Centre, Matched, Mixture
+from studio.landscape.directions import Checkpoints, Directions, Random, Through
 from studio.landscape.sweeps.keyframe import (
     LISTED,
     MOST_STEPS,
@@ -60,14 +61,17 @@ class Chord(_ToOther):
     """The straight line from the end of the run to the end of another; the coordinate goes from 0 to 1.
 
     Running statistics are mixed like the weights: `mode: recalibrated` computes them anew.
-    to: the other run, of the same model. seed: or the same recipe, trained from this seed. steps: from end to end.
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed. match: the hidden units of
+    its end are put in the order that is nearest to the first one's (Ainsworth et al. 2023). steps: from end to end.
     """
 
     kind: Literal["chord"] = "chord"
+    match: bool = False
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
-        first, second = self._ends(runs)
+        first, end = self._ends(runs)
+        second = Matched(end, first) if self.match else end
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))
         between = {share: Mixture.between(first, second, share) for share in shares}
         centres: dict[float, Centre] = {0.0: first, **between, 1.0: second}
@@ -80,12 +84,14 @@ class Curve(_ToOther):
     One plane, through both ends and the curve's bend, is measured once: the ends stand at alpha = -1 and 1. The network
     moves along the curve, t from 0 to 1, or with the training of the curve, whose middle is then shown. Running
     statistics are mixed like the weights: `mode: recalibrated` computes them anew. Garipov et al. (2018).
-    to: the other run, of the same model. seed: or the same recipe, trained from this seed. shape: `bezier`, or a
+    to: the other run, of the same model. seed: or the same recipe, trained from this seed. third: the seed of a third
+    network, to which a second curve leads, t from 1 to 2; the plane is then that of the three. shape: `bezier`, or a
     `chain` of two straight lines. epochs: of the curve's training, otherwise by the run's recipe. along: `t` or
     `training`. steps: from end to end.
     """
 
     kind: Literal["curve"] = "curve"
+    third: int | None = Field(None, ge=0)
     shape: Literal["bezier", "chain"] = "bezier"
     epochs: int = Field(20, ge=1, le=9999)
     along: Literal["t", "training"] = "t"
@@ -93,43 +99,63 @@ class Curve(_ToOther):
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates: t, or the epochs of the curve's training."""
-        return super().axis(runs) if self.along == "t" else runs[2].axis
+        return super().axis(runs) if self.along == "t" else runs[-1].axis
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
-        """The other run, and the training of the curve."""
-        (other,) = super().needs(run)
-        if isinstance(run, SurfacesRun) or isinstance(other, CurveRun):
+        """The other run, perhaps a third, and the training of each curve."""
+        if isinstance(run, SurfacesRun):
             raise SceneError("a curve joins two networks; surfaces have none")
+        ends = (run, *super().needs(run))
+        if self.third is not None:
+            ends += (recipe_run(run, "trained from a third seed; leave `third` out", seed=self.third),)
         recipe = run.recipe.model_copy(update={"epochs": self.epochs})
-        return other, CurveRun(recipe=recipe, first=run, second=other, shape=self.shape)
+        pairs = ({"first": first, "second": second} for first, second in pairwise(ends))
+        curves = (CurveRun.model_validate({"recipe": recipe, "shape": self.shape, **pair}) for pair in pairs)
+        return (*ends[1:], *curves)
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes of one plane. Raises SceneError if the two models differ, or for directions of the user's."""
         _require_own_plane(directions, "a curve is shown in the plane of its two ends and its bend")
-        (first, second), curve = self._ends(runs), runs[2]
-        assert isinstance(curve, CurveRun)
-        *earlier, bend = (AtCheckpoint(epoch, 2) for epoch in curve.instants())
-        centre, plane = Mixture.between(first, second, 0.5), Checkpoints(at=(second, bend))
+        first, second = self._ends(runs)
+        ends = (first, second, *([at_checkpoint("last", runs[2], 2)] if self.third is not None else []))
+        curves = [(number, run) for number, run in enumerate(runs) if isinstance(run, CurveRun)]
+        bends = [[AtCheckpoint(epoch, number) for epoch in run.instants()] for number, run in curves]
+        through_bend = Checkpoints(at=(second, bends[0][-1]))
+        plane = through_bend if self.third is None else Through.model_validate({"at": ends})
+        centre = Mixture(ends, (1 / len(ends),) * len(ends))
+
+        def network(leg: int, bend: AtCheckpoint, t: float) -> Mixture:
+            return Mixture((ends[leg], bend, ends[leg + 1]), curves[leg][1].shares(t))
+
         if self.along == "training":
-            bends = {at.checkpoint: (at, 0.5) for at in subsample([*earlier, bend], self.steps + 1)}
+            markers = {at.checkpoint: network(0, at, 0.5) for at in subsample(bends[0], self.steps + 1)}
         else:
-            bends = {t: (bend, t) for t in (round(step / self.steps, 3) for step in range(self.steps + 1))}
-        return tuple(
-            Keyframe(coordinate, centre, plane, grid, Mixture((first, at, second), curve.shares(t)))
-            for coordinate, (at, t) in bends.items()
-        )
+            markers = {}
+            for t in (round(len(curves) * step / self.steps, 3) for step in range(self.steps + 1)):
+                leg = min(int(t), len(curves) - 1)
+                markers[t] = network(leg, bends[leg][-1], t - leg)
+        return tuple(Keyframe(at, centre, plane, grid, marker) for at, marker in markers.items())
+
+    @model_validator(mode="after")
+    def _trains_one_curve(self) -> Self:
+        if self.along == "training" and self.third is not None:
+            raise ValueError("along: training shows one curve; leave `third` out")
+        return self
 
 
 class Spawn(Listed):
     """Two copies of the network part at epoch k and train on with other noise, to the end (Frankle et al. 2020).
 
     The plane lies through both ends, at alpha = -1 and 1, and the network at which they parted; the coordinate is k.
-    at: the epochs k, which are checkpoints of the run before its last. seed: of the second copy's noise.
+    at: the epochs k, which are checkpoints of the run before its last. seed: of the second copy's noise. match: its
+    hidden units are put in the order that is nearest to the first copy's, which changes no function (Ainsworth et al.
+    2023); for networks of layers in a chain.
     """
 
     kind: Literal["spawn"] = "spawn"
     at: Annotated[tuple[float, ...], *LISTED] = (0.0,)
     seed: int = Field(1, ge=0)
+    match: bool = False
 
     def needs(self, run: Run) -> tuple[AnyRun, ...]:
         """The second copy, once for every epoch."""
@@ -145,8 +171,9 @@ class Spawn(Listed):
             parting, twin = at_checkpoint(epoch, runs[0]), AtCheckpoint(end.checkpoint, number)
             if parting == end:
                 raise SceneError(f"twins that part at the run's last checkpoint, {epoch:g}, are the same; write less")
-            centre = Mixture.between(end, twin, 0.5)
-            keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(twin, parting)), grid, end))
+            other = Matched(twin, end) if self.match else twin
+            centre = Mixture.between(end, other, 0.5)
+            keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(other, parting)), grid, end))
         return tuple(keyframes)
 
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:

@@ -5,11 +5,13 @@ runs, directions, grid  ->  keyframes: coordinate, centre, directions, grid, mar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from studio.config.records import Record
 from studio.errors import SceneError
@@ -17,6 +19,7 @@ from studio.field import Axis, Grid
 from studio.landscape.centres import AtCheckpoint, Centre
 from studio.landscape.directions import Directions
 from studio.training.derived import AnyRun
+from studio.training.recipe import Window
 from studio.training.runs import Run, SurfacesRun
 
 MOST_KEYFRAMES, MOST_STEPS = 1000, 400
@@ -45,33 +48,45 @@ class Keyframe:
     marker: Centre | None
 
 
-def _parse_coordinates(value: str | Iterable[float | str]) -> str | tuple[float, ...]:
-    """`all`, or coordinates in ascending order, each once."""
+def _parse_coordinates(value: Any) -> Any:
+    """`all`, or coordinates in ascending order, each once; windows among them stay for their own record to parse."""
     if value == "all":
         return "all"
     try:
         if isinstance(value, str):
             raise ValueError(value)
-        coordinates = tuple(sorted({round(float(coordinate), 3) for coordinate in value}))
+        entries = [entry if isinstance(entry, dict | Window) else round(float(entry), 3) for entry in value]
     except (TypeError, ValueError):
         raise ValueError(f"{value!r} is not understood; write all, or a list like [0, 2, 6]") from None
-    if not coordinates:
+    if not entries:
         raise ValueError("an empty list; write all, or a list like [0, 2, 6]")
-    return coordinates
+    return tuple(sorted(set(entries))) if all(isinstance(entry, float) for entry in entries) else tuple(entries)
 
 
 Coordinates = Annotated[
-    Literal["all"] | tuple[float, ...],
-    BeforeValidator(_parse_coordinates),
-    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+    Literal["all"] | Annotated[tuple[Window | float, ...], Field(min_length=1)], BeforeValidator(_parse_coordinates)
 ]
-"""`all`, or coordinates of a sweep, ascending and rounded to thousandths."""
+"""`all`, or coordinates of a sweep, rounded to thousandths, and windows of them."""
 
 
 def select(at: Coordinates, available: Sequence[float], axis: Axis, has: str) -> tuple[float, ...]:
-    """The coordinates that `at` names, ascending. Raises SceneError as `require` does."""
-    known = set(available)
-    return tuple(available) if at == "all" else tuple(a if a in known else require(a, available, axis, has) for a in at)
+    """The coordinates that `at` names, ascending: of a window the nearest inside to each of its instants.
+
+    Raises SceneError as `require` does, and for a window in which there are none.
+    """
+    if at == "all":
+        return tuple(available)
+    known, chosen = set(available), set[float]()
+    for entry in at:
+        if isinstance(entry, float):
+            chosen.add(entry if entry in known else require(entry, available, axis, has))
+            continue
+        inside = [coordinate for coordinate in available if entry.from_ <= coordinate <= entry.to]
+        if not inside:
+            raise SceneError(f"{axis.name} {entry.from_:g} to {entry.to:g}: {has} there")
+        middles = [1000 * (a + b) / 2 for a, b in pairwise(inside)]  # beyond one, the next coordinate is nearer
+        chosen |= {inside[bisect(middles, instant)] for instant in entry.thousandths}
+    return tuple(sorted(chosen))
 
 
 def require(coordinate: float, available: Sequence[float], axis: Axis, has: str) -> float:
@@ -127,7 +142,7 @@ class BaseSweep(Record):
 
 
 class AlongRun(BaseSweep):
-    """A sweep along the run's own checkpoints. at: `all`, or a list of them."""
+    """A sweep along the run's own checkpoints. at: `all`, or a list of them and of windows."""
 
     at: Coordinates = "all"
 
