@@ -392,6 +392,12 @@ def misfit(directions: Directions, checkpoints: Sequence[AtCheckpoint], centre: 
     return None
 
 
+def require_moving(directions: Directions, dimensions: Sequence[int]) -> None:
+    """Raises RunError if directions ignore every weight that may move. dimensions: of their tensors."""
+    if all(getattr(part, "ignore", "") == "bias-and-norm" for part in parts(directions)) and max(dimensions) <= 1:
+        raise RunError(f"directions: no weight moves, since those that may are of one dimension; {_WAY_OUT}")
+
+
 def span_facts(delta: Array, eta: Array) -> dict[str, float]:
     """`cosine` of the angle between vectors [P], and how many weights `moved`. Raises RunError if there is no plane."""
     a, b = delta.astype(np.float64), eta.astype(np.float64)

@@ -19,7 +19,7 @@ from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.direction_file import read_directions
-from studio.landscape.directions import Directions, File, parts
+from studio.landscape.directions import Directions, File, parts, require_moving
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
 from studio.training.models import Python, misfit, move_only
@@ -152,6 +152,9 @@ def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> 
         ("run", run.kind, "recipe", "train"): lambda: move_only(recipe.train, model, "run.recipe.train"),
         ("run", run.kind, "parameters"): lambda: move_only(run.parameters, model.requires_grad_()),
         ("directions",): lambda: [read_directions(part.file).fit(model) for part in files],
+        ("directions", directions.kind): lambda: require_moving(
+            directions, [w.dim() for w in model.parameters() if w.requires_grad]
+        ),
     }
     for keys, test in tests.items():
         try:

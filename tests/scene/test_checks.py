@@ -107,6 +107,16 @@ deliver: [{{kind: still, at: 0s}}]
 """
 
 
+@pytest.mark.parametrize("directions", ["random", "pca", "{kind: mixed, delta: random, eta: hessian}"])
+def test_directions_that_move_no_weight_are_found_without_training(tmp_path, directions):
+    scene = tmp_path / "weights.yaml"
+    text = WEIGHTS.format(width=8, train="*", moves="*.bias").splitlines()
+    text[1] = f"directions: {directions}"
+    scene.write_text("\n".join(text))
+    with pytest.raises(SceneError, match=r"yaml:2:\d+: directions: no weight moves, since those that may are of one"):
+        Scene.load(scene)
+
+
 def test_patterns_and_files_that_do_not_fit_a_built_in_model_are_found_of_any_size_without_building_it(tmp_path):
     scene, width = tmp_path / "weights.yaml", 2**16
     numbers = 64 * width + width + 10 * width + 10
