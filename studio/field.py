@@ -249,6 +249,13 @@ def negative_share(low: Array, high: Array) -> Array:
         return np.where(largest > 0, np.maximum(0.0, -low) / largest, np.nan)
 
 
+def definiteness(low: Array, high: Array) -> Array:
+    """1 if no eigenvalue is below 0 (as in `hidden_curvature`), -1 if none is above, else 0; NaN if flat or unknown."""
+    zero = MIN_EIGENVALUE_SCALE * np.maximum(np.abs(low), np.abs(high))
+    signs = (high > zero) * 1.0 - (low < -zero)
+    return np.where((zero > 0) & np.isfinite(zero), signs, np.nan)
+
+
 def hidden_curvature(lambda_min: Array, lambda_max: Array, kappa_min: Array, kappa_max: Array) -> Array:
     """1 where the loss is convex in its plane but not in the space, kappa_min > 0 > lambda_min, else 0; NaN: unknown.
 

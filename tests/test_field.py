@@ -13,11 +13,13 @@ from studio.field import (
     Markers,
     Surfaces,
     Trajectory,
+    definiteness,
     from_scale,
     hidden_curvature,
     to_scale,
     zoom,
 )
+from studio.film.fields import derive
 
 GRID = Grid(range=(-2, 2), points=3)
 
@@ -321,6 +323,29 @@ def test_a_log_field_with_negative_values_is_interpolated_on_a_signed_log_scale(
     below = field(-50.0, 50.0, scale="log")
     assert below.interpolation_scale == "signed-log" and below.at(0.5)[0, 0] == pytest.approx(0.0, abs=1e-12)
     assert field(-1e-9, 50.0, scale="log").interpolation_scale == "log"  # rounding of a loss of 0
+
+
+# --- curvature by the ends of a spectrum
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ratio", "signs"),
+    [
+        (1.0, 4.0, 0.25, 1.0),
+        (-1.0, 4.0, 0.25, 0.0),  # the same ratio, and another sign
+        (-4.0, -1.0, 4.0, -1.0),
+        (-1e-4, 1.0, 1e-4, 1.0),  # 0 to what is measured
+        (-1.0, 1e-4, 1e4, -1.0),
+        (0.0, 0.0, np.nan, np.nan),
+        (-1.0, 0.0, np.nan, -1.0),
+        (np.nan, 1.0, np.nan, np.nan),
+        (-1.0, np.nan, np.nan, np.nan),
+    ],
+)
+def test_the_ratio_of_the_literature_has_no_sign_and_definiteness_has_nothing_else(low, high, ratio, signs):
+    ends = np.array([low]), np.array([high])
+    assert derive("eigenvalue-ratio", ends) == pytest.approx(np.array([ratio]), nan_ok=True)
+    assert definiteness(*ends) == pytest.approx(np.array([signs]), nan_ok=True)
 
 
 # --- curvature that the plane hides

@@ -92,6 +92,9 @@ def curvature(by_coordinate: Mapping[float, Mapping[str, Any]], axis: Axis) -> I
         if facts["interlacing_share"] < 1:
             outside = 1 - facts["interlacing_share"]
             words.append(f"the plane's curvatures lie outside the space's at {outside:.1%} of points")
+        if radius := facts.get("taylor_radius"):
+            where = f"up to {radius:.2g} from the centre" if radius < math.inf else "on the whole grid"
+            words.append(f"the quadratic model is within 10 % {where}")
         if "trace" in facts:
             words.append(f"trace {facts['trace']:.4g} +- {facts['trace_error']:.2g}")
         yield "; ".join(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_validator
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_v
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, Positive, Share
-from studio.field import Array, Scale, hidden_curvature, negative_share, to_scale
+from studio.field import Array, Scale, definiteness, hidden_curvature, negative_share, to_scale
 from studio.film.colour import check_colormap
 
 FIELDS = {
@@ -25,6 +25,9 @@ FIELDS = {
     "convexity": "share of negative curvature",
     "plane-convexity": "negative curvature in the plane",
     "hidden": "convex in the picture only",
+    "eigenvalue-ratio": "eigenvalue ratio |min / max|",
+    "definiteness": "signs of the Hessian",
+    "taylor": "error of the quadratic model",
 }
 """Drawable fields and their labels in a legend; a metric of the user's has its own name, `package.module:name`."""
 SIGNED = ("lambda_min", "lambda_max", "kappa_min", "kappa_max")
@@ -39,8 +42,15 @@ DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "convexity": (("lambda_min", "lambda_max"), negative_share),
     "plane-convexity": (("kappa_min", "kappa_max"), negative_share),
     "hidden": (SIGNED, hidden_curvature),
+    "eigenvalue-ratio": (SIGNED[:2], lambda low, high: np.abs(low / np.where(high == 0, np.nan, high))),
+    "definiteness": (SIGNED[:2], definiteness),
 }
 """Fields computed from measured ones, after these were blended in time and refined in space."""
+CATEGORIES: dict[str, dict[float, str]] = {
+    "hidden": {0: "no", 1: "yes"},
+    "definiteness": {-1: "negative", 0: "mixed", 1: "positive"},
+}
+"""Derived fields of a few values, and the name of each, in rising order."""
 
 
 def measured_fields(field: str) -> tuple[str, ...]:
@@ -55,7 +65,7 @@ def derive(field: str, values: Sequence[Array]) -> Array:
 
 def grid_of(field: str) -> Literal["loss", "convexity"]:
     """Which of the scene's two grids a drawable field is measured on."""
-    return "convexity" if field in (*SIGNED, *DERIVED) else "loss"
+    return "convexity" if field in (*SIGNED, *DERIVED, "taylor") else "loss"
 
 
 def missing_advice(field: str, measured: Container[str]) -> str | None:
@@ -90,7 +100,7 @@ class HeightMapping(Record):
     units. smoothing: of the surface between the measured points, which never move; 0 is straight.
     """
 
-    field: Annotated[str, *_field_name(*(name for name in FIELDS if name != "hidden"))] = "loss"
+    field: Annotated[str, *_field_name(*(name for name in FIELDS if name not in CATEGORIES))] = "loss"
     scale: Literal["log", "sqrt", "linear", "signed-log"] = "log"
     range: Literal["film", "keyframe"] = "film"
     cap: Positive | None = None
@@ -112,12 +122,14 @@ class HeightMapping(Record):
 
 
 Stops = tuple[tuple[Share, Colour], ...]
+_SIGNS = {"map": [[0, "#d55e00"], [0.5, "#f0e442"], [1, "#0072b2"]], "scale": "linear", "range": "film"}  # Okabe & Ito
 
 
 class ColourMapping(Record):
     """The field drawn as colour, its range and its colormap.
 
-    field: as for height; or `hidden`, convex in the picture but not in the network.
+    field: as for height; or `hidden`, convex in the picture but not in the network; or `definiteness`, the signs of the
+    Hessian's eigenvalues: negative, mixed or positive, in colours of its own unless a map stands beside it.
     map: a colormap of matplotlib, cmocean, colorcet or cmcrameri (`_r` reverses it), or stops [[0, "#..."], ...].
     scale: `height` is that of the drawn height; the others are as for height. range: in the field's units; or
     that of the `film`, or of each `keyframe`. centre: the value at the middle of the map, which then reaches equally
@@ -132,6 +144,11 @@ class ColourMapping(Record):
         Discriminator(lambda value: "range" if isinstance(value, str) else "ends"),
     ] = "film"
     centre: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_colours_of_its_own(cls, value: Any) -> Any:
+        return _SIGNS | value if isinstance(value, dict) and value.get("field") == "definiteness" else value
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

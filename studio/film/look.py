@@ -113,10 +113,10 @@ def _base_file(base: str, folder: Path) -> Path:
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Raw values of a scene or a look over others, key by key at every depth; a record of another kind replaces."""
+    """Raw values over others, key by key at every depth; a record of another kind, or of `definiteness`, replaces."""
     if not isinstance(under, Mapping) or not isinstance(over, Mapping):
         return over
-    if over.get("kind", under.get("kind")) != under.get("kind"):
+    if over.get("kind", under.get("kind")) != under.get("kind") or over.get("field") == "definiteness":
         return over
     return {**under, **{key: merge(under[key], over[key]) if key in under else over[key] for key in over}}
 

@@ -21,17 +21,18 @@ from studio.config.units import Colour, Duration, Size, Time
 from studio.field import SHORT_FORMAT, Array, Axis, Instant, Scale, from_scale
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import Ease
-from studio.film.fields import FIELDS, ColourMapping, HeightMapping
+from studio.film.fields import CATEGORIES, FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel
 
-VERSION = 6  # raise it when the same film is to get other text
+VERSION = 7  # raise it when the same film is to get other text
 MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
+_MIDDLE = 0.3  # of the letters, above their baseline
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
 _WHITE = "#ffffff"
@@ -246,20 +247,25 @@ def notes_and_legend(
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:
     size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or _WHITE
-    low, high = _legend_ends(mapping, look, ranges)
+    low, *between, high = words = _legend_words(mapping, look, ranges)
     left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend_y
+    middle, fits = (right - _BAR_WIDTH / 2, y - _MIDDLE * size), _LETTER_WIDTH * size * len("".join(words)) < _BAR_WIDTH
+    colours = lookup_table(mapping.map)
+    if values := CATEGORIES.get(mapping.field):  # a bar of as many parts
+        colours = colours[np.linspace(0, len(colours) - 1, len(values)).astype(int)].repeat(64, axis=0)
     return [
-        Bar(lookup_table(mapping.map), left, y - 1.8 * size, _BAR_WIDTH, 0.4 * size, 0.9),
+        Bar(colours, left, y - 1.8 * size, _BAR_WIDTH, 0.4 * size, 0.9),
         Text(field_label(mapping.field), right, y - 2.3 * size, size, opacity, align="right", colour=colour),
         Text(high, right, y, size, opacity, align="right", colour=colour),
         Text(low, left, y, size, opacity, colour=colour),
+        *(Text(word, *middle, size, opacity, "Regular", "middle", colour) for word in between if fits),
     ]
 
 
-def _legend_ends(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[str, str]:
-    """The text at both ends of the colour scale, in the field's units."""
-    if mapping.field == "hidden":
-        return "no", "yes"
+def _legend_words(mapping: ColourMapping, look: Look, ranges: Ranges) -> tuple[str, ...]:
+    """The text at both ends of the colour scale, in the field's units; or the names of its categories, two or three."""
+    if mapping.field in CATEGORIES:
+        return tuple(CATEGORIES[mapping.field].values())
     own: Scale = look.height.scale if mapping.field == look.height.field else "linear"
     scale = own if mapping.scale == "height" else mapping.scale
     low, high = from_scale(np.array(ranges.colour_ends(mapping)), scale)

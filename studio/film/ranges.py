@@ -11,6 +11,7 @@ import numpy as np
 from studio.field import DETAIL, Array, Scale, Surfaces, from_scale, has_negatives, interval, to_scale, zoom
 from studio.film.colour import is_diverging
 from studio.film.fields import (
+    CATEGORIES,
     DERIVED,
     FIELDS,
     SIGNED,
@@ -113,8 +114,8 @@ def _colour_ends(values: Array, look: Look, mapping: ColourMapping, cap: float) 
     """Both ends of a colour mapping, on its own scale, from finite values of its field."""
     if isinstance(mapping.range, tuple):
         return _ends(on_colour_scale(np.array(mapping.range), mapping, look.height))
-    if mapping.field in DERIVED:  # a share: its scale begins at 0, and that of a yes or no has both
-        values = np.append(values, [0.0, 1.0] if mapping.field == "hidden" else 0.0)
+    if mapping.field in DERIVED:  # a share: its scale begins at 0, and that of categories has all of them
+        values = np.append(values, list(CATEGORIES.get(mapping.field, (0.0,))))
     if not values.size:
         raise ValueError(f"not one finite value of '{mapping.field}' was measured, so there is nothing to colour by")
     _check_sign(values, mapping.field, mapping.scale, "colour")

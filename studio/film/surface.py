@@ -69,7 +69,7 @@ def caveats(surfaces: Surfaces) -> list[str]:
             lines.append(text.format(f"{count} of {sum(values.size for values in measured)} points"))
     for name, each in surfaces.fields.items():
         unknown, size = (sum(map(count, each.values)) for count in (lambda v: np.sum(~np.isfinite(v)), np.size))
-        if unknown and name not in ("loss", *SIGNED):
+        if unknown and name not in ("loss", "taylor", *SIGNED):
             lines.append(f"{name}: not finite at {unknown} of {size} points, drawn grey or as holes")
     if surfaces.trajectory:
         share = surfaces.trajectory.share_in_plane

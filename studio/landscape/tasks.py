@@ -321,7 +321,7 @@ def _require_relief(evaluator: Evaluator, slice_: Slice) -> None:
 
 
 def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
-    hessian, theta, *_ = _hessian(shelf, slice_)
+    hessian, theta, delta, eta = _hessian(shelf, slice_)
     gradient, weight_loss = hessian.gradients(theta[None]), hessian.weight_loss
     if (asymmetry := hessian.asymmetry(theta)) > MAX_ASYMMETRY:
         raise MachineError(
@@ -329,13 +329,26 @@ def _curvature_facts(shelf: Shelf, slice_: Slice) -> dict[str, Any]:
             "wrong for this network; replace the layer that is not differentiable twice, or leave out convexity"
         )
     losses = weight_loss.losses(weight_loss.forward_all(theta), weight_loss.targets)
+    centre_loss = float(losses.mean())
     return {
         "parameters": hessian.size,
         "samples": weight_loss.sample_count,
         "asymmetry": asymmetry,
         "gradient_norm": float(gradient.double().norm()),
-        "centre_loss": float(losses.mean()),
+        "centre_loss": centre_loss,
+        "quadratic_model": json.dumps([centre_loss, *_plane_derivatives(hessian, theta, delta, eta)]),
     }
+
+
+def _plane_derivatives(hessian: HessianOperator, theta: Tensor, delta: Tensor, eta: Tensor) -> list[float]:
+    """g'delta, g'eta, delta'H delta, delta'H eta, eta'H eta at theta: of all weights, also those that it ignores."""
+    import torch
+
+    whole = hessian if hessian.size == hessian.weight_loss.size else type(hessian)(hessian.weight_loss)
+    axes, product = whole.restrict(torch.stack([delta, eta])), whole.products(theta[None])
+    images = torch.cat([product(axis[None]) for axis in axes]).double()
+    slopes, curvatures = axes.double() @ whole.gradients(theta[None])[0].double(), axes.double() @ images.mT
+    return [*slopes.tolist(), *curvatures.flatten()[[0, 1, 3]].tolist()]
 
 
 def loss_at_corners(shelf: Shelf, slice_: Slice) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from studio.landscape.centres import Centre
 from studio.landscape.convexity import Convexity
 from studio.landscape.curvature.plane import classify_centre, compare_curvatures
 from studio.landscape.curvature.spectrum import trace
+from studio.landscape.curvature.taylor import taylor_error, taylor_radius
 from studio.landscape.loss import field_name
 from studio.landscape.slices import Slice
 from studio.landscape.trajectory import share_in_plane
@@ -105,12 +107,25 @@ class Results:
         """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
         losses = self.datasets("loss")
         fields = self._fields("loss", losses) | self._fields("convexity", self.datasets("convexity"))
+        if errors := self._taylor_errors():
+            grids = tuple(self.grids["loss", at] for at in errors)
+            fields["taylor"] = Field(tuple(errors), grids, tuple(errors.values()))
         details = self._fields("detail", self.datasets("detail"))
         fields |= {name + DETAIL: field for name, field in details.items()}
         trajectory, markers = self._trajectory_and_markers()
         cosine = max(abs(float(dataset.attrs.get("cosine", 0))) for dataset in losses)
         skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
         return Surfaces(fields, *self.metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
+
+    def _taylor_errors(self) -> dict[float, Array]:
+        """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the loss that is drawn."""
+        loss, convexity, losses, errors = self.scene.loss, self.scene.convexity, self.stored("loss"), {}
+        if convexity and convexity.loss(loss) == loss and loss.sampling == "exact":
+            for at, curved in self.stored("convexity").items():
+                if curved.complete and losses[at].complete:
+                    model = json.loads(curved.read().attrs["quadratic_model"])
+                    errors[at] = taylor_error(losses[at].read()["loss"].values, self.grids["loss", at], model)
+        return errors
 
     def metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
@@ -209,8 +224,9 @@ class Results:
 
         `centre`: minimum, saddle, maximum or not stationary. `rank_correlation`: between the plane's share of negative
         curvature and the space's. `hidden_share`: of points convex in the picture and not in the space.
-        `interlacing_share`: of points where the plane's curvatures lie between the space's, as they must. `trace` of
-        the Hessian and its standard error, where a spectrum was measured.
+        `interlacing_share`: of points where the plane's curvatures lie between the space's, as they must.
+        `taylor_radius`: up to which the quadratic model holds, where its loss is drawn. `trace` of the Hessian and its
+        standard error, where a spectrum was measured.
         """
         summary: dict[float, dict[str, Any]] = {}
         if (convexity := self.scene.convexity) is None:
@@ -218,6 +234,8 @@ class Results:
         for at, stored in self.stored("convexity").items():
             if stored.complete:
                 summary[at] = _convexity_summary(stored.read(), convexity)
+        for at, errors in self._taylor_errors().items():
+            summary[at]["taylor_radius"] = taylor_radius(errors, self.grids["loss", at])
         for at, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured
             if at in summary and stored.complete:

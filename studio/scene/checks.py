@@ -54,7 +54,7 @@ def unmeasured_fields(
         return
     objective, prefix = run.objective, f"{run.objective}."
     metrics = {drawn_name(objective, number) for number in numbers or ()}
-    exact = {*metrics, *map(str, loss.fields)}
+    exact = {*metrics, *map(str, loss.fields), *(["taylor"] if convexity else ())}
     measured = {"loss"} | exact | (set(SIGNED) if convexity and convexity.points > 1 else set())
     for path, field in fields:
         is_metric = field == "accuracy" or field.startswith(prefix)
@@ -65,6 +65,8 @@ def unmeasured_fields(
                 yield path, f"the objective {objective} has no {field}{nearest(field, metrics)}"
         elif text := missing_advice(field, measured):
             yield path, text
+        elif field == "taylor" and convexity and convexity.loss(loss) != loss:
+            yield ("convexity", "subset"), "taylor compares the drawn loss with its own Hessian; leave the subset out"
 
 
 def file_mistakes(run: SurfacesRun) -> Iterator[Mistake]:

@@ -1,3 +1,7 @@
+import math
+
+import pytest
+
 from studio.cli.report import curvature, subset_errors
 from studio.field import Axis
 from studio.pipeline.measure import measure
@@ -67,3 +71,10 @@ def test_a_line_of_curvature_says_the_kind_of_the_centre_and_what_the_picture_hi
     ]
     [line] = curvature({2.0: facts | {"interlacing_share": 0.9, "trace": 12.0, "trace_error": 0.5}}, Axis(name="epoch"))
     assert line.endswith("the plane's curvatures lie outside the space's at 10.0% of points; trace 12 +- 0.5")
+
+
+@pytest.mark.parametrize(("radius", "words"), [(0.1234, "up to 0.12 from the centre"), (math.inf, "on the whole grid")])
+def test_a_line_of_curvature_says_how_far_the_quadratic_model_holds(radius, words):
+    facts = {"centre": "saddle", "hidden_share": 0.25, "rank_correlation": 0.5, "interlacing_share": 1.0}
+    [line] = curvature({2.0: facts | {"taylor_radius": radius}}, Axis(name="epoch"))
+    assert line.endswith(f"; the quadratic model is within 10 % {words}")

@@ -1,17 +1,31 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from studio.config.reading import parse
 from studio.errors import SceneError
 from studio.field import from_scale
-from studio.film.fields import SIGNED, ColourMapping, HeightMapping, derive, grid_of, measured_fields
+from studio.film.colour import _DICHROMATS, lab, lookup_table
+from studio.film.fields import (
+    CATEGORIES,
+    DERIVED,
+    SIGNED,
+    ColourMapping,
+    HeightMapping,
+    derive,
+    grid_of,
+    measured_fields,
+)
+from studio.film.look import Look
+from studio.film.surface import UNKNOWN
 
 # --- fields
 
 
 def test_every_field_is_measured_on_one_of_the_scenes_two_grids():
     assert {grid_of(field) for field in ("loss", "accuracy", "entropy", "my.metrics:margin")} == {"loss"}
-    assert {grid_of(field) for field in (*SIGNED, "convexity", "plane-convexity", "hidden")} == {"convexity"}
+    assert {grid_of(field) for field in (*SIGNED, *DERIVED, "taylor")} == {"convexity"}
 
 
 def test_a_measured_field_is_its_own_source():
@@ -31,6 +45,28 @@ def test_convexity_is_the_share_of_negative_curvature(field, low, high, share):
 def test_convexity_is_unknown_where_flat_and_where_a_curvature_is_unknown():
     low, high = np.array([0.0, np.nan, -1.0]), np.array([0.0, 1.0, np.nan])
     assert np.isnan(derive("convexity", [low, high])).all()
+
+
+def test_the_signs_of_a_hessian_have_the_values_of_their_categories_in_order():
+    low, high = np.array([-2.0, -1.0, 1.0, np.nan]), np.array([-1.0, 1.0, 2.0, 1.0])
+    assert derive("definiteness", [low, high]).tolist()[:3] == list(CATEGORIES["definiteness"]) == [-1, 0, 1]
+
+
+def test_definiteness_has_colours_of_its_own_whatever_the_base_unless_a_map_stands_beside_it():
+    own = ColourMapping(field="definiteness")
+    # this base colours by another field, from 0 to 0.9
+    look = Look.model_validate({"base": "convexity", "colour": {"field": "definiteness"}})
+    assert look.colour == own and own.scale == "linear" and own.range == "film"
+    changed = Look.model_validate({"base": "convexity", "colour": {"field": "definiteness", "map": "vik"}})
+    assert changed.colour.map == "vik" and changed.colour.range == "film"
+
+
+def test_every_kind_of_eye_tells_the_colours_of_definiteness_from_each_other_and_from_unknown():
+    light = np.stack([*lookup_table(ColourMapping(field="definiteness").map)[[0, 512, -1]], UNKNOWN])
+    for eye in (np.eye(3), *map(np.array, _DICHROMATS.values())):
+        seen = lab(np.clip(light @ eye.T, 0, 1))
+        # a difference of 2.3 in CIELAB is just noticeable; 30 is so at a glance
+        assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 30
 
 
 # --- mappings
@@ -77,6 +113,8 @@ def test_a_metric_of_the_users_may_be_height_and_colour():
     [
         ("{field: kappa_max, scale: sqrt}", HeightMapping, "kappa_max may be negative, which has no sqrt"),
         ("{field: hidden}", HeightMapping, "no field 'hidden'"),
+        ("{field: definiteness}", HeightMapping, "no field 'definiteness'"),
+        ("{field: definiteness, map: vic}", ColourMapping, "no colormap 'vic'"),
         ("{smoothing: 2}", HeightMapping, "at most 1"),
         ("{cap: -1}", HeightMapping, "more than 0"),
         ("{field: lambda_min, scale: log}", ColourMapping, "lambda_min may be negative, which has no log"),

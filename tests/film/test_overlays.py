@@ -238,6 +238,21 @@ def test_a_field_of_yes_and_no_has_these_words_at_the_ends_of_its_legend():
     assert (name.text, low.text, high.text) == ("convex in the picture only", "no", "yes")
 
 
+def test_a_legend_of_signs_names_the_three_below_a_bar_of_three_parts_without_shades_between():
+    mapping = ColourMapping(field="definiteness")
+    bar, name, high, low, middle = captioned(mapping, (-1.0, 1.0))[1:]
+    assert (name.text, low.text, middle.text, high.text) == ("signs of the Hessian", "negative", "mixed", "positive")
+    assert low.x < middle.x < high.x and middle.align == "middle" and len(np.unique(bar.colours, axis=0)) == 3
+    small = Page.of(Size(640, 360), PLAIN, [(mapping, "the notes")])
+    scales = Ranges((0.0, 1.0), ((mapping, (-1.0, 1.0)),), 9.0)
+    # in a small picture the letters are larger beside it, and the ends alone have room
+    assert [text.text for text in notes_and_legend(PLAIN, LOOK, mapping, scales, "", small)[2:]] == [
+        "positive",
+        "negative",
+    ]
+    assert [bar.colours[i].tolist() for i in (0, -1)] == [lookup_table(mapping.map)[i].tolist() for i in (0, -1)]
+
+
 def test_a_signed_scale_has_its_ends_in_the_units_of_the_field():
     ends = (-np.arcsinh(20.0), np.arcsinh(50.0))
     name, high, low = captioned(ColourMapping(field="lambda_min", map="vik", scale="signed-log"), ends)[2:]

@@ -296,6 +296,19 @@ def test_plane_convexity_is_the_share_in_the_planes_curvatures_and_hidden_is_yes
     assert ranges([nowhere], look(), (mapping,)).colour_ends(mapping) == (0, 1)
 
 
+def test_the_signs_of_the_hessian_meet_in_a_line_without_a_third_sign_between(look, bowl, surfaces):
+    # from -4 to -2 in the first column to 2 to 4 in the last
+    low = np.broadcast_to(np.linspace(-4.0, 2.0, N), (N, N))
+    film, mapping = surfaces(bowl(), lambda_min=low, lambda_max=low + 2.0), ColourMapping(field="definiteness")
+    scales = ranges([film], look(), (mapping,))
+    coloured = colours(film.at(0.0), look(), mapping, scales)
+    table = lookup_table(mapping.map)
+    assert scales.colour_ends(mapping) == (-1, 1)
+    assert len(np.unique(coloured.reshape(-1, 3), axis=0)) == 3
+    for column, entry in ((0, 0), (25, 512), (-1, -1)):
+        assert coloured[20, column].tolist() == table[entry].tolist()
+
+
 def test_a_share_of_curvature_may_be_the_height_and_is_a_hole_where_it_is_unknown(look, bowl, surfaces):
     lambda_min = np.linspace(-2.0, 0.0, N * N).reshape(N, N)
     lambda_min[5, 8] = np.nan

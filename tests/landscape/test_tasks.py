@@ -1,5 +1,6 @@
 """What workers measure, against torch's own evaluation and dense Hessians."""
 
+import json
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -231,6 +232,26 @@ def test_facts_are_those_of_the_picture(conv):
     facts = slice_facts(conv.shelf, curved(conv))
     assert facts["gradient_norm"] > 0
     assert facts["centre_loss"] == pytest.approx(by_hand(conv, slice_, 0, 0), rel=1e-4)
+
+
+@pytest.mark.parametrize("ignore", ["nothing", "bias-and-norm"])
+def test_the_quadratic_model_has_autograds_gradient_and_the_dense_hessian_of_all_weights_that_move(deep, ignore):
+    loss, directions = Loss(subset=48, mode="train", precision="float64"), Random(ignore="nothing")
+    slice_ = deep.slice("convexity", loss=loss, directions=directions, convexity=Convexity(points=5, ignore=ignore))
+    model = json.loads(slice_facts(deep.shelf, slice_)["quadratic_model"])
+    weight_loss = tasks._weight_loss(deep.shelf, slice_, slice_.centre)
+    vectors = map_arrays(deep.shelf.plane(slice_.plane_digest)).arrays
+    theta, delta, eta = (torch.from_numpy(vectors[name]).double() for name in ("theta", "delta", "eta"))
+
+    def in_plane(p):
+        named = weight_loss.split(theta + p[0] * delta + p[1] * eta)
+        return weight_loss.losses(weight_loss.outputs(named, weight_loss.inputs), weight_loss.targets).mean()
+
+    zero = torch.zeros(2, dtype=torch.float64)
+    gradient = torch.autograd.functional.jacobian(in_plane, zero)
+    (a, b), (c, d) = torch.autograd.functional.hessian(in_plane, zero)
+    expected = [in_plane(zero), *gradient, a, (b + c) / 2, d]
+    assert model == pytest.approx([float(number) for number in expected], rel=1e-9, abs=1e-12)
 
 
 def test_a_second_derivative_that_is_wrong_is_no_curvature(conv, monkeypatch):

@@ -101,6 +101,19 @@ def test_the_curvature_has_facts_of_every_complete_slice(measured, edited):
     assert results_of(edited(measured, ("tol: 1e-1", "tol: 1e-2"))).curvature() == {}
 
 
+def test_the_error_of_the_quadratic_model_is_known_where_loss_and_model_are_of_the_same_samples(measured, edited):
+    project = Project.open(measured.scene)
+    surfaces, facts = measure(project).surfaces(), results_of(project).curvature()
+    error = surfaces.fields["taylor"]
+    assert error.coordinates == (0, 2) == tuple(facts) and error.grid == surfaces.fields["loss"].grid
+    assert np.isfinite(error.values).all() and (error.values[:, 4, 4] < 0.1).all()
+    # a grid of 9 x 9 over -1 to 1 has distances of 0.25
+    assert all(facts[at]["taylor_radius"] >= 0.25 for at in facts)
+    other = edited(measured, ("tol: 1e-1", "tol: 1e-1, subset: 16"))
+    assert "taylor" not in measure(other).surfaces().fields
+    assert all("taylor_radius" not in each for each in results_of(other).curvature().values())
+
+
 def test_the_trajectory_is_read_from_the_planes_only_where_a_look_draws_it(copy, edited):
     plain, drawn = (
         film_source(edited(copy, *change)) for change in ((), (("base: ember", "base: ember, trajectory: {}"),))

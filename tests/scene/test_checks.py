@@ -38,6 +38,29 @@ def test_mistakes_between_records_are_found(tiny, old, new, message):
         Scene.load(tiny)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tol: 1e-1", "subset: 16", r":13:44: convexity.subset: taylor compares the drawn loss with its own Hessian"),
+        (
+            "\nconvexity: {",
+            "\n# {",
+            r"shots\[1\].colour.field: nothing measures the taylor; add `convexity: {points: 11}`",
+        ),
+        ("mode: eval}", "mode: eval, sampling: preview}", "a preview measures the loss alone, not taylor"),
+        ("at: [0, 2], tol", "at: [0.5], tol", "convexity.at: epoch 0.5: the sweep has no keyframe there"),
+    ],
+)
+def test_a_quadratic_model_needs_the_hessian_of_the_drawn_loss_at_keyframes(tiny, old, new, message):
+    text = tiny.read_text().replace("field: convexity, map: lajolla", "field: taylor")
+    assert old in text
+    tiny.write_text(text)
+    assert [look.colour.field for look in Scene.load(tiny).shots if look.colour] == ["taylor"]
+    tiny.write_text(text.replace(old, new))
+    with pytest.raises(SceneError, match=message):
+        Scene.load(tiny)
+
+
 def test_an_aperture_needs_subframes(tiny):
     tiny.write_text(tiny.read_text().replace("{moves: [{orbit", "{start: {aperture: f/4}, moves: [{orbit"))
     with pytest.raises(SceneError, match="an aperture blurs only in sub-frames"):
