@@ -35,10 +35,10 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
     text = " \u00b7 ".join([*words, f"height {height_words(scene.look.height)}"])
     by_grid = dict.fromkeys(("loss", "convexity") if isinstance(run, SurfacesRun) else ("loss",), text)
     if convexity := scene.convexity:
-        n = convexity.points
+        n, count = convexity.points, len(scene.convexity_keyframes())
+        places = f"convexity {n}\u00d7{n} points at" if n > 1 else "curvature at the middle of"
         by_grid["convexity"] = (
-            f"{text}\nconvexity {n}\u00d7{n} points at {len(scene.convexity_keyframes())} keyframes over "
-            f"{convexity.loss(loss).subset} images, interpolated between"
+            f"{text}\n{places} {count} keyframes over {convexity.loss(loss).subset} images, interpolated between"
         )
     return by_grid
 
