@@ -111,7 +111,7 @@ def _values(results: Results, measure: str) -> Array:
         pairs = zip(metrics["test_loss"], metrics["train_loss"], strict=True)
         values = [test - train for test, train in pairs] if measure == "gap" else metrics[measure]
         return np.array([values[i] for i in chosen])
-    if measure in (*OF_CURVATURE, "trace"):
+    if measure in (*OF_CURVATURE, "taylor_radius", "trace"):
         return np.array([facts[measure] for facts in results.curvature().values()])
     if measure in ("lambda_min", "lambda_max", "sharpness"):
         name = "kappa_max" if measure == "sharpness" else measure

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 OfNetwork = Literal["loss", "accuracy", "lambda_min", "lambda_max", "trace"]
 OfCheckpoint = Literal["gap", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
 OfPlane = Literal["relief", "change", "sharpness"]
-OfCurvature = Literal["hidden_share", "rank_correlation", "interlacing_share", "taylor_radius"]
+OfCurvature = Literal["hidden_share", "rank_correlation", "interlacing_share"]
+OfModel = Literal["taylor_radius"]
 OfWay = Literal["barrier", "share_in_plane"]
-Measure = OfNetwork | OfCheckpoint | OfPlane | OfCurvature | OfWay
+Measure = OfNetwork | OfCheckpoint | OfPlane | OfCurvature | OfModel | OfWay
 OF_NETWORK, OF_CHECKPOINT, OF_CURVATURE = get_args(OfNetwork), get_args(OfCheckpoint), get_args(OfCurvature)
 AT_CENTRE = ("lambda_min", "lambda_max", "trace", "sharpness")
 """Measures that need the curvature at the middle alone."""
@@ -141,13 +142,13 @@ class Number(Record):
         changes: dict[str, Any] = {**shown, "convexity": None}
         if measure in (*OF_NETWORK, *OF_CHECKPOINT, "barrier"):
             changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=scene.sweep)
-        if measure == "share_in_plane":
-            changes["grid"] = scene.grid.middle
+        if measure in ("sharpness", "share_in_plane", *OF_CURVATURE):
+            changes["grid"] = scene.grid.middle  # the loss itself is not asked
         convexity = scene.convexity or Convexity()
         if measure in AT_CENTRE:
             spectrum = (convexity.spectrum or Spectrum()) if measure == "trace" else None
             changes["convexity"] = convexity.model_copy(update={"points": 1, "at": "all", "spectrum": spectrum})
-        elif measure in OF_CURVATURE:
+        elif measure in (*OF_CURVATURE, "taylor_radius"):
             changes["convexity"] = convexity.model_copy(update={"spectrum": None})
         return changes
 
@@ -192,22 +193,12 @@ def _spread(values: Sequence[float]) -> Interval:
 
 def _correlation(values: Array, against: Array) -> Interval:
     """Spearman's rank correlation with the 95 % interval of its bootstrap."""
-    from scipy.stats import bootstrap
-
     from studio.landscape.curvature.plane import rank_correlation
 
-    value = rank_correlation(values, against)
-    resampled = bootstrap(
-        (values, against),
-        rank_correlation,
-        n_resamples=RESAMPLES,
-        paired=True,
-        vectorized=False,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).bootstrap_distribution
+    resamples = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    resampled = [rank_correlation(values[rows], against[rows]) for rows in resamples]
     low, high = np.nanpercentile(resampled, [2.5, 97.5])  # a resample of one run alone has no correlation
-    return Interval(value, float(low), float(high))
+    return Interval(rank_correlation(values, against), float(low), float(high))
 
 
 def _quadratic_range(relief: Array, reaches: Array) -> float:
