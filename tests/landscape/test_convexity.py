@@ -23,3 +23,8 @@ def test_an_even_number_of_points_has_no_centre():
 def test_one_probe_has_no_standard_error():
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         Spectrum(probes=1)
+
+
+def test_the_curvature_may_be_measured_at_the_middle_alone():
+    grid = Convexity(points=1).grid(Grid(range=((0.0, 2.0), (-1.0, 1.0)), points=51))
+    assert (grid.alpha.tolist(), grid.beta.tolist(), grid.size) == ([1.0], [0.0], 1)
