@@ -33,10 +33,9 @@ def main(folder: Path, draft: bool) -> str:
         project = Project.open(path, draft=draft, workers=usable_cores(), progress=show)
         if project.scene.numbers:
             rows = [_row(name, number, project) for name, number in measure_numbers(project).items()]
-            head = (
-                f"## {project.scene.title}\n\n`{path.as_posix()}`\n\n| number | what is measured | ours | published |"
-            )
-            parts.append("\n".join([head, "|---|---|---|---|", *rows, ""]))
+            head = f"## {project.scene.title}\n\n`studio numbers {path.as_posix()}`\n"
+            columns = ["| number | what is measured | ours | published |", "|---|---|---|---|"]
+            parts.append("\n".join([head, *columns, *rows, ""]))
     return "\n".join(parts)
 
 
@@ -46,11 +45,10 @@ def _row(name: str, measured: MeasuredNumber, project: Project) -> str:
     scene = number.scene(project.scene, number.measure, 0)
     sweep = getattr(scene.sweep, "of", scene.sweep)
     details = [words, sweep.kind + ", matched" * getattr(sweep, "match", False)]
-    if number.measure not in OF_CHECKPOINT:
-        details += [f"{scene.loss.subset} images, {scene.loss.mode} mode"]
-    if number.times > 1 and number.measure not in OF_CHECKPOINT:
+    if not {*number.measures} <= {*OF_CHECKPOINT}:
         kinds = {"subset": "subsets", "directions": "planes"}
-        details += [f"{number.times} {kinds[number.vary]}"]
+        details += [f"{scene.loss.subset} images, {scene.loss.mode} mode"]
+        details += [f"{number.times} {kinds[number.vary]}"] * (number.times > 1)
     return f"| {name} | {'; '.join(details)} | {measured} | {number.published or ''} |"
 
 
