@@ -160,6 +160,11 @@ class Landscape(Record):
             places = ", ".join(sorted(f"{at.checkpoint:g}{f' of run {at.run}' * bool(at.run)}" for at in lacking))
             keys = ("directions", "at") if isinstance(self.directions, Checkpoints | Through) else ("directions",)
             yield keys, f"the run has no checkpoint at {self.run.axis.name} {places}"
+        elif len(models := {number: run.recipe.model for number, run in enumerate(self.networks)}) > 1:
+            spans = ((centre, at) for directions, of, centre in planes for at in directions.required(of, centre))
+            pairs = ((centre.checkpoints[0], at) for centre, needed in spans for at in needed.checkpoints)
+            if unlike := next((pair for pair in pairs if models[pair[0].run] != models[pair[1].run]), None):
+                yield ("directions",), f"{unlike[0]} and {unlike[1]} are of different networks, which share no plane"
         if text := next(filter(None, itertools.starmap(misfit, planes)), None):
             yield ("directions",), text
         if len({keyframe.coordinate for keyframe in keyframes}) < len(keyframes):

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 from studio.config.reading import parse
 from studio.errors import SceneError
 from studio.field import Grid
-from studio.landscape.centres import AtCheckpoint, Mixture, Pruned
+from studio.landscape.centres import AtCheckpoint, Matched, Mixture, Pruned
 from studio.landscape.directions import Checkpoints, Pca, Random, Through
 from studio.landscape.sweeps.along import Epochs, Trajectory
 from studio.landscape.sweeps.between import Chord, Curve, Spawn
@@ -13,7 +13,7 @@ from studio.landscape.sweeps.changes import Hyperparameter, Pruning, Rescale
 from studio.landscape.sweeps.planes import Rotation, Zoom
 from studio.landscape.sweeps.sweep import Sweep
 from studio.scene.scene import Scene
-from studio.training.models import Mlp
+from studio.training.models import Mlp, Resnet
 from studio.training.recipe import Every, Fork, Recipe
 from studio.training.runs import FolderRun, RecipeRun
 
@@ -278,6 +278,18 @@ def test_a_sweep_with_a_plane_of_its_own_takes_no_directions(sweep):
 def test_changes_that_change_nothing_or_leave_nothing_are_refused(text):
     with pytest.raises(SceneError):
         parse(text, Rescale if "rescale" in text else Pruning)
+
+
+@pytest.mark.parametrize("sweep", [Spawn(at=(0,), match=True), Chord(seed=1, match=True)], ids=lambda s: s.kind)
+def test_units_are_matched_in_chains_alone(sweep):
+    run = RUN.model_copy(update={"recipe": RUN.recipe.model_copy(update={"model": Mlp()})})
+    ends = sweep.unroll((run, *sweep.needs(run)), Random(), Grid())[0 if sweep.kind == "spawn" else -1].centre
+    matched = ends.centres[1] if sweep.kind == "spawn" else ends
+    assert matched == Matched(AtCheckpoint(2.0, 1), AtCheckpoint(2.0))
+    recipe = RUN.recipe.model_copy(update={"model": Resnet(depth=8)})
+    run = RUN.model_copy(update={"recipe": recipe})
+    with pytest.raises(SceneError, match="match: is for layers in a chain"):
+        sweep.unroll((run, *sweep.needs(run)), Random(), Grid())
 
 
 def test_windows_select_the_nearest_checkpoint_inside_to_each_of_their_instants():

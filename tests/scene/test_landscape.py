@@ -59,3 +59,13 @@ def test_a_mistake_is_said_once_where_it_stands(tiny, old, new, message, count):
     with pytest.raises(SceneError) as caught:
         Scene.load(tiny)
     assert len(caught.value.mistakes) == count and message in "\n".join(caught.value.mistakes)
+
+
+def test_two_different_networks_share_no_plane(tiny):
+    text = tiny.read_text().replace(
+        "sweep: {kind: epochs, at: [0, 1, 2]}", "sweep: {kind: hyperparameter, key: model.width, values: [4, 8]}"
+    )
+    text = text.replace("{kind: random, seed: 1}", "{kind: through, at: [0, 1, {checkpoint: 2, run: 1}]}")
+    tiny.write_text(text)
+    with pytest.raises(SceneError, match="are of different networks, which share no plane"):
+        Scene.load(tiny)

@@ -71,7 +71,7 @@ class Chord(_ToOther):
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes at even shares. Raises SceneError if the two models differ."""
         first, end = self._ends(runs)
-        second = Matched(end, first) if self.match else end
+        second = _matched(end, first, runs) if self.match else end
         shares = (round(step / self.steps, 3) for step in range(1, self.steps))
         between = {share: Mixture.between(first, second, share) for share in shares}
         centres: dict[float, Centre] = {0.0: first, **between, 1.0: second}
@@ -171,7 +171,7 @@ class Spawn(Listed):
             parting, twin = at_checkpoint(epoch, runs[0]), AtCheckpoint(end.checkpoint, number)
             if parting == end:
                 raise SceneError(f"twins that part at the run's last checkpoint, {epoch:g}, are the same; write less")
-            other = Matched(twin, end) if self.match else twin
+            other = _matched(twin, end, runs) if self.match else twin
             centre = Mixture.between(end, other, 0.5)
             keyframes.append(Keyframe(epoch, centre, Checkpoints(at=(other, parting)), grid, end))
         return tuple(keyframes)
@@ -179,6 +179,14 @@ class Spawn(Listed):
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
         """Those of the second copies' ends."""
         return {k.coordinate: AtCheckpoint(runs[0].instants()[-1], n) for n, k in enumerate(keyframes, 1)}
+
+
+def _matched(of: AtCheckpoint, to: AtCheckpoint, runs: Runs) -> Matched:
+    """One network in the other's order. Raises SceneError if its layers are known not to be a chain."""
+    model = None if isinstance(runs[0], SurfacesRun) else runs[0].recipe.model
+    if getattr(model, "kind", "") == "resnet" or getattr(model, "skip", False):
+        raise SceneError("match: is for layers in a chain, and this model has shortcuts or blocks; leave it out")
+    return Matched(of, to)
 
 
 def _require_own_plane(directions: Directions, reason: str) -> None:
