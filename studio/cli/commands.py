@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -332,6 +332,19 @@ def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
     project, out = output.open(scene)
     print(film.storyboard(project, out))
+
+
+@app.command
+def export(scene: Path, *, to: Literal["csv", "usda", "otio"], output: OutputOptions = _DEFAULTS) -> None:
+    """The camera of SCENE as csv or usda, a sample a frame, or its cut as otio, for other programs.
+
+    Args:
+        to: csv, a table of poses; usda, a camera for 3-D programs; otio, the shots for editors.
+    """
+    from studio.pipeline import film
+
+    project, out = output.open(scene)
+    print(film.export(project, out, to))
 
 
 @app.command

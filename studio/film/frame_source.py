@@ -15,7 +15,7 @@ import numpy as np
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
-from studio.film.camera import Orbit, Point
+from studio.film.camera import Orbit, Point, Pose
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
@@ -75,6 +75,11 @@ class FrameSource:
         pairs = zip(shares, views, strict=True)
         drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
         return self._frame(number, drawn, self._overlays(number, shares, views))
+
+    def camera(self, number: int) -> tuple[str, float, Pose]:
+        """The shot of largest weight in a frame, the coordinate that it shows, and the camera's pose."""
+        share = self._largest_share(number)
+        return share.shot.shot, share.shot.coordinate(share.seconds, self.cut.fps), self._view(share).pose
 
     def aov_frame(self, number: int) -> Frame:
         """The frame that AOVs are drawn of: the view of largest weight at the frame's own time, without overlays."""

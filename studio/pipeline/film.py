@@ -12,6 +12,7 @@ from studio.config.reading import from_options
 from studio.config.units import Size, Time
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.encoder import require_encoders
+from studio.deliver.exchange import FORMATS, CameraFrame, Footage, Format
 from studio.deliver.movie import Movie
 from studio.deliver.still import Still
 from studio.errors import SceneError
@@ -28,7 +29,7 @@ from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
 from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
-from studio.storage.files import check_writable
+from studio.storage.files import atomic_write, check_writable
 from studio.training import checkpoints
 
 _MAKE_FIRST = "so make the film first: studio film"
@@ -112,6 +113,19 @@ def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")
     return _sheet(project, out, "looks", render_job.look_sheet, number, tuple(gallery(folder).items()))
+
+
+def export(project: Project, out: Path, to: Format) -> Path:
+    """The camera or the cut as a file of another program in the folder `out`; measures what it needs."""
+    check_writable(out)
+    source = film_source(project)
+    frames = [CameraFrame(number, *source.camera(number)) for number in range(source.cut.length)]
+    width, height = project.scene.film.size
+    path = out / f"{project.name}.{to}"
+    text = FORMATS[to](Footage(project.scene.title, source.cut, frames, width / height))
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def storyboard(project: Project, out: Path) -> Path:
