@@ -326,12 +326,26 @@ def looks(scene: Path, *, at: At, folder: Path | None = None, output: OutputOpti
 
 
 @app.command
-def storyboard(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
-    """The first, the middle and the last frame of every shot of SCENE, on a sheet."""
+def storyboard(scene: Path, *, strip: str | None = None, output: OutputOptions = _DEFAULTS) -> None:
+    """The first, the middle and the last frame of every shot of SCENE, on a sheet.
+
+    Args:
+        strip: the name of a shot: twelve frames of it instead.
+    """
     from studio.pipeline import film
 
     project, out = output.open(scene)
-    print(film.storyboard(project, out))
+    print(film.storyboard(project, out, strip))
+
+
+@app.command
+def watch(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
+    """On every save of SCENE its mistakes, or a picture of the shot that changed, until Ctrl-C."""
+    from studio.pipeline import film
+
+    out = output.out or Path("out") / scene.stem
+    for line in film.watch(lambda: output.open(scene)[0], out, scene):
+        print(line, flush=True)
 
 
 @app.command

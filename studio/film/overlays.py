@@ -222,7 +222,8 @@ def claim(titles: Titles, seconds: float, start: float, page: Page) -> list[Over
     if not titles.claim or seconds < start:
         return []
     size, opacity = 0.8 * titles.size, 0.92 * Ease("in-out-sine")(min(1.0, (seconds - start) / 0.8))
-    rows, colour = _wrap(titles.claim, page.aspect - 2 * MARGIN, size), titles.colour or _WHITE
+    letters = max(1, int((page.aspect - 2 * MARGIN) / (_LETTER_WIDTH * size)))
+    rows, colour = textwrap.wrap(titles.claim, letters), titles.colour or _WHITE
     return [
         Text(row, MARGIN, MARGIN + size * (1 + 1.5 * n), size, opacity, colour=colour) for n, row in enumerate(rows)
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
 from typing import Any
 
 from studio.config.reading import from_options
@@ -15,15 +17,17 @@ from studio.deliver.encoder import require_encoders
 from studio.deliver.exchange import FORMATS, CameraFrame, Footage, Format
 from studio.deliver.movie import Movie
 from studio.deliver.still import Still
-from studio.errors import SceneError
+from studio.errors import SceneError, StudioError
+from studio.execution import local
 from studio.field import Grid
 from studio.film.format import Quality
 from studio.film.frame_source import FrameSource
 from studio.film.look import LARGEST_MESH, gallery
+from studio.film.timeline import Shot
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.numbers import measure_numbers, stored_numbers, with_claim
-from studio.pipeline.project import Project, repairs
+from studio.pipeline.project import Project, Workers, repairs
 from studio.pipeline.render import make_files, undrawn_frames, verify_frames
 from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
 from studio.pipeline.train import is_trained
@@ -32,6 +36,10 @@ from studio.scene.scene import Portrait, Scene
 from studio.storage.files import atomic_write, check_writable
 from studio.training import checkpoints
 
+STRIP_PICTURES = 12
+"""Of one shot on a strip."""
+WATCH_SECONDS = 0.2
+"""Between two looks at a watched file."""
 _MAKE_FIRST = "so make the film first: studio film"
 
 
@@ -128,9 +136,42 @@ def export(project: Project, out: Path, to: Format) -> Path:
     return path
 
 
-def storyboard(project: Project, out: Path) -> Path:
-    """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`."""
-    return _sheet(project, out, "storyboard", render_job.storyboard)
+def storyboard(project: Project, out: Path, strip: str | None = None) -> Path:
+    """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`.
+
+    strip: many frames of one shot instead. Raises SceneError if there is none of that name.
+    """
+    if strip is None:
+        return _sheet(project, out, "storyboard", render_job.storyboard)
+    _span(project, None, strip)
+    return _sheet(project, out, f"strip-{strip}", render_job.storyboard, strip, STRIP_PICTURES)
+
+
+def watch(open_project: Callable[[], Project], out: Path, path: Path) -> Iterator[str]:
+    """After every change of a scene's file, its mistakes, or the picture of the shot that changed; for ever.
+
+    The picture has the shot's first, middle and last frame. One worker stays open, so that it is drawn at once.
+    """
+    seen, before, shown = None, tuple[Shot, ...](), ""
+    with local.LocalExecutor(1) as executor:
+        while True:
+            status = path.stat() if path.is_file() else None
+            now = status and (status.st_mtime_ns, status.st_size)
+            if now == seen:
+                sleep(WATCH_SECONDS)
+                continue
+            seen, start = now, perf_counter()
+            try:
+                project = open_project()
+                shots = project.scene.shots
+                changed = [shot.shot for shot in shots if shot not in before]
+                if changed or shown not in {shot.shot for shot in shots}:
+                    shown = changed[0] if changed else shots[0].shot
+                before, workers = shots, Workers(executor, 2, project.progress)
+                picture = _sheet(project, out, "watch", render_job.storyboard, shown, workers=workers)
+                yield f"{picture}: shot {shown}, {perf_counter() - start:.1f} s"
+            except StudioError as error:
+                yield str(error)
 
 
 @repairs
@@ -143,12 +184,19 @@ def film_source(project: Project) -> FrameSource:
 
 
 @repairs
-def _sheet(project: Project, out: Path, name: str, function: Callable[..., Any], *arguments: Any) -> Path:
+def _sheet(
+    project: Project,
+    out: Path,
+    name: str,
+    function: Callable[..., Any],
+    *arguments: Any,
+    workers: Workers | None = None,
+) -> Path:
     """A sheet of small pictures that one worker draws, as a PNG in the folder `out`. function: of `render_job`."""
     check_writable(out)
     job, fps = _job(project), project.scene.film.fps
-    with project.open_workers(1) as workers:
-        [(_, picture)] = workers.run(f"draw the {name}", [(function, (job, *arguments))], [1])
+    with nullcontext(workers) if workers else project.open_workers(1) as opened:
+        [(_, picture)] = opened.run(f"draw the {name}", [(function, (job, *arguments))], [1])
     height, width, _ = picture.shape
     path, png, size = out / f"{project.name}-{name}.png", Still(at=Time(0)), Size(width, height)
     with TemporaryDirectory() as folder:

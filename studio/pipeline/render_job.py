@@ -230,11 +230,11 @@ def look_sheet(job: RenderJob, number: int, looks: tuple[tuple[str, Look], ...])
     return contact_sheet.look_sheet(job.source, number, dict(looks))
 
 
-def storyboard(job: RenderJob) -> np.ndarray:
-    """The first, the middle and the last frame of every shot [H, W, 3], uint8."""
+def storyboard(job: RenderJob, only: str | None = None, pictures: int = 3) -> np.ndarray:
+    """Frames of every shot, or of one, evenly in time [H, W, 3], uint8."""
     from studio.render import contact_sheet
 
-    return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft)
+    return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft, only, pictures)
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------

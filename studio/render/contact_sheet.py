@@ -20,6 +20,7 @@ from studio.render.text import draw_overlays
 
 CELL = Size(640, 360)
 _STORYBOARD_CELL = 480 * 270  # pixels of a picture on a storyboard, whatever its shape
+_STRIP_COLUMNS = 4
 _BACKGROUND, _TEXT_COLOUR = 24, "#e4e2de"
 _SUITABILITY = {"colour-blind": "colour-blind safe", "print": "print safe"}
 
@@ -54,10 +55,10 @@ def look_sheet(source: FrameSource, number: int, looks: Mapping[str, Look], cell
     return _sheet(cells, cell, 2, gap=cell.height // 24, strip=cell.height // 8)
 
 
-def storyboard(source: FrameSource, title: str) -> Array:
+def storyboard(source: FrameSource, title: str, only: str | None = None, pictures: int = 3) -> Array:
     """The first, the middle and the last frame of every shot [H, W, 3], uint8, a row each; small, at draft quality.
 
-    A shot that dissolves is shown without its neighbour.
+    A shot that dissolves is shown without its neighbour. only: one shot. pictures: of each, evenly in time.
     """
     ratio, cut = math.sqrt(_STORYBOARD_CELL / math.prod(source.size)), source.cut
     cell = Size(*(max(2, 2 * round(ratio * side / 2)) for side in source.size))  # even sides
@@ -67,12 +68,14 @@ def storyboard(source: FrameSource, title: str) -> Array:
     with Stage(cell, small.look.mesh, small.quality.samples) as stage:
         for start, film in zip(cut.starts, small.split_shots(), strict=True):
             [shot] = film.cut.shots
-            for number in (0, (film.cut.length - 1) // 2, film.cut.length - 1):
+            places = np.linspace(0, film.cut.length - 1, pictures).astype(int).tolist()
+            for number in places if only in (None, shot.shot) else ():
                 seconds = float((start + number) / cut.fps)
                 caption = f"{seconds:.2f} s   {film.label(number)}"
                 cells.append(Cell(stage.draw(film.frame(number)), shot.shot, caption))
     facts = f"{float(cut.length / cut.fps):g} s   {cut.length} frames of {source.size} at {float(cut.fps):g} fps"
-    return _sheet(cells, cell, 3, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))
+    columns = min(pictures, _STRIP_COLUMNS)
+    return _sheet(cells, cell, columns, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))
 
 
 def _sheet(
