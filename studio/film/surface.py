@@ -71,12 +71,13 @@ def caveats(surfaces: Surfaces) -> list[str]:
         unknown, size = (sum(map(count, each.values)) for count in (lambda v: np.sum(~np.isfinite(v)), np.size))
         if unknown and name not in ("loss", "taylor", *SIGNED):
             lines.append(f"{name}: not finite at {unknown} of {size} points, drawn grey or as holes")
-    if surfaces.trajectory:
-        share = surfaces.trajectory.share_in_plane
+    if surfaces.trajectory and (share := surfaces.trajectory.share_in_plane) < WHOLE:
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
     return lines
 
 
+WHOLE = 0.995
+"""Share of a trajectory in the plane that counts as all of it."""
 MIN_SKEW, MIN_OFF_PLANE = 1.0, 0.005
 """The least that a note speaks of: degrees from a right angle, and lengths of delta."""
 # part of the drawn picture, so that another word here is another frame

@@ -503,3 +503,4 @@ def test_values_that_are_not_finite_are_a_caveat_whatever_the_field(bowl, surfac
 def test_the_share_of_the_trajectory_in_the_plane_is_a_caveat(bowl, surfaces):
     film = Surfaces(surfaces(bowl()).fields, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.413))
     assert caveats(film) == ["trajectory: 41% of its length lies in the plane, the rest is not seen"]
+    assert caveats(replace(film, trajectory=Trajectory((0.0, 1.0), np.zeros((2, 2, 2)), 0.999))) == []
