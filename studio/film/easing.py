@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from studio.config.records import nearest
 
 Curve = Callable[[float], float]
-HIGHEST_SPEED = 1e3
+HIGHEST_SPEED = 100.0
 """Speed at an end, in shares of the way a length, above which the ease jumps there or is upright, as `circ` is."""
 
 
