@@ -73,12 +73,8 @@ def _to_json(part: Any) -> Any:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
     if is_dataclass(part):
-        values = ((field, getattr(part, field.name)) for field in fields(part))
-        return [
-            [f.name, value]
-            for f, value in values
-            if not (OMIT_DEFAULT.items() <= f.metadata.items() and value == f.default)
-        ]
+        kept = (f for f in fields(part) if not ("omit_default" in f.metadata and getattr(part, f.name) == f.default))
+        return [[field.name, getattr(part, field.name)] for field in kept]
     if isinstance(part, (Fraction, Path)):
         return str(part)
     raise TypeError(f"{type(part).__name__} has no digest")

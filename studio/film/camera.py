@@ -9,14 +9,14 @@ positions of an orbit would pass close to its middle. Through poses and from mov
 
 from __future__ import annotations
 
+import cmath
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -37,7 +37,7 @@ from studio.errors import SceneError
 from studio.field import Array
 from studio.film.easing import Ease, EaseField
 from studio.film.motion import Knot, Track
-from studio.film.shake import Shake
+from studio.film.shake import shake
 
 Lens = Annotated[FocalLength, Field(gt=0)]
 Point = tuple[float, float, float]
@@ -157,13 +157,17 @@ class Orbit:
         """Horizontal distance from the focal point, scene units."""
         return self.distance * math.cos(math.radians(self.elevation))
 
+    @property
+    def _offset(self) -> Point:
+        """From the focal point to the camera, as if it looked there."""
+        azimuth = math.radians(self.azimuth)
+        return self.ground_distance * math.cos(azimuth), self.ground_distance * math.sin(azimuth), self.height
+
     def rotate(self, degrees: float) -> Orbit:
         """The orbit turned around the vertical through the origin of its focal point's `pan`."""
-        x, y, z = self.pan
-        if x or y:
-            turn = complex(x, y) * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
-            x, y = turn.real, turn.imag
-        return replace(self, azimuth=self.azimuth + degrees, pan=(x, y, z))
+        turned = complex(*self.pan[:2]) * cmath.rect(1.0, math.radians(degrees))
+        pan = (turned.real, turned.imag, self.pan[2]) if turned else self.pan
+        return replace(self, azimuth=self.azimuth + degrees, pan=pan)
 
     def pose(self, focal_point: Point) -> Pose:
         """The pose that looks at `focal_point` moved by `pan`, or beside it if the camera is turned away.
@@ -171,26 +175,17 @@ class Orbit:
         view_angle = 2 atan(12 mm / lens), for a gate 24 mm high.
         """
         x, y, z = (f + p for f, p in zip(focal_point, self.pan, strict=True))
-        azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)
-        position = (
-            x + self.ground_distance * math.cos(azimuth),
-            y + self.ground_distance * math.sin(azimuth),
-            z + self.height,
-        )
+        dx, dy, dz = self._offset
+        position = x + dx, y + dy, z + dz
         azimuth, elevation = math.radians(self.azimuth - self.yaw), math.radians(self.elevation - self.pitch)
         # not simply z, which has no upward direction for a camera straight above
         up = (-math.sin(elevation) * math.cos(azimuth), -math.sin(elevation) * math.sin(azimuth), math.cos(elevation))
         if self.yaw or self.pitch:
-            level = math.cos(elevation)
-            back = level * math.cos(azimuth), level * math.sin(azimuth), math.sin(elevation)
-            x, y, z = (place - self.distance * way for place, way in zip(position, back, strict=True))
+            ahead = replace(self, azimuth=self.azimuth - self.yaw, elevation=self.elevation - self.pitch)
+            x, y, z = (place - way for place, way in zip(position, ahead._offset, strict=True))
         if self.roll:
-            c, s, right = (
-                math.cos(math.radians(self.roll)),
-                math.sin(math.radians(self.roll)),
-                (-math.sin(azimuth), math.cos(azimuth), 0),
-            )
-            up = (c * up[0] + s * right[0], c * up[1] + s * right[1], c * up[2])
+            c, s = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+            up = (c * up[0] - s * math.sin(azimuth), c * up[1] + s * math.cos(azimuth), c * up[2])
         angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
         return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
 
@@ -222,15 +217,6 @@ class Start(Record):
         opening, pan = 1 / self.aperture if self.aperture else 0.0, (0.0, 0.0, self.rise)
         place = self.azimuth, self.elevation, self.distance, self.lens, pan
         return Orbit(*place, opening, self.focus, self.pan, self.tilt, self.roll)
-
-
-class Arrival(NamedTuple):
-    """An orbit that a move passes at a time since its beginning: how it gets there, and whether it rests there."""
-
-    at: Time
-    orbit: Orbit
-    ease: Ease | None
-    stop: bool
 
 
 class PoseKey(Record):
@@ -310,9 +296,7 @@ class Move(Record):
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if (self.over is not None) + (self.hold is not None) + bool(self.keys) + bool(self.together) != 1:
-            raise ValueError(
-                "a move takes one of 'over' (how long), 'hold' (stand still so long), 'keys' or 'together'"
-            )
+            raise ValueError("a move takes one of 'over' (how long), 'hold' (so long), 'keys' or 'together'")
         others = {"hold", "keys", "together", "stop"}
         lost = [name for name in type(self).model_fields if name not in others and getattr(self, name)]
         if lost and self.over is None:
@@ -320,9 +304,7 @@ class Move(Record):
         if any(part.hold or part.together for part in self.together):
             raise ValueError("'together' takes moves with 'over' or 'keys'")
         if self.dolly_zoom and any((self.dolly, self.push_in, self.pull_out, self.crane, self.lens)):
-            raise ValueError(
-                "a dolly_zoom sets distance and lens; dolly, push_in, pull_out, crane and lens go elsewhere"
-            )
+            raise ValueError("dolly_zoom sets distance and lens; without dolly, push_in, pull_out, crane or lens")
         return self
 
     @property
@@ -336,23 +318,23 @@ class Move(Record):
             return max(part.seconds(fps) for part in self.together)
         return (self.over or self.hold or self.keys[-1].at).seconds(fps)
 
-    def to_shake(self, start: float, fps: Fraction, length: float) -> Shake:
-        """The shake of the move that starts at a time of a shot; inside the shot it fades in and out."""
-        over = self.seconds(fps)
-        return Shake(self.shake, self.seed, start, over, start > 0, start + over < length - 0.5 / fps)
+    def to_shake(self, start: float, over: float, last: float) -> Callable[[float], Array]:
+        """The shake of the move, from `start` on in a shot that ends at `last` seconds; inside the shot it fades."""
+        fades = {"fade_in": start > 0, "fade_out": start + over < last}
+        return lambda seconds: shake(seconds - start, over, self.shake, self.seed, **fades)
 
-    def arrivals(self, start: Orbit) -> Iterator[Arrival]:
-        """What a move without `together` passes from `start`: its keys, or its end. Raises ValueError as `end` does."""
+    def arrivals(self, start: Orbit) -> Iterator[tuple[Time, Orbit, Ease | None, bool]]:
+        """What a move without `together` passes from `start`: when, how it gets there, and whether it rests there."""
         for key in self.keys:
             start = key.apply(start)
-            yield Arrival(key.at, start, key.ease, key.stop)
+            yield key.at, start, key.ease, key.stop
         if not self.keys:
             ease = self.ease or (Ease("in-out") if self.dolly_zoom else None)
-            yield Arrival(self.over or self.hold or Time(0), self._end(start), ease, self.stop)
+            yield self.over or self.hold or Time(0), self._end(start), ease, self.stop
 
     def changed(self, start: Orbit) -> set[int]:
         """Numbers of the coordinates that a move without `together` changes from `start`, beyond rounding."""
-        passed, before = [arrival.orbit.coordinates for arrival in self.arrivals(start)], start.coordinates
+        passed, before = [orbit.coordinates for _, orbit, _, _ in self.arrivals(start)], start.coordinates
         return {i for i, value in enumerate(before) if any(abs(there[i] - value) > 1e-9 for there in passed)}
 
     def end(self, start: Orbit) -> Orbit:
@@ -363,13 +345,13 @@ class Move(Record):
         """
         after, taken = start.coordinates, set[int]()
         for part in self.parts:
-            *_, last = part.arrivals(start)
+            *_, (_, end, _, _) = part.arrivals(start)
             if not self.together:
-                return last.orbit
+                return end
             changed = part.changed(start)
             if both := " and ".join(COORDINATES[i] for i in sorted(changed & taken)):
                 raise ValueError(f"two moves together change the {both}; make one move of them, or two in a row")
-            after = [last.orbit.coordinates[i] if i in changed else value for i, value in enumerate(after)]
+            after = [end.coordinates[i] if i in changed else value for i, value in enumerate(after)]
             taken |= changed
         return Orbit.of(after)
 
@@ -378,9 +360,7 @@ class Move(Record):
         approach = self.dolly + self.dolly_zoom + start.distance * (self.push_in - self.pull_out) / 100
         distance = start.distance - approach
         if distance <= 0.02:
-            raise ValueError(
-                f"a dolly of {approach:g} from a distance of {start.distance:.2f} runs into what it looks at"
-            )
+            raise ValueError(f"a dolly of {approach:g} from a distance of {start.distance:.2f} runs into its subject")
         lens = (start.lens * distance / start.distance if self.dolly_zoom else start.lens) + self.lens
         if lens <= 0:
             raise ValueError(f"a change of {self.lens:g}mm from a lens of {start.lens:g}mm leaves no lens")
@@ -438,9 +418,8 @@ class Camera(Record):
         try:
             values = dict(function(u))
         except Exception as error:  # the user's code
-            raise as_users_mistake(error, f"u = {u:g}") or SceneError(
-                f"{place}: expected a mapping such as {{'azimuth': 30.0}}: {error}"
-            ) from error
+            expected = SceneError(f"{place}: expected a mapping such as {{'azimuth': 30.0}}: {error}")
+            raise as_users_mistake(error, f"u = {u:g}") or expected from error
         try:
             return Start.model_validate({**dict(self.start), **values}).to_orbit()
         except ValidationError as error:
@@ -455,27 +434,30 @@ CLOSED = 1e-6
 
 @dataclass(frozen=True)
 class Motion:
-    """A shot's camera in time. tracks: of `COORDINATES`. following: spans in which the focus is at the focal point."""
+    """A shot's camera in time. tracks: of `COORDINATES`. focused: when the focus leaves the focal point for good.
+
+    shakes: each of them gives yaw, pitch and roll [3] at a time.
+    """
 
     tracks: tuple[Track, ...]
-    following: tuple[tuple[float, float], ...]
-    shakes: tuple[Shake, ...]
+    focused: float
+    shakes: tuple[Callable[[float], Array], ...]
 
     def at(self, seconds: float) -> Orbit:
         """The orbit at a time since the shot began."""
         values = [track.at(seconds) for track in self.tracks]
-        if any(start <= seconds < stop for start, stop in self.following):
+        if seconds < self.focused:
             values[FOCUS] = 0.0
-        orbit = Orbit.of(values)
-        yaw, pitch, roll = (sum(turns) for turns in zip((0, 0, 0), *(s.at(seconds) for s in self.shakes), strict=True))
-        return replace(orbit, yaw=orbit.yaw + yaw, pitch=orbit.pitch + pitch, roll=orbit.roll + roll)
+        for turns in self.shakes:
+            values[-3:] = (values[-3:] + turns(seconds)).tolist()
+        return Orbit.of(values)
 
     def gaps(self) -> Iterator[str]:
         """What does not close where the end leads into the start: coordinates, and those whose speeds differ."""
         for name, track in zip(COORDINATES, self.tracks, strict=True):
-            if name == "focus" and self.following[-1:] and self.following[-1][1] == math.inf:
-                continue  # as the distance
             gap, (start, end) = track.knots[-1].value - track.knots[0].value, track.end_speeds
+            if name == "focus" and self.focused == math.inf:
+                continue  # said of the distance
             if abs(gap := math.remainder(gap, 360) if name in TURNS else gap) > CLOSED:
                 yield f"{name} ends {abs(gap):.3g} {'above' if gap > 0 else 'below'} its start"
             elif abs(end - start) > CLOSED:
@@ -485,7 +467,8 @@ class Motion:
 @lru_cache(maxsize=256)  # evaluated for every frame, and for its digest
 def motion(camera: Camera, fps: Fraction, length: float, loop: bool = False) -> Motion:
     """The moves of a camera in a shot of a length in seconds. loop: the end of the shot leads into its start."""
-    orbit, time, shakes = camera.start.to_orbit(), 0.0, list[Shake]()
+    last = length - float(1 / fps) / 2  # a move that ends later ends with the shot
+    orbit, time, shakes = camera.start.to_orbit(), 0.0, list[Callable[[float], Array]]()
     knots = [[Knot(0.0, value)] for value in orbit.coordinates]
     for move in camera.moves:
         after, end = move.end(orbit), time + move.seconds(fps)
@@ -494,25 +477,21 @@ def motion(camera: Camera, fps: Fraction, length: float, loop: bool = False) -> 
             for at, passed, ease, stop in part.arrivals(orbit):
                 for i in own:
                     knots[i].append(Knot(time + at.seconds(fps), passed.coordinates[i], ease, stop))
-            if part.shake and part.seconds(fps):
-                shakes.append(part.to_shake(time, fps, length))
+            if part.shake and (over := part.seconds(fps)):
+                shakes.append(part.to_shake(time, over, last))
         for track, value in zip(knots, after.coordinates, strict=True):
             if track[-1].time < end:
                 track.append(Knot(end, value))
             track[-1] = track[-1]._replace(rest=track[-1].rest or move.stop)
         orbit, time = after, end
-    rest = length - time > 0.5 / fps
     for track in knots:
-        if loop and rest:
+        if loop and time < last:
             track.append(Knot(length, track[-1].value))
-        track[-1] = track[-1]._replace(time=length if loop else time, rest=track[-1].rest or rest)
-    distance, focus = Track(tuple(knots[DISTANCE]), True, loop), [*knots[FOCUS], Knot(math.inf, knots[FOCUS][-1].value)]
-    following = tuple((knot.time, after.time) for knot, after in pairwise(focus) if not (knot.value or after.value))
+        track[-1] = track[-1]._replace(time=length if loop else time, rest=track[-1].rest or time < last)
+    distance, follows = Track(tuple(knots[DISTANCE]), True, loop), [k.time for k in knots[FOCUS] if not k.value]
+    focused = max(follows, default=0.0) if knots[FOCUS][-1].value else math.inf
     knots[FOCUS] = [knot if knot.value else knot._replace(value=distance.at(knot.time)) for knot in knots[FOCUS]]
-    ratios = {
-        "distance",
-        "focus",
-        *(["lens"] if any(part.dolly_zoom for m in camera.moves for part in m.parts) else ()),
-    }
+    zooms = any(part.dolly_zoom for move in camera.moves for part in move.parts)
+    ratios = {"distance", "focus", "lens" if zooms else ""}
     tracks = (Track(tuple(own), name in ratios, loop) for name, own in zip(COORDINATES, knots, strict=True))
-    return Motion(tuple(tracks), following, tuple(shakes))
+    return Motion(tuple(tracks), focused, tuple(shakes))

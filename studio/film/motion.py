@@ -88,13 +88,8 @@ class Track:
 
     @cached_property
     def _segments(self) -> list[Segment]:
-        return [
-            Segment(k.time, after.time - k.time, self._scale(k.value), self._scale(after.value), after.ease)
-            for k, after in pairwise(self.knots)
-        ]
-
-    def _scale(self, value: float) -> float:
-        return math.log(value) if self.geometric else value
+        knots = [knot._replace(value=math.log(knot.value)) for knot in self.knots] if self.geometric else self.knots
+        return [Segment(a.time, b.time - a.time, a.value, b.value, b.ease) for a, b in pairwise(knots)]
 
     @cached_property
     def _slopes(self) -> list[float]:
@@ -106,9 +101,8 @@ class Track:
         fixed = {knot: self._limit(knot, speed) for knot in knots if (speed := self._fixed_speed(knot)) is not None}
         while True:
             slopes = self._spline_slopes(len(knots), fixed)
-            limited = {knot: self._limit(knot, slope) for knot, slope in enumerate(slopes) if knot not in fixed}
-            held = {knot: slope for knot, slope in limited.items() if slope != slopes[knot]}
-            if not held:
+            limited = {knot: self._limit(knot, slopes[knot]) for knot in knots if knot not in fixed}
+            if not (held := {knot: slope for knot, slope in limited.items() if slope != slopes[knot]}):
                 return [*slopes, slopes[0]] if self.loop else slopes
             fixed |= held
 

@@ -7,16 +7,13 @@ with whole numbers n_k, so that its mean over its length is 0 and a shot that it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
 from studio.field import Array
 from studio.film.easing import Ease
 
 FREQUENCIES = np.array([0.4, 0.9, 1.5, 2.3, 3.4])
-"""Hertz, before they are rounded to whole cycles: a hand's drift and tremble; faster reads as an engine."""
+"""Hertz, before they are rounded to whole cycles: a hand's drift and tremble; faster looks like an engine."""
 WEIGHTS = FREQUENCIES**-0.5 / (FREQUENCIES**-0.5).sum()
 AXES = np.array([1.0, 1.0, 0.3])
 """Shares of the amplitude in yaw, pitch and roll: a hand tilts the horizon less than it sways."""
@@ -24,31 +21,12 @@ FADE = 0.5
 """Seconds in which a shake fades in or out."""
 
 
-@dataclass(frozen=True)
-class Shake:
-    """amplitude: at most, degrees. start, length: seconds. fades_in, fades_out: where it begins or ends in a shot."""
-
-    amplitude: float
-    seed: int
-    start: float
-    length: float
-    fades_in: bool
-    fades_out: bool
-
-    def at(self, seconds: float) -> tuple[float, float, float]:
-        """Yaw, pitch and roll that it adds at a time, degrees."""
-        since = seconds - self.start
-        if not 0 <= since <= self.length:
-            return 0.0, 0.0, 0.0
-        fade, smooth = min(FADE, self.length / 2), Ease("in-out")
-        fading = smooth(since / fade) if self.fades_in else 1.0
-        fading *= smooth((self.length - since) / fade) if self.fades_out else 1.0
-        cycles = np.maximum(1, np.round(FREQUENCIES * self.length))
-        waves = np.sin(2 * np.pi * cycles * since / self.length + self._phases) @ WEIGHTS
-        yaw, pitch, roll = (self.amplitude * fading * AXES * waves).tolist()
-        return yaw, pitch, roll
-
-    @cached_property
-    def _phases(self) -> Array:
-        """Phases of every axis and frequency [3, 5]."""
-        return np.random.Generator(np.random.SFC64(self.seed)).uniform(0, 2 * np.pi, (len(AXES), len(FREQUENCIES)))
+def shake(since: float, length: float, amplitude: float, seed: int, *, fade_in: bool, fade_out: bool) -> Array:
+    """Yaw, pitch and roll [3] of a shake of `length` seconds, at a time since its start, degrees up to `amplitude`."""
+    if not 0 <= since <= length:
+        return np.zeros(3)
+    fade, smooth = min(FADE, length / 2), Ease("in-out")
+    share = smooth(since / fade if fade_in else 1) * smooth((length - since) / fade if fade_out else 1)
+    phases = np.random.Generator(np.random.SFC64(seed)).uniform(0, 2 * np.pi, (len(AXES), len(FREQUENCIES)))
+    cycles = np.maximum(1, np.round(FREQUENCIES * length))
+    return np.asarray(amplitude * share * AXES * (np.sin(2 * np.pi * cycles * since / length + phases) @ WEIGHTS))

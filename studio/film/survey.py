@@ -58,7 +58,7 @@ class ShotSurvey:
     turn: float = 0.0
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each fault that a viewer would notice, with its remedy: softness, a camera too low, a fast turn."""
+        """A sentence for each fault that a viewer would notice, and its remedy: softness, a low camera, a fast turn."""
         soft = max(self.frames.values(), key=lambda frame: np.nan_to_num(frame.softness))
         if soft.softness > 1:
             yield (

@@ -174,7 +174,11 @@ def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
 
 CAMERA = Camera(
     start=Start(azimuth=0.0, elevation=10.0, distance=3.0),
-    moves=(Move(orbit=90.0, over=seconds(2), ease="in-out"), Move(hold=seconds(1)), Move(dolly=1.0, over=Time(48, "f"))),
+    moves=(
+        Move(orbit=90.0, over=seconds(2), ease="in-out"),
+        Move(hold=seconds(1)),
+        Move(dolly=1.0, over=Time(48, "f")),
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from studio.errors import SceneError
 from studio.film.camera import COORDINATES, Camera, Move, Orbit, PoseKey, Start
 from studio.film.easing import EASES, Ease
 from studio.film.motion import Knot, Track
-from studio.film.shake import Shake
+from studio.film.shake import shake
 from studio.film.timeline import Cut, Shot
 
 FPS = Fraction(24)
@@ -23,8 +23,20 @@ FAMILIES = ("bezier(0.4, 0, 0.2, 1)", "bezier(0.3, -0.5, 0.7, 1.5)", "steps(5)")
 ALL_EASES = (*sorted(EASES), *FAMILIES)
 STEP = 1e-4  # seconds of a finite difference
 PARTS = {
-    **{"orbit": 40.0, "dolly": 0.4, "push_in": 30.0, "pull_out": 20.0, "dolly_zoom": 0.5, "crane": 0.3, "rise": 0.2},
-    **{"truck": 0.3, "pan": 12.0, "tilt": -8.0, "roll": 5.0, "lens": 8.0, "rack_focus": 1.3, "shake": 0.5},
+    "orbit": 40.0,
+    "dolly": 0.4,
+    "push_in": 30.0,
+    "pull_out": 20.0,
+    "dolly_zoom": 0.5,
+    "crane": 0.3,
+    "rise": 0.2,
+    "truck": 0.3,
+    "pan": 12.0,
+    "tilt": -8.0,
+    "roll": 5.0,
+    "lens": 8.0,
+    "rack_focus": 1.3,
+    "shake": 0.5,
 }
 
 
@@ -66,7 +78,9 @@ def inner(track: Track) -> list[Knot]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_coordinate_passes_every_knot_at_its_time(seed):
     track = random_track(seed, eases=(None, "in-out", "linear", "out-back"))
-    assert [track.at(knot.time) for knot in track.knots] == pytest.approx([knot.value for knot in track.knots], abs=1e-15)
+    assert [track.at(knot.time) for knot in track.knots] == pytest.approx(
+        [knot.value for knot in track.knots], abs=1e-15
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -104,7 +118,9 @@ def test_a_slope_that_the_limit_does_not_touch_keeps_its_acceleration(seed):
         slope = speed(track.at, knot.time, 1)
         if 1e-3 < slope < 3 * min(means) - 1e-3:
             jump = acceleration(track.at, knot.time, 1) - acceleration(track.at, knot.time, -1)
-            assert abs(jump) < 0.3 + 0.01 * max(means) / min(b.time - a.time for a, b in itertools.pairwise(track.knots))
+            assert abs(jump) < 0.3 + 0.01 * max(means) / min(
+                b.time - a.time for a, b in itertools.pairwise(track.knots)
+            )
 
 
 def test_a_coordinate_rests_where_it_turns_and_where_a_knot_says_so_and_nowhere_else():
@@ -197,7 +213,8 @@ def test_poses_are_met_at_their_times_without_a_stop_and_the_distance_stays_betw
     rng = np.random.default_rng(seed)
     times, distances = np.cumsum(rng.uniform(0.5, 2, 6)), rng.uniform(1, 4, 6)
     keys = tuple(
-        PoseKey(at=seconds(t), distance=d, azimuth=30.0 * i) for i, (t, d) in enumerate(zip(times, distances, strict=True))
+        PoseKey(at=seconds(t), distance=d, azimuth=30.0 * i)
+        for i, (t, d) in enumerate(zip(times, distances, strict=True))
     )
     film = shot(Camera(start=Start(distance=2.0), moves=(Move(keys=keys),)), float(times[-1]))
     assert [film.orbit(t, FPS).distance for t in times] == pytest.approx(distances)
@@ -248,7 +265,9 @@ def test_push_in_and_pull_out_are_shares_of_the_distance():
 
 
 def test_rise_is_the_former_word_of_pedestal():
-    assert parse("{rise: 0.2, over: 1s}", Move) == parse("{pedestal: 0.2, over: 1s}", Move) == Move(rise=0.2, over=Time(1))
+    assert (
+        parse("{rise: 0.2, over: 1s}", Move) == parse("{pedestal: 0.2, over: 1s}", Move) == Move(rise=0.2, over=Time(1))
+    )
 
 
 def test_moves_together_run_each_for_its_own_time_and_the_step_for_the_longest():
@@ -280,8 +299,8 @@ def test_keys_of_a_move_that_say_nothing_are_refused(wrong, message):
 
 def test_a_shake_is_seeded_stays_in_its_amplitude_and_has_no_mean():
     times = np.arange(0, 5, 1 / 240)
-    shakes = [Shake(0.5, seed, 0.0, 5.0, False, False) for seed in (0, 0, 1)]
-    first, again, other = (np.array([shake.at(t) for t in times]) for shake in shakes)
+    still = {"fade_in": False, "fade_out": False}
+    first, again, other = (np.array([shake(t, 5.0, 0.5, seed, **still) for t in times]) for seed in (0, 0, 1))
     assert (first == again).all() and np.abs(first - other).max() > 0.1
     assert np.abs(first).max() <= 0.5 and np.abs(first).max() > 0.2 and np.abs(first[:, 2]).max() <= 0.15
     assert first.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-12)
@@ -304,7 +323,11 @@ AROUND = Camera(moves=(Move(orbit=100.0, dolly=1.0, over=seconds(5)), Move(orbit
 def test_a_shot_that_loops_closes_in_camera_and_in_time():
     film = shot(AROUND, 12, loop=True, along={Time(0.0): 0.0, Time(5.0): 3.0, Time(12.0): 0.0})
     assert list(Cut((film,), FPS).mistakes()) == []
-    for at in (lambda t: film.orbit(t, FPS).azimuth, lambda t: film.orbit(t, FPS).distance, lambda t: film.coordinate(t, FPS)):
+    for at in (
+        lambda t: film.orbit(t, FPS).azimuth,
+        lambda t: film.orbit(t, FPS).distance,
+        lambda t: film.coordinate(t, FPS),
+    ):
         assert speed(at, 0.0, 1) == pytest.approx(speed(at, 12.0 - 1e-9, -1), abs=1e-3)
     last, first = film.orbit(12.0, FPS), film.orbit(0.0, FPS)
     assert last.azimuth - first.azimuth == pytest.approx(360) and last.distance == pytest.approx(first.distance)
