@@ -31,8 +31,8 @@ def summary(scene: Scene, name: str) -> str:
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
         camera = f"the script {shot.camera.script}" if shot.camera.script else f"{moves} move{plural}"
-        if moves:
-            camera += f", turns by up to {fastest_turn(shot, film.fps):.0f} degrees a second"
+        if moves and (turn := round(fastest_turn(shot, film.fps))):
+            camera += f", turns by up to {turn} degrees a second"
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {camera}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *assumed_warnings(scene)])

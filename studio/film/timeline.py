@@ -222,7 +222,7 @@ class Cut:
                 continue
             transition = self.shots[index - 1].to_next if index else Transition()
             frames = transition.dissolve.frames(self.fps)
-            weight = transition.ease((frame + 1) / (frames + 1)) if shares and frames else 1.0
+            weight = min(1.0, max(0.0, transition.ease((frame + 1) / (frames + 1)))) if shares and frames else 1.0
             shares = [share._replace(weight=share.weight * (1 - weight)) for share in shares]
             shares.append(ShotShare(shot, float(frame / self.fps), weight))
         return tuple(shares)

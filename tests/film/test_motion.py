@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from studio.config.reading import parse
+from studio.config.records import digest
 from studio.config.units import Time
 from studio.errors import SceneError
 from studio.film.camera import COORDINATES, Camera, Move, Orbit, PoseKey, Start
@@ -238,6 +239,13 @@ def test_a_dolly_zoom_keeps_the_size_of_its_subject(ease):
     assert sizes == pytest.approx(61 * [30 / 2.5], rel=1e-12)
     with pytest.raises(ValidationError, match="dolly_zoom sets distance and lens"):
         Move(dolly_zoom=1.0, crane=0.2, over=seconds(1))
+
+
+def test_a_camera_that_is_not_turned_away_has_the_digest_it_had_before_cameras_could_be():
+    names = ("azimuth", "elevation", "distance", "lens", "pan", "opening", "focus")
+    orbit = Orbit(1.0, 2.0, 3.0, 4.0)
+    assert digest(orbit) == digest([[name, getattr(orbit, name)] for name in names])
+    assert digest(Orbit(1.0, 2.0, 3.0, 4.0, roll=1.0)) != digest(orbit)
 
 
 def test_pan_and_tilt_turn_the_camera_in_its_place_and_roll_turns_the_picture():
