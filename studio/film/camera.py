@@ -132,7 +132,7 @@ class Orbit:
 
     @classmethod
     def of(cls, coordinates: Sequence[float]) -> Orbit:
-        """The orbit with these coordinates, in the order of `COORDINATES`; a back ease closes no aperture further."""
+        """The orbit with these coordinates, in the order of `COORDINATES`; an opening below 0 is a pinhole's."""
         azimuth, elevation, distance, lens, x, y, z, opening, focus, *turns = coordinates
         return cls(azimuth, elevation, distance, lens, (x, y, z), max(0.0, opening), focus or None, *turns)
 
@@ -408,13 +408,12 @@ class Camera(Record):
         Raises SceneError if the script fails, or returns what is no camera.
         """
         if self.script:
-            return self._scripted(min(1.0, max(0.0, seconds / length)))
+            return self._scripted(self.script, min(1.0, max(0.0, seconds / length)))
         return motion(self, fps, length, loop).at(seconds)
 
-    def _scripted(self, u: float) -> Orbit:
+    def _scripted(self, script: Function, u: float) -> Orbit:
         """The orbit that the script gives; what it leaves out is that of `start`."""
-        assert self.script
-        function, place = self.script.load(), f"{self.script} at u = {u:g}"
+        function, place = script.load(), f"{script} at u = {u:g}"
         try:
             values = dict(function(u))
         except Exception as error:  # the user's code

@@ -148,9 +148,9 @@ class Shot(Record):
                 yield ("camera", "moves"), "an ease overshoots and leaves no lens; take another, or a smaller change"
             if self.loop and (gaps := "; ".join(path.gaps())):
                 yield ("loop",), f"the camera does not close: {gaps}; lead it back with a move, or leave the loop out"
-        first, *_, last = (*self.along.values(), *self.along.values())
-        if self.loop and first != last:
-            yield ("along",), f"ends at {last:g} and starts at {first:g}, which is no loop; end it at {first:g}"
+        start, end = (list(self.along.values())[place] for place in (0, -1))
+        if self.loop and start != end:
+            yield ("along",), f"starts at {start:g} and ends at {end:g}, which is no loop; end it at {start:g}"
 
 
 @lru_cache(maxsize=64)  # evaluated for every frame, and for its digest

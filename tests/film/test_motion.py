@@ -348,7 +348,7 @@ def test_a_shot_that_loops_closes_in_camera_and_in_time():
         ((Move(orbit=340.0, over=seconds(2)),), {0: 0}, "azimuth ends 20 below its start"),
         ((Move(orbit=360.0, dolly=0.5, over=seconds(2)),), {0: 0}, "distance ends 0.5 below its start"),
         ((Move(orbit=360.0, over=seconds(2), ease="in-cubic"),), {0: 0}, "azimuth ends at a speed of 540 a second and"),
-        ((Move(orbit=360.0, over=seconds(2)),), {0: 0, 2: 1}, "ends at 1 and starts at 0, which is no loop"),
+        ((Move(orbit=360.0, over=seconds(2)),), {0: 0, 2: 1}, "starts at 0 and ends at 1, which is no loop"),
     ],
     ids=str,
 )
