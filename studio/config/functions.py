@@ -195,8 +195,11 @@ def word_or_function(*words: str) -> tuple[Any, ...]:
     return BeforeValidator(read), WithJsonSchema({"anyOf": [{"enum": list(words)}, SCHEMA]})
 
 
-def as_users_mistake(error: BaseException) -> SceneError | None:
-    """The mistake, with place and input, of the user's function that an error came through; None if of none."""
+def as_users_mistake(error: BaseException, inputs: str = "") -> SceneError | None:
+    """The mistake, with place and input, of the user's function that an error came through; None if of none.
+
+    inputs: in words; the shapes of the function's arrays if empty.
+    """
     steps = traceback.walk_tb(error.__traceback__)
     frames = [(frame, line) for frame, line in steps if frame.f_code.co_filename in _loaded_sources]
     if not frames:
@@ -204,9 +207,9 @@ def as_users_mistake(error: BaseException) -> SceneError | None:
     (called, _), (frame, line) = frames[0], frames[-1]
     code = called.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    inputs = " and ".join(text for name in names for text in shapes(name, called.f_locals.get(name))) or "no arrays"
+    arrays = " and ".join(text for name in names for text in shapes(name, called.f_locals.get(name)))
     place = f"{frame.f_code.co_filename}:{line}: {code.co_qualname}"
-    return SceneError(f"{place} fails on {inputs}: {type(error).__name__}: {reason(error)}")
+    return SceneError(f"{place} fails on {inputs or arrays or 'no arrays'}: {type(error).__name__}: {reason(error)}")
 
 
 def shapes(name: str, value: Any) -> Iterator[str]:

@@ -59,6 +59,10 @@ class FrozenDict(dict[K, V]):
         return hash(tuple(self.items()))
 
 
+OMIT_DEFAULT = {"omit_default": True}
+"""Metadata of a dataclass's field that came later: a digest contains it only where it is not the default."""
+
+
 def digest(*parts: Any) -> str:
     """32 hex digits that name the parts: records, numbers, texts, and lists or mappings of them."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_json)
@@ -69,7 +73,8 @@ def _to_json(part: Any) -> Any:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
     if is_dataclass(part):
-        return [[field.name, getattr(part, field.name)] for field in fields(part)]
+        kept = (f for f in fields(part) if not ("omit_default" in f.metadata and getattr(part, f.name) == f.default))
+        return [[field.name, getattr(part, field.name)] for field in kept]
     if isinstance(part, (Fraction, Path)):
         return str(part)
     raise TypeError(f"{type(part).__name__} has no digest")

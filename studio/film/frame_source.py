@@ -146,10 +146,10 @@ class FrameSource:
     def camera_orbit(self, share: ShotShare) -> Orbit:
         """The camera's orbit in a shot, its azimuth counted from alpha even if the shot counts from the open side."""
         camera = share.shot.camera
-        orbit = camera.at(share.seconds, self.cut.fps)
+        orbit = share.shot.orbit(share.seconds, self.cut.fps)
         if camera.azimuth_from == "alpha":
             return orbit
-        return replace(orbit, azimuth=orbit.azimuth + self.open_sides[share.landscape])
+        return orbit.rotate(self.open_sides[share.landscape])
 
     @cached_property
     def open_sides(self) -> dict[str, float]:

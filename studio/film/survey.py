@@ -1,4 +1,4 @@
-"""What a film's cameras see, in numbers: the size of a measured cell on screen, and the camera's height.
+"""What a film's cameras see, in numbers: the size of a measured cell on screen, the camera's height and its turning.
 
 A cell of the measured grid is the smallest detail in a picture; drawn larger than `SOFT` it looks soft, however fine
 the mesh. Sizes are pixels of a picture 1080 lines high, of cells laid flat at the middle of the height range: they
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from studio.film.fields import SCALES, measured_fields
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look
 from studio.film.surface import seam_weight, window_radius
+from studio.film.timeline import Shot
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
@@ -27,6 +29,7 @@ BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
 MOST_FRAMES = 60  # of all shots together, about a second of work
 MOST_CELLS = 75  # along a side of a grid whose cells are looked at one by one
 MOST_ASSUMED = 51  # points along a side of an assumed surface, which is smooth
+FASTEST = 60.0  # degrees a second: a 35 mm lens then sees all it saw replaced within a second, as eyes cannot follow
 NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
@@ -48,13 +51,14 @@ class FrameSurvey(NamedTuple):
 
 @dataclass(frozen=True)
 class ShotSurvey:
-    """Surveys of frames of one shot, by their numbers in the film."""
+    """Surveys of frames of one shot, by their numbers in the film. turn: the fastest, degrees a second."""
 
     shot: str
     frames: dict[int, FrameSurvey]
+    turn: float = 0.0
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each fault that a viewer would notice, with its remedy: softness, a camera too low."""
+        """A sentence for each fault that a viewer would notice, and its remedy: softness, a low camera, a fast turn."""
         soft = max(self.frames.values(), key=lambda frame: np.nan_to_num(frame.softness))
         if soft.softness > 1:
             yield (
@@ -68,14 +72,24 @@ class ShotSurvey:
                 f"shot {self.shot}: at frame {number} the camera is {-lowest.camera_height:.2f} below the surface "
                 "beside it; raise its elevation, or stay farther away"
             )
+        if self.turn > FASTEST:
+            yield (
+                f"shot {self.shot} turns by up to {self.turn:.0f} degrees a second; eyes follow up to {FASTEST:.0f}, "
+                f"so give the move {self.turn / FASTEST:.1f} times the time, or a gentler ease"
+            )
 
 
-def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
-    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two."""
+def survey(source: FrameSource, count: int = 9, *, scripts: bool = True) -> list[ShotSurvey]:
+    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two.
+
+    scripts: whether shots whose camera is a function of the user's are called and surveyed, too.
+    """
     coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
     count = min(count, max(2, MOST_FRAMES // len(source.cut.shots)))
     surveys, aspect = [], source.size.width / source.size.height
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
+        if shot.camera.script and not scripts:
+            continue
         numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
         frames = {}
         for n in numbers:
@@ -84,8 +98,17 @@ def survey(source: FrameSource, count: int = 9) -> list[ShotSurvey]:
             median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
             height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
             frames[start + n] = FrameSurvey(float(median), float(p95), height)
-        surveys.append(ShotSurvey(shot.shot, frames))
+        surveys.append(ShotSurvey(shot.shot, frames, fastest_turn(shot, source.cut.fps)))
     return surveys
+
+
+def fastest_turn(shot: Shot, fps: Fraction) -> float:
+    """The largest angle by which a shot's camera turns from frame to frame, degrees a second; its subject stands."""
+    largest = 0.0
+    for time in shot.some_times(fps)[:-1]:
+        before, after = (shot.orbit(t, fps).pose((0.0, 0.0, 0.0)).axes for t in (time, time + float(1 / fps)))
+        largest = max(largest, float(np.linalg.norm(after - before)))  # sqrt(8) sin(angle / 2)
+    return float(2 * np.degrees(np.arcsin(min(1.0, largest / 8**0.5))) * fps)
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = 2**30) -> Array:

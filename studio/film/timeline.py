@@ -17,12 +17,14 @@ from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import FrozenDict, Record
 from studio.config.units import Duration, Name, Time
-from studio.film.camera import Camera
+from studio.film.camera import Camera, Orbit, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 
 MOST_FRAMES = 1_000_000
 """Frames of a film: eleven hours at 24 a second, and a hundred days of drawing."""
+MOST_TIMES = 500
+"""Frames of a shot at which its camera is checked: all of 20 seconds, in some hundredths of a second."""
 KeyPath = tuple[str | int, ...]  # keys and indices that lead to a value, from the shot or from the list of shots
 
 
@@ -59,6 +61,7 @@ class Shot(Record):
     shot: its name. duration: how long it is shown, dissolves included.
     along: time in the shot -> coordinate of the sweep, monotone between; a time at or after the shot's last
     frame means that frame. show: the landscape it is of; several stand side by side. colour: replaces the look's.
+    loop: camera and `along` lead from the end into the start, in place and in speed.
     """
 
     shot: Name
@@ -67,6 +70,7 @@ class Shot(Record):
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
     camera: Camera = Camera()
     colour: ColourMapping | None = None
+    loop: bool = False
     to_next: Annotated[
         Transition, BeforeValidator(_parse_transition, json_schema_input_type=Transition | Literal["cut"])
     ] = Transition()
@@ -81,13 +85,30 @@ class Shot(Record):
                 raise ValueError(f"camera.moves[{number}]: {error}") from None
         return self
 
+    def length(self, fps: Fraction) -> float:
+        """Seconds that the shot's frames are shown."""
+        return float(self.duration.frames(fps) / fps)
+
+    def some_times(self, fps: Fraction) -> list[float]:
+        """Seconds of the shot's frames; of a long shot evenly chosen ones."""
+        frames = self.duration.frames(fps)
+        return [float(n / fps) for n in range(0, frames, max(1, frames // MOST_TIMES))]
+
+    def orbit(self, seconds: float, fps: Fraction) -> Orbit:
+        """The camera at a time of the shot."""
+        return self.camera.at(seconds, fps, self.length(fps), loop=self.loop)
+
     def coordinate(self, seconds: float, fps: Fraction) -> float:
         """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside.
 
-        The last frame shows the last key: a frame has the time of its beginning, one frame before the shot ends.
+        The last frame shows the last key: a frame has the time of its beginning, one frame before the shot ends. In a
+        loop the frame after it does, the first one.
         """
-        last = float((self.duration.frames(fps) - 1) / fps)
+        length = self.length(fps)
+        last = length if self.loop else float((self.duration.frames(fps) - 1) / fps)
         keys = {min(time.seconds(fps), last): value for time, value in self.along.items()}
+        if len(keys) > 1 and self.loop:
+            keys = {time + turn * length: value for turn in (-1, 0, 1) for time, value in keys.items()}
         times, values = tuple(keys), tuple(keys.values())
         if len(times) == 1:
             return values[0]
@@ -98,21 +119,38 @@ class Shot(Record):
         length = self.duration.frames(fps)
         if length < 1:
             yield ("duration",), f"{self.duration} is less than one frame"
+            return
         times = [time.seconds(fps) for time in self.along]
         if any(a >= b for a, b in itertools.pairwise(times)):
             yield ("along",), "the times must rise"
         if len(times) > 1 and Time(times[-1]).frames(fps) < length:
             yield ("along",), f"the last key is at {times[-1]:g}s, but the shot lasts {self.duration}; add a key there"
-        moves = sum(move.length.seconds(fps) for move in self.camera.moves)
+        moves = sum(move.seconds(fps) for move in self.camera.moves)
         if Time(moves).frames(fps) > length:
             yield (
                 ("camera", "moves"),
                 f"the moves take {moves:g}s, but the shot lasts {self.duration}; lengthen the shot or shorten a move",
             )
+            return
         for number, move in enumerate(self.camera.moves):
-            times = [key.at.seconds(fps) for key in move.keys]
-            if any(a >= b for a, b in itertools.pairwise([0.0, *times])):
-                yield ("camera", "moves", number, "keys"), "the times must rise, from later than 0s"
+            for part in move.parts:
+                times = [key.at.seconds(fps) for key in part.keys]
+                if any(a >= b for a, b in itertools.pairwise([0.0, *times])):
+                    yield ("camera", "moves", number, "keys"), "the times must rise, from later than 0s"
+                    return
+        yield from self._camera_mistakes(fps)
+
+    def _camera_mistakes(self, fps: Fraction) -> Iterator[tuple[KeyPath, str]]:
+        """Mistakes of moves with their times: an ease that leaves no lens, a loop that does not close."""
+        if self.camera.script is None:
+            path = motion(self.camera, fps, self.length(fps), self.loop)
+            if any(path.at(time).lens <= 0 for time in self.some_times(fps)):
+                yield ("camera", "moves"), "an ease overshoots and leaves no lens; take another, or a smaller change"
+            if self.loop and (gaps := "; ".join(path.gaps())):
+                yield ("loop",), f"the camera does not close: {gaps}; lead it back with a move, or leave the loop out"
+        start, end = (list(self.along.values())[place] for place in (0, -1))
+        if self.loop and start != end:
+            yield ("along",), f"starts at {start:g} and ends at {end:g}, which is no loop; end it at {start:g}"
 
 
 @lru_cache(maxsize=64)  # evaluated for every frame, and for its digest
@@ -184,7 +222,7 @@ class Cut:
                 continue
             transition = self.shots[index - 1].to_next if index else Transition()
             frames = transition.dissolve.frames(self.fps)
-            weight = transition.ease((frame + 1) / (frames + 1)) if shares and frames else 1.0
+            weight = min(1.0, max(0.0, transition.ease((frame + 1) / (frames + 1)))) if shares and frames else 1.0
             shares = [share._replace(weight=share.weight * (1 - weight)) for share in shares]
             shares.append(ShotShare(shot, float(frame / self.fps), weight))
         return tuple(shares)

@@ -177,7 +177,8 @@ def aperture_mistakes(shots: Iterable[Shot], film: Format) -> Iterator[Mistake]:
     """Apertures that cannot blur, because a frame has one sub-frame."""
     for index, shot in enumerate(shots):
         camera = shot.camera
-        apertures = camera.start.aperture, *(key.aperture for move in camera.moves for key in move.keys)
+        keys = (key for move in camera.moves for part in move.parts for key in part.keys)
+        apertures = camera.start.aperture, *(key.aperture for key in keys)
         if any(apertures) and film.quality.subframes == 1:
             yield (
                 ("shots", index, "camera", "start", "aperture"),

@@ -68,7 +68,7 @@ def test_check_lists_the_films_parts_and_loads_neither_torch_nor_vtk(run, tiny):
         "Tiny: 3.0 s, 24 frames of 64x36 at 8 fps",
         "surfaces: 3 keyframes, epoch 0 to 2, 9x9 points each, 243 loss values",
         "convexity: 2 keyframes, 3x3 points each, 18 pairs of extreme eigenvalues",
-        "shot descent: from 0.00 s, 1.5s, 1 move",
+        "shot descent: from 0.00 s, 1.5s, 1 move, turns by up to 49 degrees a second",
         "shot curvature: from 1.00 s, 1s, 0 moves",
         "shot closing: from 2.00 s, 1s, 1 move",
         "deliver: tiny.mp4",

@@ -2,10 +2,12 @@ import math
 
 import pytest
 
-from studio.cli.report import curvature, subset_errors
+from studio.cli.report import curvature, subset_errors, summary
+from studio.config.reading import parse
 from studio.field import Axis
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project
+from studio.scene.scene import Scene
 
 
 def test_train_prints_the_folder_of_the_run_and_compute_the_range_of_every_field(invoke, measured):
@@ -78,3 +80,12 @@ def test_a_line_of_curvature_says_how_far_the_quadratic_model_holds(radius, word
     facts = {"centre": "saddle", "hidden_share": 0.25, "rank_correlation": 0.5, "interlacing_share": 1.0}
     [line] = curvature({2.0: facts | {"taylor_radius": radius}}, Axis(name="epoch"))
     assert line.endswith(f"; the quadratic model is within 10 % {words}")
+
+
+def test_check_prints_the_fastest_turn_of_a_shot_and_runs_no_script(tiny, tmp_path):
+    (tmp_path / "moves.py").write_text("raise RuntimeError('imported')\ndef spiral(u): ...\n")
+    text = tiny.read_text().replace("{moves: [{hold: 1s}]}", "{script: moves:spiral}")
+    lines = summary(parse(text, Scene, folder=tmp_path), "tiny").splitlines()
+    # in-out is 1.875 times as fast as even; the frames, 8 a second, see a little less
+    assert any("shot descent" in line and "1 move, turns by up to 49 degrees a second" in line for line in lines)
+    assert any("shot closing" in line and line.endswith("the script moves:spiral") for line in lines)

@@ -10,11 +10,17 @@ from studio.film.camera import Camera, Move, Orbit, PoseKey, Start
 from studio.film.easing import EASES
 
 FPS = Fraction(24)
-HERE = Orbit(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)
+START = Start(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)
+HERE = START.to_orbit()
 
 
 def seconds(amount: float) -> Time:
     return Time(float(amount))
+
+
+def run(move: Move, time: float, start: Start = START) -> Orbit:
+    """The camera at a time of a shot that lasts as long as its only move."""
+    return Camera(start=start, moves=(move,)).at(time, FPS, move.seconds(FPS))
 
 
 def position(orbit: Orbit) -> np.ndarray:
@@ -61,19 +67,20 @@ def test_the_view_angle_is_twice_the_arctangent_of_half_the_gate_over_the_lens()
 def test_an_orbit_keeps_its_radius_and_its_height_all_the_way(ease):
     move = Move(orbit=135.0, over=seconds(4), ease=ease)
     for t in np.linspace(0, 4, 33):
-        orbit = move.at(HERE, t, FPS)
+        orbit = run(move, t)
         assert orbit.distance == pytest.approx(2.0, rel=1e-14) and orbit.elevation == 20.0  # rounding of exp(log 2)
 
 
 def test_a_straight_line_between_the_same_two_positions_would_dive_to_0_38_of_the_radius():
     start, end = position(Orbit(0, 0, 1, 30)), position(Orbit(135, 0, 1, 30))
     assert np.linalg.norm((start + end) / 2) == pytest.approx(0.3827, abs=1e-4)
-    assert np.linalg.norm(position(Orbit(0, 0, 1, 30).interpolate(Orbit(135, 0, 1, 30), 0.5))) == pytest.approx(1.0)
+    half = run(Move(orbit=135.0, over=seconds(2)), 1.0, Start(azimuth=0.0, elevation=0.0, distance=1.0))
+    assert half.azimuth == 67.5 and np.linalg.norm(position(half)) == pytest.approx(1.0)
 
 
 def test_a_dolly_goes_straight_at_what_it_looks_at_and_spends_equal_ratios_in_equal_times():
     move = Move(dolly=1.5, over=seconds(2), ease="linear")
-    start, end, half = position(HERE), position(move.at(HERE, 2.0, FPS)), move.at(HERE, 1.0, FPS)
+    start, end, half = position(HERE), position(run(move, 2.0)), run(move, 1.0)
     assert np.linalg.norm(end) == pytest.approx(0.5) and np.cross(start, end) == pytest.approx(np.zeros(3), abs=1e-12)
     assert half.distance == pytest.approx(math.sqrt(2.0 * 0.5))
 
@@ -142,11 +149,11 @@ def test_a_camera_without_a_lens_or_a_distance_is_refused(wrong):
 
 def test_a_hold_stands_still():
     move = Move(hold=seconds(3))
-    assert all(move.at(HERE, t, FPS) == move.end(HERE) == move.at(HERE, 0.0, FPS) for t in (0.5, 1.7, 3.0))
+    assert all(run(move, t) == move.end(HERE) == run(move, 0.0) for t in (0.5, 1.7, 3.0))
 
 
 def test_a_move_without_length_arrives_at_once():
-    assert Move(orbit=90.0, over=seconds(0)).at(HERE, 0.0, FPS).azimuth == 120.0
+    assert Camera(start=START, moves=(Move(orbit=90.0, over=seconds(0)),)).at(0.0, FPS, 1.0).azimuth == 120.0
 
 
 def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
@@ -156,24 +163,28 @@ def test_keys_are_reached_at_their_times_and_keep_what_they_do_not_name():
             PoseKey(at=seconds(3), distance=8.0, lens=50.0, ease="linear"),
         )
     )
-    assert move.at(HERE, 0.5, FPS).azimuth == pytest.approx(45.0)
-    assert move.at(HERE, 1.0, FPS).azimuth == 60.0 and move.at(HERE, 1.0, FPS).distance == pytest.approx(2.0)
-    half = move.at(HERE, 2.0, FPS)
+    assert run(move, 0.5).azimuth == pytest.approx(45.0)
+    assert run(move, 1.0).azimuth == 60.0 and run(move, 1.0).distance == pytest.approx(2.0)
+    half = run(move, 2.0)
     assert (half.azimuth, half.lens) == (60.0, 40.0) and half.distance == pytest.approx(
         4.0
     )  # geometric mean of 2 and 8
-    assert move.at(HERE, 3.0, FPS) == move.end(HERE) == Orbit(60.0, 20.0, 8.0, 50.0) and move.length == seconds(3)
+    assert run(move, 3.0) == move.end(HERE) == Orbit(60.0, 20.0, 8.0, 50.0) and move.seconds(FPS) == 3
 
 
 CAMERA = Camera(
     start=Start(azimuth=0.0, elevation=10.0, distance=3.0),
-    moves=(Move(orbit=90.0, over=seconds(2)), Move(hold=seconds(1)), Move(dolly=1.0, over=Time(48, "f"))),
+    moves=(
+        Move(orbit=90.0, over=seconds(2), ease="in-out"),
+        Move(hold=seconds(1)),
+        Move(dolly=1.0, over=Time(48, "f")),
+    ),
 )
 
 
 def test_moves_follow_one_another_and_after_the_last_the_camera_holds():
-    assert [CAMERA.at(t, FPS).azimuth for t in (0.0, 2.0, 2.5, 3.0, 99.0)] == pytest.approx([0, 90, 90, 90, 90])
-    assert [CAMERA.at(t, FPS).distance for t in (0.0, 2.5, 3.0, 5.0, 99.0)] == pytest.approx([3, 3, 3, 2, 2])
+    assert [CAMERA.at(t, FPS, 6.0).azimuth for t in (0.0, 2.0, 2.5, 3.0, 99.0)] == pytest.approx([0, 90, 90, 90, 90])
+    assert [CAMERA.at(t, FPS, 6.0).distance for t in (0.0, 2.5, 3.0, 5.0, 99.0)] == pytest.approx([3, 3, 3, 2, 2])
 
 
 def test_an_aperture_is_the_focal_length_over_the_lens_diameter_in_a_model_200_mm_wide():
@@ -191,12 +202,12 @@ def test_the_camera_focuses_on_its_focal_point_unless_a_distance_is_set():
 
 
 def test_the_focus_is_racked_by_equal_ratios_and_the_aperture_opens_evenly():
-    start = Start(distance=4.0, aperture="f/8").to_orbit()
+    start = Start(distance=4.0, aperture="f/8")
     move = Move(keys=(PoseKey(at=seconds(1), focus=1.0, aperture="f/2", ease="linear"),))
-    half, end = move.at(start, 0.5, FPS), move.at(start, 1.0, FPS)
+    half, end = run(move, 0.5, start), run(move, 1.0, start)
     assert half.focus_distance == pytest.approx(2.0) and half.opening == pytest.approx((1 / 8 + 1 / 2) / 2)
-    assert (end.focus_distance, end.opening) == (1.0, 0.5) and move.end(start).distance == 4.0
-    nearer = Move(keys=(PoseKey(at=seconds(1), distance=1.0),)).at(start, 0.5, FPS)
+    assert (end.focus_distance, end.opening) == (1.0, 0.5) and move.end(start.to_orbit()).distance == 4.0
+    nearer = run(Move(keys=(PoseKey(at=seconds(1), distance=1.0),)), 0.5, start)
     assert nearer.focus is None  # it stays at the focal point
 
 
@@ -208,12 +219,12 @@ def test_what_is_no_aperture_is_refused(wrong):
 
 def test_a_camera_never_jumps():
     times = np.arange(0, 6, 1e-3)
-    steps = np.linalg.norm(np.diff([position(CAMERA.at(t, FPS)) for t in times], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff([position(CAMERA.at(t, FPS, 6.0)) for t in times], axis=0), axis=1)
     # in-out is at most 1.875 times as fast as linear: 3 * pi/2 in 2 s, in steps of 1 ms
     assert steps.max() < 1.01 * 1.875 * 3 * math.pi / 2 / 2 * 1e-3
 
 
 def test_an_ease_describes_the_arrival_at_the_end_of_its_own_move():
     move = Move(orbit=90.0, over=seconds(1), ease="out-cubic")
-    early, late = (move.at(HERE, b, FPS).azimuth - move.at(HERE, a, FPS).azimuth for a, b in ((0.0, 0.1), (0.9, 1.0)))
+    early, late = (run(move, b).azimuth - run(move, a).azimuth for a, b in ((0.0, 0.1), (0.9, 1.0)))
     assert early > 20 and late < 0.2

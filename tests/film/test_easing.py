@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from studio.config.records import Record
 from studio.film.easing import EASES, Ease, EaseField
 
-NAMES = sorted(EASES)
+NAMES = [*sorted(EASES), "bezier(0.4, 0, 0.2, 1)", "bezier(1, 0, 0, 1)", "bezier(0,0,0,1)", "steps(1)", "steps(7)"]
 
 
 class Eased(Record):
@@ -20,7 +20,7 @@ def test_an_ease_starts_at_0_and_arrives_at_1(name):
     assert Ease(name)(1.0) == 1.0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("back")])
 def test_an_ease_is_monotone_and_stays_within_0_and_1(name):
     values = [Ease(name)(u) for u in np.linspace(0, 1, 1001)]
     assert min(values) >= 0 and max(values) <= 1
@@ -78,4 +78,4 @@ def test_an_unknown_ease_is_refused_with_the_nearest(value, message):
 
 def test_a_scene_writes_an_ease_by_its_name():
     assert Eased(ease="in-sine").model_dump(mode="json") == {"ease": "in-sine"}
-    assert Eased.model_json_schema()["properties"]["ease"]["enum"] == list(EASES)
+    assert Eased.model_json_schema()["properties"]["ease"]["anyOf"][0]["enum"] == list(EASES)

@@ -80,13 +80,14 @@ def test_a_still_has_the_cell_sizes_that_were_read_off_it():
     assert np.percentile(sizes(source), [50, 95, 100]) == pytest.approx([11, 20, 25], abs=0.6)  # whole pixels
 
 
-def test_a_soft_shot_and_a_camera_under_the_surface_are_reported_with_the_cure():
+def test_a_soft_shot_a_camera_under_the_surface_and_a_fast_turn_are_reported_with_the_cure():
     bowl = 0.1 + np.hypot(*np.meshgrid(GRID.alpha, GRID.alpha))
     near = Camera(start=Start(azimuth=0.0, elevation=5.0, distance=0.6), moves=(Move(orbit=90.0, over=Time(1.0)),))
     [shot] = survey(film(bowl, near))
-    soft, low = shot.warnings()
+    soft, low, fast = shot.warnings()
     assert soft.startswith("shot a is soft: a measured cell is ") and "times the points" in soft
     assert low.startswith("shot a: at frame ") and "raise its elevation" in low
+    assert "turns by up to 90 degrees a second" in fast and "1.5 times the time" in fast
     [fine] = survey(film(bowl, Camera(start=Start(azimuth=0.0, elevation=50.0, distance=3.0))))
     assert list(fine.warnings()) == [] and {0, 23} < fine.frames.keys() and len(fine.frames) == 9
     assert all(frame.camera_height > 0 for frame in fine.frames.values())
@@ -95,7 +96,7 @@ def test_a_soft_shot_and_a_camera_under_the_surface_are_reported_with_the_cure()
 def test_the_cameras_height_is_measured_over_the_highest_vertex_near_it():
     surface = np.zeros((101, 101))
     surface[50, 90] = 0.3  # at (0.8, 0)
-    orbit = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24)
+    orbit = Camera(look_at=(0.0, 0.0, 0.0), start=Start(azimuth=0.0, elevation=30.0, distance=1.0)).at(0.0, 24, 1.0)
     assert camera_height(surface, orbit.pose((0.0, 0.0, 0.0))) == pytest.approx(0.5 - 0.3)
     assert camera_height(surface, replace(orbit, distance=3.0).pose((0.0, 0.0, 0.0))) == np.inf
 

@@ -69,6 +69,11 @@ def test_a_cut_shows_one_shot_whole_at_every_frame():
     assert film.at(-1) == film.at(48) == ()
 
 
+def test_an_ease_that_goes_beyond_its_ends_gives_no_negative_weight():
+    film = cut(shot("a", 4, to_next=Transition(dissolve=Time(1.0), ease="in-out-back")), shot("b", 4))
+    assert all(0 <= share.weight <= 1 for n in range(film.length) for share in film.at(n))
+
+
 @pytest.mark.parametrize("ease", ["linear", "in-out-sine", "in-out"])
 def test_the_weights_of_a_dissolve_sum_to_one_and_pass_without_a_jump(ease):
     film = cut(shot("a", 4, to_next=Transition(dissolve=Time(1.0), ease=ease)), shot("b", 4))
