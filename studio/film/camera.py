@@ -422,9 +422,8 @@ class Camera(Record):
         try:
             return Start.model_validate({**dict(self.start), **values}).to_orbit()
         except ValidationError as error:
-            first = error.errors()[0]
-            key = "".join(f"{step}: " for step in first["loc"][:1])
-            raise SceneError(f"{place}: {key}{explain(first, Start)}") from error
+            [mistake, *_] = error.errors()
+            raise SceneError(f"{place}: {mistake['loc'][0]}: {explain(mistake, Start)}") from error
 
 
 CLOSED = 1e-6
