@@ -42,7 +42,7 @@ def main(folder: Path, draft: bool) -> str:
 def _row(name: str, measured: MeasuredNumber, project: Project) -> str:
     number = measured.number
     words = f"{number.measure}, {number.take}" + (f" with {number.against}" if number.against else "")
-    scene = number.scene(project.scene, number.measure, 0)
+    scene = project.scene.probe(number, number.measure, 0)
     sweep = getattr(scene.sweep, "of", scene.sweep)
     details = [words, sweep.kind + ", matched" * getattr(sweep, "match", False)]
     if not {*number.measures} <= {*OF_CHECKPOINT}:

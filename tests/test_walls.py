@@ -29,6 +29,7 @@ APART = [("film", "training"), ("render", "training"), ("deliver", "training"), 
 HOMES = {
     "torch": {"training", "landscape", "cli"},
     "safetensors": {"training"},
+    "h5py": {"training"},
     "sklearn": {"training"},
     "mlxtend": {"training"},
     "pyvista": {"render"},

@@ -123,7 +123,7 @@ def _numbers(scene: Scene, workers: int) -> tuple[float, list[str]]:
     for name, number in scene.numbers.items():
         seconds, slices = 0.0, 0
         for measure in number.measures:
-            probe = number.scene(scene, measure, 0)
+            probe = scene.probe(number, measure, 0)
             cost = measure_costs(probe.network, probe.directions, probe.loss, probe.convexity)
             once = [_loss(probe, cost, workers)[0], _curvature(probe, cost, workers)[0]]
             count = number.times * len(probe.keyframes())

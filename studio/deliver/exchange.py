@@ -101,7 +101,7 @@ def cut_otio(footage: Footage) -> str:
     def time(frames: int) -> dict[str, Any]:
         return {"OTIO_SCHEMA": "RationalTime.1", "rate": rate, "value": float(frames)}
 
-    dissolves = [shot.to_next.dissolve.frames(cut.fps) for shot in cut.shots[:-1]]
+    dissolves = [shot.to_next.frames(cut.fps) for shot in cut.shots[:-1]]
     edges = [0, *(start + d // 2 for start, d in zip(cut.starts[1:], dissolves, strict=True)), cut.length]
     children: list[dict[str, Any]] = []
     for i, (shot, (first, end)) in enumerate(zip(cut.shots, pairwise(edges), strict=True)):
@@ -111,7 +111,8 @@ def cut_otio(footage: Footage) -> str:
         children.append(clip | {"source_range": {"OTIO_SCHEMA": "TimeRange.1", **span}})
         if i < len(dissolves) and (d := dissolves[i]):
             offsets = {"in_offset": time(d // 2), "out_offset": time(d - d // 2)}
-            children.append({"OTIO_SCHEMA": "Transition.1", "transition_type": "SMPTE_Dissolve", **offsets})
+            kind = "SMPTE_Dissolve" if shot.to_next.dissolve.amount else "Custom_Transition"
+            children.append({"OTIO_SCHEMA": "Transition.1", "transition_type": kind, **offsets})
     track = {"OTIO_SCHEMA": "Track.1", "name": "film", "kind": "Video", "children": children}
     stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": [track]}
     return json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": footage.title, "tracks": stack}, indent=1) + "\n"

@@ -9,7 +9,7 @@ from studio.field import Array
 from studio.film.appearance import Appearance, Gradient, Grading
 from studio.film.camera import Pose
 from studio.film.overlays import Overlay
-from studio.film.timeline import WHOLE, Panel
+from studio.film.timeline import EVERYWHERE, WHOLE, Panel, Region
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Window:
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
-    weight: share in the frame. panel: the part of a split screen that it fills. jitter: offset of the samples, in
-    samples. lens_point: on the lens, a disc of radius 1. trajectory: places [n, 2] of the run's checkpoints, scene
-    units; None where the look draws no trajectory. marker: place of the network, scene units; None for nowhere.
-    sides: half of the drawn part's, scene units; the longer is 1.
+    weight: share in the frame. panel: the part of a split screen that it fills. region: the part of the picture that it
+    fills, over the views before it. jitter: offset of the samples, in samples. lens_point: on the lens, a disc of
+    radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
+    marker: place of the network, scene units; None for nowhere. sides: half of the drawn part's, scene units; the
+    longer is 1.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
@@ -39,6 +40,7 @@ class View:
     appearance: Appearance
     weight: float = 1.0
     panel: Panel = WHOLE
+    region: Region = EVERYWHERE
     jitter: tuple[float, float] = (0.0, 0.0)
     lens_point: tuple[float, float] = (0.0, 0.0)
     trajectory: Array | None = None
@@ -50,7 +52,8 @@ class View:
 class Frame:
     """One picture: views that are mixed in linear light, the background, the overlays and the grading.
 
-    Views of one surface follow one another. AOVs are of the first view.
+    Views of one surface follow one another. AOVs are of the first view. veil: a colour in sRGB, 0 to 1, over the graded
+    picture and under the overlays, and how dense it is.
     """
 
     number: int
@@ -58,3 +61,4 @@ class Frame:
     overlays: tuple[Overlay, ...]
     grading: Grading
     background: Gradient
+    veil: tuple[tuple[float, float, float], float] = ((0.0, 0.0, 0.0), 0.0)

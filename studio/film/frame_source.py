@@ -16,6 +16,7 @@ from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point, Pose
+from studio.film.colour import encode, to_linear
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
@@ -24,7 +25,7 @@ from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
 from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
-from studio.film.timeline import Cut, Panel, Shot, ShotShare, Transition
+from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transition
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 _CACHED_SURFACES = 4  # a dissolve shows two
@@ -71,15 +72,24 @@ class FrameSource:
     def frame(self, number: int) -> Frame:
         """Frame `number` of the film, from 0."""
         shares = self.shares(number)
-        views = tuple(self._view(share) for share in shares)
-        pairs = zip(shares, views, strict=True)
+        # what lies over the other in a wipe is not mixed with it
+        mixed = all(share.region == EVERYWHERE for share in shares)
+        shown = shares if mixed else tuple(share._replace(weight=1.0) for share in shares)
+        views = tuple(map(self._view, shown))
+        pairs = zip(shown, views, strict=True)
         drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
-        return self._frame(number, drawn, self._overlays(number, shares, views))
+        colour, density = self.veil(number)
+        veil = (tuple(encode(to_linear(colour)).tolist()), density)
+        return replace(self._frame(number, drawn, self._overlays(number, shares, views)), veil=veil)
 
     def camera(self, number: int) -> tuple[str, float, Pose]:
         """The shot of largest weight in a frame, the coordinate that it shows, and the camera's pose."""
         share = self._largest_share(number)
         return share.shot.shot, share.shot.coordinate(share.seconds, self.cut.fps), self._view(share).pose
+
+    def veil(self, number: int) -> tuple[str, float]:
+        """The colour that lies over a frame, and how dense it is."""
+        return self.shares(number)[0].veil
 
     def aov_frame(self, number: int) -> Frame:
         """The frame that AOVs are drawn of: the view of largest weight at the frame's own time, without overlays."""
@@ -182,6 +192,7 @@ class FrameSource:
             resolve_appearance(look, azimuth, ends, nodes),
             share.weight,
             share.panel,
+            region=share.region,
             trajectory=surface.drawn_trajectory(instant, look),
             marker=marker,
             sides=instant.window.scene_sides,
@@ -227,13 +238,14 @@ class FrameSource:
         notes = ((mapping, self._notes(names, mapping)) for mapping, _ in self.ranges.colours for names in shown)
         page = Page.of(self.size, titles, notes)
         elements: list[Overlay] = []
-        for view in views:
-            texts = labels(view, self.look, page.of_panel(view.panel), overlays.dissolve_opacity(view.weight))
+        for share, view in zip(shares, views, strict=True):
+            opacity = overlays.dissolve_opacity(_text_weight(share))
+            texts = labels(view, self.look, page.of_panel(view.panel), opacity)
             elements += page.shift(texts, view.panel)
         title_end, claim_start = (time.seconds(self.cut.fps) for time in (titles.title_for, titles.claim_from))
         elements += overlays.title(titles, seconds, title_end)
         elements += overlays.claim(titles, seconds, max(claim_start, title_end if titles.title else 0.0), page)
-        captions = ((share.weight, self._captions(share, titles, page)) for share in shares)
+        captions = ((_text_weight(share), self._captions(share, titles, page)) for share in shares)
         elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:
             return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in elements)
@@ -269,3 +281,8 @@ class FrameSource:
         if len(set(notes.values())) == 1:
             return notes[shown[0]]
         return "\n".join(f"{name}: {text}" for name, text in notes.items())
+
+
+def _text_weight(share: ShotShare) -> float:
+    """Of a shot's own text: under a veil it goes as in a dissolve."""
+    return share.weight * (1 - share.veil[1])

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import FrozenDict, Record
-from studio.config.units import Duration, Name, Time
+from studio.config.units import Colour, Duration, Name, Time
 from studio.film.camera import Camera, Orbit, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
@@ -28,14 +28,46 @@ MOST_TIMES = 500
 KeyPath = tuple[str | int, ...]  # keys and indices that lead to a value, from the shot or from the list of shots
 
 
-class Transition(Record):
-    """From a shot to the next: a `cut`, or a dissolve in which both run on and overlap.
+Region = tuple[float, float, float, float]
+"""A part of the picture: its left, top, right and bottom edge, as shares of its sides from the top left."""
+EVERYWHERE: Region = (0.0, 0.0, 1.0, 1.0)
 
-    dissolve: how long both are shown; 0s is a cut. ease: how the next shot's weight rises to 1.
+
+class Transition(Record):
+    """From a shot to the next: a `cut`, or one of three ways in which both run on and overlap.
+
+    dissolve: how long both are mixed; 0s is a cut. fade: how long the first goes into a colour, and the next comes out
+    of it. through: that colour. wipe: how long an edge moves over the picture, with the next shot behind it. towards:
+    where it moves. ease: how the next shot's share rises to 1.
     """
 
     dissolve: Duration = Time(0.0)
+    fade: Duration = Time(0.0)
+    through: Colour = "#000000"
+    wipe: Duration = Time(0.0)
+    towards: Literal["right", "left", "down", "up"] = "right"
     ease: EaseField = Ease("in-out-sine")
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> Self:
+        if sum(bool(time.amount) for time in (self.dissolve, self.fade, self.wipe)) > 1:
+            raise ValueError("dissolve, fade and wipe are three ways to the next shot; give one of them")
+        return self
+
+    def frames(self, fps: Fraction) -> int:
+        """Frames in which both shots run."""
+        return sum(time.frames(fps) for time in (self.dissolve, self.fade, self.wipe))
+
+    def region(self, share: float) -> Region:
+        """The part of the picture that the next shot fills when it has a share of it."""
+        match self.towards:
+            case "right":
+                return 0.0, 0.0, share, 1.0
+            case "left":
+                return 1 - share, 0.0, 1.0, 1.0
+            case "down":
+                return 0.0, 0.0, 1.0, share
+        return 0.0, 1 - share, 1.0, 1.0
 
 
 def _parse_transition(value: object) -> object:
@@ -180,13 +212,19 @@ WHOLE = Panel()
 
 
 class ShotShare(NamedTuple):
-    """A shot's share in one frame: seconds since the shot began, weight in the mix, landscape and panel."""
+    """A shot's share in one frame: seconds since the shot began, weight in the mix, landscape and panel.
+
+    region: the part of the picture that it fills; in a wipe the shots lie one over the other, and weights are those of
+    their texts. veil: a colour over the whole picture, and how dense it is.
+    """
 
     shot: Shot
     seconds: float
     weight: float
     landscape: str = ""
     panel: Panel = WHOLE
+    region: Region = EVERYWHERE
+    veil: tuple[str, float] = ("#000000", 0.0)
 
 
 @dataclass(frozen=True)
@@ -199,7 +237,7 @@ class Cut:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First frame of each shot; in a dissolve the next shot begins before the last one has ended."""
-        steps = (shot.duration.frames(self.fps) - shot.to_next.dissolve.frames(self.fps) for shot in self.shots[:-1])
+        steps = (shot.duration.frames(self.fps) - shot.to_next.frames(self.fps) for shot in self.shots[:-1])
         return tuple(itertools.accumulate(steps, initial=0))
 
     @cached_property
@@ -221,10 +259,17 @@ class Cut:
             if not 0 <= frame < shot.duration.frames(self.fps):
                 continue
             transition = self.shots[index - 1].to_next if index else Transition()
-            frames = transition.dissolve.frames(self.fps)
+            frames = transition.frames(self.fps)
             weight = min(1.0, max(0.0, transition.ease((frame + 1) / (frames + 1)))) if shares and frames else 1.0
-            shares = [share._replace(weight=share.weight * (1 - weight)) for share in shares]
-            shares.append(ShotShare(shot, float(frame / self.fps), weight))
+            share = ShotShare(shot, float(frame / self.fps), weight)
+            if shares and transition.fade.amount:
+                one = shares[-1] if weight < 0.5 else share
+                shares = [one._replace(weight=1.0, veil=(transition.through, 1 - abs(2 * weight - 1)))]
+                continue
+            shares = [earlier._replace(weight=earlier.weight * (1 - weight)) for earlier in shares]
+            shares.append(share)
+            if len(shares) > 1 and transition.wipe.amount:  # the later one lies over the earlier
+                shares[-1] = share._replace(region=transition.region(weight))
         return tuple(shares)
 
     def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
@@ -240,10 +285,10 @@ class Cut:
                 yield (index, "shot"), f"a second shot called '{shot.shot}'; shots need names of their own"
 
     def _dissolve_mistake(self, index: int) -> str | None:
-        frames = self.shots[index].to_next.dissolve.frames(self.fps)
+        frames = self.shots[index].to_next.frames(self.fps)
         if not frames:
             return None
         if index + 1 == len(self.shots):
-            return "this is the last shot; there is nothing to dissolve into"
+            return "this is the last shot; there is nothing to lead into"
         shortest = min(shot.duration.frames(self.fps) for shot in self.shots[index : index + 2])
-        return "the dissolve is longer than half of one of its shots; shorten it" if frames > shortest // 2 else None
+        return "the transition is longer than half of one of its shots; shorten it" if frames > shortest // 2 else None

@@ -25,7 +25,7 @@ from studio.config.user_files import readable, shown
 from studio.errors import RunError
 from studio.field import Array
 from studio.landscape.centres import AtCheckpoint, Centre, Matched
-from studio.landscape.direction_file import read_directions
+from studio.training.direction_file import read_directions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -70,7 +70,7 @@ def number_parts(project: Project, names: Iterable[str] | None = None) -> dict[K
         times = min(number.times, DRAFT_REPETITIONS) if project.draft else number.times
         for measure in number.measures:
             for repetition in range(1 if measure in OF_CHECKPOINT else times):
-                scene = number.scene(project.scene, measure, repetition)
+                scene = project.scene.probe(number, measure, repetition)
                 scene, landscape = to_draft(scene) if project.draft else scene, f"numbers/{name}/{measure}/{repetition}"
                 parts[name, measure, repetition] = replace(project, scene=scene, landscape=landscape)
     return parts

@@ -30,6 +30,7 @@ from studio.film.frame import Frame, Window
 from studio.film.frame_source import FrameSource
 from studio.film.look import Look
 from studio.film.surface import caveats
+from studio.film.timeline import EVERYWHERE
 from studio.pipeline.results import Results
 from studio.scene.captions import captions
 from studio.scene.scene import Scene
@@ -99,7 +100,7 @@ class RenderJob:
                 source.ranges.at(coordinate).colour_ends(colour),
                 source.surfaces[share.landscape].marker(coordinate),
                 share.weight,
-                (share.landscape, share.panel),
+                (share.landscape, share.panel, *([share.region] if share.region != EVERYWHERE else ())),
                 (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )
             for share in source.shares(number)
@@ -134,7 +135,9 @@ class RenderJob:
         overlay = source.look, source.titles, source.notes, axes, source.cut.fps, overlays.VERSION
         for first, last in pairwise(edges):
             shown = tuple(digests[number] for number in range(first, last))
-            name = digest("segment", VERSION, list(enumerate(shown, first)), overlay, deliverable.identity())
+            veils = [[n, *veil] for n in range(first, last) if (veil := source.veil(n))[1]]
+            frames_shown = list(enumerate(shown, first)), *([veils] if veils else ())
+            name = digest("segment", VERSION, *frames_shown, overlay, deliverable.identity())
             path = self.shelf.segment(name, deliverable.segment_suffix)
             yield Segment(name, index, first, last, path, shown)
 

@@ -22,7 +22,7 @@ from studio.errors import SceneError
 from studio.field import Array
 from studio.film.appearance import Gradient, Grading, Lut
 from studio.film.bands import Bands, regroup
-from studio.film.colour import LUMA, encode, read_cube
+from studio.film.colour import LUMA, decode, encode, read_cube
 from studio.film.frame import Frame
 from studio.film.light import MAX_LIGHT
 from studio.render.linear_frame import FULL, SCALE
@@ -64,6 +64,9 @@ def linear_picture(linear: Codes, frame: Frame, *, alpha: bool = False) -> Bands
 def _linear_bands(linear: Codes, frame: Frame, alpha: bool) -> Iterator[Array]:
     background = None if alpha else _background(frame.background, linear.shape[0])
     for _, planes, _ in _bands(linear, background):
+        if frame.veil[1]:
+            colour, density = frame.veil
+            _cover(planes[:3], planes[3], tuple(decode(np.array(colour)).tolist()), density)
         yield _interleave(planes if alpha else planes[:3], np.dtype(np.float16))
 
 
@@ -94,6 +97,8 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
         if grading.lut:
             toned = _lut(grading.lut)(np.moveaxis(srgb[::-1], 0, -1))  # linear between its entries
             srgb = np.moveaxis(toned, -1, 0).astype(np.float32, order="C")
+        if frame.veil[1]:
+            _cover(srgb, cover, *frame.veil)
         draw_glyphs(srgb, cover, glyphs, top)
         srgb *= full
         _add_noise(srgb, grain, starts[0, rows], light[0])
@@ -105,6 +110,14 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
             srgb *= cover >= 1  # no grain where nothing is covered
             channels = (*srgb, np.minimum(cover, full))
         yield _interleave(channels, np.dtype(f"u{bits // 8}"))
+
+
+def _cover(picture: Array, cover: Array | None, colour: tuple[float, float, float], density: float) -> None:
+    """Lays a colour over a picture [3, rows, W] and its coverage; multiplied light stays so."""
+    for plane, value in zip(picture, colour, strict=True):
+        plane += np.float32(density) * (np.float32(value) - plane)
+    if cover is not None:
+        cover += np.float32(density) * (1 - cover)
 
 
 def _bands(linear: Codes, background: Array | None) -> Iterator[tuple[int, Array, Array]]:

@@ -27,6 +27,7 @@ from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
 from studio.film.frame import Frame, View, Window
 from studio.film.surface import height_at
+from studio.film.timeline import EVERYWHERE, Panel, Region
 from studio.render import bake, grade, linear_frame, plinth, shading
 from studio.render.framebuffer import Framebuffer, to_numpy
 from studio.render.mesh import DIAGONALS, disc, fill_all_holes, second_diagonal, slopes, upsample
@@ -112,7 +113,7 @@ class Stage:
         window: where the stage's picture lies in the frame's; all of it if None.
         """
         window = window or Window(0, 0, self.size)
-        pixels = np.zeros((self.size.height, self.size.width, 4), np.float32)
+        pixels, covered = np.zeros((self.size.height, self.size.width, 4), np.float32), set[Panel]()
         for view in frame.views:
             panel = view.panel.columns(window.picture_size.width)
             left = window.left - panel.start
@@ -121,6 +122,13 @@ class Stage:
                 continue
             inside = Window(left, window.top, Size(len(panel), window.picture_size.height))
             codes, factor = self._codes(view, inside), np.float32(view.weight) * linear_frame.SCALE
+            if view.region != EVERYWHERE:  # over the views before it
+                rows, part = _part(view.region, window, self.size)
+                region = rows, slice(max(part.start, columns.start), max(columns.start, min(part.stop, columns.stop)))
+                pixels[region] *= view.panel in covered
+                pixels[region] += codes[region].astype(np.float32) ** 2 * factor
+                covered.add(view.panel)
+                continue
             for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
                 light = codes[top : top + _ROWS, columns].astype(np.float32)
                 light *= light
@@ -356,6 +364,16 @@ class _PlinthActors(_ShadedActor):
         for mesh, name in ((self._mesh, "colour"), (self._mesh, "relief"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _mark_modified(mesh, name)
+
+
+def _part(region: Region, window: Window, size: Size) -> tuple[slice, slice]:
+    """Rows and columns of a window, of a size, that a region of the picture fills."""
+    (left, top, right, bottom), whole = region, window.picture_size
+    rows = (round(edge * whole.height) - window.top for edge in (top, bottom))
+    columns = (round(edge * whole.width) - window.left for edge in (left, right))
+    return slice(*(min(max(0, row), size.height) for row in rows)), slice(
+        *(min(max(0, c), size.width) for c in columns)
+    )
 
 
 def _polygons(places: Array, triangles: Array, **attributes: int) -> Any:

@@ -18,11 +18,11 @@ from studio.film.overlays import live_mistake
 from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
-from studio.landscape.direction_file import read_directions
 from studio.landscape.directions import Directions, File, parts, require_moving
 from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
-from studio.training.models import Python, misfit, move_only
+from studio.training.direction_file import read_directions
+from studio.training.models import Python, misfit, move_only, without_values
 from studio.training.objectives import drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
@@ -144,10 +144,7 @@ def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> 
     is_plain = run.parameters == recipe.train == MOVE_ALL and not files
     if is_plain or isinstance(recipe.model, Python) or misfit(recipe.model, layout.shape, layout.is_whole):
         return
-    import torch
-
-    with torch.device("meta"):  # of any size, without memory
-        model = recipe.model.build(layout.shape, run.objective.outputs(layout))
+    model = without_values(recipe.model, layout.shape, run.objective.outputs(layout))
     tests: dict[Path, Callable[[], object]] = {
         ("run", run.kind, "recipe", "train"): lambda: move_only(recipe.train, model, "run.recipe.train"),
         ("run", run.kind, "parameters"): lambda: move_only(run.parameters, model.requires_grad_()),

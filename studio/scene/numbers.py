@@ -26,7 +26,7 @@ from studio.landscape.sweeps.sweep import Sweep
 from studio.training.runs import SurfacesRun
 
 if TYPE_CHECKING:
-    from studio.scene.scene import Scene
+    from studio.scene.landscape import Landscape
 
 OfNetwork = Literal["loss", "accuracy", "lambda_min", "lambda_max", "trace"]
 OfCheckpoint = Literal["gap", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
@@ -109,31 +109,26 @@ class Number(Record):
         """What is measured at the keyframes."""
         return (self.measure, *([self.against] if self.against else []))
 
-    def scene(self, scene: Scene, measure: str, repetition: int) -> Scene:
-        """The scene that is measured for one of `measures`, from a scene with one landscape or with several.
+    def changes(self, landscape: Landscape, measure: str, repetition: int) -> dict[str, Any]:
+        """The keys in which a scene with this landscape differs from the one that is measured for one of `measures`.
 
-        Raises SceneError if it has no such landscape, or directions without a seed that are to be varied.
+        Raises SceneError if there is no network, or no seed of the directions that are to be varied.
         """
-        if self.show is not None and self.show not in scene.names:
-            raise SceneError(
-                f"no landscape '{self.show}'; the scene has {', '.join(filter(None, scene.names)) or 'one'}"
-            )
-        own = scene.only(self.show or scene.names[0])
-        if isinstance(own.run, SurfacesRun):
+        if isinstance(landscape.run, SurfacesRun):
             raise SceneError("a number is measured on a network, and run.kind: surfaces has none")
         given = ("sweep", "directions", "grid", "loss", "convexity")
-        changes: dict[str, Any] = {key: value for key in given if (value := getattr(self, key)) is not None}
-        own = own.model_copy(update={"detail": None, **changes})
-        return own.model_copy(update=self._seeds(own, repetition) | self._places(own, measure))
+        own: dict[str, Any] = {key: value for key in given if (value := getattr(self, key)) is not None}
+        landscape = landscape.model_copy(update=own)
+        return {**own, "detail": None} | self._seeds(landscape, repetition) | self._places(landscape, measure)
 
-    def _seeds(self, scene: Scene, repetition: int) -> dict[str, Any]:
-        record = scene.loss if self.vary == "subset" else scene.directions
+    def _seeds(self, landscape: Landscape, repetition: int) -> dict[str, Any]:
+        record = landscape.loss if self.vary == "subset" else landscape.directions
         if self.times > 1 and not isinstance(record, Loss | Random):
             raise SceneError(f"directions: {record.kind} has no seed to vary; write `vary: subset`, or `times: 1`")
         seed = getattr(record, "seed", 0) + repetition
         return {"loss" if self.vary == "subset" else "directions": record.model_copy(update={"seed": seed})}
 
-    def _places(self, scene: Scene, measure: str) -> dict[str, Any]:
+    def _places(self, landscape: Landscape, measure: str) -> dict[str, Any]:
         """The sweep, the curvature and the trajectory that a measure is taken from."""
         line = TrajectoryLine() if measure == "share_in_plane" else None
         # nothing is drawn, so a drawn field need not be measured
@@ -141,10 +136,10 @@ class Number(Record):
         shown = {"look": look, "shots": (), "deliver": ()}
         changes: dict[str, Any] = {**shown, "convexity": None}
         if measure in (*OF_NETWORK, *OF_CHECKPOINT, "barrier"):
-            changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=scene.sweep)
+            changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=landscape.sweep)
         if measure in ("sharpness", "share_in_plane", *OF_CURVATURE):
-            changes["grid"] = scene.grid.middle  # the loss itself is not asked
-        convexity = scene.convexity or Convexity()
+            changes["grid"] = landscape.grid.middle  # the loss itself is not asked
+        convexity = landscape.convexity or Convexity()
         if measure in AT_CENTRE:
             spectrum = (convexity.spectrum or Spectrum()) if measure == "trace" else None
             changes["convexity"] = convexity.model_copy(update={"points": 1, "at": "all", "spectrum": spectrum})

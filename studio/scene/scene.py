@@ -118,6 +118,14 @@ class Scene(Landscape):
         landscape = self.landscapes[name]
         return self.model_copy(update={"landscapes": FrozenDict(), **{key: getattr(landscape, key) for key in KEYS}})
 
+    def probe(self, number: Number, measure: str, repetition: int) -> Scene:
+        """The scene that is measured for a number, for one of its measures. Raises SceneError as `Number.changes`."""
+        if number.show is not None and number.show not in self.names:
+            known = ", ".join(filter(None, self.names)) or "one, without a name"
+            raise SceneError(f"no landscape '{number.show}'; the scene has {known}")
+        own = self.only(number.show or self.names[0])
+        return own.model_copy(update=number.changes(own, measure, repetition))
+
     def mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
@@ -154,7 +162,7 @@ class Scene(Landscape):
         for name, number in self.numbers.items():
             for measure in number.measures:
                 try:
-                    scene = number.scene(self, measure, 0)
+                    scene = self.probe(number, measure, 0)
                     mistakes = [] if scene == self else list(scene.landscape_mistakes())
                 except (RunError, SceneError) as error:
                     mistakes = [((), str(error))]

@@ -176,6 +176,14 @@ def _images(model: Resnet | Vgg, shape: Shape) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def without_values(model: Model, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """The module of a model of any size, whose weights have names and shapes, and take no memory."""
+    import torch
+
+    with torch.device("meta"):
+        return model.build(shape, outputs)
+
+
 def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.parameters") -> nn.Module:
     """The model with only those weights trainable that match a pattern. Raises SceneError for a pattern of none."""
     trainable = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -19,8 +19,8 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "z
 
 
 COMMANDS = (
-    *("new", "check", "plan", "tune", "train", "compute", "film", "deliver", "still", "looks"),
-    *("storyboard", "status", "clean", "doctor", "schema"),
+    *("new", "check", "plan", "tune", "train", "compute", "numbers", "film", "deliver", "still", "looks"),
+    *("storyboard", "watch", "export", "status", "clean", "doctor", "schema"),
 )
 
 
@@ -236,7 +236,7 @@ def test_a_storyboard_measures_first_what_is_missing(invoke, tiny, tmp_path):
     [
         (
             "nope",
-            'Unknown command "nope". Available commands: new, check, plan, tune, train, compute, film, deliver, ...',
+            'Unknown command "nope". Available commands: new, check, plan, tune, train, compute, numbers, film, ...',
         ),
         ("film", 'Command "film" parameter --scene requires an argument.'),
         ("film tiny.yaml --nope", "Unknown option: --nope."),

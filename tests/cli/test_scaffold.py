@@ -97,7 +97,8 @@ def _accepts(schema: dict, value, root: dict) -> bool:
     if isinstance(value, dict):
         known, more = schema.get("properties", {}), schema.get("additionalProperties", {})
         return (
-            set(schema.get("required", ())) <= set(value)
+            len(value) <= schema.get("maxProperties", len(value))
+            and set(schema.get("required", ())) <= set(value)
             and all(key in known or more is not False for key in value)
             and all(_accepts(known.get(key, more), inner, root) for key, inner in value.items())
         )
@@ -105,6 +106,7 @@ def _accepts(schema: dict, value, root: dict) -> bool:
 
 
 _READ = {
+    "maxProperties",
     "$defs",
     "$schema",
     "additionalProperties",

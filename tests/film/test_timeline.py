@@ -139,7 +139,7 @@ def test_along_with_a_single_key_stands_still():
             (0, "camera", "moves", 0, "keys"),
             "later than 0s",
         ),
-        ([shot("a", 2, dissolve=1)], (0, "to_next"), "nothing to dissolve into"),
+        ([shot("a", 2, dissolve=1)], (0, "to_next"), "nothing to lead into"),
         ([shot("a", 2, dissolve=1.5), shot("b", 9)], (0, "to_next"), "longer than half"),
         ([shot("a", 9, dissolve=1.5), shot("b", 2)], (0, "to_next"), "longer than half"),
         ([shot("a"), shot("b"), shot("a")], (2, "shot"), "a second shot called 'a'"),

@@ -136,6 +136,9 @@ def sites(schema: dict, defs: dict, seen: tuple = ()) -> Iterator[tuple[tuple, o
     if isinstance(schema.get("items"), dict):
         for path, value in sites(schema["items"], defs, seen):
             yield path, lambda value=value: [value()]
+    if isinstance(more := schema.get("additionalProperties"), dict):
+        for path, value in sites(more, defs, seen):
+            yield ("a", *path), lambda value=value: Pairs([("a", value())])
     if schema.get("title") in seen:
         return
     for key, inner in schema.get("properties", {}).items():

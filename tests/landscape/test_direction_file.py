@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 from studio.errors import RunError
 from studio.landscape import tasks
 from studio.landscape.centres import AtCheckpoint
-from studio.landscape.direction_file import read_directions
 from studio.landscape.directions import Directions, File, Hessian, Mixed, Random, WeightSource
 from studio.storage.mapped_arrays import map_arrays
 from studio.training import checkpoints
+from studio.training.direction_file import read_directions
 from studio.training.models import Mlp, Resnet
 
 SECOND = AtCheckpoint(2.0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from studio.config.messages import explain
 from studio.config.records import nearest
@@ -31,6 +31,9 @@ from studio.landscape.sweeps.keyframe import (
 from studio.training.derived import AnyRun, Per, PrunedRun
 from studio.training.recipe import Recipe
 from studio.training.runs import Run, recipe_run
+
+Word = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})]
+"""A text that an editor may take for a number, such as a layer's name."""
 
 
 class Pruning(Listed):
@@ -93,8 +96,8 @@ class Rescale(Stepped):
     own_axis: ClassVar[Axis] = Axis(name="scale", unit="\u00d7", format=".3g", base=2.0)
 
     kind: Literal["rescale"] = "rescale"
-    up: str
-    down: str
+    up: Word
+    down: Word
     to: Positive = 8.0
     steps: int = Field(12, ge=1, le=MOST_STEPS)
     centre: CheckpointName = "last"
@@ -122,7 +125,7 @@ class Hyperparameter(BaseSweep):
 
     kind: Literal["hyperparameter"] = "hyperparameter"
     key: str
-    values: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_TRAININGS)]
+    values: Annotated[tuple[Word, ...], Field(min_length=2, max_length=MOST_TRAININGS)]
 
     def axis(self, runs: Runs) -> Axis:
         """The axis of the coordinates, named by the key."""

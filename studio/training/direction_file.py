@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load
 
 from studio.config.records import nearest
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
@@ -90,6 +89,12 @@ def _read(path: Path, mtime_ns: int, size: int) -> DirectionFile:
     return DirectionFile(path, vectors, hashlib.sha256(content).hexdigest()[:32])
 
 
+def _read_safetensors(content: bytes) -> Mapping[str, Array]:
+    from safetensors.numpy import load
+
+    return load(content)
+
+
 def _read_h5(path: Path, content: bytes) -> Mapping[str, Array]:
     """Numbered tensors. Raises ValueError for links and for values that lie in other files."""
     try:
@@ -115,6 +120,6 @@ def _read_h5(path: Path, content: bytes) -> Mapping[str, Array]:
 
 _READERS: Mapping[str, Callable[[Path, bytes], Mapping[str, Array]]] = {
     ".npz": lambda path, _: read_npz(path, LARGEST),
-    ".safetensors": lambda _, content: load(content),
+    ".safetensors": lambda _, content: _read_safetensors(content),
     **dict.fromkeys((".h5", ".hdf5"), _read_h5),
 }
