@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch  # noqa: F401  # loaded by few scenes, and then once: its two seconds are not those of a scene
 import yaml
 from harness import Outcome, attempt, table
 
