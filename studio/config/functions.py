@@ -31,7 +31,7 @@ from studio.config.user_files import reason
 from studio.errors import SceneError
 
 FORM = "package.module:name"
-SCHEMA = {"type": "string", "description": "function", "pattern": r"^\w+(\.\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
+SCHEMA = {"type": "string", "description": "function", "pattern": r"^(\./)?\w+([./]\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
 LARGEST_SOURCE = 2**20
 """Bytes of a module whose text is read to see whether a function is in it: half a second's work."""
 _DEFINES_MORE = re.compile(
@@ -47,7 +47,7 @@ _loaded_sources: dict[str, str] = {}
 class Function:
     """A function's name, `package.module:name`, and the folder that is searched first: the scene's.
 
-    Usable as the type of a record's field. Raises ValueError if the name has another form.
+    Usable as the type of a record's field. `folder/module.py:name` is the same. Raises ValueError for another form.
 
     >>> Function("scipy.special:expit").load()(0.0).item()
     0.5
@@ -58,6 +58,9 @@ class Function:
 
     def __post_init__(self) -> None:
         module, colon, attribute = self.name.partition(":")
+        if module.endswith(".py"):
+            module = module.removesuffix(".py").removeprefix("./").replace("/", ".")
+            object.__setattr__(self, "name", f"{module}:{attribute}")
         if not (colon and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))):
             raise ValueError(f"'{self.name}' names no function; write it like {FORM}")
 

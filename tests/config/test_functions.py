@@ -254,3 +254,16 @@ def test_a_value_that_is_no_function_is_refused(folder):
 def test_a_module_without_source_is_refused_with_a_way_out():
     with pytest.raises(SceneError, match="'sys' has no source file; name a function in a file of your own"):
         Function("sys:intern").source_digest()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("moves.py:spiral", "moves:spiral"), ("./lib/moves.py:a.b", "lib.moves:a.b")]
+)
+def test_a_function_may_be_named_by_its_file(path, name):
+    assert Function(path) == Function(name) and str(Function(path)) == name
+
+
+@pytest.mark.parametrize("path", ["../moves.py:spiral", "/moves.py:spiral", "moves.py:", ".py:spiral"])
+def test_a_file_outside_of_the_scenes_folder_names_no_function(path):
+    with pytest.raises(ValueError, match="names no function"):
+        Function(path)

@@ -1,3 +1,4 @@
+import itertools
 import pickle
 from fractions import Fraction
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from studio.config.reading import parse
 from studio.config.units import Time
 from studio.film.camera import Camera, Move, PoseKey
-from studio.film.timeline import Cut, Shot, Transition
+from studio.film.timeline import EVERYWHERE, Cut, Shot, Transition
 
 FPS = Fraction(24)
 
@@ -180,3 +181,38 @@ def test_a_cut_is_the_same_in_another_process():
 
 def test_shots_are_hashable_and_equal_by_value():
     assert len({shot("a"), shot("a"), shot("b")}) == 2
+
+
+def test_a_fade_shows_one_shot_at_a_time_under_a_colour_that_is_dense_between_them():
+    film = cut(shot("a", 4, to_next=Transition(fade=Time(1.0), through="#ffffff", ease="linear")), shot("b", 4))
+    assert film.length == 8 * 24 - 24
+    shown = [film.at(number) for number in range(71, 98)]
+    assert all(len(shares) == 1 and shares[0].weight == 1 for shares in shown)
+    names, density = [shares[0].shot.shot for shares in shown], [shares[0].veil[1] for shares in shown]
+    assert names == ["a"] * 13 + ["b"] * 14
+    assert density[0] == density[-1] == 0 and max(density) > 0.95
+    assert all(abs(b - a) < 0.1 for a, b in itertools.pairwise(density))
+    assert {shares[0].veil[0] for shares in shown[1:-2]} == {"#ffffff"}
+
+
+@pytest.mark.parametrize(
+    ("towards", "first", "last"),
+    [
+        ("right", (0.0, 0.0, 0.04, 1.0), (0.0, 0.0, 0.96, 1.0)),
+        ("left", (0.96, 0.0, 1.0, 1.0), (0.04, 0.0, 1.0, 1.0)),
+        ("down", (0.0, 0.0, 1.0, 0.04), (0.0, 0.0, 1.0, 0.96)),
+        ("up", (0.0, 0.96, 1.0, 1.0), (0.0, 0.04, 1.0, 1.0)),
+    ],
+)
+def test_a_wipe_lays_the_next_shot_over_a_growing_part_of_the_picture(towards, first, last):
+    film = cut(shot("a", 4, to_next=Transition(wipe=Time(1.0), towards=towards, ease="linear")), shot("b", 4))
+    begins, ends = film.at(72), film.at(95)
+    assert [share.shot.shot for share in begins] == ["a", "b"]
+    assert begins[0].region == ends[0].region == EVERYWHERE
+    assert begins[1].region == pytest.approx(first) and ends[1].region == pytest.approx(last)
+    assert [share.shot.shot for share in film.at(96)] == ["b"] and film.at(96)[0].region == EVERYWHERE
+
+
+def test_a_transition_is_of_one_kind():
+    with pytest.raises(ValidationError, match="dissolve, fade and wipe are three ways to the next shot"):
+        Transition(dissolve=Time(1.0), fade=Time(1.0))

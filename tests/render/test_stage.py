@@ -771,3 +771,24 @@ def test_tiles_of_a_split_screen_join():
         tiles = [stage.linear_frame(frame(*shots), Window(column, 0, SIZE)) for column in (0, 24, 48)]
     joined = np.concatenate(tiles, axis=1)[:, :64]
     assert (np.abs(joined.astype(int) - whole) > 600).mean() < 0.01
+
+
+def test_in_a_wipe_one_view_lies_over_the_other_in_its_region_alone(stage):
+    first, second = view(), view(10.0, 60.0, 2.2)
+    alone = [light_of(stage, one) for one in (first, second)]
+    wiped = light_of(stage, first, replace(second, region=(0.0, 0.0, 0.25, 1.0)))
+    assert np.array_equal(wiped[:, 16:], alone[0][:, 16:]) and np.array_equal(wiped[:, :16], alone[1][:, :16])
+    halves = replace(second, region=(0.0, 0.5, 1.0, 1.0), weight=0.5)
+    summed = light_of(stage, first, halves, halves)  # as its sub-frames are
+    assert np.array_equal(summed[:18], alone[0][:18])
+    np.testing.assert_allclose(summed[18:], alone[1][18:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.4, 1.0])
+def test_a_veil_is_its_colour_over_the_graded_picture_and_not_over_the_text(stage, density):
+    bare, words = frame(view()), (Text("x", 0.1, 0.9, 0.4, 1.0),)
+    veiled = replace(bare, veil=((1.0, 0.5, 0.0), density))
+    before, after = (stage.draw(one).astype(float) for one in (bare, veiled))
+    mixed = before + density * (np.array([255, 127.5, 0]) - before)
+    assert np.abs(after - mixed).max() <= 2  # both are rounded and dithered
+    assert stage.draw(replace(veiled, overlays=words)).max() == 255
