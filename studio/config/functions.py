@@ -31,7 +31,12 @@ from studio.config.user_files import reason
 from studio.errors import SceneError
 
 FORM = "package.module:name"
-SCHEMA = {"type": "string", "description": "function", "pattern": r"^(\./)?\w+([./]\w+)*:\w+(\.\w+)*$", "examples": [FORM]}
+SCHEMA = {
+    "type": "string",
+    "description": "function",
+    "pattern": r"^(\./)?\w+([./]\w+)*:\w+(\.\w+)*$",
+    "examples": [FORM],
+}
 LARGEST_SOURCE = 2**20
 """Bytes of a module whose text is read to see whether a function is in it: half a second's work."""
 _DEFINES_MORE = re.compile(

@@ -6,12 +6,14 @@ frame n  ->  shots with n / fps since their start, and weights  ->  coordinate o
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal, NamedTuple, Self
 
+import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy.interpolate import PchipInterpolator
 
@@ -20,6 +22,7 @@ from studio.config.units import Colour, Duration, Name, Time
 from studio.film.camera import Camera, Orbit, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
+from studio.film.motion import Knot, Track
 
 MOST_FRAMES = 1_000_000
 """Frames of a film: eleven hours at 24 a second, and a hundred days of drawing."""
@@ -91,8 +94,10 @@ class Shot(Record):
     """A stretch of film with one camera choreography.
 
     shot: its name. duration: how long it is shown, dissolves included.
-    along: time in the shot -> coordinate of the sweep, monotone between; a time at or after the shot's last
-    frame means that frame. show: the landscape it is of; several stand side by side. colour: replaces the look's.
+    along: time in the shot -> coordinate of the sweep; a time at or after the shot's last frame means that frame.
+    pace: between these keys, `monotone` slows down at each where the pace changes much; `flow` keeps its speed as
+    smooth as a camera's; `linear` is steady between two; `hold` stays, and jumps at the next. show: the landscape it is
+    of; several stand side by side. colour: replaces the look's.
     loop: camera and `along` lead from the end into the start, in place and in speed.
     """
 
@@ -100,6 +105,7 @@ class Shot(Record):
     duration: Duration
     show: Names = ()
     along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
+    pace: Literal["monotone", "flow", "linear", "hold"] = "monotone"
     camera: Camera = Camera()
     colour: ColourMapping | None = None
     loop: bool = False
@@ -131,7 +137,7 @@ class Shot(Record):
         return self.camera.at(seconds, fps, self.length(fps), loop=self.loop)
 
     def coordinate(self, seconds: float, fps: Fraction) -> float:
-        """The coordinate of the sweep at a time of the shot; PCHIP between the keys of `along`, constant outside.
+        """The coordinate of the sweep at a time of the shot, by its pace; constant outside of the keys of `along`.
 
         The last frame shows the last key: a frame has the time of its beginning, one frame before the shot ends. In a
         loop the frame after it does, the first one.
@@ -144,7 +150,15 @@ class Shot(Record):
         times, values = tuple(keys), tuple(keys.values())
         if len(times) == 1:
             return values[0]
-        return float(_pchip(times, values)(min(max(seconds, times[0]), times[-1])))
+        seconds = min(max(seconds, times[0]), times[-1])
+        match self.pace:
+            case "linear":
+                return float(np.interp(seconds, times, values))
+            case "hold":
+                return values[bisect_right(times, seconds) - 1]
+            case "flow":
+                return _track(times, values).at(seconds)
+        return float(_pchip(times, values)(seconds))
 
     def mistakes_at(self, fps: Fraction) -> Iterator[tuple[KeyPath, str]]:
         """(path in the shot, message) of every mistake that depends on the frame rate."""
@@ -185,7 +199,12 @@ class Shot(Record):
             yield ("along",), f"starts at {start:g} and ends at {end:g}, which is no loop; end it at {start:g}"
 
 
-@lru_cache(maxsize=64)  # evaluated for every frame, and for its digest
+@lru_cache(maxsize=64)  # evaluated for every frame, and for its digest, as is the next
+def _track(times: tuple[float, ...], values: tuple[float, ...]) -> Track:
+    return Track(tuple(map(Knot, times, values)))
+
+
+@lru_cache(maxsize=64)
 def _pchip(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpolator:
     return PchipInterpolator(times, values)
 

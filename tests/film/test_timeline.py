@@ -216,3 +216,32 @@ def test_a_wipe_lays_the_next_shot_over_a_growing_part_of_the_picture(towards, f
 def test_a_transition_is_of_one_kind():
     with pytest.raises(ValidationError, match="dissolve, fade and wipe are three ways to the next shot"):
         Transition(dissolve=Time(1.0), fade=Time(1.0))
+
+
+@pytest.mark.parametrize("pace", ["monotone", "flow", "linear", "hold"])
+def test_every_pace_passes_through_its_keys_and_stays_between_them(pace):
+    keys = {Time(0.0): 0.0, Time(1.0): 1.0, Time(2.0): 8.0, Time(4.0): 8.0, Time(5.0): 2.0}
+    one = shot("a", 6, along=keys, pace=pace)
+    times = np.linspace(0, 6, 145)
+    values = np.array([one.coordinate(time, FPS) for time in times])
+    for time, value in keys.items():
+        assert one.coordinate(time.seconds(FPS), FPS) == pytest.approx(value)
+    assert values.min() >= 0 and values.max() <= 8 + 1e-12
+    assert values[(times >= 2) & (times <= 4)] == pytest.approx(8)
+    steps = np.abs(np.diff(values))
+    assert (steps.max() > 5) == (pace == "hold")
+
+
+def test_a_flow_keeps_the_speed_of_an_even_walk_and_a_linear_pace_turns_sharply():
+    keys = {Time(float(n)): float(n) for n in range(5)}
+    even = [shot("a", 5, along=keys, pace=pace).coordinate(2.5, FPS) for pace in ("flow", "linear", "hold")]
+    assert even == pytest.approx([2.5, 2.5, 2.0])
+    bent = {Time(0.0): 0.0, Time(1.0): 1.0, Time(2.0): 4.0}
+    jumps = {}
+    for pace in ("flow", "linear"):
+        one = shot("a", 3, along=bent, pace=pace)
+        before, after = (
+            one.coordinate(1 + side * 0.01, FPS) - one.coordinate(1 + side * 0.02, FPS) for side in (-1, 1)
+        )
+        jumps[pace] = abs(before + after)
+    assert jumps["flow"] < 0.1 * jumps["linear"]
