@@ -349,6 +349,20 @@ def watch(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
+def explain(scene: Path, at: str, *, on: ShelfOptions = _BESIDE, workers: Workers = None) -> None:
+    """Every resolved value of the frame of SCENE at a film time, such as 6.5s, and the line that it comes from."""
+    from studio.cli.explain import explain
+    from studio.config.units import Time
+    from studio.pipeline.film import film_source
+
+    time, project = _parse("at", Time.parse, at), on.project(scene, workers)
+    number = time.frames(project.scene.film.fps)
+    if number >= project.scene.cut.length:
+        raise SceneError(f"{scene}: {time} is after the end of the film")
+    print(*explain(project.scene, scene, film_source(project), number), sep="\n")
+
+
+@app.command
 def export(scene: Path, *, to: Literal["csv", "usda", "otio"], output: OutputOptions = _DEFAULTS) -> None:
     """The camera of SCENE as csv or usda, a sample a frame, or its cut as otio, for other programs.
 

@@ -146,6 +146,22 @@ class _Loader(_Base):
         return node
 
 
+def line_of(root: yaml.Node | None, path: Location) -> int:
+    """The line on which the file says what a path of keys leads to, or the deepest part of it that it says."""
+    line = 1
+    for step in path:
+        if isinstance(root, yaml.MappingNode):
+            root = next((value for key, value in root.value if key.value == str(step)), None)
+        elif isinstance(root, yaml.SequenceNode) and isinstance(step, int) and step < len(root.value):
+            root = root.value[step]
+        else:
+            break
+        if root is None:
+            break
+        line = root.start_mark.line + 1
+    return line
+
+
 def _place(text: str, index: int) -> str:
     """Line and column of an index in a text."""
     return f"{text.count(chr(10), 0, index) + 1}:{index - text.rfind(chr(10), 0, index)}"

@@ -20,7 +20,7 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "z
 
 COMMANDS = (
     *("new", "check", "plan", "tune", "train", "compute", "numbers", "film", "deliver", "still", "looks"),
-    *("storyboard", "watch", "export", "status", "clean", "doctor", "schema"),
+    *("storyboard", "watch", "explain", "export", "status", "clean", "doctor", "schema"),
 )
 
 
