@@ -353,12 +353,10 @@ def explain(scene: Path, at: str, *, on: ShelfOptions = _BESIDE, workers: Worker
     """Every resolved value of the frame of SCENE at a film time, such as 6.5s, and the line that it comes from."""
     from studio.cli.explain import explain
     from studio.config.units import Time
-    from studio.pipeline.film import film_source
+    from studio.pipeline.film import film_source, frame_at
 
     time, project = _parse("at", Time.parse, at), on.project(scene, workers)
-    number = time.frames(project.scene.film.fps)
-    if number >= project.scene.cut.length:
-        raise SceneError(f"{scene}: {time} is after the end of the film")
+    number = frame_at(project, time)
     print(*explain(project.scene, scene, film_source(project), number), sep="\n")
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from studio.cli.report import assumed_warnings, format_bytes, loss_values
 from studio.config.units import Size
@@ -118,13 +119,13 @@ def _curvature(scene: Scene, cost: Cost, workers: int) -> tuple[float, list[str]
 
 def _numbers(scene: Scene, workers: int) -> tuple[float, list[str]]:
     """Seconds of measuring the scene's numbers, and their lines."""
-    total, lines = 0.0, []
+    total, lines, costs = 0.0, [], cache(measure_costs)  # many numbers are of the same network and loss
     known = {run for name in scene.names for run in scene.only(name).networks}
     for name, number in scene.numbers.items():
         seconds, slices = 0.0, 0
         for measure in number.measures:
             probe = scene.probe(number, measure, 0)
-            cost = measure_costs(probe.network, probe.directions, probe.loss, probe.convexity)
+            cost = costs(probe.network, probe.directions, probe.loss, probe.convexity)
             once = [_loss(probe, cost, workers)[0], _curvature(probe, cost, workers)[0]]
             count = number.times * len(probe.keyframes())
             training = _train([run for run in probe.networks if run not in known], cost)[0]

@@ -9,7 +9,7 @@ from typing import Any
 from studio.field import MIN_EIGENVALUE_SCALE, Axis, Grid, Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats
-from studio.film.survey import fastest_turn, survey
+from studio.film.survey import ShotSurvey, survey
 from studio.scene.captions import assumed_film
 from studio.scene.scene import Scene
 from studio.training.runs import SurfacesRun
@@ -27,15 +27,17 @@ def summary(scene: Scene, name: str) -> str:
     frames = f"{cut.length} frames of {film.size} at {float(film.fps):g} fps"
     lines = [f"{scene.title}: {float(cut.length / film.fps):.1f} s, {frames}"]
     lines += [line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)]
+    surveys = _assumed_surveys(scene)
+    turns = {surveyed.shot: round(surveyed.turn) for surveyed in surveys}
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
         camera = f"the script {shot.camera.script}" if shot.camera.script else f"{moves} move{plural}"
-        if moves and (turn := round(fastest_turn(shot, film.fps))):
-            camera += f", turns by up to {turn} degrees a second"
+        if moves and turns[shot.shot]:
+            camera += f", turns by up to {turns[shot.shot]} degrees a second"
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {camera}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
-    return "\n".join([*lines, *assumed_warnings(scene)])
+    return "\n".join([*lines, *_assumed_warnings(surveys)])
 
 
 def _measured(scene: Scene, landscape: str) -> Iterator[str]:
@@ -62,13 +64,21 @@ def loss_values(scene: Scene) -> int:
 
 def assumed_warnings(scene: Scene) -> Iterator[str]:
     """Warnings about the shots, on an assumed landscape, since none is measured."""
-    coarse = assumed_film(scene).with_mesh(ASSUMED_MESH)
-    return (f"warning: {line} (on an assumed crater)" for line in warnings(coarse, scripts=False))
+    return _assumed_warnings(_assumed_surveys(scene))
 
 
-def warnings(source: FrameSource, *, scripts: bool = True) -> Iterator[str]:
-    """Faults that a viewer would notice in the shots of a film, each with the cure. scripts: also of scripted shots."""
-    return (line for shot in survey(source, scripts=scripts) for line in shot.warnings())
+def _assumed_surveys(scene: Scene) -> list[ShotSurvey]:
+    """Surveys of the shots on an assumed landscape; the user's scripts are not run."""
+    return survey(assumed_film(scene).with_mesh(ASSUMED_MESH), scripts=False)
+
+
+def _assumed_warnings(surveys: Iterable[ShotSurvey]) -> Iterator[str]:
+    return (f"warning: {line} (on an assumed crater)" for shot in surveys for line in shot.warnings())
+
+
+def warnings(source: FrameSource) -> Iterator[str]:
+    """Faults that a viewer would notice in the shots of a film, each with the cure."""
+    return (line for shot in survey(source) for line in shot.warnings())
 
 
 def surfaces(measured: Surfaces) -> str:

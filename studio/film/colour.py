@@ -34,10 +34,11 @@ def to_linear(colour: str) -> Array:
     >>> to_linear("#ff0000").tolist()
     [1.0, 0.0, 0.0]
     """
-    return decode(_srgb(colour))
+    return decode(to_srgb(colour))
 
 
-def _srgb(colour: str) -> Array:
+def to_srgb(colour: str) -> Array:
+    """An sRGB `#rrggbb` as its codes [3] in 0..1."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 
 
@@ -61,7 +62,7 @@ def lookup_table(colormap: str | Stops) -> Array:
     if isinstance(colormap, str):
         return decode(_colormap(colormap)(shares)[:, :3]).astype(np.float32)
     places = [place for place, _ in colormap]
-    srgb = np.array([_srgb(colour) for _, colour in colormap])
+    srgb = np.array([to_srgb(colour) for _, colour in colormap])
     return decode(np.stack([np.interp(shares, places, channel) for channel in srgb.T], axis=1)).astype(np.float32)
 
 

@@ -16,7 +16,7 @@ from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point, Pose
-from studio.film.colour import encode, to_linear
+from studio.film.colour import to_srgb
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
@@ -78,8 +78,8 @@ class FrameSource:
         views = tuple(map(self._view, shown))
         pairs = zip(shown, views, strict=True)
         drawn = tuple(subframe for share, view in pairs for subframe in self._subframes(share, view))
-        colour, density = self.veil(number)
-        veil = (tuple(encode(to_linear(colour)).tolist()), density)
+        colour, density = shares[0].veil
+        veil = (tuple(to_srgb(colour).tolist()), density)
         return replace(self._frame(number, drawn, self._overlays(number, shares, views)), veil=veil)
 
     def camera(self, number: int) -> tuple[str, float, Pose]:

@@ -117,10 +117,15 @@ def make_still(
 
 def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
     """The picture at a time in every look, and in those of a folder, as a PNG. Raises SceneError after the end."""
+    return _sheet(project, out, "looks", render_job.look_sheet, frame_at(project, at), tuple(gallery(folder).items()))
+
+
+def frame_at(project: Project, at: Time) -> int:
+    """The number of the frame at a film time. Raises SceneError after the end."""
     number = at.frames(project.scene.film.fps)
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")
-    return _sheet(project, out, "looks", render_job.look_sheet, number, tuple(gallery(folder).items()))
+    return number
 
 
 def export(project: Project, out: Path, to: Format) -> Path:

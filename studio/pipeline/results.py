@@ -105,9 +105,10 @@ class Results:
 
     def surfaces(self) -> Surfaces:
         """The measured fields, by the names that a look gives them. A Hessian point that did not converge is NaN."""
-        losses = self.datasets("loss")
-        fields = self._fields("loss", losses) | self._fields("convexity", self.datasets("convexity"))
-        if errors := self._taylor_errors():
+        losses, curved = self.datasets("loss"), self.datasets("convexity")
+        fields = self._fields("loss", losses) | self._fields("convexity", curved)
+        pairs = ((of_kind("loss", self.digests), losses), (of_kind("convexity", self.digests), curved))
+        if errors := self._taylor_errors(*(dict(zip(at, read, strict=True)) for at, read in pairs)):
             grids = tuple(self.grids["loss", at] for at in errors)
             fields["taylor"] = Field(tuple(errors), grids, tuple(errors.values()))
         details = self._fields("detail", self.datasets("detail"))
@@ -117,15 +118,21 @@ class Results:
         skew = float(np.degrees(np.arcsin(min(1.0, cosine))))
         return Surfaces(fields, *self.metrics(), trajectory, axis=self.scene.axis, markers=markers, skew=skew)
 
-    def _taylor_errors(self) -> dict[float, Array]:
-        """Errors [B, A] of the planes' quadratic models, by coordinate, where these are of the loss that is drawn."""
-        loss, convexity, losses, errors = self.scene.loss, self.scene.convexity, self.stored("loss"), {}
-        if convexity and convexity.loss(loss) == loss and loss.sampling == "exact":
-            for at, curved in self.stored("convexity").items():
-                if curved.complete and losses[at].complete:
-                    model = json.loads(curved.read().attrs["quadratic_model"])
-                    errors[at] = taylor_error(losses[at].read()["loss"].values, self.grids["loss", at], model)
-        return errors
+    @property
+    def _models_drawn_loss(self) -> bool:
+        """Whether the quadratic models of the planes, measured with the curvature, are of the loss that is drawn."""
+        loss, convexity = self.scene.loss, self.scene.convexity
+        return convexity is not None and convexity.loss(loss) == loss and loss.sampling == "exact"
+
+    def _taylor_errors(
+        self, losses: Mapping[float, xr.Dataset], curved: Mapping[float, xr.Dataset]
+    ) -> dict[float, Array]:
+        """Errors [B, A] of the planes' quadratic models, by the coordinates of both, if they are of the drawn loss."""
+        both = [at for at in curved if at in losses] if self._models_drawn_loss else []
+        models = {at: json.loads(curved[at].attrs["quadratic_model"]) for at in both}
+        return {
+            at: taylor_error(losses[at]["loss"].values, self.grids["loss", at], model) for at, model in models.items()
+        }
 
     def metrics(self) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
         """Coordinates at which the network shown is a checkpoint, and the metrics there, by name."""
@@ -231,10 +238,11 @@ class Results:
         summary: dict[float, dict[str, Any]] = {}
         if (convexity := self.scene.convexity) is None:
             return summary
-        for at, stored in self.stored("convexity").items():
-            if stored.complete:
-                summary[at] = _convexity_summary(stored.read(), convexity)
-        for at, errors in self._taylor_errors().items():
+        curved = {at: stored.read() for at, stored in self.stored("convexity").items() if stored.complete}
+        summary |= {at: _convexity_summary(dataset, convexity) for at, dataset in curved.items()}
+        of_loss = self.stored("loss") if self._models_drawn_loss else {}
+        losses = {at: stored.read() for at, stored in of_loss.items() if at in curved and stored.complete}
+        for at, errors in self._taylor_errors(losses, curved).items():
             summary[at]["taylor_radius"] = taylor_radius(errors, self.grids["loss", at])
         for at, stored in self.stored("spectrum").items():
             # a spectrum may be complete while the convexity beside it is still to be measured

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import gaussian_filter
 
 from studio.field import Array
-from studio.film.colour import encode, to_linear
+from studio.film.colour import encode, to_srgb
 from studio.film.look import assets_folder
 from studio.film.overlays import Bar, Overlay, Text
 
@@ -88,7 +88,9 @@ def _masks(overlay: Overlay, height: int) -> Iterator[GlyphMask]:
         size = _pixel_size(overlay, height)
     if overlay.halo:
         margin, halo = _halo(glyphs.mask.tobytes(), glyphs.mask.shape, size)
-        yield GlyphMask(glyphs.left - margin, glyphs.top - margin, halo, overlay.opacity, _srgb(overlay.halo))
+        yield GlyphMask(
+            glyphs.left - margin, glyphs.top - margin, halo, overlay.opacity, to_srgb(overlay.halo).astype(np.float32)
+        )
     yield glyphs
 
 
@@ -106,7 +108,7 @@ def _text(text: Text, height: int) -> GlyphMask:
         left, top, mask = _rotated(text.text, text.weight, size, text.angle, inside)
     else:
         left, top, mask = _line(text.text, text.weight, size, text.align, inside)
-    return GlyphMask(column + left, row + top, mask, text.opacity, _srgb(text.colour))
+    return GlyphMask(column + left, row + top, mask, text.opacity, to_srgb(text.colour).astype(np.float32))
 
 
 def _bar(bar: Bar, height: int) -> GlyphMask:
@@ -115,10 +117,6 @@ def _bar(bar: Bar, height: int) -> GlyphMask:
     colour = encode(stops).T[:, None].astype(np.float32)
     left, top = round(bar.x * height), round(bar.y * height)
     return GlyphMask(left, top, np.full((rows, columns), 255, np.uint8), bar.opacity, colour)
-
-
-def _srgb(colour: str) -> Array:
-    return encode(to_linear(colour)).astype(np.float32)
 
 
 @lru_cache(maxsize=32)

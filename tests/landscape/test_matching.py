@@ -24,7 +24,8 @@ def network(model, seed: int):
 def test_matching_keeps_the_function_and_brings_the_weights_nearer(model):
     (module, weights, buffers), (_, to, _) = network(model, 0), network(model, 1)
     matched, moved = match(weights, buffers, to)
-    x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    # in float64: through twelve layers the rounding of a float32 sum depends on the processor
+    module, x = module.double(), torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(2)).double()
     with torch.no_grad():
         before = module(x)
         module.load_state_dict(matched | moved)
