@@ -33,8 +33,8 @@ OfCheckpoint = Literal["gap", "train_loss", "test_loss", "train_accuracy", "test
 OfPlane = Literal["relief", "change", "sharpness"]
 OfCurvature = Literal["hidden_share", "rank_correlation", "interlacing_share"]
 OfModel = Literal["taylor_radius"]
-OfWay = Literal["barrier", "share_in_plane"]
-Measure = OfNetwork | OfCheckpoint | OfPlane | OfCurvature | OfModel | OfWay
+OfPath = Literal["barrier", "share_in_plane"]
+Measure = OfNetwork | OfCheckpoint | OfPlane | OfCurvature | OfModel | OfPath
 OF_NETWORK, OF_CHECKPOINT, OF_CURVATURE = get_args(OfNetwork), get_args(OfCheckpoint), get_args(OfCurvature)
 AT_CENTRE = ("lambda_min", "lambda_max", "trace", "sharpness")
 """Measures that need the curvature at the middle alone."""
