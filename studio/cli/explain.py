@@ -30,7 +30,7 @@ def explain(scene: Scene, path: Path, source: FrameSource, number: int) -> Itera
     yield line("frame", f"{number} of {source.cut.length}, at {float(number / fps):.3f} s", "film")
     yield line("size, rate", f"{scene.film.size} at {float(fps):g} fps", "film")
     for share in source.shares(number):
-        index = scene.shots.index(share.shot)
+        index = source.cut.shots.index(share.shot)
         yield line("shot", f"{share.shot.shot}, weight {share.weight:.3f}", "shots", index)
         yield from (line(name, value, "shots", index, *keys) for name, value, keys in _of_shot(source, share))
         colour = ("shots", index, "colour") if share.shot.colour else ("look", "colour")

@@ -35,7 +35,7 @@ def summary(scene: Scene, name: str) -> str:
         camera = f"the script {shot.camera.script}" if shot.camera.script else f"{moves} move{plural}"
         if moves and turns[shot.shot]:
             camera += f", turns by up to {turns[shot.shot]} degrees a second"
-        lines.append(f"shot {shot.shot}: from {at:.2f} s, {shot.duration}, {camera}")
+        lines.append(f"shot {shot.shot}: from {at:.2f} s, {float(shot.duration.seconds(film.fps)):.4g}s, {camera}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
     return "\n".join([*lines, *_assumed_warnings(surveys)])
 

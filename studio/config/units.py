@@ -48,12 +48,20 @@ def _parse_number(text: str, suffix: str, example: str) -> float:
         raise ValueError(f"'{text}' is not understood; write it like {example}") from None
 
 
+CUE = re.compile(r"[A-Za-z][\w-]*")
+"""A cue's name: letters first, so that it is no time."""
+
+
 @dataclass(frozen=True, order=True)
 class Time:
-    """A stretch of film in seconds or frames: `12s`, `288f`, `1:30` (minutes:seconds)."""
+    """A stretch of film in seconds or frames: `12s`, `288f`, `1:30` (minutes:seconds); or a cue of the scene.
+
+    cue: its name. The amount is then 0 until `studio.film.cues` knows it.
+    """
 
     amount: float
     unit: str = "s"
+    cue: str = ""
 
     def seconds(self, fps: Fraction) -> float:
         """Seconds, at a frame rate in frames per second."""
@@ -64,7 +72,8 @@ class Time:
         return round(self.amount * fps) if self.unit == "s" else round(self.amount)
 
     def __str__(self) -> str:
-        return f"{self.amount:.12g}{self.unit}"  # digests are made from this text
+        # digests are made from this text
+        return f"{self.amount:.12g}{self.unit}" if self.amount or not self.cue else self.cue
 
     @classmethod
     def parse(cls, text: str) -> Time:
@@ -133,6 +142,13 @@ def _number_with_unit(unit: str, name: str, example: str) -> tuple[Any, ...]:
 _TIME = {"type": "string", "description": "time", "examples": ["12s", "288f"]}
 Duration = Annotated[Time, *_scalar(Time.parse, _TIME), PlainSerializer(str)]
 """A stretch of film, written `12s`, `288f` or `1:30`."""
+_CUE_TIME = {**_TIME, "examples": ["12s", "288f", "drop"]}
+CueTime = Annotated[
+    Time,
+    *_scalar(lambda text: Time(0.0, cue=text) if CUE.fullmatch(text) else Time.parse(text), _CUE_TIME),
+    PlainSerializer(str),
+]
+"""A time, or the name of a cue."""
 _SIZE = {"type": "string", "description": "size", "pattern": r"^\d+x\d+$", "examples": ["1920x1080"]}
 _AS_SIZE = BeforeValidator(lambda value: value if isinstance(value, Size) else Size.parse(str(value)))
 PixelSize = Annotated[Size, _AS_SIZE, PlainSerializer(str), WithJsonSchema(_SIZE)]

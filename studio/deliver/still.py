@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from studio.config.units import Duration, Size
+from studio.config.units import CueTime, Size
 from studio.deliver.image_files import ImageOptions, add_metadata, write
 from studio.deliver.image_io import MAX_JPEG_SIDE
 from studio.deliver.picture_spec import Picture
@@ -26,7 +26,7 @@ class Still(ImageOptions):
     """
 
     kind: Literal["still"] = "still"
-    at: Duration
+    at: CueTime
     format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png"
 
     @property

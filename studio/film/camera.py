@@ -32,7 +32,7 @@ from pydantic import (
 from studio.config.functions import Function, as_users_mistake
 from studio.config.messages import explain
 from studio.config.records import OMIT_DEFAULT, Record
-from studio.config.units import Angle, Duration, FocalLength, Percent, Positive, Time
+from studio.config.units import Angle, CueTime, FocalLength, Percent, Positive, Time
 from studio.errors import SceneError
 from studio.field import Array
 from studio.film.easing import Ease, EaseField
@@ -227,7 +227,7 @@ class PoseKey(Record):
     at this pose.
     """
 
-    at: Duration
+    at: CueTime
     azimuth: Angle | None = None
     elevation: Angle | None = None
     distance: Positive | None = None
@@ -286,8 +286,8 @@ class Move(Record):
     rack_focus: Positive | None = None
     shake: Annotated[Angle, Field(ge=0)] = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
-    over: Duration | None = None
-    hold: Duration | None = None
+    over: CueTime | None = None
+    hold: CueTime | None = None
     keys: tuple[PoseKey, ...] = ()
     together: tuple[Move, ...] = ()
     ease: EaseField | None = None

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from fractions import Fraction
+from functools import cache, cached_property
 
 import numpy as np
 
+from studio.config.records import FrozenDict
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
 from studio.film.camera import Orbit, Point, Pose
 from studio.film.colour import to_srgb
+from studio.film.cues import Cue, resolve
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
@@ -60,8 +63,14 @@ class FrameSource:
         titles: Titles,
         film: Format,
         notes: Mapping[str, Mapping[str, str]],
+        cues: Mapping[str, Cue] = FrozenDict(),
     ) -> FrameSource:
-        """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value."""
+        """The frames of some shots. Raises ValueError if a drawn field was not measured or has no finite value.
+
+        cues: that the shots name; without them the times are used that the shots have.
+        """
+        if cues:
+            shots = _with_cues(shots, cues, film.fps, surfaces)
         quality, shutter = film.quality, film.shutter / 360 / float(film.fps)
         look = quality.scale_mesh(look)
         scales = ranges(surfaces.values(), look, tuple(shot.colour or look.colour for shot in shots))
@@ -281,6 +290,24 @@ class FrameSource:
         if len(set(notes.values())) == 1:
             return notes[shown[0]]
         return "\n".join(f"{name}: {text}" for name, text in notes.items())
+
+
+def _with_cues(
+    shots: tuple[Shot, ...], cues: Mapping[str, Cue], fps: Fraction, surfaces: Mapping[str, Surfaces]
+) -> tuple[Shot, ...]:
+    """The shots with the times that measured cues have. Raises ValueError if one never comes, or comes too late."""
+
+    @cache
+    def coordinate(landscape: str, name: str) -> float:
+        try:
+            return cues[name].coordinate(surfaces[landscape])
+        except ValueError as error:
+            raise ValueError(f"cues.{name}: {error}") from None
+
+    found, mistakes = resolve(shots, cues, fps, lambda shot, name: coordinate((shot.show or tuple(surfaces))[0], name))
+    for (index, *path), text in [*mistakes, *Cut(found, fps).mistakes()]:
+        raise ValueError(f"shot {found[int(index)].shot}: {'.'.join(map(str, path))}: {text}")
+    return found
 
 
 def _text_weight(share: ShotShare) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from studio.config.records import Record, nearest
-from studio.config.units import Colour, Duration, Size, Time
+from studio.config.units import Colour, CueTime, Size, Time
 from studio.field import SHORT_FORMAT, Array, Axis, Instant, Scale, from_scale
 from studio.film.colour import lab_diagonal, lookup_table
 from studio.film.easing import Ease
@@ -89,10 +89,10 @@ class Titles(Record):
     """
 
     title: str | None = None
-    title_for: Duration = Time(4.0)
+    title_for: CueTime = Time(4.0)
     live: str | None = "{coordinate}    loss {loss:.3f}"
     claim: str | None = None
-    claim_from: Duration = Time(0.0)
+    claim_from: CueTime = Time(0.0)
     notes: bool = True
     legend: bool = True
     colour: Colour | None = None

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, WrapValidator, model_validator
 from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import FrozenDict, Record
-from studio.config.units import Colour, Duration, Name, Time
+from studio.config.units import CUE, Colour, CueTime, Duration, Name, Time
 from studio.film.camera import Camera, Orbit, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
@@ -90,11 +90,44 @@ Names = Annotated[
 """One name, or a list of them."""
 
 
+class CueCoordinate(float):
+    """The coordinate of a computed cue, which has its name."""
+
+    def __new__(cls, value: float, cue: str) -> Self:
+        """A number with a name."""
+        number = super().__new__(cls, value)
+        number.cue = cue
+        return number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CueCoordinate, (float(self), self.cue)
+
+    cue: str
+
+
+_COORDINATE = {"anyOf": [{"type": "number"}, {"type": "string", "description": "cue"}]}
+Coordinate = Annotated[
+    float,
+    WrapValidator(
+        lambda value, usual: (
+            value
+            if isinstance(value, CueCoordinate)
+            else CueCoordinate(0.0, value)
+            if isinstance(value, str) and CUE.fullmatch(value) and value not in ("nan", "inf")
+            else usual(value)
+        )
+    ),
+    WithJsonSchema(_COORDINATE),
+]
+"""A coordinate of the sweep, or the name of a computed cue."""
+
+
 class Shot(Record):
     """A stretch of film with one camera choreography.
 
     shot: its name. duration: how long it is shown, dissolves included.
-    along: time in the shot -> coordinate of the sweep; a time at or after the shot's last frame means that frame.
+    along: time in the shot -> coordinate of the sweep; a time at or after the shot's last frame means that frame. Equal
+    coordinates at two times hold, smaller ones run back.
     pace: between these keys, `monotone` slows down at each where the pace changes much; `flow` keeps its speed as
     smooth as a camera's; `linear` is steady between two; `hold` stays, and jumps at the next. show: the landscape it is
     of; several stand side by side. colour: replaces the look's.
@@ -102,9 +135,9 @@ class Shot(Record):
     """
 
     shot: Name
-    duration: Duration
+    duration: CueTime
     show: Names = ()
-    along: Annotated[dict[Duration, float], Field(min_length=1), AfterValidator(FrozenDict)]
+    along: Annotated[dict[CueTime, Coordinate], Field(min_length=1), AfterValidator(FrozenDict)]
     pace: Literal["monotone", "flow", "linear", "hold"] = "monotone"
     camera: Camera = Camera()
     colour: ColourMapping | None = None

@@ -165,7 +165,7 @@ def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool) -> Fra
         held = {name: landscape.hold_portrait(surfaces[name]) for name, landscape in landscapes.items()}
         notes = {name: _notes(landscape, held[name]) for name, landscape in landscapes.items()}
         # ranges are the film's, also where a portrait is shown
-        source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes)
+        source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes, scene.cues)
     except ValueError as error:
         raise SceneError(f"{scene.title}: {error}") from error
     return replace(source, surfaces=held)

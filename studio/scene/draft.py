@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -75,7 +76,7 @@ def _in_seconds(value: Any, fps: Fraction) -> Any:
     """A record, or anything in one, with all times in seconds, so that it means the same at another frame rate."""
     match value:
         case Time():
-            return Time(value.seconds(fps))
+            return replace(value, amount=value.seconds(fps), unit="s")
         case Record():
             names = type(value).model_fields
             return value.model_copy(update={name: _in_seconds(getattr(value, name), fps) for name in names})

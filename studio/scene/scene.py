@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
 from studio.config.records import FrozenDict
-from studio.config.units import Name
+from studio.config.units import Name, Time
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
 from studio.field import Grid
+from studio.film.cues import CueField, CueName, film_time, resolve
+from studio.film.fields import SCALES
 from studio.film.format import Format
 from studio.film.look import Look, merge
 from studio.film.overlays import Titles, claim_mistake, names_in
@@ -26,6 +28,9 @@ from studio.training.runs import SurfacesRun
 
 MOST_SHOTS, MOST_FILES, MOST_LANDSCAPES, MOST_NUMBERS = 150, 50, 8, 50
 """Of a scene: `check` looks through every shot, and measuring a landscape takes hours. A longer film is two scenes."""
+
+
+_TITLE_TIMES = ("title_for", "claim_from")
 
 
 class Portrait(NamedTuple):
@@ -52,8 +57,9 @@ class Scene(Landscape):
     sweep: what changes from keyframe to keyframe. grid: the sample points of the loss. detail: a finer grid around the
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
     each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
-    size, rate and quality. shots: in order. titles: the text on the picture. numbers: that the picture or the table of
-    claims shows, by name. deliver: the files to make.
+    size, rate and quality. cues: instants by name, which may stand for times: of the film, such as `3.2s`, or computed,
+    such as `loss < 0.1`, `largest-jump` or `lr-drop`. shots: in order. titles: the text on the picture. numbers: that
+    the picture or the table of claims shows, by name. deliver: the files to make.
     """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}
@@ -64,6 +70,7 @@ class Scene(Landscape):
     ] = FrozenDict()
     look: Look = Look.model_validate({"base": "ember"})
     film: Format = Format()
+    cues: Annotated[dict[CueName, CueField], Field(max_length=MOST_NUMBERS), AfterValidator(FrozenDict)] = FrozenDict()
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=MOST_SHOTS)
     titles: Titles = Titles()
     numbers: Annotated[dict[Name, Number], Field(max_length=MOST_NUMBERS), AfterValidator(FrozenDict)] = FrozenDict()
@@ -95,6 +102,19 @@ class Scene(Landscape):
         if not path or path[0] not in KEYS:
             return loc
         return max(path, ("landscapes", name, *path), key=lambda place: _depth(place, data))
+
+    @model_validator(mode="after")
+    def _know_cues(self) -> Self:
+        """Gives the times that are cues their amounts; what is wrong with them, `mistakes` says."""
+        times = {name: film_time(getattr(self.titles, name), self.cues)[0] for name in _TITLE_TIMES}
+        deliver = tuple(
+            one.model_copy(update={"at": film_time(at, self.cues)[0]}) if (at := getattr(one, "at", None)) else one
+            for one in self.deliver
+        )
+        known = resolve(self.shots, self.cues, self.film.fps)[0], self.titles.model_copy(update=times), deliver
+        for name, value in zip(("shots", "titles", "deliver"), known, strict=True):
+            object.__setattr__(self, name, value)
+        return self
 
     @property
     def cut(self) -> Cut:
@@ -128,6 +148,7 @@ class Scene(Landscape):
 
     def mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
+        yield from self._cue_mistakes()
         yield from ((("shots", *path), text) for path, text in self.cut.mistakes())
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.aperture_mistakes(self.shots, self.film)
@@ -153,9 +174,24 @@ class Scene(Landscape):
             axis, scored = self.axis, self.sweep.scored(self.runs, self.keyframes())
         except (RunError, SceneError):  # said before
             return
+        for name, cue in self.cues.items():
+            metrics = "".join(f"{{{number}}}" for number in cue.names if number not in SCALES)
+            if text := checks.live_line_mistake(metrics, axis, self.run, scored, numbers):
+                yield ("cues", name), text
+            shown = [(("cues", name), field) for field in cue.names if field in SCALES]
+            yield from checks.unmeasured_fields(shown, self.loss, self.convexity, self.run, numbers)
         live = self.titles.live
         if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers)):
             yield ("titles", "live"), text
+
+    def _cue_mistakes(self) -> Iterator[checks.Mistake]:
+        """Times that are no cues, cues at the wrong place, and those of numbers that nothing records."""
+        yield from ((("shots", *path), text) for path, text in resolve(self.shots, self.cues, self.film.fps)[1])
+        times: dict[checks.Path, Time] = {("titles", name): getattr(self.titles, name) for name in _TITLE_TIMES}
+        times |= {("deliver", i, "at"): one.at for i, one in enumerate(self.deliver) if hasattr(one, "at")}
+        for path, time in times.items():
+            if text := film_time(time, self.cues)[1]:
+                yield path, text
 
     def _claim_mistakes(self) -> Iterator[checks.Mistake]:
         """Numbers that cannot be measured."""
