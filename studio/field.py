@@ -435,12 +435,15 @@ class Trajectory:
 
         Linear between the planes of two keyframes.
         """
-        coordinates = np.array(self.coordinates)
-        position = float(np.interp(coordinate, coordinates, np.arange(len(coordinates))))
-        k = min(int(position), len(coordinates) - 2) if len(coordinates) > 1 else 0
-        following = self.places[min(k + 1, len(coordinates) - 1)]
-        places = self.places[k] + (position - k) * (following - self.places[k])
-        return np.concatenate([places[coordinates < coordinate], np.reshape(marker or (), (-1, 2))])
+        passed = self.whole(coordinate)[np.array(self.coordinates) < coordinate]
+        return np.concatenate([passed, np.reshape(marker or (), (-1, 2))])
+
+    def whole(self, coordinate: float) -> Array:
+        """All checkpoints [K, 2] in the plane at a coordinate."""
+        position = float(np.interp(coordinate, self.coordinates, np.arange(len(self.coordinates))))
+        k = min(int(position), len(self.coordinates) - 2) if len(self.coordinates) > 1 else 0
+        following = self.places[min(k + 1, len(self.coordinates) - 1)]
+        return np.asarray(self.places[k] + (position - k) * (following - self.places[k]))
 
 
 @dataclass(frozen=True)
@@ -508,7 +511,7 @@ class Instant:
     """All fields and metrics at one coordinate of the sweep, as the plane is seen there.
 
     layers: of each field, coarse to fine. window: a grid over the drawn part of the plane. marker: where the network
-    is; None for nowhere. trajectory: up to the marker [n, 2], if it is known.
+    is; None for nowhere. trajectory: up to the marker [n, 2], and whole_way: of all checkpoints [K, 2], if known.
     """
 
     coordinate: float
@@ -517,6 +520,7 @@ class Instant:
     window: Grid
     marker: tuple[float, float] | None = (0.0, 0.0)
     trajectory: Array | None = None
+    whole_way: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -548,6 +552,7 @@ class Surfaces:
             self.window(coordinate),
             marker,
             self.trajectory.at(coordinate, marker) if self.trajectory else None,
+            self.trajectory.whole(coordinate) if self.trajectory else None,
         )
 
     def _metrics(self, coordinate: float) -> dict[str, float]:

@@ -9,11 +9,11 @@ import pytest
 
 from studio.config.records import FrozenDict, Record
 from studio.field import DETAIL, Field, Grid, Surfaces
-from studio.film.camera import project
 from studio.film.frame import View
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.labels import clearance
 from studio.film.look import Look
+from studio.film.pose import project
 from studio.film.surface import height_at, marker_height
 from studio.film.survey import camera_height, survey
 from studio.landscape.convexity import Convexity

@@ -62,7 +62,8 @@ def _of_shot(source: FrameSource, share: ShotShare) -> Iterator[tuple[str, Any, 
     moves = _move(shot, share.seconds, source)
     for name in ("azimuth", "elevation", "distance", "lens", "pan", "yaw", "pitch", "roll", "opening"):
         yield f"  {name}", getattr(orbit, name), ("camera", *moves)
-    yield "  look at", str(shot.camera.look_at), ("camera", "look_at")
+    targets = ", ".join(f"{target} {weight:.0%}" for target, weight in source.targets(share).items())
+    yield "  look at", targets, ("camera", "look_at")
     yield "  marker", instant.marker or "nowhere", ()
     for name, value in instant.metrics.items():
         yield f"  {name}", value, ()

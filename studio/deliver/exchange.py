@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from studio.film.camera import MM_PER_UNIT, Pose
+from studio.film.pose import MM_PER_UNIT, Pose
 from studio.film.timeline import Cut
 
 GATE = 24.0

@@ -1,6 +1,4 @@
-"""The camera: from a start and moves in orbit coordinates to the Pose of one instant.
-
-    position = focal point + distance (cos elevation cos azimuth, cos elevation sin azimuth, sin elevation)
+"""The camera as records: from a start and moves in orbit coordinates to the Orbit of one instant.
 
 A camera is interpolated in azimuth, elevation and log distance, never in positions: a straight line between two
 positions of an orbit would pass close to its middle. Through poses and from move to move it flows
@@ -9,16 +7,14 @@ positions of an orbit would pass close to its middle. Through poses and from mov
 
 from __future__ import annotations
 
-import cmath
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeVar
 
-import numpy as np
 from pydantic import (
     AliasChoices,
     BeforeValidator,
@@ -31,18 +27,25 @@ from pydantic import (
 
 from studio.config.functions import Function, as_users_mistake
 from studio.config.messages import explain
-from studio.config.records import OMIT_DEFAULT, Record
+from studio.config.records import Record
 from studio.config.units import Angle, CueTime, FocalLength, Percent, Positive, Time
 from studio.errors import SceneError
 from studio.field import Array
 from studio.film.easing import Ease, EaseField
 from studio.film.motion import Knot, Track
+from studio.film.pose import COORDINATES, DISTANCE, FOCUS, TURN, TURNS, Orbit
 from studio.film.shake import shake
+from studio.film.targets import OF_TRAJECTORY, LookAt, Place, Target, weights
 
 Lens = Annotated[FocalLength, Field(gt=0)]
-Point = tuple[float, float, float]
-MM_PER_UNIT = 100.0
-"""Millimetres in a scene unit for depth of field: the drawn square is 200 mm wide, a model on a table."""
+FIT = 90.0
+"""Percent of the picture that a subject fills with `frame: fit`."""
+Filling = Annotated[
+    Percent,
+    Field(gt=0, le=1000),
+    BeforeValidator(lambda value: f"{FIT}%" if value == "fit" else value, json_schema_input_type=str),
+]
+"""How much of the picture the subject fills: `fit`, or a share such as `80%`."""
 
 
 def _parse_aperture(value: object) -> object:
@@ -64,146 +67,22 @@ Aperture = Annotated[
 """The f-number, focal length over the lens's diameter, written `f/2.8`."""
 
 
-@dataclass(frozen=True)
-class Pose:
-    """The camera at one instant, in VTK's words; view_angle is vertical, in degrees.
-
-    lens_radius: scene units, 0 for a pinhole. focus: distance of sharp focus along the line of sight, scene units.
-    """
-
-    position: Point
-    focal_point: Point
-    view_angle: float
-    view_up: Point
-    lens_radius: float = 0.0
-    focus: float = 1.0
-
-    @property
-    def axes(self) -> Array:
-        """Unit vectors to the right, up and ahead of the camera [3, 3]."""
-        ahead = np.subtract(self.focal_point, self.position)
-        ahead /= np.linalg.norm(ahead)
-        right = np.cross(ahead, self.view_up)
-        right /= np.linalg.norm(right)
-        return np.stack([right, np.cross(right, ahead), ahead])
-
-
-def project(points: Array, pose: Pose, aspect: float) -> Array:
-    """Perspective projection of points [n, 3]: places [n, 2] from the top left, in shares of the picture's height.
-
-    aspect: the picture's width over its height. A point behind the camera has no meaningful place.
-    """
-    right, up, ahead = pose.axes
-    offset = points - np.array(pose.position)
-    scale = 0.5 / math.tan(math.radians(pose.view_angle / 2)) / np.maximum(offset @ ahead, 1e-6)
-    return np.stack([aspect / 2 + scale * (offset @ right), 0.5 - scale * (offset @ up)], axis=1)
-
-
-COORDINATES = (
-    *("azimuth", "elevation", "distance", "lens", "alpha", "beta", "height"),
-    *("opening", "focus", "pan", "tilt", "roll"),
-)
-"""Names of what a camera is interpolated in, in the order of `Orbit.coordinates`."""
-TURNS = ("azimuth", "pan", "roll")
-"""Coordinates that are the same after 360 degrees."""
-DISTANCE, FOCUS = COORDINATES.index("distance"), COORDINATES.index("focus")
-
-
-@dataclass(frozen=True)
-class Orbit:
-    """The camera relative to its focal point: azimuth and elevation in degrees, distance in scene units.
-
-    lens: focal length, mm. pan: added to the focal point, and so to the camera. opening: one over the f-number, 0 for a
-    pinhole. focus: distance of sharp focus, scene units; None for the focal point. yaw, pitch, roll: how far the camera
-    in its place is turned away from the focal point, degrees to the right, up, and clockwise. The digests of drawn
-    frames contain these names.
-    """
-
-    azimuth: float
-    elevation: float
-    distance: float
-    lens: float
-    pan: Point = (0.0, 0.0, 0.0)
-    opening: float = 0.0
-    focus: float | None = None
-    yaw: float = field(default=0.0, metadata=OMIT_DEFAULT)
-    pitch: float = field(default=0.0, metadata=OMIT_DEFAULT)
-    roll: float = field(default=0.0, metadata=OMIT_DEFAULT)
-
-    @classmethod
-    def of(cls, coordinates: Sequence[float]) -> Orbit:
-        """The orbit with these coordinates, in the order of `COORDINATES`; an opening below 0 is a pinhole's."""
-        azimuth, elevation, distance, lens, x, y, z, opening, focus, *turns = coordinates
-        return cls(azimuth, elevation, distance, lens, (x, y, z), max(0.0, opening), focus or None, *turns)
-
-    @property
-    def coordinates(self) -> Sequence[float]:
-        """All coordinates in the order of `COORDINATES`; a focus of 0 is at the focal point."""
-        place = self.azimuth, self.elevation, self.distance, self.lens, *self.pan
-        return *place, self.opening, self.focus or 0.0, self.yaw, self.pitch, self.roll
-
-    @property
-    def focus_distance(self) -> float:
-        """Distance of sharp focus from the camera, scene units."""
-        return self.distance if self.focus is None else self.focus
-
-    @property
-    def height(self) -> float:
-        """Height of the camera above its focal point, scene units."""
-        return self.distance * math.sin(math.radians(self.elevation))
-
-    @property
-    def ground_distance(self) -> float:
-        """Horizontal distance from the focal point, scene units."""
-        return self.distance * math.cos(math.radians(self.elevation))
-
-    @property
-    def _offset(self) -> Point:
-        """From the focal point to the camera, as if it looked there."""
-        azimuth = math.radians(self.azimuth)
-        return self.ground_distance * math.cos(azimuth), self.ground_distance * math.sin(azimuth), self.height
-
-    def rotate(self, degrees: float) -> Orbit:
-        """The orbit turned around the vertical through the origin of its focal point's `pan`."""
-        turned = complex(*self.pan[:2]) * cmath.rect(1.0, math.radians(degrees))
-        pan = (turned.real, turned.imag, self.pan[2]) if turned else self.pan
-        return replace(self, azimuth=self.azimuth + degrees, pan=pan)
-
-    def pose(self, focal_point: Point) -> Pose:
-        """The pose that looks at `focal_point` moved by `pan`, or beside it if the camera is turned away.
-
-        view_angle = 2 atan(12 mm / lens), for a gate 24 mm high.
-        """
-        x, y, z = (f + p for f, p in zip(focal_point, self.pan, strict=True))
-        dx, dy, dz = self._offset
-        position = x + dx, y + dy, z + dz
-        azimuth, elevation = math.radians(self.azimuth - self.yaw), math.radians(self.elevation - self.pitch)
-        # not simply z, which has no upward direction for a camera straight above
-        up = (-math.sin(elevation) * math.cos(azimuth), -math.sin(elevation) * math.sin(azimuth), math.cos(elevation))
-        if self.yaw or self.pitch:
-            ahead = replace(self, azimuth=self.azimuth - self.yaw, elevation=self.elevation - self.pitch)
-            x, y, z = (place - way for place, way in zip(position, ahead._offset, strict=True))
-        if self.roll:
-            c, s = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
-            up = (c * up[0] - s * math.sin(azimuth), c * up[1] + s * math.cos(azimuth), c * up[2])
-        angle, radius = math.degrees(2 * math.atan(12.0 / self.lens)), self.lens * self.opening / 2 / MM_PER_UNIT
-        return Pose(position, (x, y, z), angle, up, radius, self.focus_distance)
-
-
 class Start(Record):
     """The camera at the start of a shot.
 
     azimuth: 0deg looks from +alpha, 90deg from +beta. elevation: 0deg looks level, 90deg straight down.
-    distance: from the focal point, scene units. lens: focal length over a 24 mm high gate.
-    rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture.
-    pan, tilt: the camera in its place is turned to the right, and up. roll: clockwise.
-    aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
-    focus: distance of sharp focus, scene units; the focal point if omitted.
+    distance: from the focal point, scene units. frame: instead of a distance, how much of the picture the land fills,
+    or the trajectory if the camera looks at that: `fit`, or a share such as `80%`. lens: focal length over a 24 mm high
+    gate. rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture. pan,
+    tilt: the camera in its place is turned to the right, and up. roll: clockwise. aperture: a pinhole if omitted; blur
+    is that of a model 200 mm wide, and takes sub-frames. focus: distance of sharp focus, scene units; the focal point
+    if omitted.
     """
 
     azimuth: Angle = -60.0
     elevation: Angle = 35.0
     distance: Positive = 2.0
+    frame: Filling | None = None
     lens: Lens = 30.0
     rise: float = 0.0
     pan: Angle = 0.0
@@ -212,25 +91,39 @@ class Start(Record):
     aperture: Aperture | None = None
     focus: Positive | None = None
 
+    @model_validator(mode="after")
+    def _has_one_distance(self) -> Self:
+        return _one_distance(self)
+
     def to_orbit(self) -> Orbit:
-        """The camera as orbit coordinates."""
+        """The camera as orbit coordinates; a frame counts once a film knows its distance (studio.film.framing)."""
         opening, pan = 1 / self.aperture if self.aperture else 0.0, (0.0, 0.0, self.rise)
         place = self.azimuth, self.elevation, self.distance, self.lens, pan
         return Orbit(*place, opening, self.focus, self.pan, self.tilt, self.roll)
 
 
+R = TypeVar("R", bound="Start | PoseKey")
+
+
+def _one_distance(record: R) -> R:
+    if record.frame and "distance" in record.model_fields_set:
+        raise ValueError("frame chooses the distance; leave one of them out")
+    return record
+
+
 class PoseKey(Record):
     """One pose of a move with `keys`: the fields it names change, the others stay.
 
-    at: from the start of the move. azimuth, elevation, distance, lens, rise, pan, tilt, roll, aperture, focus: as at
-    the start of a shot. ease: how the camera arrives at this pose; it flows through if omitted. stop: whether it rests
-    at this pose.
+    at: from the start of the move. azimuth, elevation, distance, frame, lens, rise, pan, tilt, roll, aperture, focus:
+    as at the start of a shot. look_at: the camera turns to this target. ease: how the camera arrives at this pose; it
+    flows through if omitted. stop: whether it rests at this pose.
     """
 
     at: CueTime
     azimuth: Angle | None = None
     elevation: Angle | None = None
     distance: Positive | None = None
+    frame: Filling | None = None
     lens: Lens | None = None
     rise: float | None = None
     pan: Angle | None = None
@@ -238,18 +131,35 @@ class PoseKey(Record):
     roll: Angle | None = None
     aperture: Aperture | None = None
     focus: Positive | None = None
+    look_at: LookAt | None = None
     ease: EaseField | None = None
     stop: bool = False
 
+    @model_validator(mode="after")
+    def _has_one_distance(self) -> Self:
+        return _one_distance(self)
+
     def apply(self, before: Orbit) -> Orbit:
         """The orbit at this key: `before` with the fields that the key names."""
-        named = self.model_dump(exclude={"at", "rise", "aperture", "ease", "stop"}, exclude_none=True)
+        named = self.model_dump(
+            exclude={"at", "rise", "aperture", "ease", "stop", "frame", "look_at"}, exclude_none=True
+        )
         changes = {{"pan": "yaw", "tilt": "pitch"}.get(name, name): value for name, value in named.items()}
         if self.aperture:
             changes["opening"] = 1 / self.aperture
         if self.rise is not None:
             changes["pan"] = (*before.pan[:2], self.rise)
         return replace(before, **changes)
+
+
+class Arrival(NamedTuple):
+    """What a move passes: when, how it gets there, whether it rests there, and what it looks at from then on."""
+
+    at: Time
+    orbit: Orbit
+    ease: Ease | None
+    stop: bool
+    look_at: LookAt | None
 
 
 class Move(Record):
@@ -262,11 +172,14 @@ class Move(Record):
     truck: scene units to the right, with the focal point. pan, tilt: the camera turns in its place, right and up.
     roll: it turns clockwise. lens: change of focal length. rack_focus: to this distance of sharp focus, scene units.
     shake: the camera trembles by up to this angle, a few times a second. seed: of the shake.
-    over: how long it takes. hold: stand still so long.
-    keys: poses at times instead of components; the last one ends the move.
-    together: moves that run at the same time, each with its own length; the longest one ends the step.
-    ease: how the move arrives at its end; if omitted, the camera flows into the next move, and is already moving at
-    the first frame of a shot and still at its last. stop: whether it rests at the end.
+    look_at: the camera turns to this target; a blend is `{minimiser: 1, highest: 2}`.
+    follow: the subject goes on by this share of the camera's path, and azimuths count from its heading: 180deg is
+    behind. flythrough: the camera itself flies on by this share of the path, and looks ahead. reveal: the surface grows
+    from `flat`, or from its profile along `alpha` or `beta` through the middle. over: how long it takes. hold: stand
+    still so long. keys: poses at times instead of components; the last one ends the move. together: moves that run at
+    the same time, each with its own length; the longest one ends the step. ease: how the move arrives at its end; if
+    omitted, the camera flows into the next move, and is already moving at the first frame of a shot and still at its
+    last. stop: whether it rests at the end.
     """
 
     former: ClassVar[Mapping[str, str]] = {"zoom": "lens"}
@@ -286,6 +199,10 @@ class Move(Record):
     rack_focus: Positive | None = None
     shake: Annotated[Angle, Field(ge=0)] = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
+    look_at: LookAt | None = None
+    follow: Percent = 0.0
+    flythrough: Percent = 0.0
+    reveal: Literal["flat", "alpha", "beta"] | None = None
     over: CueTime | None = None
     hold: CueTime | None = None
     keys: tuple[PoseKey, ...] = ()
@@ -303,6 +220,8 @@ class Move(Record):
             raise ValueError(f"{', '.join(lost)}: with 'over' alone, not with 'hold', 'keys' or 'together'")
         if any(part.hold or part.together for part in self.together):
             raise ValueError("'together' takes moves with 'over' or 'keys'")
+        if sum(part.look_at is not None for part in self.together) > 1:
+            raise ValueError("two moves together look at targets; one of them can")
         if self.dolly_zoom and any((self.dolly, self.push_in, self.pull_out, self.crane, self.lens)):
             raise ValueError("dolly_zoom sets distance and lens; without dolly, push_in, pull_out, crane or lens")
         return self
@@ -323,18 +242,18 @@ class Move(Record):
         fades = {"fade_in": start > 0, "fade_out": start + over < last}
         return lambda seconds: shake(seconds - start, over, self.shake, self.seed, **fades)
 
-    def arrivals(self, start: Orbit) -> Iterator[tuple[Time, Orbit, Ease | None, bool]]:
-        """What a move without `together` passes from `start`: when, how it gets there, and whether it rests there."""
+    def arrivals(self, start: Orbit) -> Iterator[Arrival]:
+        """What a move without `together` passes from `start`."""
         for key in self.keys:
             start = key.apply(start)
-            yield key.at, start, key.ease, key.stop
+            yield Arrival(key.at, start, key.ease, key.stop, key.look_at)
         if not self.keys:
             ease = self.ease or (Ease("in-out") if self.dolly_zoom else None)
-            yield self.over or self.hold or Time(0), self._end(start), ease, self.stop
+            yield Arrival(self.over or self.hold or Time(0), self._end(start), ease, self.stop, self.look_at)
 
     def changed(self, start: Orbit) -> set[int]:
         """Numbers of the coordinates that a move without `together` changes from `start`, beyond rounding."""
-        passed, before = [orbit.coordinates for _, orbit, _, _ in self.arrivals(start)], start.coordinates
+        passed, before = [arrival.orbit.coordinates for arrival in self.arrivals(start)], start.coordinates
         return {i for i, value in enumerate(before) if any(abs(there[i] - value) > 1e-9 for there in passed)}
 
     def end(self, start: Orbit) -> Orbit:
@@ -345,7 +264,7 @@ class Move(Record):
         """
         after, taken = start.coordinates, set[int]()
         for part in self.parts:
-            *_, (_, end, _, _) = part.arrivals(start)
+            *_, (_, end, *_) = part.arrivals(start)
             if not self.together:
                 return end
             changed = part.changed(start)
@@ -364,6 +283,9 @@ class Move(Record):
         lens = (start.lens * distance / start.distance if self.dolly_zoom else start.lens) + self.lens
         if lens <= 0:
             raise ValueError(f"a change of {self.lens:g}mm from a lens of {start.lens:g}mm leaves no lens")
+        path = start.path + (self.follow + self.flythrough) / 100
+        if not -1e-9 <= path <= 1 + 1e-9:
+            raise ValueError(f"{100 * path:g}% of the path is beyond its end; it goes from 0% to 100%")
         dollied, azimuth, (x, y, z) = replace(start, distance=distance), math.radians(start.azimuth), start.pan
         height = dollied.height + self.crane
         return replace(
@@ -377,30 +299,75 @@ class Move(Record):
             yaw=start.yaw + self.pan,
             pitch=start.pitch + self.tilt,
             roll=start.roll + self.roll,
+            path=path,
+            reveal=1.0 if self.reveal else start.reveal,
         )
 
 
 class Camera(Record):
     """A shot's choreography: a start and moves in order; after the last move the camera holds.
 
-    look_at: `minimiser` follows the marker, or is the middle of the surface where there is none; `land` is above that
-    middle, at the surface's mean height; `centre` is at the middle of the height range, which is fixed; or a point.
-    azimuth_from: the direction of azimuth 0deg: `alpha`, or the `open-side`, where the surface around the marker is
-    lowest at the end of the film. From the open side the minimiser is visible whatever course a training took.
-    script: a function of yours instead of moves: of the share of the shot, 0 to 1, to a mapping with keys of `start`.
+    look_at: a target, or a blend of some, such as `{minimiser: 1, highest: 2}`. `minimiser` is the marker, or the
+    middle of the surface where there is none; `start`, `end` and `trajectory` the run's first and last network and the
+    middle of its way; `lowest`, `highest` and `saddle` (between the two deepest basins) places of the land as it is at
+    the shot's end; `land` is above the middle, at the mean height; `centre` in the middle of the height range, which is
+    fixed; [alpha, beta] a place of the plane, and [x, y, z] a point in scene units. azimuth_from: the direction of
+    azimuth 0deg: `alpha`, or the `open-side`, where the surface around the marker is lowest at the end of the film.
+    From the open side the minimiser is visible whatever course a training took. path: of the moves `follow` and
+    `flythrough`: the run's `trajectory`, or a curve through places [alpha, beta]. altitude: of a flight, over the
+    highest land near the path, scene units. script: a function of yours instead of moves: of the share of the shot, 0
+    to 1, to a mapping with keys of `start`.
     """
 
-    look_at: Literal["minimiser", "land", "centre"] | Point = "minimiser"
+    look_at: LookAt = "minimiser"
     azimuth_from: Literal["alpha", "open-side"] = "alpha"
     start: Start = Start()
     moves: tuple[Move, ...] = ()
+    path: Literal["trajectory"] | Annotated[tuple[Place, ...], Field(min_length=2, max_length=1000)] = "trajectory"
+    altitude: Positive = 0.12
     script: Function | None = None
 
     @model_validator(mode="after")
     def _has_one_choreography(self) -> Self:
         if self.script and self.moves:
             raise ValueError("a script is the whole choreography; leave the moves or the script out")
+        if all(any(getattr(part, name) for part in self._parts) for name in ("follow", "flythrough")):
+            raise ValueError("a shot either follows or flies through; make two shots of it")
+        if sum(part.reveal is not None for part in self._parts) > 1:
+            raise ValueError("a second reveal; the land grows once in a shot")
         return self
+
+    @property
+    def _parts(self) -> list[Move]:
+        return [part for move in self.moves for part in move.parts]
+
+    @property
+    def travels(self) -> Literal["follow", "flythrough"] | None:
+        """How the camera uses its path, from the first frame of the shot to the last."""
+        names: tuple[Literal["follow", "flythrough"], ...] = ("follow", "flythrough")
+        return next((name for name in names if any(getattr(part, name) for part in self._parts)), None)
+
+    @property
+    def grows_from(self) -> Literal["flat", "alpha", "beta"] | None:
+        """What the land grows from; None if it stands as it is."""
+        return next((part.reveal for part in self._parts if part.reveal), None)
+
+    @property
+    def needs_trajectory(self) -> bool:
+        """Whether the places of the run's checkpoints must be known."""
+        looks = [self.look_at, *(part.look_at for part in self._parts)]
+        looks += [key.look_at for part in self._parts for key in part.keys]
+        named = {target for look_at in looks if look_at is not None for target in weights(look_at)}
+        return (self.travels is not None and self.path == "trajectory") or not named.isdisjoint(OF_TRAJECTORY)
+
+    @property
+    def first_orbit(self) -> Orbit:
+        """The orbit at the start, before the land has grown if it does."""
+        return replace(self.start.to_orbit(), reveal=0.0 if self.grows_from else 1.0)
+
+    def targets(self, seconds: float, fps: Fraction, length: float, *, loop: bool = False) -> Mapping[Target, float]:
+        """What the camera looks at, with weights that sum to 1, at a time of a shot as in `at`."""
+        return weights(self.look_at) if self.script else motion(self, fps, length, loop).targets_at(seconds)
 
     def at(self, seconds: float, fps: Fraction, length: float, *, loop: bool = False) -> Orbit:
         """The orbit `seconds` after a shot of a length in seconds began, its azimuth counted from `azimuth_from`.
@@ -434,12 +401,13 @@ CLOSED = 1e-6
 class Motion:
     """A shot's camera in time. tracks: of `COORDINATES`. focused: when the focus leaves the focal point for good.
 
-    shakes: each of them gives yaw, pitch and roll [3] at a time.
+    shakes: each of them gives yaw, pitch and roll [3] at a time. targets: weights of what the camera looks at.
     """
 
     tracks: tuple[Track, ...]
     focused: float
     shakes: tuple[Callable[[float], Array], ...]
+    targets: Mapping[Target, Track]
 
     def at(self, seconds: float) -> Orbit:
         """The orbit at a time since the shot began."""
@@ -447,11 +415,19 @@ class Motion:
         if seconds < self.focused:
             values[FOCUS] = 0.0
         for turns in self.shakes:
-            values[-3:] = (values[-3:] + turns(seconds)).tolist()
+            values[TURN : TURN + 3] = (values[TURN : TURN + 3] + turns(seconds)).tolist()
         return Orbit.of(values)
+
+    def targets_at(self, seconds: float) -> Mapping[Target, float]:
+        """The targets at a time, with weights that sum to 1."""
+        shares = {target: max(0.0, track.at(seconds)) for target, track in self.targets.items()}
+        total = sum(shares.values())
+        return {target: share / total for target, share in shares.items() if share}
 
     def gaps(self) -> Iterator[str]:
         """What does not close where the end leads into the start: coordinates, and those whose speeds differ."""
+        if self.targets_at(0.0) != self.targets_at(self.tracks[0].knots[-1].time):
+            yield "it looks at another target at its end"
         for name, track in zip(COORDINATES, self.tracks, strict=True):
             gap, (start, end) = track.knots[-1].value - track.knots[0].value, track.end_speeds
             if name == "focus" and self.focused == math.inf:
@@ -462,19 +438,27 @@ class Motion:
                 yield f"{name} ends at a speed of {end:.3g} a second and starts at {start:.3g}"
 
 
+Knots = list[Knot]
+
+
 @lru_cache(maxsize=256)  # evaluated for every frame, and for its digest
 def motion(camera: Camera, fps: Fraction, length: float, loop: bool = False) -> Motion:
     """The moves of a camera in a shot of a length in seconds. loop: the end of the shot leads into its start."""
     last = length - float(1 / fps) / 2  # a move that ends later ends with the shot
-    orbit, time, shakes = camera.start.to_orbit(), 0.0, list[Callable[[float], Array]]()
+    orbit, time, shakes = camera.first_orbit, 0.0, list[Callable[[float], Array]]()
     knots = [[Knot(0.0, value)] for value in orbit.coordinates]
+    looks = [(Knot(0.0, 1.0), weights(camera.look_at))]
     for move in camera.moves:
         after, end = move.end(orbit), time + move.seconds(fps)
         for part in move.parts:
-            own = part.changed(orbit) if move.together else range(len(knots))
-            for at, passed, ease, stop in part.arrivals(orbit):
+            own, since = part.changed(orbit) if move.together else range(len(knots)), time
+            for at, passed, ease, stop, look_at in part.arrivals(orbit):
                 for i in own:
                     knots[i].append(Knot(time + at.seconds(fps), passed.coordinates[i], ease, stop))
+                if look_at is not None:
+                    looks.append((Knot(since, 1.0), looks[-1][1]))  # until then it looks where it did
+                    looks.append((Knot(time + at.seconds(fps), 1.0, ease, stop or move.stop), weights(look_at)))
+                since = time + at.seconds(fps)
             if part.shake and (over := part.seconds(fps)):
                 shakes.append(part.to_shake(time, over, last))
         for track, value in zip(knots, after.coordinates, strict=True):
@@ -492,4 +476,10 @@ def motion(camera: Camera, fps: Fraction, length: float, loop: bool = False) -> 
     zooms = any(part.dolly_zoom for move in camera.moves for part in move.parts)
     ratios = {"distance", "focus", "lens" if zooms else ""}
     tracks = (Track(tuple(own), name in ratios, loop) for name, own in zip(COORDINATES, knots, strict=True))
-    return Motion(tuple(tracks), focused, tuple(shakes))
+    return Motion(tuple(tracks), focused, tuple(shakes), _target_tracks(looks))
+
+
+def _target_tracks(looks: list[tuple[Knot, Mapping[Target, float]]]) -> Mapping[Target, Track]:
+    """The weight of each target over time, from the instants at which the camera looks at a blend of some."""
+    named = dict.fromkeys(target for _, blend in looks for target in blend)
+    return {target: Track(tuple(k._replace(value=blend.get(target, 0.0)) for k, blend in looks)) for target in named}

@@ -9,28 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache, cached_property
-
-import numpy as np
+from functools import cache, cached_property, partial
 
 from studio.config.records import FrozenDict
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
-from studio.film.camera import Orbit, Point, Pose
 from studio.film.colour import to_srgb
 from studio.film.cues import Cue, resolve
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
 from studio.film.frame import Frame, View
+from studio.film.framing import distance_to_fit
+from studio.film.ground import Ground
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
+from studio.film.pose import Orbit, Pose
 from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
+from studio.film.reveal import as_grown, grown
+from studio.film.targets import Landmark, Place, Target, landmark
 from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transition
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
+LANDMARK_MESH = 121  # where only places of the land matter
 _CACHED_SURFACES = 4  # a dissolve shows two
 
 
@@ -53,6 +56,7 @@ class FrameSource:
     _cache: dict[tuple[str, float, ColourMapping], tuple[Array, Array]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
+    _landmarks: dict[tuple[str, float, str], Place] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def of(
@@ -74,7 +78,8 @@ class FrameSource:
         quality, shutter = film.quality, film.shutter / 360 / float(film.fps)
         look = quality.scale_mesh(look)
         scales = ranges(surfaces.values(), look, tuple(shot.colour or look.colour for shot in shots))
-        return cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
+        source = cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
+        return replace(source, cut=Cut(tuple(map(source._framed, shots)), film.fps))
 
     # --- frames ------------------------------------------------------------------------------------------------------
 
@@ -163,12 +168,66 @@ class FrameSource:
     # --- cameras and surfaces ----------------------------------------------------------------------------------------
 
     def camera_orbit(self, share: ShotShare) -> Orbit:
-        """The camera's orbit in a shot, its azimuth counted from alpha even if the shot counts from the open side."""
+        """The camera's orbit in a shot, its azimuth counted from alpha even if the shot counts from the open side.
+
+        Of a camera on a path it is the one that the shot says, before it stands on the ground.
+        """
         camera = share.shot.camera
         orbit = share.shot.orbit(share.seconds, self.cut.fps)
-        if camera.azimuth_from == "alpha":
+        if camera.azimuth_from == "alpha" or camera.travels:
             return orbit
         return orbit.rotate(self.open_sides[share.landscape])
+
+    def targets(self, share: ShotShare) -> Mapping[Target, float]:
+        """What a shot's camera looks at, with weights."""
+        return share.shot.targets(share.seconds, self.cut.fps)
+
+    def ground(self, share: ShotShare, instant: Instant, height: Array) -> Ground:
+        """A surface that a shot shows, as its camera sees it."""
+        return Ground(height, instant, self.look, partial(self._landmark, share))
+
+    def _landmark(self, share: ShotShare, name: Landmark) -> Place:
+        """A place of the land as it is at a shot's end."""
+        end = share.shot.coordinate(share.shot.length(self.cut.fps), self.cut.fps)
+        key = share.landscape, end, name
+        if key not in self._landmarks:
+            instant, look = self.surfaces[share.landscape].at(end), self.with_mesh(LANDMARK_MESH).look
+            height = surface.heights(instant, look, self.ranges.at(instant.coordinate))
+            try:
+                self._landmarks[key] = landmark(height, name, instant.window.scene_sides, look.fade.start)
+            except ValueError as error:
+                raise ValueError(f"shot {share.shot.shot}: camera.look_at: {error}") from None
+        return self._landmarks[key]
+
+    def _framed(self, shot: Shot) -> Shot:
+        """A shot with the distances of its frames: `fit` is a size in the picture, whatever the land."""
+        camera, orbit, moves, start = shot.camera, shot.camera.first_orbit, [], 0.0
+        if camera.start.frame:
+            begun = camera.start.model_copy(update={"distance": self._distance(shot, 0.0, orbit, camera.start.frame)})
+            camera = camera.model_copy(update={"start": begun})
+            orbit = camera.first_orbit
+        for move in camera.moves:
+            keys, passed = list(move.keys), orbit
+            for n, key in enumerate(move.keys):
+                passed = key.apply(passed)
+                if key.frame:
+                    distance = self._distance(shot, start + key.at.seconds(self.cut.fps), passed, key.frame)
+                    keys[n], passed = key.model_copy(update={"distance": distance}), replace(passed, distance=distance)
+            moves.append(move.model_copy(update={"keys": tuple(keys)}))
+            orbit, start = moves[-1].end(orbit), start + move.seconds(self.cut.fps)
+        return shot.model_copy(update={"camera": camera.model_copy(update={"moves": tuple(moves)})})
+
+    def _distance(self, shot: Shot, seconds: float, orbit: Orbit, percent: float) -> float:
+        """The distance at which a shot's subject fills so much of the picture."""
+        share = next(self._panels(ShotShare(shot, seconds, 1.0)))
+        instant, coarse = self._instant(share), self.with_mesh(LANDMARK_MESH).look
+        ground = self.ground(share, instant, surface.heights(instant, coarse, self.ranges.at(instant.coordinate)))
+        if shot.camera.azimuth_from == "open-side":
+            orbit = orbit.rotate(self.open_sides[share.landscape])
+        targets = self.targets(share)
+        _, focal_point = ground.aim(shot.camera, orbit, targets)
+        aspect = self.size.width / self.size.height * share.panel.aspect
+        return distance_to_fit(ground.subject(targets) - focal_point, orbit, aspect, percent / 100)
 
     @cached_property
     def open_sides(self) -> dict[str, float]:
@@ -191,19 +250,22 @@ class FrameSource:
         """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
         instant, look = self._instant(share), self.look
         height, colour = self._surface(share.landscape, instant, share.shot.colour or look.colour)
-        orbit, marker = self.camera_orbit(share), surface.drawn_marker(instant, look)
+        orbit, camera = self.camera_orbit(share), share.shot.camera
+        if camera.grows_from and orbit.reveal < 1:
+            height = grown(height, camera.grows_from, orbit.reveal)
+        orbit, focal_point = self.ground(share, instant, height).aim(camera, orbit, self.targets(share))
         ends, nodes = self.ranges.at(instant.coordinate).height, surface.drawn_nodes(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
             height,
             colour,
-            orbit.pose(self._focal_point(share.shot.camera.look_at, height, marker or (0.0, 0.0))),
-            resolve_appearance(look, azimuth, ends, nodes),
+            orbit.pose(focal_point),
+            as_grown(resolve_appearance(look, azimuth, ends, nodes), camera.grows_from, orbit.reveal),
             share.weight,
             share.panel,
             region=share.region,
             trajectory=surface.drawn_trajectory(instant, look),
-            marker=marker,
+            marker=surface.drawn_marker(instant, look),
             sides=instant.window.scene_sides,
         )
 
@@ -227,16 +289,6 @@ class FrameSource:
                 del self._cache[next(iter(self._cache))]
             self._cache[key] = arrays
         return self._cache[key]
-
-    def _focal_point(self, look_at: str | Point, height: Array, marker: tuple[float, float]) -> Point:
-        if not isinstance(look_at, str):
-            return look_at
-        z, place = np.nan, (0.0, 0.0)
-        if look_at == "minimiser":
-            z, place = surface.marker_height(height, marker), marker
-        elif look_at == "land" and np.isfinite(height).any():
-            z = float(np.nanmean(height))
-        return *place, z if np.isfinite(z) else self.look.height.exaggeration / 2
 
     # --- overlays ----------------------------------------------------------------------------------------------------
 
@@ -264,7 +316,7 @@ class FrameSource:
         """The live line of a shot's panel at one time; with the first panel also the notes and the legend."""
         mapping, instant, shown = share.shot.colour or self.look.colour, self._instant(share), self._shown(share.shot)
         own_page, axis = page.of_panel(share.panel), self.surfaces[share.landscape].axis
-        own = overlays.live_line(titles, instant, axis, own_page)
+        own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
         if len(shown) > 1:
             own += overlays.panel_name(titles, share.landscape, own_page)
         captions = page.shift(own, share.panel)

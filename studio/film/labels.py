@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from studio.field import Array, from_scale
-from studio.film.camera import Pose, project
 from studio.film.frame import View
 from studio.film.look import Look
 from studio.film.overlays import Page, Text
+from studio.film.pose import Pose, project
 from studio.film.surface import height_at
 
 RAYS = (35.0, 150.0, 265.0)  # degrees from the direction of alpha

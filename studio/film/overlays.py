@@ -189,10 +189,11 @@ def _wrap(notes: str, width: float, size: float) -> list[str]:
     return [row.replace("\u00a0", " ") for line in unbroken.splitlines() for row in wrapper.wrap(line)]
 
 
-def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[Overlay]:
+def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page, grown: float = 1.0) -> list[Overlay]:
     """The live line with the numbers of an instant; empty if the titles have none.
 
-    The loss is that at the marker; without one, that in the middle of the window.
+    grown: share of the height to which the surface has grown, said in the line. The loss is that at the marker; without
+    one, that in the middle of the window.
     """
     if not titles.live:
         return []
@@ -200,6 +201,7 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page) -> list[
     numbers |= {"loss": value_at(instant, "loss", instant.marker or instant.window.centre)}
     numbers[axis.name] = instant.coordinate
     line = titles.live.format(**{**numbers, "coordinate": axis.label(instant.coordinate)})
+    line += f"    at {grown:.0%} of its height" if grown < 1 else ""
     return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
 
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from studio.field import Array, Field, Grid, Instant, Layer, Surfaces
-from studio.film.camera import Pose, project
+from studio.field import Array, Field, Grid, Instant, Layer, Surfaces, Trajectory
 from studio.film.fields import SCALES, measured_fields
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look
+from studio.film.pose import Pose, project
 from studio.film.surface import seam_weight, window_radius
 from studio.film.timeline import Shot
 
@@ -187,6 +187,14 @@ def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Gr
         values = tuple(_crater(grid, widest) for grid in each)
         fields |= {name + ending: Field(keyframes, each, values, SCALES.get(name, "linear")) for name in names}
     return Surfaces(fields)
+
+
+def assumed_trajectory(grids: Mapping[float, Grid]) -> Trajectory:
+    """A run that comes straight from the side of the keyframes' grids to their middle."""
+    starts = [np.array(grid.centre) + 0.6 * np.array(grid.half_sides) for grid in grids.values()]
+    shares = np.linspace(1, 0, len(grids))[:, None]
+    places = [grid.centre + shares * (start - grid.centre) for start, grid in zip(starts, grids.values(), strict=True)]
+    return Trajectory(tuple(grids), np.stack(places), 1.0)
 
 
 class _Coarse(Grid):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -19,10 +19,12 @@ from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import FrozenDict, Record
 from studio.config.units import CUE, Colour, CueTime, Duration, Name, Time
-from studio.film.camera import Camera, Orbit, motion
+from studio.film.camera import Camera, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
 from studio.film.motion import Knot, Track
+from studio.film.pose import Orbit
+from studio.film.targets import Target
 
 MOST_FRAMES = 1_000_000
 """Frames of a film: eleven hours at 24 a second, and a hundred days of drawing."""
@@ -148,7 +150,7 @@ class Shot(Record):
 
     @model_validator(mode="after")
     def _moves_are_possible(self) -> Self:
-        orbit = self.camera.start.to_orbit()
+        orbit = self.camera.first_orbit
         for number, move in enumerate(self.camera.moves):
             try:
                 orbit = move.end(orbit)
@@ -168,6 +170,10 @@ class Shot(Record):
     def orbit(self, seconds: float, fps: Fraction) -> Orbit:
         """The camera at a time of the shot."""
         return self.camera.at(seconds, fps, self.length(fps), loop=self.loop)
+
+    def targets(self, seconds: float, fps: Fraction) -> Mapping[Target, float]:
+        """What the camera looks at at a time of the shot, with weights that sum to 1."""
+        return self.camera.targets(seconds, fps, self.length(fps), loop=self.loop)
 
     def coordinate(self, seconds: float, fps: Fraction) -> float:
         """The coordinate of the sweep at a time of the shot, by its pace; constant outside of the keys of `along`.
@@ -253,6 +259,11 @@ class Panel:
     def left(self) -> float:
         """Where it begins, as a share of the picture's width."""
         return self.number / self.count
+
+    @property
+    def aspect(self) -> float:
+        """Its width over its height, as a share of the picture's."""
+        return 1 / self.count
 
     def columns(self, width: int) -> range:
         """Its columns in a picture of `width` pixels."""

@@ -94,7 +94,10 @@ class RenderJob:
             (
                 coordinate := share.shot.coordinate(share.seconds, source.cut.fps),
                 source.camera_orbit(share),
-                share.shot.camera.look_at,
+                [[target, weight] for target, weight in source.targets(share).items()],
+                share.shot.camera.travels and (share.shot.camera.path, share.shot.camera.altitude),
+                share.shot.camera.grows_from,
+                share.shot.coordinate(share.shot.length(source.cut.fps), source.cut.fps),  # of landmarks
                 colour := share.shot.colour or source.look.colour,
                 source.ranges.at(coordinate).height,
                 source.ranges.at(coordinate).colour_ends(colour),

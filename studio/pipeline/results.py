@@ -71,7 +71,7 @@ class Results:
         shelf, runs = project.shelf, project.run_digests
         results = cls(scene, shelf, runs, digests, grids, planes, portrait=project.portrait)
         moving = any(keyframe.marker not in (None, keyframe.centre) for keyframe in scene.keyframes())
-        if not moving and scene.look.trajectory is None:
+        if not moving and not scene.needs_trajectory:
             return results
         facts = [checkpoints.facts_by_epoch(folder) for folder in project.run_folders]
         weights = [marker.inputs(lambda at: str(facts[at.run][at.checkpoint]["weights"])) for marker in results.markers]
@@ -162,7 +162,7 @@ class Results:
         columns = [markers.index(keyframe.marker) if keyframe.marker else -1 for keyframe in keyframes]
         coordinates = tuple(keyframe.coordinate for keyframe in keyframes)
         trajectory = None
-        if self.scene.look.trajectory and -1 not in columns:
+        if self.scene.needs_trajectory and -1 not in columns:
             names = ("places", "distances", "lengths")
             places, distances, lengths = (found[name][np.ix_(rows, columns)] for name in names)
             trajectory = Trajectory(coordinates, places, share_in_plane(distances, lengths))

@@ -16,8 +16,8 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.field import Array
-from studio.film.camera import Pose
 from studio.film.frame import Frame, View, Window
+from studio.film.pose import Pose
 from studio.film.surface import height_at, window_radius
 from studio.render.mesh import fill_all_holes
 from studio.render.projection import marker_centre

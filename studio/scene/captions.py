@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from studio.field import DETAIL
 from studio.film.fields import measured_fields
 from studio.film.frame_source import FrameSource
 from studio.film.overlays import height_words
-from studio.film.survey import assumed_surfaces
+from studio.film.survey import assumed_surfaces, assumed_trajectory
 from studio.landscape.sweeps.keyframe import Keyframe
 from studio.scene.checks import drawn_fields
 from studio.scene.scene import Portrait, Scene
@@ -66,6 +68,8 @@ def assumed_film(scene: Scene) -> FrameSource:
         if part.detail and (fine := part.detail_keyframes()):
             grids[DETAIL] = {keyframe.coordinate: part.detail.grid for keyframe in (fine[0], fine[-1])}
         surfaces[name], notes[name] = assumed_surfaces(fields, grids), captions(part)
+        if scene.needs_trajectory:
+            surfaces[name] = replace(surfaces[name], trajectory=assumed_trajectory(grids[""]))
     return FrameSource.of(scene.shots, surfaces, scene.look, scene.titles, scene.film, notes)
 
 

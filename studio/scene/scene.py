@@ -122,6 +122,11 @@ class Scene(Landscape):
         return Cut(self.shots, self.film.fps)
 
     @property
+    def needs_trajectory(self) -> bool:
+        """Whether the film shows the way of the run's checkpoints, or its cameras go by it."""
+        return self.look.trajectory is not None or any(shot.camera.needs_trajectory for shot in self.shots)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the landscapes; of the only one, the empty text."""
         return tuple(self.landscapes) or ("",)
@@ -155,6 +160,10 @@ class Scene(Landscape):
         yield from checks.show_mistakes(self.shots, self.names)
         if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
+        for index, shot in enumerate(self.shots):
+            shown = [name for name in shot.show or self.names[:1] if name in self.names]
+            if shot.camera.needs_trajectory and any(isinstance(self.only(name).run, SurfacesRun) for name in shown):
+                yield ("shots", index, "camera"), "goes by networks, and run.kind: surfaces has none; look elsewhere"
         if (claim := self.titles.claim) is not None and (text := claim_mistake(claim, self.numbers)):
             yield ("titles", "claim"), text
         yield from self._claim_mistakes()

@@ -28,13 +28,13 @@ from studio.execution.devices import usable_cores
 from studio.execution.local import LocalExecutor
 from studio.execution.tasks import run_tasks
 from studio.field import Field, Surfaces
-from studio.film.camera import Orbit
 from studio.film.colour import encode, lookup_table
 from studio.film.format import QUALITIES, subframes
 from studio.film.frame import Frame, View, Window
 from studio.film.frame_source import FrameSource
 from studio.film.light import Background, Grade
 from studio.film.look import Look, gallery
+from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.scene.scene import Scene
 

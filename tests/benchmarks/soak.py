@@ -15,13 +15,13 @@ import numpy as np
 
 from studio.config.units import Size
 from studio.film.appearance import Nodes
-from studio.film.camera import Orbit
 from studio.film.colour import lookup_table
 from studio.film.format import subframes
 from studio.film.frame import Frame, View
 from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
 from studio.film.overlays import Text
+from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 SIZE, MESH = Size(96, 54), 65

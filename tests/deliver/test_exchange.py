@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from studio.deliver.exchange import FORMATS, CameraFrame, Footage
-from studio.film.camera import Camera, Move, Orbit, Start, project
+from studio.film.camera import Camera, Move, Start
+from studio.film.pose import Orbit, project
 from studio.film.timeline import Cut, Shot
 
 ORBIT = Orbit(azimuth=-60, elevation=35, distance=2.5, lens=36, opening=1 / 2.8)

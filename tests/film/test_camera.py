@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from studio.config.units import Time
-from studio.film.camera import Camera, Move, Orbit, PoseKey, Start
+from studio.film.camera import Camera, Move, PoseKey, Start
 from studio.film.easing import EASES
+from studio.film.pose import Orbit
 
 FPS = Fraction(24)
 START = Start(azimuth=30.0, elevation=20.0, distance=2.0, lens=30.0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from studio.config.records import Record
-from studio.film.camera import Orbit
 from studio.film.frame import Frame, View
 from studio.film.look import gallery
 from studio.film.overlays import Text
+from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 
 

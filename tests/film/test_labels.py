@@ -5,7 +5,6 @@ import pytest
 
 from studio.config.units import Size
 from studio.film import labels as module
-from studio.film.camera import Orbit, project
 from studio.film.fields import HeightMapping
 from studio.film.frame import View
 from studio.film.labels import RAYS
@@ -13,6 +12,7 @@ from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
 from studio.film.overlays import Page, Titles
+from studio.film.pose import Orbit, project
 from studio.film.resolve import resolve_appearance
 
 MESH = 201

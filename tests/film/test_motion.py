@@ -12,9 +12,10 @@ from studio.config.reading import parse
 from studio.config.records import digest
 from studio.config.units import Time
 from studio.errors import SceneError
-from studio.film.camera import COORDINATES, Camera, Move, Orbit, PoseKey, Start
+from studio.film.camera import Camera, Move, PoseKey, Start
 from studio.film.easing import EASES, Ease
 from studio.film.motion import Knot, Track
+from studio.film.pose import COORDINATES, Orbit
 from studio.film.shake import shake
 from studio.film.timeline import Cut, Shot
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit, project
 from studio.film.frame import Frame, View
 from studio.film.light import Lamp, Light
 from studio.film.lines import Fade, Marker, Plinth
 from studio.film.look import Look
+from studio.film.pose import Orbit, project
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render.aovs import FAR, GROUND, MARKER, SURFACE, WALL, render_aovs
 from studio.render.stage import Stage

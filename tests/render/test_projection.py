@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit, project
 from studio.film.frame import View
 from studio.film.light import Lamp, Light
 from studio.film.lines import Plinth
 from studio.film.look import Look
+from studio.film.pose import Orbit, project
 from studio.film.resolve import resolve_appearance
 from studio.render.plinth import REACH
 from studio.render.projection import clip_range, lens_offset, projection

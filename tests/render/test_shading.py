@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from studio.config.units import Size
-from studio.film.camera import Orbit, Pose, project
 from studio.film.colour import to_linear
 from studio.film.frame import Frame, View
 from studio.film.light import Grade, Lamp, Light, Material, Panel
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, TrajectoryLine
 from studio.film.look import Look
+from studio.film.pose import Orbit, Pose, project
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.render import plinth
 from studio.render.stage import Stage

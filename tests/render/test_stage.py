@@ -15,7 +15,6 @@ import pytest
 from studio.config.units import Size
 from studio.errors import MachineError
 from studio.film.appearance import Nodes
-from studio.film.camera import Orbit
 from studio.film.colour import to_linear
 from studio.film.fields import HeightMapping
 from studio.film.format import subframes
@@ -24,6 +23,7 @@ from studio.film.light import MAX_LIGHT, Background, Fog, Grade, Lamp, Light, Ma
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
 from studio.film.overlays import Text
+from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Panel
 from studio.render import bake, grade, linear_frame

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from studio.film.appearance import Nodes
-from studio.film.camera import Orbit
 from studio.film.frame import View
 from studio.film.light import Fog, Lamp, Light, Panel
 from studio.film.lines import Contours, Engraving, Wire
 from studio.film.look import Look, gallery
+from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance
 from studio.render import shading
 from studio.render.uniforms import constants, per_view
