@@ -78,7 +78,7 @@ def test_the_first_film_is_framed_on_whatever_land_a_processor_trains(land):
     look, aspect = film.look, film.size.width / film.size.height
     for shot in film.cut.shots:
         numbers = np.linspace(0, shot.duration.frames(film.cut.fps) - 1, 9).round().astype(int).tolist()
-        views = [film.shot_view(shot, number)[1] for number in numbers]
+        views = [film.shot_view(shot, number) for number in numbers]
         assert all(camera_height(np.nan_to_num(view.height), view.pose) > 0.1 for view in views), shot.shot
         if shot.shot in ("opening", "descent", "convexity", "last light"):
             assert all(shows_edge(view, look, aspect) for view in views), shot.shot

@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 from studio.errors import SceneError, StudioError
 
 if TYPE_CHECKING:
+    from studio.film.frame_source import FrameSource
     from studio.pipeline.project import Project
     from studio.scene.scene import Scene
     from studio.storage.shelf import Shelf
@@ -118,7 +119,7 @@ def new(name: str) -> None:
 
 @app.command
 def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
-    """Validate SCENE and say what would be made.
+    """Validate SCENE and say what would be made; once it is measured, what its cameras meet in that land.
 
     Args:
         safe: refuse a scene that names functions, which every command that computes or draws would run.
@@ -126,7 +127,8 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     from studio.cli.report import summary
     from studio.scene.scene import output_name
 
-    print(summary(_scene(scene, draft, safe), output_name(scene, draft)))
+    checked = _scene(scene, draft, safe)
+    print(summary(checked, output_name(scene, draft), None if safe else _measured(scene, draft)))
 
 
 @app.command
@@ -438,6 +440,18 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
 
     scene = Scene.load(path, safe=safe)
     return to_draft(scene) if draft else scene
+
+
+def _measured(path: Path, draft: bool) -> FrameSource | None:
+    """The film of a scene whose shelf has all that it shows."""
+    from studio.storage.shelf import Shelf
+
+    if not Shelf.beside(path).root.is_dir():
+        return None
+    from studio.pipeline.film import measured_film
+    from studio.pipeline.project import Project
+
+    return measured_film(Project.open(path, draft=draft))
 
 
 def _count(workers: int | None) -> int:

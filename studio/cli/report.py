@@ -21,14 +21,17 @@ CLOSE = 0.05
 """How far, relative to itself, a number over a subset may be from that over all images."""
 
 
-def summary(scene: Scene, name: str) -> str:
-    """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files."""
+def summary(scene: Scene, name: str, source: FrameSource | None = None) -> str:
+    """The lines of `studio check`: what a scene measures, shows and delivers. name: of its files.
+
+    source: the film, if it is measured.
+    """
     film, cut = scene.film, scene.cut
     frames = f"{cut.length} frames of {film.size} at {float(film.fps):g} fps"
     lines = [f"{scene.title}: {float(cut.length / film.fps):.1f} s, {frames}"]
     lines += [line for landscape in scene.names for line in _measured(scene.only(landscape), landscape)]
-    surveys = _assumed_surveys(scene)
-    turns = {surveyed.shot: round(surveyed.turn) for surveyed in surveys}
+    surveys = survey(source) if source else _assumed_surveys(scene)
+    turns = {surveyed.shot: round(surveyed.turn.value) for surveyed in surveys}
     for start, shot in zip(cut.starts, scene.shots, strict=True):
         moves = len(shot.camera.moves)
         at, plural = float(start / film.fps), "s" * (moves != 1)
@@ -37,7 +40,8 @@ def summary(scene: Scene, name: str) -> str:
             camera += f", turns by up to {turns[shot.shot]} degrees a second"
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {float(shot.duration.seconds(film.fps)):.4g}s, {camera}")
     lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
-    return "\n".join([*lines, *_assumed_warnings(surveys)])
+    found = (f"warning: {line}" for shot in surveys for line in shot.warnings())
+    return "\n".join([*lines, *(found if source else _assumed_warnings(surveys))])
 
 
 def _measured(scene: Scene, landscape: str) -> Iterator[str]:
@@ -69,7 +73,7 @@ def assumed_warnings(scene: Scene) -> Iterator[str]:
 
 def _assumed_surveys(scene: Scene) -> list[ShotSurvey]:
     """Surveys of the shots on an assumed landscape; the user's scripts are not run."""
-    return survey(assumed_film(scene).with_mesh(ASSUMED_MESH), scripts=False)
+    return survey(assumed_film(scene).with_mesh(ASSUMED_MESH), assumed=True)
 
 
 def _assumed_warnings(surveys: Iterable[ShotSurvey]) -> Iterator[str]:

@@ -6,10 +6,12 @@ order, in any process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, cached_property, partial
+
+import numpy as np
 
 from studio.config.records import FrozenDict
 from studio.config.units import Size
@@ -25,7 +27,7 @@ from studio.film.ground import Ground
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
-from studio.film.pose import Orbit, Pose
+from studio.film.pose import Orbit, Point, Pose
 from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.reveal import as_grown, grown
@@ -34,7 +36,7 @@ from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transi
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 LANDMARK_MESH = 121  # where only places of the land matter
-_CACHED_SURFACES = 4  # a dissolve shows two
+_CACHED_ARRAYS = 8  # heights and colours; a dissolve shows two surfaces
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ class FrameSource:
     ranges: Ranges
     quality: Quality = QUALITIES["draft"]
     shutter: float = 0.0
-    _cache: dict[tuple[str, float, ColourMapping], tuple[Array, Array]] = field(
-        init=False, repr=False, compare=False, default_factory=dict
-    )
+    _cache: dict[Hashable, Array] = field(init=False, repr=False, compare=False, default_factory=dict)
     _landmarks: dict[tuple[str, float, str], Place] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
@@ -111,7 +111,7 @@ class FrameSource:
 
     def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
         """Fields in their own units, by name, at every vertex of the AOV frame's view [N, N]."""
-        instant = self._instant(self._largest_share(number))
+        instant = self.instant(self._largest_share(number))
         return {name: surface.values(instant, self.look, name) for name in names}
 
     def label(self, number: int) -> str:
@@ -131,10 +131,16 @@ class FrameSource:
     def _shown(self, shot: Shot) -> tuple[str, ...]:
         return shot.show or tuple(self.surfaces)[:1]
 
-    def shot_view(self, shot: Shot, number: int) -> tuple[Instant, View]:
-        """What the first panel of a shot shows at its own frame `number`, from 0, without shots that overlap it."""
+    def stand(self, shot: Shot, number: int) -> tuple[ShotShare, Array, Pose]:
+        """The first panel of a shot at its own frame `number`, from 0: its share, the heights and the camera's pose."""
         share = next(self._panels(ShotShare(shot, float(number / self.cut.fps), 1.0)))
-        return self._instant(share), self._view(share)
+        height = self._heights(share)
+        orbit, focal_point = self._aim(share, height)
+        return share, height, orbit.pose(focal_point)
+
+    def shot_view(self, shot: Shot, number: int) -> View:
+        """What the first panel of a shot shows at its own frame `number`, from 0, without shots that overlap it."""
+        return self._view(next(self._panels(ShotShare(shot, float(number / self.cut.fps), 1.0))))
 
     def _frame(self, number: int, views: tuple[View, ...], texts: tuple[Overlay, ...]) -> Frame:
         look = self.look
@@ -220,14 +226,17 @@ class FrameSource:
     def _distance(self, shot: Shot, seconds: float, orbit: Orbit, percent: float) -> float:
         """The distance at which a shot's subject fills so much of the picture."""
         share = next(self._panels(ShotShare(shot, seconds, 1.0)))
-        instant, coarse = self._instant(share), self.with_mesh(LANDMARK_MESH).look
+        instant, coarse = self.instant(share), self.with_mesh(LANDMARK_MESH).look
         ground = self.ground(share, instant, surface.heights(instant, coarse, self.ranges.at(instant.coordinate)))
         if shot.camera.azimuth_from == "open-side":
             orbit = orbit.rotate(self.open_sides[share.landscape])
         targets = self.targets(share)
         _, focal_point = ground.aim(shot.camera, orbit, targets)
         aspect = self.size.width / self.size.height * share.panel.aspect
-        return distance_to_fit(ground.subject(targets) - focal_point, orbit, aspect, percent / 100)
+        subject = ground.subject(targets)
+        if shot.camera.grows_from:  # and flat it fits, too
+            subject = np.concatenate([subject, subject * (1, 1, 0)])
+        return distance_to_fit(subject - focal_point, orbit, aspect, percent / 100)
 
     @cached_property
     def open_sides(self) -> dict[str, float]:
@@ -243,22 +252,20 @@ class FrameSource:
     def _largest_share(self, number: int) -> ShotShare:
         return max(self.shares(number), key=lambda share: share.weight)
 
-    def _instant(self, share: ShotShare) -> Instant:
+    def instant(self, share: ShotShare) -> Instant:
+        """The surfaces that a shot shows at its time."""
         return self.surfaces[share.landscape].at(share.shot.coordinate(share.seconds, self.cut.fps))
 
     def _view(self, share: ShotShare, azimuth: float | None = None) -> View:
         """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
-        instant, look = self._instant(share), self.look
-        height, colour = self._surface(share.landscape, instant, share.shot.colour or look.colour)
-        orbit, camera = self.camera_orbit(share), share.shot.camera
-        if camera.grows_from and orbit.reveal < 1:
-            height = grown(height, camera.grows_from, orbit.reveal)
-        orbit, focal_point = self.ground(share, instant, height).aim(camera, orbit, self.targets(share))
+        instant, look, camera = self.instant(share), self.look, share.shot.camera
+        height = self._heights(share)
+        orbit, focal_point = self._aim(share, height)
         ends, nodes = self.ranges.at(instant.coordinate).height, surface.drawn_nodes(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
             height,
-            colour,
+            self._colours(share.landscape, instant, share.shot.colour or look.colour),
             orbit.pose(focal_point),
             as_grown(resolve_appearance(look, azimuth, ends, nodes), camera.grows_from, orbit.reveal),
             share.weight,
@@ -277,17 +284,31 @@ class FrameSource:
             moved = self._view(share._replace(seconds=seconds), azimuth) if self.shutter else view
             yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
-    def _surface(self, landscape: str, instant: Instant, mapping: ColourMapping) -> tuple[Array, Array]:
-        """Heights and colours at an instant, read-only; the same objects for the same instant, as in a hold."""
-        key = landscape, instant.coordinate, mapping
+    def _aim(self, share: ShotShare, height: Array) -> tuple[Orbit, Point]:
+        """The camera's orbit over the surface that it stands on, and its focal point."""
+        ground = self.ground(share, self.instant(share), height)
+        return ground.aim(share.shot.camera, self.camera_orbit(share), self.targets(share))
+
+    def _heights(self, share: ShotShare) -> Array:
+        """The surface that a shot shows at its time, as far as it has grown, read-only; the same object in a hold."""
+        instant, start, reveal = self.instant(share), share.shot.camera.grows_from, self.camera_orbit(share).reveal
+        scales = self.ranges.at(instant.coordinate)
+        height = self._kept((share.landscape, instant.coordinate), lambda: surface.heights(instant, self.look, scales))
+        return grown(height, start, reveal) if start and reveal < 1 else height
+
+    def _colours(self, landscape: str, instant: Instant, mapping: ColourMapping) -> Array:
+        """The colours of a surface at an instant, read-only; the same object in a hold."""
+        key, scales = (landscape, instant.coordinate, mapping), self.ranges.at(instant.coordinate)
+        return self._kept(key, lambda: surface.colours(instant, self.look, mapping, scales))
+
+    def _kept(self, key: Hashable, make: Callable[[], Array]) -> Array:
+        """An array that is made once, while few others are."""
         if key not in self._cache:
-            scales = self.ranges.at(instant.coordinate)
-            arrays = surface.heights(instant, self.look, scales), surface.colours(instant, self.look, mapping, scales)
-            for array in arrays:
-                array.flags.writeable = False
-            while len(self._cache) >= _CACHED_SURFACES:
+            array = make()
+            array.flags.writeable = False
+            while len(self._cache) >= _CACHED_ARRAYS:
                 del self._cache[next(iter(self._cache))]
-            self._cache[key] = arrays
+            self._cache[key] = array
         return self._cache[key]
 
     # --- overlays ----------------------------------------------------------------------------------------------------
@@ -314,7 +335,7 @@ class FrameSource:
 
     def _captions(self, share: ShotShare, titles: Titles, page: Page) -> list[Overlay]:
         """The live line of a shot's panel at one time; with the first panel also the notes and the legend."""
-        mapping, instant, shown = share.shot.colour or self.look.colour, self._instant(share), self._shown(share.shot)
+        mapping, instant, shown = share.shot.colour or self.look.colour, self.instant(share), self._shown(share.shot)
         own_page, axis = page.of_panel(share.panel), self.surfaces[share.landscape].axis
         own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
         if len(shown) > 1:

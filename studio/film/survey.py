@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,8 @@ from studio.film.fields import SCALES, measured_fields
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look
 from studio.film.pose import Pose, project
-from studio.film.surface import seam_weight, window_radius
-from studio.film.timeline import Shot
+from studio.film.surface import height_at, seam_weight, window_radius
+from studio.film.timeline import MOST_TIMES, Shot
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
@@ -30,18 +31,15 @@ MOST_FRAMES = 60  # of all shots together, about a second of work
 MOST_CELLS = 75  # along a side of a grid whose cells are looked at one by one
 MOST_ASSUMED = 51  # points along a side of an assumed surface, which is smooth
 FASTEST = 60.0  # degrees a second: a 35 mm lens then sees all it saw replaced within a second, as eyes cannot follow
+STEEPEST = 90.001  # degrees from level beyond which the camera is upside down
 NEAR = 0.12  # radius around the camera, scene units, in which the surface must stay below the camera
 
 
 class FrameSurvey(NamedTuple):
-    """One frame in numbers. cell_median, cell_p95: pixels of a cell; NaN if no cell is visible.
-
-    camera_height: over the surface near the camera, scene units.
-    """
+    """The cells of one frame: the size of one in pixels, median and 95th percentile; NaN if none is visible."""
 
     cell_median: float
     cell_p95: float
-    camera_height: float
 
     @property
     def softness(self) -> float:
@@ -49,66 +47,108 @@ class FrameSurvey(NamedTuple):
         return max(self.cell_median / SOFT[0], self.cell_p95 / SOFT[1])
 
 
+class Worst(NamedTuple):
+    """The frame of a shot at which something is worst, by its number in the film, and how bad it is there."""
+
+    frame: int
+    value: float
+
+
 @dataclass(frozen=True)
 class ShotSurvey:
-    """Surveys of frames of one shot, by their numbers in the film. turn: the fastest, degrees a second."""
+    """What the camera of one shot sees. frames: cells of some frames, by their numbers in the film.
+
+    Worst over its frames: lowest, height over the highest land near the camera, scene units; turn, degrees a second;
+    steepest, how far it looks down or up from level, degrees.
+    """
 
     shot: str
+    fps: Fraction
     frames: dict[int, FrameSurvey]
-    turn: float = 0.0
+    lowest: Worst
+    turn: Worst
+    steepest: Worst
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each fault that a viewer would notice, and its remedy: softness, a low camera, a fast turn."""
-        soft = max(self.frames.values(), key=lambda frame: np.nan_to_num(frame.softness))
+        """A sentence for each fault that a viewer would notice: the shot, the second and the remedy."""
+        number, soft = max(self.frames.items(), key=lambda item: np.nan_to_num(item[1].softness))
         if soft.softness > 1:
+            sharp = f"looks sharp up to {SOFT[0]:.0f} ({SOFT[1]:.0f})"
             yield (
-                f"shot {self.shot} is soft: a measured cell is {soft.cell_median:.0f} pixels of 1080 lines (median; "
-                f"{soft.cell_p95:.0f} at the 95th percentile), and looks sharp up to {SOFT[0]:.0f} ({SOFT[1]:.0f}); "
-                f"give grid, or a detail around the centre, {soft.softness:.1f} times the points, or stay farther away"
+                f"shot {self.shot} is soft, most {self._at(number)}: a measured cell is {soft.cell_median:.0f} pixels "
+                f"of 1080 lines (median; {soft.cell_p95:.0f} at the 95th percentile), and {sharp}; give grid, or a detail around the centre, {soft.softness:.1f} times the points, or "
+                "stay farther away"
             )
-        number, lowest = min(self.frames.items(), key=lambda item: item[1].camera_height)
-        if lowest.camera_height <= 0:
+        if self.lowest.value <= 0:
             yield (
-                f"shot {self.shot}: at frame {number} the camera is {-lowest.camera_height:.2f} below the surface "
-                "beside it; raise its elevation, or stay farther away"
+                f"shot {self.shot}: {self._at(self.lowest.frame)} the camera is {-self.lowest.value:.2f} below the "
+                "surface beside it; raise its elevation or its altitude, or stay farther away"
             )
-        if self.turn > FASTEST:
+        if self.turn.value > FASTEST:
             yield (
-                f"shot {self.shot} turns by up to {self.turn:.0f} degrees a second; eyes follow up to {FASTEST:.0f}, "
-                f"so give the move {self.turn / FASTEST:.1f} times the time, or a gentler ease"
+                f"shot {self.shot} turns by up to {self.turn.value:.0f} degrees a second {self._at(self.turn.frame)}; "
+                f"eyes follow up to {FASTEST:.0f}, so give the move {self.turn.value / FASTEST:.1f} times the time, or "
+                "a gentler ease"
+            )
+        if self.steepest.value > STEEPEST:
+            yield (
+                f"shot {self.shot}: {self._at(self.steepest.frame)} the camera is upside down, beyond the point above "
+                "its subject; keep its elevation within 90 degrees"
             )
 
+    def _at(self, number: int) -> str:
+        return f"at {float(number / self.fps):.2f} s"
 
-def survey(source: FrameSource, count: int = 9, *, scripts: bool = True) -> list[ShotSurvey]:
-    """Surveys of all shots: `count` frames of each, evenly from its first to its last; of many shots at least two.
 
-    scripts: whether shots whose camera is a function of the user's are called and surveyed, too.
+def survey(source: FrameSource, count: int = 9, *, assumed: bool = False) -> list[ShotSurvey]:
+    """Surveys of all shots: the cells of `count` frames, of many shots at least two, and the camera of every frame.
+
+    assumed: that the surfaces are; then the camera is looked at in these frames, shots whose camera is a function of
+    the user's are left out, and the subject stands while it turns.
     """
-    coarse = source.with_mesh(min(COARSE_MESH, source.look.mesh))
-    count = min(count, max(2, MOST_FRAMES // len(source.cut.shots)))
-    surveys, aspect = [], source.size.width / source.size.height
+    count, surveys = min(count, max(2, MOST_FRAMES // len(source.cut.shots))), []
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
-        if shot.camera.script and not scripts:
-            continue
-        numbers = sorted({round(n) for n in np.linspace(0, shot.duration.frames(source.cut.fps) - 1, count)})
-        frames = {}
-        for n in numbers:
-            instant, view = coarse.shot_view(shot, n)
-            sizes = cell_pixels(instant, view.pose, source.look, aspect / view.panel.count, MOST_CELLS)
-            median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
-            height = camera_height(np.nan_to_num(view.height).astype(np.float64), view.pose)
-            frames[start + n] = FrameSurvey(float(median), float(p95), height)
-        surveys.append(ShotSurvey(shot.shot, frames, fastest_turn(shot, source.cut.fps)))
+        if not (shot.camera.script and assumed):
+            surveys.append(_shot_survey(source, shot, start, count, assumed))
     return surveys
 
 
-def fastest_turn(shot: Shot, fps: Fraction) -> float:
-    """The largest angle by which a shot's camera turns from frame to frame, degrees a second; its subject stands."""
-    largest = 0.0
-    for time in shot.some_times(fps)[:-1]:
-        before, after = (shot.orbit(t, fps).pose((0.0, 0.0, 0.0)).axes for t in (time, time + float(1 / fps)))
-        largest = max(largest, float(np.linalg.norm(after - before)))  # sqrt(8) sin(angle / 2)
-    return float(2 * np.degrees(np.arcsin(min(1.0, largest / 8**0.5))) * fps)
+def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assumed: bool) -> ShotSurvey:
+    coarse, fps = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps
+    length, aspect = shot.duration.frames(fps), source.size.width / source.size.height
+    some = sorted({round(n) for n in np.linspace(0, length - 1, count)})
+    heights, poses, slopes = dict[int, float](), dict[int, Pose](), dict[int, float]()
+    for n in some if assumed else range(0, length, max(1, length // MOST_TIMES)):
+        share, height, poses[n] = coarse.stand(shot, n)
+        highest = source.look.height.exaggeration + NEAR
+        heights[start + n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
+        orbit = coarse.camera_orbit(share)
+        slopes[start + n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))
+    frames = {}
+    for n in some:
+        share, _, pose = coarse.stand(shot, n)
+        sizes = cell_pixels(coarse.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
+        median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
+        frames[start + n] = FrameSurvey(float(median), float(p95))
+    lowest = min(heights.items(), key=lambda item: item[1])
+    turn = _fastest_turn(shot, fps) if assumed else _turn(poses, fps)
+    worst = Worst(*max(slopes.items(), key=lambda item: item[1]))
+    return ShotSurvey(shot.shot, fps, frames, Worst(*lowest), Worst(start + turn.frame, turn.value), worst)
+
+
+def _fastest_turn(shot: Shot, fps: Fraction) -> Worst:
+    """The fastest turn of a shot's camera while its subject stands, degrees a second."""
+    numbers = {round(time * fps) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)}
+    return _turn({n: shot.orbit(float(n / fps), fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}, fps)
+
+
+def _turn(poses: Mapping[int, Pose], fps: Fraction) -> Worst:
+    """The largest angle by which a camera turns from a frame to the next, degrees a second."""
+    turns = {0: 0.0}
+    for (n, before), (m, after) in pairwise(poses.items()):
+        chord = float(np.linalg.norm(after.axes - before.axes))  # sqrt(8) sin(angle / 2)
+        turns[n] = float(2 * np.degrees(np.arcsin(min(1.0, chord / 8**0.5))) * fps) / (m - n)
+    return Worst(*max(turns.items(), key=lambda item: item[1]))
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = 2**30) -> Array:
@@ -165,12 +205,15 @@ def _in_focus(points: Array, pose: Pose) -> Array:
     return np.asarray((away > 0) & (blur * LINES / 2 / np.tan(np.radians(pose.view_angle / 2)) <= BLUR))
 
 
-def camera_height(height: Array, pose: Pose) -> float:
-    """Height of the camera over the highest vertex of a surface [N, N] within `NEAR` of it; inf if there is none."""
+def camera_height(height: Array, pose: Pose, radius: float = NEAR) -> float:
+    """Height of the camera over the highest point of a surface [N, N] within `radius` of it; inf beside the surface."""
     x, y, z = pose.position
     axis = np.linspace(-1, 1, len(height))
-    near = np.add.outer((axis - y) ** 2, (axis - x) ** 2) <= NEAR**2
-    return float(z - height[near].max()) if near.any() else np.inf
+    rows, columns = (np.flatnonzero(np.abs(axis - at) <= radius) for at in (y, x))
+    near = np.add.outer((axis[rows] - y) ** 2, (axis[columns] - x) ** 2) <= radius**2
+    around = np.nan_to_num(height[np.ix_(rows, columns)])[near]  # between vertices it is not higher
+    below = height_at(np.nan_to_num(height), np.array([(x, y)])) if max(abs(x), abs(y)) <= 1 else around[:0]
+    return float(z - max(around.max(initial=-np.inf), below.max(initial=-np.inf)))
 
 
 def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Grid]]) -> Surfaces:

@@ -189,6 +189,15 @@ def film_source(project: Project) -> FrameSource:
 
 
 @repairs
+def measured_film(project: Project) -> FrameSource | None:
+    """The film if all that it shows is measured, without its claim; nothing is computed for it."""
+    if not all(map(is_trained, project.parts)):
+        return None
+    results = tuple(map(results_of, project.parts))
+    return frame_source(project.scene, results, project.draft) if all(one.complete for one in results) else None
+
+
+@repairs
 def _sheet(
     project: Project,
     out: Path,
