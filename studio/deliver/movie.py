@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from studio.config.records import Record
 from studio.config.units import Size
@@ -31,6 +32,8 @@ from studio.film.bands import Bands
 from studio.storage.files import atomic_write
 
 VERSION = 4  # raise it when the same frames are to be encoded differently
+Timecode = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d[:;]\d\d$")]
+"""Hours, minutes, seconds and frames: `01:00:00:00`; before the frames of drop-frame counting stands a semicolon."""
 _ALPHA_BY_DEFAULT = ("prores-4444", "vp9-alpha")
 
 
@@ -46,18 +49,26 @@ class Movie(Record):
     vp9-alpha: with alpha, for web pages. gif, webp: animated pictures that loop without end; webp with alpha.
     loop: the last frame must lead into the first one; a movie whose last frame does not is refused.
     alpha: of prores-4444, vp9-alpha and webp: an alpha channel instead of the background. The first two have it unless
-    it is false.
+    it is false. timecode: of the first frame, such as `01:00:00:00`, in the .mov files of editing rooms.
     """
 
     kind: Literal["movie"] = "movie"
     preset: PresetName = "h264-web"
     loop: bool = False
     alpha: bool | None = None
+    timecode: Timecode | None = None
 
     @property
     def segment_suffix(self) -> str:
         """Suffix of a segment."""
         return self._preset.segment_suffix or self._preset.suffix
+
+    @model_validator(mode="after")
+    def _can_have_timecode(self) -> Movie:
+        if self.timecode and "timecode" not in self._preset.join_options:
+            with_timecode = ", ".join(name for name, preset in PRESETS.items() if "timecode" in preset.join_options)
+            raise ValueError(f"{self.preset} keeps no timecode; leave it out, or take one of {with_timecode}")
+        return self
 
     @model_validator(mode="after")
     def _can_have_alpha(self) -> Movie:
@@ -97,6 +108,10 @@ class Movie(Record):
             return f"{size}: {self.preset} ends at {preset.max_size}; deliver a sequence or stills at this size"
         if size.width < preset.min_size.width or size.height < preset.min_size.height:
             return f"{size}: {self.preset} begins at {preset.min_size}; make the film larger, or choose another preset"
+        if fps is not None and self.timecode and int(self.timecode[-2:]) >= fps:
+            return (
+                f"timecode {self.timecode}: frames count from 00 to {math.ceil(fps) - 1:02} at {float(fps):g} a second"
+            )
         if fps is not None and preset.max_fps and fps > preset.max_fps:
             return f"{float(fps):g} frames a second: {self.preset} ends at {preset.max_fps}; lower `film: {{fps: ...}}`"
         return None
@@ -161,7 +176,7 @@ class Movie(Record):
         self, segments: Sequence[Path], path: Path, frames: int, size: Size, fps: Fraction, comment: str
     ) -> tuple[Media, str]:
         """Copies the segments into one file; returns what it holds, and what is wrong with it, empty if nothing."""
-        options = self._preset.copy_options(fps)
+        options = self._preset.copy_options(fps) | ({"timecode": self.timecode} if self.timecode else {})
         output = encoder.concat_input().output(encoder.file_url(path), metadata=f"comment={comment}", **options)
         encoder.run(output, [encoder.concat_list(segments)], segments[0].parent)
         media = probe(path)

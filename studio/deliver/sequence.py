@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from studio.config.units import Size
 from studio.deliver.image_files import ImageOptions, add_metadata, write
@@ -25,15 +27,16 @@ CINEMA_RATES = {
 class Sequence(ImageOptions):
     """A folder of `frame-000000.png`, numbered as the film's frames; for grading, editing and projection elsewhere.
 
-    format: png in 8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade; dcp-source,
-    X'Y'Z' in TIFF files of 16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to
-    and tagged with. dpi: pixels to an inch of paper. alpha: with an alpha channel, instead of over the background.
-    aovs: of an exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the
-    marker, 3 the wall of a plinth and 4 the ground.
+    start_frame: number of the film's first frame, such as 1001. format: png in 8 bits, png16 and tiff16 in 16; exr,
+    linear light in half floats, before the grade; dcp-source, X'Y'Z' in TIFF files of 16 bits, from which any DCP maker
+    makes a DCP. profile: the colours they are converted to and tagged with. dpi: pixels to an inch of paper. alpha:
+    with an alpha channel, instead of over the background. aovs: of an exr, for compositors: what lies under the centre
+    of every pixel; in the mask 1 is the surface, 2 the marker, 3 the wall of a plinth and 4 the ground.
     """
 
     kind: Literal["sequence"] = "sequence"
     format: Literal["png", "png16", "tiff16", "exr", "dcp-source"] = "png"
+    start_frame: Annotated[int, Field(ge=0, le=10**6)] = 0
 
     segment_suffix: ClassVar[str] = ".frames"
 
@@ -72,7 +75,7 @@ class Sequence(ImageOptions):
         """
         pictures = sorted((picture for segment in segments for picture in segment.iterdir()), key=lambda p: p.name)
         names = [picture.name for picture in pictures]
-        first = int(names[0][6:].partition(".")[0]) if names else 0
+        first = int(names[0][6:].partition(".")[0]) - self.start_frame if names else 0
         if names != [self._frame_name(first + i) for i in range(frames)]:
             raise MachineError(f"{path}: not whole, so not kept: {len(names)} pictures, not {frames} consecutive ones")
         with atomic_write(path) as temporary:
@@ -81,4 +84,4 @@ class Sequence(ImageOptions):
                 add_metadata(picture, temporary / picture.name, self, size, provenance)
 
     def _frame_name(self, number: int) -> str:
-        return f"frame-{number:06d}{self.suffix}"
+        return f"frame-{number + self.start_frame:06d}{self.suffix}"

@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from studio.config.records import FrozenDict, nearest
 from studio.config.units import CUE, Time
 from studio.field import Surfaces
-from studio.film.camera import Move
+from studio.film.camera import Camera, Move
 from studio.film.surface import value_at
 from studio.film.timeline import CueCoordinate, KeyPath, Shot
 
@@ -166,14 +166,20 @@ class _Resolver:
             for time, value in shot.along.items()
         }
         self.shot = shot = shot.model_copy(update={"along": FrozenDict(along)})
-        if not any(time.cue for move in shot.camera.moves for time in _times(move)):
-            return shot
+        changes: dict[str, Any] = {"camera": self._camera(shot.camera, ("camera",))}
+        if shot.inset:
+            camera = self._camera(shot.inset.camera, ("inset", "camera"))
+            changes["inset"] = shot.inset.model_copy(update={"camera": camera})
+        return shot.model_copy(update=changes)
+
+    def _camera(self, camera: Camera, path: KeyPath) -> Camera:
+        if not any(time.cue for move in camera.moves for time in _times(move)):
+            return camera
         moves, seconds = [], 0.0
-        for number, move in enumerate(shot.camera.moves):
-            moves.append(self._move(move, seconds, ("camera", "moves", number)))
+        for number, move in enumerate(camera.moves):
+            moves.append(self._move(move, seconds, (*path, "moves", number)))
             seconds += moves[-1].seconds(self.fps)
-        camera = shot.camera.model_copy(update={"moves": tuple(moves)})
-        return shot.model_copy(update={"camera": camera})
+        return camera.model_copy(update={"moves": tuple(moves)})
 
     def _move(self, move: Move, seconds: float, path: KeyPath) -> Move:
         """A move that begins so many seconds after its shot."""

@@ -25,11 +25,11 @@ class Window:
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
-    weight: share in the frame. panel: the part of a split screen that it fills. region: the part of the picture that it
-    fills, over the views before it. jitter: offset of the samples, in samples. lens_point: on the lens, a disc of
-    radius 1. trajectory: places [n, 2] of the run's checkpoints, scene units; None where the look draws no trajectory.
-    marker: place of the network, scene units; None for nowhere. sides: half of the drawn part's, scene units; the
-    longer is 1.
+    weight: share in the frame. panel: the part of a split screen that it fills, or an inset's. region: the part of the
+    picture that it fills, over the views before it; of an inset's panel beside them, in their hole. jitter: offset of
+    the samples, in samples. lens_point: on the lens, a disc of radius 1. trajectory: places [n, 2] of the run's
+    checkpoints, scene units; None where the look draws no trajectory. marker: place of the network, scene units; None
+    for nowhere. sides: half of the drawn part's, scene units; the longer is 1.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
@@ -41,6 +41,7 @@ class View:
     weight: float = 1.0
     panel: Panel = WHOLE
     region: Region = EVERYWHERE
+    hole: Region | None = None
     jitter: tuple[float, float] = (0.0, 0.0)
     lens_point: tuple[float, float] = (0.0, 0.0)
     trajectory: Array | None = None

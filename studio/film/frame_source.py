@@ -32,7 +32,7 @@ from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.reveal import as_grown, grown
 from studio.film.targets import Landmark, Place, Target, landmark
-from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transition
+from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transition, overlap
 
 COARSE_MESH = 241  # vertices along a side that suffice where only the shape of the surface matters
 LANDMARK_MESH = 121  # where only places of the land matter
@@ -87,7 +87,7 @@ class FrameSource:
         """Frame `number` of the film, from 0."""
         shares = self.shares(number)
         # what lies over the other in a wipe is not mixed with it
-        mixed = all(share.region == EVERYWHERE for share in shares)
+        mixed = all(share.region == EVERYWHERE for share in shares if not share.panel.region)
         shown = shares if mixed else tuple(share._replace(weight=1.0) for share in shares)
         views = tuple(map(self._view, shown))
         pairs = zip(shown, views, strict=True)
@@ -124,9 +124,14 @@ class FrameSource:
         return tuple(part for share in self.cut.at(number) for part in self._panels(share))
 
     def _panels(self, share: ShotShare) -> Iterator[ShotShare]:
-        names = self._shown(share.shot)
+        names, inset = self._shown(share.shot), share.shot.inset
         for number, name in enumerate(names):
-            yield share._replace(landscape=name, panel=Panel(number, len(names)))
+            hole = inset.region if inset else None
+            yield share._replace(landscape=name, panel=Panel(number, len(names)), hole=hole)
+        if inset:
+            shot = share.shot.parts[1]
+            region, panel = overlap(share.region, inset.region), Panel(region=inset.region)
+            yield share._replace(shot=shot, landscape=inset.show or names[0], panel=panel, region=region)
 
     def _shown(self, shot: Shot) -> tuple[str, ...]:
         return shot.show or tuple(self.surfaces)[:1]
@@ -207,6 +212,9 @@ class FrameSource:
 
     def _framed(self, shot: Shot) -> Shot:
         """A shot with the distances of its frames: `fit` is a size in the picture, whatever the land."""
+        if shot.inset:
+            inset = shot.inset.model_copy(update={"camera": self._framed(shot.parts[1]).camera})
+            shot = shot.model_copy(update={"inset": inset})
         camera, orbit, moves, start = shot.camera, shot.camera.first_orbit, [], 0.0
         if camera.start.frame:
             begun = camera.start.model_copy(update={"distance": self._distance(shot, 0.0, orbit, camera.start.frame)})
@@ -250,7 +258,7 @@ class FrameSource:
         return sides
 
     def _largest_share(self, number: int) -> ShotShare:
-        return max(self.shares(number), key=lambda share: share.weight)
+        return max(self.shares(number), key=lambda share: (share.weight, share.panel.region is None))
 
     def instant(self, share: ShotShare) -> Instant:
         """The surfaces that a shot shows at its time."""
@@ -271,6 +279,7 @@ class FrameSource:
             share.weight,
             share.panel,
             region=share.region,
+            hole=share.hole,
             trajectory=surface.drawn_trajectory(instant, look),
             marker=surface.drawn_marker(instant, look),
             sides=instant.window.scene_sides,
@@ -321,13 +330,17 @@ class FrameSource:
         page = Page.of(self.size, titles, notes)
         elements: list[Overlay] = []
         for share, view in zip(shares, views, strict=True):
+            if share.panel.region:
+                elements += overlays.frame_of(share.panel.region, page, titles, _text_weight(share))
+                continue
             opacity = overlays.dissolve_opacity(_text_weight(share))
             texts = labels(view, self.look, page.of_panel(view.panel), opacity)
             elements += page.shift(texts, view.panel)
         title_end, claim_start = (time.seconds(self.cut.fps) for time in (titles.title_for, titles.claim_from))
         elements += overlays.title(titles, seconds, title_end)
         elements += overlays.claim(titles, seconds, max(claim_start, title_end if titles.title else 0.0), page)
-        captions = ((_text_weight(share), self._captions(share, titles, page)) for share in shares)
+        whole = [share for share in shares if not share.panel.region]
+        captions = ((_text_weight(share), self._captions(share, titles, page)) for share in whole)
         elements += overlays.dissolve_overlays(captions)
         if halo := self.look.halo:
             return tuple(replace(overlay, halo=overlay.halo or halo) for overlay in elements)

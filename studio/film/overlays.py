@@ -19,13 +19,13 @@ from pydantic import Field
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, CueTime, Size, Time
 from studio.field import SHORT_FORMAT, Array, Axis, Instant, Scale, from_scale
-from studio.film.colour import lab_diagonal, lookup_table
+from studio.film.colour import lab_diagonal, lookup_table, to_linear
 from studio.film.easing import Ease
 from studio.film.fields import CATEGORIES, FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
-from studio.film.timeline import Panel
+from studio.film.timeline import Panel, Region
 
 VERSION = 7  # raise it when the same film is to get other text
 MARGIN = 0.06
@@ -209,6 +209,15 @@ def panel_name(titles: Titles, name: str, page: Page) -> list[Overlay]:
     """The name of a panel's landscape, at its upper right."""
     x, y = page.aspect - MARGIN, MARGIN + titles.size
     return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or _WHITE)]
+
+
+def frame_of(region: Region, page: Page, titles: Titles, weight: float) -> list[Overlay]:
+    """Thin lines around an inset."""
+    left, top, right, bottom = region
+    ink, thin = to_linear(titles.colour or _WHITE)[None], 0.0015
+    x, width, opacity = page.aspect * left, page.aspect * (right - left), 0.5 * weight
+    across = [Bar(ink, x, y, width, thin, opacity) for y in (top, bottom - thin)]
+    return [*across, *(Bar(ink, at, top, thin, bottom - top, opacity) for at in (x, x + width - thin))]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:

@@ -73,11 +73,11 @@ class ShotSurvey:
         """A sentence for each fault that a viewer would notice: the shot, the second and the remedy."""
         number, soft = max(self.frames.items(), key=lambda item: np.nan_to_num(item[1].softness))
         if soft.softness > 1:
-            sharp = f"looks sharp up to {SOFT[0]:.0f} ({SOFT[1]:.0f})"
+            cell = f"{soft.cell_median:.0f} pixels of 1080 lines (median; {soft.cell_p95:.0f} at the 95th percentile)"
             yield (
-                f"shot {self.shot} is soft, most {self._at(number)}: a measured cell is {soft.cell_median:.0f} pixels "
-                f"of 1080 lines (median; {soft.cell_p95:.0f} at the 95th percentile), and {sharp}; give grid, or a detail around the centre, {soft.softness:.1f} times the points, or "
-                "stay farther away"
+                f"shot {self.shot} is soft, most {self._at(number)}: a measured cell is {cell}, and looks sharp up to "
+                f"{SOFT[0]:.0f} ({SOFT[1]:.0f}); give grid, or a detail around the centre, {soft.softness:.1f} times "
+                "the points, or stay farther away"
             )
         if self.lowest.value <= 0:
             yield (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, WrapValidator, model_validator
 from scipy.interpolate import PchipInterpolator
 
-from studio.config.records import FrozenDict, Record
-from studio.config.units import CUE, Colour, CueTime, Duration, Name, Time
+from studio.config.records import OMIT_DEFAULT, FrozenDict, Record
+from studio.config.units import CUE, Colour, CueTime, Duration, Name, Percent, Time
 from studio.film.camera import Camera, motion
 from studio.film.easing import Ease, EaseField
 from studio.film.fields import ColourMapping
@@ -75,6 +75,12 @@ class Transition(Record):
         return 0.0, 1 - share, 1.0, 1.0
 
 
+def overlap(one: Region, other: Region) -> Region:
+    """What two regions have in common; empty where its right edge is not right of its left, or so with its rows."""
+    (a, b, c, d), (e, f, g, h) = one, other
+    return max(a, e), max(b, f), min(c, g), min(d, h)
+
+
 def _parse_transition(value: object) -> object:
     if value == "cut":
         return Transition()
@@ -90,6 +96,27 @@ Names = Annotated[
     ),
 ]
 """One name, or a list of them."""
+
+
+class Inset(Record):
+    """A second, smaller picture in a shot, of the same instant.
+
+    camera: its own. show: the landscape it is of; the shot's first if omitted. corner: of the picture where it stands.
+    size: of its sides, a share of the picture's.
+    """
+
+    camera: Camera = Camera()
+    show: str | None = None
+    corner: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "top-right"
+    size: Annotated[Percent, Field(ge=5, le=50)] = 30.0
+
+    @property
+    def region(self) -> Region:
+        """The part of the picture that it fills."""
+        side, margin = self.size / 100, 0.03
+        left = margin if self.corner.endswith("left") else 1 - margin - side
+        top = margin if self.corner.startswith("top") else 1 - margin - side
+        return left, top, left + side, top + side
 
 
 class CueCoordinate(float):
@@ -132,7 +159,7 @@ class Shot(Record):
     coordinates at two times hold, smaller ones run back.
     pace: between these keys, `monotone` slows down at each where the pace changes much; `flow` keeps its speed as
     smooth as a camera's; `linear` is steady between two; `hold` stays, and jumps at the next. show: the landscape it is
-    of; several stand side by side. colour: replaces the look's.
+    of; several stand side by side. inset: a second, smaller picture. colour: replaces the look's.
     loop: camera and `along` lead from the end into the start, in place and in speed.
     """
 
@@ -142,6 +169,7 @@ class Shot(Record):
     along: Annotated[dict[CueTime, Coordinate], Field(min_length=1), AfterValidator(FrozenDict)]
     pace: Literal["monotone", "flow", "linear", "hold"] = "monotone"
     camera: Camera = Camera()
+    inset: Inset | None = None
     colour: ColourMapping | None = None
     loop: bool = False
     to_next: Annotated[
@@ -150,13 +178,23 @@ class Shot(Record):
 
     @model_validator(mode="after")
     def _moves_are_possible(self) -> Self:
-        orbit = self.camera.first_orbit
-        for number, move in enumerate(self.camera.moves):
-            try:
-                orbit = move.end(orbit)
-            except ValueError as error:
-                raise ValueError(f"camera.moves[{number}]: {error}") from None
+        for name, part in zip(("camera", "inset.camera"), self.parts, strict=False):
+            orbit = part.camera.first_orbit
+            for number, move in enumerate(part.camera.moves):
+                try:
+                    orbit = move.end(orbit)
+                except ValueError as error:
+                    raise ValueError(f"{name}.moves[{number}]: {error}") from None
         return self
+
+    @property
+    def parts(self) -> tuple[Shot, ...]:
+        """The shot without its inset, and the inset as a shot by itself."""
+        if self.inset is None:
+            return (self,)
+        show = (self.inset.show,) if self.inset.show else self.show[:1]
+        alone = {"camera": self.inset.camera, "inset": None, "show": show}
+        return self.model_copy(update={"inset": None}), self.model_copy(update=alone)
 
     def length(self, fps: Fraction) -> float:
         """Seconds that the shot's frames are shown."""
@@ -210,12 +248,15 @@ class Shot(Record):
             yield ("along",), "the times must rise"
         if len(times) > 1 and Time(times[-1]).frames(fps) < length:
             yield ("along",), f"the last key is at {times[-1]:g}s, but the shot lasts {self.duration}; add a key there"
+        for prefix, part in zip(((), ("inset",)), self.parts, strict=False):
+            yield from (((*prefix, *path), text) for path, text in part._move_mistakes(fps, length))
+
+    def _move_mistakes(self, fps: Fraction, length: int) -> Iterator[tuple[KeyPath, str]]:
+        """Mistakes of the camera's moves in time. length: of the shot in frames."""
         moves = sum(move.seconds(fps) for move in self.camera.moves)
         if Time(moves).frames(fps) > length:
-            yield (
-                ("camera", "moves"),
-                f"the moves take {moves:g}s, but the shot lasts {self.duration}; lengthen the shot or shorten a move",
-            )
+            way_out = "lengthen the shot or shorten a move"
+            yield ("camera", "moves"), f"the moves take {moves:g}s, but the shot lasts {self.duration}; {way_out}"
             return
         for number, move in enumerate(self.camera.moves):
             for part in move.parts:
@@ -250,24 +291,33 @@ def _pchip(times: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpol
 
 @dataclass(frozen=True)
 class Panel:
-    """An upright part of a split screen: its number from the left, and how many there are."""
+    """An upright part of a split screen: its number from the left, and how many there are; or a region for an inset."""
 
     number: int = 0
     count: int = 1
+    region: Region | None = field(default=None, metadata=OMIT_DEFAULT)
 
     @property
     def left(self) -> float:
         """Where it begins, as a share of the picture's width."""
-        return self.number / self.count
+        return self.region[0] if self.region else self.number / self.count
 
     @property
     def aspect(self) -> float:
         """Its width over its height, as a share of the picture's."""
-        return 1 / self.count
+        return 1.0 if self.region else 1 / self.count
 
     def columns(self, width: int) -> range:
         """Its columns in a picture of `width` pixels."""
-        return range(round(width * self.left), round(width * (self.number + 1) / self.count))
+        return range(round(width * self.left), round(width * (self.region[2] if self.region else self._right)))
+
+    def rows(self, height: int) -> range:
+        """Its rows in a picture of `height` pixels."""
+        return range(round(height * self.region[1]), round(height * self.region[3])) if self.region else range(height)
+
+    @property
+    def _right(self) -> float:
+        return (self.number + 1) / self.count
 
 
 WHOLE = Panel()
@@ -278,7 +328,7 @@ class ShotShare(NamedTuple):
     """A shot's share in one frame: seconds since the shot began, weight in the mix, landscape and panel.
 
     region: the part of the picture that it fills; in a wipe the shots lie one over the other, and weights are those of
-    their texts. veil: a colour over the whole picture, and how dense it is.
+    their texts. hole: a part that it leaves to an inset. veil: a colour over the whole picture, and how dense it is.
     """
 
     shot: Shot
@@ -287,6 +337,7 @@ class ShotShare(NamedTuple):
     landscape: str = ""
     panel: Panel = WHOLE
     region: Region = EVERYWHERE
+    hole: Region | None = None
     veil: tuple[str, float] = ("#000000", 0.0)
 
 

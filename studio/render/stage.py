@@ -116,23 +116,29 @@ class Stage:
         pixels, covered = np.zeros((self.size.height, self.size.width, 4), np.float32), set[Panel]()
         for view in frame.views:
             panel = view.panel.columns(window.picture_size.width)
+            rows_of = view.panel.rows(window.picture_size.height)
             left = window.left - panel.start
             columns = slice(max(0, -left), min(self.size.width, len(panel) - left))  # those that the panel fills
             if columns.start >= columns.stop:
                 continue
-            inside = Window(left, window.top, Size(len(panel), window.picture_size.height))
+            inside = Window(left, window.top - rows_of.start, Size(len(panel), len(rows_of)))
             codes, factor = self._codes(view, inside), np.float32(view.weight) * linear_frame.SCALE
+            kept = _outside(view.hole, window, self.size)
             if view.region != EVERYWHERE:  # over the views before it
                 rows, part = _part(view.region, window, self.size)
                 region = rows, slice(max(part.start, columns.start), max(columns.start, min(part.stop, columns.stop)))
-                pixels[region] *= view.panel in covered
-                pixels[region] += codes[region].astype(np.float32) ** 2 * factor
+                if view.panel.region is None:
+                    pixels[region] *= view.panel in covered
+                light = codes[region].astype(np.float32) ** 2 * factor
+                pixels[region] += light if kept is None else light * kept[region][..., None]
                 covered.add(view.panel)
                 continue
             for top in range(0, len(codes), _ROWS):  # in bands that stay in the processor's cache
                 light = codes[top : top + _ROWS, columns].astype(np.float32)
                 light *= light
                 light *= factor
+                if kept is not None:
+                    light *= kept[top : top + _ROWS, columns, None]
                 pixels[top : top + _ROWS, columns] += light
         return pixels
 
@@ -364,6 +370,15 @@ class _PlinthActors(_ShadedActor):
         for mesh, name in ((self._mesh, "colour"), (self._mesh, "relief"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _mark_modified(mesh, name)
+
+
+def _outside(hole: Region | None, window: Window, size: Size) -> Array | None:
+    """1 outside a hole, 0 in it, for the pixels of a window of a size [H, W]; None without a hole."""
+    if hole is None:
+        return None
+    kept = np.ones((size.height, size.width), np.float32)
+    kept[_part(hole, window, size)] = 0
+    return kept
 
 
 def _part(region: Region, window: Window, size: Size) -> tuple[slice, slice]:

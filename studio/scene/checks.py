@@ -192,10 +192,11 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
                 ("shots", index),
                 f"which landscape is shown? write `show: {names[0]}`, or `show: [{', '.join(names)}]`",
             )
-        for name in shot.show:
+        of_inset = (shot.inset.show,) if shot.inset and shot.inset.show else ()
+        for path, name in [*((("show",), name) for name in shot.show), *((("inset", "show"), n) for n in of_inset)]:
             if name not in names:
                 known = nearest(name, names) if any(names) else "; the scene has one, without a name"
-                yield ("shots", index, "show"), f"no landscape '{name}'{known}"
+                yield ("shots", index, *path), f"no landscape '{name}'{known}"
 
 
 def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]:

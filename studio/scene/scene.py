@@ -124,7 +124,9 @@ class Scene(Landscape):
     @property
     def needs_trajectory(self) -> bool:
         """Whether the film shows the way of the run's checkpoints, or its cameras go by it."""
-        return self.look.trajectory is not None or any(shot.camera.needs_trajectory for shot in self.shots)
+        return self.look.trajectory is not None or any(
+            part.camera.needs_trajectory for shot in self.shots for part in shot.parts
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,7 +164,8 @@ class Scene(Landscape):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for index, shot in enumerate(self.shots):
             shown = [name for name in shot.show or self.names[:1] if name in self.names]
-            if shot.camera.needs_trajectory and any(isinstance(self.only(name).run, SurfacesRun) for name in shown):
+            needs = any(part.camera.needs_trajectory for part in shot.parts)
+            if needs and any(isinstance(self.only(name).run, SurfacesRun) for name in shown):
                 yield ("shots", index, "camera"), "goes by networks, and run.kind: surfaces has none; look elsewhere"
         if (claim := self.titles.claim) is not None and (text := claim_mistake(claim, self.numbers)):
             yield ("titles", "claim"), text
