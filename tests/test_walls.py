@@ -40,7 +40,7 @@ HOMES = {
     "imageio": {"deliver"},
     "PIL": {"render"},
     "OpenImageIO": {"deliver"},
-    "matplotlib": {"film"},
+    "matplotlib": {"film", "render"},
     "cmcrameri": {"film"},
     "cmocean": {"film"},
     "colorcet": {"film"},

@@ -328,16 +328,19 @@ def looks(scene: Path, *, at: At, folder: Path | None = None, output: OutputOpti
 
 
 @app.command
-def storyboard(scene: Path, *, strip: str | None = None, output: OutputOptions = _DEFAULTS) -> None:
+def storyboard(
+    scene: Path, *, strip: str | None = None, curves: str | None = None, output: OutputOptions = _DEFAULTS
+) -> None:
     """The first, the middle and the last frame of every shot of SCENE, on a sheet.
 
     Args:
         strip: the name of a shot: twelve frames of it instead.
+        curves: the name of a shot: its camera's speed, turning and height over the land instead.
     """
     from studio.pipeline import film
 
     project, out = output.open(scene)
-    print(film.storyboard(project, out, strip))
+    print(film.storyboard(project, out, strip, curves))
 
 
 @app.command

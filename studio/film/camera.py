@@ -18,8 +18,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeVar
 from pydantic import (
     AliasChoices,
     BeforeValidator,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -323,7 +325,11 @@ class Camera(Record):
     azimuth_from: Literal["alpha", "open-side"] = "alpha"
     start: Start = Start()
     moves: tuple[Move, ...] = ()
-    path: Literal["trajectory"] | Annotated[tuple[Place, ...], Field(min_length=2, max_length=1000)] = "trajectory"
+    path: Annotated[
+        Annotated[Literal["trajectory"], Tag("path")]
+        | Annotated[tuple[Place, ...], Field(min_length=2, max_length=1000), Tag("curve")],
+        Discriminator(lambda value: "path" if isinstance(value, str) else "curve"),
+    ] = "trajectory"
     altitude: Positive = 0.12
     script: Function | None = None
 

@@ -21,8 +21,9 @@ POINTS = 401
 """Of a path, evenly along it."""
 AHEAD = 0.35
 """How far ahead a flying camera looks, scene units; the path goes on so far, straight, at both ends."""
-TURN, LANE = 0.08, 0.05
-"""Length, scene units, over which corners are rounded; half of the width over which the land counts."""
+TURN, RISE, GAZE, LANE = 0.08, 0.15, 0.3, 0.05
+"""Lengths, scene units, over which corners are rounded, heights, and the heights that a flying camera looks at; half of
+the width over which the land counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +56,10 @@ class Path:
         return cls(np.concatenate([even[0] - way[::-1] * before, even, even[-1] + way * after]), length)
 
     def _at(self, values: Array, share: float) -> float:
-        """One of the values at all places [m], at a share."""
+        """A smooth line through values at all places [m], at a share; beyond the last places as there."""
         outside = (len(values) - POINTS) // 2
-        return float(np.interp(outside + share * (POINTS - 1), np.arange(len(values)), values))
+        index = min(max(0.0, outside + share * (POINTS - 1)), len(values) - 1.0)
+        return float(CubicSpline(np.arange(len(values)), values)(index))
 
     def place(self, share: float) -> tuple[float, float]:
         """(x, y) in scene units."""
@@ -72,12 +74,15 @@ class Path:
         """The direction of travel, degrees from alpha, without jumps."""
         return self._at(self._headings, share)
 
-    def ground(self, height: Array) -> Array:
-        """Heights of a smooth line over a surface [N, N], at all places [m]: nowhere below the land within `LANE`."""
+    def ground(self, height: Array, rounded: float = RISE) -> Array:
+        """Heights of a smooth line over a surface [N, N], at all places [m]: nowhere below the land within `LANE`.
+
+        rounded: length over which heights are rounded, scene units.
+        """
         sideways = LANE * np.stack([-np.sin(np.radians(self._headings)), np.cos(np.radians(self._headings))], axis=1)
         filled = np.nan_to_num(height)
         land = np.max([height_at(filled, self.places + lane * sideways) for lane in (-1, -0.5, 0, 0.5, 1)], axis=0)
-        reach = max(1, round(TURN / self.length * POINTS))
+        reach = max(1, round(rounded / self.length * POINTS))
         highest = maximum_filter1d(land.astype(np.float64), 2 * reach + 1, mode="nearest")
         return np.asarray(gaussian_filter1d(highest, reach / 2, mode="nearest", truncate=2.0))
 
@@ -89,9 +94,9 @@ class Path:
 
     def fly(self, orbit: Orbit, height: Array, altitude: float) -> tuple[Orbit, Point]:
         """The orbit of a camera on the path, `altitude` over the ground, around the point ahead that it looks at."""
-        ground, ahead = self.ground(height), orbit.path + AHEAD / self.length
-        eye = np.array([*self.place(orbit.path), self._at(ground, orbit.path) + altitude])
-        aim = np.array([*self.place(ahead), self._at(ground, ahead) + altitude / 2])
+        ahead = orbit.path + AHEAD / self.length
+        eye = np.array([*self.place(orbit.path), self._at(self.ground(height), orbit.path) + altitude])
+        aim = np.array([*self.place(ahead), self._at(self.ground(height, GAZE), ahead) + altitude / 2])
         x, y, z = eye - aim
         azimuth = self.heading(orbit.path) + 180  # without jumps; the rest of the way by the nearest turn
         azimuth += math.remainder(math.degrees(math.atan2(y, x)) - azimuth, 360)

@@ -7,7 +7,7 @@ depend on grid, camera and lens alone, and are the same for every training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -117,38 +117,65 @@ def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assume
     coarse, fps = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps
     length, aspect = shot.duration.frames(fps), source.size.width / source.size.height
     some = sorted({round(n) for n in np.linspace(0, length - 1, count)})
-    heights, poses, slopes = dict[int, float](), dict[int, Pose](), dict[int, float]()
-    for n in some if assumed else range(0, length, max(1, length // MOST_TIMES)):
-        share, height, poses[n] = coarse.stand(shot, n)
-        highest = source.look.height.exaggeration + NEAR
-        heights[start + n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
-        orbit = coarse.camera_orbit(share)
-        slopes[start + n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))
-    frames = {}
+    course, frames = camera_course(source, shot, some if assumed else None), {}
     for n in some:
         share, _, pose = coarse.stand(shot, n)
         sizes = cell_pixels(coarse.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
         median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
         frames[start + n] = FrameSurvey(float(median), float(p95))
-    lowest = min(heights.items(), key=lambda item: item[1])
-    turn = _fastest_turn(shot, fps) if assumed else _turn(poses, fps)
-    worst = Worst(*max(slopes.items(), key=lambda item: item[1]))
-    return ShotSurvey(shot.shot, fps, frames, Worst(*lowest), Worst(start + turn.frame, turn.value), worst)
+    lowest = min(course, key=lambda n: course[n].height)
+    steepest = max(course, key=lambda n: course[n].slope)
+    turns = _turns(_poses(shot, fps), fps) if assumed else {n: step.turn for n, step in course.items()}
+    turn = max(turns, key=lambda n: turns[n])
+    return ShotSurvey(
+        shot.shot,
+        fps,
+        frames,
+        Worst(start + lowest, course[lowest].height),
+        Worst(start + turn, turns[turn]),
+        Worst(start + steepest, course[steepest].slope),
+    )
 
 
-def _fastest_turn(shot: Shot, fps: Fraction) -> Worst:
-    """The fastest turn of a shot's camera while its subject stands, degrees a second."""
-    numbers = {round(time * fps) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)}
-    return _turn({n: shot.orbit(float(n / fps), fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}, fps)
+class CameraStep(NamedTuple):
+    """A camera at one frame. height: over the highest land near it, scene units; inf beside the land.
+
+    turn: to the next frame, degrees a second. slope: how far it looks down or up from level, degrees.
+    """
+
+    pose: Pose
+    height: float
+    turn: float
+    slope: float
 
 
-def _turn(poses: Mapping[int, Pose], fps: Fraction) -> Worst:
-    """The largest angle by which a camera turns from a frame to the next, degrees a second."""
-    turns = {0: 0.0}
+def camera_course(source: FrameSource, shot: Shot, numbers: Sequence[int] | None = None) -> dict[int, CameraStep]:
+    """The camera at frames of a shot, by default at all, of a long one at `MOST_TIMES`; by their numbers in it."""
+    coarse, fps, length = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps, shot.duration
+    numbers = numbers or range(0, length.frames(fps), max(1, length.frames(fps) // MOST_TIMES))
+    poses, heights, slopes, highest = {}, {}, {}, source.look.height.exaggeration + NEAR
+    for n in numbers:
+        share, height, poses[n] = coarse.stand(shot, n)
+        heights[n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
+        orbit = coarse.camera_orbit(share)
+        slopes[n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))
+    turns = _turns(poses, fps)
+    return {n: CameraStep(pose, heights[n], turns[n], slopes[n]) for n, pose in poses.items()}
+
+
+def _poses(shot: Shot, fps: Fraction) -> dict[int, Pose]:
+    """The poses of a shot's camera while its subject stands, by frame."""
+    numbers = {round(time * fps) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)} or {0}
+    return {n: shot.orbit(float(n / fps), fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}
+
+
+def _turns(poses: Mapping[int, Pose], fps: Fraction) -> dict[int, float]:
+    """The angle by which a camera turns from each frame to the next, degrees a second; the last as the one before."""
+    turns = dict[int, float]()
     for (n, before), (m, after) in pairwise(poses.items()):
         chord = float(np.linalg.norm(after.axes - before.axes))  # sqrt(8) sin(angle / 2)
         turns[n] = float(2 * np.degrees(np.arcsin(min(1.0, chord / 8**0.5))) * fps) / (m - n)
-    return Worst(*max(turns.items(), key=lambda item: item[1]))
+    return turns | {max(poses): turns[max(turns)] if turns else 0.0}
 
 
 def cell_pixels(instant: Instant, pose: Pose, look: Look, aspect: float, most: int = 2**30) -> Array:
@@ -208,12 +235,14 @@ def _in_focus(points: Array, pose: Pose) -> Array:
 def camera_height(height: Array, pose: Pose, radius: float = NEAR) -> float:
     """Height of the camera over the highest point of a surface [N, N] within `radius` of it; inf beside the surface."""
     x, y, z = pose.position
-    axis = np.linspace(-1, 1, len(height))
+    axis, turns = np.linspace(-1, 1, len(height)), np.linspace(0, 2 * np.pi, 24, endpoint=False)
     rows, columns = (np.flatnonzero(np.abs(axis - at) <= radius) for at in (y, x))
     near = np.add.outer((axis[rows] - y) ** 2, (axis[columns] - x) ** 2) <= radius**2
-    around = np.nan_to_num(height[np.ix_(rows, columns)])[near]  # between vertices it is not higher
-    below = height_at(np.nan_to_num(height), np.array([(x, y)])) if max(abs(x), abs(y)) <= 1 else around[:0]
-    return float(z - max(around.max(initial=-np.inf), below.max(initial=-np.inf)))
+    inside = height[np.ix_(rows, columns)][near]  # between vertices it is not higher; only on the rim, and below
+    rim = np.stack([x + radius * np.cos(turns), y + radius * np.sin(turns)], axis=1)
+    others = np.concatenate([rim, [(x, y)]])
+    others = height_at(np.nan_to_num(height), others[np.abs(others).max(axis=1) <= 1])
+    return float(z - np.nan_to_num(np.concatenate([inside, others])).max(initial=-np.inf))
 
 
 def assumed_surfaces(names: Iterable[str], grids: Mapping[str, Mapping[float, Grid]]) -> Surfaces:

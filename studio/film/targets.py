@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator, Tag
 
 from studio.config.records import FrozenDict
 from studio.config.units import Positive
@@ -24,7 +24,20 @@ OF_TRAJECTORY = ("start", "end", "trajectory")
 """Targets that take the places of the run's checkpoints."""
 Place = tuple[float, float]
 Target = Named | Place | Point
-LookAt = Target | Annotated[dict[Named, Positive], AfterValidator(FrozenDict)]
+LookAt = Annotated[
+    Annotated[Named, Tag("target")]
+    | Annotated[Place, Tag("place")]
+    | Annotated[Point, Tag("point")]
+    | Annotated[dict[Named, Positive], AfterValidator(FrozenDict), Tag("blend")],
+    Discriminator(lambda value: _kind(value)),
+]
+"""What a camera looks at: a target's name, [alpha, beta], a point in scene units, or weights by names."""
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "place" if len(value) == 2 else "point"
+    return "blend" if isinstance(value, dict) else "target"
 
 
 def weights(look_at: LookAt) -> Mapping[Target, float]:

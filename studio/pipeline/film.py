@@ -141,11 +141,15 @@ def export(project: Project, out: Path, to: Format) -> Path:
     return path
 
 
-def storyboard(project: Project, out: Path, strip: str | None = None) -> Path:
+def storyboard(project: Project, out: Path, strip: str | None = None, curves: str | None = None) -> Path:
     """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`.
 
-    strip: many frames of one shot instead. Raises SceneError if there is none of that name.
+    strip: many frames of one shot instead. curves: of one shot's camera instead. Raises SceneError if there is none of
+    that name.
     """
+    if curves is not None:
+        _span(project, None, curves)
+        return _sheet(project, out, f"curves-{curves}", render_job.curves, curves)
     if strip is None:
         return _sheet(project, out, "storyboard", render_job.storyboard)
     _span(project, None, strip)

@@ -243,6 +243,13 @@ def storyboard(job: RenderJob, only: str | None = None, pictures: int = 3) -> np
     return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft, only, pictures)
 
 
+def curves(job: RenderJob, shot: str) -> np.ndarray:
+    """Curves of a shot's camera over time [H, W, 3], uint8."""
+    from studio.render import curves
+
+    return curves.curves(job.source, shot)
+
+
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
