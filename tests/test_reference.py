@@ -28,7 +28,7 @@ def test_every_record_of_a_scene_has_a_section_and_every_key_a_row():
 
 def test_a_row_says_type_default_and_meaning():
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", reference_text(), re.MULTILINE))
-    assert rows["over"].startswith("time such as `12s`, `288f` | nothing |")
+    assert rows["over"].startswith("time such as `12s`, `288f`, `drop` | nothing |")
     assert rows["azimuth_from"].startswith("`alpha`, `open-side` | `alpha` | the direction of azimuth 0deg")
     assert "| `1920x1080` |" in reference_text() and "| `-60deg` | 0deg looks from +alpha" in reference_text()
     assert rows["film"].startswith("[keys](#film) | `{}` |") and "| `{base: ember}` |" in rows["look"]

@@ -447,9 +447,10 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
 
 def _measured(path: Path, draft: bool) -> FrameSource | None:
     """The film of a scene whose shelf has all that it shows."""
-    from studio.storage.shelf import Shelf
+    from studio.scene.scene import output_name
+    from studio.storage.files import shelf_folder
 
-    if not Shelf.beside(path).root.is_dir():
+    if not any((shelf_folder(path) / "scenes").glob(f"{output_name(path, draft)}-*.json")):
         return None
     from studio.pipeline.film import measured_film
     from studio.pipeline.project import Project

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+
+from studio.config.records import OMIT_DEFAULT
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -61,7 +63,7 @@ class Time:
 
     amount: float
     unit: str = "s"
-    cue: str = ""
+    cue: str = field(default="", metadata=OMIT_DEFAULT)
 
     def seconds(self, fps: Fraction) -> float:
         """Seconds, at a frame rate in frames per second."""

@@ -171,9 +171,9 @@ def _poses(shot: Shot, fps: Fraction) -> dict[int, Pose]:
 
 def _turns(poses: Mapping[int, Pose], fps: Fraction) -> dict[int, float]:
     """The angle by which a camera turns from each frame to the next, degrees a second; the last as the one before."""
-    turns = dict[int, float]()
-    for (n, before), (m, after) in pairwise(poses.items()):
-        chord = float(np.linalg.norm(after.axes - before.axes))  # sqrt(8) sin(angle / 2)
+    turns, axes = dict[int, float](), {n: pose.axes for n, pose in poses.items()}
+    for (n, before), (m, after) in pairwise(axes.items()):
+        chord = float(np.linalg.norm(after - before))  # sqrt(8) sin(angle / 2)
         turns[n] = float(2 * np.degrees(np.arcsin(min(1.0, chord / 8**0.5))) * fps) / (m - n)
     return turns | {max(poses): turns[max(turns)] if turns else 0.0}
 

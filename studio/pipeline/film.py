@@ -20,6 +20,7 @@ from studio.deliver.still import Still
 from studio.errors import SceneError, StudioError
 from studio.execution import local
 from studio.field import Grid
+from studio.film.cues import film_time
 from studio.film.format import Quality
 from studio.film.frame_source import FrameSource
 from studio.film.look import LARGEST_MESH, gallery
@@ -98,7 +99,10 @@ def make_still(
     bleed: pixels of more picture on every side. points: along each side of a grid of its own, on which the nearest
     keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
     """
-    film = project.scene.film
+    at, mistake = film_time(still.at, project.scene.cues)
+    if mistake:
+        raise SceneError(f"{project.path}: {mistake}")
+    still, film = still.model_copy(update={"at": at}), project.scene.film
     own_film = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
     changes: dict[str, Any] = {"film": own_film, "deliver": (still,)}
     portrait = None
@@ -106,7 +110,7 @@ def make_still(
         from_options(Grid, points=points)
         mesh = max(project.scene.look.mesh, min(2 * points + 1, LARGEST_MESH))
         changes["look"] = project.scene.look.model_copy(update={"mesh": mesh})
-        portrait = Portrait(_nearest_keyframe(project.scene, still.at), points)
+        portrait = Portrait(_nearest_keyframe(project, still.at), points)
     project = replace(project.with_scene(**changes), portrait=portrait)
     check_writable(out)
     suffixes = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
@@ -275,9 +279,11 @@ def _span(project: Project, frames: Span | None, shot: str | None) -> tuple[Span
     return frames, f"-frames-{first}-{last}"
 
 
-def _nearest_keyframe(scene: Scene, at: Time) -> float:
+def _nearest_keyframe(project: Project, at: Time) -> float:
     """The coordinate of the keyframe nearest to what the film shows at a time, in its leading shot."""
-    leading = max(scene.cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
+    scene = project.scene
+    cut = film_source(project).cut if any(cue.time is None for cue in scene.cues.values()) else scene.cut
+    leading = max(cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
     coordinate = leading.shot.coordinate(leading.seconds, scene.film.fps)
     keyframes = scene.only((leading.shot.show or scene.names)[0]).keyframes()
     return min((keyframe.coordinate for keyframe in keyframes), key=lambda other: abs(other - coordinate))

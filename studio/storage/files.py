@@ -26,6 +26,11 @@ from studio.errors import DamageError, MachineError, StudioError
 CHANGED = "is not what was written"
 
 
+def shelf_folder(scene: Path, folder: Path | None = None) -> Path:
+    """The shelf's folder: `folder`, else the one that STUDIO_SHELF names, else `.studio` beside the scene."""
+    return Path(folder or os.environ.get("STUDIO_SHELF") or scene.resolve().parent / ".studio").resolve()
+
+
 @contextlib.contextmanager
 def translate_os_errors(path: str | Path) -> Iterator[None]:
     """Raises MachineError for a full or unwritable disk met inside the block while writing `path`."""

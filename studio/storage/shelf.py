@@ -57,9 +57,8 @@ class Shelf:
 
     @classmethod
     def beside(cls, scene: Path, folder: Path | None = None) -> Shelf:
-        """The shelf in `folder`, else in the folder that STUDIO_SHELF names, else in `.studio` beside the scene."""
-        root = folder or os.environ.get("STUDIO_SHELF") or Path(scene).resolve().parent / ".studio"
-        return cls(Path(root).resolve())
+        """The shelf of a scene, as `shelf_folder` chooses it."""
+        return cls(files.shelf_folder(Path(scene), folder))
 
     @property
     def is_marked(self) -> bool:

@@ -263,7 +263,8 @@ def test_a_command_that_cannot_be_read_is_one_plain_line(invoke, tiny, line, wor
         ),
         ("film tiny.yaml --shot closng", "tiny.yaml: no shot 'closng'; one of descent, curvature, closing"),
         ("still tiny.yaml --at 3s", "tiny.yaml: 3s is after the end of the film, which lasts 3s"),
-        ("still tiny.yaml --at soon", "--at: 'soon' is not understood; write it like 12s, 288f or 1:30"),
+        ("still tiny.yaml --at soon", "tiny.yaml: no cue 'soon'; write a time like 12s, or name one under `cues`"),
+        ("still tiny.yaml --at 3_s", "--at: '3_s' is not understood; write it like 12s, 288f or 1:30"),
         (
             "still tiny.yaml --at 1s --size big",
             "--size: 'big' is not a picture size; write it like 1920x1080, at most 100000 a side",
