@@ -27,7 +27,7 @@ from studio.film.ground import Ground
 from studio.film.labels import labels
 from studio.film.look import Look
 from studio.film.overlays import Overlay, Page, Titles
-from studio.film.pose import Orbit, Point, Pose
+from studio.film.pose import Orbit, Point, Pose, project
 from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.reveal import as_grown, grown
@@ -329,10 +329,17 @@ class FrameSource:
         notes = ((mapping, self._notes(names, mapping)) for mapping, _ in self.ranges.colours for names in shown)
         page = Page.of(self.size, titles, notes)
         elements: list[Overlay] = []
+        main = views[0]
         for share, view in zip(shares, views, strict=True):
             if share.panel.region:
-                elements += overlays.frame_of(share.panel.region, page, titles, _text_weight(share))
+                weight, ratio = _text_weight(share), self.size.width / self.size.height
+                elements += overlays.frame_of(share.panel.region, page, titles, weight)
+                [place] = project(np.array([main.pose.position]), view.pose, ratio) / (ratio, 1)
+                elements += overlays.camera_dot(
+                    share.panel.region, (float(place[0]), float(place[1])), page, titles, weight
+                )
                 continue
+            main = view
             opacity = overlays.dissolve_opacity(_text_weight(share))
             texts = labels(view, self.look, page.of_panel(view.panel), opacity)
             elements += page.shift(texts, view.panel)

@@ -60,7 +60,8 @@ class Ground:
         """Points [n, 3] that a picture shows: the trajectory if the camera looks at that, or else the land."""
         if set(targets) == {"trajectory"}:
             return np.array([self._on_land(self._within(place)) for place in self._whole_way])
-        return land_points(self.height, self.instant.window.scene_sides, self.look.fade.end)
+        fade = self.look.fade
+        return land_points(self.height, self.instant.window.scene_sides, (fade.start + fade.end) / 2)  # as it is seen
 
     @property
     def _whole_way(self) -> Array:

@@ -220,6 +220,16 @@ def frame_of(region: Region, page: Page, titles: Titles, weight: float) -> list[
     return [*across, *(Bar(ink, at, top, thin, bottom - top, opacity) for at in (x, x + width - thin))]
 
 
+def camera_dot(region: Region, place: tuple[float, float], page: Page, titles: Titles, weight: float) -> list[Overlay]:
+    """Where the camera of the main picture is, in an inset. place: shares of the inset's sides from its top left."""
+    left, top, right, bottom = region
+    if not all(0.02 < share < 0.98 for share in place):
+        return []
+    size = 0.2 * (bottom - top)
+    x, y = page.aspect * (left + (right - left) * place[0]), top + (bottom - top) * place[1]
+    return [Text("\u2022", x, y, size, 0.9 * weight, "Regular", "middle", titles.colour or _WHITE)]
+
+
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
     """The title at a time of the film: it fades in over 0.8 s and out over 1.2 s; empty after `length` seconds."""
     if not titles.title or not 0 <= seconds < length:
