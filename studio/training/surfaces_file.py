@@ -1,8 +1,8 @@
-"""Surfaces that the user brings: an .npz file of a loss over (coordinate, beta, alpha), and what goes with it.
+"""Surfaces that the user brings: a loss over (coordinate, beta, alpha), and what goes with it, in a file or a folder.
 
     coordinate [K], alpha [A], beta [B], loss [K, B, A]; other fields [K, B, A] and metrics [K] by their names
 
-All of it is read at once.
+All of it is read at once; `surface_formats` has the formats.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import numpy as np
 from studio.config.user_files import read_regular, refusing, shown
 from studio.errors import RunError
 from studio.field import Grid
-from studio.training.formats import read_npz
+from studio.training.surface_formats import LARGEST, read_arrays
 
-LARGEST = 2**32
-"""Bytes of a file, packed or unpacked."""
+MOST_FILES = 20_000
+"""Of a folder."""
+ATTRIBUTES = "attributes"
+"""An array of text in an .npz file, about the others."""
+FORMATS = "an .npz, .nc, .zarr, .csv or .h5 file, or a folder of .h5 files"
 _AXES = ("coordinate", "alpha", "beta")
 _FAR = 1e30  # products of such coordinates, and quotients of their steps, stay finite
 _UNEVEN = 1e-3  # of a step: as far as a point may be from its even place; float32 needs less
@@ -40,18 +43,42 @@ class SurfacesFile:
 
 
 def read_surfaces(path: Path) -> SurfacesFile:
-    """The surfaces in a file. Raises RunError if it is no regular .npz file, too large, or an array does not fit."""
-    if not os.path.isfile(path):
-        raise RunError(f"{shown(path)}: no such file; expected an .npz file of surfaces (numpy.savez)")
-    return _read(path, path.stat().st_mtime_ns, path.stat().st_size)
+    """The surfaces in a file or folder. Raises RunError if it is none, too large, or an array does not fit."""
+    files = _files(path)
+    return _read(path, tuple((name, status.st_mtime_ns, status.st_size) for name, status in files.items()))
+
+
+def _files(path: Path) -> dict[str, os.stat_result]:
+    """The path's own file by its name, or the files in the folder by their paths in it, with their status."""
+    if os.path.isfile(path):
+        return {path.name: path.stat()}
+    if not os.path.isdir(path):
+        raise RunError(f"{shown(path)}: no such file; expected {FORMATS}")
+    files: dict[str, os.stat_result] = {}
+    with refusing(path, "cannot be listed"):
+        for folder, _, names in os.walk(path):
+            files |= {str(Path(folder, name).relative_to(path)): Path(folder, name).stat() for name in names}
+            if len(files) > MOST_FILES:
+                raise ValueError(f"it has more than {MOST_FILES} files")
+    if not files:
+        raise RunError(f"{shown(path)}: is empty; expected {FORMATS}")
+    return dict(sorted(files.items()))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, mtime_ns: int, size: int) -> SurfacesFile:
-    """The file's content; read again only if time or size changed, since a scene asks for it many times."""
-    arrays = read_npz(path, LARGEST)
+def _read(path: Path, files: tuple[tuple[str, int, int], ...]) -> SurfacesFile:
+    """The content; read again only if times or sizes changed, since a scene asks for it many times."""
     with refusing(path, "cannot be read"):
-        digest = hashlib.sha256(read_regular(path, LARGEST)).hexdigest()[:32]
+        if (size := sum(size for *_, size in files)) > LARGEST:
+            raise ValueError(f"it has {size} bytes, expected at most {LARGEST}")
+        contents = {name: read_regular(path / name if path.is_dir() else path, LARGEST) for name, *_ in files}
+    with refusing(path, f"cannot be read as surfaces in {FORMATS}"):
+        arrays = read_arrays(path, contents)
+    arrays.pop(ATTRIBUTES, None)
+    sha256 = hashlib.sha256(*([] if path.is_dir() else contents.values()))
+    for name, content in contents.items() if path.is_dir() else ():
+        sha256.update(f"{name} {len(content)}\n".encode() + content)
+    digest = sha256.hexdigest()[:32]
     if missing := [name for name in (*_AXES, "loss") if name not in arrays]:
         found = ", ".join(arrays) or "nothing"
         raise RunError(f"{path}: no {', '.join(missing)}; expected {', '.join(_AXES)} and loss, found {found}")
