@@ -38,7 +38,7 @@ HOMES = {
     "imageio_ffmpeg": {"deliver"},
     "av": {"deliver"},
     "imageio": {"deliver"},
-    "PIL": {"render"},
+    "PIL": {"render", "pipeline"},
     "OpenImageIO": {"deliver"},
     "matplotlib": {"film"},
     "cmcrameri": {"film"},
@@ -134,6 +134,7 @@ def test_yaml_is_read_in_one_file_pictures_are_drawn_in_one_and_meshes_written_i
         (
             "xarray",
             "studio.pipeline.exports",
+            "studio.pipeline.production",
             "studio.pipeline.results",
             "studio.storage.slices",
             "studio.training.surface_formats",

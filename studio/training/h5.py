@@ -14,10 +14,9 @@ from studio.errors import RunError
 
 @contextmanager
 def open_h5(path: Path, content: bytes) -> Iterator[Any]:
-    """The file's root group. Raises RunError without h5py, ValueError for links and for values in other files."""
-    h5py = _library(path)
+    """The file's root group. Raises ValueError for links and for values in other files; as `h5py_for` does."""
+    h5py, links = h5py_for(path), list[tuple[str, Any]]()
     with h5py.File(io.BytesIO(content), "r") as file:
-        links: list[tuple[str, Any]] = []
         file.visititems_links(lambda name, link: links.append((name, link)))  # an error in it would not come out
         values = {name: file[name] if isinstance(link, h5py.HardLink) else None for name, link in links}
         sets = {name: value for name, value in values.items() if isinstance(value, h5py.Dataset)}
@@ -28,18 +27,11 @@ def open_h5(path: Path, content: bytes) -> Iterator[Any]:
         yield file
 
 
-@contextmanager
-def create_h5(path: Path) -> Iterator[Any]:
-    """The root group of a new file. Raises RunError without h5py."""
-    with _library(path).File(path, "w") as file:
-        yield file
-
-
-def _library(path: Path) -> Any:
+def h5py_for(path: Path) -> Any:
+    """The library h5py. Raises RunError, which names the file, if it is missing."""
     try:
         import h5py
     except ImportError as error:
-        raise RunError(
-            f'{path}: an HDF5 file needs h5py: pip install "landscape-studio[h5]"; or choose .npz instead'
-        ) from error
+        way_out = 'pip install "landscape-studio[h5]"; or choose .npz instead'
+        raise RunError(f"{path}: an HDF5 file needs h5py: {way_out}") from error
     return h5py

@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from studio.config.user_files import check_unpacked
 from studio.field import Array
 from studio.training.checkpoints import parse_epoch
 from studio.training.formats import read_npz
-from studio.training.h5 import create_h5, open_h5
+from studio.training.h5 import h5py_for, open_h5
 
 Contents = Mapping[str, bytes]
 """The bytes of a file, or of every file in a folder, by their paths in it."""
@@ -36,25 +35,13 @@ METRIC = "keyframe."
 LI_NAMES = {"loss": "train_loss", "accuracy": "train_acc", "lambda_min": "min_eig", "lambda_max": "max_eig"}
 """What Li et al. call a field."""
 _OURS = {theirs: ours for ours, theirs in LI_NAMES.items()}
-_CODECS = (
-    "bytes blosc bz2 crc32c delta fixedscaleoffset gzip lz4 lzma sharding_indexed shuffle transpose vlen-utf8 zlib zstd"
-)
-_TEXT = re.compile(r'(?:[SUV]|length_bytes": )(\d+)')  # bytes, or letters, of one text
 
 
 def read_arrays(path: Path, contents: Contents) -> dict[str, Array]:
     """The arrays of a file or folder, by name. Raises ValueError and other errors for what it is not."""
     folder = ".zarr" if {"zarr.json", ".zgroup"} & contents.keys() else ".h5"
-    return _READERS.get(folder if path.is_dir() else path.suffix, _read_npz)(path, contents)
-
-
-def unfinished(name: str) -> float:
-    """What stands in a cell that Li et al. have not measured, of a field by our name."""
-    return 1.0 if name == "lambda_min" else -1.0
-
-
-def _read_npz(path: Path, _: Contents) -> dict[str, Array]:
-    return read_npz(path, LARGEST)
+    read = _READERS.get(folder if path.is_dir() else path.suffix)
+    return read(path, contents) if read else read_npz(path, LARGEST)
 
 
 def _read_netcdf(path: Path, contents: Contents) -> dict[str, Array]:
@@ -66,34 +53,24 @@ def _read_netcdf(path: Path, contents: Contents) -> dict[str, Array]:
 
 
 def _read_zarr(path: Path, contents: Contents) -> dict[str, Array]:
-    """Refuses codecs that are not plain, since one of them unpickles, which runs any code."""
-    unpacked = 0
-    for name, content in contents.items():
-        if name.endswith((".zarray", "zarr.json")):
-            _check_codecs(array := json.loads(content))
-            longest = max([8, *map(int, _TEXT.findall(json.dumps([array.get("dtype"), array.get("data_type")])))])
-            unpacked += longest * math.prod(array.get("shape") or ())
+    """Of version 3 alone: one of the codecs of version 2 unpickles, which runs any code."""
+    if "zarr.json" not in contents:
+        raise ValueError("it is zarr of version 2; write it again with zarr_format=3")
+    arrays = [json.loads(text) for name, text in contents.items() if name.endswith("zarr.json")]
+    unpacked = sum(8 * math.prod(array.get("shape") or (0,)) for array in arrays)
     check_unpacked(unpacked, sum(map(len, contents.values())))
-    return _read_xarray(path, engine="zarr", consolidated=False)
-
-
-def _check_codecs(metadata: Mapping[str, Any]) -> None:
-    lists = (metadata.get(key) or () for key in ("codecs", "index_codecs", "filters"))
-    for codec in filter(None, (*(codec for codecs in lists for codec in codecs), metadata.get("compressor"))):
-        if (name := str(codec.get("name") or codec.get("id")).removeprefix("numcodecs.")) not in _CODECS.split():
-            raise ValueError(f"its codec {name} is not one of {_CODECS.replace(' ', ', ')}")
-        _check_codecs(codec.get("configuration") or {})
+    return _read_xarray(path, engine="zarr", consolidated=False, zarr_format=3)
 
 
 def _read_xarray(file: Any, **options: Any) -> dict[str, Array]:
     import xarray as xr
 
     with warnings.catch_warnings(action="ignore"), xr.open_dataset(file, decode_times=False, **options) as data:
-        return _arrays(data.load())
+        return _arrays(data)
 
 
 def _arrays(data: Any) -> dict[str, Array]:
-    """The fields and metrics of an xarray dataset; what has other axes is left out."""
+    """The fields and metrics of an xarray dataset; what has other axes, or is no number, is left out."""
     over = data["loss"].dims if "loss" in data else ()
     if not {"alpha", "beta"} <= set(over) & set(data.coords) or len(over) > 3:
         form = "expected a loss over alpha, beta and perhaps one axis more, and their coordinates"
@@ -103,8 +80,9 @@ def _arrays(data: Any) -> dict[str, Array]:
     [axis] = set(over) - {"alpha", "beta"}
     shapes = ((axis, "beta", "alpha"), (axis,))
     data = data.transpose(*shapes[0], ...)
-    axes = {"coordinate": data[axis].values, "alpha": data["alpha"].values, "beta": data["beta"].values}
-    return axes | {str(name): array.values for name, array in data.items() if array.dims in shapes}
+    numbers = {str(name): array for name, array in data.items() if array.dims in shapes and array.dtype.kind in "fiu"}
+    arrays = {"coordinate": data[axis], "alpha": data["alpha"], "beta": data["beta"], **numbers}
+    return {name: array.values for name, array in arrays.items()}
 
 
 def _read_csv(path: Path, contents: Contents) -> dict[str, Array]:
@@ -114,61 +92,63 @@ def _read_csv(path: Path, contents: Contents) -> dict[str, Array]:
     [content] = contents.values()
     # by way of text: pandas' own numbers may be off in the last bit
     table = pd.read_csv(io.BytesIO(content), comment="#", dtype=str, skipinitialspace=True).astype(np.float64)
-    if "coordinate" not in table:
-        table["coordinate"] = 0.0
-    if missing := [name for name in ("alpha", "beta", "loss") if name not in table]:
-        raise ValueError(f"no column {', '.join(missing)}; found {', '.join(map(str, table))}")
-    metrics = [name for name in table if name.startswith(METRIC)]
-    keys, fields = ["coordinate", "beta", "alpha"], table.drop(columns=metrics)
-    check_unpacked(8 * len(fields.columns) * math.prod(table[key].nunique() for key in keys), len(content))
-    first = table.groupby("coordinate")[metrics].first()
-    by_name = {name.removeprefix(METRIC): first[name].to_numpy() for name in metrics}
+    if missing := {"alpha", "beta", "loss"}.difference(table):
+        raise ValueError(f"no column {', '.join(sorted(missing))}; found {', '.join(map(str, table))}")
+    table = table.assign(coordinate=table.get("coordinate", 0.0))
+    fields = table[[name for name in table if not name.startswith(METRIC)]]
+    keys = ["coordinate", "beta", "alpha"]
+    check_unpacked(8 * len(fields.columns) * math.prod(fields[keys].nunique()), len(content))
+    metrics = table.groupby("coordinate").first().filter(regex=f"^{METRIC}")
+    by_name = {name.removeprefix(METRIC): values.to_numpy() for name, values in metrics.items()}
     return _arrays(xr.Dataset.from_dataframe(fields.set_index(keys))) | by_name
 
 
 def _read_li(path: Path, contents: Contents) -> dict[str, Array]:
     """The surfaces of all files, by coordinate; the fields are those that every file has."""
-    surfaces = sorted((_li_surface(path, name, content) for name, content in contents.items()), key=lambda s: s[0])
-    coordinates, arrays = zip(*surfaces, strict=True)
-    names = set.intersection(*(set(surface) for surface in arrays))
-    for axis in ("alpha", "beta"):
-        if any(not np.array_equal(surface[axis], arrays[0][axis]) for surface in arrays):
-            raise ValueError(f"its files have several {axis}; expected one grid")
-    stacked = {name: np.stack([surface[name] for surface in arrays]) for name in sorted(names - {"alpha", "beta"})}
-    return {"coordinate": np.array(coordinates), "alpha": arrays[0]["alpha"], "beta": arrays[0]["beta"], **stacked}
+    files = {name: content for name, content in contents.items() if name.endswith((".h5", ".hdf5")) or path.is_file()}
+    if not files:
+        raise ValueError("there is none")
+    surfaces = [_li_surface(path, name, content) for name, content in files.items()]
+    surfaces.sort(key=lambda surface: float(surface["coordinate"]))
+    axes = {name: surfaces[0][name] for name in ("alpha", "beta")}
+    if any(not np.array_equal(surface[name], axis) for name, axis in axes.items() for surface in surfaces):
+        raise ValueError("its files have several grids; expected one")
+    names = set.intersection(*map(set, surfaces)) - set(axes)
+    return axes | {name: np.stack([surface[name] for surface in surfaces]) for name in sorted(names)}
 
 
-def _li_surface(path: Path, name: str, content: bytes) -> tuple[float, dict[str, Array]]:
-    """(coordinate, arrays by our names) of one file."""
+def _li_surface(path: Path, name: str, content: bytes) -> dict[str, Array]:
+    """The arrays of one file, by our names."""
     with open_h5(path / name, content) as file:
-        if missing := [axis for axis in ("xcoordinates", "ycoordinates") if axis not in file]:
-            raise ValueError(f"{name}: no {', '.join(missing)}; expected a surface of Li et al., and found {[*file]}")
         alpha, beta = (np.asarray(file[axis][()], np.float64) for axis in ("xcoordinates", "ycoordinates"))
-        fields = {_OURS.get(key, key): value[()] for key, value in file.items() if _is_field(key, value, alpha, beta)}
+        fields = {key: np.asarray(file[key][()]) for key in file if not key.endswith("coordinates")}
         coordinate = file.attrs.get("coordinate", parse_epoch(Path(name).stem) if path.is_dir() else 0.0)
     if coordinate is None:
         raise ValueError(f"{name} has no epoch in its name; name it like epoch-10.h5")
-    cells = {key: np.asarray(value, np.float64).reshape(len(beta), len(alpha)) for key, value in fields.items()}
-    known = {key: np.where(value == unfinished(key), np.nan, value) for key, value in cells.items()}
-    return float(coordinate), {"alpha": alpha, "beta": beta, **known}
+    surface = {"coordinate": np.array(float(coordinate)), "alpha": alpha, "beta": beta}
+    for key, values in fields.items():
+        if values.size == alpha.size * beta.size and values.dtype.kind in "fiu":
+            cells, field = values.astype(np.float64).reshape(len(beta), len(alpha)), _OURS.get(key, key)
+            surface[field] = np.where(cells == unfinished(field), np.nan, cells)
+    return surface
 
 
-def _is_field(name: str, value: Any, alpha: Array, beta: Array) -> bool:
-    size, kind = getattr(value, "size", None), getattr(value, "dtype", np.dtype(object)).kind
-    return size == alpha.size * beta.size and kind in "fiu" and name not in ("xcoordinates", "ycoordinates")
+def unfinished(name: str) -> float:
+    """What stands in a cell that Li et al. have not measured, of a field by our name."""
+    return 1.0 if name == "lambda_min" else -1.0
 
 
-def write_li(path: Path, coordinate: float, alpha: Array, beta: Array, fields: Mapping[str, Array], dirs: str) -> None:
-    """Writes a surface as the program of Li et al. does, whose scripts read it. fields: [B, A] by our names.
+def write_li(path: Path, surface: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
+    """Writes a surface as the program of Li et al. does, whose scripts read it. Raises RunError without h5py.
 
-    dirs: what the directions are. Raises RunError without h5py.
+    surface: alpha [A], beta [B] and fields [B, A] by our names. attributes: of the file, `coordinate` among them.
     """
-    with create_h5(path) as file:
-        file["xcoordinates"], file["ycoordinates"] = alpha, beta
-        file["dir_file"] = dirs
-        for name, values in fields.items():
-            file[LI_NAMES.get(name, name)] = values.reshape(len(alpha), len(beta))
-        file.attrs["coordinate"] = coordinate
+    with h5py_for(path).File(path, "w") as file:
+        file["xcoordinates"], file["ycoordinates"], file["dir_file"] = surface["alpha"], surface["beta"], ""
+        for name in surface.keys() - {"alpha", "beta"}:
+            shape = len(surface["alpha"]), len(surface["beta"])
+            file[LI_NAMES.get(name, name)] = surface[name].reshape(shape)
+        file.attrs.update(attributes)
 
 
 _READERS: Mapping[str, Callable[[Path, Contents], dict[str, Array]]] = {

@@ -8,6 +8,7 @@ All of it is read at once; `surface_formats` has the formats.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,41 +45,25 @@ class SurfacesFile:
 
 def read_surfaces(path: Path) -> SurfacesFile:
     """The surfaces in a file or folder. Raises RunError if it is none, too large, or an array does not fit."""
-    files = _files(path)
-    return _read(path, tuple((name, status.st_mtime_ns, status.st_size) for name, status in files.items()))
-
-
-def _files(path: Path) -> dict[str, os.stat_result]:
-    """The path's own file by its name, or the files in the folder by their paths in it, with their status."""
-    if os.path.isfile(path):
-        return {path.name: path.stat()}
-    if not os.path.isdir(path):
+    found = [path] if os.path.isfile(path) else [*itertools.islice(path.rglob("*"), MOST_FILES)]
+    files = sorted(filter(os.path.isfile, found))
+    if not files or len(found) == MOST_FILES:
         raise RunError(f"{shown(path)}: no such file; expected {FORMATS}")
-    files: dict[str, os.stat_result] = {}
-    with refusing(path, "cannot be listed"):
-        for folder, _, names in os.walk(path):
-            files |= {str(Path(folder, name).relative_to(path)): Path(folder, name).stat() for name in names}
-            if len(files) > MOST_FILES:
-                raise ValueError(f"it has more than {MOST_FILES} files")
-    if not files:
-        raise RunError(f"{shown(path)}: is empty; expected {FORMATS}")
-    return dict(sorted(files.items()))
+    return _read(path, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, files: tuple[tuple[str, int, int], ...]) -> SurfacesFile:
+def _read(path: Path, files: tuple[tuple[Path, int, int], ...]) -> SurfacesFile:
     """The content; read again only if times or sizes changed, since a scene asks for it many times."""
     with refusing(path, "cannot be read"):
         if (size := sum(size for *_, size in files)) > LARGEST:
             raise ValueError(f"it has {size} bytes, expected at most {LARGEST}")
-        contents = {name: read_regular(path / name if path.is_dir() else path, LARGEST) for name, *_ in files}
+        contents = {str(file.relative_to(path)): read_regular(file, LARGEST) for file, *_ in files}
     with refusing(path, f"cannot be read as surfaces in {FORMATS}"):
         arrays = read_arrays(path, contents)
     arrays.pop(ATTRIBUTES, None)
-    sha256 = hashlib.sha256(*([] if path.is_dir() else contents.values()))
-    for name, content in contents.items() if path.is_dir() else ():
-        sha256.update(f"{name} {len(content)}\n".encode() + content)
-    digest = sha256.hexdigest()[:32]
+    named = (name.encode() * path.is_dir() + content for name, content in contents.items())
+    digest = hashlib.sha256(b"".join(named)).hexdigest()[:32]
     if missing := [name for name in (*_AXES, "loss") if name not in arrays]:
         found = ", ".join(arrays) or "nothing"
         raise RunError(f"{path}: no {', '.join(missing)}; expected {', '.join(_AXES)} and loss, found {found}")

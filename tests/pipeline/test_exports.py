@@ -84,7 +84,7 @@ def test_a_loss_that_means_not_measured_is_not_handed_to_li_et_al(heat, invoke):
     loss = -np.ones((3, 4, 4))
     np.savez(heat.parent / "heat.npz", coordinate=[100, 200, 300], alpha=alpha, beta=alpha, loss=loss)
     result = invoke("export", "heat.yaml", "--to", "li-h5")
-    assert result.status == 2 and "loss is exactly -1 somewhere, which in this format means not measured" in result.err
+    assert result.status == 2 and "loss is exactly -1 somewhere, which here means not measured" in result.err
     assert list((heat.parent / "out" / "heat").iterdir()) == []  # nothing half done
 
 

@@ -80,7 +80,7 @@ def test_what_is_no_regular_file_or_no_archive_is_refused(tmp_path):
     text.write_text("alpha")
     for path, words in (
         (pipe, "no such file"),
-        (tmp_path, "no regular file"),
+        (tmp_path, "there is none"),
         (text, "cannot be read as an .npz file"),
     ):
         with pytest.raises(RunError, match=words):
