@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -116,11 +116,3 @@ def cut_otio(footage: Footage) -> str:
     track = {"OTIO_SCHEMA": "Track.1", "name": "film", "kind": "Video", "children": children}
     stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": [track]}
     return json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": footage.title, "tracks": stack}, indent=1) + "\n"
-
-
-FORMATS: Mapping[str, tuple[str, Callable[[Footage], str]]] = {
-    "camera-csv": ("-camera.csv", camera_csv),
-    "usda": (".usda", camera_usda),
-    "otio": (".otio", cut_otio),
-}
-"""By name the end of the file's name, and its text."""

@@ -1,4 +1,4 @@
-"""What a scene measured, draws or films, as files for other programs; `WRITERS` and `exchange` have the formats.
+"""What a scene measured, draws or films, as files for other programs; their list is at the foot.
 
 `run: {kind: surfaces}` reads nc, zarr, csv, npz and li-h5, to the bit.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from studio.pipeline.project import Project, repairs
 from studio.pipeline.render_job import RenderJob, provenance
 from studio.pipeline.results import Results, SliceKind
 from studio.storage.files import atomic_write, check_writable
-from studio.training.surface_formats import METRIC, unfinished, write_li
+from studio.training.surface_formats import METRIC, NOT_MEASURED, UNFINISHED, write_li
 from studio.training.surfaces_file import ATTRIBUTES
 
 UNITS = {"alpha": "lengths of delta", "beta": "lengths of eta", "accuracy": "percent"}
@@ -34,47 +35,23 @@ UNITS = {"alpha": "lengths of delta", "beta": "lengths of eta", "accuracy": "per
 
 @repairs
 def export(project: Project, out: Path, to: str, of: SliceKind = "loss", at: Time | None = None) -> list[Path]:
-    """Files of one format in the folder `out`, one for each landscape; measures what they need. Returns their paths.
+    """Files of one format in the folder `out`, measurements of each landscape in one of its own; returns their paths.
 
-    of: which of the measured slices. at: the film time that `gltf` shows; its end if None. Raises SceneError for an
-    unknown format, and for numbers that the format cannot hold.
+    of: which measurements. at: the film time that `gltf` shows; its end if None. Measures what is missing. Raises
+    SceneError for an unknown format, and for numbers that the format cannot hold.
     """
     if to not in FORMATS:
         raise SceneError(f"no format '{to}' to export to; one of {', '.join(FORMATS)}")
     check_writable(out)
-    if to in _WRITERS:
-        return [_export_numbers(part, out, to, of) for part in project.parts]
-    return [_export_land(project, out, at) if to == "gltf" else _export_camera(project, out, to)]
-
-
-def _export_camera(project: Project, out: Path, to: str) -> Path:
-    source, (width, height) = film_source(project), project.scene.film.size
-    frames = [exchange.CameraFrame(number, *source.camera(number)) for number in range(source.cut.length)]
-    suffix, write = exchange.FORMATS[to]
-    with atomic_write(path := out / f"{project.name}{suffix}") as temporary:
-        footage = exchange.Footage(project.scene.title, source.cut, frames, width / height)
-        temporary.write_text(write(footage), encoding="utf-8")
-    return path
-
-
-def _export_land(project: Project, out: Path, at: Time | None) -> Path:
-    from studio.render.mesh_files import write_gltf
-
-    number = project.scene.cut.length - 1 if at is None else frame_at(project, at)
-    source, results = film_source(project), tuple(map(measure, project.parts))
-    facts = {"frame": number, "shown": source.label(number), **_provenance(project, *results)}
-    with atomic_write(path := out / f"{project.name}.gltf") as temporary:
-        write_gltf(temporary, source.aov_frame(number).views[0], facts)
-    return path
-
-
-def _export_numbers(project: Project, out: Path, to: str, of: SliceKind) -> Path:
-    suffix, write = _WRITERS[to]
-    stem = "-".join(filter(None, (project.name, project.landscape, of if of != "loss" else "")))
-    data = labelled(project, measure(project), of)
-    with atomic_write(path := out / f"{stem}{suffix}") as temporary:
-        write(temporary, data, project)
-    return path
+    paths, of_film = list[Path](), to in _OF_FILM
+    for part in (project,) if of_film else project.parts:
+        words = project.name, part.landscape, "" if of_film or of == "loss" else of
+        suffix, write = _OF_FILM[to] if of_film else _OF_NUMBERS[to]
+        content: Any = at if of_film else labelled(part, measure(part), of)
+        with atomic_write(path := out / f"{'-'.join(filter(None, words))}{suffix}") as temporary:
+            write(temporary, part, content)
+        paths.append(path)
+    return paths
 
 
 def labelled(project: Project, results: Results, of: SliceKind = "loss") -> xr.Dataset:
@@ -112,15 +89,7 @@ def _planes(data: xr.Dataset) -> Iterator[tuple[float, dict[str, Array]]]:
         yield float(coordinate), axes | {str(name): array.values for name, array in plane.items() if array.ndim == 2}
 
 
-def _write_nc(path: Path, data: xr.Dataset, _: Project) -> None:
-    data.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
-
-
-def _write_zarr(path: Path, data: xr.Dataset, _: Project) -> None:
-    data.to_zarr(path, zarr_format=3, consolidated=False, write_empty_chunks=True)
-
-
-def _write_csv(path: Path, data: xr.Dataset, _: Project) -> None:
+def _write_csv(path: Path, _: Project, data: xr.Dataset) -> None:
     """A row a point, in as many digits as it takes to read the same numbers back; the attributes are a comment."""
     data = data.drop_dims("sample", errors="ignore")
     metrics = {str(name): f"{METRIC}{name}" for name, array in data.items() if array.ndim == 1}
@@ -130,25 +99,23 @@ def _write_csv(path: Path, data: xr.Dataset, _: Project) -> None:
         table.to_csv(file, index=False, na_rep="nan", lineterminator="\n")
 
 
-def _write_npz(path: Path, data: xr.Dataset, _: Project) -> None:
+def _write_npz(path: Path, _: Project, data: xr.Dataset) -> None:
     data = data.drop_dims("sample", errors="ignore")
     arrays = {str(name): array.values for name, array in data.rename(keyframe="coordinate").variables.items()}
     np.savez(path, allow_pickle=False, **arrays, **{ATTRIBUTES: np.array(_attributes(data))})
 
 
-def _write_li(path: Path, data: xr.Dataset, _: Project) -> None:
+def _write_li(path: Path, _: Project, data: xr.Dataset) -> None:
     path.mkdir()
     for k, (coordinate, plane) in enumerate(_planes(data)):
-        if marked := [name for name in plane if name in data.data_vars and (plane[name] == unfinished(name)).any()]:
-            text = (
-                f"{marked[0]} is exactly {unfinished(marked[0]):g} somewhere, which in this format means not measured"
-            )
-            raise SceneError(f"{text}; export it to nc, zarr, csv or npz")
-        attributes = {"coordinate": coordinate, ATTRIBUTES: _attributes(data)}
-        write_li(path / f"surface-{k:04d}-at-{coordinate:g}.h5", plane, attributes)
+        for name in map(str, data.data_vars.keys() & plane.keys()):
+            if (plane[name] == (mark := UNFINISHED.get(name, NOT_MEASURED))).any():
+                text = f"{name} is exactly {mark:g} somewhere, which in this format means not measured"
+                raise SceneError(f"{text}; export it to nc, zarr, csv or npz")
+        write_li(path / f"surface-{k:04d}-at-{coordinate:g}.h5", coordinate, plane, _attributes(data))
 
 
-def _write_vtk(path: Path, data: xr.Dataset, project: Project) -> None:
+def _write_vtk(path: Path, project: Project, data: xr.Dataset) -> None:
     from studio.render.mesh_files import write_series
 
     source, planes = film_source(project), dict(_planes(data))
@@ -158,13 +125,35 @@ def _write_vtk(path: Path, data: xr.Dataset, project: Project) -> None:
     write_series(path, project.name, planes, _attributes(data))
 
 
-_WRITERS: Mapping[str, tuple[str, Callable[[Path, xr.Dataset, Project], None]]] = {
-    "nc": (".nc", _write_nc),
-    "zarr": (".zarr", _write_zarr),
+def _write_land(path: Path, project: Project, at: Time | None) -> None:
+    from studio.render.mesh_files import write_gltf
+
+    number = project.scene.cut.length - 1 if at is None else frame_at(project, at)
+    source, results = film_source(project), tuple(map(measure, project.parts))
+    facts = {"frame": number, "shown": source.label(number), **_provenance(project, *results)}
+    write_gltf(path, source.aov_frame(number).views[0], facts)
+
+
+def _write_camera(text: Callable[[exchange.Footage], str], path: Path, project: Project, _: Time | None) -> None:
+    source, (width, height) = film_source(project), project.scene.film.size
+    frames = [exchange.CameraFrame(number, *source.camera(number)) for number in range(source.cut.length)]
+    footage = exchange.Footage(project.scene.title, source.cut, frames, width / height)
+    path.write_text(text(footage), encoding="utf-8")
+
+
+_OF_NUMBERS: Mapping[str, tuple[str, Callable[[Path, Project, xr.Dataset], object]]] = {
+    "nc": (".nc", lambda path, _, data: data.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")),
+    "zarr": (".zarr", lambda path, _, data: data.to_zarr(path, zarr_format=3, consolidated=False)),
     "csv": (".csv", _write_csv),
     "npz": (".npz", _write_npz),
     "li-h5": ("-li", _write_li),
     "vtk": ("-vtk", _write_vtk),
 }
-FORMATS = (*_WRITERS, "gltf", *exchange.FORMATS)
+_OF_FILM: Mapping[str, tuple[str, Callable[[Path, Project, Time | None], None]]] = {
+    "gltf": (".gltf", _write_land),
+    "camera-csv": ("-camera.csv", partial(_write_camera, exchange.camera_csv)),
+    "usda": (".usda", partial(_write_camera, exchange.camera_usda)),
+    "otio": (".otio", partial(_write_camera, exchange.cut_otio)),
+}
+FORMATS = (*_OF_NUMBERS, *_OF_FILM)
 """What `export` writes."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config.reading import from_options
-from studio.config.units import Size, Time
 from studio.deliver.still import Still
 from studio.errors import SceneError
 from studio.execution.devices import usable_cores
 from studio.execution.progress import Progress, show
+from studio.film.format import Format
 from studio.pipeline.exports import export
 from studio.pipeline.film import make_film, make_still
 from studio.pipeline.measure import measure
@@ -48,8 +48,9 @@ def _player(path: Path) -> str:
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not path.is_file() or not kind.startswith(("video/", "image/")):
         return html.escape(str(path))
-    tag = "video controls loop" if kind.startswith("video/") else "img"
-    return f'<{tag} style="max-width:100%" src="data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}">'
+    tag, end = ("video controls loop", "</video>") if kind.startswith("video/") else ("img", "")
+    content = base64.b64encode(path.read_bytes()).decode()
+    return f'<{tag} style="max-width:100%" src="data:{kind};base64,{content}">{end}'
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,12 @@ class Production:
         return measure(parts[landscape or next(iter(parts))]).dataset(of)
 
     def plot(self, at: str | None = None, size: str | None = None) -> Image:
-        """The picture at a film time such as `6s`, of a size such as `1920x1080`; in the middle, of the film's."""
+        """The picture at a film time such as `6s`, of a size such as `1920x1080`: the film's middle, and its size."""
         from PIL import Image
 
-        still = from_options(Still, at=at or f"{self.project.scene.cut.length // 2}f")
-        with Image.open(make_still(self.project, self.out, still, Size.parse(size) if size else None)) as picture:
+        still = from_options(Still, "", at=at or f"{self.project.scene.cut.length // 2}f")
+        pixels = from_options(Format, "", size=size).size if size else None
+        with Image.open(make_still(self.project, self.out, still, pixels)) as picture:
             return picture.copy()
 
     def film(self) -> Files:
@@ -80,7 +82,7 @@ class Production:
 
     def export(self, to: str, of: SliceKind = "loss", at: str | None = None) -> Files:
         """Files for other programs, as `studio export` makes them."""
-        return Files(export(self.project, self.out, to, of, Time.parse(at) if at else None))
+        return Files(export(self.project, self.out, to, of, from_options(Still, "", at=at).at if at else None))
 
     def _repr_html_(self) -> str:
         scene, notes = self.project.scene, (captions(part.scene)["loss"] for part in self.project.parts)

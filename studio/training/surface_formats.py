@@ -32,8 +32,11 @@ LARGEST = 2**32
 """Bytes of a file or a folder, packed or unpacked."""
 METRIC = "keyframe."
 """Before the name of a metric, in the head of a table."""
-LI_NAMES = {"loss": "train_loss", "accuracy": "train_acc", "lambda_min": "min_eig", "lambda_max": "max_eig"}
-"""What Li et al. call a field."""
+LI_NAMES = {"alpha": "xcoordinates", "beta": "ycoordinates", "loss": "train_loss", "accuracy": "train_acc"}
+LI_NAMES |= {"lambda_min": "min_eig", "lambda_max": "max_eig"}
+"""What Li et al. call an array."""
+NOT_MEASURED, UNFINISHED = -1.0, {"lambda_min": 1.0}
+"""What stands in a cell that Li et al. have not measured, and where it is another number."""
 _OURS = {theirs: ours for ours, theirs in LI_NAMES.items()}
 
 
@@ -120,35 +123,29 @@ def _read_li(path: Path, contents: Contents) -> dict[str, Array]:
 def _li_surface(path: Path, name: str, content: bytes) -> dict[str, Array]:
     """The arrays of one file, by our names."""
     with open_h5(path / name, content) as file:
-        alpha, beta = (np.asarray(file[axis][()], np.float64) for axis in ("xcoordinates", "ycoordinates"))
-        fields = {key: np.asarray(file[key][()]) for key in file if not key.endswith("coordinates")}
+        fields = {_OURS.get(key, key): np.asarray(value[()]) for key, value in file.items()}
         coordinate = file.attrs.get("coordinate", parse_epoch(Path(name).stem) if path.is_dir() else 0.0)
     if coordinate is None:
         raise ValueError(f"{name} has no epoch in its name; name it like epoch-10.h5")
+    alpha, beta = fields.pop("alpha").astype(np.float64), fields.pop("beta").astype(np.float64)
     surface = {"coordinate": np.array(float(coordinate)), "alpha": alpha, "beta": beta}
-    for key, values in fields.items():
+    for field, values in fields.items():
         if values.size == alpha.size * beta.size and values.dtype.kind in "fiu":
-            cells, field = values.astype(np.float64).reshape(len(beta), len(alpha)), _OURS.get(key, key)
-            surface[field] = np.where(cells == unfinished(field), np.nan, cells)
+            cells = values.astype(np.float64).reshape(len(beta), len(alpha))
+            surface[field] = np.where(cells == UNFINISHED.get(field, NOT_MEASURED), np.nan, cells)
     return surface
 
 
-def unfinished(name: str) -> float:
-    """What stands in a cell that Li et al. have not measured, of a field by our name."""
-    return 1.0 if name == "lambda_min" else -1.0
-
-
-def write_li(path: Path, surface: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
+def write_li(path: Path, coordinate: float, surface: Mapping[str, Array], attributes: str) -> None:
     """Writes a surface as the program of Li et al. does, whose scripts read it. Raises RunError without h5py.
 
-    surface: alpha [A], beta [B] and fields [B, A] by our names. attributes: of the file, `coordinate` among them.
+    surface: alpha [A], beta [B] and fields [B, A] by our names.
     """
     with h5py_for(path).File(path, "w") as file:
-        file["xcoordinates"], file["ycoordinates"], file["dir_file"] = surface["alpha"], surface["beta"], ""
-        for name in surface.keys() - {"alpha", "beta"}:
-            shape = len(surface["alpha"]), len(surface["beta"])
-            file[LI_NAMES.get(name, name)] = surface[name].reshape(shape)
-        file.attrs.update(attributes)
+        file.attrs["coordinate"], file["dir_file"], file["attributes"] = coordinate, "", attributes
+        for name, values in surface.items():
+            shape = values.shape if values.ndim == 1 else values.shape[::-1]
+            file[LI_NAMES.get(name, name)] = values.reshape(shape)
 
 
 _READERS: Mapping[str, Callable[[Path, Contents], dict[str, Array]]] = {

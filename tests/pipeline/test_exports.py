@@ -75,7 +75,7 @@ def test_the_surfaces_of_li_et_al_come_back_to_the_bit(heat, invoke):
         assert file["train_loss"].shape == (len(file["xcoordinates"]), len(file["ycoordinates"]))
         # their scripts look at it flat, along meshgrid(x, y)
         assert np.array_equal(file["train_loss"][()].ravel(), original.fields["loss"][2].ravel())
-        assert set(file) == {"xcoordinates", "ycoordinates", "train_loss", "min_eig", "dir_file"}
+        assert set(file) == {"xcoordinates", "ycoordinates", "train_loss", "min_eig", "dir_file", "attributes"}
 
 
 @pytest.mark.extras
@@ -84,7 +84,7 @@ def test_a_loss_that_means_not_measured_is_not_handed_to_li_et_al(heat, invoke):
     loss = -np.ones((3, 4, 4))
     np.savez(heat.parent / "heat.npz", coordinate=[100, 200, 300], alpha=alpha, beta=alpha, loss=loss)
     result = invoke("export", "heat.yaml", "--to", "li-h5")
-    assert result.status == 2 and "loss is exactly -1 somewhere, which here means not measured" in result.err
+    assert result.status == 2 and "loss is exactly -1 somewhere, which in this format means not measured" in result.err
     assert list((heat.parent / "out" / "heat").iterdir()) == []  # nothing half done
 
 

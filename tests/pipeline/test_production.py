@@ -109,5 +109,11 @@ def test_a_notebook_shows_a_scene_its_movies_and_its_pictures(measured, in_proce
     movie, folder = opened.film()._repr_html_().split("<br>")
     assert movie.startswith('<video controls loop style="max-width:100%" src="data:video/mp4;base64,AAAA')
     assert folder == "out/tiny/tiny-frames"
-    with pytest.raises(SceneError, match="no landscape 'plain'; one of"):
-        opened.dataset(landscape="plain")
+    for wrong, words in (
+        (lambda: opened.dataset(landscape="plain"), "no landscape 'plain'; one of"),
+        (lambda: opened.plot("soon"), "at: 'soon' is not understood; write it like 12s"),
+        (lambda: opened.plot(size="big"), "size: 'big' is not a picture size"),
+        (lambda: opened.export("gltf", at="9s"), "9s is after the end of the film"),
+    ):
+        with pytest.raises(SceneError, match=words):
+            wrong()
