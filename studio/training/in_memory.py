@@ -61,7 +61,7 @@ def _objective(loss_fn: Any) -> Any:
     if not isinstance(loss_fn, nn.Module):
         return _WORDS.get(loss_fn, loss_fn)
     kind = type(loss_fn)
-    if kind not in _WORDS or loss_fn.state_dict() or vars(loss_fn) != vars(kind()):
+    if kind not in _WORDS or loss_fn.state_dict() or vars(loss_fn) != vars(kind().train(loss_fn.training)):
         way_out = "give a function (model, batch) -> losses [N]"
         raise SceneError(f"loss_fn: {loss_fn} has settings, or no loss of each sample that studio knows; {way_out}")
     return _WORDS[kind]

@@ -23,7 +23,7 @@ from studio.field import Grid
 from studio.training.surface_formats import LARGEST, read_arrays
 
 MOST_FILES = 20_000
-"""Of a folder."""
+"""In a folder."""
 ATTRIBUTES = "attributes"
 """An array of text in an .npz file, about the others."""
 FORMATS = "an .npz, .nc, .zarr, .csv or .h5 file, or a folder of .h5 files"
@@ -45,10 +45,11 @@ class SurfacesFile:
 
 def read_surfaces(path: Path) -> SurfacesFile:
     """The surfaces in a file or folder. Raises RunError if it is none, too large, or an array does not fit."""
-    found = [path] if os.path.isfile(path) else [*itertools.islice(path.rglob("*"), MOST_FILES)]
-    files = sorted(filter(os.path.isfile, found))
+    with refusing(path, "cannot be listed"):
+        found = [path] if os.path.isfile(path) else [*itertools.islice(path.rglob("*"), MOST_FILES)]
+        files = sorted(filter(os.path.isfile, found))
     if not files or len(found) == MOST_FILES:
-        raise RunError(f"{shown(path)}: no such file; expected {FORMATS}")
+        raise RunError(f"{shown(path)}: no such file; expected {FORMATS}, less than {MOST_FILES}")
     return _read(path, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
