@@ -1,29 +1,46 @@
 """Films and stills of neural-network loss landscapes.
 
-from studio import Project, Scene, make_film, measure
-Scene.load("film.yaml")                              a scene, checked
-measure(Project.open("film.yaml")).dataset()         its surfaces as an xarray.Dataset, measured if they are not yet
-make_film(Project.open("film.yaml"), Path("out"))    its deliverables; returns their paths
+studio.open("film.yaml")                      a scene: .dataset(), .plot(), .film(), .export("nc")
+studio.landscape(model, loss_fn, (x, y))      the same around a network in memory
+Scene, Project, measure                       a scene's record, its shelf and workers, and its results
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-_MODULES = {
+if TYPE_CHECKING:
+    from studio.pipeline.measure import measure
+    from studio.pipeline.production import Production, landscape
+    from studio.pipeline.production import open_scene as open  # noqa: A004  # as webbrowser and Image have it
+    from studio.pipeline.project import Project
+    from studio.scene.scene import Scene
+
+__all__ = ["Project", "Scene", "landscape", "measure", "open"]
+_PLACES = {
     "Scene": "studio.scene.scene",
     "Project": "studio.pipeline.project",
-    "train": "studio.pipeline.train",
     "measure": "studio.pipeline.measure",
-    "make_film": "studio.pipeline.film",
-    "make_still": "studio.pipeline.film",
+    "open": "studio.pipeline.production",
 }
 
 
 def __getattr__(name: str) -> Any:
     # not plain imports: `studio --help` would wait for them
-    if name not in _MODULES:
+    if name not in _PLACES:
         raise AttributeError(f"module 'studio' has no attribute '{name}'")
-    from importlib import import_module
+    return getattr(import_module(_PLACES[name]), "open_scene" if name == "open" else name)
 
-    return getattr(import_module(_MODULES[name]), name)
+
+class _Landscape(ModuleType):
+    """The room `studio.landscape`, which is the function of that name too."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Production:
+        """As `studio.pipeline.production.landscape`, which has the arguments."""
+        made: Production = import_module("studio.pipeline.production").landscape(*args, **kwargs)
+        return made
+
+
+import_module("studio.landscape").__class__ = _Landscape

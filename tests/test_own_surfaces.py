@@ -136,7 +136,11 @@ CHANGES = {
     "a number that it lacks": ("{energy", "{train_loss", "10:29: titles.live: no number called 'train_loss'"),
     "a time outside": ("1s: 300", "1s: 301", "9:26: shots[0].along.1s: temperature 301 is outside the measured ones"),
     "a format of nothing": ('".0f"', "nothing", "3:82: run.axis.format: 'nothing' formats no number; write it like"),
-    "no file": ("heat.npz", "cold.npz", "3:26: run.file: cold.npz: no such file; expected an .npz file"),
+    "no file": (
+        "heat.npz",
+        "cold.npz",
+        "3:26: run.file: cold.npz: no such file; expected an .npz, .nc, .zarr, .csv or .h5 file",
+    ),
     "a key of a network": ("file:", "recipe: {}, file:", "3:20: run.recipe: unknown key 'recipe'"),
     "no kind": ("kind: surfaces, ", "", "3:3: run: surfaces of your own are a kind of run: write `kind: surfaces`"),
     "another run in a chord": (

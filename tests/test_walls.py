@@ -38,14 +38,15 @@ HOMES = {
     "imageio_ffmpeg": {"deliver"},
     "av": {"deliver"},
     "imageio": {"deliver"},
-    "PIL": {"render"},
+    "PIL": {"render", "pipeline"},
     "OpenImageIO": {"deliver"},
     "matplotlib": {"film", "render"},
     "cmcrameri": {"film"},
     "cmocean": {"film"},
     "colorcet": {"film"},
     "yaml": {"config"},
-    "xarray": {"storage", "pipeline"},
+    "xarray": {"storage", "pipeline", "training"},
+    "pandas": {"training"},
     "zarr": {"storage"},
     "numcodecs": {"storage"},
     "filelock": {"storage"},
@@ -126,11 +127,18 @@ def test_a_heavy_library_stays_in_its_room():
     assert found == []
 
 
-def test_yaml_is_read_in_one_file_and_pictures_are_drawn_in_one():
+def test_yaml_is_read_in_one_file_pictures_are_drawn_in_one_and_meshes_written_in_one():
     for library, *homes in (
         ("yaml", "studio.config.reading"),
-        ("pyvista", "studio.render.stage"),
-        ("xarray", "studio.pipeline.results", "studio.storage.slices"),
+        ("pyvista", "studio.render.mesh_files", "studio.render.stage"),
+        (
+            "xarray",
+            "studio.pipeline.exports",
+            "studio.pipeline.production",
+            "studio.pipeline.results",
+            "studio.storage.slices",
+            "studio.training.surface_formats",
+        ),
     ):
         assert [module for module, names in imports().items() if library in names] == homes
 

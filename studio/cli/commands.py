@@ -366,16 +366,28 @@ def explain(scene: Path, at: str, *, on: ShelfOptions = _BESIDE, workers: Worker
 
 
 @app.command
-def export(scene: Path, *, to: Literal["csv", "usda", "otio"], output: OutputOptions = _DEFAULTS) -> None:
-    """The camera of SCENE as csv or usda, a sample a frame, or its cut as otio, for other programs.
+def export(
+    scene: Path,
+    *,
+    to: str,
+    of: Literal["loss", "detail", "convexity", "spectrum"] = "loss",
+    at: str | None = None,
+    output: OutputOptions = _DEFAULTS,
+) -> None:
+    """What SCENE measured, draws or films, as files for other programs.
 
     Args:
-        to: csv, a table of poses; usda, a camera for 3-D programs; otio, the shots for editors.
+        to: of what is measured: nc, zarr, csv, npz; li-h5, for the scripts of Li et al.; vtk, for ParaView. Of what is
+            drawn: gltf. Of the camera: camera-csv, usda, a sample a frame; of the cut: otio.
+        of: which measurements.
+        at: film time that gltf shows, such as 6s; the end if not given.
     """
-    from studio.pipeline import film
+    from studio.config.units import Time
+    from studio.pipeline import exports
 
+    time = _parse("at", Time.parse, at) if at else None
     project, out = output.open(scene)
-    print(film.export(project, out, to))
+    print(*exports.export(project, out, to, of, time), sep="\n")
 
 
 @app.command

@@ -17,7 +17,7 @@ import symtable
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -190,6 +190,25 @@ class Function:
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         written = PlainSerializer(cls._to_json, when_used="json")
         return handler.generate_schema(Annotated[Any, PlainValidator(cls.read), written, WithJsonSchema(SCHEMA)])
+
+
+@dataclass(frozen=True)
+class HeldFunction(Function):
+    """A function of this process, which no file has, under a name of its own; another process gets the name alone."""
+
+    held: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+
+    def load(self) -> Callable[..., Any]:
+        """The function itself."""
+        assert self.held
+        return self.held
+
+    def source_digest(self) -> str:
+        """Its name."""
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.folder)
 
 
 def word_or_function(*words: str) -> tuple[Any, ...]:

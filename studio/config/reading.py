@@ -80,13 +80,13 @@ def parse(text: str, record_type: type[R], *, name: str = "scene", folder: Path 
     return record
 
 
-def from_options(record_type: type[R], **options: Any) -> R:
-    """The record that command-line options describe; None means not set. Raises SceneError with every mistake."""
+def from_options(record_type: type[R], mark: str = "--", /, **options: Any) -> R:
+    """The record that options describe, of the command line by their mark; None is not set. Raises SceneError."""
     try:
         return record_type.model_validate({name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         explained = ((problem["loc"], explain(problem, record_type)) for problem in error.errors())
-        raise SceneError(*(f"--{loc[0]}: {text}" if loc else text for loc, text in explained)) from error
+        raise SceneError(*(f"{mark}{loc[0]}: {text}" if loc else text for loc, text in explained)) from error
 
 
 def load_raw(text: str, *, name: str) -> Any:

@@ -1,8 +1,8 @@
 """The camera and the cut of a film, as text that other programs read.
 
-csv     a row a frame: time, shot, coordinate, and the pose in VTK's words
-usda    a camera with a sample a frame, for 3-D programs; the surface is not part of it
-otio    the shots and their dissolves on one track, for editors (OpenTimelineIO)
+camera-csv   a row a frame: time, shot, coordinate, and the pose in VTK's words
+usda         a camera with a sample a frame, for 3-D programs; the surface is not part of it
+otio         the shots and their dissolves on one track, for editors (OpenTimelineIO)
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -116,8 +116,3 @@ def cut_otio(footage: Footage) -> str:
     track = {"OTIO_SCHEMA": "Track.1", "name": "film", "kind": "Video", "children": children}
     stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": [track]}
     return json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": footage.title, "tracks": stack}, indent=1) + "\n"
-
-
-Format = Literal["csv", "usda", "otio"]
-FORMATS: Mapping[Format, Callable[[Footage], str]] = {"csv": camera_csv, "usda": camera_usda, "otio": cut_otio}
-"""What `studio export` writes, by the files' suffix."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Protocol
 
 LINE_INTERVAL = 10.0
@@ -29,8 +30,9 @@ def silent(name: str, total: int) -> AbstractContextManager[Advance]:
 
 
 def show(name: str, total: int) -> AbstractContextManager[Advance]:
-    """Progress on standard error."""
-    return _bar(name, total) if sys.stderr.isatty() else _lines(name, total)
+    """Progress on standard error, or in a notebook that has rich's widgets."""
+    has_widgets = "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
+    return _bar(name, total) if sys.stderr.isatty() or has_widgets else _lines(name, total)
 
 
 @contextmanager

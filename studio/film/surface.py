@@ -30,10 +30,16 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
 
     Where the range follows the keyframes, a point between two of them may lie beyond it, by half of it at most.
     """
-    refined = _refine_field(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing)
+    return to_height(
+        _refine_field(instant, look.height.field, look.mesh, ranges.cap, look.height.smoothing), look, ranges
+    )
+
+
+def to_height(values: Array, look: Look, ranges: Ranges) -> Array:
+    """Drawn heights of values of the height's field, scene units, float32; NaN stays NaN."""
     low, high = ranges.height
     beyond = (high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
-    scaled = look.height.to_scale(np.minimum(refined, ranges.cap))
+    scaled = look.height.to_scale(np.minimum(values, ranges.cap))
     scaled = np.clip(scaled, low - beyond, high + beyond)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 

@@ -14,7 +14,6 @@ from studio.config.reading import from_options
 from studio.config.units import Size, Time
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.encoder import require_encoders
-from studio.deliver.exchange import FORMATS, CameraFrame, Footage, Format
 from studio.deliver.movie import Movie
 from studio.deliver.still import Still
 from studio.errors import SceneError, StudioError
@@ -34,7 +33,7 @@ from studio.pipeline.render_job import RenderJob, Span, frame_source, provenance
 from studio.pipeline.train import is_trained
 from studio.render.gl import gl_renderer
 from studio.scene.scene import Portrait, Scene
-from studio.storage.files import atomic_write, check_writable
+from studio.storage.files import check_writable
 from studio.training import checkpoints
 
 STRIP_PICTURES = 12
@@ -130,19 +129,6 @@ def frame_at(project: Project, at: Time) -> int:
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")
     return number
-
-
-def export(project: Project, out: Path, to: Format) -> Path:
-    """The camera or the cut as a file of another program in the folder `out`; measures what it needs."""
-    check_writable(out)
-    source = film_source(project)
-    frames = [CameraFrame(number, *source.camera(number)) for number in range(source.cut.length)]
-    width, height = project.scene.film.size
-    path = out / f"{project.name}.{to}"
-    text = FORMATS[to](Footage(project.scene.title, source.cut, frames, width / height))
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
 
 
 def storyboard(project: Project, out: Path, strip: str | None = None, curves: str | None = None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -28,7 +28,8 @@ class Project:
     """A scene with its file and shelf, the number of worker processes, and where progress is reported.
 
     draft: whether the scene was reduced by `to_draft`. portrait: a keyframe measured once more, for a still. landscape:
-    the name of the one that the scene was reduced to, by `parts`.
+    the name of the one that the scene was reduced to, by `parts`. measures_here: in this process, since no other one
+    has the network.
     """
 
     scene: Scene
@@ -39,6 +40,7 @@ class Project:
     progress: Progress = silent
     portrait: Portrait | None = None
     landscape: str = ""
+    measures_here: bool = False
 
     @classmethod
     def open(
@@ -108,7 +110,8 @@ class Project:
         """Worker processes: one per GPU if `gpus` and there are any, else `count`, by default `self.workers`."""
         devices = worker_gpus() if gpus else ()
         count = len(devices) or count or self.workers
-        with local.LocalExecutor(count, devices) as executor:
+        measures_here = gpus and self.measures_here
+        with ThreadPoolExecutor(1) if measures_here else local.LocalExecutor(count, devices) as executor:
             yield Workers(executor, 2 * count, self.progress)
 
 

@@ -9,21 +9,21 @@ P counts all weights of the model in its own order. Numbered tensors are those o
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from studio.config.records import nearest
-from studio.config.user_files import check_unpacked, read_regular, refusing, shown
+from studio.config.user_files import read_regular, refusing, shown
 from studio.errors import RunError
 from studio.field import Array
 from studio.training.formats import read_npz
+from studio.training.h5 import open_h5
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,26 +96,13 @@ def _read_safetensors(content: bytes) -> Mapping[str, Array]:
 
 
 def _read_h5(path: Path, content: bytes) -> Mapping[str, Array]:
-    """Numbered tensors. Raises ValueError for links and for values that lie in other files."""
-    try:
-        import h5py
-    except ImportError as error:
-        way_out = 'pip install "landscape-studio[h5]", or save the vectors as .npz'
-        raise RunError(f"{path}: an .h5 file needs h5py: {way_out}") from error
-
-    def member(group: Any, key: str, kind: Any) -> Any:
-        value = group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
-        if not isinstance(value, kind) or (kind is h5py.Dataset and (value.external or value.is_virtual)):
-            raise ValueError(f"no {key} in {group.name}; {_FORM} of tensors 0, 1, ...")
-        return value
-
-    with h5py.File(io.BytesIO(content), "r") as file:
-        sets: dict[str, Any] = {}
-        for name, key in (("delta", "xdirection"), ("eta", "ydirection")):
-            group = member(file, key, h5py.Group)
-            sets |= {f"{name}/{i}": member(group, str(i), h5py.Dataset) for i in range(len(group))}
-        check_unpacked(sum(values.size * values.dtype.itemsize for values in sets.values()), len(content))
-        return {name: np.asarray(values[()]) for name, values in sets.items()}
+    """Numbered tensors. Raises ValueError if they are not there."""
+    with open_h5(path, content) as file:
+        try:
+            groups = {"delta": file["xdirection"], "eta": file["ydirection"]}
+            return {f"{name}/{i}": group[str(i)][()] for name, group in groups.items() for i in range(len(group))}
+        except (KeyError, TypeError, ValueError) as error:  # of a group, or of what is none
+            raise ValueError(f"{_FORM} of tensors 0, 1, ...") from error
 
 
 _READERS: Mapping[str, Callable[[Path, bytes], Mapping[str, Array]]] = {

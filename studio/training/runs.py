@@ -94,7 +94,9 @@ class SurfacesRun(Record):
 
     file: an .npz file (numpy.savez) of `coordinate` [K], `alpha` [A] and `beta` [B], ascending, the last two in even
     steps; `loss` [K, B, A]; perhaps other drawable fields [K, B, A], such as `accuracy` or `lambda_min`, and metrics
-    [K] for the live line, by name. axis: what the coordinates are.
+    [K] for the live line, by name. Or the same as an xarray dataset (.nc, .zarr), whose third axis has any name; as a
+    table (.csv) with these columns; or a surface of Li et al. (.h5), or a folder of them. axis: what the coordinates
+    are.
     """
 
     kind: Literal["surfaces"] = "surfaces"

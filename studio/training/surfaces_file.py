@@ -1,13 +1,14 @@
-"""Surfaces that the user brings: an .npz file of a loss over (coordinate, beta, alpha), and what goes with it.
+"""Surfaces that the user brings: a loss over (coordinate, beta, alpha), and what goes with it, in a file or a folder.
 
     coordinate [K], alpha [A], beta [B], loss [K, B, A]; other fields [K, B, A] and metrics [K] by their names
 
-All of it is read at once.
+All of it is read at once; `surface_formats` has the formats.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ import numpy as np
 from studio.config.user_files import read_regular, refusing, shown
 from studio.errors import RunError
 from studio.field import Grid
-from studio.training.formats import read_npz
+from studio.training.surface_formats import LARGEST, read_arrays
 
-LARGEST = 2**32
-"""Bytes of a file, packed or unpacked."""
+MOST_FILES = 20_000
+"""In a folder."""
+ATTRIBUTES = "attributes"
+"""An array of text in an .npz file, about the others."""
+FORMATS = "an .npz, .nc, .zarr, .csv or .h5 file, or a folder of .h5 files"
 _AXES = ("coordinate", "alpha", "beta")
 _FAR = 1e30  # products of such coordinates, and quotients of their steps, stay finite
 _UNEVEN = 1e-3  # of a step: as far as a point may be from its even place; float32 needs less
@@ -40,18 +44,27 @@ class SurfacesFile:
 
 
 def read_surfaces(path: Path) -> SurfacesFile:
-    """The surfaces in a file. Raises RunError if it is no regular .npz file, too large, or an array does not fit."""
-    if not os.path.isfile(path):
-        raise RunError(f"{shown(path)}: no such file; expected an .npz file of surfaces (numpy.savez)")
-    return _read(path, path.stat().st_mtime_ns, path.stat().st_size)
+    """The surfaces in a file or folder. Raises RunError if it is none, too large, or an array does not fit."""
+    with refusing(path, "cannot be listed"):
+        found = [path] if os.path.isfile(path) else [*itertools.islice(path.rglob("*"), MOST_FILES)]
+        files = sorted(filter(os.path.isfile, found))
+    if not files or len(found) == MOST_FILES:
+        raise RunError(f"{shown(path)}: no such file; expected {FORMATS}, less than {MOST_FILES}")
+    return _read(path, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, mtime_ns: int, size: int) -> SurfacesFile:
-    """The file's content; read again only if time or size changed, since a scene asks for it many times."""
-    arrays = read_npz(path, LARGEST)
+def _read(path: Path, files: tuple[tuple[Path, int, int], ...]) -> SurfacesFile:
+    """The content; read again only if times or sizes changed, since a scene asks for it many times."""
     with refusing(path, "cannot be read"):
-        digest = hashlib.sha256(read_regular(path, LARGEST)).hexdigest()[:32]
+        if (size := sum(size for *_, size in files)) > LARGEST:
+            raise ValueError(f"it has {size} bytes, expected at most {LARGEST}")
+        contents = {str(file.relative_to(path)): read_regular(file, LARGEST) for file, *_ in files}
+    with refusing(path, f"cannot be read as surfaces in {FORMATS}"):
+        arrays = read_arrays(path, contents)
+    arrays.pop(ATTRIBUTES, None)
+    named = (name.encode() * path.is_dir() + content for name, content in contents.items())
+    digest = hashlib.sha256(b"".join(named)).hexdigest()[:32]
     if missing := [name for name in (*_AXES, "loss") if name not in arrays]:
         found = ", ".join(arrays) or "nothing"
         raise RunError(f"{path}: no {', '.join(missing)}; expected {', '.join(_AXES)} and loss, found {found}")

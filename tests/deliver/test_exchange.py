@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from studio.deliver.exchange import FORMATS, CameraFrame, Footage
+from studio.deliver.exchange import CameraFrame, Footage, camera_csv, camera_usda, cut_otio
 from studio.film.camera import Camera, Move, Start
 from studio.film.pose import Orbit, project
 from studio.film.timeline import Cut, Shot
@@ -33,7 +33,7 @@ def footage() -> Footage:
 
 
 def test_csv_has_a_row_a_frame_with_its_pose(footage):
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](footage))))
+    rows = list(csv.DictReader(io.StringIO(camera_csv(footage))))
     assert len(rows) == footage.cut.length == 60
     row, pose = rows[12], footage.frames[12].pose
     assert (row["frame"], row["seconds"], row["shot"], row["coordinate"]) == ("12", "0.500000", "a", "1.2")
@@ -46,7 +46,7 @@ def test_usda_is_a_camera_that_sees_what_ours_sees(footage, tmp_path):
     from pxr import Gf, Usd, UsdGeom
 
     path = tmp_path / "camera.usda"
-    path.write_text(FORMATS["usda"](footage))
+    path.write_text(camera_usda(footage))
     stage = Usd.Stage.Open(str(path))
     assert (stage.GetStartTimeCode(), stage.GetEndTimeCode(), stage.GetTimeCodesPerSecond()) == (0, 59, 24)
     assert UsdGeom.GetStageUpAxis(stage) == "Z"
@@ -69,7 +69,7 @@ def test_usda_is_a_camera_that_sees_what_ours_sees(footage, tmp_path):
 def test_otio_has_every_shot_and_dissolve_and_the_films_length(footage):
     import opentimelineio as otio
 
-    timeline = otio.adapters.read_from_string(FORMATS["otio"](footage), "otio_json")
+    timeline = otio.adapters.read_from_string(cut_otio(footage), "otio_json")
     [track] = timeline.tracks
     assert timeline.name == 'Say "film"' and timeline.duration().value == footage.cut.length
     first, dissolve, second = track
@@ -83,7 +83,7 @@ def test_otio_has_every_shot_and_dissolve_and_the_films_length(footage):
 
 def test_a_pinhole_has_no_depth_of_field(footage):
     frames = [CameraFrame(0, "a", 0.0, Orbit(0, 30, 2, 36).pose((0, 0, 0)))]
-    text = FORMATS["usda"](Footage("x", footage.cut, frames, 1.0))
+    text = camera_usda(Footage("x", footage.cut, frames, 1.0))
     assert "float fStop.timeSamples = {\n        0: 0,\n" in text
     lens = 12 / math.tan(math.radians(frames[0].pose.view_angle / 2))
     assert f"float focalLength.timeSamples = {{\n        0: {lens / 10:.9g}" in text

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from studio.execution import progress
@@ -43,3 +45,12 @@ def test_silent_progress_prints_nothing(capsys):
     with silent("measure", 3) as advance:
         advance(3, total=4, text="row")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_with_widgets_gets_a_bar_and_one_without_plain_lines(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(progress, "_bar", lambda name, total: "bar")
+    monkeypatch.setattr(progress, "_lines", lambda name, total: "lines")
+    for found, expected in ((object(), "bar"), (None, "lines")):
+        monkeypatch.setattr(progress, "find_spec", lambda name, found=found: found)
+        assert progress.show("draw", 3) == expected
