@@ -45,7 +45,8 @@ FIT = 90.0
 Filling = Annotated[
     Percent,
     Field(gt=0, le=1000),
-    BeforeValidator(lambda value: f"{FIT}%" if value == "fit" else value, json_schema_input_type=str),
+    BeforeValidator(lambda value: f"{FIT}%" if value == "fit" else value),
+    WithJsonSchema({"type": "string", "description": "share", "pattern": "^fit$|%$", "examples": ["fit", "80%"]}),
 ]
 """How much of the picture the subject fills: `fit`, or a share such as `80%`."""
 

@@ -62,7 +62,7 @@ def test_check_lists_the_films_parts_and_loads_neither_torch_nor_vtk(run, tiny):
     assert result.status == 0 and imported(result) & (HEAVY - {"matplotlib"}) == set()  # matplotlib knows colormaps
     *lines, first, second, third = result.out.splitlines()
     for line, shot in ((first, "descent"), (second, "curvature"), (third, "closing")):  # of nine points a side
-        assert line.startswith(f"warning: shot {shot} is soft: a measured cell is ")
+        assert line.startswith(f"warning: shot {shot} is soft, most at ")
         assert line.endswith(" times the points, or stay farther away (on an assumed crater)")
     assert lines == [
         "Tiny: 3.0 s, 24 frames of 64x36 at 8 fps",

@@ -111,7 +111,7 @@ def test_a_notebook_shows_a_scene_its_movies_and_its_pictures(measured, in_proce
     assert folder == "out/tiny/tiny-frames"
     for wrong, words in (
         (lambda: opened.dataset(landscape="plain"), "no landscape 'plain'; one of"),
-        (lambda: opened.plot("soon"), "at: 'soon' is not understood; write it like 12s"),
+        (lambda: opened.plot("soon"), "no cue 'soon'; write a time like 12s"),
         (lambda: opened.plot(size="big"), "size: 'big' is not a picture size"),
         (lambda: opened.export("gltf", at="9s"), "9s is after the end of the film"),
     ):
