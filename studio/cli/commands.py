@@ -123,10 +123,16 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     Args:
         safe: refuse a scene that names functions, which every command that computes or draws would run.
     """
+    from studio.cli.checkpoint_report import checkpoint_report
     from studio.cli.report import summary
+    from studio.pipeline.project import Project
     from studio.scene.scene import output_name
+    from studio.storage.shelf import Shelf
 
-    print(summary(_scene(scene, draft, safe), output_name(scene, draft)))
+    loaded = _scene(scene, draft, safe)
+    print(summary(loaded, output_name(scene, draft)))
+    for line in checkpoint_report(Project(loaded, scene, Shelf.beside(scene), draft=draft)):
+        print(line)
 
 
 @app.command

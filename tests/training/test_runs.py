@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from studio.config.reading import parse
 from studio.config.records import Record
@@ -21,7 +22,7 @@ def test_a_run_is_trained_here_unless_it_says_that_its_checkpoints_are_the_users
     assert run == RecipeRun(recipe=Recipe(epochs=3)) == read("  kind: recipe\n  recipe: {epochs: 3}")
     assert run.instants() == (0, 1, 2, 3)
     for name in ("epoch-4.pt", "epoch-0.5.pt"):
-        (tmp_path / name).touch()
+        torch.save({"w": torch.ones(1)}, tmp_path / name)
     own = read(f"  kind: folder\n  checkpoints: {tmp_path}\n  recipe: {{data: digits}}")
     assert own == FolderRun(checkpoints=tmp_path, recipe=Recipe()) and own.instants() == (0.5, 4)
 

@@ -1,0 +1,177 @@
+"""What a checkpoint file holds, read without running code: its tensors by name, and how far training had come.
+
+    {"epoch": 3, "state_dict": {"fc.weight": w}}  ->  epoch 3, {"state_dict/fc.weight": w}
+
+Files are safetensors, or pickles that torch reads with `weights_only`. Objects of other packages' classes, such as a
+Lightning module's settings, stand there as `Inert` ones. Plain values of the standard library do too; whatever else of
+it a file asks for may be code, so the file is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import re
+import sys
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as from_bytes
+from torch import Tensor
+
+from studio.config.user_files import check_unpacked, read_regular, refusing, shown
+from studio.errors import RunError
+from studio.training.formats import Inert
+
+LONG_PICKLE = 2**16
+"""Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
+LONGEST_SCAN = 2**24
+"""Bytes of a file in which the names of classes are looked for; those of an older format stand before the tensors."""
+PLAIN = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|pathlib\.\w*Path|collections\.defaultdict|datetime\.\w+|decimal\.Decimal"
+    r"|builtins\.(list|dict|int|float|str|bool|tuple|frozenset|complex)|torch\.(nn|optim)\.[\w.]+"
+)
+"""Names of the standard library and of torch that stand for plain values, modules and optimizers."""
+COUNTERS = {
+    "epoch": ("epoch", "current_epoch", "cur_epoch"),
+    "step": ("global_step", "step", "iteration", "iter", "num_updates"),
+}
+"""Keys under which training scripts save how far they had come."""
+INSIDE = ("meta", "extra_state", "state")
+"""Mappings of a file in which counters may stand, beside its top."""
+
+
+class NoCheckpoint(RunError):
+    """The file is whole, and no checkpoint."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Tensors by name, with `/` between the keys of nested mappings; and `epoch` and `step`, where they are inside."""
+
+    tensors: Mapping[str, Tensor]
+    counters: Mapping[str, float]
+
+
+def read_contents(paths: tuple[Path, ...], contents: tuple[bytes, ...]) -> Contents:
+    """What files hold together: one checkpoint's. Raises RunError for what is broken, holds code, or is none."""
+    tensors, counters = dict[str, Tensor](), dict[str, float]()
+    for path, content in zip(paths, contents, strict=True):
+        of_torch = path.suffix != ".safetensors"
+        with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
+            tree, notes = (_read_torch(path, content), None) if of_torch else _read_safetensors(content)
+            tensors |= _flatten(tree)
+            counters |= find_counters(tree if notes is None else notes)
+    if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors.values()):
+        raise NoCheckpoint(f"{shown(paths[0])}: is not a state dict (names and tensors); save model.state_dict()")
+    return Contents(tensors, counters)
+
+
+def read_bytes(paths: tuple[Path, ...]) -> tuple[bytes, ...]:
+    """The contents of files. Raises RunError."""
+    with refusing(paths[0], "cannot be read"):
+        return tuple(map(read_regular, paths))
+
+
+def _read_safetensors(content: bytes) -> tuple[dict[str, Tensor], Any]:
+    """(tensors by name, the notes that a file may hold)."""
+    tensors = from_bytes(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return tensors, header.get("__metadata__", {})
+
+
+def _read_torch(path: Path, content: bytes) -> Any:
+    """What `torch.save` wrote. No code in it is run, and no memory taken that its size does not explain."""
+    pickled = content
+    if content.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_unpacked(sum(entry.file_size for entry in archive.infolist()), len(content))
+            pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    elif not content.startswith(b"\x80"):
+        raise ValueError("torch.save did not write it")
+    try:
+        # torch calls bytearray with any size that the file says
+        if b"bytearray\n" in pickled or (len(pickled) > LONG_PICKLE and b"_rebuild_" not in pickled):
+            raise pickle.UnpicklingError
+        # warnings about the pickle protocol: the file is read, or refused
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_stand_ins(pickled)):
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        text = "holds more than tensors, or is broken. Code in a file is never run here: "
+        way_out = "save only model.state_dict(), with torch.save or safetensors"
+        what = f" (it asks for {shown(asked[1], 80)})" if asked else ""
+        raise RunError(f"{shown(path)}: {text}{way_out}{what}") from error
+
+
+class _InertDict:
+    """Makes a plain mapping where a file asks for a kind of dict."""
+
+    def __new__(cls, *arguments: Any) -> OrderedDict[str, Any]:  # type: ignore[misc]  # torch fills that alone
+        return OrderedDict()
+
+
+def _stand_ins(pickled: bytes) -> list[Any]:
+    """(what stands for it, its name) of every class that a pickle may hold an object of."""
+    found = re.findall(rb"c([\w.]+)\n([\w.]+)\n", pickled[:LONGEST_SCAN])
+    names = {f"{module.decode('latin1')}.{name.decode('latin1')}" for module, name in found}
+    names = {name.replace("__builtin__.", "builtins.", 1) for name in names}
+    inert = {n for n in names if PLAIN.fullmatch(n) or n.partition(".")[0] not in {"torch", *sys.stdlib_module_names}}
+    return [(_InertDict if name.lower().endswith("dict") else Inert, name) for name in inert]
+
+
+def _flatten(tree: Any) -> dict[str, Tensor]:
+    """The tensors that have names, by their places."""
+    return dict(_tensors(tree, ""))
+
+
+def _tensors(node: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    """(place, tensor) of what has a name in a tree, without the state of optimizers."""
+    between = "/"
+    if isinstance(node, Inert) and isinstance(node.state, Mapping) and "_modules" in node.state:  # a whole module
+        parts = [node.state.get(key) or {} for key in ("_parameters", "_buffers", "_modules")]
+        node, between = {name: value for part in parts for name, value in dict(part).items()}, "."
+    elif isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping) or {"state", "param_groups"} <= {*map(str, node)}:
+        return
+    for key, value in node.items():
+        if isinstance(value, Tensor):
+            if isinstance(key, str):
+                yield place + key, value
+        elif not str(key).startswith("optim"):
+            yield from _tensors(value, f"{place}{key}{between}")
+
+
+def find_counters(tree: Any) -> dict[str, float]:
+    """`epoch` and `step` that a tree of mappings holds, at its top first.
+
+    >>> find_counters({"meta": {"epoch": 3}, "global_step": 70, "epochs": 90})
+    {'epoch': 3.0, 'step': 70.0}
+    """
+    nodes = [tree, *(tree[key] for key in INSIDE if key in tree)] if isinstance(tree, Mapping) else []
+    found = {}
+    for name, keys in COUNTERS.items():
+        values = (_number(node[key]) for node in nodes if isinstance(node, Mapping) for key in keys if key in node)
+        if (value := next((value for value in values if value is not None), None)) is not None:
+            found[name] = value
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """A number of a file, of Python's, numpy's or torch's; None for anything else, or beyond 1e15."""
+    try:
+        if isinstance(value, Inert) and len(value.arguments) == 2:  # a scalar of numpy's: its type and its bytes
+            value = np.frombuffer(value.arguments[1], value.arguments[0].arguments[0])[0]
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
+        return None
+    return round(number, 3) if 0 <= number < 1e15 else None  # larger ones are not exact any more
