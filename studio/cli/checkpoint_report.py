@@ -33,7 +33,9 @@ def _lines(run: FolderRun, changes: Mapping[str, str]) -> Iterator[str]:
     for at, file in found.files.items():
         read = changes.get(file.name, "names not compared yet with the model's: `studio train` does that")
         rows.append((shown(file.name, 60), f"{found.axis} {at:g}, {file.stands[found.axis][1]}", read or "as it is"))
-    rows += [(shown(name, 60), "left out", why) for name, why in found.left_out.items()]
+    for reason in dict.fromkeys(found.left_out.values()):
+        names = [shown(name, 60) for name, why in found.left_out.items() if why == reason]
+        rows.append((f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}", "left out", reason))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"  {name:{widths[0]}}  {stands:{widths[1]}}  {what}" for name, stands, what in rows]
     half = MOST_LINES // 2

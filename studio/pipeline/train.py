@@ -30,9 +30,11 @@ def try_batch(project: Project) -> None:
     """Passes one small batch through the user's model and functions. Raises SceneError for what they do wrong."""
     from studio.training.dry_pass import dry_pass
 
-    scene, data = project.scene, project.scene.network.recipe.data
-    _raise(project, () if data.layout() else scene.data_mistakes(data.load().layout))
-    _raise(project, scene.number_mistakes(dry_pass(scene.network, scene.loss.functions)))
+    scene, dataset = project.scene, project.scene.network.recipe.data
+    data, is_told = dataset.load(), dataset.layout() is not None
+    _raise(project, () if is_told else scene.data_mistakes(data.layout))
+    parts = ("train", "test") if len(data.test_x) else ("train",)
+    _raise(project, scene.number_mistakes(dry_pass(scene.network, scene.loss.functions), parts))
 
 
 def _raise(project: Project, mistakes: Iterable[Mistake]) -> None:

@@ -97,14 +97,16 @@ def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
                 yield ("deliver", index, "aovs"), aov
 
 
-def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Numbers) -> str | None:
+def live_line_mistake(
+    live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Numbers, parts: Sequence[str]
+) -> str | None:
     """What is wrong with a live line: a number that nothing records at the film's coordinates.
 
-    scored: checkpoints whose metrics are known, by coordinate.
+    scored: checkpoints whose metrics are known, by coordinate. parts: of the data.
     """
     if isinstance(run, SurfacesRun):
         return live_mistake(live, axis, run.content.metrics)
-    metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
+    metrics = [f"{part}_{name}" for part in parts for name in numbers or ()]
     metrics += ["learning_rate"] * (run.kind == "recipe")
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 

@@ -9,13 +9,14 @@ Only the user's own objective reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,38 +25,33 @@ class Batch:
 
     content: Any
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of its tensors."""
+        leaves: list[Tensor] = tree_leaves(self.content)
+        return leaves
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.tensors[0].device
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with every tensor changed."""
-        return Batch(_mapped(self.content, change))
+        return Batch(tree_map(change, self.content))
 
-    def to(self, *place: Any) -> Batch:
+    def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        return self.map(lambda tensor: tensor.to(*place))
+        return self.map(lambda tensor: tensor.to(device))
 
     def __getitem__(self, indices: Tensor | slice) -> Batch:
         return self.map(lambda tensor: tensor[indices])
 
     def __len__(self) -> int:
-        return len(next(self.tensors()))
+        return len(self.tensors[0])
 
-    def tensors(self) -> Iterator[Tensor]:
-        """All of its tensors, in their order."""
-        yield from _leaves(self.content)
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors are."""
-        return next(self.tensors()).device
-
-    @property
-    def dtype(self) -> str:
-        """Its names, for messages."""
+    def __str__(self) -> str:
         return f"of {', '.join(self.content) if isinstance(self.content, Mapping) else f'{len(self.content)} parts'}"
-
-    @property
-    def shape(self) -> tuple[int]:
-        """The number of its samples."""
-        return (len(self),)
 
 
 X = Tensor | Batch
@@ -68,12 +64,19 @@ def to_tensors(array: np.ndarray) -> Any:
 
 
 def to_array(content: Any) -> np.ndarray:
-    """Arrays [N, ...] in dicts and tuples as one structured array. Raises ValueError unless N is the same for all."""
+    """A tensor or array [N, ...] as an array, floats as float32; dicts and tuples of such as one structured array.
+
+    Raises ValueError unless N is the same for all, and TypeError for what are no numbers.
+    """
     if not isinstance(content, Mapping | tuple | list):
-        return np.asarray(content)
+        is_real = isinstance(content, Tensor) and content.is_floating_point()
+        array = np.asarray(content.detach().cpu().float() if is_real else content)
+        if array.dtype.kind not in "fiub" or not array.ndim:
+            raise TypeError(f"a batch holds {array.dtype} {list(array.shape)}, expected numbers [N, ...]")
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
     named = content if isinstance(content, Mapping) else {f"[{i}]": part for i, part in enumerate(content)}
     parts = {str(name): to_array(part) for name, part in named.items()}
-    if len(counts := {part.shape[0] if part.ndim else 1 for part in parts.values()}) != 1:
+    if len(counts := {len(part) for part in parts.values()}) != 1:
         shapes = ", ".join(f"{name} {list(part.shape)}" for name, part in parts.items())
         raise ValueError(f"its parts have other numbers of samples: {shapes}")
     packed = np.empty(counts.pop(), [(name, part.dtype, part.shape[1:]) for name, part in parts.items()])
@@ -87,17 +90,3 @@ def _content(array: np.ndarray) -> Any:
         return torch.from_numpy(array.copy())  # a field's numbers lie apart
     parts = {name: _content(array[name]) for name in array.dtype.names}
     return tuple(parts.values()) if all(re.fullmatch(r"\[\d+\]", name) for name in parts) else parts
-
-
-def _leaves(content: Any) -> Iterator[Tensor]:
-    if isinstance(content, Tensor):
-        yield content
-    else:
-        for part in content.values() if isinstance(content, Mapping) else content:
-            yield from _leaves(part)
-
-
-def _mapped(content: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(content, Mapping):
-        return {name: _mapped(part, change) for name, part in content.items()}
-    return tuple(_mapped(part, change) for part in content) if isinstance(content, tuple) else change(content)

@@ -16,11 +16,12 @@ import re
 import sys
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
 from studio.errors import RunError
+from studio.training.checkpoint_files import NoCheckpointError, digest_of
 from studio.training.formats import Inert
 
 LONG_PICKLE = 2**16
@@ -40,52 +42,45 @@ PLAIN = re.compile(
     r"|builtins\.(list|dict|int|float|str|bool|tuple|frozenset|complex)|torch\.(nn|optim)\.[\w.]+"
 )
 """Names of the standard library and of torch that stand for plain values, modules and optimizers."""
+KNOWN = {"torch", *sys.stdlib_module_names, *(name.partition(".")[0] for name in IMPORT_MAPPING)}
+"""Modules with functions that may be code to be run: torch's and Python's own, also by their names in Python 2."""
 COUNTERS = {
     "epoch": ("epoch", "current_epoch", "cur_epoch"),
     "step": ("global_step", "step", "iteration", "iter", "num_updates"),
 }
 """Keys under which training scripts save how far they had come."""
-INSIDE = ("meta", "extra_state", "state")
-"""Mappings of a file in which counters may stand, beside its top."""
 
 
-class NoCheckpoint(RunError):
-    """The file is whole, and no checkpoint."""
-
-
-@dataclass(frozen=True, eq=False)
-class Contents:
+class Contents(NamedTuple):
     """Tensors by name, with `/` between the keys of nested mappings; and `epoch` and `step`, where they are inside."""
 
     tensors: Mapping[str, Tensor]
     counters: Mapping[str, float]
 
 
-def read_contents(paths: tuple[Path, ...], contents: tuple[bytes, ...]) -> Contents:
-    """What files hold together: one checkpoint's. Raises RunError for what is broken, holds code, or is none."""
-    tensors, counters = dict[str, Tensor](), dict[str, float]()
-    for path, content in zip(paths, contents, strict=True):
-        of_torch = path.suffix != ".safetensors"
-        with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
-            tree, notes = (_read_torch(path, content), None) if of_torch else _read_safetensors(content)
-            tensors |= _flatten(tree)
-            counters |= find_counters(tree if notes is None else notes)
+def read_contents(paths: tuple[Path, ...]) -> tuple[Contents, str]:
+    """(what the files of a checkpoint hold, their digest).
+
+    Raises RunError for what is broken or holds code, and NoCheckpointError for what holds no weights.
+    """
+    tensors, counters, contents = dict[str, Tensor](), dict[str, float](), list[bytes]()
+    for path in (path for path in paths if path.suffix != ".json"):
+        with refusing(path, "cannot be read"):
+            contents.append(content := read_regular(path))
+        with refusing(path, f"cannot be read as {'safetensors' if path.suffix == '.safetensors' else 'a torch file'}"):
+            tree = _read_safetensors(content) if path.suffix == ".safetensors" else _read_torch(path, content)
+            tensors |= dict(_tensors(tree, ""))
+            counters |= find_counters(tree)
     if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors.values()):
-        raise NoCheckpoint(f"{shown(paths[0])}: is not a state dict (names and tensors); save model.state_dict()")
-    return Contents(tensors, counters)
+        raise NoCheckpointError(f"{shown(paths[0])}: is not a state dict (names and tensors); save model.state_dict()")
+    return Contents(tensors, counters), digest_of(contents)
 
 
-def read_bytes(paths: tuple[Path, ...]) -> tuple[bytes, ...]:
-    """The contents of files. Raises RunError."""
-    with refusing(paths[0], "cannot be read"):
-        return tuple(map(read_regular, paths))
-
-
-def _read_safetensors(content: bytes) -> tuple[dict[str, Tensor], Any]:
-    """(tensors by name, the notes that a file may hold)."""
+def _read_safetensors(content: bytes) -> dict[str, Any]:
+    """Tensors by name, and the notes beside them."""
     tensors = from_bytes(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, header.get("__metadata__", {})
+    return {**header.get("__metadata__", {}), **tensors}
 
 
 def _read_torch(path: Path, content: bytes) -> Any:
@@ -122,15 +117,9 @@ class _InertDict:
 def _stand_ins(pickled: bytes) -> list[Any]:
     """(what stands for it, its name) of every class that a pickle may hold an object of."""
     found = re.findall(rb"c([\w.]+)\n([\w.]+)\n", pickled[:LONGEST_SCAN])
-    names = {f"{module.decode('latin1')}.{name.decode('latin1')}" for module, name in found}
-    names = {name.replace("__builtin__.", "builtins.", 1) for name in names}
-    inert = {n for n in names if PLAIN.fullmatch(n) or n.partition(".")[0] not in {"torch", *sys.stdlib_module_names}}
+    names = {b".".join(pair).decode("latin1").replace("__builtin__.", "builtins.", 1) for pair in found}
+    inert = {name for name in names if PLAIN.fullmatch(name) or name.partition(".")[0] not in KNOWN}
     return [(_InertDict if name.lower().endswith("dict") else Inert, name) for name in inert]
-
-
-def _flatten(tree: Any) -> dict[str, Tensor]:
-    """The tensors that have names, by their places."""
-    return dict(_tensors(tree, ""))
 
 
 def _tensors(node: Any, place: str) -> Iterator[tuple[str, Tensor]]:
@@ -139,14 +128,13 @@ def _tensors(node: Any, place: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(node, Inert) and isinstance(node.state, Mapping) and "_modules" in node.state:  # a whole module
         parts = [node.state.get(key) or {} for key in ("_parameters", "_buffers", "_modules")]
         node, between = {name: value for part in parts for name, value in dict(part).items()}, "."
-    elif isinstance(node, (list, tuple)):
+    elif isinstance(node, list | tuple):
         node = dict(enumerate(node))
     if not isinstance(node, Mapping) or {"state", "param_groups"} <= {*map(str, node)}:
         return
     for key, value in node.items():
-        if isinstance(value, Tensor):
-            if isinstance(key, str):
-                yield place + key, value
+        if isinstance(value, Tensor) and isinstance(key, str):
+            yield place + key, value
         elif not str(key).startswith("optim"):
             yield from _tensors(value, f"{place}{key}{between}")
 
@@ -157,21 +145,14 @@ def find_counters(tree: Any) -> dict[str, float]:
     >>> find_counters({"meta": {"epoch": 3}, "global_step": 70, "epochs": 90})
     {'epoch': 3.0, 'step': 70.0}
     """
-    nodes = [tree, *(tree[key] for key in INSIDE if key in tree)] if isinstance(tree, Mapping) else []
-    found = {}
+    nodes = [tree, *(tree.get(key) for key in ("meta", "extra_state"))] if isinstance(tree, Mapping) else []
+    found = dict[str, float]()
     for name, keys in COUNTERS.items():
-        values = (_number(node[key]) for node in nodes if isinstance(node, Mapping) for key in keys if key in node)
-        if (value := next((value for value in values if value is not None), None)) is not None:
-            found[name] = value
+        for value in (node[key] for node in nodes if isinstance(node, Mapping) for key in keys if key in node):
+            # no number is no counter
+            with suppress(TypeError, ValueError, AttributeError, RuntimeError, IndexError):
+                if isinstance(value, Inert):  # a scalar of numpy's: its type and its bytes
+                    value = np.frombuffer(value.arguments[1], value.arguments[0].arguments[0])[0]
+                if not isinstance(value, bool) and 0 <= (number := float(value)) < 1e15:  # larger ones are not exact
+                    found.setdefault(name, round(number, 3))
     return found
-
-
-def _number(value: Any) -> float | None:
-    """A number of a file, of Python's, numpy's or torch's; None for anything else, or beyond 1e15."""
-    try:
-        if isinstance(value, Inert) and len(value.arguments) == 2:  # a scalar of numpy's: its type and its bytes
-            value = np.frombuffer(value.arguments[1], value.arguments[0].arguments[0])[0]
-        number = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
-        return None
-    return round(number, 3) if 0 <= number < 1e15 else None  # larger ones are not exact any more

@@ -2,8 +2,8 @@
 
     files -> where each stands -> the axis on which all of them differ: epoch, else step
 
-How far training had come is what a file holds inside, then what a pattern of the user's, then a word before a number,
-and last the only number in its name says. Listing needs no torch; reading what is inside does.
+How far training had come is what a file holds inside; then what a pattern of the user's, a word before a number, or the
+only number in its name says. Listing needs no torch; reading what is inside does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHOLE = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safe
 """Files beside which the others in their folder are not weights, or the same ones again."""
 LARGEST_INDEX = 2**26
 """Bytes of the index of a checkpoint in several files."""
-NUMBER = r"(\d+(?:\.\d+)?)"
+NUMBER = r"(\d{1,15}(?:\.\d+)?)"
 WORDS = {"epoch": r"ep(?:ochs?)?", "step": r"(?:global_?)?steps?|iter(?:ation)?s?"}
 """What stands before the number in a name."""
 RESULTS = (
@@ -36,6 +36,10 @@ RESULTS = (
 """Words before numbers that are no epochs."""
 NAMED = r"^[^{}]*\{(epoch|step)\}[^{}]*$"
 """The form of a pattern of names."""
+
+
+class NoCheckpointError(RunError):
+    """The file is whole, and no checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,6 @@ class Survey:
         """{where it stands, and its name: SHA-256} of the files."""
         return {f"{self.axis} {at:g} {shown(file.name)}": file.sha256 for at, file in self.files.items()}
 
-    @property
-    def omissions(self) -> str:
-        """The files that are left out, and why, in a line; empty if none is."""
-        few = "; ".join(f"{shown(name, 80)} ({why})" for name, why in list(self.left_out.items())[:3])
-        count = len(self.left_out)
-        return f"{count} files left out: {few}{'; ...' if count > 3 else ''}" if count else ""
-
 
 def survey(checkpoints: Path, named: str | None = None) -> Survey:
     """What a folder, or a pattern such as `runs/*.ckpt`, holds. named: a pattern of names, see `NAMED`.
@@ -92,51 +89,47 @@ def _surveyed(
     named: str | None,
     stamps: tuple[tuple[int, int], ...],
 ) -> Survey:
-    from studio.training.checkpoint_contents import NoCheckpoint
-
-    files, reasons, first = list[UserFile](), dict(left_out), ""
+    files, reasons = list[UserFile](), dict(left_out)
     for name, paths in found:
         try:
             files.append(_examined(name, paths, named))
         except RunError as error:
-            if from_name(name, named) and not isinstance(error, NoCheckpoint):
+            if from_name(name, named) and not isinstance(error, NoCheckpointError):
                 raise  # it is one by its name
-            first = first or str(error)
             reasons[name] = str(error).removeprefix(f"{shown(paths[0])}: ")
     if not files:
         more = f" (as well as {len(found) - 1} more files)" if len(found) > 1 else ""
-        raise RunError(f"{first}{more}")
+        raise RunError(f"{shown(found[0][1][0])}: {reasons[found[0][0]]}{more}")
     return _placed(files, reasons)
 
 
 def _placed(files: list[UserFile], left_out: dict[str, str]) -> Survey:
     """The files on the axis that has most of them. Raises RunError if no axis tells them apart."""
-    clash = ""
+    clashes = list[RunError]()
     for axis in sorted(WORDS, key=lambda axis: -sum(axis in file.stands for file in files)):
         placed, reasons = dict[float, UserFile](), dict(left_out)
         try:
-            for file in sorted(files, key=lambda file: len(file.stands), reverse=True):
+            for file in sorted(files, key=lambda file: -len(file.stands)):
                 if axis not in file.stands:
                     reasons[file.name] = f"no {axis} inside, nor in its name"
                 elif (other := placed.setdefault(file.stands[axis][0], file)) is not file:
-                    reasons[file.name] = _same(other, file, axis)
+                    reasons[file.name] = _require_same(other, file, axis)
         except RunError as error:
-            clash = clash or str(error)
-            continue
-        if placed:
-            return Survey(axis, dict(sorted(placed.items())), dict(sorted(reasons.items())))
-    raise RunError(clash)
+            clashes.append(error)
+        else:
+            if placed:
+                return Survey(axis, dict(sorted(placed.items())), dict(sorted(reasons.items())))
+    raise clashes[0]
 
 
-def _same(first: UserFile, second: UserFile, axis: str) -> str:
+def _require_same(first: UserFile, second: UserFile, axis: str) -> str:
     """Why the second is left out: it holds the same weights. Raises RunError if it does not."""
-    from studio.training.checkpoint_contents import read_bytes, read_contents
+    from studio.training.checkpoint_contents import read_contents
 
-    a, b = (read_contents(file.paths, read_bytes(file.paths)).tensors for file in (first, second))
-    if first.sha256 == second.sha256 or (
-        a.keys() == b.keys() and all(a[name].shape == b[name].shape and bool((a[name] == b[name]).all()) for name in a)
-    ):
-        return f"the same weights as {shown(first.name)}"
+    a, b = (read_contents(file.paths)[0].tensors for file in (first, second))
+    with refusing(second.paths[0], f"cannot be compared with {shown(first.name)}"):
+        if a.keys() == b.keys() and all(a[n].shape == b[n].shape and bool((a[n] == b[n]).all()) for n in a):
+            return f"the same weights as {shown(first.name)}"
     at, how = second.stands[axis]
     way_out = "keep one of them, or name those of the run by a pattern, such as `checkpoints: 'runs/net_*.pt'`"
     what = f"{shown(first.name)} has {axis} {at:g} too ({how}), and other weights"
@@ -145,26 +138,16 @@ def _same(first: UserFile, second: UserFile, axis: str) -> str:
 
 def _examined(name: str, paths: tuple[Path, ...], named: str | None) -> UserFile:
     """A file with where it stands. Raises RunError, with the file's path, if it is of no use."""
-    from studio.training.checkpoint_contents import read_bytes, read_contents
+    from studio.training.checkpoint_contents import read_contents
 
-    paths = (*paths[1:],) if paths[0].suffix == ".json" else paths
-    contents = read_bytes(paths)
-    inside = read_contents(paths, contents).counters
-    stands = from_name(name, named) | {axis: (value, "stored inside") for axis, value in inside.items()}
-    if not stands:
+    contents, sha256 = read_contents(paths)
+    inside = {axis: (at, "stored inside") for axis, at in contents.counters.items()}
+    if not (stands := from_name(name, named) | inside):
         numbers = ", ".join(re.findall(NUMBER, Path(name).stem))
-        text = f"no epoch in the file's name{f', which has the numbers {numbers},' if numbers else ''}"
+        text = f"no epoch in the file's name{f', which has the numbers {numbers},' if numbers else ''} nor inside"
         way_out = f"name it like epoch-10{paths[0].suffix}, or say where it stands, such as `named: 'net_{{epoch}}_*'`"
-        raise RunError(f"{shown(paths[0])}: {text} nor inside; {way_out}")
-    return UserFile(name, paths, digest_of(contents), stands)
-
-
-def digest_of(contents: Iterable[bytes]) -> str:
-    """SHA-256, in hex, of the files of a checkpoint."""
-    total = hashlib.sha256()
-    for content in contents:
-        total.update(content)
-    return total.hexdigest()
+        raise NoCheckpointError(f"{shown(paths[0])}: {text}; {way_out}")
+    return UserFile(name, paths, sha256, stands)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -182,15 +165,13 @@ def from_name(name: str, named: str | None = None) -> dict[str, tuple[float, str
     if named:
         parts = (".*".join(map(re.escape, part.split("*"))) for part in re.split(r"\{(?:epoch|step)\}", named))
         pattern, axis = NUMBER.join(parts), "epoch" if "{epoch}" in named else "step"
-        for text in (path.name, path.stem, name):
-            if match := re.fullmatch(pattern, text):
-                return {axis: (_rounded(match[1]), "by the pattern `named`")}
+        if match := next(filter(None, (re.fullmatch(pattern, text) for text in (path.name, path.stem, name))), None):
+            return {axis: (round(float(match[1]), 3), "by the pattern `named`")}
     if of_file := _from_text(path.stem.removesuffix(".pth"), "its name"):
         return of_file
-    folder = path.parent.name
-    if match := re.fullmatch(rf"checkpoint-{NUMBER}", folder):
-        return {"step": (_rounded(match[1]), "after 'checkpoint' in its folder's name")}
-    return _from_text(folder, "its folder's name")
+    if match := re.fullmatch(rf"checkpoint-{NUMBER}", path.parent.name):
+        return {"step": (round(float(match[1]), 3), "after 'checkpoint' in its folder's name")}
+    return _from_text(path.parent.name, "its folder's name")
 
 
 def _from_text(text: str, whose: str) -> dict[str, tuple[float, str]]:
@@ -198,66 +179,56 @@ def _from_text(text: str, whose: str) -> dict[str, tuple[float, str]]:
     found = {}
     for axis, words in WORDS.items():
         if numbers := re.findall(rf"(?<![a-z])(?:{words})[-_=. ]*{NUMBER}", text, re.IGNORECASE):
-            found[axis] = (_rounded(numbers[-1]), f"after '{axis}' in {whose}")
+            found[axis] = (round(float(numbers[-1]), 3), f"after '{axis}' in {whose}")
     bare = re.sub(rf"(?<![a-z]){RESULTS}[-_=. ]*{NUMBER}", "", text, flags=re.IGNORECASE)
     alone = r"(?<![a-z\d])(?<!\d\.)|(?<![a-z])(?:model|net|ckpt|checkpoint|weights)"
     single = re.findall(rf"(?:{alone}){NUMBER}", bare, re.IGNORECASE)
-    return found or ({"epoch": (_rounded(single[0]), f"the number in {whose}")} if len(single) == 1 else {})
-
-
-def _rounded(number: str) -> float:
-    value = round(float(number), 3)
-    if value >= 1e15:
-        raise RunError(f"{number[:20]}: such a number is not exact any more")
-    return value
+    return found or ({"epoch": (round(float(single[0]), 3), f"the number in {whose}")} if len(single) == 1 else {})
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+def digest_of(contents: Iterable[bytes]) -> str:
+    """SHA-256, in hex, of the files of a checkpoint."""
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
 def _listed(place: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
     """({name: files of a checkpoint}, {name: why} of those that are left out), without reading them."""
-    text = str(place)
-    if not glob.has_magic(text) or place.is_dir():
+    if place.is_dir() or not glob.has_magic(str(place)):
         root = place.parent if re.fullmatch(r"checkpoint-\d+", place.name) else place
-        groups = [*_within(place, deep=True)] if place.is_dir() else []
+        groups = [*_within(place, deep=True)]
     else:
-        parts = place.parts
-        first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        root, matched = Path(*parts[:first]), sorted(map(Path, glob.glob(text, recursive=True)))
-        groups = [group for path in matched for group in (_within(path) if path.is_dir() else [((path,), ())])]
-    found, left_out = dict[str, tuple[Path, ...]](), dict[str, str]()
-    for paths, beside in groups:
-        if os.path.isfile(paths[0]):
-            found[_name(paths[0], root)] = paths
-        left_out |= {_name(path, root): f"{shown(paths[0].name)} beside it is read" for path in beside}
-    return found, left_out
+        first = next(number for number, part in enumerate(place.parts) if glob.has_magic(part))
+        root, matched = Path(*place.parts[:first]), sorted(map(Path, glob.glob(str(place), recursive=True)))
+        groups = [group for path in matched for group in (_within(path) if path.is_dir() else [((path,), "")])]
+    named = {paths[0].relative_to(root).as_posix(): (paths, why) for paths, why in groups if os.path.isfile(paths[0])}
+    left_out = {name: why for name, (_, why) in named.items() if why}
+    return {name: paths for name, (paths, why) in named.items() if not why}, left_out
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _within(folder: Path, deep: bool = False) -> Iterator[tuple[tuple[Path, ...], tuple[Path, ...]]]:
-    """(files of a checkpoint, files beside it) in a folder, and in folders in it that are of epochs or steps."""
-    inside = sorted(folder.iterdir())
-    files = [path for path in inside if path.suffix in SUFFIXES and os.path.isfile(path)]
-    indices = [path for path in inside if path.name.endswith(".index.json")]
-    whole = [folder / name for name in WHOLE if folder / name in files]
-    if indices or whole:
-        paths = _shards(indices[0]) if indices else (whole[0],)
-        yield paths, tuple(path for path in files if path not in paths)
-    else:
-        yield from (((path,), ()) for path in files)
+def _within(folder: Path, deep: bool = False) -> Iterator[tuple[tuple[Path, ...], str]]:
+    """(files of a checkpoint, why they are left out) of a folder, and of folders in it that are of epochs or steps."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    index = next((path for path in inside if path.name.endswith(".index.json")), None)
+    whole = _shards(index) if index else tuple(path for path in inside if path.name in WHOLE)[:1]
+    if whole:
+        yield whole, ""
     for path in inside:
-        if deep and path.is_dir() and (re.search(r"\d", path.name) or any((path / name).is_file() for name in WHOLE)):
-            yield from _within(path)
+        if path.is_dir():
+            if deep and (re.search(r"\d", path.name) or any((path / name).is_file() for name in WHOLE)):
+                yield from _within(path)
+        elif path not in whole:
+            beside = f"{shown(whole[0].name)} beside it is read" if whole else ""
+            yield (path,), beside if path.suffix in SUFFIXES else "no suffix of a checkpoint"
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    """An index and the files that it names. Raises RunError if it is none, or names files elsewhere."""
+    """An index and the files that it names. Raises RunError if it is none, or names files that are not beside it."""
     with refusing(index, "cannot be read as the index of a checkpoint in several files"):
         names = sorted({*json.loads(read_regular(index, LARGEST_INDEX))["weight_map"].values()})
-        if any(Path(name).name != name or Path(name).suffix not in SUFFIXES for name in names):
-            raise ValueError("it names files that are not beside it")
+        for name in names:
+            if Path(name).name != name or Path(name).suffix not in SUFFIXES or not index.with_name(name).is_file():
+                raise ValueError(f"it names {name}, which is no such file beside it")
     return (index, *(index.with_name(name) for name in names))

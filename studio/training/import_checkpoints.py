@@ -23,8 +23,8 @@ from studio.config.user_files import shown
 from studio.errors import RunError
 from studio.storage.files import write_json
 from studio.training import checkpoints
-from studio.training.checkpoint_contents import read_bytes, read_contents
-from studio.training.checkpoint_files import UserFile, digest_of, survey
+from studio.training.checkpoint_contents import read_contents
+from studio.training.checkpoint_files import UserFile, survey
 from studio.training.device import deterministic
 from studio.training.evaluate import scores, tensors
 from studio.training.objectives import CROSS_ENTROPY, Objective
@@ -69,15 +69,16 @@ def import_checkpoints(
                 checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
     write_json(Path(folder) / checkpoints.CHANGES_FILE, changes)
     if found.left_out:
-        logger.warning("%s: %s", shown(user_folder), found.omissions)
+        count = len(found.left_out)
+        logger.warning("%s: files left out: %d; `studio check` says which, and why", shown(user_folder), count)
 
 
 def fit_file(file: UserFile, model: nn.Module, weights: str | None = None) -> tuple[dict[str, Tensor], str]:
     """(a file's tensors by the model's names, what was changed). Raises RunError if they do not fit, or it changed."""
-    contents = read_bytes(file.paths)
-    if digest_of(contents) != file.sha256:
+    contents, sha256 = read_contents(file.paths)
+    if sha256 != file.sha256:
         raise RunError(f"{shown(file.paths[0])}: changed while it was imported; run again")
-    return fit(read_contents(file.paths, contents).tensors, model, file.paths[0], weights)
+    return fit(contents.tensors, model, file.paths[0], weights)
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,12 @@ def fit(
     state = {ours: found[theirs] for ours, theirs in match.names.items()}
     state |= {match.read(name).removeprefix(match.place): found[name] for name in strangers}
     for name, twin in tied.items():
-        if name in state and twin in state and not torch.equal(state[name], state[twin]):
-            raise RunError(f"{shown(path)}: {name} and {twin} are one weight in the model, and two in the file")
         state |= {a: state[b] for a, b in ((name, twin), (twin, name)) if b in state and a not in state}
     changes = _changes(match, found, state, expected, [name for name in others if name not in strangers])
-    return check_fit(state, model, path), "; ".join(changes)
+    fitting = check_fit(state, model, path)
+    if unequal := next((pair for pair in tied.items() if not torch.equal(*map(fitting.__getitem__, pair))), None):
+        raise RunError(f"{shown(path)}: {' and '.join(unequal)} are one weight in the model, and two in the file")
+    return fitting, "; ".join(changes)
 
 
 def _chosen(
@@ -138,11 +140,11 @@ def _chosen(
     fitting = [[m for m in way if m.shapes_fit(found, expected)] for way in whole]
     kept = fitting if any(fitting) else whole if any(whole) else [[max(ways[0], key=lambda m: len(m.names))]]
     if word is not None:
-        matches = [match for way in kept for match in way if match.is_called(word)]
-        if not matches:
-            places = dict.fromkeys(match.place.rstrip("/.") or "its top" for way in kept for match in way)
-            raise RunError(f"{shown(path)}: holds no weights called {shown(word)}{nearest(word, map(shown, places))}")
-        return matches[0]
+        every = [match for way in kept for match in way]
+        places = dict.fromkeys(shown(match.place.rstrip("/.") or "its top") for match in every)
+        if not (called := next((match for match in every if match.is_called(word)), None)):
+            raise RunError(f"{shown(path)}: holds no weights called {shown(word)}{nearest(word, places)}")
+        return called
     matches = next(filter(None, kept))
     plain = [match for match in matches if not AVERAGED.search(match.place)] or matches
     usual = [m for m in plain if {*m.words} <= {*USUAL}] if len(plain) > 1 else plain

@@ -126,7 +126,7 @@ def sample_numbers(objective: Objective) -> SampleNumbers:
 
     def numbers(model: nn.Module, x: X, y: Tensor | None) -> dict[str, Tensor]:
         if isinstance(x, Batch):
-            raise _needs_function(objective, f"batches here are {x.dtype}")
+            raise _needs_function(objective, f"batches here are {x}")
         outputs, targets = model(x), x if y is None else y
         if own:
             return _named(objective, own(outputs, targets), len(x))

@@ -59,7 +59,8 @@ class FunctionLoss(Record):
     targets; for data of more than these, the dict or tuple that it is. It returns a tensor of one loss for each sample
     [N], or a dict of `loss` and further numbers [N], whose means are metrics and measured fields by their names; a look
     draws one as `package.module:name.number`. A `weight` beside the loss, [N] or one number, is what samples or the
-    batch count, such as tokens; the loss may be the batch's mean then, and all samples pass as one batch. of: `model`, or `outputs` for a function of (outputs, y), such as those of torch.nn.functional.
+    batch count, such as tokens; the loss may be the batch's mean then, and all samples pass as one batch.
+    of: `model`, or `outputs` for a function of (outputs, y).
     """
 
     kind: Literal["python"] = "python"

@@ -11,7 +11,7 @@ import math
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,6 @@ def load(make: Function, arguments: Mapping[str, Any], seed: int) -> list[np.nda
 
 def _split(value: Any, name: str) -> list[np.ndarray]:
     """What the user's code returned, in its two parts."""
-    if isinstance(value, Mapping) and {"train_x", "test_x"} <= value.keys():
-        return checked_arrays({key: _array(part) for key, part in value.items()}, name)
     if isinstance(value, Mapping) and {*value} == {"train", "test"}:
         value = value["train"], value["test"]
     is_pair = isinstance(value, tuple | list) and len(value) == 2 and not any(map(_is_array, value))
@@ -67,44 +65,29 @@ def _split(value: Any, name: str) -> list[np.ndarray]:
 
 def _part(part: Any, name: str) -> list[np.ndarray]:
     """[x] or [x, y] of a part; of more than these, one structured array."""
-    if _is_loader(part):
-        batches = [*_within_memory(_batches(part), name, _length(part))]
-        if not batches:
-            raise RunError(f"{name} gives no batches")
-        return [_joined([batch[i] for batch in batches], name) for i in range(len(batches[0]))]
-    return _arrays(part)
-
-
-def _is_loader(part: Any) -> bool:
-    """Whether samples come one by one, or in batches."""
-    return not isinstance(part, Mapping | tuple | np.ndarray | Tensor) and (
-        hasattr(part, "__getitem__") or hasattr(part, "__iter__")
-    )
-
-
-def _batches(source: Any) -> Iterator[list[np.ndarray]]:
-    """The arrays of each batch."""
-    loader = source
-    if not isinstance(source, DataLoader) and (isinstance(source, IterableDataset) or hasattr(source, "__getitem__")):
-        loader = DataLoader(source, batch_size=TOGETHER)
-    return map(_arrays, loader)
-
-
-def _length(source: Any) -> int | None:
-    """How many samples it has, where it says so."""
-    source = source.dataset if isinstance(source, DataLoader) else source
-    return len(source) if hasattr(source, "__len__") else None
-
-
-def _within_memory(batches: Iterator[list[np.ndarray]], name: str, total: int | None) -> Iterator[list[np.ndarray]]:
-    """The batches. Raises RunError as soon as all of them would not fit into memory."""
-    free, taken, samples = SHARE * _free_memory(), 0, 0
-    for batch in batches:
-        taken, samples = taken + sum(array.nbytes for array in batch), samples + len(batch[0])
-        if (needed := taken / max(samples, 1) * (total or samples)) > free:
-            sizes = f"needs {needed / 1e9:.1f} GB for {total or samples} samples, and {free / 1e9:.1f} GB may be used"
+    if isinstance(part, Mapping | tuple) or _is_array(part):
+        return _arrays(part)
+    source = part.dataset if isinstance(part, DataLoader) else part
+    if not isinstance(part, DataLoader) and (isinstance(part, IterableDataset) or hasattr(part, "__getitem__")):
+        part = DataLoader(part, batch_size=TOGETHER)
+    batches, taken, free = list[list[np.ndarray]](), 0, SHARE * _free_memory()
+    for batch in map(_arrays, part):
+        batches.append(batch)
+        taken += sum(array.nbytes for array in batch)
+        count = sum(len(done[0]) for done in batches)
+        total = len(source) if hasattr(source, "__len__") else count
+        if (needed := taken / max(count, 1) * total) > free:
+            sizes = f"needs {needed / 1e9:.1f} GB for {total} samples, and {free / 1e9:.1f} GB may be used"
             raise RunError(f"{name} {sizes}; return fewer, such as a torch.utils.data.Subset")
-        yield batch
+    return [_joined(arrays, name) for arrays in zip(*batches, strict=True)]
+
+
+def _joined(arrays: tuple[np.ndarray, ...], name: str) -> np.ndarray:
+    if kinds := {f"{array.dtype} {list(array.shape[1:])}" for array in arrays} - {
+        first := f"{arrays[0].dtype} {list(arrays[0].shape[1:])}"
+    }:
+        raise RunError(f"{name} gives batches with samples of {first} and {kinds.pop()}; pad all of them to one shape")
+    return np.concatenate(arrays)
 
 
 def _free_memory() -> float:
@@ -115,48 +98,20 @@ def _free_memory() -> float:
     return 1024 * float(known[1]) if known else math.inf
 
 
-def _joined(arrays: list[np.ndarray], name: str) -> np.ndarray:
-    if len(kinds := {(array.dtype.str, str(array.dtype), array.shape[1:]) for array in arrays}) > 1:
-        shapes = " and ".join(f"{kind} {list(shape)}" for _, kind, shape in sorted(kinds, key=str)[:2])
-        raise RunError(f"{name} gives batches with samples of {shapes}; pad all of them to one shape")
-    return np.concatenate(arrays)
-
-
 def _arrays(batch: Any) -> list[np.ndarray]:
-    """[x] or [x, y] of a batch; of more than these, one structured array."""
-    if isinstance(batch, tuple | list) and len(batch) <= 2 and all(map(_is_array, batch)):
-        return [_array(part) for part in batch]
-    return [_array(batch)] if _is_array(batch) else [to_array(_mapped(batch))]
-
-
-def _mapped(batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        return {key: _mapped(part) for key, part in batch.items()}
-    return tuple(map(_mapped, batch)) if isinstance(batch, tuple | list) else _array(batch)
+    """[x] or [x, y] of a batch; of more than these, one structured array. Floats become float32."""
+    parts = batch if isinstance(batch, tuple | list) else [batch]
+    return [to_array(part) for part in parts] if len(parts) <= 2 and all(map(_is_array, parts)) else [to_array(batch)]
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray)
 
 
-def _array(value: Any) -> np.ndarray:
-    """Numbers as an array; floats as float32."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a batch holds {array.dtype}, expected numbers")
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """A context in which Python's, numpy's and torch's random numbers follow from a seed; restores them."""
-    states: list[tuple[Callable[[Any], None], Any]] = [
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),  # noqa: NPY002  # the user's code may draw from these
-    ]
+    ours, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002  # the user's code may draw from these
     try:
         with restored_random_numbers("cpu"):
             random.seed(seed)
@@ -164,5 +119,5 @@ def _seeded(seed: int) -> Iterator[None]:
             torch.default_generator.manual_seed(seed)
             yield
     finally:
-        for restore, state in states:
-            restore(state)
+        random.setstate(ours)
+        np.random.set_state(numpys)  # noqa: NPY002

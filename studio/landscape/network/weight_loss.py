@@ -186,7 +186,7 @@ class WeightLoss:
         maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
             x = self._samples[0]
-            tensors = [*x.tensors()] if isinstance(x, Batch) else [x]
+            tensors = x.tensors if isinstance(x, Batch) else [x]
             maximum = max(1, MAX_PIXELS[self.device_kind] // max(math.prod(tensor.shape[2:]) for tensor in tensors))
         return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
