@@ -125,14 +125,10 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     """
     from studio.cli.checkpoint_report import checkpoint_report
     from studio.cli.report import summary
-    from studio.pipeline.project import Project
     from studio.scene.scene import output_name
-    from studio.storage.shelf import Shelf
 
     loaded = _scene(scene, draft, safe)
-    print(summary(loaded, output_name(scene, draft)))
-    for line in checkpoint_report(Project(loaded, scene, Shelf.beside(scene), draft=draft)):
-        print(line)
+    print(summary(loaded, output_name(scene, draft)), *checkpoint_report(loaded, scene, draft), sep="\n")
 
 
 @app.command

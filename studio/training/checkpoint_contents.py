@@ -9,6 +9,7 @@ it a file asks for may be code, so the file is refused.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -30,7 +31,6 @@ from torch import Tensor
 
 from studio.config.user_files import check_unpacked, read_regular, refusing, shown
 from studio.errors import RunError
-from studio.training.checkpoint_files import NoCheckpointError, digest_of
 from studio.training.formats import Inert
 
 LONG_PICKLE = 2**16
@@ -51,6 +51,10 @@ COUNTERS = {
 """Keys under which training scripts save how far they had come."""
 
 
+class NoCheckpointError(RunError):
+    """The file is whole, and no checkpoint."""
+
+
 class Contents(NamedTuple):
     """Tensors by name, with `/` between the keys of nested mappings; and `epoch` and `step`, where they are inside."""
 
@@ -63,17 +67,18 @@ def read_contents(paths: tuple[Path, ...]) -> tuple[Contents, str]:
 
     Raises RunError for what is broken or holds code, and NoCheckpointError for what holds no weights.
     """
-    tensors, counters, contents = dict[str, Tensor](), dict[str, float](), list[bytes]()
+    tensors, counters, total = dict[str, Tensor](), dict[str, float](), hashlib.sha256()
     for path in (path for path in paths if path.suffix != ".json"):
         with refusing(path, "cannot be read"):
-            contents.append(content := read_regular(path))
+            content = read_regular(path)
+            total.update(content)
         with refusing(path, f"cannot be read as {'safetensors' if path.suffix == '.safetensors' else 'a torch file'}"):
             tree = _read_safetensors(content) if path.suffix == ".safetensors" else _read_torch(path, content)
             tensors |= dict(_tensors(tree, ""))
             counters |= find_counters(tree)
     if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors.values()):
         raise NoCheckpointError(f"{shown(paths[0])}: is not a state dict (names and tensors); save model.state_dict()")
-    return Contents(tensors, counters), digest_of(contents)
+    return Contents(tensors, counters), total.hexdigest()
 
 
 def _read_safetensors(content: bytes) -> dict[str, Any]:

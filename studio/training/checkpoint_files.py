@@ -9,11 +9,10 @@ only number in its name says. Listing needs no torch; reading what is inside doe
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,10 +35,6 @@ RESULTS = (
 """Words before numbers that are no epochs."""
 NAMED = r"^[^{}]*\{(epoch|step)\}[^{}]*$"
 """The form of a pattern of names."""
-
-
-class NoCheckpointError(RunError):
-    """The file is whole, and no checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +84,8 @@ def _surveyed(
     named: str | None,
     stamps: tuple[tuple[int, int], ...],
 ) -> Survey:
+    from studio.training.checkpoint_contents import NoCheckpointError
+
     files, reasons = list[UserFile](), dict(left_out)
     for name, paths in found:
         try:
@@ -138,7 +135,7 @@ def _require_same(first: UserFile, second: UserFile, axis: str) -> str:
 
 def _examined(name: str, paths: tuple[Path, ...], named: str | None) -> UserFile:
     """A file with where it stands. Raises RunError, with the file's path, if it is of no use."""
-    from studio.training.checkpoint_contents import read_contents
+    from studio.training.checkpoint_contents import NoCheckpointError, read_contents
 
     contents, sha256 = read_contents(paths)
     inside = {axis: (at, "stored inside") for axis, at in contents.counters.items()}
@@ -187,11 +184,6 @@ def _from_text(text: str, whose: str) -> dict[str, tuple[float, str]]:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-
-
-def digest_of(contents: Iterable[bytes]) -> str:
-    """SHA-256, in hex, of the files of a checkpoint."""
-    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
 
 
 def _listed(place: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
