@@ -224,3 +224,37 @@ def test_samples_that_are_of_no_use_are_one_sentence_and_check_runs_none(write, 
     assert invoke("check", scene).status == 0
     with pytest.raises(SceneError if "huge" not in words else Exception, match=words):
         train(Project.open(scene))
+
+
+def test_check_reports_what_each_checkpoint_is_read_as_before_and_after_it_is_read(write, invoke, in_process):
+    scene = write("regressor", "line", "mse")
+    (scene.parent / "runs/notes.txt").touch()
+    scene.write_text(scene.read_text().replace('"runs/*.ckpt"', "runs"))
+    for words in ("names are compared with the model's by `studio train`", "weights of state_dict"):
+        lines = invoke("check", scene).out.splitlines()[-4:]
+        assert lines[0].endswith("runs: 2 read, 1 left out")
+        assert [line.split(None, 1) for line in lines[1:]] == [
+            ["1.ckpt", f"epoch 1, stored inside  {words}"],
+            ["2.ckpt", f"epoch 2, stored inside  {words}"],
+            ["notes.txt", "left out                no suffix of a checkpoint"],
+        ]
+        train(Project.open(scene))
+
+
+def test_check_fits_checkpoints_to_a_model_of_studios_own(write, invoke):
+    scene = write("regressor", "line", "mse", ('"own_run:regressor"', "{kind: mlp}"), ('"own_run:line"', "digits"))
+    result = invoke("check", scene)
+    assert result.status == 2 and "runs/1.ckpt: does not fit the model: 1.weight is missing; " in result.err
+
+
+def test_a_number_of_samples_that_there_are_none_of_is_refused(write):
+    live = 'titles: {live: "{test_loss:.2f}"}\n'
+    with pytest.raises(SceneError, match="titles.live: no number called 'test_loss'; did you mean 'train_loss'"):
+        train(Project.open(write("autoencoder", "points", "mse", ("grid:", f"{live}grid:"))))
+
+
+def test_what_only_the_samples_tell_is_said_before_anything_is_trained(write):
+    recipe = ('kind: folder, checkpoints: "runs/*.ckpt", model:', "recipe: {checkpoint: {every: 0.1}, batch: 8, model:")
+    scene = write("regressor", "line", "mse", recipe, ('"own_run:line",', '"own_run:line"},'))
+    with pytest.raises(SceneError, match="any.yaml: run.recipe.checkpoint.every: 0.1 is shorter than a step"):
+        train(Project.open(scene))

@@ -38,7 +38,8 @@ def try_batch(project: Project) -> None:
 
 
 def _raise(project: Project, mistakes: Iterable[Mistake]) -> None:
-    if texts := [f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in mistakes]:
+    written = ((keys[:1] + keys[2:] if keys[0] == "run" else keys, text) for keys, text in mistakes)  # without kinds
+    if texts := [f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in written]:
         raise SceneError(*texts)
 
 

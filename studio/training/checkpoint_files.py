@@ -33,8 +33,6 @@ RESULTS = (
     r"(?:val|train|test|top|best)?[-_]?(?:acc\w*|loss|err\w*|f1|auc|lr|wd|bs|seed|fold|psnr|fid|m?ap|miou|ppl|bleu)"
 )
 """Words before numbers that are no epochs."""
-NAMED = r"^[^{}]*\{(epoch|step)\}[^{}]*$"
-"""The form of a pattern of names."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Survey:
 
 
 def survey(checkpoints: Path, named: str | None = None) -> Survey:
-    """What a folder, or a pattern such as `runs/*.ckpt`, holds. named: a pattern of names, see `NAMED`.
+    """What a folder, or a pattern such as `runs/*.ckpt`, holds. named: a pattern of names, as `has_place` takes it.
 
     Files that are no checkpoints are left out. Raises RunError if all are, if one that is named like a checkpoint is
     damaged or holds code, and if two that differ stand at one place on every axis.
@@ -148,6 +146,13 @@ def _examined(name: str, paths: tuple[Path, ...], named: str | None) -> UserFile
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
+
+
+def has_place(named: str) -> str:
+    """The pattern of names. Raises ValueError unless it says once where the epoch or the step stands."""
+    if not re.fullmatch(r"[^{}]*\{(epoch|step)\}[^{}]*", named):
+        raise ValueError(f"'{named}' says not where the number stands; write it like net_{{epoch}}_* or *_{{step}}.pt")
+    return named
 
 
 def from_name(name: str, named: str | None = None) -> dict[str, tuple[float, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
@@ -19,7 +19,7 @@ from studio.config.user_files import readable
 from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
-from studio.training.checkpoint_files import NAMED, Survey, survey
+from studio.training.checkpoint_files import Survey, has_place, survey
 from studio.training.data import DataSet
 from studio.training.models import Model
 from studio.training.objectives import CROSS_ENTROPY, Objective
@@ -82,7 +82,7 @@ class FolderRun(OfNetwork):
     recipe: Recipe = Recipe()
     model: Model | None = None
     data: DataSet | None = None
-    named: Annotated[str, Field(pattern=NAMED, max_length=200)] | None = None
+    named: Annotated[str, Field(max_length=200), AfterValidator(has_place)] | None = None
     weights: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     objective: Objective = CROSS_ENTROPY
     parameters: Patterns = MOVE_ALL
