@@ -31,8 +31,8 @@ def _lines(run: FolderRun, changes: Mapping[str, list[str]]) -> Iterator[str]:
     yield f"checkpoints of {shown(run.checkpoints)}: {len(found.files)} read, {len(found.left_out)} left out"
     rows = []
     for at, file in found.files.items():
-        sha256, change = changes.get(file.name, ["", ""])
-        what = (change or "as it is") if sha256 == file.sha256 else unknown
+        stamp, change = changes.get(file.name, ["", ""])
+        what = (change or "as it is") if stamp == file.stamp else unknown
         rows.append((shown(file.name, 60), f"{found.axis} {at:g}, {file.stands[found.axis][1]}", what))
     for reason in dict.fromkeys(found.left_out.values()):
         names = [shown(name, 60) for name, why in found.left_out.items() if why == reason]
@@ -44,14 +44,14 @@ def _lines(run: FolderRun, changes: Mapping[str, list[str]]) -> Iterator[str]:
 
 
 def _fitted(run: FolderRun) -> dict[str, list[str]]:
-    """{name of a file: its digest, what is changed}; empty for a model of the user's, which check does not import."""
+    """{name of a file: its stamp, what is changed}; empty for a model of the user's, which check does not import."""
     model, layout = run.recipe.model, run.recipe.data.layout()
     if isinstance(model, Python) or layout is None:
         return {}
     from studio.training.import_checkpoints import fit_file
 
     module = without_values(model, layout.shape, run.objective.outputs(layout))
-    return {file.name: [file.sha256, fit_file(file, module, run.weights)[1]] for file in run.survey.files.values()}
+    return {file.name: [file.stamp, fit_file(file, module, run.weights)[1]] for file in run.survey.files.values()}
 
 
 def _recorded(scene: Scene, path: Path, draft: bool, landscape: str, number: int) -> dict[str, Any]:

@@ -9,9 +9,7 @@ it a file asks for may be code, so the file is refused.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import pickle
 import re
 import sys
@@ -26,16 +24,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load as from_bytes
+from safetensors import safe_open
 from torch import Tensor
 
-from studio.config.user_files import check_unpacked, read_regular, refusing, shown
+from studio.config.user_files import check_unpacked, open_regular, refusing, shown
 from studio.errors import RunError
 from studio.training.formats import Inert
 
 LONG_PICKLE = 2**16
 """Bytes beyond which a pickle without tensors is not read: it would take torch seconds, and be of no use."""
-LONGEST_SCAN = 2**24
+LONGEST_SCAN = 2**22
 """Bytes of a file in which the names of classes are looked for; those of an older format stand before the tensors."""
 PLAIN = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|pathlib\.\w*Path|collections\.defaultdict|datetime\.\w+|decimal\.Decimal"
@@ -62,48 +60,53 @@ class Contents(NamedTuple):
     counters: Mapping[str, float]
 
 
-def read_contents(paths: tuple[Path, ...]) -> tuple[Contents, str]:
-    """(what the files of a checkpoint hold, their digest).
+def read_contents(paths: tuple[Path, ...]) -> Contents:
+    """What the files of a checkpoint hold; of most formats, values are read from disk when they are asked for.
 
     Raises RunError for what is broken or holds code, and NoCheckpointError for what holds no weights.
     """
-    tensors, counters, total = dict[str, Tensor](), dict[str, float](), hashlib.sha256()
+    tensors, counters = dict[str, Tensor](), dict[str, float]()
     for path in (path for path in paths if path.suffix != ".json"):
-        with refusing(path, "cannot be read"):
-            content = read_regular(path)
-            total.update(content)
-        with refusing(path, f"cannot be read as {'safetensors' if path.suffix == '.safetensors' else 'a torch file'}"):
-            tree = _read_safetensors(content) if path.suffix == ".safetensors" else _read_torch(path, content)
+        of_torch = path.suffix != ".safetensors"
+        with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
+            tree = _read_torch(path) if of_torch else _read_safetensors(path)
             tensors |= dict(_tensors(tree, ""))
             counters |= find_counters(tree)
     if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors.values()):
         raise NoCheckpointError(f"{shown(paths[0])}: is not a state dict (names and tensors); save model.state_dict()")
-    return Contents(tensors, counters), total.hexdigest()
+    return Contents(tensors, counters)
 
 
-def _read_safetensors(content: bytes) -> dict[str, Any]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     """Tensors by name, and the notes beside them."""
-    tensors = from_bytes(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return {**header.get("__metadata__", {}), **tensors}
+    open_regular(path).close()
+    with safe_open(path, "pt") as file:
+        return {**(file.metadata() or {}), **{name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
 
 
-def _read_torch(path: Path, content: bytes) -> Any:
+def _read_torch(path: Path) -> Any:
     """What `torch.save` wrote. No code in it is run, and no memory taken that its size does not explain."""
-    pickled = content
-    if content.startswith(b"PK"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            check_unpacked(sum(entry.file_size for entry in archive.infolist()), len(content))
-            pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
-    elif not content.startswith(b"\x80"):
-        raise ValueError("torch.save did not write it")
+    source: Any = path
+    with open_regular(path) as file:
+        is_mapped, pickled = file.read(2) == b"PK", b""
+        if is_mapped:
+            with zipfile.ZipFile(file) as archive:
+                check_unpacked(sum(entry.file_size for entry in archive.infolist()), file.seek(0, io.SEEK_END))
+                pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+                is_mapped = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        if not is_mapped:
+            file.seek(0)
+            pickled += (content := file.read())[:LONGEST_SCAN]
+            source = io.BytesIO(content)
+            if content[:1] not in (b"P", b"\x80"):
+                raise ValueError("torch.save did not write it")
     try:
         # torch calls bytearray with any size that the file says
         if b"bytearray\n" in pickled or (len(pickled) > LONG_PICKLE and b"_rebuild_" not in pickled):
             raise pickle.UnpicklingError
         # warnings about the pickle protocol: the file is read, or refused
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_stand_ins(pickled)):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=is_mapped)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         text = "holds more than tensors, or is broken. Code in a file is never run here: "
@@ -121,7 +124,7 @@ class _InertDict:
 
 def _stand_ins(pickled: bytes) -> list[Any]:
     """(what stands for it, its name) of every class that a pickle may hold an object of."""
-    found = re.findall(rb"c([\w.]+)\n([\w.]+)\n", pickled[:LONGEST_SCAN])
+    found = re.findall(rb"c([\w.]{1,99})\n([\w.]{1,99})\n", pickled[:LONGEST_SCAN])
     names = {b".".join(pair).decode("latin1").replace("__builtin__.", "builtins.", 1) for pair in found}
     inert = {name for name in names if PLAIN.fullmatch(name) or name.partition(".")[0] not in KNOWN}
     return [(_InertDict if name.lower().endswith("dict") else Inert, name) for name in inert]

@@ -9,15 +9,16 @@ only number in its name says. Listing needs no torch; reading what is inside doe
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from studio.config.user_files import read_regular, refusing, shown
+from studio.config.user_files import open_regular, read_regular, refusing, shown
 from studio.errors import RunError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th", ".t7", ".tar")
@@ -41,8 +42,21 @@ class UserFile:
 
     name: str
     paths: tuple[Path, ...]
-    sha256: str
     stands: Mapping[str, tuple[float, str]]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256, in hex, of the files as they are at the first call. Raises RunError."""
+        total = hashlib.sha256()
+        for path in self.paths:
+            with refusing(path, "cannot be read"), open_regular(path) as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())  # type: ignore[arg-type]  # it has readinto
+        return total.hexdigest()
+
+    @property
+    def stamp(self) -> str:
+        """Sizes and times of the files."""
+        return " ".join(f"{path.stat().st_size}-{path.stat().st_mtime_ns}" for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,7 @@ def _require_same(first: UserFile, second: UserFile, axis: str) -> str:
     """Why the second is left out: it holds the same weights. Raises RunError if it does not."""
     from studio.training.checkpoint_contents import read_contents
 
-    a, b = (read_contents(file.paths)[0].tensors for file in (first, second))
+    a, b = (read_contents(file.paths).tensors for file in (first, second))
     with refusing(second.paths[0], f"cannot be compared with {shown(first.name)}"):
         if a.keys() == b.keys() and all(a[n].shape == b[n].shape and bool((a[n] == b[n]).all()) for n in a):
             return f"the same weights as {shown(first.name)}"
@@ -135,14 +149,13 @@ def _examined(name: str, paths: tuple[Path, ...], named: str | None) -> UserFile
     """A file with where it stands. Raises RunError, with the file's path, if it is of no use."""
     from studio.training.checkpoint_contents import NoCheckpointError, read_contents
 
-    contents, sha256 = read_contents(paths)
-    inside = {axis: (at, "stored inside") for axis, at in contents.counters.items()}
+    inside = {axis: (at, "stored inside") for axis, at in read_contents(paths).counters.items()}
     if not (stands := from_name(name, named) | inside):
         numbers = ", ".join(re.findall(NUMBER, Path(name).stem))
         text = f"no epoch in the file's name{f', which has the numbers {numbers},' if numbers else ''} nor inside"
         way_out = f"name it like epoch-10{paths[0].suffix}, or say where it stands, such as `named: 'net_{{epoch}}_*'`"
         raise NoCheckpointError(f"{shown(paths[0])}: {text}; {way_out}")
-    return UserFile(name, paths, sha256, stands)
+    return UserFile(name, paths, stands)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -198,7 +211,7 @@ def _listed(place: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
         groups = [*_within(place, deep=True)]
     else:
         first = next(number for number, part in enumerate(place.parts) if glob.has_magic(part))
-        root, matched = Path(*place.parts[:first]), sorted(map(Path, glob.glob(str(place), recursive=True)))
+        root, matched = Path(*place.parts[:first]), sorted(map(Path, glob.glob(str(place))))
         groups = [group for path in matched for group in (_within(path) if path.is_dir() else [((path,), "")])]
     named = {paths[0].relative_to(root).as_posix(): (paths, why) for paths, why in groups if os.path.isfile(paths[0])}
     left_out = {name: why for name, (_, why) in named.items() if why}

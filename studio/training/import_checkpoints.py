@@ -12,7 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -63,9 +63,11 @@ def import_checkpoints(
         model = recipe.model.build(data.shape, objective.outputs(data.layout)).to(samples[0].device)
         for epoch, file in found.files.items():
             state, change = fit_file(file, model, weights)
-            changes[file.name] = file.sha256, change
+            changes[file.name] = file.stamp, change
             if epoch not in existing:
                 model.load_state_dict(state)
+                if replace(file).sha256 != file.sha256:
+                    raise RunError(f"{shown(file.paths[0])}: changed while it was imported; run again")
                 checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
     write_json(Path(folder) / checkpoints.CHANGES_FILE, changes)
     if found.left_out:
@@ -74,11 +76,8 @@ def import_checkpoints(
 
 
 def fit_file(file: UserFile, model: nn.Module, weights: str | None = None) -> tuple[dict[str, Tensor], str]:
-    """(a file's tensors by the model's names, what was changed). Raises RunError if they do not fit, or it changed."""
-    contents, sha256 = read_contents(file.paths)
-    if sha256 != file.sha256:
-        raise RunError(f"{shown(file.paths[0])}: changed while it was imported; run again")
-    return fit(contents.tensors, model, file.paths[0], weights)
+    """(a file's tensors by the model's names, what was changed). Raises RunError if they do not fit."""
+    return fit(read_contents(file.paths).tensors, model, file.paths[0], weights)
 
 
 @dataclass(frozen=True)
