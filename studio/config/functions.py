@@ -212,6 +212,14 @@ class NameIsFunction:
         return {"anyOf": [handler(core_schema), SCHEMA]}
 
 
+def _made_by(value: Any) -> Any:
+    return {"kind": "python", "make": value} if isinstance(value, str) and ":" in value else value
+
+
+MADE_BY_NAME = (BeforeValidator(_made_by), NameIsFunction())
+"""Annotations of a family of which a function's bare name is the kind `python`."""
+
+
 def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
     """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
     return FrozenDict((name, _parse_argument(value)) for name, value in values.items())

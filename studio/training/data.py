@@ -17,9 +17,9 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from studio.config.functions import Arguments, Function, NameIsFunction
+from studio.config.functions import MADE_BY_NAME, Arguments, Function
 from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.config.units import ScenePath
 from studio.errors import RunError
@@ -230,8 +230,4 @@ def _drawn(make: Function, arguments: FrozenDict[str, Any], seed: int, source: s
     return labelled_data(own_data.load(make, arguments, seed))
 
 
-def _read(value: Any) -> Any:
-    return {"kind": "python", "make": value} if isinstance(value, str) and ":" in value else value
-
-
-DataSet = Annotated[Digits | Mnist5k | Published | Arrays | OwnData, *BY_KIND, BeforeValidator(_read), NameIsFunction()]
+DataSet = Annotated[Digits | Mnist5k | Published | Arrays | OwnData, *BY_KIND, *MADE_BY_NAME]

@@ -102,7 +102,8 @@ class _Match:
 
     def shapes_fit(self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
         """Whether each tensor has the shape of the model's."""
-        return all(found[theirs].shape == expected[ours].shape for ours, theirs in self.names.items())
+        pairs = ((found[theirs], expected[ours]) for ours, theirs in self.names.items())
+        return all(not theirs.is_nested and theirs.shape == ours.shape for theirs, ours in pairs)
 
 
 def fit(

@@ -13,11 +13,11 @@ import fnmatch
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from studio.config.functions import FORM, Arguments, Function, NameIsFunction
+from studio.config.functions import FORM, MADE_BY_NAME, Arguments, Function
 from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.errors import RunError, SceneError
 
@@ -175,8 +175,4 @@ def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.paramet
     return model
 
 
-def _read(value: Any) -> Any:
-    return {"kind": "python", "make": value} if isinstance(value, str) and ":" in value else value
-
-
-Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND, BeforeValidator(_read), NameIsFunction()]
+Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND, *MADE_BY_NAME]

@@ -129,6 +129,7 @@ ODD = [
     (lambda w: w.to_sparse(), "sparse, expected a dense tensor of numbers"),
     (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantised"),
     (lambda w: w.to("meta"), "without values"),
+    (lambda w: torch.nested.nested_tensor([w[0], w[1, :, :2]]), "nested, expected a dense tensor"),
     (lambda w: w.to(torch.complex64), "of complex64, expected real numbers"),
     (lambda w: w.long(), "of int64, expected real numbers"),
     (lambda w: w.double() * 1e300, "not finite, expected numbers that float32 holds"),
