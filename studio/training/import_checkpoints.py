@@ -121,22 +121,28 @@ def fit(
     strangers = [name for name in strangers if match.read(name).startswith(match.place)]
     state = {ours: found[theirs] for ours, theirs in match.names.items()}
     state |= {match.read(name).removeprefix(match.place): found[name] for name in strangers}
-    for name, twin in tied.items():
-        state |= {a: state[b] for a, b in ((name, twin), (twin, name)) if b in state and a not in state}
+    for name, twins in tied.items():
+        if source := next((twin for twin in twins if twin in match.names), None):
+            state.setdefault(name, state[source])
     changes = _changes(match, found, state, expected, [name for name in others if name not in strangers])
     fitting = check_fit(state, model, path)
-    if unequal := next((pair for pair in tied.items() if not torch.equal(*map(fitting.__getitem__, pair))), None):
-        raise RunError(f"{shown(path)}: {' and '.join(unequal)} are one weight in the model, and two in the file")
+    for name, (twin, *_) in tied.items():
+        if not torch.equal(fitting[name], fitting[twin]):
+            raise RunError(f"{shown(path)}: {twin} and {name} are one weight in the model, and two in the file")
     return fitting, "; ".join(changes)
 
 
 def _chosen(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tied: Mapping[str, str], path: Path, word: str | None
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    tied: Mapping[str, list[str]],
+    path: Path,
+    word: str | None,
 ) -> _Match:
     """Where the weights are taken from. Raises RunError if that is not clear."""
     ways = [[*way] for way in _matches(found, expected)]
     needed = {name for name in expected if not name.endswith("num_batches_tracked")}
-    whole = [[m for m in way if all({n, tied.get(n, n)} & m.names.keys() for n in needed)] for way in ways]
+    whole = [[m for m in way if all({*tied.get(n, [n])} & m.names.keys() for n in needed)] for way in ways]
     fitting = [[m for m in way if m.shapes_fit(found, expected)] for way in whole]
     kept = fitting if any(fitting) else whole if any(whole) else [[max(ways[0], key=lambda m: len(m.names))]]
     if word is not None:
@@ -155,13 +161,12 @@ def _chosen(
     return min(usual, key=lambda m: max(map(USUAL.index, m.words)) if len(usual) > 1 else 0)
 
 
-def _tied(model: nn.Module) -> dict[str, str]:
-    """{name: another name of the same tensor} of the model."""
-    names, tied = dict[int, str](), dict[str, str]()
+def _tied(model: nn.Module) -> dict[str, list[str]]:
+    """{name: all names of its tensor} of the model, where a tensor has several."""
+    names = dict[int, list[str]]()
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if (first := names.setdefault(id(tensor), name)) != name:
-            tied |= {name: first, first: tied.get(first, name)}
-    return tied
+        names.setdefault(id(tensor), []).append(name)
+    return {name: group for group in names.values() if len(group) > 1 for name in group}
 
 
 def _changes(

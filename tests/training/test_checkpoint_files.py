@@ -25,6 +25,13 @@ class Net(nn.Module):
             self.last.weight = self.first.weight
 
 
+class Thrice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(2, 2, bias=False) for _ in range(3))
+        self.a.weight = self.b.weight = self.c.weight
+
+
 class Pair(nn.Module):
     def __init__(self):
         super().__init__()
@@ -133,8 +140,10 @@ def test_tied_weights_may_be_written_once_and_are_one(tmp_path):
     save_file({n: v for n, v in tied.state_dict().items() if n != "last.weight"}, tmp_path / "1.safetensors")
     state, change = read_one(tmp_path, Net(tied=True))
     assert torch.equal(state["last.weight"], tied.first.weight) and change == "1 tied weights written once"
+    save_file({"b.weight": torch.ones(2, 2)}, tmp_path / "1.safetensors")
+    assert {*read_one(tmp_path, Thrice())[0]} == {"a.weight", "b.weight", "c.weight"}
     save_file(STATE, tmp_path / "1.safetensors")
-    with pytest.raises(RunError, match="last.weight and first.weight are one weight in the model, and two in the file"):
+    with pytest.raises(RunError, match="first.weight and last.weight are one weight in the model, and two in the file"):
         read_one(tmp_path, Net(tied=True))
 
 
