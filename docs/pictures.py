@@ -1,4 +1,4 @@
-"""The pictures of docs/camera.md: every ease as a curve, and every move as three frames on the land of scenes/flight.yaml.
+"""The pictures of docs/camera.md: every ease as a curve, every move as three frames on the land of scenes/flight.yaml.
 
 `python docs/pictures.py` draws them into docs/pictures; it measures the land first, if that is still to be done.
 """
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from studio.config.units import Size, Time
 from studio.film.camera import Camera
 from studio.film.easing import EASES, Ease
+from studio.film.format import QualityName
 from studio.film.frame_source import FrameSource
 from studio.film.timeline import Cut, Shot
 from studio.pipeline.film import film_source
@@ -39,7 +40,7 @@ MOVES: Mapping[str, dict[str, Any]] = {
     "tilt": {"tilt": "10deg"},
     "roll": {"roll": "25deg"},
     "lens": {"lens": "40mm"},
-    "rack_focus": {"rack_focus": 1.75},
+    "rack_focus": {"rack_focus": 1.7},
     "shake": {"shake": "2.5deg"},
     "look_at": {"look_at": "highest"},
     "follow": {"follow": "60%"},
@@ -47,7 +48,7 @@ MOVES: Mapping[str, dict[str, Any]] = {
     "reveal": {"reveal": "flat"},
 }
 STARTS: Mapping[str, dict[str, Any]] = {
-    "rack_focus": {"elevation": "25deg", "aperture": "f/0.7", "focus": 2.6},
+    "rack_focus": {"elevation": "22deg", "distance": 1.4, "aperture": "f/1.4", "focus": 0.8},
     "follow": {"azimuth": "180deg", "elevation": "30deg", "distance": 0.8},
 }
 CELL, SECONDS = Size(256, 144), 3
@@ -75,7 +76,8 @@ def move_strip(source: FrameSource, stage: Stage, name: str) -> np.ndarray:
     moves = [{**MOVES[name], "over": f"{SECONDS}s"}]
     camera = Camera.model_validate({"look_at": look_at, "start": start, "moves": moves})
     shot = Shot(shot=name, duration=Time(SECONDS), along={Time(0.0): 40.0}, camera=camera)
-    small = replace(source.without_titles(CELL, "final"), cut=Cut((shot,), source.cut.fps)).with_mesh(601)
+    quality: QualityName = "master" if name == "rack_focus" else "final"
+    small = replace(source.without_titles(CELL, quality), cut=Cut((shot,), source.cut.fps)).with_mesh(601)
     pictures = [stage.draw(small.frame(number)) for number in np.linspace(0, small.cut.length - 1, 3).astype(int)]
     return np.concatenate(pictures, axis=1)
 

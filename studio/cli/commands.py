@@ -124,11 +124,14 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     Args:
         safe: refuse a scene that names functions, which every command that computes or draws would run.
     """
+    from studio.cli.checkpoint_report import checkpoint_report
     from studio.cli.report import summary
     from studio.scene.scene import output_name
 
-    checked = _scene(scene, draft, safe)
-    print(summary(checked, output_name(scene, draft), None if safe else _measured(scene, draft)))
+    loaded = _scene(scene, draft, safe)
+    source = None if safe else _measured(scene, draft)
+    report = checkpoint_report(loaded, scene, draft)
+    print(summary(loaded, output_name(scene, draft), source), *report, sep="\n")
 
 
 @app.command
@@ -458,11 +461,15 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
 
 
 def _measured(path: Path, draft: bool) -> FrameSource | None:
-    """The film of a scene whose shelf has all that it shows."""
+    """The film of a scene whose shelf has all that it shows; None if it names functions, since none is imported."""
     from studio.scene.scene import output_name
     from studio.storage.files import shelf_folder
 
     if not any((shelf_folder(path) / "scenes").glob(f"{output_name(path, draft)}-*.json")):
+        return None
+    try:
+        _scene(path, draft, safe=True)
+    except SceneError:
         return None
     from studio.pipeline.film import measured_film
     from studio.pipeline.project import Project
