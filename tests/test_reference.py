@@ -1,6 +1,8 @@
 import re
 import runpy
 
+from studio.film.camera import Move
+from studio.film.easing import EASES
 from studio.film.look import assets_folder
 from studio.scene.scene import Scene
 
@@ -40,3 +42,13 @@ def test_every_key_has_a_meaning():
     rows = [(section.split("\n")[0], *row) for section in sections for row in ROW.findall(section)]
     assert len(rows) > 200
     assert not [f"{heading}: {key}" for heading, key, meaning in rows if not meaning.strip()]
+
+
+def test_every_move_has_its_picture_and_its_row_and_every_ease_its_curve():
+    pictures = runpy.run_path(str(DOCS / "pictures.py"))
+    page, curves = ((DOCS / name).read_text(encoding="utf-8") for name in ("camera.md", "pictures/eases.svg"))
+    others = {"seed", "over", "hold", "keys", "together", "ease", "stop"}
+    assert set(pictures["MOVES"]) == set(Move.model_fields) - others
+    for name in pictures["MOVES"]:
+        assert f"| `{name}` | ![](pictures/{name}.jpg) |" in page and (DOCS / f"pictures/{name}.jpg").is_file()
+    assert [name for name in (*EASES, *pictures["NUMBERED"]) if f">{name}<" not in curves] == []
