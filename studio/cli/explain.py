@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.config.reading import compose, line_of, read_text
 from studio.film.frame_source import FrameSource
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.film.timeline import Shot, ShotShare
 from studio.scene.scene import Scene
 

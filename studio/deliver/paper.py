@@ -11,7 +11,7 @@ from dataclasses import replace
 from studio.config.records import nearest
 from studio.config.units import Size
 from studio.film.frame import Frame
-from studio.film.overlays import Bar, Overlay
+from studio.film.timeline import Region
 
 INCH = 25.4  # millimetres
 
@@ -56,17 +56,20 @@ def add_bleed(frame: Frame, size: Size, bleed: int) -> Frame:
 
     Every lens sees more, and the titles keep their place. Lines become wider in proportion to the height.
     """
-    share = size.height / (size.height + 2 * bleed)
+    share, across = size.height / (size.height + 2 * bleed), size.width / (size.width + 2 * bleed)
+
+    def shrunk(region: Region) -> Region:
+        left, top, right, bottom = (s * edge + (1 - s) / 2 for s, edge in zip((across, share) * 2, region, strict=True))
+        return left, top, right, bottom
+
     views = []
     for view in frame.views:
+        if view.panel.region:  # an inset keeps its picture and its place
+            region = shrunk(view.panel.region)
+            views.append(replace(view, panel=replace(view.panel, region=region), region=region))
+            continue
         angle = math.degrees(2 * math.atan(math.tan(math.radians(view.pose.view_angle) / 2) / share))
-        views.append(replace(view, pose=replace(view.pose, view_angle=angle)))
-    return replace(frame, views=tuple(views), overlays=tuple(_shrink(overlay, share) for overlay in frame.overlays))
-
-
-def _shrink(overlay: Overlay, share: float) -> Overlay:
-    """The same overlay in a larger picture, of whose height the old picture is a share, in the middle."""
-    x, y = overlay.x * share + (1 - share) / 2, overlay.y * share + (1 - share) / 2
-    if isinstance(overlay, Bar):
-        return replace(overlay, x=x, y=y, width=overlay.width * share, height=overlay.height * share)
-    return replace(overlay, x=x, y=y, size=overlay.size * share)
+        pose, hole = replace(view.pose, view_angle=angle), view.hole and shrunk(view.hole)
+        views.append(replace(view, pose=pose, hole=hole))
+    beside = (1 - share) / share / 2
+    return replace(frame, views=tuple(views), overlays=tuple(o.placed(beside, beside, share) for o in frame.overlays))

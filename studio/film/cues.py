@@ -12,6 +12,7 @@ computed cue is assumed in the middle of its shot.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from studio.config.records import FrozenDict, nearest
 from studio.config.units import CUE, Time
 from studio.field import Surfaces
 from studio.film.camera import Camera, Move
-from studio.film.surface import value_at
+from studio.film.quantities import Quantity
 from studio.film.timeline import CueCoordinate, KeyPath, Shot
 
 EVENTS = ("largest-jump", "lr-drop")
@@ -36,14 +37,14 @@ LEAST_DROP = 0.9
 _SLACK = 1e-9  # of a coordinate that interpolation reaches
 Known = Callable[[Shot, str], float | None]
 """The coordinate of a computed cue in the landscape of a shot; None before it is measured."""
-_CONDITION = re.compile(r"([A-Za-z_]\w*)\s*([<>])\s*(?:([-+]?[\d.]+(?:e[-+]?\d+)?)\s*([*/]?))?\s*([A-Za-z_]\w*)?")
+_CONDITION = re.compile(r"([A-Za-z_]\w*)\s*([<>])\s*(.+)")
 
 
 class Cue(str):
     """What a scene says of a cue. Raises ValueError if it is no time, no event and no comparison of two numbers."""
 
     def __init__(self, text: str) -> None:
-        if text not in EVENTS and self._condition is None:
+        if self._condition is None:
             try:
                 Time.parse(text)
             except ValueError:
@@ -53,31 +54,43 @@ class Cue(str):
     @property
     def time(self) -> Time | None:
         """The time of the film; None if the cue is computed."""
-        return None if self in EVENTS or self._condition else Time.parse(self)
+        return None if self._condition else Time.parse(self)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The measured numbers that decide it."""
-        if self in EVENTS:
-            return ("loss",) if self == "largest-jump" else ("learning_rate",)
-        left, *_, right = self._condition or ("", "")
-        return tuple(filter(None, dict.fromkeys((left, right))))
+        sides = self._condition[::2] if self._condition else ()
+        return tuple(dict.fromkeys(side.measured for side in sides if isinstance(side, Quantity)))
 
     @property
-    def _condition(self) -> tuple[str, str, float, str, str] | None:
-        """(name, < or >, number, * or / or nothing, another name or nothing); `lr` stands for learning_rate."""
-        found = _CONDITION.fullmatch(self.strip())
-        if found is None or not (found[3] or found[5]) or bool(found[4]) > bool(found[5]):
+    def _condition(self) -> tuple[Quantity, str, Quantity | float] | None:
+        """(a number, < or >, another or a constant)."""
+        if self in EVENTS:
+            return Quantity("loss" if self == "largest-jump" else "lr"), "", 0.0
+        if (found := _CONDITION.fullmatch(self.strip())) is None:
             return None
-        if found[3] and found[5] and not found[4]:
-            return None
-        left, right = ("learning_rate" if name == "lr" else name or "" for name in (found[1], found[5]))
-        return left, found[2], float(found[3] or 1), found[4] or ("*" if found[5] else ""), right
+        with contextlib.suppress(ValueError):
+            return Quantity(found[1]), found[2], float(found[3])
+        with contextlib.suppress(ValueError):
+            return Quantity(found[1]), found[2], Quantity(found[3])
+        return None
 
     def coordinate(self, surfaces: Surfaces) -> float:
         """Where a computed cue is on the sweep. Raises ValueError if it never comes, or a number is not measured."""
-        series = {name: _series(surfaces, name) for name in self.names}
-        return self._event(series[self.names[0]]) if self in EVENTS else self._first_held(series)
+        if self._condition is None:
+            raise ValueError(f"'{self}' is a time of the film")
+        left, relation, right = self._condition
+        values = left.series(surfaces)
+        if self in EVENTS:
+            return self._event(values)
+        limits = right.series(surfaces) if isinstance(right, Quantity) else dict.fromkeys(values, right)
+        for coordinate, value in values.items():
+            limit = limits.get(coordinate, math.nan)
+            if value < limit if relation == "<" else value > limit:
+                return coordinate
+        finite = [value for value in values.values() if math.isfinite(value)]
+        found = f"; {left} is {min(finite):.3g} to {max(finite):.3g}" if finite else ""
+        raise ValueError(f"'{self}' never holds at {len(values)} keyframes{found}")
 
     def _event(self, by_at: Mapping[float, float]) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -86,27 +99,6 @@ class Cue(str):
         if not changes.size or changes.max() <= least:
             raise ValueError(f"'{self}' never comes at {len(by_at)} keyframes")
         return list(by_at)[int(changes.argmax()) + 1]
-
-    def _first_held(self, series: Mapping[str, Mapping[float, float]]) -> float:
-        left, relation, number, operation, right = self._condition or ("", "", 0.0, "", "")
-        for coordinate, value in series[left].items():
-            other = series[right].get(coordinate, math.nan) if right else 1.0
-            limit = (number / other if other else math.inf) if operation == "/" else number * other
-            if value < limit if relation == "<" else value > limit:
-                return coordinate
-        finite = [value for value in series[left].values() if math.isfinite(value)]
-        found = f"; {left} is {min(finite):.3g} to {max(finite):.3g}" if finite else ""
-        raise ValueError(f"'{self}' never holds at {len(series[left])} keyframes{found}")
-
-
-def _series(surfaces: Surfaces, name: str) -> dict[float, float]:
-    """A number by the coordinates at which it was measured: a field's where the network is, or a metric."""
-    if name in surfaces.fields:
-        instants = map(surfaces.at, surfaces.fields[name].coordinates)
-        return {at.coordinate: value_at(at, name, at.marker or at.window.centre) for at in instants}
-    if name in surfaces.metrics:
-        return dict(zip(surfaces.metric_coordinates, surfaces.metrics[name], strict=True))
-    raise ValueError(f"no number '{name}'{nearest(name, [*surfaces.fields, *surfaces.metrics])}")
 
 
 def _parse_name(text: str) -> str:
@@ -125,6 +117,8 @@ def resolve(
 ) -> tuple[tuple[Shot, ...], list[tuple[KeyPath, str]]]:
     """The shots with the amounts of all times that are cues, and (path in the list of shots, message) of mistakes."""
     resolved, mistakes, first = list[Shot](), list[tuple[KeyPath, str]](), 0
+    if not cues and not any(map(_names_cues, shots)):
+        return tuple(shots), mistakes
     for index, shot in enumerate(shots):
         resolver = _Resolver(shot, cues, fps, float(first / fps), known)
         resolved.append(resolver.resolve())
@@ -247,6 +241,16 @@ class _Resolver:
         if name not in self.cues:
             self.mistakes.append((path, _unknown(name, self.cues)))
         return self.cues.get(name)
+
+
+def _names_cues(shot: Shot) -> bool:
+    cameras = [shot.camera, *([shot.inset.camera] if shot.inset else [])]
+    times = [
+        shot.duration,
+        *shot.along,
+        *(time for camera in cameras for move in camera.moves for time in _times(move)),
+    ]
+    return any(time.cue for time in times) or any(isinstance(at, CueCoordinate) for at in shot.along.values())
 
 
 def _times(move: Move) -> Iterator[Time]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from studio.config.units import Size
 from studio.field import Array
 from studio.film.appearance import Appearance, Gradient, Grading
-from studio.film.overlays import Overlay
+from studio.film.marks import Overlay
 from studio.film.pose import Pose
 from studio.film.timeline import EVERYWHERE, WHOLE, Panel, Region
 

@@ -17,6 +17,7 @@ from studio.config.records import FrozenDict
 from studio.config.units import Size
 from studio.field import Array, Instant, Surfaces
 from studio.film import overlays, surface
+from studio.film.chart import Series
 from studio.film.colour import to_srgb
 from studio.film.cues import Cue, resolve
 from studio.film.fields import ColourMapping, grid_of
@@ -26,7 +27,8 @@ from studio.film.framing import distance_to_fit
 from studio.film.ground import Ground
 from studio.film.labels import labels
 from studio.film.look import Look
-from studio.film.overlays import Overlay, Page, Titles
+from studio.film.marks import WHITE, Overlay
+from studio.film.overlays import Page, Titles
 from studio.film.pose import Orbit, Point, Pose, project
 from studio.film.ranges import Ranges, cuts, ranges
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
@@ -215,6 +217,8 @@ class FrameSource:
         if shot.inset:
             inset = shot.inset.model_copy(update={"camera": self._framed(shot.parts[1]).camera})
             shot = shot.model_copy(update={"inset": inset})
+        if not any((shot.camera.start.frame, *(key.frame for move in shot.camera.moves for key in move.keys))):
+            return shot
         camera, orbit, moves, start = shot.camera, shot.camera.first_orbit, [], 0.0
         if camera.start.frame:
             begun = camera.start.model_copy(update={"distance": self._distance(shot, 0.0, orbit, camera.start.frame)})
@@ -358,6 +362,11 @@ class FrameSource:
         mapping, instant, shown = share.shot.colour or self.look.colour, self.instant(share), self._shown(share.shot)
         own_page, axis = page.of_panel(share.panel), self.surfaces[share.landscape].axis
         own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
+        if titles.chart:
+            colour = titles.colour or WHITE
+            own += titles.chart.draw(
+                self._series[share.landscape], instant.coordinate, own_page.aspect, own_page.small_size, colour
+            )
         if len(shown) > 1:
             own += overlays.panel_name(titles, share.landscape, own_page)
         captions = page.shift(own, share.panel)
@@ -365,6 +374,12 @@ class FrameSource:
             scales, notes = self.ranges.at(instant.coordinate), self._notes(shown, mapping)
             captions += overlays.notes_and_legend(titles, self.look, mapping, scales, notes, page)
         return captions
+
+    @cached_property
+    def _series(self) -> dict[str, Series]:
+        """The numbers of the chart, of each landscape."""
+        chart = self.titles.chart
+        return {name: chart.series(surfaces) for name, surfaces in self.surfaces.items()} if chart else {}
 
     @cached_property
     def _texts(self) -> dict[tuple[str, ColourMapping], str]:

@@ -15,7 +15,8 @@ import numpy as np
 from studio.field import Array, from_scale
 from studio.film.frame import View
 from studio.film.look import Look
-from studio.film.overlays import Page, Text
+from studio.film.marks import Text
+from studio.film.overlays import Page
 from studio.film.pose import Pose, project
 from studio.film.surface import height_at
 

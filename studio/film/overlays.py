@@ -11,31 +11,31 @@ import string
 import textwrap
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from studio.config.records import Record, nearest
 from studio.config.units import Colour, CueTime, Size, Time
-from studio.field import SHORT_FORMAT, Array, Axis, Instant, Scale, from_scale
+from studio.field import SHORT_FORMAT, Axis, Instant, Scale, from_scale
+from studio.film.chart import Chart
 from studio.film.colour import lab_diagonal, lookup_table, to_linear
 from studio.film.easing import Ease
 from studio.film.fields import CATEGORIES, FIELDS, ColourMapping, HeightMapping
 from studio.film.look import Look
+from studio.film.marks import MARGIN, WHITE, Bar, Overlay, Text
 from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel, Region
 
 VERSION = 7  # raise it when the same film is to get other text
-MARGIN = 0.06
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
 _MIDDLE = 0.3  # of the letters, above their baseline
 _LETTER_WIDTH = 0.54  # mean width of a letter, as a share of the text's size
 _MIN_LAB_DIAGONAL = 25  # a map whose colours lie closer together in CIELAB has no legend: nobody could read it
-_WHITE = "#ffffff"
 
 
 def names_in(text: str) -> list[str]:
@@ -84,8 +84,8 @@ class Titles(Record):
     and its name alone, such as `{angle:.0f}`, the number. claim: a line with numbers of the scene in braces, as they
     were measured, in the title's place. claim_from: when it appears at the earliest. notes: small lines that say how
     the slice was measured.
-    legend: the colour scale. colour: the look's ink if omitted.
-    size: of the live line, a share of the picture's height.
+    legend: the colour scale. chart: of numbers against the coordinate, in the upper right. colour: the look's ink if
+    omitted. size: of the live line, a share of the picture's height.
     """
 
     title: str | None = None
@@ -95,50 +95,13 @@ class Titles(Record):
     claim_from: CueTime = Time(0.0)
     notes: bool = True
     legend: bool = True
+    chart: Chart | None = None
     colour: Colour | None = None
     size: Annotated[float, Field(gt=0, le=0.2)] = 0.03
 
     def with_ink(self, look: Look) -> Titles:
         """The same in the look's ink, unless it has a colour of its own."""
         return self if self.colour else self.model_copy(update={"colour": look.ink})
-
-
-@dataclass(frozen=True)
-class Text:
-    """A line of text whose baseline starts, or with align="right" ends, at (x, y) from the top left.
-
-    With align="middle" it is centred there and turned `angle` degrees anticlockwise. halo: a soft edge of this colour.
-    """
-
-    text: str
-    x: float
-    y: float
-    size: float
-    opacity: float
-    weight: str = "Regular"
-    align: Literal["left", "right", "middle"] = "left"
-    colour: str = _WHITE
-    angle: float = 0.0
-    halo: str | None = None
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A horizontal strip of linear colours [n, 3], with its upper left corner at (x, y) from the top left.
-
-    halo: a soft edge of this colour.
-    """
-
-    colours: Array
-    x: float
-    y: float
-    width: float
-    height: float
-    opacity: float
-    halo: str | None = None
-
-
-Overlay = Text | Bar
 
 
 @dataclass(frozen=True)
@@ -178,7 +141,7 @@ class Page:
 
     def shift(self, elements: Iterable[Overlay], panel: Panel) -> list[Overlay]:
         """Overlays of a panel where the panel stands on the page."""
-        return [replace(overlay, x=overlay.x + self.aspect * panel.left) for overlay in elements]
+        return [overlay.placed(self.aspect * panel.left, 0.0) for overlay in elements]
 
 
 def _wrap(notes: str, width: float, size: float) -> list[str]:
@@ -202,19 +165,19 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page, grown: f
     numbers[axis.name] = instant.coordinate
     line = titles.live.format(**{**numbers, "coordinate": axis.label(instant.coordinate)})
     line += f"    at {grown:.0%} of its height" if grown < 1 else ""
-    return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or _WHITE)]
+    return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or WHITE)]
 
 
 def panel_name(titles: Titles, name: str, page: Page) -> list[Overlay]:
     """The name of a panel's landscape, at its upper right."""
     x, y = page.aspect - MARGIN, MARGIN + titles.size
-    return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or _WHITE)]
+    return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or WHITE)]
 
 
 def frame_of(region: Region, page: Page, titles: Titles, weight: float) -> list[Overlay]:
     """Thin lines around an inset."""
     left, top, right, bottom = region
-    ink, thin = to_linear(titles.colour or _WHITE)[None], 0.0015
+    ink, thin = to_linear(titles.colour or WHITE)[None], 0.0015
     x, width, opacity = page.aspect * left, page.aspect * (right - left), 0.5 * weight
     across = [Bar(ink, x, y, width, thin, opacity) for y in (top, bottom - thin)]
     return [*across, *(Bar(ink, at, top, thin, bottom - top, opacity) for at in (x, x + width - thin))]
@@ -227,7 +190,7 @@ def camera_dot(region: Region, place: tuple[float, float], page: Page, titles: T
         return []
     size = 0.2 * (bottom - top)
     x, y = page.aspect * (left + (right - left) * place[0]), top + (bottom - top) * place[1]
-    return [Text("\u2022", x, y, size, 0.9 * weight, "Regular", "middle", titles.colour or _WHITE)]
+    return [Text("\u2022", x, y, size, 0.9 * weight, "Regular", "middle", titles.colour or WHITE)]
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
@@ -235,7 +198,7 @@ def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:
     if not titles.title or not 0 <= seconds < length:
         return []
     size, opacity = 2.1 * titles.size, 0.95 * Ease("in-out-sine")(min(1.0, seconds / 0.8, (length - seconds) / 1.2))
-    return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or _WHITE)]
+    return [Text(titles.title, MARGIN, MARGIN + size, size, opacity, "Light", colour=titles.colour or WHITE)]
 
 
 def claim(titles: Titles, seconds: float, start: float, page: Page) -> list[Overlay]:
@@ -244,7 +207,7 @@ def claim(titles: Titles, seconds: float, start: float, page: Page) -> list[Over
         return []
     size, opacity = 0.8 * titles.size, 0.92 * Ease("in-out-sine")(min(1.0, (seconds - start) / 0.8))
     letters = max(1, int((page.aspect - 2 * MARGIN) / (_LETTER_WIDTH * size)))
-    rows, colour = textwrap.wrap(titles.claim, letters), titles.colour or _WHITE
+    rows, colour = textwrap.wrap(titles.claim, letters), titles.colour or WHITE
     return [
         Text(row, MARGIN, MARGIN + size * (1 + 1.5 * n), size, opacity, colour=colour) for n, row in enumerate(rows)
     ]
@@ -257,7 +220,7 @@ def notes_and_legend(
 
     With a halo they are more opaque, since the surface may be behind.
     """
-    size, opacity, colour = page.small_size, 0.85 if look.halo else 0.55, titles.colour or _WHITE
+    size, opacity, colour = page.small_size, 0.85 if look.halo else 0.55, titles.colour or WHITE
     rows = _wrap(notes, page.notes_width, size) if titles.notes else []
     overlays: list[Overlay] = [
         Text(row, MARGIN, page.notes_y + 1.6 * size * n, size, opacity, colour=colour) for n, row in enumerate(rows)
@@ -268,7 +231,7 @@ def notes_and_legend(
 
 
 def _legend(titles: Titles, look: Look, mapping: ColourMapping, ranges: Ranges, page: Page) -> list[Overlay]:
-    size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or _WHITE
+    size, opacity, colour = page.small_size, 0.9 if look.halo else 0.7, titles.colour or WHITE
     low, *between, high = words = _legend_words(mapping, look, ranges)
     left, right, y = page.aspect - MARGIN - _BAR_WIDTH, page.aspect - MARGIN, page.legend_y
     middle, fits = (right - _BAR_WIDTH / 2, y - _MIDDLE * size), _LETTER_WIDTH * size * len("".join(words)) < _BAR_WIDTH

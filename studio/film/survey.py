@@ -165,8 +165,9 @@ def camera_course(source: FrameSource, shot: Shot, numbers: Sequence[int] | None
 
 def _poses(shot: Shot, fps: Fraction) -> dict[int, Pose]:
     """The poses of a shot's camera while its subject stands, by frame."""
-    numbers = {round(time * fps) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)} or {0}
-    return {n: shot.orbit(float(n / fps), fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}
+    numbers = {round(time * float(fps)) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)} or {0}
+    rate = float(fps)  # a fraction takes longer than a pose
+    return {n: shot.orbit(n / rate, fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}
 
 
 def _turns(poses: Mapping[int, Pose], fps: Fraction) -> dict[int, float]:

@@ -202,8 +202,8 @@ class Shot(Record):
 
     def some_times(self, fps: Fraction) -> list[float]:
         """Seconds of the shot's frames; of a long shot evenly chosen ones."""
-        frames = self.duration.frames(fps)
-        return [float(n / fps) for n in range(0, frames, max(1, frames // MOST_TIMES))]
+        frames, rate = self.duration.frames(fps), float(fps)
+        return [n / rate for n in range(0, frames, max(1, frames // MOST_TIMES))]
 
     def orbit(self, seconds: float, fps: Fraction) -> Orbit:
         """The camera at a time of the shot."""

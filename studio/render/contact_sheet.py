@@ -14,7 +14,7 @@ from studio.config.units import Size
 from studio.field import Array
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look, suitability
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.render.stage import Stage
 from studio.render.text import draw_overlays
 

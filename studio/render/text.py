@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from studio.field import Array
 from studio.film.colour import encode, to_srgb
 from studio.film.look import assets_folder
-from studio.film.overlays import Bar, Overlay, Text
+from studio.film.marks import Bar, Curve, Overlay, Text
 
 _NEAR, _FAR = 0.2, 0.7  # widths of a halo's core and of its tail, in sizes of text
 _FILES = {"Regular": "Inter-Regular.otf", "Light": "InterDisplay-Light.otf"}
@@ -83,6 +83,8 @@ def _masks(overlay: Overlay, height: int) -> Iterator[GlyphMask]:
     if isinstance(overlay, Bar):
         glyphs = _bar(overlay, height)
         size = 2.5 * glyphs.mask.shape[0]
+    elif isinstance(overlay, Curve):
+        glyphs, size = _curve(overlay, height), 12 * overlay.width * height
     else:
         glyphs = _text(overlay, height)
         size = _pixel_size(overlay, height)
@@ -117,6 +119,19 @@ def _bar(bar: Bar, height: int) -> GlyphMask:
     colour = encode(stops).T[:, None].astype(np.float32)
     left, top = round(bar.x * height), round(bar.y * height)
     return GlyphMask(left, top, np.full((rows, columns), 255, np.uint8), bar.opacity, colour)
+
+
+def _curve(curve: Curve, height: int) -> GlyphMask:
+    """A line drawn at four times the size and made smaller."""
+    width = max(1.0, curve.width * height)
+    left, top = (math.floor(float(start) * height - width) for start in curve.points.min(axis=0))
+    right, bottom = (math.ceil(float(end) * height + width) for end in curve.points.max(axis=0))
+    columns, rows = right - left, bottom - top
+    mask = Image.new("L", (4 * columns, 4 * rows), 0)
+    places = [(4 * (float(x) * height - left), 4 * (float(y) * height - top)) for x, y in curve.points]
+    ImageDraw.Draw(mask).line(places, fill=255, width=round(4 * width), joint="curve")
+    small = np.asarray(mask.resize((columns, rows), Image.Resampling.BOX))
+    return GlyphMask(left, top, small, curve.opacity, to_srgb(curve.colour).astype(np.float32))
 
 
 @lru_cache(maxsize=32)

@@ -23,7 +23,7 @@ from studio.landscape.loss import Loss, applicable_methods
 from studio.training.data import Layout
 from studio.training.direction_file import read_directions
 from studio.training.models import Python, misfit, move_only, without_values
-from studio.training.objectives import drawn_name
+from studio.training.objectives import OF_LABELS, drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -140,7 +140,7 @@ def _layout_mistakes(run: NetworkRun, layout: Layout) -> Iterator[Mistake]:
     objective, model = run.objective, run.recipe.model
     if text := objective.misfit(layout):
         yield ("run", run.kind, "objective"), text
-    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
+    if objective.kind in OF_LABELS and layout.target and not isinstance(model, Python):
         shape = "x".join(map(str, layout.target))
         yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
     if text := misfit(model, layout.shape, layout.is_whole):

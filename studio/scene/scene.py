@@ -16,7 +16,7 @@ from studio.deliver.movie import Movie
 from studio.errors import RunError, SceneError
 from studio.field import Grid
 from studio.film.cues import CueField, CueName, film_time, resolve
-from studio.film.fields import SCALES
+from studio.film.fields import SCALES, SIGNED
 from studio.film.format import Format
 from studio.film.look import Look, merge
 from studio.film.overlays import Titles, claim_mistake, names_in
@@ -188,12 +188,19 @@ class Scene(Landscape):
             axis, scored = self.axis, self.sweep.scored(self.runs, self.keyframes())
         except (RunError, SceneError):  # said before
             return
+        used: list[tuple[checks.Path, str]] = []
         for name, cue in self.cues.items():
-            metrics = "".join(f"{{{number}}}" for number in cue.names if number not in SCALES)
-            if text := checks.live_line_mistake(metrics, axis, self.run, scored, numbers, parts):
-                yield ("cues", name), text
-            shown = [(("cues", name), field) for field in cue.names if field in SCALES]
-            yield from checks.unmeasured_fields(shown, self.loss, self.convexity, self.run, numbers)
+            used += [(("cues", name), number) for number in cue.names]
+        if chart := self.titles.chart:
+            used += [(("titles", "chart", "numbers", name), of.measured) for name, of in chart.numbers.items()]
+        for path, number in used:
+            if number in SIGNED and self.convexity:  # at one point, too
+                continue
+            if number in SCALES:
+                field = [(path, number)]
+                yield from checks.unmeasured_fields(field, self.loss, self.convexity, self.run, numbers)
+            elif text := checks.live_line_mistake(f"{{{number}}}", axis, self.run, scored, numbers, parts):
+                yield path, text
         live = self.titles.live
         if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers, parts)):
             yield ("titles", "live"), text

@@ -66,6 +66,12 @@ def mean_squares(outputs: Tensor, y: Tensor) -> Tensor:
     return (outputs - y).square().mean(1)
 
 
+def label_squares(outputs: Tensor, y: Tensor) -> Tensor:
+    """Half of the sum over classes of (output - [the label is this class])^2 [N], as Cohen et al. (2021) have it."""
+    classes = F.one_hot(y, outputs.shape[-1]).to(outputs.dtype) if outputs.shape[:-1] == y.shape else y
+    return mean_squares(outputs, classes) * (outputs.shape[-1] / 2)
+
+
 def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     """The mean of -y log p - (1 - y) log(1 - p) over a sample's outputs, p = 1 / (1 + exp(-output)) [N]."""
     return F.binary_cross_entropy_with_logits(*_alike(outputs, y), reduction="none").mean(1)
@@ -89,6 +95,7 @@ def _alike(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 BY_KIND: Mapping[str, Mapping[str, OutputFunction]] = {
     "cross-entropy": {"loss": cross_entropy, "accuracy": accuracy},
     "mean-squares": {"loss": mean_squares},
+    "label-squares": {"loss": label_squares, "accuracy": accuracy},
     "binary-cross-entropy": {"loss": binary_cross_entropy, "accuracy": binary_accuracy},
 }
 """The functions of each kind of `OutputLoss`, by the names of its numbers."""

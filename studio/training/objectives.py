@@ -20,15 +20,21 @@ RESERVED_NAMES = ("losses", "measured", "done", "alpha", "beta", "sample")
 """What a slice stores beside its fields; a number of the user's needs another name."""
 
 
+OF_LABELS = ("cross-entropy", "label-squares")
+"""Losses whose targets are labels, with an output for every class."""
+
+
 class OutputLoss(Record):
     """A loss of a network's outputs and the targets of a sample, the mean over its outputs.
 
     kind: `cross-entropy` is -log of the probability of a label, from one output per class; its metric is accuracy.
     `mean-squares` is (output - target)^2; without targets outputs are compared with the sample, as an autoencoder's
-    are. `binary-cross-entropy` is -y log p - (1 - y) log(1 - p), p = 1 / (1 + exp(-output)); its metric is accuracy.
+    are. `label-squares` is half of the sum over classes of (output - 1)^2 for the label's and output^2 for the others;
+    its metric is accuracy. `binary-cross-entropy` is -y log p - (1 - y) log(1 - p), p = 1 / (1 + exp(-output)); its
+    metric is accuracy.
     """
 
-    kind: Literal["cross-entropy", "mean-squares", "binary-cross-entropy"] = "cross-entropy"
+    kind: Literal["cross-entropy", "mean-squares", "label-squares", "binary-cross-entropy"] = "cross-entropy"
 
     def __str__(self) -> str:
         return self.kind
@@ -39,14 +45,14 @@ class OutputLoss(Record):
 
     def outputs(self, data: Layout) -> int:
         """How many outputs a built-in model has for such data."""
-        return data.classes if self.kind == "cross-entropy" else data.width
+        return data.classes if self.kind in OF_LABELS else data.width
 
     def misfit(self, data: Layout) -> str | None:
         """Why it cannot take the targets, and the way out; None if it can."""
         low, high = data.range
-        if self.kind == "cross-entropy" and not data.classes:
+        if self.kind in OF_LABELS and not data.classes:
             way_out = f"write `objective: mean-squares`, or a function of your own: {FORM}"
-            return f"cross-entropy needs labels, whole numbers from 0 to {MOST_CLASSES - 1}, as targets; {way_out}"
+            return f"{self.kind} needs labels, whole numbers from 0 to {MOST_CLASSES - 1}, as targets; {way_out}"
         if self.kind == "binary-cross-entropy" and (data.target is None or low < 0 or high > 1):
             return f"binary-cross-entropy needs targets from 0 to 1, and they go from {low:g} to {high:g}"
         return None

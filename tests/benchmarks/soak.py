@@ -20,7 +20,7 @@ from studio.film.format import subframes
 from studio.film.frame import Frame, View
 from studio.film.lines import TrajectoryLine
 from studio.film.look import Look
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 

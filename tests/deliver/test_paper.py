@@ -10,7 +10,7 @@ from studio.deliver.paper import SHEETS, add_bleed, mm_to_pixels, sheet_pixels
 from studio.film.frame import Frame, View
 from studio.film.light import Lamp, Light
 from studio.film.look import Look
-from studio.film.overlays import Bar, Text
+from studio.film.marks import Bar, Text
 from studio.film.pose import Orbit, project
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 

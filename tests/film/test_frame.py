@@ -6,7 +6,7 @@ import pytest
 from studio.config.records import Record
 from studio.film.frame import Frame, View
 from studio.film.look import gallery
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 

@@ -17,7 +17,8 @@ from studio.film.labels import labels
 from studio.film.light import Lamp, Light
 from studio.film.lines import Contours
 from studio.film.look import Look
-from studio.film.overlays import Bar, Page, Text, Titles
+from studio.film.marks import Bar, Text
+from studio.film.overlays import Page, Titles
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.surface import marker_height
 from studio.film.timeline import Shot, Transition

@@ -6,7 +6,8 @@ from studio.film.camera import Camera, Move
 from studio.film.format import Format
 from studio.film.frame_source import FrameSource
 from studio.film.lines import Contours
-from studio.film.overlays import Text, Titles
+from studio.film.marks import Text
+from studio.film.overlays import Titles
 from studio.film.reveal import grown
 from studio.film.timeline import Shot
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from studio.errors import SceneError
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.landscape.centres import Mixture
 from studio.pipeline.film import film_source, make_film
 from studio.pipeline.measure import measure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studio.errors import StudioError
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.pipeline.film import film_source, make_film
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project

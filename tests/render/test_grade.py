@@ -8,7 +8,7 @@ from studio.film.bands import Bands
 from studio.film.colour import decode, encode, to_linear
 from studio.film.frame import Frame
 from studio.film.light import MAX_LIGHT, Background, Grade, Lut
-from studio.film.overlays import Bar, Text
+from studio.film.marks import Bar, Text
 from studio.film.resolve import resolve_background, resolve_grading
 from studio.render import grade, linear_frame
 from studio.render.grade import linear_picture, picture

@@ -22,7 +22,7 @@ from studio.film.frame import Frame, View, Window
 from studio.film.light import MAX_LIGHT, Background, Fog, Grade, Lamp, Light, Material
 from studio.film.lines import Contours, Engraving, Fade, Marker, Plinth, Wire
 from studio.film.look import Look, looks
-from studio.film.overlays import Text
+from studio.film.marks import Text
 from studio.film.pose import Orbit
 from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
 from studio.film.timeline import Panel

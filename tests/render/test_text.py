@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studio.film.colour import decode
-from studio.film.overlays import Bar, Text
+from studio.film.marks import Bar, Text
 from studio.render.text import draw_overlays, fonts
 
 H, W = 360, 640
