@@ -4,6 +4,7 @@
     learned: loss < 0.1    the first keyframe at which it holds; also `test_accuracy > 95`, `lambda_max > 2/lr`
     jump: largest-jump     the keyframe after which nothing falls or rises as far, by the logarithm of the loss
     decay: lr-drop         the checkpoint at which the learning rate falls most, by a tenth at least
+    now: last              the last keyframe
 
 A cue that is computed is a coordinate of the sweep: in `along` it stands for that, and in a move for the instant at
 which the shot reaches it. Where a length stands, such as `over`, a cue means until then. Before anything is measured, a
@@ -30,7 +31,7 @@ from studio.film.camera import Camera, Move
 from studio.film.surface import value_at
 from studio.film.timeline import CueCoordinate, KeyPath, Shot
 
-EVENTS = ("largest-jump", "lr-drop")
+EVENTS = ("largest-jump", "lr-drop", "last")
 LEAST_DROP = 0.9
 """A learning rate that falls to more than this share of itself has no drop."""
 _SLACK = 1e-9  # of a coordinate that interpolation reaches
@@ -59,7 +60,7 @@ class Cue(str):
     def names(self) -> tuple[str, ...]:
         """The measured numbers that decide it."""
         if self in EVENTS:
-            return ("loss",) if self == "largest-jump" else ("learning_rate",)
+            return ("learning_rate",) if self == "lr-drop" else ("loss",)
         left, *_, right = self._condition or ("", "")
         return tuple(filter(None, dict.fromkeys((left, right))))
 
@@ -80,6 +81,8 @@ class Cue(str):
         return self._event(series[self.names[0]]) if self in EVENTS else self._first_held(series)
 
     def _event(self, by_at: Mapping[float, float]) -> float:
+        if self == "last":
+            return list(by_at)[-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = np.nan_to_num(np.diff(np.log(np.array(list(by_at.values())))), posinf=0, neginf=0)
         changes, least = (np.abs(steps), 0.0) if self == "largest-jump" else (-steps, -np.log(LEAST_DROP))

@@ -105,7 +105,7 @@ def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, An
     if isinstance(run, SurfacesRun):
         return live_mistake(live, axis, run.content.metrics)
     metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
-    metrics += ["learning_rate"] * (run.kind == "recipe")
+    metrics += run.recorded
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 
 

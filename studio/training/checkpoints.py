@@ -6,12 +6,14 @@
 
 theta is a checkpoint's weights, buffers are what else its network stores, such as running statistics. Listing a run
 needs no torch; only loading and saving tensors does. Files that the user brings are found and named here, and read by
-`import_checkpoints`.
+`import_checkpoints`. A run of the user's own that is recorded by `recording` has recording.json in place of run.json,
+and perhaps steps in place of epochs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -36,6 +38,10 @@ VERSION = 1
 logger = logging.getLogger("studio")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 """Of the user's own checkpoint files."""
+RECORDING = "recording.json"
+"""In the folder of a run that a `Recorder` records: whether it has ended."""
+LARGEST_NOTES = 2**20
+"""Bytes of what a recorder notes of a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +116,8 @@ def _unusual(objective: Objective) -> list[Objective]:
 def user_files(folder: Path) -> list[Path]:
     """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
     with refusing(folder, "cannot be listed"):
-        paths = sorted(path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
+        files = (path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
+        paths = sorted(path for path in files if not is_recorded(path) or path.with_suffix(".json").is_file())
     if not paths:
         such = f"such as epoch-10.pt or model_0.5.safetensors ({', '.join(SUFFIXES)})"
         raise RunError(f"{shown(folder)}: no checkpoints here; expected files named by epoch, {such}")
@@ -131,6 +138,38 @@ def user_files_by_epoch(folder: Path) -> dict[float, Path]:
     return dict(sorted(paths.items()))
 
 
+def is_recorded(path: Path) -> bool:
+    """Whether a file of the user's is in a folder that a recorder writes."""
+    return path.with_name(RECORDING).is_file()
+
+
+def notes(path: Path) -> dict[str, Any]:
+    """What a recorder noted in a file. Raises RunError if it is damaged.
+
+    Its checksum is of its place too, and is not asked for: a user may have moved the folder.
+    """
+    with refusing(path, "is not what a recorder writes"):
+        return dict(json.loads(read_regular(path, LARGEST_NOTES)))
+
+
+def recorded_metrics(path: Path) -> dict[str, float]:
+    """The metrics that a recorder noted beside a weights file, by name; none if it wrote none. Raises RunError."""
+    mark = path.with_suffix(".json")
+    if not is_recorded(path):
+        return {}
+    with refusing(mark, "is not what a recorder writes"):
+        return {str(name): float(value) for name, value in notes(mark)["metrics"].items()}
+
+
+def recorded_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the metrics that a recorder noted beside all of these weights files; none where it cannot be read."""
+    try:
+        first, *others = [recorded_metrics(path) for path in paths]
+    except RunError:
+        return ()
+    return tuple(name for name in first if all(name in other for other in others))
+
+
 def sha256(content: bytes) -> str:
     """64 hex digits."""
     return hashlib.sha256(content).hexdigest()
@@ -146,8 +185,9 @@ def write_run_file(folder: Path, recipe: Recipe, data_digest: str, run_digest: s
         raise RunError(f"{folder}: this folder holds another run; give an empty one, or remove it")
 
 
-def _path(folder: Path, epoch: float) -> Path:
-    return Path(folder) / f"epoch-{epoch:08.3f}.safetensors"
+def weights_path(folder: Path, at: float, axis: str = "epoch") -> Path:
+    """The weights' file of a checkpoint at an epoch, or at a step."""
+    return Path(folder) / (f"epoch-{at:08.3f}.safetensors" if axis == "epoch" else f"{axis}-{at:08.0f}.safetensors")
 
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
@@ -162,17 +202,17 @@ def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
-def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
-    """Writes the tensors, then the facts that mark them as complete."""
+def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float], axis: str = "epoch") -> None:
+    """Writes the tensors, then the facts that mark them as complete. axis: of the checkpoint's `epoch`."""
     from safetensors.torch import save as to_bytes
 
-    path = _path(folder, checkpoint.epoch)
+    path = weights_path(folder, checkpoint.epoch, axis)
     weights = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
     buffers = {f"buffers/{name}": tensor for name, tensor in checkpoint.buffers.items()}
     content = to_bytes(weights | buffers)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-    facts = {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
+    facts = {axis: checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
     write_json(path.with_suffix(".json"), facts)
 
 
@@ -203,7 +243,7 @@ def _read(folder: Path, epoch: float) -> bytes:
         verb = "are" if len(close) > 1 else "is"
         found = f"the nearest {verb} {nearest}" if close else "the run holds no checkpoints yet"
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {found}")
-    path = _path(folder, epoch)
+    path = weights_path(folder, epoch)
     with translate_read_errors(path):
         content = path.read_bytes()
         if sha256(content) != facts["weights"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -54,14 +55,15 @@ def import_checkpoints(user_folder: Path, recipe: Recipe, folder: Path, objectiv
                     if checkpoints.sha256(content := read_regular(path)) != hashes[shown(path.name)]:
                         raise RunError(f"{shown(path)}: changed while it was imported; run again")
                 model.load_state_dict(check_fit(read_state_dict(path, content), model, path))
-                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
+                metrics = checkpoints.recorded_metrics(path) | scores(model, samples, objective)
+                checkpoints.save(folder, checkpoints.snapshot(epoch, model), metrics)
 
 
 def read_state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors by name, without `module.` of parallel use. Raises RunError for what is broken, or holds code."""
     of_torch = path.suffix != ".safetensors"
     with refusing(path, f"cannot be read as {'a torch file' if of_torch else 'safetensors'}"):
-        state: Any = _read_torch(path, content) if of_torch else from_bytes(content)
+        state: Any = _read_torch(path, content) if of_torch else _read_safetensors(content)
     if isinstance(state, Mapping):
         state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
     is_named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
@@ -71,6 +73,11 @@ def read_state_dict(path: Path, content: bytes) -> dict[str, Tensor]:
     if len(named) < len(state):
         raise RunError(f"{shown(path)}: holds a tensor twice, with the prefix module. and without; keep one of them")
     return named
+
+
+def _read_safetensors(content: bytes) -> dict[str, Tensor]:
+    """The tensors by name, without the parts that a recorder puts them into."""
+    return {re.sub("^(weights|buffers)/", "", name): value for name, value in from_bytes(content).items()}
 
 
 def _read_torch(path: Path, content: bytes) -> Any:

@@ -37,6 +37,11 @@ class OfNetwork(Record):
         """The epochs at which the run has, or will have, a checkpoint, ascending."""
         return self.recipe.instants
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the metrics that training itself records."""
+        return ("learning_rate",)
+
 
 class RecipeRun(OfNetwork):
     """A run that is trained here.
@@ -76,6 +81,11 @@ class FolderRun(OfNetwork):
     def instants(self) -> tuple[float, ...]:
         """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
         return tuple(checkpoints.user_files_by_epoch(self.checkpoints))
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the metrics that a recorder noted."""
+        return checkpoints.recorded_names(checkpoints.user_files(self.checkpoints))
 
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""
