@@ -34,8 +34,10 @@ class HuggingFaceRecorder(TrainerCallback):  # type: ignore[misc]  # transformer
         )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Keeps the numbers of the log."""
-        self._logs |= {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
+        """Keeps the numbers of the log, other than the epoch, which is the recorder's, and the times at the end."""
+        if logs and "train_runtime" not in logs:
+            numbers = {name: value for name, value in logs.items() if isinstance(value, int | float)}
+            self._logs |= {name: value for name, value in numbers.items() if name != "epoch"}
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Records the step before, whose log is written after its end."""

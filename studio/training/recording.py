@@ -34,7 +34,7 @@ from studio.storage.files import check_writable, write_json
 from studio.training import checkpoints
 
 MOST_PENDING = 2
-"""Checkpoints in memory that wait to be written, beside the one that is; the loop waits rather than hold more."""
+"""Checkpoints in memory that are not written yet; with another one to write, the loop waits."""
 PER_DECADE = 10.0
 _SLACK = 1e-9  # of the number of a checkpoint, when that is computed from its step
 
