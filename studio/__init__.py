@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from studio.pipeline.production import open_scene as open  # noqa: A004  # as webbrowser and Image have it
     from studio.pipeline.project import Project
     from studio.scene.scene import Scene
-    from studio.training.hugging_face import HuggingFaceRecorder
-    from studio.training.lightning import LightningRecorder
     from studio.training.recording import Recorder
 
-__all__ = ["HuggingFaceRecorder", "LightningRecorder", "Project", "Recorder", "Scene", "landscape", "measure", "open"]
+__all__ = ["Project", "Recorder", "Scene", "landscape", "measure", "open"]
 _PLACES = {
     "Scene": "studio.scene.scene",
     "Project": "studio.pipeline.project",

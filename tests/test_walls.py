@@ -195,6 +195,11 @@ def test_a_worker_that_draws_loads_no_torch():
     assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
 
 
+def test_a_training_loop_that_is_recorded_loads_no_renderer_and_no_scene():
+    loaded = loaded_by("from studio import Recorder")
+    assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib", "yaml", "studio.scene.scene"} == set()
+
+
 def test_a_worker_that_measures_loads_no_renderer():
     loaded = loaded_by("import studio.landscape.network.weight_loss, studio.landscape.slices")
     assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib.pyplot", "imageio"} == set()

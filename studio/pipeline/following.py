@@ -33,7 +33,7 @@ def follow(open_project: Callable[[], Project]) -> Iterator[Project]:
         where = ", ".join(map(str, folders)) or "the scene has no `run: {kind: folder}`"
         raise SceneError(f"--follow: films a run that a studio.Recorder records, not this: {where}")
     while True:
-        have_ended = all(checkpoints.notes(folder / checkpoints.RECORDING)["ended"] for folder in folders)
+        have_ended = all(map(checkpoints.has_ended, folders))
         marks = {path for folder in folders for path in folder.glob("*-*.json")}
         if marks != seen:
             with TemporaryDirectory() as place:

@@ -42,6 +42,7 @@ RECORDING = "recording.json"
 """In the folder of a run that a `Recorder` records: whether it has ended."""
 LARGEST_NOTES = 2**20
 """Bytes of what a recorder notes of a checkpoint."""
+_NO_NOTES = "is not what a recorder writes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,22 +144,22 @@ def is_recorded(path: Path) -> bool:
     return path.with_name(RECORDING).is_file()
 
 
-def notes(path: Path) -> dict[str, Any]:
-    """What a recorder noted in a file. Raises RunError if it is damaged.
-
-    Its checksum is of its place too, and is not asked for: a user may have moved the folder.
-    """
-    with refusing(path, "is not what a recorder writes"):
-        return dict(json.loads(read_regular(path, LARGEST_NOTES)))
+def has_ended(folder: Path) -> bool:
+    """Whether the recorder of a folder has. Raises RunError if what it noted is damaged."""
+    return bool(_notes(folder / RECORDING, "ended"))
 
 
 def recorded_metrics(path: Path) -> dict[str, float]:
-    """The metrics that a recorder noted beside a weights file, by name; none if it wrote none. Raises RunError."""
-    mark = path.with_suffix(".json")
-    if not is_recorded(path):
-        return {}
-    with refusing(mark, "is not what a recorder writes"):
-        return {str(name): float(value) for name, value in notes(mark)["metrics"].items()}
+    """Metrics that a recorder noted beside a weights file; none if it wrote none. Raises RunError if damaged."""
+    noted = _notes(path.with_suffix(".json"), "metrics") if is_recorded(path) else {}
+    with refusing(path.with_suffix(".json"), _NO_NOTES):
+        return {str(name): float(value) for name, value in noted.items()}
+
+
+def _notes(path: Path, key: str) -> Any:
+    # the checksum is of the folder's name too, which a user may have changed
+    with refusing(path, _NO_NOTES):
+        return json.loads(read_regular(path, LARGEST_NOTES))[key]
 
 
 def recorded_names(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -202,14 +203,18 @@ def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
+def named(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Its tensors by their names in a file."""
+    parts = {"weights": checkpoint.weights, "buffers": checkpoint.buffers}
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
 def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float], axis: str = "epoch") -> None:
     """Writes the tensors, then the facts that mark them as complete. axis: of the checkpoint's `epoch`."""
     from safetensors.torch import save as to_bytes
 
     path = weights_path(folder, checkpoint.epoch, axis)
-    weights = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
-    buffers = {f"buffers/{name}": tensor for name, tensor in checkpoint.buffers.items()}
-    content = to_bytes(weights | buffers)
+    content = to_bytes({name: tensor.contiguous() for name, tensor in named(checkpoint).items()})
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     facts = {axis: checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}

@@ -32,6 +32,7 @@ from studio.config.user_files import refusing, shown
 from studio.errors import RunError, SceneError
 from studio.storage.files import check_writable, write_json
 from studio.training import checkpoints
+from studio.training.checkpoints import Checkpoint
 
 MOST_PENDING = 2
 """Checkpoints in memory that are not written yet; with another one to write, the loop waits."""
@@ -74,12 +75,17 @@ class Schedule:
 
 
 class _Snapshot(NamedTuple):
-    """Weights and buffers at an instant, perhaps still on their way to the CPU, until `copied`."""
+    """A checkpoint after a step; its tensors may be on their way to the CPU until the events are past."""
 
-    at: float
+    checkpoint: Checkpoint
     step: int
-    tensors: Mapping[str, Tensor]
     copied: list[torch.cuda.Event]
+
+    def wait(self) -> Checkpoint:
+        """The checkpoint, whose tensors are here."""
+        for event in self.copied:
+            event.synchronize()
+        return self.checkpoint
 
 
 class Recorder:
@@ -103,14 +109,9 @@ class Recorder:
         self.number, self._folder, self._model = start, Path(folder), _unwrapped(model)
         self._per_epoch, self._schedule = steps_per_epoch, Schedule(**schedule)
         if self._schedule.epochs and not steps_per_epoch:
-            raise SceneError(
-                f"epochs={self._schedule.epochs}: say how long one is, such as steps_per_epoch=len(loader)"
-            )
-        self._axis, self._metrics, self._pending = (
-            "epoch" if steps_per_epoch else "step",
-            dict[str, Any](),
-            deque[Any](),
-        )
+            raise SceneError(f"epochs={self._schedule.epochs}: say how long one is: steps_per_epoch=len(loader)")
+        self._axis = "epoch" if steps_per_epoch else "step"
+        self._metrics, self._pending = dict[str, Any](), deque[Future[None]]()
         self._writer = ThreadPoolExecutor(1, "studio-recorder") if _is_first_process() else None
         self._held: _Snapshot | None = None
         if self._writer:
@@ -164,19 +165,17 @@ class Recorder:
 
     def _begin(self) -> None:
         """Compares the model with what the folder holds, and holds its first weights."""
-        self._held = first = self._snapshot()
-        for event in first.copied:
-            event.synchronize()
-        other = "step" if self._axis == "epoch" else "epoch"
+        at, self._held = self._instant, self._snapshot()
+        first, other = self._held.wait(), "step" if self._axis == "epoch" else "epoch"
         if next(self._folder.glob(f"{other}-*.safetensors"), None):
             raise RunError(f"{shown(self._folder)}: its checkpoints are of {other}s, these of {self._axis}s{_WAY_OUT}")
         files = {float(path.stem.partition("-")[2]): path for path in self._folder.glob(f"{self._axis}-*.safetensors")}
         if files:
-            _require_same(files.get(first.at) or files[min(files)], first.tensors, of_values=self.number == 0)
+            _require_same(files.get(at) or files[min(files)], checkpoints.named(first), of_values=self.number == 0)
         is_planned = self._schedule.following(self.number - 1, self._per_epoch) == self.number
-        if files and (first.at in files or not is_planned):
+        if files and (at in files or not is_planned):
             self._held = None
-        self._earlier, self._last = sorted(at for at in files if at > first.at), first.at
+        self._earlier, self._last = sorted(later for later in files if later > at), at
         self._plan()
         self._note(ended=False)
 
@@ -197,38 +196,32 @@ class Recorder:
         return round(self.number / self._per_epoch, 3) if self._per_epoch else float(self.number)
 
     def _snapshot(self) -> _Snapshot:
-        tensors, seen = dict[str, Tensor](), set[int]()
+        weights, buffers, seen, devices = dict[str, Tensor](), dict[str, Tensor](), set[int](), set[torch.device]()
         for name, value in self._model.state_dict(keep_vars=True).items():
             if hasattr(value, "full_tensor"):
                 raise RunError(f"{name} is in parts on several devices; record a model that each process has whole")
             if isinstance(value, Tensor) and id(value) not in seen:  # a tied weight has two names
                 seen.add(id(value))
-                part = "weights" if isinstance(value, nn.Parameter) else "buffers"
-                tensors[f"{part}/{name}"] = value.detach().to("cpu", non_blocking=value.is_cuda, copy=True)
-        devices = {value.device for value in self._model.state_dict().values() if getattr(value, "is_cuda", False)}
+                devices |= {value.device} if value.is_cuda else set()
+                copy = value.detach().to("cpu", non_blocking=value.is_cuda, copy=True)
+                (weights if isinstance(value, nn.Parameter) else buffers)[name] = copy
         copied = [torch.cuda.current_stream(device).record_event() for device in devices]
-        return _Snapshot(self._instant, self.number, tensors, copied)
+        return _Snapshot(Checkpoint(self._instant, weights, buffers), self.number, copied)
 
     def _submit(self, snapshot: _Snapshot) -> None:
         """Gives a snapshot to the thread; waits while too many are there."""
         assert self._writer
         while len(self._pending) >= MOST_PENDING:
             self._pending.popleft().result()
-        passed = [at for at in self._earlier if self._last < at < snapshot.at]
-        job: Future[None] = self._writer.submit(self._write, snapshot, dict(self._metrics), passed)
-        self._pending.append(job)
-        self._held, self._last = None, snapshot.at
+        passed = [at for at in self._earlier if self._last < at < snapshot.checkpoint.epoch]
+        metrics = {name: m.clone() if isinstance(m, Tensor) else m for name, m in self._metrics.items()}
+        self._pending.append(self._writer.submit(self._write, snapshot, metrics, passed))
+        self._held, self._last = None, snapshot.checkpoint.epoch
 
     def _write(self, snapshot: _Snapshot, metrics: Mapping[str, Any], passed: list[float]) -> None:
         """In the thread. passed: instants of an earlier attempt that this one went past, and did not record."""
-        for event in snapshot.copied:
-            event.synchronize()
-        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "buffers": {}}
-        for name, tensor in snapshot.tensors.items():
-            part, _, name = name.partition("/")
-            parts[part][name] = tensor.contiguous()
-        numbers = {"step": float(snapshot.step), **_numbers(metrics)}
-        checkpoints.save(self._folder, checkpoints.Checkpoint(snapshot.at, **parts), numbers, self._axis)
+        numbers = {"step": float(snapshot.step)}
+        checkpoints.save(self._folder, snapshot.wait(), numbers | _numbers(metrics), self._axis)
         for at in passed:
             path = checkpoints.weights_path(self._folder, at, self._axis)
             path.with_suffix(".json").unlink(missing_ok=True)

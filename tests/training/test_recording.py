@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_and_goes_on_leaves_the_files_of_one_that_was_not(
     paths = os.pathsep.join([os.path.dirname(__file__), *map(os.path.abspath, sys.path)])
     killed = subprocess.run([sys.executable, "-c", script, tmp_path / "mine"], env={**os.environ, "PYTHONPATH": paths})
     assert killed.returncode == 9 and marks(tmp_path / "mine") == [0, 5, 10]
-    assert checkpoints.notes(tmp_path / "mine" / checkpoints.RECORDING)["ended"] is False
+    assert not checkpoints.has_ended(tmp_path / "mine")
     train(net := network(), Recorder(tmp_path / "elsewhere", net, steps=100), 7)
     with Recorder(tmp_path / "mine", net, start=7, steps=5) as recorder:
         train(net, recorder, 16)
@@ -148,7 +148,7 @@ REFUSED = {
     "no schedule": (lambda folder: run(folder, steps=0), "steps=0: expected a number above 0"),
     "no epochs": (
         lambda folder: run(folder, steps=None, epochs=1),
-        r"epochs=1: say how long one is, such as steps_per",
+        "epochs=1: say how long one is: steps_per_epoch=len",
     ),
     "no number": (
         lambda folder: train(network(), Recorder(folder, network(), start=1), 9, lambda step: {"loss": "low"}),
@@ -201,7 +201,7 @@ def test_an_interrupted_loop_finishes_what_it_began_and_records_nothing_more(tmp
         train(net, recorder, 12)
         raise KeyboardInterrupt
     assert marks(tmp_path) == [0, 5, 10]
-    assert checkpoints.notes(tmp_path / checkpoints.RECORDING)["ended"] is False
+    assert not checkpoints.has_ended(tmp_path)
 
 
 def test_of_several_processes_the_first_writes(tmp_path, monkeypatch):
