@@ -32,7 +32,7 @@ def test_a_row_says_type_default_and_meaning():
     assert rows["azimuth_from"].startswith("`alpha`, `open-side` | `alpha` | the direction of azimuth 0deg")
     assert "| `1920x1080` |" in reference_text() and "| `-60deg` | 0deg looks from +alpha" in reference_text()
     assert rows["film"].startswith("[keys](#film) | `{}` |") and "| `{base: ember}` |" in rows["look"]
-    assert "[resnet](#runrecipemodel-resnet)" in rows["model"] and "| `resnet` |" in rows["model"]
+    assert "[resnet](#runrecipemodel-resnet)" in rows["model"] and "| `resnet` | the network." in reference_text()
 
 
 def test_every_key_has_a_meaning():

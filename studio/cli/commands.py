@@ -124,11 +124,13 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     Args:
         safe: refuse a scene that names functions, which every command that computes or draws would run.
     """
+    from studio.cli.checkpoint_report import checkpoint_report
     from studio.cli.report import summary
     from studio.scene.scene import output_name
 
-    checked = _scene(scene, draft, safe)
-    print(summary(checked, output_name(scene, draft), None if safe else _measured(scene, draft)))
+    loaded = _scene(scene, draft, safe)
+    measured = None if safe else _measured(scene, draft)
+    print(summary(loaded, output_name(scene, draft), measured), *checkpoint_report(loaded, scene, draft), sep="\n")
 
 
 @app.command

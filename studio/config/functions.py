@@ -8,6 +8,7 @@ edited function get another digest.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -23,9 +24,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-from studio.config.records import nearest
+from studio.config.records import FrozenDict, nearest
 from studio.config.units import scene_folder
 from studio.config.user_files import reason
 from studio.errors import SceneError
@@ -82,17 +91,21 @@ class Function:
         """Its name in the module."""
         return self.name.partition(":")[2]
 
-    def load(self) -> Callable[..., Any]:
-        """The function itself. Adds its folder to `sys.path`; imports a file again if it was edited since.
+    def resolve(self) -> Any:
+        """What has the name. Adds its folder to `sys.path`; imports a file again if it was edited since.
 
-        Raises SceneError if the module is missing or fails, or has nothing callable of that name.
+        Raises SceneError if the module is missing or fails, or has nothing of that name.
         """
         module = self._import()
         try:
-            function: Callable[..., Any] = pkgutil.resolve_name(self.name)
+            return pkgutil.resolve_name(self.name)
         except AttributeError as error:
             known = [name for name in vars(module) if not name.startswith("_")]
             raise SceneError(f"{self}: {error}{nearest(self.attribute, known)}") from error
+
+    def load(self) -> Callable[..., Any]:
+        """The function itself. Raises as `resolve` does, and SceneError if it cannot be called."""
+        function: Callable[..., Any] = self.resolve()
         if not callable(function):
             raise SceneError(f"{self}: cannot be called; it is of type {type(function).__name__}")
         return function
@@ -209,6 +222,47 @@ class HeldFunction(Function):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.name, self.folder)
+
+
+class NameIsFunction:
+    """Adds a function's bare name to the JSON Schema."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core_schema), SCHEMA]}
+
+
+def _made_by(value: Any) -> Any:
+    return {"kind": "python", "make": value} if isinstance(value, str) and ":" in value else value
+
+
+MADE_BY_NAME = (BeforeValidator(_made_by), NameIsFunction())
+"""Annotations of a family of which a function's bare name is the kind `python`."""
+
+
+def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
+    """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
+    return FrozenDict((name, _parse_argument(value)) for name, value in values.items())
+
+
+def _parse_argument(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _parse_arguments(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_parse_argument(item) for item in value)
+    return {"true": True, "false": False}.get(value, _parse_number(value)) if isinstance(value, str) else value
+
+
+def _parse_number(text: str) -> int | float | str:
+    if text.lstrip("+-").isalpha():  # float would parse nan and infinity, which are words here
+        return text
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return parse(text)
+    return text
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_parse_arguments)]
+"""Arguments of a function by name; numbers, true and false are parsed, everything else is text."""
 
 
 def word_or_function(*words: str) -> tuple[Any, ...]:

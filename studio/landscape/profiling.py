@@ -92,7 +92,7 @@ def measure_costs(run: NetworkRun, directions: Directions, loss: Loss, convexity
         return Cost(
             value=_median_seconds(lambda: evaluator.row([0.0] * COST_POINTS, 0.0)["loss"].sum().item()) / COST_POINTS,
             product=_median_seconds(lambda: product(v).sum().item()) / len(points),
-            images=run.recipe.data.layout().samples,
+            images=len(run.recipe.data.load().train_x),
             samples=weight_loss.sample_count,
             parameters=weight_loss.size,
             method=method,
@@ -146,14 +146,13 @@ def untrained_plane(
     The plane moves the tensors that the scene's directions move: that decides whether batch norms fold once or at every
     point.
     """
-    import torch
-
+    from studio.training.batches import to_tensors
     from studio.training.dry_pass import dry_pass
 
     dry_pass(run, loss.functions)
     recipe, objective = run.recipe, run.objective
     arrays, facts = make_samples(recipe.data, loss, objective)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {name: to_tensors(array) for name, array in arrays.items()}
     model = move_only(run.parameters, recipe.model.build(facts["shape"], facts["classes"], recipe.seed))
     weight_loss = loss.weight_loss(model, dict(model.named_buffers()), tensors, device, objective)
     weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}

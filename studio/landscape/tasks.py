@@ -133,12 +133,12 @@ def _model(shelf: Shelf, slice_: Slice) -> nn.Module:
 
 def _weight_loss(shelf: Shelf, slice_: Slice, centre: Centre, of_directions: bool = False) -> WeightLoss:
     """A slice's loss, or that of its directions, as a function of flat weights, with the buffers of a centre."""
-    import torch
+    from studio.training.batches import to_tensors
 
     loss = slice_.direction_loss if of_directions else slice_.loss
     samples = slice_.direction_samples_digest if of_directions else slice_.samples_digest
     stored = map_arrays(shelf.samples(samples))
-    tensors = {name: torch.from_numpy(array) for name, array in stored.arrays.items()}
+    tensors = {name: to_tensors(array) for name, array in stored.arrays.items()}
     model = move_only(slice_.parameters, _model(shelf, slice_))
     weights, buffers = _state(shelf, slice_, centre)
     return loss.weight_loss(model, {**weights, **buffers}, tensors, slice_.device, slice_.objective)

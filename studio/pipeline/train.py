@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from studio.errors import SceneError
 from studio.pipeline.project import Project, repairs
+from studio.scene.checks import Mistake
 from studio.training import checkpoints
 from studio.training.derived import AnyRun
 
@@ -28,10 +30,17 @@ def try_batch(project: Project) -> None:
     """Passes one small batch through the user's model and functions. Raises SceneError for what they do wrong."""
     from studio.training.dry_pass import dry_pass
 
-    scene = project.scene
-    numbers = dry_pass(scene.network, scene.loss.functions)
-    if mistakes := list(scene.number_mistakes(numbers)):
-        raise SceneError(*(f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in mistakes))
+    scene, dataset = project.scene, project.scene.network.recipe.data
+    data, is_told = dataset.load(), dataset.layout() is not None
+    _raise(project, () if is_told else scene.data_mistakes(data.layout))
+    parts = ("train", "test") if len(data.test_x) else ("train",)
+    _raise(project, scene.number_mistakes(dry_pass(scene.network, scene.loss.functions), parts))
+
+
+def _raise(project: Project, mistakes: Iterable[Mistake]) -> None:
+    written = ((keys[:1] + keys[2:] if keys[0] == "run" else keys, text) for keys, text in mistakes)  # without kinds
+    if texts := [f"{project.path}: {'.'.join(map(str, keys))}: {text}" for keys, text in written]:
+        raise SceneError(*texts)
 
 
 def is_trained(project: Project) -> bool:

@@ -97,30 +97,26 @@ def aov_fields(deliverables: Sequence[Any]) -> Iterator[tuple[Path, str]]:
                 yield ("deliver", index, "aovs"), aov
 
 
-def live_line_mistake(live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Numbers) -> str | None:
+def live_line_mistake(
+    live: str, axis: Axis, run: Run, scored: Mapping[float, Any], numbers: Numbers, parts: Sequence[str]
+) -> str | None:
     """What is wrong with a live line: a number that nothing records at the film's coordinates.
 
-    scored: checkpoints whose metrics are known, by coordinate.
+    scored: checkpoints whose metrics are known, by coordinate. parts: of the data.
     """
     if isinstance(run, SurfacesRun):
         return live_mistake(live, axis, run.content.metrics)
-    metrics = [f"{part}_{name}" for part in ("train", "test") for name in numbers or ()]
+    metrics = [f"{part}_{name}" for part in parts for name in numbers or ()]
     metrics += run.recorded
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 
 
-def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistake]:
-    """A model or an objective that the data do not fit, and keys of the loss that the objective does not."""
-    objective, model = run.objective, run.recipe.model
-    if text := objective.misfit(layout):
-        yield ("run", run.kind, "objective"), text
-    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
-        shape = "x".join(map(str, layout.target))
-        yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
-    if text := misfit(model, layout.shape, layout.is_whole):
-        yield ("run", run.kind, "recipe", "model"), text
-    if run.kind == "recipe":
-        yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
+def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout | None) -> Iterator[Mistake]:
+    """A model or an objective that the data do not fit, if they are known, and keys of the loss that the objective
+    does not."""
+    objective = run.objective
+    if layout:
+        yield from _layout_mistakes(run, layout)
     own = objective.kind == "python"
     if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
         numbers = "return further numbers from the function" if own else "take entropy out, which is of classes"
@@ -131,11 +127,26 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout) -> Iterator[Mistak
         ):
             if is_set:
                 yield ("loss", key), f"not with the objective {objective}: {way_out}"
+    model = run.recipe.model
     if loss.method == "batched":
         if not isinstance(model, Python) and loss.method not in applicable_methods(model, loss, "cpu"):
             yield ("loss", "method"), f"{loss.method} cannot compute this {model.kind}; leave the method out"
         elif run.parameters != MOVE_ALL:
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
+
+
+def _layout_mistakes(run: NetworkRun, layout: Layout) -> Iterator[Mistake]:
+    """What does not fit the data."""
+    objective, model = run.objective, run.recipe.model
+    if text := objective.misfit(layout):
+        yield ("run", run.kind, "objective"), text
+    if objective.kind == "cross-entropy" and layout.target and not isinstance(model, Python):
+        shape = "x".join(map(str, layout.target))
+        yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
+    if text := misfit(model, layout.shape, layout.is_whole):
+        yield run.keys("model"), text
+    if run.kind == "recipe":
+        yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
 
 
 def weight_mistakes(run: NetworkRun, layout: Layout, directions: Directions) -> Iterator[Mistake]:

@@ -21,6 +21,7 @@ from studio.landscape.sweeps.between import Chord, Curve
 from studio.landscape.sweeps.keyframe import Coordinates, Keyframe, Runs, select
 from studio.landscape.sweeps.sweep import Sweep
 from studio.scene import checks
+from studio.training.data import Layout
 from studio.training.derived import AnyRun
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -108,29 +109,31 @@ class Landscape(Record):
 
     def landscape_mistakes(self) -> Iterator[checks.Mistake]:
         """(path of keys, what is wrong) for every mistake that takes several records to see."""
-        yield from self._data_mistakes()
+        yield from self.data_mistakes()
         try:
             yield from self._keyframe_mistakes()
         except RunError as error:
             yield ("run", self.run.kind, "checkpoints"), str(error)
 
-    def _data_mistakes(self) -> Iterator[checks.Mistake]:
-        """What does not fit the data; or the data, if they cannot be read."""
+    def data_mistakes(self, layout: Layout | None = None) -> Iterator[checks.Mistake]:
+        """What does not fit the data; or the data, if they cannot be read. layout: of data that only a call tells."""
         if isinstance(self.run, SurfacesRun):
             yield from checks.file_mistakes(self.run)
             return
         other = self.sweep.to if isinstance(self.sweep, Chord | Curve) else None
         try:
-            layout, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
+            known, *others = (run.recipe.data.layout() for run in (self.run, other) if run)
         except RunError as error:
-            yield ("run", self.run.kind, "recipe", "data"), str(error)
+            yield self.run.keys("data"), str(error)
             return
+        layout = known or layout
         yield from checks.run_mistakes(self.run, self.loss, layout)
-        yield from checks.weight_mistakes(self.run, layout, self.directions)
-        for keys, text in checks.run_mistakes(other, self.loss, others[0]) if other else ():
+        for keys, text in checks.run_mistakes(other, self.loss, others[0] or layout) if other else ():
             if keys[0] == "run":
                 yield ("sweep", "to"), f"{'.'.join(keys[2:])}: {text}"
-        yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
+        if layout:
+            yield from checks.weight_mistakes(self.run, layout, self.directions)
+            yield from checks.subset_mistakes(self.loss, self.convexity, layout.samples)
 
     def _keyframe_mistakes(self) -> Iterator[checks.Mistake]:
         """Checkpoints that a run lacks, and coordinates that the sweep lacks."""

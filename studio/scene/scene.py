@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -178,8 +178,10 @@ class Scene(Landscape):
             yield from scene.number_mistakes(None if isinstance(run, SurfacesRun) else run.objective.numbers())
             yield from self._along_mistakes(name, scene)
 
-    def number_mistakes(self, numbers: checks.Numbers) -> Iterator[checks.Mistake]:
-        """Fields and numbers that are shown and that the only landscape lacks."""
+    def number_mistakes(
+        self, numbers: checks.Numbers, parts: Sequence[str] = ("train", "test")
+    ) -> Iterator[checks.Mistake]:
+        """Fields and numbers that are shown and that the only landscape lacks. parts: of the data that there are."""
         fields = (*checks.aov_fields(self.deliver), *checks.drawn_fields(self.look, self.shots))
         yield from checks.unmeasured_fields(fields, self.loss, self.convexity, self.run, numbers)
         try:
@@ -188,12 +190,12 @@ class Scene(Landscape):
             return
         for name, cue in self.cues.items():
             metrics = "".join(f"{{{number}}}" for number in cue.names if number not in SCALES)
-            if text := checks.live_line_mistake(metrics, axis, self.run, scored, numbers):
+            if text := checks.live_line_mistake(metrics, axis, self.run, scored, numbers, parts):
                 yield ("cues", name), text
             shown = [(("cues", name), field) for field in cue.names if field in SCALES]
             yield from checks.unmeasured_fields(shown, self.loss, self.convexity, self.run, numbers)
         live = self.titles.live
-        if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers)):
+        if live and (text := checks.live_line_mistake(live, axis, self.run, scored, numbers, parts)):
             yield ("titles", "live"), text
 
     def _cue_mistakes(self) -> Iterator[checks.Mistake]:

@@ -5,9 +5,9 @@
     epoch-0007.500.json           epoch, SHA-256 of the weights' file, metrics; written last: the mark of completeness
 
 theta is a checkpoint's weights, buffers are what else its network stores, such as running statistics. Listing a run
-needs no torch; only loading and saving tensors does. Files that the user brings are found and named here, and read by
-`import_checkpoints`. A run of the user's own that is recorded by `recording` has recording.json in place of run.json,
-and perhaps steps in place of epochs.
+needs no torch; only loading and saving tensors does. Files that the user brings are found by `checkpoint_files`, and
+copied by `import_checkpoints`. A run of the user's own that is recorded by
+`recording` has recording.json in place of run.json, and perhaps steps in place of epochs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config.records import digest
-from studio.config.user_files import read_regular, refusing, shown
+from studio.config.user_files import read_regular, refusing
 from studio.errors import DamageError, RunError
 from studio.storage.files import atomic_write, read_json, translate_read_errors, write_json
 from studio.training.objectives import Objective
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """Part of a run's digest: raised by hand when the same recipe trains to other bytes."""
 logger = logging.getLogger("studio")
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-"""Of the user's own checkpoint files."""
+CHANGES_FILE = "changes.json"
+"""In the folder of a run of the user's files: {name of a file: what was changed when it was imported}."""
 RECORDING = "recording.json"
 """In the folder of a run that a `Recorder` records: whether it has ended."""
 LARGEST_NOTES = 2**20
@@ -95,48 +93,17 @@ def recipe_digest(recipe: Recipe, objective: Objective, data_digest: str) -> str
     return digest("run", VERSION, recipe.determinants, data_digest, *_unusual(objective))
 
 
-def folder_digest(hashes: Mapping[str, str], recipe: Recipe, objective: Objective, data_digest: str) -> str:
-    """Digest of a run of the user's files: of their `user_hashes`, model and data."""
-    return digest("adopted", VERSION, recipe.model, data_digest, hashes, *_unusual(objective))
-
-
-def user_hashes(folder: Path) -> dict[str, str]:
-    """{name: SHA-256} of the user's own checkpoint files. Raises RunError if there are none, or one is unreadable."""
-    hashes = {}
-    for path in user_files(folder):
-        with refusing(path, "cannot be read"):
-            hashes[shown(path.name)] = sha256(read_regular(path))
-    return hashes
+def folder_digest(
+    hashes: Mapping[str, str], recipe: Recipe, objective: Objective, data_digest: str, weights: str | None = None
+) -> str:
+    """Digest of a run of the user's files: of their `Survey.hashes`, model, data, and which weights are taken."""
+    chosen = [] if weights is None else [{"weights": weights}]
+    return digest("adopted", VERSION, recipe.model, data_digest, hashes, *_unusual(objective), *chosen)
 
 
 def _unusual(objective: Objective) -> list[Objective]:
     """The objective, unless it is cross-entropy, whose digests are older than objectives."""
     return [] if objective.kind == "cross-entropy" else [objective]
-
-
-def user_files(folder: Path) -> list[Path]:
-    """The user's own checkpoint files in a folder, by name. Raises RunError if there are none."""
-    with refusing(folder, "cannot be listed"):
-        files = (path for path in Path(folder).glob("*") if path.suffix in SUFFIXES and os.path.isfile(path))
-        paths = sorted(path for path in files if not is_recorded(path) or path.with_suffix(".json").is_file())
-    if not paths:
-        such = f"such as epoch-10.pt or model_0.5.safetensors ({', '.join(SUFFIXES)})"
-        raise RunError(f"{shown(folder)}: no checkpoints here; expected files named by epoch, {such}")
-    return paths
-
-
-def user_files_by_epoch(folder: Path) -> dict[float, Path]:
-    """{epoch in the name: path} of the user's files. Raises RunError unless there are some, each of an epoch."""
-    paths: dict[float, Path] = {}
-    for path in user_files(folder):
-        epoch = parse_epoch(path.stem)
-        if epoch is None or epoch >= 1e15:  # such a number is not exact any more
-            raise RunError(f"{shown(path)}: no epoch in the file's name; name it like epoch-10{path.suffix}")
-        if epoch in paths:
-            other = shown(paths[epoch].name)
-            raise RunError(f"{shown(path)}: {other} has epoch {epoch:g} in its name too; keep one of them")
-        paths[epoch] = path
-    return dict(sorted(paths.items()))
 
 
 def is_recorded(path: Path) -> bool:
@@ -254,14 +221,3 @@ def _read(folder: Path, epoch: float) -> bytes:
         if sha256(content) != facts["weights"]:
             raise ValueError(f"its {len(content)} bytes are not those that were written")
         return content
-
-
-def parse_epoch(name: str) -> float | None:
-    """The epoch in a file's name: the number after `epoch`, else the last number; None if there is none.
-
-    >>> parse_epoch("run2-epoch_7.5"), parse_epoch("model-12"), parse_epoch("final")
-    (7.5, 12.0, None)
-    """
-    number = r"(\d+(?:\.\d+)?)"
-    numbers = re.findall(rf"(?<![a-z])ep(?:ochs?)?[-_=. ]*{number}", name, re.IGNORECASE) or re.findall(number, name)
-    return round(float(numbers[-1]), 3) if numbers else None

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Annotated, Literal, NamedTuple
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from studio.config.records import BY_KIND, Record
+from studio.config.functions import MADE_BY_NAME, Arguments, Function
+from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.config.units import ScenePath
 from studio.errors import RunError
 from studio.training import formats
@@ -73,7 +76,7 @@ class Data:
     @property
     def layout(self) -> Layout:
         """What a model and an objective must fit."""
-        y = [part for part in (self.train_y, self.test_y) if part is not None]
+        y = [part for part in (self.train_y, self.test_y) if part is not None and part.size]
         ends = (min(float(part.min()) for part in y), max(float(part.max()) for part in y)) if y else (0.0, 0.0)
         target, is_whole = y[0].shape[1:] if y else None, self.train_x.dtype.kind == "i"
         return Layout(len(self.train_x), self.shape, is_whole, target, ends, self.classes)
@@ -84,7 +87,8 @@ class Data:
         sha256 = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
             if array is not None:
-                sha256.update(f"{array.dtype.str}{array.shape}".encode())
+                names = repr(array.dtype.descr) if array.dtype.names else ""
+                sha256.update(f"{array.dtype.str}{array.shape}{names}".encode())
                 sha256.update(np.ascontiguousarray(array).data)
         return sha256.hexdigest()
 
@@ -185,11 +189,45 @@ class Arrays(Record):
 
     def load(self) -> Data:
         """The samples as they are. Raises RunError if the file does not fit."""
-        train_x, test_x, *y = formats.arrays(self.file)
-        train_y, test_y = y or (None, None)
-        are_labels = y and all(part.dtype.kind == "i" and 0 <= part.min() <= part.max() < MOST_CLASSES for part in y)
-        classes = 1 + max(int(part.max()) for part in y) if are_labels else 0
-        return Data(train_x, train_y, test_x, test_y, classes)
+        return labelled_data(formats.arrays(self.file))
 
 
-DataSet = Annotated[Digits | Mnist5k | Published | Arrays, *BY_KIND]
+def labelled_data(arrays: Sequence[np.ndarray]) -> Data:
+    """Data of train_x and test_x, and perhaps train_y and test_y, which are labels if they can be."""
+    train_x, test_x, *y = arrays
+    train_y, test_y = y or (None, None)
+    some = [part for part in y if part.size]
+    are_labels = y and all(part.dtype.kind == "i" and 0 <= part.min() <= part.max() < MOST_CLASSES for part in some)
+    return Data(train_x, train_y, test_x, test_y, 1 + max(int(part.max()) for part in some) if are_labels else 0)
+
+
+class OwnData(Record):
+    """The user's own samples, as their code gives them; not standardised, and held in memory.
+
+    make: a function that returns them, or an object, searched beside the scene first. It gives one part, to train on,
+    or a pair (train, test). A part is samples x, a pair (x, y) of tensors or arrays, a dict or a longer tuple of
+    them, a Dataset, or a DataLoader; what is more than x and y only an objective of the user's own takes. arguments:
+    the function's arguments by name. seed: of what is drawn at random, such as augmented pictures; it is drawn once.
+    """
+
+    kind: Literal["python"] = "python"
+    make: Function
+    arguments: Arguments = FrozenDict()
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    def layout(self) -> None:
+        """None: only a call tells."""
+
+    def load(self) -> Data:
+        """The samples. Raises SceneError or RunError for what the user's code does wrong, or needs too much memory."""
+        return _drawn(self.make, FrozenDict(self.arguments), self.seed, self.make.source_digest())
+
+
+@lru_cache(maxsize=2)  # one command asks several times; source: of the function, which may be edited meanwhile
+def _drawn(make: Function, arguments: FrozenDict[str, Any], seed: int, source: str) -> Data:
+    from studio.training import own_data
+
+    return labelled_data(own_data.load(make, arguments, seed))
+
+
+DataSet = Annotated[Digits | Mnist5k | Published | Arrays | OwnData, *BY_KIND, *MADE_BY_NAME]

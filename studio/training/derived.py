@@ -19,6 +19,7 @@ from studio.training.runs import FolderRun, OfNetwork, RecipeRun
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from studio.training.batches import X
     from studio.training.checkpoints import Checkpoint
     from studio.training.evaluate import BatchLoss
     from studio.training.recorder import Progress
@@ -76,7 +77,7 @@ class CurveRun(_Derived):
                 weight.data.copy_((first[name] + second[name]) / 2)
 
         def loss(batch_loss: BatchLoss) -> BatchLoss:
-            def loss_on_curve(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+            def loss_on_curve(model: nn.Module, x: X, y: Tensor | None) -> Tensor:
                 """At one point of the curve, differentiable in the bend: the model's weights."""
                 a, b, c = self.shares(float(torch.rand(())))
                 bend = dict(model.named_parameters())

@@ -15,6 +15,7 @@ from torch import Tensor
 from studio.config.functions import Function, shapes
 from studio.config.user_files import reason
 from studio.errors import SceneError, StudioError
+from studio.training.batches import X
 from studio.training.device import deterministic, device_kind, restored_random_numbers
 from studio.training.evaluate import at, tensors
 from studio.training.losses import per_sample, sample_numbers
@@ -49,11 +50,11 @@ def dry_pass(run: NetworkRun, fields: Sequence[Function] = ()) -> tuple[str, ...
             with _explained(f"loss.fields: {field} of the model {model_name}", x, y), torch.no_grad():
                 per_sample("loss.fields", field, field.load()(model(x), x if y is None else y), len(x))
     move_only(run.parameters, model)
-    return tuple(numbers)
+    return tuple(name for name in numbers if name != "weight")
 
 
 @contextmanager
-def _explained(what: str, x: Tensor | None = None, y: Tensor | None = None) -> Iterator[None]:
+def _explained(what: str, x: X | None = None, y: Tensor | None = None) -> Iterator[None]:
     """A context in which any error becomes a SceneError of one sentence. x, y: the batch that it happened on."""
     try:
         yield

@@ -100,19 +100,22 @@ def _cifar_binary(path: Path, layout: CifarLayout) -> LabelledImages:
     return LabelledImages(rows[:, layout.skip + 1 :].reshape(-1, 3, 32, 32), rows[:, layout.skip].astype(np.int64))
 
 
-class _Pickled:
-    """Stands for a numpy array or type in a pickle: numpy's own take any size of memory, and crash on some states."""
+class Inert:
+    """Stands for an object in a pickle, and does nothing: numpy's own take any memory, and crash on some states."""
+
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
 
     def __init__(self, *arguments: Any):
         self.arguments = arguments
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 def _array(value: Any) -> np.ndarray:
     """A list, or an array of plain numbers from a pickle, as an array."""
-    if not isinstance(value, _Pickled):
+    if not isinstance(value, Inert):
         return np.asarray(value)
     _, shape, dtype, by_columns, content = value.state
     code, order = (part.decode() if isinstance(part, bytes) else part for part in (dtype.arguments[0], dtype.state[1]))
@@ -127,9 +130,9 @@ class _ArraysOnly(pickle._Unpickler):
 
     allowed: Mapping[tuple[str, str], Any] = {
         ("numpy", "ndarray"): None,
-        ("numpy", "dtype"): _Pickled,
-        ("numpy.core.multiarray", "_reconstruct"): _Pickled,
-        ("numpy._core.multiarray", "_reconstruct"): _Pickled,
+        ("numpy", "dtype"): Inert,
+        ("numpy.core.multiarray", "_reconstruct"): Inert,
+        ("numpy._core.multiarray", "_reconstruct"): Inert,
         ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # Python 3 writes bytes so, for Python 2
     }
 
@@ -200,13 +203,23 @@ def arrays(path: Path) -> list[np.ndarray]:
     Raises RunError if the file cannot be read, an array is missing, or their types or shapes do not fit.
     """
     file = read_npz(path)
+    if "test_x" in file and not file["test_x"].size:
+        raise RunError(
+            f"{path}: test_x is {file['test_x'].dtype} {list(file['test_x'].shape)}, expected numbers [N, ...]"
+        )
+    return checked_arrays(file, str(path))
+
+
+def checked_arrays(file: Mapping[str, np.ndarray], path: str) -> list[np.ndarray]:
+    """The same of arrays by name. path: where they are from, for messages. Samples to test on may be none."""
     names = [f"{part}_{array}" for array in "xy" for part in ("train", "test")]
     if not {"train_y", "test_y"} & file.keys():
         names = names[:2]
     if missing := [name for name in names if name not in file]:
         expected = "train_x and test_x, and train_y and test_y if there are targets"
         raise RunError(f"{path}: {', '.join(missing)} missing; expected {expected}, found {', '.join(file)}")
-    if misfits := [text for name in names for text in _misfits(name, file[name], file[f"{name[:-1]}x"])]:
+    some = [name for name in names if name.startswith("train") or file["test_x"].size]
+    if misfits := [text for name in some for text in _misfits(name, file[name], file[f"{name[:-1]}x"])]:
         raise RunError(f"{path}: {'; '.join(misfits)}")
     pictures = [name for name in names if name.endswith("x") and file[name].ndim >= 4]
     are_real = {name for name in names if name in pictures or file[name].dtype.kind == "f"}

@@ -16,18 +16,19 @@ from torch.nn import functional as F
 
 from studio.config.functions import FORM
 from studio.errors import SceneError
+from studio.training.batches import Batch, X
 from studio.training.objectives import RESERVED_NAMES, FunctionLoss, Objective
 
 OutputFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""
-SampleNumbers = Callable[[nn.Module, Tensor, Tensor | None], dict[str, Tensor]]
+SampleNumbers = Callable[[nn.Module, X, Tensor | None], dict[str, Tensor]]
 """(model, x [N, ...], y [N, ...] or None) -> `loss` and other numbers of each sample, float64 [N], by name."""
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     """-log p(y) of each sample [N]; for outputs of more dimensions [N, C, ...], the mean over them."""
     # float64: a loss beyond float32's exp stays finite, and the sum rounds no more than the network did
-    outputs = float64(outputs)
+    outputs = float64(classes_second(outputs, y))
     y = float64(y) if y.is_floating_point() else y.to(outputs.device)
     values = F.cross_entropy(outputs, y, reduction="none")
     return values.flatten(1).mean(1) if values.dim() > 1 else values
@@ -46,10 +47,17 @@ def entropy(outputs: Tensor, y: Tensor) -> Tensor:
 
 def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
     """100 for each sample whose largest output is its class's, else 0 [N]; NaN if the targets are not classes."""
+    outputs = classes_second(outputs, y)
     if y.is_floating_point() or outputs.dim() < 2 or outputs.shape[:1] + outputs.shape[2:] != y.shape:
         return float64(outputs.new_full((len(y),), torch.nan, dtype=torch.float32))
     values = 100 * float64(outputs.argmax(1) == y)
     return values.flatten(1).mean(1) if values.dim() > 1 else values
+
+
+def classes_second(outputs: Tensor, y: Tensor) -> Tensor:
+    """Outputs [N, C, ...], as torch takes them, also of a network that puts classes last, as language models do."""
+    is_last = y.dim() > 1 and outputs.shape[:-1] == y.shape and outputs.shape[:1] + outputs.shape[2:] != y.shape
+    return outputs.movedim(-1, 1) if is_last else outputs
 
 
 def mean_squares(outputs: Tensor, y: Tensor) -> Tensor:
@@ -95,6 +103,7 @@ def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
         shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         name = getattr(function, "__name__", function)
         way_out = f"it must return one number for each, [{count}]"
+        way_out += ", or a mean with its weight, `return mean, weight`" if key == "run.objective" else ""
         raise SceneError(f"{key}: {name} returned {shape} for {count} samples; {way_out}")
     return float64(values)
 
@@ -107,29 +116,74 @@ def float64(x: Tensor) -> Tensor:
 def sample_numbers(objective: Objective) -> SampleNumbers:
     """The numbers of an objective. They raise SceneError for outputs and results that are of no use.
 
-    Without targets a built-in loss compares outputs with x, and the user's function is called with (model, x).
+    Without targets a built-in loss compares outputs with x, and the user's function is called with (model, x). What
+    samples count, if the function says it, is `weight` among the numbers; the mean of the others is weighted already.
     """
-    if isinstance(objective, FunctionLoss):
-        function = objective.function.load()
-        return lambda model, x, y: _named(objective, function(model, x if y is None else (x, y)), len(x))
-    functions = BY_KIND[objective.kind]
+    if isinstance(objective, FunctionLoss) and objective.of == "model":
+        function = _differentiating(objective.function.load())
+        return lambda model, x, y: _named(objective, function(model, x, y), len(x))
+    own = objective.function.load() if isinstance(objective, FunctionLoss) else None
 
-    def numbers(model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        outputs = model(x)
+    def numbers(model: nn.Module, x: X, y: Tensor | None) -> dict[str, Tensor]:
+        if isinstance(x, Batch):
+            raise _needs_function(objective, f"batches here are {x}")
+        outputs, targets = model(x), x if y is None else y
+        if own:
+            return _named(objective, own(outputs, targets), len(x))
         if not isinstance(outputs, Tensor):
-            found = f"{objective} takes a tensor, and the model returns a {type(outputs).__name__}"
-            way_out = f"write a function of your own, `objective: {FORM}`, which is called with (model, batch)"
-            raise SceneError(f"run.objective: {found}; {way_out}")
-        return {name: function(outputs, x if y is None else y) for name, function in functions.items()}
+            raise _needs_function(objective, f"the model returns a {type(outputs).__name__}")
+        return {name: function(outputs, targets) for name, function in BY_KIND[objective.kind].items()}
 
     return numbers
 
 
-def _named(objective: FunctionLoss, returned: Any, count: int) -> dict[str, Tensor]:
+def _differentiating(function: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, X, Tensor | None], Any]:
+    """The user's function of (model, batch), which may differentiate by its samples where no gradients are recorded."""
+    derives = False
+
+    def call(model: nn.Module, x: X, y: Tensor | None) -> Any:
+        nonlocal derives
+        if torch.is_grad_enabled() or not derives:
+            try:
+                return function(model, _batch(x, y))
+            except RuntimeError as error:
+                if torch.is_grad_enabled() or "grad" not in str(error):
+                    raise
+        derives = True
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.map(torch.clone) if isinstance(x, Batch) else x.clone()  # samples of inference have no gradients
+            return function(model, _batch(x, y if y is None else y.clone()))
+
+    return call
+
+
+def _batch(x: X, y: Tensor | None) -> Any:
+    if y is None:
+        return x.content if isinstance(x, Batch) else x
+    return x, y
+
+
+def _needs_function(objective: Objective, found: str) -> SceneError:
+    way_out = f"write a function of your own, `objective: {FORM}`, which is called with (model, batch)"
+    return SceneError(f"run.objective: {objective} takes a tensor, and {found}; {way_out}")
+
+
+def _named(objective: Objective, returned: Any, count: int) -> dict[str, Tensor]:
     """What the user's function returned as numbers by name, `loss` first."""
+    if isinstance(returned, tuple) and len(returned) == 2:
+        returned = {"loss": returned[0], "weight": returned[1]}
     values = returned if isinstance(returned, Mapping) else {"loss": returned}
     if "loss" not in values or any(name in values for name in RESERVED_NAMES):
         wanted = f"it must name the 'loss', and use none of studio's own words {', '.join(RESERVED_NAMES)}"
         raise SceneError(f"run.objective: {objective} returned {', '.join(map(str, values))}; {wanted}")
+    means: set[str] = set()
+    if "weight" in values:
+        values = {name: torch.as_tensor(value) for name, value in values.items()}
+        means = {name for name, value in values.items() if not value.dim()}
+        values = {name: value.expand(count) if name in means else value for name, value in values.items()}
     numbers = {str(name): per_sample("run.objective", objective, value, count) for name, value in values.items()}
-    return {"loss": numbers["loss"]} | numbers
+    if (weight := numbers.pop("weight", None)) is None:
+        return {"loss": numbers["loss"]} | numbers
+    share = weight / weight.mean()
+    numbers = {name: value if name in means else value * share for name, value in numbers.items()}
+    return {"loss": numbers["loss"]} | numbers | {"weight": weight / count if "weight" in means else weight}

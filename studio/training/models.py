@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import fnmatch
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from studio.config.functions import FORM, Function
+from studio.config.functions import FORM, MADE_BY_NAME, Arguments, Function
 from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.errors import RunError, SceneError
 
@@ -107,28 +106,6 @@ class Vgg(Record):
         return nets.initialise(partial(nets.vgg, images, outputs, self.widths, self.norm == "batch"), seed)
 
 
-def _parse_arguments(values: dict[str, Any]) -> FrozenDict[str, Any]:
-    """Parses texts that are numbers, true or false; lists become tuples, so that the record is hashable."""
-    return FrozenDict((name, _parse_argument(value)) for name, value in values.items())
-
-
-def _parse_argument(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _parse_arguments(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(_parse_argument(item) for item in value)
-    return {"true": True, "false": False}.get(value, _parse_number(value)) if isinstance(value, str) else value
-
-
-def _parse_number(text: str) -> int | float | str:
-    if text.lstrip("+-").isalpha():  # float would parse nan and infinity, which are words here
-        return text
-    for parse in (int, float):
-        with contextlib.suppress(ValueError):
-            return parse(text)
-    return text
-
-
 class Python(Record):
     """The user's own model: the torch module that their function returns.
 
@@ -138,7 +115,7 @@ class Python(Record):
 
     kind: Literal["python"] = "python"
     make: Function
-    arguments: Annotated[dict[str, Any], AfterValidator(_parse_arguments)] = FrozenDict()
+    arguments: Arguments = FrozenDict()
 
     def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module that `make` returns. Raises SceneError if the call does not fit or returns something else."""
@@ -198,4 +175,4 @@ def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.paramet
     return model
 
 
-Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND]
+Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND, *MADE_BY_NAME]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field
 
-from studio.config.functions import FORM, SCHEMA, Function
+from studio.config.functions import FORM, Function, NameIsFunction
 from studio.config.records import BY_KIND, Record
 from studio.training.data import MOST_CLASSES, Layout
 
@@ -56,12 +56,16 @@ class FunctionLoss(Record):
     """The user's own: a function (model, batch) -> losses.
 
     function: model is the network at the weights that are measured; batch is (x, y), or x alone if the data has no
-    targets. It returns a tensor of one loss for each sample [N], or a dict of `loss` and further numbers [N], whose
-    means are metrics and measured fields by their names; a look draws one as `package.module:name.number`.
+    targets; for data of more than these, the dict or tuple that it is. It returns a tensor of one loss for each sample
+    [N], or a dict of `loss` and further numbers [N], whose means are metrics and measured fields by their names; a look
+    draws one as `package.module:name.number`. A `weight` beside the loss, [N] or one number, is what samples or the
+    batch count, such as tokens; the loss may be the batch's mean then, and all samples pass as one batch.
+    of: `model`, or `outputs` for a function of (outputs, y).
     """
 
     kind: Literal["python"] = "python"
     function: Function
+    of: Literal["model", "outputs"] = Field("model", exclude_if=lambda of: of == "model")
 
     def __str__(self) -> str:
         return self.function.name
@@ -83,17 +87,13 @@ def drawn_name(objective: Objective, number: str) -> str:
     return f"{objective}.{number}" if is_own else number
 
 
-class _NameIsFunction:
-    """Adds a function's bare name to the JSON Schema."""
-
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [handler(core_schema), SCHEMA]}
-
-
 def _read(value: Any) -> Any:
+    value = (
+        {"mse": "mean-squares", "bce": "binary-cross-entropy"}.get(value, value) if isinstance(value, str) else value
+    )
     return {"kind": "python", "function": value} if isinstance(value, str) and ":" in value else value
 
 
-Objective = Annotated[OutputLoss | FunctionLoss, *BY_KIND, BeforeValidator(_read), _NameIsFunction()]
+Objective = Annotated[OutputLoss | FunctionLoss, *BY_KIND, BeforeValidator(_read), NameIsFunction()]
 CROSS_ENTROPY = OutputLoss()
 """What a run minimises if it says nothing else."""

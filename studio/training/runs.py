@@ -9,16 +9,19 @@ network, in `NetworkRun`, has the keys and methods of `RecipeRun` too, and is tr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from studio.config.records import BY_KIND, Record
 from studio.config.units import ScenePath
 from studio.config.user_files import readable
-from studio.errors import SceneError
+from studio.errors import RunError, SceneError
 from studio.field import Axis
 from studio.training import checkpoints
+from studio.training.checkpoint_files import Survey, has_place, survey
+from studio.training.data import DataSet
+from studio.training.models import Model
 from studio.training.objectives import CROSS_ENTROPY, Objective
 from studio.training.recipe import MOVE_ALL, Patterns, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
@@ -41,6 +44,10 @@ class OfNetwork(Record):
     def recorded(self) -> tuple[str, ...]:
         """Names of the metrics that training itself records."""
         return ("learning_rate",)
+
+    def keys(self, part: str) -> tuple[str, ...]:
+        """The path of keys in a scene to a part of the recipe, such as `data`."""
+        return ("run", str(getattr(self, "kind", "")), "recipe", part)
 
 
 class RecipeRun(OfNetwork):
@@ -69,34 +76,67 @@ class RecipeRun(OfNetwork):
 class FolderRun(OfNetwork):
     """A run that the user trained; nothing is trained here.
 
-    checkpoints: the folder of its weights. recipe: whose model and data the weights belong to; nothing else in it
-    counts. objective, parameters: as of a run that is trained here.
+    checkpoints: the folder of its weights, or a pattern of files such as `runs/mine/*.ckpt`. model, data: what the
+    weights belong to. recipe: the same, in place of both; nothing else in it counts. named: where the epoch or the step
+    stands in names, such as `net_{epoch}_acc*`. weights: which ones of a file that has several, such as `ema`.
+    objective, parameters: as of a run that is trained here.
     """
 
     kind: Literal["folder"] = "folder"
     checkpoints: ScenePath
+    recipe: Recipe = Recipe()
+    model: Model | None = None
+    data: DataSet | None = None
+    named: Annotated[str, Field(max_length=200), AfterValidator(has_place)] | None = None
+    weights: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     objective: Objective = CROSS_ENTROPY
     parameters: Patterns = MOVE_ALL
 
+    @model_validator(mode="after")
+    def _has_model_and_data(self) -> Self:
+        if self.model and self.data:
+            if "recipe" in self.model_fields_set:
+                raise ValueError("a run has `model` and `data`, or a recipe with both; take one of the two out")
+            object.__setattr__(self, "recipe", Recipe(model=self.model, data=self.data))
+        elif self.model or self.data or "recipe" not in self.model_fields_set:
+            raise ValueError("a run of your own checkpoints says what they belong to: write `model` and `data`")
+        return self
+
+    def keys(self, part: str) -> tuple[str, ...]:
+        """The keys of its `model` or `data`."""
+        return ("run", self.kind, part) if self.model else super().keys(part)
+
+    @property
+    def survey(self) -> Survey:
+        """Its files. Raises RunError if the folder cannot be used."""
+        return survey(self.checkpoints, self.named)
+
+    @property
+    def axis(self) -> Axis:  # type: ignore[override]  # of the files
+        """Of epochs, or of steps where only these tell all files apart."""
+        try:
+            return Axis(name=self.survey.axis)
+        except RunError:  # `instants` says it
+            return Axis(name="epoch")
+
     def instants(self) -> tuple[float, ...]:
-        """The epochs in the files' names, ascending. Raises RunError if the folder cannot be used."""
-        return tuple(checkpoints.user_files_by_epoch(self.checkpoints))
+        """Where the files stand on the axis, ascending. Raises RunError if the folder cannot be used."""
+        return tuple(self.survey.files)
 
     @property
     def recorded(self) -> tuple[str, ...]:
         """Names of the metrics that a recorder noted."""
-        return checkpoints.recorded_names(checkpoints.user_files(self.checkpoints))
+        return checkpoints.recorded_names(file.paths[0] for file in self.survey.files.values())
 
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""
-        hashes = checkpoints.user_hashes(self.checkpoints)
-        return checkpoints.folder_digest(hashes, self.recipe, self.objective, data_digest)
+        return checkpoints.folder_digest(self.survey.hashes, self.recipe, self.objective, data_digest, self.weights)
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Imports the checkpoints into a run folder. Raises as `import_checkpoints` does."""
         from studio.training.import_checkpoints import import_checkpoints
 
-        import_checkpoints(self.checkpoints, self.recipe, folder, self.objective)
+        import_checkpoints(self.checkpoints, self.recipe, folder, self.objective, self.named, self.weights)
 
 
 class SurfacesRun(Record):

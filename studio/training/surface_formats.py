@@ -22,7 +22,7 @@ import numpy as np
 
 from studio.config.user_files import check_unpacked
 from studio.field import Array
-from studio.training.checkpoints import parse_epoch
+from studio.training.checkpoint_files import from_name
 from studio.training.formats import read_npz
 from studio.training.h5 import h5py_for, open_h5
 
@@ -124,7 +124,7 @@ def _li_surface(path: Path, name: str, content: bytes) -> dict[str, Array]:
     """The arrays of one file, by our names."""
     with open_h5(path / name, content) as file:
         fields = {_OURS.get(key, key): np.asarray(value[()]) for key, value in file.items()}
-        coordinate = file.attrs.get("coordinate", parse_epoch(Path(name).stem) if path.is_dir() else 0.0)
+        coordinate = file.attrs.get("coordinate", from_name(name).get("epoch", (None,))[0] if path.is_dir() else 0.0)
     if coordinate is None:
         raise ValueError(f"{name} has no epoch in its name; name it like epoch-10.h5")
     alpha, beta = fields.pop("alpha").astype(np.float64), fields.pop("beta").astype(np.float64)

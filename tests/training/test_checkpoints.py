@@ -5,6 +5,7 @@ import torch
 
 from studio.errors import DamageError, RunError
 from studio.training import checkpoints
+from studio.training.checkpoint_files import survey
 from studio.training.checkpoints import Checkpoint
 from studio.training.models import Vgg
 from studio.training.objectives import CROSS_ENTROPY, OutputLoss
@@ -134,9 +135,9 @@ OBJECTIVES = (CROSS_ENTROPY, OutputLoss(kind="mean-squares"))
 
 
 def test_another_objective_is_another_run(tmp_path):
-    (tmp_path / "epoch-1.pt").touch()
+    torch.save({"w": torch.ones(1)}, tmp_path / "epoch-1.pt")
     trained = {checkpoints.recipe_digest(Recipe(), objective, "data") for objective in OBJECTIVES}
-    own = {checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), each, "data") for each in OBJECTIVES}
+    own = {checkpoints.folder_digest(survey(tmp_path).hashes, Recipe(), each, "data") for each in OBJECTIVES}
     assert len(trained | own) == 4
 
 
@@ -145,28 +146,9 @@ def test_the_digest_of_cross_entropy_is_that_from_before_there_were_objectives()
 
 
 def test_the_digest_of_an_imported_run_follows_its_files_and_not_its_recipe(tmp_path):
-    (tmp_path / "epoch-1.pt").write_bytes(b"one")
-    first = checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), CROSS_ENTROPY, "data")
-    assert first == checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(seed=5), CROSS_ENTROPY, "data")
-    (tmp_path / "epoch-1.pt").write_bytes(b"two")
-    assert first != checkpoints.folder_digest(checkpoints.user_hashes(tmp_path), Recipe(), CROSS_ENTROPY, "data")
-
-
-@pytest.mark.parametrize(
-    ("name", "epoch"),
-    [
-        ("epoch-10", 10),
-        ("model_0.5", 0.5),
-        ("resnet56_epoch_12_acc93", 12),
-        ("ep7", 7),
-        ("12", 12),
-        ("net", None),
-        ("epoch=3-step=900", 3),
-        ("model.007", 7),
-        ("Epoch 0012.500", 12.5),
-        ("epochs-4", 4),
-        ("step900", 900),
-    ],
-)
-def test_the_epoch_is_read_from_the_name(name, epoch):
-    assert checkpoints.parse_epoch(name) == epoch
+    torch.save({"w": torch.ones(1)}, tmp_path / "epoch-1.pt")
+    first = checkpoints.folder_digest(survey(tmp_path).hashes, Recipe(), CROSS_ENTROPY, "data")
+    assert first == checkpoints.folder_digest(survey(tmp_path).hashes, Recipe(seed=5), CROSS_ENTROPY, "data")
+    assert first != checkpoints.folder_digest(survey(tmp_path).hashes, Recipe(), CROSS_ENTROPY, "data", "ema")
+    torch.save({"w": torch.zeros(1)}, tmp_path / "epoch-1.pt")
+    assert first != checkpoints.folder_digest(survey(tmp_path).hashes, Recipe(), CROSS_ENTROPY, "data")

@@ -103,7 +103,7 @@ def test_a_scene_reads_what_is_recorded_and_its_metrics(tmp_path):
     state = net.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in {**last.weights, **last.buffers}.items())
     assert metrics["learning_rate"] == pytest.approx((0.5, 0.5 / 4, 0.5 / 6)) and metrics["val_x"] == (2, 2, 2)
-    names = checkpoints.recorded_names(checkpoints.user_files(tmp_path / "moved"))
+    names = checkpoints.recorded_names((tmp_path / "moved").glob("epoch-000[01]*"))
     assert set(names) == {"learning_rate", "val_x", "step"} and "test_loss" in metrics
 
 
@@ -113,7 +113,7 @@ def test_what_a_recorder_noted_is_refused_where_it_is_damaged(tmp_path):
     mark.write_text('{"metrics": {"loss": "low"}}')
     with pytest.raises(RunError, match="step-00000005.json: is not what a recorder writes: could not convert string"):
         checkpoints.recorded_metrics(mark.with_suffix(".safetensors"))
-    assert checkpoints.recorded_names(checkpoints.user_files(tmp_path / "run")) == ()
+    assert checkpoints.recorded_names((tmp_path / "run").glob("*.safetensors")) == ()
 
 
 def test_a_run_that_was_killed_and_goes_on_leaves_the_files_of_one_that_was_not(tmp_path):

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from studio.config.reading import parse
 from studio.config.records import Record
@@ -21,9 +22,11 @@ def test_a_run_is_trained_here_unless_it_says_that_its_checkpoints_are_the_users
     assert run == RecipeRun(recipe=Recipe(epochs=3)) == read("  kind: recipe\n  recipe: {epochs: 3}")
     assert run.instants() == (0, 1, 2, 3)
     for name in ("epoch-4.pt", "epoch-0.5.pt"):
-        (tmp_path / name).touch()
+        torch.save({"w": torch.ones(1)}, tmp_path / name)
     own = read(f"  kind: folder\n  checkpoints: {tmp_path}\n  recipe: {{data: digits}}")
     assert own == FolderRun(checkpoints=tmp_path, recipe=Recipe()) and own.instants() == (0.5, 4)
+    flat = read(f"  kind: folder\n  checkpoints: {tmp_path}/*.pt\n  model: resnet\n  data: digits")
+    assert flat.recipe == own.recipe and flat.digest("data") == own.digest("data") and flat.axis.name == "epoch"
 
 
 MISTAKES = {
@@ -35,6 +38,22 @@ MISTAKES = {
     "a key in the recipe": ("  recipe: {epoch: 3}", "2:12: run.recipe.epoch: unknown key 'epoch'; did you mean"),
     "a key beside the recipe": ("  recipe: {}\n  batch: 3", "3:3: run.batch: unknown key 'batch'; one of recipe, kind"),
     "no recipe": ("  kind: recipe", "2:3: run.recipe: the key 'recipe' is missing"),
+    "neither model nor recipe": (
+        "  kind: folder\n  checkpoints: mine\n  model: vgg",
+        "2:3: run: a run of your own checkpoints says what they belong to: write `model` and `data`",
+    ),
+    "both": (
+        "  kind: folder\n  checkpoints: mine\n  model: vgg\n  data: digits\n  recipe: {}",
+        "2:3: run: a run has `model` and `data`, or a recipe with both; take one of the two out",
+    ),
+    "a pattern without a place": (
+        "  kind: folder\n  checkpoints: mine\n  recipe: {}\n  named: net_*",
+        "5:10: run.named: 'net_*' says not where the number stands; write it like net_{epoch}_*",
+    ),
+    "a model that is not there": (
+        "  kind: folder\n  checkpoints: mine\n  model: 'no_such_module:build'\n  data: digits",
+        "4:10: run.model: no module 'no_such_module'",
+    ),
     "a value in a folder's recipe": (
         "  kind: folder\n  checkpoints: mine\n  recipe: {model: {kind: resnet, depth: 33}}",
         "4:41: run.recipe.model.depth: a resnet of depth 33",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.landscape.network.graph import replace_forward
+from studio.training.batches import X
 from studio.training.device import restored_random_numbers
 from studio.training.losses import OutputFunction, SampleNumbers
 
@@ -24,7 +25,7 @@ class ObjectiveNetwork(nn.Module):
     columns: names of the numbers, `loss` first; found by a pass of two samples through a copy of the model.
     """
 
-    def __init__(self, model: nn.Module, numbers: SampleNumbers, x: Tensor, y: Tensor | None):
+    def __init__(self, model: nn.Module, numbers: SampleNumbers, x: X, y: Tensor | None):
         super().__init__()
         # the same dictionaries: whoever sets this module's weights, buffers or layers sets the model's
         for kind in ("_parameters", "_buffers", "_modules"):
@@ -32,7 +33,8 @@ class ObjectiveNetwork(nn.Module):
         self.__dict__["_model"] = model  # no submodule, whose weights would have other names
         self._numbers, self._x, self._y = numbers, x, y
         with torch.no_grad(), restored_random_numbers(x.device.type):
-            self.columns = tuple(numbers(copy.deepcopy(model).eval(), x[:2], None if y is None else y[:2]))
+            found = numbers(copy.deepcopy(model).eval(), x[:2], None if y is None else y[:2])
+        self.columns = tuple(name for name in found if name != "weight")  # which is in the others already
         # a replaced forward: nobody takes this for a network whose operations are known
         replace_forward(self, self._forward)
 

@@ -29,6 +29,7 @@ from studio.landscape.network.objective_network import ObjectiveNetwork
 from studio.landscape.network.precision import MinimumPrecision, lift
 from studio.landscape.network.random_numbers import fixed_masks, generator_state
 from studio.landscape.network.twice_differentiable import twice_differentiable
+from studio.training.batches import Batch, X
 from studio.training.losses import OutputFunction, SampleNumbers, accuracy, cross_entropy, per_sample
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class WeightLoss:
         self,
         model: nn.Module,
         state: Mapping[str, Tensor],
-        x: Tensor,
+        x: X,
         y: Tensor | None,
         mode: Literal["eval", "train", "recalibrated"] = "eval",
         device: str = "cpu",
@@ -85,15 +86,17 @@ class WeightLoss:
         private = _private_copy(model, state, device, precision)
         # copied before its batch norms store their statistics, since a copy would go on to use the original's
         self._template = copy.deepcopy(private).train(mode == "train")
-        self.inputs = self.to_device(x)
-        self.targets = self.inputs if y is None else self.to_device(y)
+        inputs = x.map(self.to_device) if isinstance(x, Batch) else self.to_device(x)
+        targets = None if y is None else self.to_device(y)
         casts = MinimumPrecision(torch.float64 if precision == "float64" else torch.float32, self.device_kind)
         if numbers is not None:
             with casts:
-                private = ObjectiveNetwork(private, numbers, self.inputs, None if y is None else self.targets)
+                private = ObjectiveNetwork(private, numbers, inputs, targets)
             self.fields = private.functions()
             self.criterion = self.fields.pop("loss")
-            self.inputs = self.targets = torch.arange(len(x), device=device)
+            inputs = targets = torch.arange(len(x), device=device)
+        assert isinstance(inputs, Tensor)  # of a `Batch`, only the user's objective takes samples
+        self.inputs, self.targets = inputs, inputs if targets is None else targets
         self.network, self.model = Network(private, device, mode), private
         self.names, self.size, self.split = list(self.network.parameters), self.network.size, self.network.split
         self.calibration = self.inputs if calibration is None else self.to_device(calibration)
@@ -127,7 +130,7 @@ class WeightLoss:
         x, y = self._samples
         return self._again(x[:count], None if y is None else y[:count], self.precision, self.device)
 
-    def _again(self, x: Tensor, y: Tensor | None, precision: str, device: str) -> WeightLoss:
+    def _again(self, x: X, y: Tensor | None, precision: str, device: str) -> WeightLoss:
         other = self._rebuild(x, y, precision=precision, device=device, calibration=self._calibration)
         other.single_batch, other.is_random = self.single_batch, self.is_random
         other.prepare_for(())
@@ -182,7 +185,9 @@ class WeightLoss:
             return self.sample_count
         maximum = MAX_SAMPLES[self.device_kind]
         if any(isinstance(part, nn.modules.conv._ConvNd) for part in self.model.modules()):
-            maximum = max(1, MAX_PIXELS[self.device_kind] // self._samples[0][0, 0].numel())
+            x = self._samples[0]
+            tensors = x.tensors if isinstance(x, Batch) else [x]
+            maximum = max(1, MAX_PIXELS[self.device_kind] // max(math.prod(tensor.shape[2:]) for tensor in tensors))
         return math.ceil(self.sample_count / math.ceil(self.sample_count / maximum))
 
     def to_device(self, x: Tensor) -> Tensor:
