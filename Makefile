@@ -25,7 +25,7 @@ test: $(VENV)/installed
 
 # what needs the optional extras: installs them, and runs those tests alone
 test-extras: $(VENV)/installed
-	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5,readers]'
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5,readers,lightning,transformers]'
 	$(BIN)/python -m pytest -m extras
 
 # hostile scenes, files and faults; another choice of them: make fuzz SEED=1 COUNT=500

@@ -3,6 +3,8 @@
 studio.open("film.yaml")                      a scene: .dataset(), .plot(), .film(), .export("nc")
 studio.landscape(model, loss_fn, (x, y))      the same around a network in memory
 Scene, Project, measure                       a scene's record, its shelf and workers, and its results
+Recorder(folder, model)                       checkpoints of a training loop of your own, while it runs
+LightningRecorder, HuggingFaceRecorder        the same as callbacks of these trainers
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
     from studio.pipeline.production import open_scene as open  # noqa: A004  # as webbrowser and Image have it
     from studio.pipeline.project import Project
     from studio.scene.scene import Scene
+    from studio.training.recording import Recorder
 
-__all__ = ["Project", "Scene", "landscape", "measure", "open"]
+__all__ = ["Project", "Recorder", "Scene", "landscape", "measure", "open"]
 _PLACES = {
     "Scene": "studio.scene.scene",
     "Project": "studio.pipeline.project",
     "measure": "studio.pipeline.measure",
     "open": "studio.pipeline.production",
+    "Recorder": "studio.training.recording",
+    "LightningRecorder": "studio.training.lightning",
+    "HuggingFaceRecorder": "studio.training.hugging_face",
 }
 
 

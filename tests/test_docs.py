@@ -48,6 +48,8 @@ SMALLER = {
     "--dpi 300": "--dpi 10",
     "--frames 24:48": "--frames 2:4",
 }
+NEED_EXTRAS = ("lightning.md", "hugging-face.md")
+"""Pages whose blocks need a package that is an extra."""
 
 
 class Block(NamedTuple):
@@ -84,7 +86,7 @@ def shrink(scene: dict) -> dict:
         if isinstance(epochs, list):
             scene["sweep"]["at"] = [epochs[0], epochs[-1]]
             recipe["checkpoint"] = {"every": 1}
-        scene["grid"]["points"], scene["loss"]["subset"] = 5, 32
+        scene["grid"]["points"], scene.setdefault("loss", {})["subset"] = 5, 32
     if "convexity" in scene:
         scene["convexity"] |= {"points": 3, "subset": 16, "tol": "1e-1"}
         scene["convexity"] |= {"at": [epochs[-1]]} if isinstance(epochs, list) else {}
@@ -195,7 +197,12 @@ def reader(cwd, invoke, monkeypatch) -> Reader:
     return Reader(cwd, invoke)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def marked(page: Path):
+    """The page as a parameter of a test that runs it."""
+    return pytest.param(page, marks=[pytest.mark.extras] * (page.name in NEED_EXTRAS))
+
+
+@pytest.mark.parametrize("page", [*map(marked, PAGES)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_runs(page, reader):
     for block in blocks(page):
         try:

@@ -32,6 +32,9 @@ HOMES = {
     "h5py": {"training"},
     "sklearn": {"training"},
     "mlxtend": {"training"},
+    "lightning": {"training"},
+    "pytorch_lightning": {"training"},
+    "transformers": {"training"},
     "pyvista": {"render"},
     "vtkmodules": {"render"},
     "ffmpeg": {"deliver"},
@@ -190,6 +193,11 @@ def test_the_command_line_loads_no_heavy_library_to_say_what_it_can():
 def test_a_worker_that_draws_loads_no_torch():
     loaded = loaded_by("from studio.pipeline.render_job import render_segments\nimport studio.render.stage")
     assert "pyvista" in loaded and loaded & {"torch", "sklearn"} == set()
+
+
+def test_a_training_loop_that_is_recorded_loads_no_renderer_and_no_scene():
+    loaded = loaded_by("from studio import Recorder")
+    assert "torch" in loaded and loaded & {"pyvista", "vtkmodules", "matplotlib", "yaml", "studio.scene.scene"} == set()
 
 
 def test_a_worker_that_measures_loads_no_renderer():

@@ -217,6 +217,7 @@ def film(
     frames: str | None = None,
     shot: str | None = None,
     verify: bool = False,
+    follow: bool = False,
 ) -> None:
     """Make everything SCENE delivers.
 
@@ -225,23 +226,25 @@ def film(
         shot: only the shot of this name.
         verify: first compare all that the shelf holds with its checksums, and make what is damaged again; afterwards,
             draw some frames again in a new process and compare them to the bit.
+        follow: make it again whenever a run that still trains has more checkpoints, until its recorder ends, or Ctrl-C.
     """
     from studio.cli.report import warnings
     from studio.pipeline.film import film_source, make_film, verify_shelf
     from studio.pipeline.film import verify as verify_film
+    from studio.pipeline.following import follow as follow_runs
 
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
-    project, out = output.open(scene)
-    if verify:
-        verify_shelf(project)
-    for path in make_film(project, out, _span(frames), shot):
-        print(path)
-    if not project.draft:
-        for line in warnings(film_source(project)):
-            print(f"warning: {line}", file=sys.stderr)
-    if verify:
-        print(f"frames {', '.join(map(str, verify_film(project)))} drawn again: the same to the bit")
+    for project in follow_runs(lambda: output.open(scene)[0]) if follow else [output.open(scene)[0]]:
+        if verify:
+            verify_shelf(project)
+        for path in make_film(project, output.out or project.out, _span(frames), shot):
+            print(path, flush=True)
+        if not project.draft:
+            for line in warnings(film_source(project)):
+                print(f"warning: {line}", file=sys.stderr)
+        if verify:
+            print(f"frames {', '.join(map(str, verify_film(project)))} drawn again: the same to the bit")
 
 
 @app.command

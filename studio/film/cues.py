@@ -4,6 +4,7 @@
     learned: loss < 0.1    the first keyframe at which it holds; also `test_accuracy > 95`, `lambda_max > 2/lr`
     jump: largest-jump     the keyframe after which nothing falls or rises as far, by the logarithm of the loss
     decay: lr-drop         the checkpoint at which the learning rate falls most, by a tenth at least
+    now: last              the last keyframe
 
 A cue that is computed is a coordinate of the sweep: in `along` it stands for that, and in a move for the instant at
 which the shot reaches it. Where a length stands, such as `over`, a cue means until then. Before anything is measured, a
@@ -31,7 +32,7 @@ from studio.film.camera import Camera, Move
 from studio.film.quantities import Quantity
 from studio.film.timeline import CueCoordinate, KeyPath, Shot
 
-EVENTS = ("largest-jump", "lr-drop")
+EVENTS = ("largest-jump", "lr-drop", "last")
 LEAST_DROP = 0.9
 """A learning rate that falls to more than this share of itself has no drop."""
 _SLACK = 1e-9  # of a coordinate that interpolation reaches
@@ -66,7 +67,7 @@ class Cue(str):
     def _condition(self) -> tuple[Quantity, str, Quantity | float] | None:
         """(a number, < or >, another or a constant)."""
         if self in EVENTS:
-            return Quantity("loss" if self == "largest-jump" else "lr"), "", 0.0
+            return Quantity("lr" if self == "lr-drop" else "loss"), "", 0.0
         if (found := _CONDITION.fullmatch(self.strip())) is None:
             return None
         with contextlib.suppress(ValueError):
@@ -93,6 +94,8 @@ class Cue(str):
         raise ValueError(f"'{self}' never holds at {len(values)} keyframes{found}")
 
     def _event(self, by_at: Mapping[float, float]) -> float:
+        if self == "last":
+            return list(by_at)[-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = np.nan_to_num(np.diff(np.log(np.array(list(by_at.values())))), posinf=0, neginf=0)
         changes, least = (np.abs(steps), 0.0) if self == "largest-jump" else (-steps, -np.log(LEAST_DROP))

@@ -107,7 +107,7 @@ def live_line_mistake(
     if isinstance(run, SurfacesRun):
         return live_mistake(live, axis, run.content.metrics)
     metrics = [f"{part}_{name}" for part in parts for name in numbers or ()]
-    metrics += ["learning_rate"] * (run.kind == "recipe")
+    metrics += run.recorded
     return live_mistake(live, axis, metrics if scored else (), any_metric=numbers is None and bool(scored))
 
 

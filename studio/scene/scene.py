@@ -58,8 +58,8 @@ class Scene(Landscape):
     centre. loss: which loss. convexity: where Hessian eigenvalues are measured. landscapes: several of these by name,
     each with its own keys beside those that stand here and hold for all. look: how numbers become a picture. film:
     size, rate and quality. cues: instants by name, which may stand for times: of the film, such as `3.2s`, or computed,
-    such as `loss < 0.1`, `largest-jump` or `lr-drop`. shots: in order. titles: the text on the picture. numbers: that
-    the picture or the table of claims shows, by name. deliver: the files to make.
+    such as `loss < 0.1`, `largest-jump`, `lr-drop` or `last`. shots: in order. titles: the text on the picture.
+    numbers: that the picture or the table of claims shows, by name. deliver: the files to make.
     """
 
     former: ClassVar[Mapping[str, str]] = {"type": "titles"}

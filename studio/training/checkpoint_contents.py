@@ -78,10 +78,11 @@ def read_contents(paths: tuple[Path, ...]) -> Contents:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    """Tensors by name, and the notes beside them."""
+    """Tensors by name, without the parts that a recorder puts them into, and the notes beside them."""
     open_regular(path).close()
     with safe_open(path, "pt") as file:
-        return {**(file.metadata() or {}), **{name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+        tensors = {re.sub("^(weights|buffers)/", "", name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {**(file.metadata() or {}), **tensors}
 
 
 def _read_torch(path: Path) -> Any:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from studio.config.user_files import open_regular, read_regular, refusing, shown
 from studio.errors import RunError
+from studio.training.checkpoints import RECORDING
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".th", ".t7", ".tar")
 """Of the user's own checkpoint files."""
@@ -221,6 +222,9 @@ def _listed(place: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
 def _within(folder: Path, deep: bool = False) -> Iterator[tuple[tuple[Path, ...], str]]:
     """(files of a checkpoint, why they are left out) of a folder, and of folders in it that are of epochs or steps."""
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    if (folder / RECORDING).is_file():
+        marked = (path.with_suffix(".safetensors") for path in inside if path.suffix == ".json")
+        inside = [path for path in marked if path in inside]
     index = next((path for path in inside if path.name.endswith(".index.json")), None)
     whole = _shards(index) if index else tuple(path for path in inside if path.name in WHOLE)[:1]
     if whole:

@@ -6,12 +6,14 @@
 
 theta is a checkpoint's weights, buffers are what else its network stores, such as running statistics. Listing a run
 needs no torch; only loading and saving tensors does. Files that the user brings are found by `checkpoint_files`, and
-copied by `import_checkpoints`.
+copied by `import_checkpoints`. A run of the user's own that is recorded by
+`recording` has recording.json in place of run.json, and perhaps steps in place of epochs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config.records import digest
+from studio.config.user_files import read_regular, refusing
 from studio.errors import DamageError, RunError
 from studio.storage.files import atomic_write, read_json, translate_read_errors, write_json
 from studio.training.objectives import Objective
@@ -33,6 +36,11 @@ VERSION = 1
 logger = logging.getLogger("studio")
 CHANGES_FILE = "changes.json"
 """In the folder of a run of the user's files: {name of a file: what was changed when it was imported}."""
+RECORDING = "recording.json"
+"""In the folder of a run that a `Recorder` records: whether it has ended."""
+LARGEST_NOTES = 2**20
+"""Bytes of what a recorder notes of a checkpoint."""
+_NO_NOTES = "is not what a recorder writes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +106,38 @@ def _unusual(objective: Objective) -> list[Objective]:
     return [] if objective.kind == "cross-entropy" else [objective]
 
 
+def is_recorded(path: Path) -> bool:
+    """Whether a file of the user's is in a folder that a recorder writes."""
+    return path.with_name(RECORDING).is_file()
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether the recorder of a folder has. Raises RunError if what it noted is damaged."""
+    return bool(_notes(folder / RECORDING, "ended"))
+
+
+def recorded_metrics(path: Path) -> dict[str, float]:
+    """Metrics that a recorder noted beside a weights file; none if it wrote none. Raises RunError if damaged."""
+    noted = _notes(path.with_suffix(".json"), "metrics") if is_recorded(path) else {}
+    with refusing(path.with_suffix(".json"), _NO_NOTES):
+        return {str(name): float(value) for name, value in noted.items()}
+
+
+def _notes(path: Path, key: str) -> Any:
+    # the checksum is of the folder's name too, which a user may have changed
+    with refusing(path, _NO_NOTES):
+        return json.loads(read_regular(path, LARGEST_NOTES))[key]
+
+
+def recorded_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the metrics that a recorder noted beside all of these weights files; none where it cannot be read."""
+    try:
+        first, *others = [recorded_metrics(path) for path in paths]
+    except RunError:
+        return ()
+    return tuple(name for name in first if all(name in other for other in others))
+
+
 def sha256(content: bytes) -> str:
     """64 hex digits."""
     return hashlib.sha256(content).hexdigest()
@@ -113,8 +153,9 @@ def write_run_file(folder: Path, recipe: Recipe, data_digest: str, run_digest: s
         raise RunError(f"{folder}: this folder holds another run; give an empty one, or remove it")
 
 
-def _path(folder: Path, epoch: float) -> Path:
-    return Path(folder) / f"epoch-{epoch:08.3f}.safetensors"
+def weights_path(folder: Path, at: float, axis: str = "epoch") -> Path:
+    """The weights' file of a checkpoint at an epoch, or at a step."""
+    return Path(folder) / (f"epoch-{at:08.3f}.safetensors" if axis == "epoch" else f"{axis}-{at:08.0f}.safetensors")
 
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
@@ -129,17 +170,21 @@ def snapshot(epoch: float, model: nn.Module) -> Checkpoint:
     return Checkpoint(epoch, copies(model.named_parameters()), copies(model.named_buffers()))
 
 
-def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
-    """Writes the tensors, then the facts that mark them as complete."""
+def named(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Its tensors by their names in a file."""
+    parts = {"weights": checkpoint.weights, "buffers": checkpoint.buffers}
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+def save(folder: Path, checkpoint: Checkpoint, metrics: Mapping[str, float], axis: str = "epoch") -> None:
+    """Writes the tensors, then the facts that mark them as complete. axis: of the checkpoint's `epoch`."""
     from safetensors.torch import save as to_bytes
 
-    path = _path(folder, checkpoint.epoch)
-    weights = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
-    buffers = {f"buffers/{name}": tensor for name, tensor in checkpoint.buffers.items()}
-    content = to_bytes(weights | buffers)
+    path = weights_path(folder, checkpoint.epoch, axis)
+    content = to_bytes({name: tensor.contiguous() for name, tensor in named(checkpoint).items()})
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-    facts = {"epoch": checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
+    facts = {axis: checkpoint.epoch, "weights": sha256(content), "metrics": dict(metrics)}
     write_json(path.with_suffix(".json"), facts)
 
 
@@ -170,7 +215,7 @@ def _read(folder: Path, epoch: float) -> bytes:
         verb = "are" if len(close) > 1 else "is"
         found = f"the nearest {verb} {nearest}" if close else "the run holds no checkpoints yet"
         raise RunError(f"{folder}: no checkpoint at epoch {epoch:g}; {found}")
-    path = _path(folder, epoch)
+    path = weights_path(folder, epoch)
     with translate_read_errors(path):
         content = path.read_bytes()
         if sha256(content) != facts["weights"]:

@@ -68,7 +68,8 @@ def import_checkpoints(
                 model.load_state_dict(state)
                 if replace(file).sha256 != file.sha256:
                     raise RunError(f"{shown(file.paths[0])}: changed while it was imported; run again")
-                checkpoints.save(folder, checkpoints.snapshot(epoch, model), scores(model, samples, objective))
+                metrics = checkpoints.recorded_metrics(file.paths[0]) | scores(model, samples, objective)
+                checkpoints.save(folder, checkpoints.snapshot(epoch, model), metrics)
     write_json(Path(folder) / checkpoints.CHANGES_FILE, changes)
     if found.left_out:
         count = len(found.left_out)

@@ -40,6 +40,11 @@ class OfNetwork(Record):
         """The epochs at which the run has, or will have, a checkpoint, ascending."""
         return self.recipe.instants
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the metrics that training itself records."""
+        return ("learning_rate",)
+
     def keys(self, part: str) -> tuple[str, ...]:
         """The path of keys in a scene to a part of the recipe, such as `data`."""
         return ("run", str(getattr(self, "kind", "")), "recipe", part)
@@ -117,6 +122,11 @@ class FolderRun(OfNetwork):
     def instants(self) -> tuple[float, ...]:
         """Where the files stand on the axis, ascending. Raises RunError if the folder cannot be used."""
         return tuple(self.survey.files)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the metrics that a recorder noted."""
+        return checkpoints.recorded_names(file.paths[0] for file in self.survey.files.values())
 
     def digest(self, data_digest: str) -> str:
         """The run's digest, from the files' bytes. Raises RunError if there are none."""

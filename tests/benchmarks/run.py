@@ -9,6 +9,7 @@ from bench_film import figures as film
 from bench_grid import figures as grid
 from bench_hessian import figures as hessian
 from bench_preview import figures as preview
+from bench_recorder import figures as recorder
 from bench_render import figures as render
 
 from studio.storage.files import write_json
@@ -16,7 +17,7 @@ from studio.storage.files import write_json
 
 def main() -> None:
     found = {}
-    for bench in (grid, preview, hessian, film, render):
+    for bench in (grid, preview, hessian, film, render, recorder):
         for name, value in bench().items():
             found[name] = float(f"{value:.4g}")
             print(f"{name:40} {value:12.4g}", flush=True)

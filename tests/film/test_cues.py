@@ -40,6 +40,7 @@ def shot(text: str = SHOT, **words: str) -> Shot:
         ("loss<2.5", 1.0),
         ("test_accuracy > 60", 2.0),
         ("largest-jump", 3.0),
+        ("last", 4.0),
         ("lr-drop", 2.0),
         ("loss < 21*lr", 1.0),
         ("loss > 0.02/lr", 0.0),

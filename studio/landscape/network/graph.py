@@ -48,7 +48,7 @@ def trace_graph(model: nn.Module) -> fx.Graph | None:
     """The operations of a network in its present mode, by torch's symbolic tracing; the network is unchanged.
 
     None if they depend on the data or on random numbers, or if the graph would miss something: a tensor created during
-    the pass, a buffer written without the tracer's knowledge, a hook.
+    the pass, a buffer written without the tracer's knowledge, a hook; or that a further input, such as labels, is None.
     """
     if not has_no_hooks(model):
         return None
@@ -60,7 +60,8 @@ def trace_graph(model: nn.Module) -> fx.Graph | None:
         except Exception:  # tracing runs the user's forward: whatever it raises, there is no graph
             return None
         is_random = not torch.equal(before, torch.get_rng_state())
-    return None if is_random or _side_effects(private) != _side_effects(model) else graph
+        has_more_inputs = len(graph.find_nodes(op="placeholder")) > 1
+    return None if is_random or has_more_inputs or _side_effects(private) != _side_effects(model) else graph
 
 
 def _side_effects(model: nn.Module) -> dict[str, bytes]:

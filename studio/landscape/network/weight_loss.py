@@ -277,7 +277,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
     message = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        phrase in message for phrase in ("allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
+        phrase in message
+        for phrase in ("allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
     )
 
 

@@ -125,13 +125,20 @@ class Drawing(nn.Module):
         return x + 1 if torch.rand(()) < 0.5 else x
 
 
+class Labelled(nn.Module):
+    """May be given labels, as networks of transformers are."""
+
+    def forward(self, x, labels=None):
+        return x if labels is None else F.mse_loss(x, labels)
+
+
 def hooked() -> nn.Module:
     model = nn.Sequential(nn.Identity())
     model.register_forward_hook(lambda module, inputs, output: 2 * output)
     return model
 
 
-@pytest.mark.parametrize("make", [Counting, Remembering, Drawing, hooked])
+@pytest.mark.parametrize("make", [Counting, Remembering, Drawing, Labelled, hooked])
 def test_a_network_whose_graph_would_be_incomplete_has_none(make):
     model, before = make(), torch.get_rng_state()
     assert trace_graph(model) is None and inplace_ops(model) is model
