@@ -273,6 +273,9 @@ def _differ(a: Tensor, b: Tensor, tolerance: float = MIX_TOLERANCE) -> bool:
     return not torch.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True)
 
 
+_OOM_PHRASES = ("allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
     message = str(error).lower()
