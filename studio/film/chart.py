@@ -46,10 +46,12 @@ class Chart(Record):
     def _is_shown(self, value: float) -> bool:
         return math.isfinite(value) and (self.scale == "linear" or value > 0)
 
-    def draw(self, series: Series, coordinate: float, aspect: float, size: float, colour: str) -> list[Overlay]:
+    def draw(
+        self, series: Series, coordinate: float, aspect: float, size: float, colour: str, lower: float = 0.0
+    ) -> list[Overlay]:
         """The chart in the upper right of a picture, at a coordinate.
 
-        aspect: the picture's width, and size: that of the text, both in shares of its height.
+        aspect: the picture's width, size: that of the text, lower: how far down it moves, in shares of its height.
         """
         shown = {
             name: np.array([(at, self._on_scale(v)) for at, v in sorted(values.items()) if self._is_shown(v)])
@@ -57,7 +59,7 @@ class Chart(Record):
         }
         everything = np.concatenate(list(shown.values()))
         (first, low), (last, high) = everything.min(axis=0), everything.max(axis=0)
-        right, top = aspect - MARGIN, MARGIN + 2.2 * size
+        right, top = aspect - MARGIN, MARGIN + lower + 2.2 * size
         room = size * 0.58 * max(len(name) for name in series)  # for the names, right of the curves
         width = self.width - room
 

@@ -255,7 +255,9 @@ class FrameSource:
         """Azimuth, degrees, on which each surface rises least from the marker, at the film's last coordinate."""
         look, sides = self.with_mesh(COARSE_MESH).look, {}
         for name, surfaces in self.surfaces.items():
-            instant = surfaces.at(max(field.coordinates[-1] for field in surfaces.fields.values()))
+            ends = [field.coordinates[-1] for field in surfaces.fields.values()]
+            ends += surfaces.markers.coordinates[-1:] if surfaces.markers else ()
+            instant = surfaces.at(max(ends))
             height = surface.heights(instant, look, self.ranges.at(instant.coordinate))
             marker = surface.drawn_marker(instant, look) or (0.0, 0.0)
             sides[name] = surface.open_side(height, look.fade.start, marker)
@@ -306,13 +308,21 @@ class FrameSource:
         """The surface that a shot shows at its time, as far as it has grown, read-only; the same object in a hold."""
         instant, start, reveal = self.instant(share), share.shot.camera.grows_from, self.camera_orbit(share).reveal
         scales = self.ranges.at(instant.coordinate)
-        height = self._kept((share.landscape, instant.coordinate), lambda: surface.heights(instant, self.look, scales))
+        key = share.landscape, self._pace(share.landscape) * instant.coordinate
+        height = self._kept(key, lambda: surface.heights(instant, self.look, scales))
         return grown(height, start, reveal) if start and reveal < 1 else height
 
     def _colours(self, landscape: str, instant: Instant, mapping: ColourMapping) -> Array:
         """The colours of a surface at an instant, read-only; the same object in a hold."""
-        key, scales = (landscape, instant.coordinate, mapping), self.ranges.at(instant.coordinate)
+        key, scales = (
+            (landscape, self._pace(landscape) * instant.coordinate, mapping),
+            self.ranges.at(instant.coordinate),
+        )
         return self._kept(key, lambda: surface.colours(instant, self.look, mapping, scales))
+
+    def _pace(self, landscape: str) -> int:
+        """0 for a land that stands still, else 1."""
+        return int(any(len(field.coordinates) > 1 for field in self.surfaces[landscape].fields.values()))
 
     def _kept(self, key: Hashable, make: Callable[[], Array]) -> Array:
         """An array that is made once, while few others are."""
@@ -364,9 +374,9 @@ class FrameSource:
         own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
         if titles.chart:
             colour = titles.colour or WHITE
-            own += titles.chart.draw(
-                self._series[share.landscape], instant.coordinate, own_page.aspect, own_page.small_size, colour
-            )
+            lower = overlays.below_titles(titles) + 1.4 * titles.size if len(shown) > 1 else 0.0
+            series, size = self._series[share.landscape], own_page.small_size
+            own += titles.chart.draw(series, instant.coordinate, own_page.aspect, size, colour, lower)
         if len(shown) > 1:
             own += overlays.panel_name(titles, share.landscape, own_page)
         captions = page.shift(own, share.panel)

@@ -29,7 +29,7 @@ from studio.film.ranges import Ranges
 from studio.film.surface import value_at
 from studio.film.timeline import Panel, Region
 
-VERSION = 7  # raise it when the same film is to get other text
+VERSION = 8  # raise it when the same film is to get other text
 SMALLEST = 9
 """Pixels of the smallest text; in less, letters run together. But no text is made larger than the live line."""
 _BAR_WIDTH = 0.24
@@ -169,8 +169,8 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page, grown: f
 
 
 def panel_name(titles: Titles, name: str, page: Page) -> list[Overlay]:
-    """The name of a panel's landscape, at its upper right."""
-    x, y = page.aspect - MARGIN, MARGIN + titles.size
+    """The name of a panel's landscape, at its upper right; under the title's and the claim's line."""
+    x, y = page.aspect - MARGIN, MARGIN + titles.size + below_titles(titles)
     return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or WHITE)]
 
 
@@ -191,6 +191,11 @@ def camera_dot(region: Region, place: tuple[float, float], page: Page, titles: T
     size = 0.2 * (bottom - top)
     x, y = page.aspect * (left + (right - left) * place[0]), top + (bottom - top) * place[1]
     return [Text("\u2022", x, y, size, 0.9 * weight, "Regular", "middle", titles.colour or WHITE)]
+
+
+def below_titles(titles: Titles) -> float:
+    """How far down what stands in a panel's upper corner moves, so that the whole page's lines stay free."""
+    return 2.1 * titles.size if titles.claim or titles.title else 0.0
 
 
 def title(titles: Titles, seconds: float, length: float) -> list[Overlay]:

@@ -52,7 +52,10 @@ class Quantity(str):
 
 def _measured(surfaces: Surfaces, name: str) -> Mapping[float, float]:
     if name in surfaces.fields:
-        return {at: _where_the_network_is(surfaces.at(at), name) for at in surfaces.fields[name].coordinates}
+        measured = surfaces.fields[name].coordinates
+        if len(measured) == 1 and surfaces.markers:  # a plane that stands still, over which the network goes
+            measured = surfaces.markers.coordinates
+        return {at: _where_the_network_is(surfaces.at(at), name) for at in measured}
     if name in surfaces.metrics:
         return dict(zip(surfaces.metric_coordinates, surfaces.metrics[name], strict=True))
     raise ValueError(f"no number '{name}'{nearest(name, [*surfaces.fields, *surfaces.metrics])}")

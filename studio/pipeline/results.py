@@ -191,6 +191,8 @@ class Results:
         if not datasets:
             return {}
         coordinates, grids = map(tuple, zip(*of_kind(kind, self.grids).items(), strict=True))
+        if len(set(of_kind(kind, self.digests).values())) == 1:  # a plane that stands still is held once
+            coordinates, grids, datasets = coordinates[:1], grids[:1], datasets[:1]
         grid = grids[0] if len(set(grids)) == 1 else grids
         names = {field_name(field): str(field) for field in self.scene.loss.fields}
         objective = None if isinstance(self.scene.run, SurfacesRun) else self.scene.run.objective
