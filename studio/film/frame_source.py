@@ -374,7 +374,7 @@ class FrameSource:
         own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
         if titles.chart:
             colour = titles.colour or WHITE
-            lower = overlays.below_titles(titles) + 1.4 * titles.size if len(shown) > 1 else 0.0
+            lower = overlays.below_titles(titles) + 0.9 * titles.size if len(shown) > 1 else 0.0
             series, size = self._series[share.landscape], own_page.small_size
             own += titles.chart.draw(series, instant.coordinate, own_page.aspect, size, colour, lower)
         if len(shown) > 1:
