@@ -1,0 +1,388 @@
+// The page: what it shows, and what mouse, touch, keyboard, link and the page around it change.
+import * as THREE from "three";
+import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import { decode } from "./field.js";
+import { Land } from "./land.js";
+import { ballMaterial, setView, surfaceMaterial } from "./material.js";
+import { Picture } from "./picture.js";
+import { endsAt, fromScale, interval, label, short } from "./scales.js";
+
+const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1 / 20, STILL = 250;
+const id = (name) => document.getElementById(name);
+const content = JSON.parse(id("content").textContent);
+const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.055) ** 2.4);
+
+/** Shows the picture that stands in for the page, and why. */
+function standIn(why) {
+  id("why").textContent = why;
+  id("stand-in").hidden = false;
+  for (const name of ["controls", "about", "value"]) id(name).hidden = true;
+}
+
+class Viewer {
+  constructor(codes) {
+    this.canvas = id("view");
+    this.renderer = new THREE.WebGLRenderer({ canvas: this.canvas, antialias: false, depth: false, alpha: false, powerPreference: "high-performance" });
+    this.renderer.autoClear = false;
+    this.picture = new Picture(this.renderer);
+    this.mesh = Math.min(innerWidth, innerHeight) < 600 ? 201 : 301;
+    this.lands = content.landscapes.map((data) => new Land(data, content.fields, codes, this.mesh));
+    this.looks = Object.fromEntries(content.looks.map((look) => [look.name, prepare(look)]));
+    this.camera = new THREE.PerspectiveCamera(content.view.view_angle, 1, 0.01, 20);
+    this.camera.up.set(0, 0, 1);
+    this.controls = new OrbitControls(this.camera, this.canvas);
+    Object.assign(this.controls, { minDistance: 0.05, maxDistance: 12, enableDamping: false, zoomToCursor: false });
+    [this.ball, this.line, this.point] = [0, 0, 0].map(() => new THREE.Mesh(new THREE.BufferGeometry(), ballMaterial()));
+    this.ball.geometry = this.point.geometry = new THREE.SphereGeometry(1, 32, 24);
+    this.surface = new THREE.Mesh();
+    for (const mesh of [this.ball, this.line, this.point, this.surface]) mesh.frustumCulled = false;
+    const at = [...new Set(this.lands.flatMap((land) => land.at))].sort((a, b) => a - b);
+    Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moved: 0 });
+    const [first, last] = [at[0], at[at.length - 1]];
+    this.seconds = Math.min(SECONDS[1], Math.max(SECONDS[0], at.length / 2));
+    this.start = { t: Math.min(last, Math.max(first, content.view.coordinate)), look: "film", field: content.looks[0].own, show: "all", trajectory: content.looks[0].draws_trajectory };
+    this.state = { ...this.start };
+    this.frame(content.view);
+    this.listen();
+    this.restore(location.hash.slice(1));
+    requestAnimationFrame((now) => this.draw(now));
+  }
+
+  /** The camera where the film has it; farther away in a narrower window, so that as much is seen. */
+  frame({ position, focal_point: focus, view_angle: angle }) {
+    const narrow = Math.max(1, content.aspect / (innerWidth / innerHeight)) ** 0.75, target = new THREE.Vector3(...focus);
+    this.camera.fov = angle;
+    this.camera.position.set(...position).sub(target).multiplyScalar(narrow).add(target);
+    this.controls.target.copy(target);
+    this.controls.update();
+  }
+
+  get shown() {
+    return this.state.show === "all" ? this.lands.slice(0, MOST_SIDE_BY_SIDE) : this.lands.filter((land) => land.name === this.state.show);
+  }
+
+  get look() {
+    return this.looks[this.state.look];
+  }
+
+  // --- changes
+
+  /** Changes the state; words that are not known are left out. */
+  set(changes) {
+    const known = { field: content.fields, look: this.looks, show: { all: 1, ...Object.fromEntries(this.lands.map((land) => [land.name, 1])) } };
+    for (const [name, value] of Object.entries(changes)) {
+      if (name === "t" && isFinite(value)) this.state.t = Math.min(this.at[this.at.length - 1], Math.max(this.at[0], +value));
+      else if (name === "trajectory") this.state.trajectory = value === true || value === "true";
+      else if (known[name] && Object.hasOwn(known[name], value)) this.state[name] = value;
+      else continue;
+      this.changed.add({ t: "time", trajectory: "view" }[name] ?? "look");
+    }
+    if ("look" in changes && !("field" in changes)) this.state.field = this.look.own;
+    this.tell();
+  }
+
+  /** The whole view as words. */
+  get words() {
+    const place = (vector) => vector.toArray().map((x) => +x.toFixed(4)).join(",");
+    const { t, field, look, show, trajectory } = this.state;
+    return { t: +t.toFixed(4), field, look, show, trajectory, eye: place(this.camera.position), focus: place(this.controls.target) };
+  }
+
+  restore(text) {
+    const words = Object.fromEntries(new URLSearchParams(text)), place = (word) => word?.split(",").map(Number);
+    const [eye, focus] = [place(words.eye), place(words.focus)];
+    if ([eye, focus].every((p) => p?.length === 3 && p.every(isFinite))) {
+      this.camera.position.set(...eye);
+      this.controls.target.set(...focus);
+      this.controls.update();
+    }
+    this.set({ ...(words.look && { look: words.look }), ...words });
+  }
+
+  /** Writes the view into the link, and tells the page around this one. */
+  tell() {
+    clearTimeout(this.later);
+    this.later = setTimeout(() => {
+      try { history.replaceState(null, "", `#${new URLSearchParams(this.words)}`); } catch { /* a page inside another may have no link */ }
+      if (parent !== window) parent.postMessage({ studio: this.words }, "*");
+    }, 120);
+  }
+
+  listen() {
+    const option = (list, value, text) => list.add(new Option(text, value));
+    for (const [name, { label: text }] of Object.entries(content.fields)) option(id("field"), name, text);
+    for (const name of Object.keys(this.looks)) option(id("look"), name, name === "film" ? "as in the film" : name);
+    option(id("land"), "all", "side by side");
+    for (const { name } of this.lands) option(id("land"), name, name);
+    id("lands").hidden = this.lands.length < 2;
+    id("way").hidden = !this.lands.some((land) => land.way);
+    id("time").hidden = this.at.length < 2;
+    Object.assign(id("scrub"), { min: this.at[0], max: this.at[this.at.length - 1] });
+    id("caption").open = innerWidth > 700 && innerHeight > 500;
+    for (const [name, key] of [["field", "field"], ["look", "look"], ["land", "show"]]) id(name).onchange = (event) => this.set({ [key]: event.target.value });
+    id("trajectory").onchange = (event) => this.set({ trajectory: event.target.checked });
+    id("scrub").oninput = (event) => { this.play(false); this.set({ t: +event.target.value }); };
+    id("play").onclick = () => this.play(!this.playing);
+    id("link").onclick = async () => {
+      const text = `${location.href.split("#")[0]}#${new URLSearchParams(this.words)}`;
+      const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+      this.say(done ? "The link is copied." : text);
+    };
+    id("controls").onsubmit = (event) => event.preventDefault();
+    this.controls.addEventListener("change", () => { this.changed.add("view"); this.moved = performance.now(); this.tell(); });
+    this.canvas.addEventListener("pointermove", (event) => { this.pointer = event.buttons ? null : event; this.changed.add("value"); });
+    this.canvas.addEventListener("pointerdown", (event) => { this.pressed = [event.clientX, event.clientY]; this.pointer = null; this.changed.add("value"); });
+    this.canvas.addEventListener("pointerup", (event) => {
+      if (Math.hypot(event.clientX - this.pressed?.[0], event.clientY - this.pressed?.[1]) < 6) { this.pointer = event; this.changed.add("value"); }
+    });
+    this.canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); standIn("The browser took the graphics away. Load the page again to go on."); });
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    addEventListener("resize", () => this.changed.add("size"));
+    addEventListener("hashchange", () => this.restore(location.hash.slice(1)));
+    addEventListener("message", ({ data }) => {
+      if (data?.studio && typeof data.studio === "object") this.restore(String(new URLSearchParams(data.studio)));
+      if (typeof data?.studio?.play === "boolean") this.play(data.studio.play);
+    });
+  }
+
+  key(event) {
+    const turn = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const step = { ",": -1, ".": 1 }[event.key];
+    if (turn) this.nudge(turn, event.shiftKey);
+    else if (step) this.set({ t: this.neighbour(step) });
+    else if ("+=".includes(event.key)) this.nudge([0, 0], false, 1 / 1.1);
+    else if ("-_".includes(event.key)) this.nudge([0, 0], false, 1.1);
+    else if (event.key === " ") this.play(!this.playing);
+    else if (event.key === "Home") { this.frame(content.view); this.set(this.start); }
+    else if (event.key === "Enter") { const box = this.canvas.getBoundingClientRect(); this.pointer = { clientX: box.width / (2 * this.shown.length), clientY: box.height / 2 }; this.changed.add("value"); }
+    else return;
+    event.preventDefault();
+  }
+
+  /** Turns about the focus, 5 degrees to a step, or pans with it. */
+  nudge([x, y], pans, closer = 1) {
+    const { camera, controls: { target } } = this, offset = camera.position.clone().sub(target);
+    if (pans) {
+      const [right, up] = [0, 1].map((i) => new THREE.Vector3().setFromMatrixColumn(camera.matrixWorld, i).multiplyScalar(0.05 * offset.length()));
+      const way = right.multiplyScalar(x).add(up.multiplyScalar(y));
+      target.add(way);
+      camera.position.add(way);
+    } else {
+      const [azimuth, elevation] = [Math.atan2(offset.y, offset.x) + (x * Math.PI) / 36, Math.asin(offset.z / offset.length()) + (y * Math.PI) / 36];
+      const up = Math.min(1.55, Math.max(-1.5, elevation)), length = offset.length() * closer;
+      camera.position.set(Math.cos(azimuth) * Math.cos(up), Math.sin(azimuth) * Math.cos(up), Math.sin(up)).multiplyScalar(length).add(target);
+    }
+    this.controls.update();
+  }
+
+  neighbour(step) {
+    const beyond = this.at.filter((at) => (step > 0 ? at > this.state.t + 1e-9 : at < this.state.t - 1e-9));
+    return (step > 0 ? beyond[0] : beyond[beyond.length - 1]) ?? this.state.t;
+  }
+
+  play(on) {
+    this.playing = on && this.at.length > 1;
+    this.before = performance.now();
+    id("play").textContent = this.playing ? "❚❚" : "▶";
+    id("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
+  }
+
+  // --- pictures
+
+  draw(now) {
+    requestAnimationFrame((next) => this.draw(next));
+    const [first, last] = [this.at[0], this.at[this.at.length - 1]];
+    if (this.playing) {
+      const t = this.state.t + ((last - first) * (now - this.before)) / 1000 / this.seconds;
+      this.before = now;
+      this.set({ t: t >= last ? (this.state.t < last ? last : first) : t });
+    }
+    const moves = this.playing || now - this.moved < STILL;
+    if (!moves && this.scale < 1) { this.scale = 1; this.changed.add("size"); }
+    if (!this.changed.size) return;
+    const { changed } = this, start = performance.now(), size = changed.has("size");
+    this.changed = new Set();
+    if (size) this.resize();
+    if (["look", "time"].some((name) => changed.has(name))) this.shape();
+    if ([...changed].some((name) => name !== "value")) this.render();
+    this.read();
+    if (this.marked) { this.marked = false; this.changed.add("view"); }
+    this.frames = (this.frames ?? 0) + 1;
+    if (!moves || size) return;
+    this.renderer.getContext().finish();
+    const spent = (performance.now() - start) / 1000; // fewer pixels while it moves, if the machine is slow
+    const scale = Math.min(1, Math.max(0.35, this.scale * Math.sqrt(SLOWEST / spent)));
+    if (Math.abs(scale / this.scale - 1) > 0.15) { this.scale = scale; this.changed.add("size"); }
+  }
+
+  resize() {
+    const ratio = Math.min(devicePixelRatio, 2), [width, height] = [innerWidth, innerHeight];
+    if (this.renderer.getPixelRatio() !== ratio) this.renderer.setPixelRatio(ratio);
+    if (this.canvas.width !== Math.floor(width * ratio) || this.canvas.height !== Math.floor(height * ratio)) this.renderer.setSize(width, height, false);
+    this.picture.resize(Math.round(width * ratio * this.scale), Math.round(height * ratio * this.scale));
+    this.names();
+  }
+
+  names() {
+    const shown = this.shown;
+    id("names").replaceChildren(...(this.lands.length > 1 ? shown.map((land, n) => {
+      const span = document.createElement("span");
+      span.textContent = land.name;
+      span.style.left = `calc(${(100 * n) / shown.length}% + 20px)`;
+      return span;
+    }) : []));
+  }
+
+  shape() {
+    const { look, state } = this;
+    for (const land of this.shown) {
+      land.shape(look, state.t);
+      land.paint(state.field);
+    }
+    const mapping = look.colours[state.field], [low, high] = endsAt(mapping, state.t).map(fromScale[mapping.scale]);
+    const categories = content.fields[state.field].categories, bar = id("bar").getContext("2d"), pixels = bar.createImageData(256, 1);
+    mapping.codes.forEach((code, i) => (pixels.data[4 * Math.floor(i / 3) + (i % 3)] = code));
+    for (let i = 3; i < 1024; i += 4) pixels.data[i] = 255;
+    bar.putImageData(pixels, 0, 0);
+    id("low").textContent = categories.length ? categories[0][1] : short(low);
+    id("high").textContent = categories.length ? categories[categories.length - 1][1] : short(high);
+    id("quantity").textContent = content.fields[state.field].label;
+    for (const [name, key] of [["field", "field"], ["look", "look"], ["land", "show"]]) id(name).value = state[key];
+    id("trajectory").checked = state.trajectory;
+    id("scrub").value = state.t;
+    id("scrub").setAttribute("aria-valuetext", label(this.lands[0].axis, state.t));
+    id("now").textContent = [label(this.lands[0].axis, state.t), ...this.shown.map((land) => this.metrics(land))].join("   ");
+    id("notes").textContent = this.notes();
+    const style = document.documentElement.style, code = (light) => Math.round(255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055));
+    style.setProperty("--ink", look.ink);
+    style.setProperty("--back", `rgb(${look.background.bottom.map(code)})`);
+    style.setProperty("color-scheme", look.background.bottom[1] > 0.3 ? "light" : "dark");
+    this.names();
+  }
+
+  /** The loss at the marker as the plane has it, with the landscape's name where there are several. */
+  metrics(land) {
+    const { at, values } = land.data.metrics, name = Object.keys(values).find((key) => key.endsWith("loss"));
+    if (!name) return "";
+    const [k, share] = interval(at, this.state.t), [from, to] = [values[name][k], values[name][share ? k + 1 : k]];
+    return `${this.lands.length > 1 ? `${land.name} ` : ""}${name.replaceAll("_", " ")} ${short(from + share * (to - from))}`;
+  }
+
+  /** What was measured, and what the page adds to it. */
+  notes() {
+    const notes = this.look.colours[this.state.field].notes, texts = new Set(this.shown.map((land) => notes[land.name]));
+    const lines = texts.size === 1 ? [...texts] : this.shown.map((land) => `${land.name}: ${notes[land.name]}`);
+    const field = this.lands[0].field(content.fields[this.state.field].measured[0]);
+    if (!field.grid) lines.push("This page: a field on nested grids is sampled at 201 by 201 points and between keyframes.");
+    lines.push("This page: values in 16 bits of their range; between keyframes and grid points the surface is interpolated.");
+    if (content.every > 1) lines.push(`This page: every ${content.every}th keyframe, so that the file stays small.`);
+    return lines.join("\n");
+  }
+
+  /** The part of the light's buffer that a landscape fills, in pixels. */
+  part(n, { width, height }) {
+    const count = this.shown.length, left = Math.round((width * n) / count);
+    return { left, width: Math.round((width * (n + 1)) / count) - left, height };
+  }
+
+  render() {
+    const { look, renderer, picture: { light }, camera } = this, gl = renderer.getContext();
+    const turn = look.follow ? Math.atan2(camera.position.y - this.controls.target.y, camera.position.x - this.controls.target.x) : 0;
+    renderer.setRenderTarget(light);
+    light.scissorTest = false;
+    renderer.setClearColor(0, 0);
+    light.viewport.set(0, 0, light.width, light.height);
+    renderer.clear();
+    for (const [n, land] of this.shown.entries()) {
+      const { left, width, height } = this.part(n, light);
+      camera.aspect = width / height;
+      camera.near = Math.max(0.004, 0.05 * camera.position.distanceTo(this.controls.target));
+      camera.far = camera.position.length() + 4;
+      camera.updateProjectionMatrix();
+      camera.updateMatrixWorld();
+      light.viewport.set(left, 0, width, height);
+      light.scissor.set(left, 0, width, height);
+      light.scissorTest = true;
+      renderer.setRenderTarget(light);
+      land.shade(look.appearance.lighting.key.azimuth + turn);
+      setView(look.material, look, land, camera, turn, { width, height });
+      this.surface.material = look.material;
+      for (const geometry of [land.geometry, land.plinth]) {
+        if (!geometry) continue;
+        this.surface.geometry = geometry;
+        renderer.render(this.surface, camera);
+      }
+      this.lights(land);
+    }
+    this.picture.show(look);
+    this.lost = gl.isContextLost();
+  }
+
+  /** Draws the marker, the trajectory and the point that is read. */
+  lights(land) {
+    const { marker, trajectory, exposure } = this.look.appearance, toEye = this.camera.position.clone().sub(this.controls.target).normalize();
+    const show = (mesh, light, limb = light) => {
+      const u = mesh.material.uniforms;
+      u.light.value.set(...light).multiplyScalar(exposure);
+      u.limb.value.set(...limb).multiplyScalar(exposure);
+      u.toEye.value.copy(mesh === this.line ? new THREE.Vector3(0, 0, 1) : toEye);
+      this.renderer.render(mesh, this.camera);
+    };
+    const ball = (mesh, place, radius, ...lights) => { mesh.position.set(...place); mesh.scale.setScalar(radius); mesh.updateMatrixWorld(); show(mesh, ...lights); };
+    if (land.marker) ball(this.ball, land.marker, marker.radius, marker.light, marker.limb ?? marker.light);
+    const way = this.state.trajectory ? land.trajectory() : [];
+    if (way.length > 1) {
+      this.line.geometry.dispose();
+      this.line.geometry = new THREE.TubeGeometry(new THREE.CatmullRomCurve3(way), Math.min(600, 2 * way.length), trajectory.width / 2, 8);
+      show(this.line, trajectory.light);
+    }
+    if (this.reading?.land === land) ball(this.point, this.reading.place, 0.006 * this.camera.position.distanceTo(new THREE.Vector3(...this.reading.place)) / 1.5, [1, 1, 1], [0, 0, 0]);
+  }
+
+  // --- values
+
+  /** Reads the measured point under the pointer, and marks it. */
+  read() {
+    const box = this.canvas.getBoundingClientRect(), shown = this.shown, before = this.reading;
+    this.reading = null;
+    if (this.pointer && !this.playing) {
+      const wide = box.width / shown.length, n = Math.min(shown.length - 1, Math.max(0, Math.floor((this.pointer.clientX - box.left) / wide)));
+      const at = new THREE.Vector2((2 * (this.pointer.clientX - box.left - n * wide)) / wide - 1, 1 - (2 * (this.pointer.clientY - box.top)) / box.height);
+      const ray = new THREE.Raycaster();
+      ray.setFromCamera(at, this.camera);
+      const land = shown[n], place = land.hit(ray.ray);
+      const found = place && land.read(this.state.field, place);
+      if (found && land.radius(found.scene) < 1) {
+        const { value, measured, at: [alpha, beta], scene } = found, { label: text, categories } = content.fields[this.state.field];
+        const word = categories.find(([code]) => code === value)?.[1] ?? short(value);
+        this.reading = { land, place: [scene[0], scene[1], land.height(scene)], value, alpha, beta, measured };
+        this.say(`α ${short(alpha)}   β ${short(beta)}\n${text} ${word}${measured ? "" : "\ninterpolated, not measured"}`);
+      }
+    }
+    if (!this.reading && before) this.say("");
+    this.marked = `${before?.place}` !== `${this.reading?.place}`;
+  }
+
+  say(text) {
+    id("value").textContent = text;
+  }
+}
+
+/** A look with its material and the colours of its fields as light. */
+function prepare(look) {
+  for (const mapping of Object.values(look.colours)) {
+    mapping.codes = Uint8Array.from(atob(mapping.map), (letter) => letter.charCodeAt(0));
+    mapping.table = Float32Array.from(mapping.codes, (code) => linear(code / 255));
+  }
+  let material = null;
+  Object.defineProperty(look, "material", { get: () => (material ??= surfaceMaterial(look)) });
+  return look;
+}
+
+const test = document.createElement("canvas").getContext("webgl2");
+if (!test || !test.getExtension("EXT_color_buffer_float")) {
+  standIn("This browser has no WebGL 2, so the landscape cannot be turned here. This is one frame of the film.");
+} else {
+  test.getExtension("WEBGL_lose_context")?.loseContext();
+  decode(id("surfaces").textContent).then((codes) => { window.viewer = new Viewer(codes); }, (error) => standIn(`The page is damaged: ${error.message}`));
+}
