@@ -23,21 +23,23 @@ function blur(values, n, sigma) {
 /** Share of the sky that each vertex sees [n, n]: 1 less the mean sine of its horizon, in 16 directions. */
 export function occlusion(height, n, spacing) {
   const far = REACH / spacing, steps = [...new Set(Array.from({ length: 9 }, (_, i) => Math.round(far ** (i / 8))))].filter((step) => step > 0);
-  const sky = new Float32Array(n * n).fill(1), rise = new Float32Array(n * n);
-  for (let number = 0; number < 16; number++) {
+  const sky = new Float32Array(n * n).fill(1), [forward, backward] = [0, 0].map(() => new Float32Array(n * n));
+  for (let number = 0; number < 8; number++) {
     const angle = (2 * Math.PI * (number + 0.5)) / 16;
-    rise.fill(0);
+    forward.fill(0);
+    backward.fill(0);
     for (const step of steps) {
       const dx = Math.round(Math.cos(angle) * step), dy = Math.round(Math.sin(angle) * step);
       const scale = 1 / (Math.hypot(dx, dy) * spacing), [left, right] = [Math.max(0, -dx), n - Math.max(0, dx)];
       for (let row = Math.max(0, -dy); row < n - Math.max(0, dy); row++) {
-        for (let i = row * n + left; i < row * n + right; i++) {
-          const slope = (height[i + dy * n + dx] - height[i]) * scale;
-          if (slope > rise[i]) rise[i] = slope;
+        for (let i = row * n + left, j = i + dy * n + dx; i < row * n + right; i++, j++) {
+          const slope = (height[j] - height[i]) * scale; // a rise forward is a fall backward
+          if (slope > forward[i]) forward[i] = slope;
+          else if (-slope > backward[j]) backward[j] = -slope;
         }
       }
     }
-    for (let i = 0; i < sky.length; i++) sky[i] -= rise[i] / Math.sqrt(1 + rise[i] * rise[i]) / 16;
+    for (const rise of [forward, backward]) for (let i = 0; i < sky.length; i++) sky[i] -= rise[i] / Math.sqrt(1 + rise[i] * rise[i]) / 16;
   }
   return blur(sky, n, 0.8);
 }

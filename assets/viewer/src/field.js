@@ -39,12 +39,17 @@ export class Field {
 
   /** Values [rows, columns] at a coordinate; at a keyframe as measured. */
   nodes(coordinate) {
+    if (this.last?.coordinate !== coordinate) this.last = { coordinate, values: this.interpolate(coordinate) };
+    return this.last.values;
+  }
+
+  interpolate(coordinate) {
     const [k, share] = interval(this.at, coordinate);
     if (!share || this.still) return this.values[k];
     const out = new Float32Array(this.size);
     if (this.inTime) {
       for (const [j, weight] of this.inTime.weights(coordinate).entries()) {
-        if (Math.abs(weight) < 1e-6) continue;
+        if (Math.abs(weight) < 3e-5) continue;
         const values = this.filled[j];
         for (let i = 0; i < out.length; i++) out[i] += weight * values[i];
       }
@@ -67,27 +72,27 @@ export class Field {
     return fromScale[this.scale](this.nodes(coordinate)[index]);
   }
 
-  /** Where the mesh's vertices lie between the grid's edges, -1 to 1, along side 0 (alpha) or 1. */
-  places(mesh, window, side) {
-    const half = window.sides[side], along = Array.from({ length: mesh }, (_, i) => Math.min(half, Math.max(-half, (2 * i) / (mesh - 1) - 1)));
-    if (!this.grid) return along;
+  /** Places along side 0 (alpha) or 1, in scene units, from -1 to 1 between the grid's edges. */
+  places(along, window, side) {
+    const half = window.sides[side], inside = along.map((x) => Math.min(half, Math.max(-half, x)));
+    if (!this.grid) return inside;
     const [low, high] = this.grid[side];
-    return along.map((x) => ((window.centre[side] + window.unit * x - low) / (high - low)) * 2 - 1);
+    return inside.map((x) => ((window.centre[side] + window.unit * x - low) / (high - low)) * 2 - 1);
   }
 
-  /** Values [mesh, mesh] in the field's own units; NaN in holes and beyond the grid. cap: on none if Infinity. */
-  drawn(coordinate, mesh, window, cap, smoothing) {
+  /** Values in the field's own units at places, scene units, along both sides; NaN in holes and beyond the grid. */
+  drawn(coordinate, axes, window, cap = Infinity, smoothing = 1) {
     const highest = cap === Infinity ? Infinity : toScale[this.scale](cap);
-    const nodes = Float32Array.from(this.nodes(coordinate), (x) => (x > highest ? highest : x));
+    const nodes = this.nodes(coordinate).map((x) => (x > highest ? highest : x));
     const known = nodes.every(isFinite);
     const filled = known ? nodes : fillHoles(nodes, this.columns);
-    const [x, y] = [0, 1].map((side) => this.places(mesh, window, side));
+    const [x, y] = [0, 1].map((side) => this.places(axes[side], window, side)), mesh = x.length;
     const clip = (places) => places.map((p) => Math.min(1, Math.max(-1, p)));
     const [down, across] = [[this.down, this.down.plan(clip(y))], [this.across, this.across.plan(clip(x))]];
     const lowest = refine(smallest(filled, this.rows, this.columns), down, across, true);
     const out = refine(filled, down, across);
     const line = smoothing < 1 ? refine(filled, down, across, true) : null;
-    const holes = known ? null : refine(Float32Array.from(nodes, (v) => +!isFinite(v)), down, across, true);
+    const holes = known ? null : refine(nodes.map((v) => +!isFinite(v)), down, across, true);
     const back = fromScale[this.scale], beyond = (p) => Math.abs(p) > 1 + 1e-6;
     for (let i = 0; i < out.length; i++) {
       let value = Math.max(out[i], lowest[i]);

@@ -12,9 +12,11 @@ const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (letter) =
 
 /** A landscape as the page holds it. mesh: vertices along a side, 1 more than a multiple of 2. */
 export class Land {
-  constructor(data, fields, codes, mesh) {
-    Object.assign(this, { data, fields, codes, mesh, name: data.name, axis: data.axis, measured: {} });
+  constructor(data, fields, codes, mesh, measured = {}) {
+    Object.assign(this, { data, fields, codes, mesh, name: data.name, axis: data.axis, measured });
     this.spacing = 2 / (mesh - 1);
+    const along = Array.from({ length: mesh }, (_, i) => this.spacing * i - 1);
+    this.lattice = [along, along];
     this.at = Object.values(data.fields)[0].at;
     if (data.fields.loss) this.at = data.fields.loss.at;
     if (data.trajectory) this.way = { at: data.trajectory.at, places: floats(data.trajectory.places) };
@@ -31,9 +33,18 @@ export class Land {
   /** A drawable field at every vertex, in its own units. */
   drawn(name, coordinate, cap, smoothing) {
     const measured = this.fields[name].measured;
-    const parts = measured.map((part) => this.field(part).drawn(coordinate, this.mesh, this.window, measured.length > 1 ? Infinity : cap, smoothing));
+    const parts = measured.map((part) => this.field(part).drawn(coordinate, this.lattice, this.window, measured.length > 1 ? Infinity : cap, smoothing));
     if (measured[0] === name) return parts[0];
     return parts[0].map((_, i) => derive(name, parts.map((part) => part[i])));
+  }
+
+  /** The surface as a look shows it at a coordinate, in the colours of a field. */
+  show(look, coordinate, field) {
+    const [shape, paint] = [`${look.name} ${coordinate}`, `${look.name} ${coordinate} ${field}`];
+    if (this.shaped !== shape) this.shape(look, coordinate);
+    if (this.painted !== paint) this.paint(field);
+    Object.assign(this, { shaped: shape, painted: paint });
+    return this;
   }
 
   /** The surface of a look at a coordinate, as `studio.film.surface` has it. */
@@ -99,16 +110,24 @@ export class Land {
     this.geometry.attributes.colour.needsUpdate = true;
   }
 
+  /** Where the network is in the plane at a coordinate; null for nowhere. */
+  network(coordinate) {
+    const { markers } = this.data;
+    if (!markers) return [0, 0];
+    const [k, share] = interval(markers.at, coordinate), [from, to] = [markers.places[k], markers.places[share ? k + 1 : k]];
+    return from && to && from.map((x, i) => x + share * (to[i] - x));
+  }
+
   placeMarker() {
-    const { markers } = this.data, { fade_end: end, marker: { radius } } = this.look.appearance;
-    let place = [0, 0];
-    if (markers) {
-      const [k, share] = interval(markers.at, this.coordinate), [from, to] = [markers.places[k], markers.places[share ? k + 1 : k]];
-      place = from && to && from.map((x, i) => x + share * (to[i] - x));
-    }
+    const { fade_end: end, marker: { radius } } = this.look.appearance, place = this.network(this.coordinate);
     const scene = place && this.toScene(place);
     this.marker = scene && this.radius(scene) <= end ? [...scene, this.height(scene) + 0.9 * radius] : null;
-    this.network = place;
+  }
+
+  /** The loss at the marker, else in the middle, at a coordinate. */
+  loss(coordinate) {
+    const window = windowAt(this.data.windows, coordinate), place = this.network(coordinate) ?? window.centre;
+    return this.field("loss").drawn(coordinate, place.map((x, i) => [(x - window.centre[i]) / window.unit]), window)[0];
   }
 
   toScene(place) {
@@ -129,13 +148,14 @@ export class Land {
 
   /** The run's way to the marker, smooth through its checkpoints, on the surface; only its last part on the land. */
   trajectory() {
-    if (!this.way || !this.network) return [];
+    const network = this.network(this.coordinate);
+    if (!this.way || !network) return [];
     const { at, places } = this.way, n = at.length, [k, share] = interval(at, this.coordinate);
     const passed = at.map((_, j) => [0, 1].map((c) => {
       const of = (plane) => places[(Math.min(plane, n - 1) * n + j) * 2 + c];
       return of(k) + share * (of(k + 1) - of(k));
     })).filter((_, j) => at[j] < this.coordinate);
-    const way = [...passed, this.network].map((place) => this.toScene(place));
+    const way = [...passed, network].map((place) => this.toScene(place));
     const knots = [...way.keys()], smooth = [];
     for (let j = 0; j + 1 < way.length; j++) for (let u = 0; u < 1; u += 1 / 12) smooth.push([0, 1].map((c) => pchip(knots, (i) => way[i][c], j, u)));
     smooth.push(way[way.length - 1]);

@@ -5,9 +5,10 @@ import { decode } from "./field.js";
 import { Land } from "./land.js";
 import { ballMaterial, setView, surfaceMaterial } from "./material.js";
 import { Picture } from "./picture.js";
-import { endsAt, fromScale, interval, label, short } from "./scales.js";
+import { endsAt, fromScale, label, short } from "./scales.js";
 
-const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1 / 20, STILL = 250;
+const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.3;
+const COARSE = 121; // vertices along a side while something moves: a software GL draws them in time
 const id = (name) => document.getElementById(name);
 const content = JSON.parse(id("content").textContent);
 const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.055) ** 2.4);
@@ -27,17 +28,18 @@ class Viewer {
     this.picture = new Picture(this.renderer);
     this.mesh = Math.min(innerWidth, innerHeight) < 600 ? 201 : 301;
     this.lands = content.landscapes.map((data) => new Land(data, content.fields, codes, this.mesh));
+    for (const land of this.lands) land.coarse = new Land(land.data, content.fields, codes, COARSE, land.measured);
     this.looks = Object.fromEntries(content.looks.map((look) => [look.name, prepare(look)]));
     this.camera = new THREE.PerspectiveCamera(content.view.view_angle, 1, 0.01, 20);
     this.camera.up.set(0, 0, 1);
     this.controls = new OrbitControls(this.camera, this.canvas);
     Object.assign(this.controls, { minDistance: 0.05, maxDistance: 12, enableDamping: false, zoomToCursor: false });
-    [this.ball, this.line, this.point] = [0, 0, 0].map(() => new THREE.Mesh(new THREE.BufferGeometry(), ballMaterial()));
-    this.ball.geometry = this.point.geometry = new THREE.SphereGeometry(1, 32, 24);
+    [this.ball, this.line] = [0, 0].map(() => new THREE.Mesh(new THREE.BufferGeometry(), ballMaterial()));
+    this.ball.geometry = new THREE.SphereGeometry(1, 32, 24);
     this.surface = new THREE.Mesh();
-    for (const mesh of [this.ball, this.line, this.point, this.surface]) mesh.frustumCulled = false;
+    for (const mesh of [this.ball, this.line, this.surface]) mesh.frustumCulled = false;
     const at = [...new Set(this.lands.flatMap((land) => land.at))].sort((a, b) => a - b);
-    Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moved: 0 });
+    Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moved: -Infinity });
     const [first, last] = [at[0], at[at.length - 1]];
     this.seconds = Math.min(SECONDS[1], Math.max(SECONDS[0], at.length / 2));
     this.start = { t: Math.min(last, Math.max(first, content.view.coordinate)), look: "film", field: content.looks[0].own, show: "all", trajectory: content.looks[0].draws_trajectory };
@@ -75,7 +77,7 @@ class Viewer {
       else if (name === "trajectory") this.state.trajectory = value === true || value === "true";
       else if (known[name] && Object.hasOwn(known[name], value)) this.state[name] = value;
       else continue;
-      this.changed.add({ t: "time", trajectory: "view" }[name] ?? "look");
+      this.changed.add({ t: "time", trajectory: "look" }[name] ?? "look");
     }
     if ("look" in changes && !("field" in changes)) this.state.field = this.look.own;
     this.tell();
@@ -197,29 +199,26 @@ class Viewer {
       this.before = now;
       this.set({ t: t >= last ? (this.state.t < last ? last : first) : t });
     }
-    const moves = this.playing || now - this.moved < STILL;
-    if (!moves && this.scale < 1) { this.scale = 1; this.changed.add("size"); }
+    const moves = this.playing || performance.now() - this.moved < STILL;
+    if (moves !== this.moves) this.changed.add("size");
     if (!this.changed.size) return;
-    const { changed } = this, start = performance.now(), size = changed.has("size");
-    this.changed = new Set();
-    if (size) this.resize();
-    if (["look", "time"].some((name) => changed.has(name))) this.shape();
+    const { changed } = this, spent = this.moves && moves ? now - this.drawn : SLOWEST;
+    const scale = Math.min(1, Math.max(LEAST, this.scale * Math.sqrt(SLOWEST / spent))); // fewer pixels where it is slow
+    if (moves && Math.abs(scale / this.scale - 1) > 0.2) { this.scale = scale; changed.add("size"); }
+    Object.assign(this, { changed: new Set(), moves, drawn: now });
+    if (changed.has("size")) this.resize();
+    if (changed.has("look")) this.present();
+    if (changed.has("look") || changed.has("time")) this.describe();
     if ([...changed].some((name) => name !== "value")) this.render();
     this.read();
-    if (this.marked) { this.marked = false; this.changed.add("view"); }
     this.frames = (this.frames ?? 0) + 1;
-    if (!moves || size) return;
-    this.renderer.getContext().finish();
-    const spent = (performance.now() - start) / 1000; // fewer pixels while it moves, if the machine is slow
-    const scale = Math.min(1, Math.max(0.35, this.scale * Math.sqrt(SLOWEST / spent)));
-    if (Math.abs(scale / this.scale - 1) > 0.15) { this.scale = scale; this.changed.add("size"); }
   }
 
   resize() {
-    const ratio = Math.min(devicePixelRatio, 2), [width, height] = [innerWidth, innerHeight];
-    if (this.renderer.getPixelRatio() !== ratio) this.renderer.setPixelRatio(ratio);
-    if (this.canvas.width !== Math.floor(width * ratio) || this.canvas.height !== Math.floor(height * ratio)) this.renderer.setSize(width, height, false);
-    this.picture.resize(Math.round(width * ratio * this.scale), Math.round(height * ratio * this.scale));
+    const ratio = Math.min(devicePixelRatio, 2) * (this.moves ? this.scale : 1);
+    this.renderer.setPixelRatio(ratio);
+    this.renderer.setSize(innerWidth, innerHeight, false);
+    this.picture.resize(this.canvas.width, this.canvas.height, this.moves);
     this.names();
   }
 
@@ -233,25 +232,26 @@ class Viewer {
     }) : []));
   }
 
-  shape() {
-    const { look, state } = this;
-    for (const land of this.shown) {
-      land.shape(look, state.t);
-      land.paint(state.field);
-    }
-    const mapping = look.colours[state.field], [low, high] = endsAt(mapping, state.t).map(fromScale[mapping.scale]);
-    const categories = content.fields[state.field].categories, bar = id("bar").getContext("2d"), pixels = bar.createImageData(256, 1);
-    mapping.codes.forEach((code, i) => (pixels.data[4 * Math.floor(i / 3) + (i % 3)] = code));
-    for (let i = 3; i < 1024; i += 4) pixels.data[i] = 255;
-    bar.putImageData(pixels, 0, 0);
+  /** Says the numbers of the moment. */
+  describe() {
+    const { look, state } = this, mapping = look.colours[state.field], [low, high] = endsAt(mapping, state.t).map(fromScale[mapping.scale]);
+    const categories = content.fields[state.field].categories;
     id("low").textContent = categories.length ? categories[0][1] : short(low);
     id("high").textContent = categories.length ? categories[categories.length - 1][1] : short(high);
+    id("scrub").value = state.t;
+    id("scrub").setAttribute("aria-valuetext", label(this.lands[0].axis, state.t));
+    id("now").textContent = [label(this.lands[0].axis, state.t), ...this.shown.map((land) => this.loss(land))].join("\u2003");
+  }
+
+  /** Says what is shown: choices, legend, caption, the page's colours. */
+  present() {
+    const { look, state } = this, bar = id("bar").getContext("2d"), pixels = bar.createImageData(256, 1);
+    look.colours[state.field].codes.forEach((code, i) => (pixels.data[4 * Math.floor(i / 3) + (i % 3)] = code));
+    for (let i = 3; i < 1024; i += 4) pixels.data[i] = 255;
+    bar.putImageData(pixels, 0, 0);
     id("quantity").textContent = content.fields[state.field].label;
     for (const [name, key] of [["field", "field"], ["look", "look"], ["land", "show"]]) id(name).value = state[key];
     id("trajectory").checked = state.trajectory;
-    id("scrub").value = state.t;
-    id("scrub").setAttribute("aria-valuetext", label(this.lands[0].axis, state.t));
-    id("now").textContent = [label(this.lands[0].axis, state.t), ...this.shown.map((land) => this.metrics(land))].join("   ");
     id("notes").textContent = this.notes();
     const style = document.documentElement.style, code = (light) => Math.round(255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055));
     style.setProperty("--ink", look.ink);
@@ -260,12 +260,10 @@ class Viewer {
     this.names();
   }
 
-  /** The loss at the marker as the plane has it, with the landscape's name where there are several. */
-  metrics(land) {
-    const { at, values } = land.data.metrics, name = Object.keys(values).find((key) => key.endsWith("loss"));
-    if (!name) return "";
-    const [k, share] = interval(at, this.state.t), [from, to] = [values[name][k], values[name][share ? k + 1 : k]];
-    return `${this.lands.length > 1 ? `${land.name} ` : ""}${name.replaceAll("_", " ")} ${short(from + share * (to - from))}`;
+  /** The loss at the marker, else in the middle, with the landscape's name where there are several. */
+  loss(land) {
+    if (!land.data.fields.loss) return "";
+    return `${this.lands.length > 1 ? `${land.name} ` : ""}loss ${short(land.loss(this.state.t))}`;
   }
 
   /** What was measured, and what the page adds to it. */
@@ -293,8 +291,8 @@ class Viewer {
     renderer.setClearColor(0, 0);
     light.viewport.set(0, 0, light.width, light.height);
     renderer.clear();
-    for (const [n, land] of this.shown.entries()) {
-      const { left, width, height } = this.part(n, light);
+    for (const [n, fine] of this.shown.entries()) {
+      const land = (this.moves ? fine.coarse : fine).show(look, this.state.t, this.state.field), { left, width, height } = this.part(n, light);
       camera.aspect = width / height;
       camera.near = Math.max(0.004, 0.05 * camera.position.distanceTo(this.controls.target));
       camera.far = camera.position.length() + 4;
@@ -318,7 +316,7 @@ class Viewer {
     this.lost = gl.isContextLost();
   }
 
-  /** Draws the marker, the trajectory and the point that is read. */
+  /** Draws the marker and the trajectory. */
   lights(land) {
     const { marker, trajectory, exposure } = this.look.appearance, toEye = this.camera.position.clone().sub(this.controls.target).normalize();
     const show = (mesh, light, limb = light) => {
@@ -328,15 +326,18 @@ class Viewer {
       u.toEye.value.copy(mesh === this.line ? new THREE.Vector3(0, 0, 1) : toEye);
       this.renderer.render(mesh, this.camera);
     };
-    const ball = (mesh, place, radius, ...lights) => { mesh.position.set(...place); mesh.scale.setScalar(radius); mesh.updateMatrixWorld(); show(mesh, ...lights); };
-    if (land.marker) ball(this.ball, land.marker, marker.radius, marker.light, marker.limb ?? marker.light);
+    if (land.marker) {
+      this.ball.position.set(...land.marker);
+      this.ball.scale.setScalar(marker.radius);
+      this.ball.updateMatrixWorld();
+      show(this.ball, marker.light, marker.limb ?? marker.light);
+    }
     const way = this.state.trajectory ? land.trajectory() : [];
     if (way.length > 1) {
       this.line.geometry.dispose();
       this.line.geometry = new THREE.TubeGeometry(new THREE.CatmullRomCurve3(way), Math.min(600, 2 * way.length), trajectory.width / 2, 8);
       show(this.line, trajectory.light);
     }
-    if (this.reading?.land === land) ball(this.point, this.reading.place, 0.006 * this.camera.position.distanceTo(new THREE.Vector3(...this.reading.place)) / 1.5, [1, 1, 1], [0, 0, 0]);
   }
 
   // --- values
@@ -345,22 +346,26 @@ class Viewer {
   read() {
     const box = this.canvas.getBoundingClientRect(), shown = this.shown, before = this.reading;
     this.reading = null;
-    if (this.pointer && !this.playing) {
+    if (this.pointer && !this.moves) {
       const wide = box.width / shown.length, n = Math.min(shown.length - 1, Math.max(0, Math.floor((this.pointer.clientX - box.left) / wide)));
       const at = new THREE.Vector2((2 * (this.pointer.clientX - box.left - n * wide)) / wide - 1, 1 - (2 * (this.pointer.clientY - box.top)) / box.height);
       const ray = new THREE.Raycaster();
+      this.camera.aspect = wide / box.height;
+      this.camera.updateProjectionMatrix();
       ray.setFromCamera(at, this.camera);
-      const land = shown[n], place = land.hit(ray.ray);
+      const land = shown[n].show(this.look, this.state.t, this.state.field), place = land.hit(ray.ray);
       const found = place && land.read(this.state.field, place);
-      if (found && land.radius(found.scene) < 1) {
+      if (found && land.radius(found.scene) < 1.05) {
         const { value, measured, at: [alpha, beta], scene } = found, { label: text, categories } = content.fields[this.state.field];
         const word = categories.find(([code]) => code === value)?.[1] ?? short(value);
-        this.reading = { land, place: [scene[0], scene[1], land.height(scene)], value, alpha, beta, measured };
+        const on = new THREE.Vector3(...scene, land.height(scene)).project(this.camera);
+        this.reading = { land: land.name, value, alpha, beta, measured };
+        Object.assign(id("dot").style, { left: `${box.left + wide * (n + (on.x + 1) / 2)}px`, top: `${box.top + (box.height * (1 - on.y)) / 2}px` });
         this.say(`α ${short(alpha)}   β ${short(beta)}\n${text} ${word}${measured ? "" : "\ninterpolated, not measured"}`);
       }
     }
     if (!this.reading && before) this.say("");
-    this.marked = `${before?.place}` !== `${this.reading?.place}`;
+    id("dot").hidden = !this.reading;
   }
 
   say(text) {
