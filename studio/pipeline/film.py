@@ -123,9 +123,9 @@ def make_still(
 def make_page(project: Project, out: Path, at: Time | None = None) -> Path:
     """The web page of the film in the folder `out`, which opens with the view at a time, the film's end if None.
 
-    Raises SceneError if not all that it shows is measured.
+    Raises SceneError if what it shows of a network is not measured.
     """
-    if measured_film(project) is None:
+    if project.scene.networks and measured_film(project) is None:
         raise SceneError(f"{project.path}: not all that the page shows is measured; run: studio compute {project.path}")
     last = project.scene.cut.length - 1
     frame_at(project, at or Time.parse(f"{last}f"))

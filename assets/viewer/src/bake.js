@@ -1,5 +1,7 @@
 // Light that does not depend on the eye, at the vertices of a height field, as studio.render.bake computes it.
 
+import { fillHoles } from "./field.js";
+
 const REACH = 0.26, RAYS = 12, OUTSIDE = -1e9;
 
 /** A Gaussian blur of values [n, n], as at the edge beyond it. */
@@ -79,6 +81,28 @@ function rotate(values, n, [a, b, c, d]) {
     }
   }
   return out;
+}
+
+const GROUND = 111, FAR = 2.6; // vertices along a side of the ground, and half of it in scene units
+
+/** The ground around a cast of a radius, at -depth: its places [n, 3], its light [n], 1 where nothing is hidden, its quads. */
+export function ground(land, radius, depth, { key, shadow, occlusion: dark }, azimuth) {
+  const n = GROUND, step = (2 * FAR) / (n - 1), places = new Float32Array(3 * n * n), free = new Uint8Array(n * n), index = [];
+  const scene = Float32Array.from({ length: n * n }, (_, i) => {
+    const place = [step * (i % n) - FAR, step * Math.floor(i / n) - FAR], from = land.radius(place);
+    places.set([...place, -depth], 3 * i);
+    free[i] = +(from > radius + (3 * step) / Math.min(...land.sides));
+    if ((i + 1) % n && i < n * (n - 1)) index.push(i, i + 1, i + n + 1, i, i + n + 1, i + n);
+    return from <= radius ? land.height(place) : -depth;
+  });
+  const [sun, sky] = [sunlight(scene, n, step, azimuth, key.elevation, 0.22), occlusion(scene, n, step)];
+  const light = sun.map((share, i) => (free[i] ? (1 - shadow * (1 - share)) * (1 - dark * (1 - sky[i])) : NaN));
+  const soft = blur(fillHoles(light, n), n, 2); // neither the foot nor the lit top, which the bakes blur over the edge, shines
+  const shade = soft.map((share, i) => {
+    const out = Math.max(Math.abs(places[3 * i]), Math.abs(places[3 * i + 1])) / FAR;
+    return 1 - (1 - (free[i] ? light[i] : share)) * Math.min(1, (1 - out) / 0.2);
+  });
+  return { places, shade, index };
 }
 
 /** Values [m, m] of a lattice at every vertex of one twice as fine [2 m - 1, 2 m - 1]. */

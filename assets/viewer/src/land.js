@@ -1,6 +1,6 @@
 // The drawn surface of one landscape: its mesh, its light, the marker and the trajectory.
 import * as THREE from "three";
-import { occlusion, sunlight, upsample } from "./bake.js";
+import { ground, occlusion, sunlight, upsample } from "./bake.js";
 import { Field, fillHoles } from "./field.js";
 import { pchip } from "./spline.js";
 import { derive, endsAt, interval, toScale, windowAt } from "./scales.js";
@@ -89,12 +89,18 @@ export class Land {
 
   /** The key lamp's light, for its place in the sky, radians. */
   shade(azimuth) {
-    const { lighting } = this.look.appearance, { elevation } = lighting.key;
+    const { lighting, plinth, fade_end: end } = this.look.appearance, { elevation } = lighting.key;
     if (this.sun === azimuth) return;
     this.sun = azimuth;
     const sun = sunlight(this.filled, this.mesh, this.spacing, azimuth, elevation);
     for (let i = 0; i < sun.length; i++) this.relief[4 * i + 3] = 1 - lighting.shadow * (1 - sun[i]);
     this.geometry.attributes.relief.needsUpdate = true;
+    this.ground?.dispose();
+    this.ground = null;
+    if (!plinth) return;
+    const { places, shade, index } = ground(this, end, plinth.depth, lighting, azimuth);
+    this.ground = new THREE.BufferGeometry().setIndex(index).setAttribute("position", new THREE.BufferAttribute(places, 3));
+    this.ground.setAttribute("shade", new THREE.BufferAttribute(shade, 1));
   }
 
   /** The colours of a field. */

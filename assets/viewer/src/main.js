@@ -3,7 +3,7 @@ import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { decode } from "./field.js";
 import { Land } from "./land.js";
-import { ballMaterial, setView, surfaceMaterial } from "./material.js";
+import { ballMaterial, groundMaterial, setView, surfaceMaterial } from "./material.js";
 import { Picture } from "./picture.js";
 import { endsAt, fromScale, label, short } from "./scales.js";
 
@@ -37,6 +37,7 @@ class Viewer {
     [this.ball, this.line] = [0, 0].map(() => new THREE.Mesh(new THREE.BufferGeometry(), ballMaterial()));
     this.ball.geometry = new THREE.SphereGeometry(1, 32, 24);
     this.surface = new THREE.Mesh();
+    this.shadow = groundMaterial();
     for (const mesh of [this.ball, this.line, this.surface]) mesh.frustumCulled = false;
     const at = [...new Set(this.lands.flatMap((land) => land.at))].sort((a, b) => a - b);
     Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moved: -Infinity });
@@ -304,11 +305,8 @@ class Viewer {
       renderer.setRenderTarget(light);
       land.shade(look.appearance.lighting.key.azimuth + turn);
       setView(look.material, look, land, camera, turn, { width, height });
-      this.surface.material = look.material;
-      for (const geometry of [land.geometry, land.plinth]) {
-        if (!geometry) continue;
-        this.surface.geometry = geometry;
-        renderer.render(this.surface, camera);
+      for (const [geometry, material] of [[land.geometry, look.material], [land.plinth, look.material], [land.ground, this.shadow]]) {
+        if (geometry) renderer.render(Object.assign(this.surface, { geometry, material }), camera);
       }
       this.lights(land);
     }

@@ -18,11 +18,12 @@ const OUT = /gl_FragData\[0\] = encode\(light, root\);/;
 /** A material with a look's shaders. Light leaves it linear, multiplied by its coverage. */
 export function surfaceMaterial(look) {
   const uniforms = Object.fromEntries([...FLOATS.map((name) => [name, { value: 0 }]), ...VECTORS.map((name) => [name, { value: new THREE.Vector3() }])]);
-  const [[vertexWords, vertex], [words, fragment]] = [look.vertex, look.fragment];
+  const [vertexWords, vertex] = look.vertex, [words, fragment] = look.fragment;
+  const between = (text, which) => text.replace(which, "centroid $1 "); // else smooth edges show what lies beyond them
   return new THREE.RawShaderMaterial({
     glslVersion: THREE.GLSL3, side: THREE.DoubleSide, uniforms,
-    vertexShader: `${VERTEX}${UNIFORMS}\n${vertexWords}\nvoid main() {\n${PLACE}${vertex}}`,
-    fragmentShader: `${FRAGMENT}${UNIFORMS}\n${words}\nvoid main() {\n${fragment.replace(OUT, "pageColour = vec4(min(light, 4.0), 1.0) * root * root;")}}`,
+    vertexShader: `${VERTEX}${UNIFORMS}\n${between(vertexWords, /^(out) /gm)}\nvoid main() {\n${PLACE}${vertex}}`,
+    fragmentShader: `${FRAGMENT}${UNIFORMS}\n${between(words, /^(in) /gm)}\nvoid main() {\n${fragment.replace(OUT, "pageColour = vec4(min(light, 4.0), 1.0) * root * root;")}}`,
   });
 }
 
@@ -33,6 +34,13 @@ export const ballMaterial = () => new THREE.RawShaderMaterial({
   vertexShader: `${VERTEX}in vec3 normal;\nout vec3 outward;\nvoid main() {\n${PLACE}outward = normal;\n}`,
   fragmentShader: `${FRAGMENT}uniform vec3 light, limb, toEye;\nin vec3 outward;\nvoid main() {
     pageColour = vec4(min(mix(limb, light, smoothstep(0.15, 0.85, dot(normalize(outward), toEye))), 4.0), 1.0);\n}`,
+});
+
+/** The black of a shadow on the ground: it covers as much as it darkens. */
+export const groundMaterial = () => new THREE.RawShaderMaterial({
+  glslVersion: THREE.GLSL3, uniforms: {}, side: THREE.DoubleSide,
+  vertexShader: `${VERTEX}in float shade;\nout float dark;\nvoid main() {\n${PLACE}dark = 1.0 - shade;\n}`,
+  fragmentShader: `${FRAGMENT}in float dark;\nvoid main() { pageColour = vec4(0.0, 0.0, 0.0, max(dark, 0.0)); }`,
 });
 
 const direction = (azimuth, elevation) => [Math.cos(azimuth) * Math.cos(elevation), Math.sin(azimuth) * Math.cos(elevation), Math.sin(elevation)];

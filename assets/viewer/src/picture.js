@@ -54,12 +54,12 @@ void main() {
 /** sRGB by the root of light, 0 to 4: contrast around middle grey, then a soft shoulder. */
 function toneTable({ contrast, shoulder }) {
   const rest = 1 - shoulder;
-  const codes = Uint8Array.from({ length: 1024 }, (_, i) => {
+  const codes = Uint16Array.from({ length: 1024 }, (_, i) => {
     const light = 0.18 * ((4 * (i / 1023) ** 2) / 0.18) ** contrast;
     const toned = light < shoulder ? light : shoulder + rest * (1 - Math.exp(-(light - shoulder) / rest));
-    return Math.round(255 * (toned <= 0.0031308 ? 12.92 * toned : 1.055 * toned ** (1 / 2.4) - 0.055));
+    return THREE.DataUtils.toHalfFloat(toned <= 0.0031308 ? 12.92 * toned : 1.055 * toned ** (1 / 2.4) - 0.055);
   });
-  return Object.assign(new THREE.DataTexture(codes, 1024, 1, THREE.RedFormat), { needsUpdate: true });
+  return Object.assign(new THREE.DataTexture(codes, 1024, 1, THREE.RedFormat, THREE.HalfFloatType), { needsUpdate: true });
 }
 
 /** The light's buffer and the passes that make the picture of it. */
