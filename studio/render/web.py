@@ -118,10 +118,6 @@ def _landscape(source: FrameSource, name: str, measured: list[str], pool: _Pool)
         "fields": {field: _field(surfaces, field, look, pool) for field in measured},
         "markers": {"at": markers.coordinates, "places": _optional(markers.places)} if markers else None,
         "trajectory": {"at": trajectory.coordinates, "places": _floats(trajectory.places)} if trajectory else None,
-        "metrics": {
-            "at": surfaces.metric_coordinates,
-            "values": {key: np.where(np.isfinite(each), each, None).tolist() for key, each in surfaces.metrics.items()},
-        },
     }
 
 
