@@ -17,7 +17,7 @@ const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.0
 function standIn(why) {
   id("why").textContent = why;
   id("stand-in").hidden = false;
-  for (const name of ["controls", "about", "value"]) id(name).hidden = true;
+  for (const name of ["foot", "value"]) id(name).hidden = true;
 }
 
 class Viewer {
@@ -26,7 +26,8 @@ class Viewer {
     this.renderer = new THREE.WebGLRenderer({ canvas: this.canvas, antialias: false, depth: false, alpha: false, powerPreference: "high-performance" });
     this.renderer.autoClear = false;
     this.picture = new Picture(this.renderer);
-    this.mesh = Math.min(innerWidth, innerHeight) < 600 ? 201 : 301;
+    const finest = Math.max(...content.landscapes.flatMap((land) => Object.values(land.fields).map((field) => Math.max(...field.counts))));
+    this.mesh = Math.min(innerWidth, innerHeight) < 600 ? 201 : finest > 301 ? 451 : 301;
     this.lands = content.landscapes.map((data) => new Land(data, content.fields, codes, this.mesh));
     for (const land of this.lands) land.coarse = new Land(land.data, content.fields, codes, COARSE, land.measured);
     this.looks = Object.fromEntries(content.looks.map((look) => [look.name, prepare(look)]));
@@ -121,7 +122,7 @@ class Viewer {
     id("way").hidden = !this.lands.some((land) => land.way);
     id("time").hidden = this.at.length < 2;
     Object.assign(id("scrub"), { min: this.at[0], max: this.at[this.at.length - 1] });
-    id("caption").open = innerWidth > 700 && innerHeight > 500;
+    id("caption").open = innerWidth > 1000 && innerHeight > 700;
     for (const [name, key] of [["field", "field"], ["look", "look"], ["land", "show"]]) id(name).onchange = (event) => this.set({ [key]: event.target.value });
     id("trajectory").onchange = (event) => this.set({ trajectory: event.target.checked });
     id("scrub").oninput = (event) => { this.play(false); this.set({ t: +event.target.value }); };
@@ -253,7 +254,9 @@ class Viewer {
     id("quantity").textContent = content.fields[state.field].label;
     for (const [name, key] of [["field", "field"], ["look", "look"], ["land", "show"]]) id(name).value = state[key];
     id("trajectory").checked = state.trajectory;
-    id("notes").textContent = this.notes();
+    const [first, ...others] = this.notes();
+    id("first").textContent = first;
+    id("notes").textContent = others.join("\n");
     const style = document.documentElement.style, code = (light) => Math.round(255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055));
     style.setProperty("--ink", look.ink);
     style.setProperty("--back", `rgb(${look.background.bottom.map(code)})`);
@@ -267,7 +270,7 @@ class Viewer {
     return `${this.lands.length > 1 ? `${land.name} ` : ""}loss ${short(land.loss(this.state.t))}`;
   }
 
-  /** What was measured, and what the page adds to it. */
+  /** Lines: what was measured, and what the page adds to it. */
   notes() {
     const notes = this.look.colours[this.state.field].notes, texts = new Set(this.shown.map((land) => notes[land.name]));
     const lines = texts.size === 1 ? [...texts] : this.shown.map((land) => `${land.name}: ${notes[land.name]}`);
@@ -275,7 +278,7 @@ class Viewer {
     if (!field.grid) lines.push("This page: a field on nested grids is sampled at 201 by 201 points and between keyframes.");
     lines.push("This page: values in 16 bits of their range; between keyframes and grid points the surface is interpolated.");
     if (content.every > 1) lines.push(`This page: every ${content.every}th keyframe, so that the file stays small.`);
-    return lines.join("\n");
+    return lines.join("\n").split("\n");
   }
 
   /** The part of the light's buffer that a landscape fills, in pixels. */
