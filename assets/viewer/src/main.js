@@ -7,7 +7,7 @@ import { ballMaterial, groundMaterial, setView, surfaceMaterial } from "./materi
 import { Picture } from "./picture.js";
 import { endsAt, fromScale, label, short } from "./scales.js";
 
-const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.3;
+const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.3, WIDEST = 0.7;
 const COARSE = 121; // vertices along a side while something moves: a software GL draws them in time
 const id = (name) => document.getElementById(name);
 const content = JSON.parse(id("content").textContent);
@@ -46,17 +46,19 @@ class Viewer {
     this.seconds = Math.min(SECONDS[1], Math.max(SECONDS[0], at.length / 2));
     this.start = { t: Math.min(last, Math.max(first, content.view.coordinate)), look: "film", field: content.looks[0].own, show: "all", trajectory: content.looks[0].draws_trajectory };
     this.state = { ...this.start };
-    this.frame(content.view);
     this.listen();
+    this.frame(content.view);
     this.restore(location.hash.slice(1));
     requestAnimationFrame((now) => this.draw(now));
   }
 
-  /** The camera where the film has it; farther away in a narrower window, so that as much is seen. */
+  /** The camera where the film has it; in a narrower window a wider angle, or farther away, so that as much is seen. */
   frame({ position, focal_point: focus, view_angle: angle }) {
-    const narrow = Math.max(1, content.aspect / (innerWidth / innerHeight)) ** 0.75, target = new THREE.Vector3(...focus);
-    this.camera.fov = angle;
-    this.camera.position.set(...position).sub(target).multiplyScalar(narrow).add(target);
+    const { width, height } = this.part(0, { width: innerWidth, height: innerHeight }), target = new THREE.Vector3(...focus);
+    const half = Math.tan((angle * Math.PI) / 360), narrow = Math.max(1, content.aspect / this.lands.length ** 0.5 / (width / height)) ** 0.75;
+    const wider = Math.max(half, Math.min(half * narrow, WIDEST));
+    this.camera.fov = (360 / Math.PI) * Math.atan(wider);
+    this.camera.position.set(...position).sub(target).multiplyScalar((half * narrow) / wider).add(target);
     this.controls.target.copy(target);
     this.controls.update();
   }
@@ -158,7 +160,7 @@ class Viewer {
     else if ("-_".includes(event.key)) this.nudge([0, 0], false, 1.1);
     else if (event.key === " ") this.play(!this.playing);
     else if (event.key === "Home") { this.frame(content.view); this.set(this.start); }
-    else if (event.key === "Enter") { const box = this.canvas.getBoundingClientRect(); this.pointer = { clientX: box.width / (2 * this.shown.length), clientY: box.height / 2 }; this.changed.add("value"); }
+    else if (event.key === "Enter") { const box = this.canvas.getBoundingClientRect(); const { width, height } = this.part(0, box); this.pointer = { clientX: box.left + width / 2, clientY: box.top + height / 2 }; this.changed.add("value"); }
     else return;
     event.preventDefault();
   }
@@ -229,7 +231,8 @@ class Viewer {
     id("names").replaceChildren(...(this.lands.length > 1 ? shown.map((land, n) => {
       const span = document.createElement("span");
       span.textContent = land.name;
-      span.style.left = `calc(${(100 * n) / shown.length}% + 20px)`;
+      const { left, top } = this.part(n, { width: innerWidth, height: innerHeight });
+      Object.assign(span.style, { left: `${left + 20}px`, top: `${top + 66}px` });
       return span;
     }) : []));
   }
@@ -281,10 +284,12 @@ class Viewer {
     return lines.join("\n").split("\n");
   }
 
-  /** The part of the light's buffer that a landscape fills, in pixels. */
+  /** The part of a picture that a landscape fills, in pixels: side by side, or one above the other, over the controls, in a high window. */
   part(n, { width, height }) {
-    const count = this.shown.length, left = Math.round((width * n) / count);
-    return { left, width: Math.round((width * (n + 1)) / count) - left, height };
+    const count = this.shown.length, across = innerWidth >= innerHeight;
+    const all = across ? width : height * (1 - id("foot").offsetHeight / innerHeight), edge = (k) => Math.round((all * k) / count);
+    const side = edge(n + 1) - edge(n);
+    return across ? { left: edge(n), top: 0, width: side, height } : { left: 0, top: edge(n), width, height: side };
   }
 
   render() {
@@ -296,14 +301,13 @@ class Viewer {
     light.viewport.set(0, 0, light.width, light.height);
     renderer.clear();
     for (const [n, fine] of this.shown.entries()) {
-      const land = (this.moves ? fine.coarse : fine).show(look, this.state.t, this.state.field), { left, width, height } = this.part(n, light);
+      const land = (this.moves ? fine.coarse : fine).show(look, this.state.t, this.state.field), { left, top, width, height } = this.part(n, light);
       camera.aspect = width / height;
       camera.near = Math.max(0.004, 0.05 * camera.position.distanceTo(this.controls.target));
       camera.far = camera.position.length() + 4;
       camera.updateProjectionMatrix();
       camera.updateMatrixWorld();
-      light.viewport.set(left, 0, width, height);
-      light.scissor.set(left, 0, width, height);
+      for (const box of [light.viewport, light.scissor]) box.set(left, light.height - top - height, width, height);
       light.scissorTest = true;
       renderer.setRenderTarget(light);
       land.shade(look.appearance.lighting.key.azimuth + turn);
@@ -348,10 +352,11 @@ class Viewer {
     const box = this.canvas.getBoundingClientRect(), shown = this.shown, before = this.reading;
     this.reading = null;
     if (this.pointer && !this.moves) {
-      const wide = box.width / shown.length, n = Math.min(shown.length - 1, Math.max(0, Math.floor((this.pointer.clientX - box.left) / wide)));
-      const at = new THREE.Vector2((2 * (this.pointer.clientX - box.left - n * wide)) / wide - 1, 1 - (2 * (this.pointer.clientY - box.top)) / box.height);
+      const [x, y] = [this.pointer.clientX - box.left, this.pointer.clientY - box.top], parts = shown.map((_, n) => this.part(n, box));
+      const n = Math.max(0, parts.findLastIndex(({ left, top }) => x >= left && y >= top)), { left, top, width, height } = parts[n];
+      const at = new THREE.Vector2((2 * (x - left)) / width - 1, 1 - (2 * (y - top)) / height);
       const ray = new THREE.Raycaster();
-      this.camera.aspect = wide / box.height;
+      this.camera.aspect = width / height;
       this.camera.updateProjectionMatrix();
       ray.setFromCamera(at, this.camera);
       const land = shown[n].show(this.look, this.state.t, this.state.field), place = land.hit(ray.ray);
@@ -361,7 +366,7 @@ class Viewer {
         const word = categories.find(([code]) => code === value)?.[1] ?? short(value);
         const on = new THREE.Vector3(...scene, land.height(scene)).project(this.camera);
         this.reading = { land: land.name, value, alpha, beta, measured };
-        Object.assign(id("dot").style, { left: `${box.left + wide * (n + (on.x + 1) / 2)}px`, top: `${box.top + (box.height * (1 - on.y)) / 2}px` });
+        Object.assign(id("dot").style, { left: `${box.left + left + (width * (on.x + 1)) / 2}px`, top: `${box.top + top + (height * (1 - on.y)) / 2}px` });
         this.say(`α ${short(alpha)}   β ${short(beta)}\n${text} ${word}${measured ? "" : "\ninterpolated, not measured"}`);
       }
     }
