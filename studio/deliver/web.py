@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import imageio.v3 as iio
 import numpy as np
@@ -32,15 +32,6 @@ from studio.storage.files import atomic_write
 VERSION = 1  # raise it when the same contents are to be written differently
 POSTER_HEIGHT = 540
 _TEMPLATE = assets_folder() / "viewer" / "viewer.html"
-
-
-class Contents(Protocol):
-    """What a page shows: `content` as JSON holds it, and the codes [n], uint16, of its surfaces."""
-
-    @property
-    def content(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def surfaces(self) -> Array: ...  # noqa: D102
 
 
 class Web(Record):
@@ -61,15 +52,11 @@ class Web(Record):
 
     def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, which is only the stand-in's."""
-        return self._still.mistake_at(size, fps)
+        return Still(at=self.at, format="jpg").mistake_at(size, fps)
 
     def identity(self) -> dict[str, Any]:
         """Its part of a segment's digest: the page's program belongs to it."""
         return {"version": VERSION, "kind": self.kind, "program": zlib.crc32(_TEMPLATE.read_bytes())}
-
-    @property
-    def _still(self) -> Still:
-        return Still(at=self.at, format="jpg")
 
     def write_segment(
         self, frames: Iterable[Bands | Array | Picture], path: Path, size: Size, fps: Fraction, first: int = 0
@@ -77,7 +64,7 @@ class Web(Record):
         """Writes the one frame, the stand-in, as the one segment."""
         [frame] = self.picture_spec.validate(frames, size)
         with atomic_write(path) as temporary:
-            write(temporary, frame, self._still)
+            write(temporary, frame, Still(at=self.at, format="jpg"))
 
     def join(
         self,
@@ -88,15 +75,15 @@ class Web(Record):
         size: Size,
         fps: Fraction,
         provenance: Mapping[str, Any],
-        page: Contents,
+        page: tuple[Mapping[str, Any], Array],
     ) -> None:
-        """Hands over the page, with its stand-in and its provenance in it."""
-        [segment] = segments
+        """Hands over the page. page: what JSON holds of it, and the codes [n], uint16, of its surfaces."""
+        [segment], (content, surfaces) = segments, page
         words = {
-            "TITLE": html.escape(str(page.content["title"])),
+            "TITLE": html.escape(str(content["title"])),
             "POSTER": "data:image/jpeg;base64," + b64encode(_poster(segment)).decode(),
-            "CONTENT": _json({**page.content, "provenance": provenance}),
-            "SURFACES": b64encode(zlib.compress(interleave(page.surfaces), 9)).decode(),
+            "CONTENT": _json({**content, "provenance": provenance}),
+            "SURFACES": b64encode(zlib.compress(interleave(surfaces), 9)).decode(),
         }
         text = re.sub(rf"\[\[({'|'.join(words)})\]\]", lambda m: words[m[1]], _TEMPLATE.read_text(encoding="utf-8"))
         with atomic_write(path) as temporary:

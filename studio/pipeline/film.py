@@ -127,10 +127,9 @@ def make_page(project: Project, out: Path, at: Time | None = None) -> Path:
     """
     if project.scene.networks and measured_film(project) is None:
         raise SceneError(f"{project.path}: not all that the page shows is measured; run: studio compute {project.path}")
-    last = project.scene.cut.length - 1
-    frame_at(project, at or Time.parse(f"{last}f"))
-    page = Web(at=at or Time.parse(f"{last}f"))
-    project = project.with_scene(deliver=(page,))
+    at = at or Time.parse(f"{project.scene.cut.length - 1}f")
+    frame_at(project, at)
+    project = project.with_scene(deliver=(Web(at=at),))
     check_writable(out)
     [path] = make_files(project, _job(project), _whole(project), out, keep=True)
     return path

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from studio.config.records import digest
 from studio.deliver.movie import Movie
@@ -18,11 +17,9 @@ from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
 from studio.pipeline.project import Project, Workers
 from studio.pipeline.render_job import RenderJob, Segment, Span, provenance
+from studio.render.web import page
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.shelf import is_sealed, verify_segment
-
-if TYPE_CHECKING:
-    from studio.render.web import Page
 
 VERIFIED = 5
 """Frames that are drawn again to verify a film."""
@@ -55,18 +52,12 @@ def make_files(project: Project, job: RenderJob, span: Span, out: Path, part: st
         path = out / deliverable.file_name(stem)
         paths, count = [segment.path for segment in parts], sum(len(segment.frames) for segment in parts)
         facts, fps = provenance(job), job.source.cut.fps
-        content = {"page": _page(job, parts[0].start)} if isinstance(deliverable, Web) else {}
+        content = {"page": page(job.source, parts[0].start, job.scene.title)} if isinstance(deliverable, Web) else {}
         deliverable.join(paths, path, frames=count, size=job.size, fps=fps, provenance=facts, **content)
         contents[path] = content_digest(parts)
     made = {manifest.relative(path): content for path, content in contents.items()}
     manifest.update(made=manifest.read().get("made", {}) | made)
     return list(contents)
-
-
-def _page(job: RenderJob, number: int) -> Page:
-    from studio.render.web import page
-
-    return page(job.source, number, job.scene.title)
 
 
 def digests_used(segments: Segments) -> dict[str, list[str]]:

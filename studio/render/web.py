@@ -8,7 +8,6 @@ The page interpolates in time and refines in space as the film does, and lights 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,15 +31,8 @@ HIGHEST, INFINITE, UNKNOWN = 65533, 65534, 65535
 """The largest code of a finite value, and those of inf and NaN."""
 _BETWEEN = 4  # samples in an interval of a field on nested grids, which the page does not lay over each other
 _SAMPLED_MESH = 201  # vertices along a side of these samples
+_SHADES = np.linspace(0, 1023, 256).round().astype(int)  # the entries of a colour map that the page has
 _OF_THE_PICTURE = ("contourWidth", "wireWidth", "strokeMinSpacing", "nodeWidth")  # constants that its height decides
-
-
-@dataclass(frozen=True)
-class Page:
-    """content: what JSON holds. surfaces: codes [n], uint16, of all surfaces, one after the other."""
-
-    content: Mapping[str, Any]
-    surfaces: Array
 
 
 @dataclass
@@ -63,12 +55,13 @@ class _Pool:
         return {"start": start, "low": low, "step": step}
 
 
-def page(source: FrameSource, number: int, title: str) -> Page:
-    """The page of a film, which opens with the view of frame `number`."""
+def page(source: FrameSource, number: int, title: str) -> tuple[dict[str, Any], Array]:
+    """A film's page, which opens with the view of frame `number`: what JSON holds, and all codes [n], uint16."""
     names = _drawable(source)
     measured = sorted({name for drawn in names for name in measured_fields(drawn)})
-    every = -(-sum(2 * _size(surfaces, measured) for surfaces in source.surfaces.values()) // LARGEST)
-    pool = _Pool(max(1, every))
+    fields = [surfaces.fields[name] for surfaces in source.surfaces.values() for name in measured]
+    size = sum(v.nbytes for each in fields for v in {v.tobytes(): v.astype(np.uint16) for v in each.values}.values())
+    pool = _Pool(max(1, -(-size // LARGEST)))
     _, coordinate, pose = source.camera(number)
     looks = {"film": source.look, **gallery()}
     content = {
@@ -87,7 +80,7 @@ def page(source: FrameSource, number: int, title: str) -> Page:
         "landscapes": [_landscape(source, name, measured, pool) for name in source.surfaces],
         "looks": [drawn for name, look in looks.items() if (drawn := _look(source, name, look, names))],
     }
-    return Page(content, np.concatenate([codes for _, codes in pool.arrays.values()]))
+    return content, np.concatenate([codes for _, codes in pool.arrays.values()])
 
 
 def _drawable(source: FrameSource) -> list[str]:
@@ -95,12 +88,6 @@ def _drawable(source: FrameSource) -> list[str]:
     own = {name for surfaces in source.surfaces.values() for name in surfaces.fields if ":" in name}
     names = dict.fromkeys((source.look.colour.field, source.look.height.field, *FIELDS, *sorted(own)))
     return [name for name in names if not any(missing_advice(name, s.fields) for s in source.surfaces.values())]
-
-
-def _size(surfaces: Surfaces, names: list[str]) -> int:
-    """Values of all different keyframes of some fields."""
-    layers = ({v.tobytes(): v.size for v in surfaces.fields[name].values} for name in names)
-    return sum(sum(sizes.values()) for sizes in layers)
 
 
 # --- surfaces --------------------------------------------------------------------------------------------------------
@@ -111,13 +98,16 @@ def _landscape(source: FrameSource, name: str, measured: list[str], pool: _Pool)
     loss = surfaces.fields.get("loss") or surfaces.fields[measured[0]]
     windows = {at: surfaces.window(at).sides for at in loss.coordinates}
     markers, trajectory = surfaces.markers, surfaces.trajectory
+    places = [place.tolist() if np.isfinite(place).all() else None for place in markers.places] if markers else []
     return {
         "name": name,
         "axis": surfaces.axis.model_dump(mode="json"),
         "windows": _moving(MovingRange(tuple(windows), tuple(windows.values()))),  # type: ignore[arg-type]  # of both sides
         "fields": {field: _field(surfaces, field, look, pool) for field in measured},
-        "markers": {"at": markers.coordinates, "places": _optional(markers.places)} if markers else None,
-        "trajectory": {"at": trajectory.coordinates, "places": _floats(trajectory.places)} if trajectory else None,
+        "markers": {"at": markers.coordinates, "places": places} if markers else None,
+        "trajectory": {"at": trajectory.coordinates, "places": _text(trajectory.places.astype("<f4"))}
+        if trajectory
+        else None,
     }
 
 
@@ -155,14 +145,6 @@ def _sampled(surfaces: Surfaces, name: str, look: Look) -> Field:
     return Field(at, _SAMPLES, sampled, surfaces.fields[name].scale)
 
 
-def _optional(places: Array) -> list[list[float] | None]:
-    return [place.tolist() if np.isfinite(place).all() else None for place in places]
-
-
-def _floats(numbers: Array) -> str:
-    return b64encode(numbers.astype("<f4").tobytes()).decode()
-
-
 # --- looks -----------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +180,7 @@ def _look(source: FrameSource, name: str, look: Look, names: list[str]) -> dict[
         | _moving(scales.moving_height or scales.height),
         "colours": {
             field: {
-                "map": _codes(mapping),
+                "map": _text(np.rint(255 * encode(lookup_table(mapping.map)[_SHADES])).astype(np.uint8)),
                 "scale": look.height.scale if mapping.scale == "height" else mapping.scale,
                 "notes": {
                     own: "\n".join([source.notes[own][grid_of(field)], *cuts(surfaces, look, mapping, scales)])
@@ -214,14 +196,12 @@ def _look(source: FrameSource, name: str, look: Look, names: list[str]) -> dict[
 def _mapping(name: str) -> ColourMapping:
     """The colours of a field that a look does not colour by."""
     if name == "definiteness":
-        return ColourMapping(field=name)
-    if name in CATEGORIES:
+        return ColourMapping(field=name)  # has colours of its own
+    if name == "hidden":
         return ColourMapping(field=name, map=((0.0, "#d8d2c4"), (1.0, "#c0432f")), scale="linear")
     if name in SIGNED:
         return ColourMapping(field=name, map="vik", scale="signed-log")
-    return ColourMapping(
-        field=name, map="viridis" if name == "loss" else "lajolla", scale="height" if name == "loss" else "linear"
-    )
+    return ColourMapping(field=name, map="viridis" if name == "loss" else "lajolla")
 
 
 def _moving(ends: MovingRange | Range) -> dict[str, Any]:
@@ -229,9 +209,5 @@ def _moving(ends: MovingRange | Range) -> dict[str, Any]:
     return {"at": ends.coordinates, "ends": ends.ends} if isinstance(ends, MovingRange) else {"at": [0], "ends": [ends]}
 
 
-def _codes(mapping: ColourMapping) -> str:
-    """256 colours in sRGB, three bytes each."""
-    table = lookup_table(mapping.map)
-    return b64encode(
-        np.rint(255 * encode(table[np.linspace(0, len(table) - 1, 256).round().astype(int)])).astype(np.uint8).tobytes()
-    ).decode()
+def _text(numbers: Array) -> str:
+    return b64encode(numbers.tobytes()).decode()

@@ -97,16 +97,16 @@ def test_a_page_holds_every_value_to_half_a_step_and_asks_for_nothing(tmp_path, 
 
 def test_a_plane_that_stands_still_is_stored_once(tmp_path):
     write_scene(tmp_path, np.stack([waves(0.0)] * 5))
-    page = web.page(film_source(Project.open(tmp_path / "waves.yaml")), 0, "")
-    starts = {at["start"] for at in page.content["landscapes"][0]["fields"]["loss"]["surfaces"]}
-    assert len(starts) == 1 and len(page.surfaces) == 3 * 41**2
+    content, codes = web.page(film_source(Project.open(tmp_path / "waves.yaml")), 0, "")
+    starts = {at["start"] for at in content["landscapes"][0]["fields"]["loss"]["surfaces"]}
+    assert len(starts) == 1 and len(codes) == 3 * 41**2
 
 
 def test_more_keyframes_than_fit_are_thinned_and_the_page_says_so(tmp_path, monkeypatch):
     write_scene(tmp_path, np.stack([waves(phase) for phase in np.arange(8.0)]))
     monkeypatch.setattr(web, "LARGEST", 2 * 3 * 41**2 * 3)
-    page = web.page(film_source(Project.open(tmp_path / "waves.yaml")), 0, "")
-    assert page.content["every"] == 3 and page.content["landscapes"][0]["fields"]["loss"]["at"] == [0, 3, 6, 7]
+    content, _ = web.page(film_source(Project.open(tmp_path / "waves.yaml")), 0, "")
+    assert content["every"] == 3 and content["landscapes"][0]["fields"]["loss"]["at"] == [0, 3, 6, 7]
 
 
 def test_a_scene_that_is_not_measured_says_what_to_run(tmp_path, invoke):
