@@ -259,9 +259,9 @@ def test_dragging_turns_it_scrubbing_changes_it_and_keys_do_both(show):
 @pytest.mark.extras
 @pytest.mark.parametrize("name", ["loss", "lambda_min", "convexity"])
 def test_the_value_under_the_pointer_is_the_measured_one(scene, show, name):
-    page = show(f"t=1&field={name}&look=plaster")
+    page = show(f"t=1&field={name}&look=plaster", Size(900, 700))
     settle(page)
-    for x, y in ((320, 180), (250, 150), (400, 210)):
+    for x, y in ((450, 350), (380, 300), (540, 380)):
         page.mouse.move(x, y)
         page.wait_for_timeout(300)
         read = page.evaluate("() => viewer.reading")
@@ -273,7 +273,7 @@ def test_the_value_under_the_pointer_is_the_measured_one(scene, show, name):
     text = page.locator("#value").inner_text()
     assert "interpolated" not in text and f"{read['value']:.4g}".replace("-", "\u2212") in text
     page.evaluate("() => viewer.set({ t: 1.5 })")
-    page.mouse.move(401, 211)
+    page.mouse.move(541, 381)
     page.wait_for_timeout(300)
     assert "interpolated, not measured" in page.locator("#value").inner_text()
 

@@ -7,8 +7,8 @@ import { ballMaterial, groundMaterial, setView, surfaceMaterial } from "./materi
 import { Picture } from "./picture.js";
 import { endsAt, fromScale, label, short } from "./scales.js";
 
-const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.3, WIDEST = 0.7;
-const COARSE = 121; // vertices along a side while something moves: a software GL draws them in time
+const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.25, WIDEST = 0.7;
+const COARSE = 97; // vertices along a side while something moves: a software GL draws them in time
 const id = (name) => document.getElementById(name);
 const content = JSON.parse(id("content").textContent);
 const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.055) ** 2.4);
@@ -203,7 +203,7 @@ class Viewer {
       this.before = now;
       this.set({ t: t >= last ? (this.state.t < last ? last : first) : t });
     }
-    const moves = this.playing || performance.now() - this.moved < STILL;
+    const moves = this.playing || this.moved > this.drawn || now - this.moved < STILL; // also where a frame takes seconds
     if (moves !== this.moves) this.changed.add("size");
     if (!this.changed.size) return;
     const { changed } = this, spent = this.moves && moves ? now - this.drawn : SLOWEST;
