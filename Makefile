@@ -23,9 +23,9 @@ claims: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# what needs the optional extras: installs them, and runs those tests alone
+# what needs the optional extras, and a chromium: installs them, and runs those tests alone
 test-extras: $(VENV)/installed
-	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5,readers,lightning,transformers]'
+	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5,readers,lightning,transformers,web]'
 	$(BIN)/python -m pytest -m extras
 
 # hostile scenes, files and faults; another choice of them: make fuzz SEED=1 COUNT=500

@@ -384,9 +384,9 @@ def export(
 
     Args:
         to: of what is measured: nc, zarr, csv, npz; li-h5, for the scripts of Li et al.; vtk, for ParaView. Of what is
-            drawn: gltf. Of the camera: camera-csv, usda, a sample a frame; of the cut: otio.
+            drawn: gltf; html, a page for a browser. Of the camera: camera-csv, usda; of the cut: otio.
         of: which measurements.
-        at: film time that gltf shows, such as 6s; the end if not given.
+        at: film time that gltf shows and html opens with, such as 6s; the end if not given.
     """
     from studio.config.units import Time
     from studio.pipeline import exports

@@ -16,8 +16,9 @@ from studio.deliver.movie import Movie
 from studio.deliver.presets import PRESETS
 from studio.deliver.sequence import Sequence
 from studio.deliver.still import Still
+from studio.deliver.web import Web
 
-Deliverable = Annotated[Movie | Sequence | Still, *BY_KIND]
+Deliverable = Annotated[Movie | Sequence | Still | Web, *BY_KIND]
 
 
 def from_name(name: str) -> Movie | Sequence:

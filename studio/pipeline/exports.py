@@ -20,7 +20,7 @@ from studio.errors import SceneError
 from studio.field import Array
 from studio.film.fields import FIELDS
 from studio.film.surface import to_height
-from studio.pipeline.film import film_source, frame_at
+from studio.pipeline.film import film_source, frame_at, make_page
 from studio.pipeline.measure import measure
 from studio.pipeline.project import Project, repairs
 from studio.pipeline.render_job import RenderJob, provenance
@@ -37,11 +37,13 @@ UNITS = {"alpha": "lengths of delta", "beta": "lengths of eta", "accuracy": "per
 def export(project: Project, out: Path, to: str, of: SliceKind = "loss", at: Time | None = None) -> list[Path]:
     """Files of one format in the folder `out`, measurements of each landscape in one of its own; returns their paths.
 
-    of: which measurements. at: the film time that `gltf` shows; its end if None. Measures what is missing. Raises
-    SceneError for an unknown format, and for numbers that the format cannot hold.
+    of: which measurements. at: the film time that `gltf` shows and `html` opens with; its end if None. Measures what is
+    missing. Raises SceneError for an unknown format, and for numbers that the format cannot hold.
     """
     if to not in FORMATS:
         raise SceneError(f"no format '{to}' to export to; one of {', '.join(FORMATS)}")
+    if to == "html":
+        return [make_page(project, out, at)]
     check_writable(out)
     paths, of_film = list[Path](), to in _OF_FILM
     for part in (project,) if of_film else project.parts:
@@ -155,5 +157,5 @@ _OF_FILM: Mapping[str, tuple[str, Callable[[Path, Project, Time | None], None]]]
     "usda": (".usda", partial(_write_camera, exchange.camera_usda)),
     "otio": (".otio", partial(_write_camera, exchange.cut_otio)),
 }
-FORMATS = (*_OF_NUMBERS, *_OF_FILM)
+FORMATS = (*_OF_NUMBERS, *_OF_FILM, "html")
 """What `export` writes."""

@@ -16,6 +16,7 @@ from studio.deliver.deliverable import Deliverable
 from studio.deliver.encoder import require_encoders
 from studio.deliver.movie import Movie
 from studio.deliver.still import Still
+from studio.deliver.web import Web
 from studio.errors import SceneError, StudioError
 from studio.execution import local
 from studio.field import Grid
@@ -115,6 +116,22 @@ def make_still(
     suffixes = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
     part = "".join(f"-{suffix}" for suffix in suffixes if suffix)
     [path] = make_files(project, _job(project, bleed), _whole(project), out, part, keep=True)
+    return path
+
+
+@repairs
+def make_page(project: Project, out: Path, at: Time | None = None) -> Path:
+    """The web page of the film in the folder `out`, which opens with the view at a time, the film's end if None.
+
+    Raises SceneError if what it shows of a network is not measured.
+    """
+    if project.scene.networks and measured_film(project) is None:
+        raise SceneError(f"{project.path}: not all that the page shows is measured; run: studio compute {project.path}")
+    at = at or Time.parse(f"{project.scene.cut.length - 1}f")
+    frame_at(project, at)
+    project = project.with_scene(deliver=(Web(at=at),))
+    check_writable(out)
+    [path] = make_files(project, _job(project), _whole(project), out, keep=True)
     return path
 
 

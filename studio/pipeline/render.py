@@ -12,10 +12,12 @@ from pathlib import Path
 
 from studio.config.records import digest
 from studio.deliver.movie import Movie
+from studio.deliver.web import Web
 from studio.errors import MachineError, SceneError
 from studio.pipeline import render_job
 from studio.pipeline.project import Project, Workers
 from studio.pipeline.render_job import RenderJob, Segment, Span, provenance
+from studio.render.web import page
 from studio.storage.linear_frames import LinearFrame
 from studio.storage.shelf import is_sealed, verify_segment
 
@@ -50,7 +52,8 @@ def make_files(project: Project, job: RenderJob, span: Span, out: Path, part: st
         path = out / deliverable.file_name(stem)
         paths, count = [segment.path for segment in parts], sum(len(segment.frames) for segment in parts)
         facts, fps = provenance(job), job.source.cut.fps
-        deliverable.join(paths, path, frames=count, size=job.size, fps=fps, provenance=facts)
+        content = {"page": page(job.source, parts[0].start, job.scene.title)} if isinstance(deliverable, Web) else {}
+        deliverable.join(paths, path, frames=count, size=job.size, fps=fps, provenance=facts, **content)
         contents[path] = content_digest(parts)
     made = {manifest.relative(path): content for path, content in contents.items()}
     manifest.update(made=manifest.read().get("made", {}) | made)
