@@ -16,7 +16,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import imageio.v3 as iio
 import numpy as np
 
 from studio.config.records import Record
@@ -103,6 +102,8 @@ def interleave(codes: Array) -> bytes:
 
 def _poster(segment: Path) -> bytes:
     """A JPEG of `POSTER_HEIGHT` lines or a little more."""
+    import imageio.v3 as iio
+
     picture = iio.imread(segment)
     n = max(1, len(picture) // POSTER_HEIGHT)
     rows, columns = (side - side % n for side in picture.shape[:2])

@@ -60,7 +60,7 @@ def page(source: FrameSource, number: int, title: str) -> tuple[dict[str, Any], 
     names = _drawable(source)
     measured = sorted({name for drawn in names for name in measured_fields(drawn)})
     fields = [surfaces.fields[name] for surfaces in source.surfaces.values() for name in measured]
-    size = sum(v.nbytes for each in fields for v in {v.tobytes(): v.astype(np.uint16) for v in each.values}.values())
+    size = sum(count for each in fields for count in {v.tobytes(): 2 * v.size for v in each.values}.values())
     pool = _Pool(max(1, -(-size // LARGEST)))
     _, coordinate, pose = source.camera(number)
     looks = {"film": source.look, **gallery()}

@@ -19,6 +19,7 @@ export class Land {
     this.lattice = [along, along];
     this.at = Object.values(data.fields)[0].at;
     if (data.fields.loss) this.at = data.fields.loss.at;
+    if (this.at.length < 2 && data.markers) this.at = data.markers.at; // a land that stands still, and a network that moves
     if (data.trajectory) this.way = { at: data.trajectory.at, places: floats(data.trajectory.places) };
     this.geometry = new THREE.BufferGeometry();
     const attribute = (name, width) => (this[name] = new Float32Array(mesh * mesh * width), this.geometry.setAttribute(name, new THREE.BufferAttribute(this[name], width)));
