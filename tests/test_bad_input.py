@@ -32,7 +32,7 @@ MISTAKES = {
     "an unknown kind as a word": (
         "- {kind: sequence}",
         "- gif",
-        "33:5: deliver[1]: unknown kind 'gif'; one of movie, sequence, still",
+        "33:5: deliver[1]: unknown kind 'gif'; one of movie, sequence, still, web",
     ),
     "an unknown look": ("base: ember", "base: embr", "14:7: look: no look 'embr'; did you mean 'ember'?"),
     "an unknown ease": (

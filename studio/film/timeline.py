@@ -198,7 +198,7 @@ class Shot(Record):
 
     def length(self, fps: Fraction) -> float:
         """Seconds that the shot's frames are shown."""
-        return float(self.duration.frames(fps) / fps)
+        return _seconds(self.duration, fps)
 
     def some_times(self, fps: Fraction) -> list[float]:
         """Seconds of the shot's frames; of a long shot evenly chosen ones."""
@@ -277,6 +277,11 @@ class Shot(Record):
         start, end = (list(self.along.values())[place] for place in (0, -1))
         if self.loop and start != end:
             yield ("along",), f"starts at {start:g} and ends at {end:g}, which is no loop; end it at {start:g}"
+
+
+@lru_cache(maxsize=1024)  # a fraction takes longer than the camera of a frame
+def _seconds(duration: Time, fps: Fraction) -> float:
+    return float(duration.frames(fps) / fps)
 
 
 @lru_cache(maxsize=64)  # evaluated for every frame, and for its digest, as is the next

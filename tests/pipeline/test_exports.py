@@ -145,7 +145,7 @@ def test_gltf_is_the_land_and_its_camera_as_the_look_paints_it(heat, invoke):
 
 
 def test_an_unknown_format_lists_the_formats_and_makes_nothing(heat, invoke):
-    known = "nc, zarr, csv, npz, li-h5, vtk, gltf, camera-csv, usda, otio"
+    known = "nc, zarr, csv, npz, li-h5, vtk, gltf, camera-csv, usda, otio, html"
     assert invoke("export", "heat.yaml", "--to", "mat") == (2, "", f"no format 'mat' to export to; one of {known}\n")
     assert not (heat.parent / "out").exists()
 
