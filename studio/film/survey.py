@@ -22,12 +22,13 @@ from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look
 from studio.film.pose import Pose, project
 from studio.film.surface import height_at, seam_weight, window_radius
-from studio.film.timeline import MOST_TIMES, Shot
+from studio.film.timeline import MOST_TIMES, Shot, ShotShare
 
 LINES = 1080
 SOFT = 12.0, 20.0  # pixels of a cell, median and 95th percentile over a frame, beyond which it looks soft
 BLUR = 3.0  # pixels of blur up to which a cell counts as in focus
 MOST_FRAMES = 60  # of all shots together, about a second of work
+MOST_POSES = 2000  # of all shots together, while nothing is measured
 MOST_CELLS = 75  # along a side of a grid whose cells are looked at one by one
 MOST_ASSUMED = 51  # points along a side of an assumed surface, which is smooth
 FASTEST = 60.0  # degrees a second: a 35 mm lens then sees all it saw replaced within a second, as eyes cannot follow
@@ -119,13 +120,18 @@ def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assume
     some = sorted({round(n) for n in np.linspace(0, length - 1, count)})
     course, frames = camera_course(source, shot, some if assumed else None), {}
     for n in some:
-        share, _, pose = coarse.stand(shot, n)
+        step = course.get(n)
+        share, pose = (step.share, step.pose) if step else coarse.stand(shot, n)[::2]
         sizes = cell_pixels(coarse.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
         median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
         frames[start + n] = FrameSurvey(float(median), float(p95))
     lowest = min(course, key=lambda n: course[n].height)
     steepest = max(course, key=lambda n: course[n].slope)
-    turns = _turns(_poses(shot, fps), fps) if assumed else {n: step.turn for n, step in course.items()}
+    turns = (
+        _turns(_poses(shot, fps, len(source.cut.shots)), fps)
+        if assumed
+        else {n: step.turn for n, step in course.items()}
+    )
     turn = max(turns, key=lambda n: turns[n])
     return ShotSurvey(
         shot.shot,
@@ -143,6 +149,7 @@ class CameraStep(NamedTuple):
     turn: to the next frame, degrees a second. slope: how far it looks down or up from level, degrees.
     """
 
+    share: ShotShare
     pose: Pose
     height: float
     turn: float
@@ -153,19 +160,21 @@ def camera_course(source: FrameSource, shot: Shot, numbers: Sequence[int] | None
     """The camera at frames of a shot, by default at all, of a long one at `MOST_TIMES`; by their numbers in it."""
     coarse, fps, length = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps, shot.duration
     numbers = numbers or range(0, length.frames(fps), max(1, length.frames(fps) // MOST_TIMES))
-    poses, heights, slopes, highest = {}, {}, {}, source.look.height.exaggeration + NEAR
+    shares, poses, heights, slopes, highest = {}, {}, {}, {}, source.look.height.exaggeration + NEAR
     for n in numbers:
-        share, height, poses[n] = coarse.stand(shot, n)
+        shares[n], height, poses[n] = coarse.stand(shot, n)
         heights[n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
-        orbit = coarse.camera_orbit(share)
+        orbit = coarse.camera_orbit(shares[n])
         slopes[n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))
     turns = _turns(poses, fps)
-    return {n: CameraStep(pose, heights[n], turns[n], slopes[n]) for n, pose in poses.items()}
+    return {n: CameraStep(shares[n], pose, heights[n], turns[n], slopes[n]) for n, pose in poses.items()}
 
 
-def _poses(shot: Shot, fps: Fraction) -> dict[int, Pose]:
-    """The poses of a shot's camera while its subject stands, by frame."""
-    numbers = {round(time * float(fps)) + step for time in shot.some_times(fps)[:-1] for step in (0, 1)} or {0}
+def _poses(shot: Shot, fps: Fraction, shots: int) -> dict[int, Pose]:
+    """The poses of a shot's camera while its subject stands, by frame; of many shots at fewer times."""
+    times = shot.some_times(fps)[:-1]
+    times = times[:: max(1, len(times) * shots // MOST_POSES)]
+    numbers = {round(time * float(fps)) + step for time in times for step in (0, 1)} or {0}
     rate = float(fps)  # a fraction takes longer than a pose
     return {n: shot.orbit(n / rate, fps).pose((0.0, 0.0, 0.0)) for n in sorted(numbers)}
 
