@@ -29,10 +29,15 @@ def explain(scene: Scene, path: Path, source: FrameSource, number: int) -> Itera
     frame = source.frame(number)
     yield line("frame", f"{number} of {source.cut.length}, at {float(number / fps):.3f} s", "film")
     yield line("size, rate", f"{scene.film.size} at {float(fps):g} fps", "film")
+    names = [shot.shot for shot in source.cut.shots]
     for share in source.shares(number):
-        index = source.cut.shots.index(share.shot)
-        yield line("shot", f"{share.shot.shot}, weight {share.weight:.3f}", "shots", index)
-        yield from (line(name, value, "shots", index, *keys) for name, value, keys in _of_shot(source, share))
+        index, inset = names.index(share.shot.shot), ("inset",) if share.panel.region else ()
+        yield line(
+            "inset" if inset else "shot", f"{share.shot.shot}, weight {share.weight:.3f}", "shots", index, *inset
+        )
+        for name, value, keys in _of_shot(source, share):
+            own = inset if keys[:1] == ("camera",) else ()  # all else is the shot's
+            yield line(name, value, "shots", index, *own, *keys)
         colour = ("shots", index, "colour") if share.shot.colour else ("look", "colour")
         mapping, ranges = share.shot.colour or source.look.colour, source.ranges.at(_coordinate(source, share))
         yield line("colour", f"{mapping.field} by {mapping.map}", *colour)

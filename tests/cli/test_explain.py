@@ -36,3 +36,14 @@ def test_a_dissolve_is_explained_with_both_of_its_shots(measured, invoke):
 def test_a_time_after_the_end_is_a_mistake(measured, invoke):
     result = invoke("explain", "tiny.yaml", "9s")
     assert (result.status, result.err) == (2, "tiny.yaml: 9s is after the end of the film\n")
+
+
+def test_an_inset_is_explained_with_its_own_camera(measured, invoke):
+    text = measured.scene.read_text()
+    inset = "inset: {camera: {look_at: centre, start: {elevation: 80deg}}}"
+    measured.scene.write_text(text.replace("  - shot: descent\n", f"  - shot: descent\n    {inset}\n"))
+    lines = invoke("explain", "tiny.yaml", "0.5s").out.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("inset "))
+    found, line = said("\n".join(lines[start:])), measured.scene.read_text().splitlines().index(f"    {inset}") + 1
+    assert found["inset"][0] == "descent, weight 1.000" and found["look at"] == ("centre 100%", f"tiny.yaml:{line}")
+    assert found["elevation"] == ("80", f"tiny.yaml:{line}") and found["epoch"][1] != f"tiny.yaml:{line}"
