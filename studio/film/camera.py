@@ -74,12 +74,14 @@ class Start(Record):
     """The camera at the start of a shot.
 
     azimuth: 0deg looks from +alpha, 90deg from +beta. elevation: 0deg looks level, 90deg straight down.
-    distance: from the focal point, scene units. frame: instead of a distance, how much of the picture the land fills,
-    or the trajectory if the camera looks at that: `fit`, or a share such as `80%`. lens: focal length over a 24 mm high
-    gate. rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture. pan,
-    tilt: the camera in its place is turned to the right, and up. roll: clockwise. aperture: a pinhole if omitted; blur
-    is that of a model 200 mm wide, and takes sub-frames. focus: distance of sharp focus, scene units; the focal point
-    if omitted.
+    distance: from the focal point, scene units.
+    frame: instead of a distance, how much of the picture the land fills, or the trajectory if the camera looks at that:
+    `fit`, or a share such as `80%`.
+    lens: focal length over a 24 mm high gate.
+    rise: camera and focal point up together, scene units; below 0 the subject stands higher in the picture.
+    pan, tilt: the camera in its place is turned to the right, and up. roll: clockwise.
+    aperture: a pinhole if omitted; blur is that of a model 200 mm wide, and takes sub-frames.
+    focus: distance of sharp focus, scene units; the focal point if omitted.
     """
 
     azimuth: Angle = -60.0
@@ -176,13 +178,14 @@ class Move(Record):
     roll: it turns clockwise. lens: change of focal length. rack_focus: to this distance of sharp focus, scene units.
     shake: the camera trembles by up to this angle, a few times a second. seed: of the shake.
     look_at: the camera turns to this target; a blend is `{minimiser: 1, highest: 2}`.
-    follow: the subject goes on by this share of the camera's path, and azimuths count from its heading: 180deg is
-    behind. flythrough: the camera itself flies on by this share of the path, and looks ahead. reveal: the surface grows
-    from `flat`, or from its profile along `alpha` or `beta` through the middle. over: how long it takes. hold: stand
-    still so long. keys: poses at times instead of components; the last one ends the move. together: moves that run at
-    the same time, each with its own length; the longest one ends the step. ease: how the move arrives at its end; if
-    omitted, the camera flows into the next move, and is already moving at the first frame of a shot and still at its
-    last. stop: whether it rests at the end.
+    follow: the subject goes on by this share of the camera's path; azimuths count from its heading, 180deg is behind.
+    flythrough: the camera itself flies on by this share of the path, and looks ahead.
+    reveal: the surface grows from `flat`, or from its profile along `alpha` or `beta` through the middle.
+    over: how long it takes. hold: stand still so long.
+    keys: poses at times instead of components; the last one ends the move.
+    together: moves that run at the same time, each with its own length; the longest one ends the step.
+    ease: how the move arrives at its end; if omitted, the camera flows into the next move, and is already moving at
+    the first frame of a shot and still at its last. stop: whether it rests at the end.
     """
 
     former: ClassVar[Mapping[str, str]] = {"zoom": "lens"}
@@ -314,12 +317,12 @@ class Camera(Record):
     middle of the surface where there is none; `start`, `end` and `trajectory` the run's first and last network and the
     middle of its way; `lowest`, `highest` and `saddle` (between the two deepest basins) places of the land as it is at
     the shot's end; `land` is above the middle, at the mean height; `centre` in the middle of the height range, which is
-    fixed; [alpha, beta] a place of the plane, and [x, y, z] a point in scene units. azimuth_from: the direction of
-    azimuth 0deg: `alpha`, or the `open-side`, where the surface around the marker is lowest at the end of the film.
-    From the open side the minimiser is visible whatever course a training took. path: of the moves `follow` and
-    `flythrough`: the run's `trajectory`, or a curve through places [alpha, beta]. altitude: of a flight, over the
-    highest land near the path, scene units. script: a function of yours instead of moves: of the share of the shot, 0
-    to 1, to a mapping with keys of `start`.
+    fixed; [alpha, beta] a place of the plane, and [x, y, z] a point in scene units.
+    azimuth_from: the direction of azimuth 0deg: `alpha`, or the `open-side`, where the surface around the marker is
+    lowest at the end of the film. From the open side the minimiser is visible whatever course a training took.
+    path: of the moves `follow` and `flythrough`: the run's `trajectory`, or a curve through places [alpha, beta].
+    altitude: of a flight, over the highest land near the path, scene units.
+    script: a function of yours instead of moves: of the share of the shot, 0 to 1, to a mapping with keys of `start`.
     """
 
     look_at: LookAt = "minimiser"
@@ -443,9 +446,6 @@ class Motion:
                 yield f"{name} ends {abs(gap):.3g} {'above' if gap > 0 else 'below'} its start"
             elif abs(end - start) > CLOSED:
                 yield f"{name} ends at a speed of {end:.3g} a second and starts at {start:.3g}"
-
-
-Knots = list[Knot]
 
 
 @lru_cache(maxsize=256)  # evaluated for every frame, and for its digest

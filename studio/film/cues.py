@@ -1,6 +1,6 @@
 """Cues: instants with names, at a time of the film or where a measured number says so.
 
-    drop: 3.2s          a time of the film
+    drop: 3.2s             a time of the film
     learned: loss < 0.1    the first keyframe at which it holds; also `test_accuracy > 95`, `lambda_max > 2/lr`
     jump: largest-jump     the keyframe after which nothing falls or rises as far, by the logarithm of the loss
     decay: lr-drop         the checkpoint at which the learning rate falls most, by a tenth at least

@@ -279,10 +279,8 @@ _OOM_PHRASES = ("allocate memory", "out of memory", "bad_alloc", "could not crea
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's, or Python's own, says that memory ran out."""
     message = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        phrase in message
-        for phrase in ("allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
-    )
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return out_of_memory or any(phrase in message for phrase in _OOM_PHRASES)
 
 
 def none_on_oom(compute: Callable[[], T]) -> T | None:
