@@ -129,7 +129,7 @@ def check(scene: Path, *, draft: Draft = False, safe: bool = False) -> None:
     from studio.scene.scene import output_name
 
     loaded = _scene(scene, draft, safe)
-    source = None if safe else _measured(scene, draft)
+    source = None if safe else _measured(loaded, scene, draft)
     report = checkpoint_report(loaded, scene, draft)
     print(summary(loaded, output_name(scene, draft), source), *report, sep="\n")
 
@@ -463,7 +463,7 @@ def _scene(path: Path, draft: bool, safe: bool = False) -> Scene:
     return to_draft(scene) if draft else scene
 
 
-def _measured(path: Path, draft: bool) -> FrameSource | None:
+def _measured(scene: Scene, path: Path, draft: bool) -> FrameSource | None:
     """The film of a scene whose shelf has all that it shows; None if it names functions, since none is imported."""
     from studio.scene.scene import output_name
     from studio.storage.files import shelf_folder
@@ -476,8 +476,9 @@ def _measured(path: Path, draft: bool) -> FrameSource | None:
         return None
     from studio.pipeline.film import measured_film
     from studio.pipeline.project import Project
+    from studio.storage.shelf import Shelf
 
-    return measured_film(Project.open(path, draft=draft))
+    return measured_film(Project(scene, path, Shelf.beside(path), draft=draft))
 
 
 def _count(workers: int | None) -> int:

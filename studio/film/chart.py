@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -70,6 +70,7 @@ class Chart(Record):
 
         ends = zip((low, high), place(np.array([(first, low), (first, high)])), strict=True)
         drawn: list[Overlay] = [self._number(value, at, size, colour) for value, at in ends]
+        names = list[Text]()
         for (name, points), opacity in zip(shown.items(), OPACITIES, strict=False):
             value = float(np.interp(coordinate, points[:, 0], points[:, 1]))
             now = np.array([(coordinate, value)])
@@ -78,8 +79,8 @@ class Chart(Record):
             drawn.append(Curve(place(curve), 0.0018, opacity, colour))
             drawn.append(Text("\u2022", float(x), float(y), 1.6 * size, opacity, align="middle", colour=colour))
             [(x, y)] = place(points[-1:]) + np.array([0.4 * size, 0.35 * size])
-            drawn.append(Text(name, float(x), float(y), size, opacity, colour=colour))
-        return _apart(drawn, size)
+            names.append(Text(name, float(x), float(y), size, opacity, colour=colour))
+        return [*drawn, *_apart(names, size)]
 
     def _on_scale(self, value: float) -> float:
         return math.log(value) if self.scale == "log" else value
@@ -91,11 +92,9 @@ class Chart(Record):
         return Text(text, x, y, size, 0.6, align="right", colour=colour)
 
 
-def _apart(drawn: list[Overlay], size: float) -> list[Overlay]:
-    """The overlays with names that would overlap moved down."""
-    names = sorted((o for o in drawn if isinstance(o, Text) and o.align == "left"), key=lambda text: text.y)
-    lowest, moved = -math.inf, {}
-    for text in names:
-        lowest = max(text.y, lowest + 1.25 * size)
-        moved[id(text)] = replace(text, y=lowest)
-    return [moved.get(id(overlay), overlay) for overlay in drawn]
+def _apart(names: list[Text], size: float) -> Iterator[Text]:
+    """The names, those that would lie over one above them moved down."""
+    lowest = -math.inf
+    for name in sorted(names, key=lambda name: name.y):
+        lowest = max(name.y, lowest + 1.25 * size)
+        yield replace(name, y=lowest)

@@ -141,8 +141,9 @@ class FrameSource:
     def stand(self, shot: Shot, number: int) -> tuple[ShotShare, Array, Pose]:
         """The first panel of a shot at its own frame `number`, from 0: its share, the heights and the camera's pose."""
         share = next(self._panels(ShotShare(shot, float(number / self.cut.fps), 1.0)))
-        height = self._heights(share)
-        orbit, focal_point = self._aim(share, height)
+        instant = self.instant(share)
+        height = self._heights(share, instant)
+        orbit, focal_point = self._aim(share, instant, height)
         return share, height, orbit.pose(focal_point)
 
     def shot_view(self, shot: Shot, number: int) -> View:
@@ -273,8 +274,8 @@ class FrameSource:
     def _view(self, share: ShotShare, azimuth: float | None = None) -> View:
         """The view of a shot at one time, through a pinhole. azimuth: that the lamps follow; None for the camera's."""
         instant, look, camera = self.instant(share), self.look, share.shot.camera
-        height = self._heights(share)
-        orbit, focal_point = self._aim(share, height)
+        height = self._heights(share, instant)
+        orbit, focal_point = self._aim(share, instant, height)
         ends, nodes = self.ranges.at(instant.coordinate).height, surface.drawn_nodes(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
@@ -299,14 +300,14 @@ class FrameSource:
             moved = self._view(share._replace(seconds=seconds), azimuth) if self.shutter else view
             yield replace(moved, weight=share.weight / count, jitter=subframe.jitter, lens_point=subframe.lens_point)
 
-    def _aim(self, share: ShotShare, height: Array) -> tuple[Orbit, Point]:
+    def _aim(self, share: ShotShare, instant: Instant, height: Array) -> tuple[Orbit, Point]:
         """The camera's orbit over the surface that it stands on, and its focal point."""
-        ground = self.ground(share, self.instant(share), height)
+        ground = self.ground(share, instant, height)
         return ground.aim(share.shot.camera, self.camera_orbit(share), self.targets(share))
 
-    def _heights(self, share: ShotShare) -> Array:
+    def _heights(self, share: ShotShare, instant: Instant) -> Array:
         """The surface that a shot shows at its time, as far as it has grown, read-only; the same object in a hold."""
-        instant, start, reveal = self.instant(share), share.shot.camera.grows_from, self.camera_orbit(share).reveal
+        start, reveal = share.shot.camera.grows_from, self.camera_orbit(share).reveal
         scales = self.ranges.at(instant.coordinate)
         key = share.landscape, self._pace(share.landscape) * instant.coordinate
         height = self._kept(key, lambda: surface.heights(instant, self.look, scales))
@@ -314,10 +315,8 @@ class FrameSource:
 
     def _colours(self, landscape: str, instant: Instant, mapping: ColourMapping) -> Array:
         """The colours of a surface at an instant, read-only; the same object in a hold."""
-        key, scales = (
-            (landscape, self._pace(landscape) * instant.coordinate, mapping),
-            self.ranges.at(instant.coordinate),
-        )
+        key = landscape, self._pace(landscape) * instant.coordinate, mapping
+        scales = self.ranges.at(instant.coordinate)
         return self._kept(key, lambda: surface.colours(instant, self.look, mapping, scales))
 
     def _pace(self, landscape: str) -> int:
@@ -346,9 +345,9 @@ class FrameSource:
         main = views[0]
         for share, view in zip(shares, views, strict=True):
             if share.panel.region:
-                weight, ratio = _text_weight(share), self.size.width / self.size.height
+                weight = _text_weight(share)
                 elements += overlays.frame_of(share.panel.region, page, titles, weight)
-                [place] = project(np.array([main.pose.position]), view.pose, ratio) / (ratio, 1)
+                [place] = project(np.array([main.pose.position]), view.pose, page.aspect) / (page.aspect, 1)
                 elements += overlays.camera_dot(
                     share.panel.region, (float(place[0]), float(place[1])), page, titles, weight
                 )

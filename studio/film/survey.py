@@ -108,6 +108,7 @@ def survey(source: FrameSource, count: int = 9, *, assumed: bool = False) -> lis
     the user's are left out, and the subject stands while it turns.
     """
     count, surveys = min(count, max(2, MOST_FRAMES // len(source.cut.shots))), []
+    source = coarse(source)
     for shot, start in zip(source.cut.shots, source.cut.starts, strict=True):
         if not (shot.camera.script and assumed):
             surveys.append(_shot_survey(source, shot, start, count, assumed))
@@ -115,14 +116,14 @@ def survey(source: FrameSource, count: int = 9, *, assumed: bool = False) -> lis
 
 
 def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assumed: bool) -> ShotSurvey:
-    coarse, fps = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps
+    fps = source.cut.fps
     length, aspect = shot.duration.frames(fps), source.size.width / source.size.height
     some = sorted({round(n) for n in np.linspace(0, length - 1, count)})
     course, frames = camera_course(source, shot, some if assumed else None), {}
     for n in some:
         step = course.get(n)
-        share, pose = (step.share, step.pose) if step else coarse.stand(shot, n)[::2]
-        sizes = cell_pixels(coarse.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
+        share, pose = (step.share, step.pose) if step else source.stand(shot, n)[::2]
+        sizes = cell_pixels(source.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
         median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
         frames[start + n] = FrameSurvey(float(median), float(p95))
     lowest = min(course, key=lambda n: course[n].height)
@@ -143,6 +144,11 @@ def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assume
     )
 
 
+def coarse(source: FrameSource) -> FrameSource:
+    """The same film on a mesh that shows where its cameras stand."""
+    return source.with_mesh(min(COARSE_MESH, source.look.mesh))
+
+
 class CameraStep(NamedTuple):
     """A camera at one frame. height: over the highest land near it, scene units; inf beside the land.
 
@@ -158,13 +164,13 @@ class CameraStep(NamedTuple):
 
 def camera_course(source: FrameSource, shot: Shot, numbers: Sequence[int] | None = None) -> dict[int, CameraStep]:
     """The camera at frames of a shot, by default at all, of a long one at `MOST_TIMES`; by their numbers in it."""
-    coarse, fps, length = source.with_mesh(min(COARSE_MESH, source.look.mesh)), source.cut.fps, shot.duration
-    numbers = numbers or range(0, length.frames(fps), max(1, length.frames(fps) // MOST_TIMES))
+    fps, length = source.cut.fps, shot.duration.frames(source.cut.fps)
+    numbers = numbers or range(0, length, max(1, length // MOST_TIMES))
     shares, poses, heights, slopes, highest = {}, {}, {}, {}, source.look.height.exaggeration + NEAR
     for n in numbers:
-        shares[n], height, poses[n] = coarse.stand(shot, n)
+        shares[n], height, poses[n] = source.stand(shot, n)
         heights[n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
-        orbit = coarse.camera_orbit(shares[n])
+        orbit = source.camera_orbit(shares[n])
         slopes[n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))
     turns = _turns(poses, fps)
     return {n: CameraStep(shares[n], pose, heights[n], turns[n], slopes[n]) for n, pose in poses.items()}

@@ -303,9 +303,14 @@ class Panel:
     region: Region | None = field(default=None, metadata=OMIT_DEFAULT)
 
     @property
+    def edges(self) -> Region:
+        """Its left, top, right and bottom edge, as shares of the picture's sides."""
+        return self.region or (self.number / self.count, 0.0, (self.number + 1) / self.count, 1.0)
+
+    @property
     def left(self) -> float:
         """Where it begins, as a share of the picture's width."""
-        return self.region[0] if self.region else self.number / self.count
+        return self.edges[0]
 
     @property
     def aspect(self) -> float:
@@ -314,15 +319,11 @@ class Panel:
 
     def columns(self, width: int) -> range:
         """Its columns in a picture of `width` pixels."""
-        return range(round(width * self.left), round(width * (self.region[2] if self.region else self._right)))
+        return range(round(width * self.edges[0]), round(width * self.edges[2]))
 
     def rows(self, height: int) -> range:
         """Its rows in a picture of `height` pixels."""
-        return range(round(height * self.region[1]), round(height * self.region[3])) if self.region else range(height)
-
-    @property
-    def _right(self) -> float:
-        return (self.number + 1) / self.count
+        return range(round(height * self.edges[1]), round(height * self.edges[3]))
 
 
 WHOLE = Panel()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from studio.field import Array
 from studio.film.frame_source import FrameSource
-from studio.film.survey import FASTEST, camera_course
+from studio.film.survey import FASTEST, camera_course, coarse
 
 INK, PAPER = "#e4e2de", "#181818"
 
@@ -16,7 +16,7 @@ INK, PAPER = "#e4e2de", "#181818"
 def curves(source: FrameSource, name: str) -> Array:
     """The picture [H, W, 3], uint8, of one shot, by its name."""
     shot = next(shot for shot in source.cut.shots if shot.shot == name)
-    course, fps = camera_course(source, shot), float(source.cut.fps)
+    course, fps = camera_course(coarse(source), shot), float(source.cut.fps)
     seconds = np.array(list(course)) / fps
     positions = np.array([step.pose.position for step in course.values()])
     rows = {
