@@ -99,10 +99,7 @@ def make_still(
     bleed: pixels of more picture on every side. points: along each side of a grid of its own, on which the nearest
     keyframe is measured and shown, on the film's ranges. Raises SceneError if they make no grid.
     """
-    at, mistake = film_time(still.at, project.scene.cues)
-    if mistake:
-        raise SceneError(f"{project.path}: {mistake}")
-    still, film = still.model_copy(update={"at": at}), project.scene.film
+    still, film = still.model_copy(update={"at": _known(project, still.at)}), project.scene.film
     own_film = film.model_copy(update={"size": size or film.size, "quality": quality or film.quality})
     changes: dict[str, Any] = {"film": own_film, "deliver": (still,)}
     portrait = None
@@ -127,7 +124,7 @@ def make_page(project: Project, out: Path, at: Time | None = None) -> Path:
     """
     if project.scene.networks and measured_film(project) is None:
         raise SceneError(f"{project.path}: not all that the page shows is measured; run: studio compute {project.path}")
-    at = at or Time.parse(f"{project.scene.cut.length - 1}f")
+    at = _known(project, at or Time.parse(f"{project.scene.cut.length - 1}f"))
     frame_at(project, at)
     project = project.with_scene(deliver=(Web(at=at),))
     check_writable(out)
@@ -140,9 +137,17 @@ def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None
     return _sheet(project, out, "looks", render_job.look_sheet, frame_at(project, at), tuple(gallery(folder).items()))
 
 
+def _known(project: Project, at: Time) -> Time:
+    """A film time, which may be a cue of the scene. Raises SceneError if it is none, or is computed."""
+    time, mistake = film_time(at, project.scene.cues)
+    if mistake:
+        raise SceneError(f"{project.path}: {mistake}")
+    return time
+
+
 def frame_at(project: Project, at: Time) -> int:
     """The number of the frame at a film time. Raises SceneError after the end."""
-    number = at.frames(project.scene.film.fps)
+    number = _known(project, at).frames(project.scene.film.fps)
     if number >= project.scene.cut.length:
         raise SceneError(f"{project.path}: {at} is after the end of the film")
     return number

@@ -114,6 +114,7 @@ def test_a_notebook_shows_a_scene_its_movies_and_its_pictures(measured, in_proce
         (lambda: opened.plot("soon"), "no cue 'soon'; write a time like 12s"),
         (lambda: opened.plot(size="big"), "size: 'big' is not a picture size"),
         (lambda: opened.export("gltf", at="9s"), "9s is after the end of the film"),
+        (lambda: opened.export("gltf", at="soon"), "no cue 'soon'; write a time like 12s"),
     ):
         with pytest.raises(SceneError, match=words):
             wrong()
