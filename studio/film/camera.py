@@ -396,6 +396,8 @@ class Camera(Record):
         except Exception as error:  # the user's code
             expected = SceneError(f"{place}: expected a mapping such as {{'azimuth': 30.0}}: {error}")
             raise as_users_mistake(error, f"u = {u:g}") or expected from error
+        if "frame" in values:
+            raise SceneError(f"{place}: frame: is of `start` alone; return a distance")
         try:
             return Start.model_validate({**dict(self.start), **values}).to_orbit()
         except ValidationError as error:

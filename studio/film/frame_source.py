@@ -222,7 +222,8 @@ class FrameSource:
             return shot
         camera, orbit, moves, start = shot.camera, shot.camera.first_orbit, [], 0.0
         if camera.start.frame:
-            begun = camera.start.model_copy(update={"distance": self._distance(shot, 0.0, orbit, camera.start.frame)})
+            distance = self._distance(shot, 0.0, orbit, camera.start.frame)
+            begun = camera.start.model_copy(update={"distance": distance, "frame": None})
             camera = camera.model_copy(update={"start": begun})
             orbit = camera.first_orbit
         for move in camera.moves:
@@ -231,7 +232,8 @@ class FrameSource:
                 passed = key.apply(passed)
                 if key.frame:
                     distance = self._distance(shot, start + key.at.seconds(self.cut.fps), passed, key.frame)
-                    keys[n], passed = key.model_copy(update={"distance": distance}), replace(passed, distance=distance)
+                    keys[n] = key.model_copy(update={"distance": distance, "frame": None})
+                    passed = replace(passed, distance=distance)
             moves.append(move.model_copy(update={"keys": tuple(keys)}))
             orbit, start = moves[-1].end(orbit), start + move.seconds(self.cut.fps)
         return shot.model_copy(update={"camera": camera.model_copy(update={"moves": tuple(moves)})})

@@ -92,6 +92,17 @@ def test_a_key_with_a_frame_leads_to_that_distance(look):
     )
 
 
+def test_a_script_keeps_the_distance_of_its_frame(look, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "turns_of_mine.py").write_text("def turn(u):\n    return {'roll': 5 * u}\n")
+    still, scripted = (
+        film(look, f"{{look_at: land, start: {{frame: fit}}{script}}}")
+        for script in ("", ", script: turns_of_mine:turn")
+    )
+    begun, turned = (source.camera_orbit(source.shares(36)[0]) for source in (still, scripted))
+    assert turned == replace(begun, roll=pytest.approx(2.5)) and begun.distance != 2.0
+
+
 @pytest.mark.parametrize("move", ["flythrough", "follow"])
 @pytest.mark.parametrize("path", ["trajectory", "[[-1, -1], [0, 0.5], [1, 0.2]]"])
 def test_a_camera_on_a_path_goes_from_its_start_to_its_end_over_the_land(look, move, path):

@@ -387,6 +387,9 @@ def low(u):
 
 def number(u):
     return u
+
+def framed(u):
+    return {"frame": "fit"}
 """
 
 
@@ -412,6 +415,7 @@ def test_a_script_is_a_function_of_the_share_of_the_shot_and_what_it_leaves_out_
         ("fails", r"moves_of_mine.py:6: fails fails on u = 0.5: ZeroDivisionError"),
         ("wrong", r"moves_of_mine:wrong at u = 0.5: distanse: unknown key 'distanse'; did you mean 'distance'"),
         ("low", r"moves_of_mine:low at u = 0.5: distance: expected more than 0, found '-0.5'"),
+        ("framed", r"moves_of_mine:framed at u = 0.5: frame: is of `start` alone; return a distance"),
         ("number", r"moves_of_mine:number at u = 0.5: expected a mapping such as .*: 'float' object is not iterable"),
     ],
 )
