@@ -138,7 +138,7 @@ class FrameSource:
     def _shown(self, shot: Shot) -> tuple[str, ...]:
         return shot.show or tuple(self.surfaces)[:1]
 
-    def stand(self, shot: Shot, number: int) -> tuple[ShotShare, Array, Pose]:
+    def standpoint(self, shot: Shot, number: int) -> tuple[ShotShare, Array, Pose]:
         """The first panel of a shot at its own frame `number`, from 0: its share, the heights and the camera's pose."""
         share = next(self._panels(ShotShare(shot, float(number / self.cut.fps), 1.0)))
         instant = self.instant(share)
@@ -311,19 +311,20 @@ class FrameSource:
         """The surface that a shot shows at its time, as far as it has grown, read-only; the same object in a hold."""
         start, reveal = share.shot.camera.grows_from, self.camera_orbit(share).reveal
         scales = self.ranges.at(instant.coordinate)
-        key = share.landscape, self._pace(share.landscape) * instant.coordinate
+        key = share.landscape, self._when(share.landscape, instant)
         height = self._kept(key, lambda: surface.heights(instant, self.look, scales))
         return grown(height, start, reveal) if start and reveal < 1 else height
 
     def _colours(self, landscape: str, instant: Instant, mapping: ColourMapping) -> Array:
         """The colours of a surface at an instant, read-only; the same object in a hold."""
-        key = landscape, self._pace(landscape) * instant.coordinate, mapping
+        key = landscape, self._when(landscape, instant), mapping
         scales = self.ranges.at(instant.coordinate)
         return self._kept(key, lambda: surface.colours(instant, self.look, mapping, scales))
 
-    def _pace(self, landscape: str) -> int:
-        """0 for a land that stands still, else 1."""
-        return int(any(len(field.coordinates) > 1 for field in self.surfaces[landscape].fields.values()))
+    def _when(self, landscape: str, instant: Instant) -> float:
+        """The coordinate of an instant; of a land that stands still always 0, since it is the same."""
+        moves = any(len(field.coordinates) > 1 for field in self.surfaces[landscape].fields.values())
+        return instant.coordinate if moves else 0.0
 
     def _kept(self, key: Hashable, make: Callable[[], Array]) -> Array:
         """An array that is made once, while few others are."""

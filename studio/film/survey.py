@@ -122,7 +122,7 @@ def _shot_survey(source: FrameSource, shot: Shot, start: int, count: int, assume
     course, frames = camera_course(source, shot, some if assumed else None), {}
     for n in some:
         step = course.get(n)
-        share, pose = (step.share, step.pose) if step else source.stand(shot, n)[::2]
+        share, pose = (step.share, step.pose) if step else source.standpoint(shot, n)[::2]
         sizes = cell_pixels(source.instant(share), pose, source.look, aspect * share.panel.aspect, MOST_CELLS)
         median, p95 = np.percentile(sizes, [50, 95]) if sizes.size else (np.nan, np.nan)
         frames[start + n] = FrameSurvey(float(median), float(p95))
@@ -168,7 +168,7 @@ def camera_course(source: FrameSource, shot: Shot, numbers: Sequence[int] | None
     numbers = numbers or range(0, length, max(1, length // MOST_TIMES))
     shares, poses, heights, slopes, highest = {}, {}, {}, {}, source.look.height.exaggeration + NEAR
     for n in numbers:
-        shares[n], height, poses[n] = source.stand(shot, n)
+        shares[n], height, poses[n] = source.standpoint(shot, n)
         heights[n] = camera_height(height, poses[n]) if poses[n].position[2] < highest else np.inf
         orbit = source.camera_orbit(shares[n])
         slopes[n] = max(abs(orbit.elevation), abs(orbit.elevation - orbit.pitch))

@@ -40,7 +40,7 @@ CELL = 0.02 / 2 * 30 / 24 * 1080  # 2 / 100 of a unit, from 2 units, by a lens o
 
 
 def sizes(source: FrameSource) -> np.ndarray:
-    share, _, pose = source.stand(source.cut.shots[0], 0)
+    share, _, pose = source.standpoint(source.cut.shots[0], 0)
     return cell_pixels(source.instant(share), pose, source.look, source.size.width / source.size.height)
 
 
