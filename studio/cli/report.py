@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from studio.config.units import Time
+from studio.deliver.deliverable import Deliverable
 from studio.field import MIN_EIGENVALUE_SCALE, Axis, Grid, Surfaces
 from studio.film.frame_source import FrameSource
 from studio.film.surface import caveats
@@ -39,9 +41,16 @@ def summary(scene: Scene, name: str, source: FrameSource | None = None) -> str:
         if moves and turns[shot.shot]:
             camera += f", turns by up to {turns[shot.shot]} degrees a second"
         lines.append(f"shot {shot.shot}: from {at:.2f} s, {float(shot.duration.seconds(film.fps)):.4g}s, {camera}")
-    lines += [f"deliver: {deliverable.file_name(name)}" for deliverable in scene.deliver]
+    lines += [f"deliver: {_file(deliverable, name)}" for deliverable in scene.deliver]
     found = (f"warning: {line}" for shot in surveys for line in shot.warnings())
     return "\n".join([*lines, *(found if source else _assumed_warnings(surveys))])
+
+
+def _file(deliverable: Deliverable, name: str) -> str:
+    """The name of a deliverable's file, or of those of all shots."""
+    if (handles := getattr(deliverable, "handles", Time(0))).amount:
+        return f"{deliverable.file_name(f'{name}-SHOT-handles')} for every SHOT, with {handles} more at both ends"
+    return deliverable.file_name(name)
 
 
 def _measured(scene: Scene, landscape: str) -> Iterator[str]:

@@ -98,7 +98,7 @@ class ImageOptions(Record):
 
     def identity(self) -> dict[str, Any]:
         """What the bytes of a segment depend on besides its pictures, which `at` chooses: part of its digest."""
-        return {"version": VERSION, **self.model_dump(exclude={"at"})}
+        return {"version": VERSION, **self.model_dump(exclude={"at", "handles"})}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from studio.config.records import Record
-from studio.config.units import Size
+from studio.config.units import Duration, Size, Time
 from studio.deliver import animation, colour_spaces, encoder
 from studio.deliver.loop import loop_gap
 from studio.deliver.media import Animation, Media, decoding_error, differences, end_frames, packet_checksums, probe
@@ -49,7 +49,9 @@ class Movie(Record):
     vp9-alpha: with alpha, for web pages. gif, webp: animated pictures that loop without end; webp with alpha.
     loop: the last frame must lead into the first one; a movie whose last frame does not is refused.
     alpha: of prores-4444, vp9-alpha and webp: an alpha channel instead of the background. The first two have it unless
-    it is false. timecode: of the first frame, such as `01:00:00:00`, in the .mov files of editing rooms.
+    it is false. timecode: of the first frame, such as `01:00:00:00`, in the .mov files of editing rooms. handles: a
+    movie for every shot instead, without its transitions, with so much more before and after it, in which the camera
+    goes on as it moves.
     """
 
     kind: Literal["movie"] = "movie"
@@ -57,6 +59,7 @@ class Movie(Record):
     loop: bool = False
     alpha: bool | None = None
     timecode: Timecode | None = None
+    handles: Duration = Time(0.0)
 
     @property
     def segment_suffix(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from studio.config.units import Size
+from studio.config.units import Duration, Size, Time
 from studio.deliver.image_files import ImageOptions, add_metadata, write
 from studio.deliver.picture_spec import Picture
 from studio.errors import MachineError
@@ -27,16 +27,19 @@ CINEMA_RATES = {
 class Sequence(ImageOptions):
     """A folder of `frame-000000.png`, numbered as the film's frames; for grading, editing and projection elsewhere.
 
-    start_frame: number of the film's first frame, such as 1001. format: png in 8 bits, png16 and tiff16 in 16; exr,
-    linear light in half floats, before the grade; dcp-source, X'Y'Z' in TIFF files of 16 bits, from which any DCP maker
-    makes a DCP. profile: the colours they are converted to and tagged with. dpi: pixels to an inch of paper. alpha:
-    with an alpha channel, instead of over the background. aovs: of an exr, for compositors: what lies under the centre
-    of every pixel; in the mask 1 is the surface, 2 the marker, 3 the wall of a plinth and 4 the ground.
+    start_frame: number of the film's first frame, such as 1001. handles: a folder for every shot instead, without its
+    transitions, with so many more frames before and after it, in which the camera goes on as it moves. format: png in
+    8 bits, png16 and tiff16 in 16; exr, linear light in half floats, before the grade; dcp-source, X'Y'Z' in TIFF
+    files of 16 bits, from which any DCP maker makes a DCP. profile: the colours they are converted to and tagged
+    with. dpi: pixels to an inch of paper. alpha: with an alpha channel, instead of over the background. aovs: of an
+    exr, for compositors: what lies under the centre of every pixel; in the mask 1 is the surface, 2 the marker, 3 the
+    wall of a plinth and 4 the ground.
     """
 
     kind: Literal["sequence"] = "sequence"
     format: Literal["png", "png16", "tiff16", "exr", "dcp-source"] = "png"
     start_frame: Annotated[int, Field(ge=0, le=10**6)] = 0
+    handles: Duration = Time(0.0)
 
     segment_suffix: ClassVar[str] = ".frames"
 
@@ -46,6 +49,8 @@ class Sequence(ImageOptions):
 
     def mistake_at(self, size: Size, fps: Fraction | None = None) -> str | None:
         """What is wrong with this picture size, or rate, and the way out. Only cinemas have set sizes."""
+        if fps is not None and self.start_frame < (before := self.handles.frames(fps)):
+            return f"handles of {before} frames begin before frame 0; number the film from `start_frame: {before}` on"
         if self.format != "dcp-source":
             return self.aov_mistake(size)
         if size not in CINEMA_RATES:

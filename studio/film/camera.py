@@ -35,7 +35,7 @@ from studio.errors import SceneError
 from studio.field import Array
 from studio.film.easing import Ease, EaseField
 from studio.film.motion import Knot, Track
-from studio.film.pose import COORDINATES, DISTANCE, FOCUS, TURN, TURNS, Orbit
+from studio.film.pose import COORDINATES, DISTANCE, FOCUS, LENS, REVEAL, TURN, TURNS, Orbit
 from studio.film.shake import shake
 from studio.film.targets import OF_TRAJECTORY, LookAt, Place, Target, weights
 
@@ -405,6 +405,8 @@ class Camera(Record):
             raise SceneError(f"{place}: {mistake['loc'][0]}: {explain(mistake, Start)}") from error
 
 
+SHORTEST = 1.0
+"""Millimetres of a lens outside of a shot, where it might go on to none."""
 CLOSED = 1e-6
 """Difference of a coordinate, or of its speed a second, up to which a loop closes."""
 
@@ -422,8 +424,10 @@ class Motion:
     targets: Mapping[Target, Track]
 
     def at(self, seconds: float) -> Orbit:
-        """The orbit at a time since the shot began."""
+        """The orbit at a time since the shot began; outside of the shot the camera goes on."""
         values = [track.at(seconds) for track in self.tracks]
+        if not 0 <= seconds <= self.tracks[0].knots[-1].time:
+            values[LENS], values[REVEAL] = max(SHORTEST, values[LENS]), max(0.0, values[REVEAL])
         if seconds < self.focused:
             values[FOCUS] = 0.0
         for turns in self.shakes:
@@ -475,6 +479,8 @@ def motion(camera: Camera, fps: Fraction, length: float, loop: bool = False) -> 
                 track.append(Knot(end, value))
             track[-1] = track[-1]._replace(rest=track[-1].rest or move.stop)
         orbit, time = after, end
+    if looks[-1][0].time < last:
+        looks.append((Knot(length, 1.0), looks[-1][1]))  # so that the turn to it comes to rest
     for track in knots:
         if loop and time < last:
             track.append(Knot(length, track[-1].value))

@@ -62,9 +62,10 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Track:
-    """A coordinate through knots in order of time; after the last it stays.
+    """A coordinate through knots in order of time; outside of them it goes on at the speed of their ends, or rests.
 
-    geometric: interpolated by ratios instead of differences. loop: the last knot is the first one again.
+    geometric: interpolated by ratios instead of differences. loop: the last knot is the first one again, and outside
+    it goes round.
     """
 
     knots: tuple[Knot, ...]
@@ -73,11 +74,19 @@ class Track:
 
     def at(self, seconds: float) -> float:
         """The value at a time."""
-        index = bisect_right(self.knots, seconds, key=lambda knot: knot.time)
-        if index == len(self.knots):
-            return self.knots[-1].value
-        value = self._segments[index - 1].at(seconds, (self._slopes[index - 1], self._slopes[index]))
-        return math.exp(value) if self.geometric else value
+        first, last = self.knots[0], self.knots[-1]
+        if len(self.knots) == 1:
+            return first.value
+        if first.time <= seconds < last.time:
+            index = bisect_right(self.knots, seconds, key=lambda knot: knot.time)
+            value = self._segments[index - 1].at(seconds, (self._slopes[index - 1], self._slopes[index]))
+            return math.exp(value) if self.geometric else value
+        if self.loop:
+            turns, rest = divmod(seconds - first.time, last.time - first.time)
+            return self.at(first.time + rest) + turns * (last.value - first.value)
+        knot, speed = (first, self.end_speeds[0]) if seconds < first.time else (last, self.end_speeds[1])
+        change = 0.0 if knot.rest else speed * (seconds - knot.time)
+        return knot.value * math.exp(change) if self.geometric else knot.value + change
 
     @property
     def end_speeds(self) -> tuple[float, float]:

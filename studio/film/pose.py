@@ -70,7 +70,7 @@ COORDINATES = (
 """Names of what a camera is interpolated in, in the order of `Orbit.coordinates`."""
 TURNS = ("azimuth", "pan", "roll")
 """Coordinates that are the same after 360 degrees."""
-DISTANCE, FOCUS, TURN = map(COORDINATES.index, ("distance", "focus", "pan"))
+DISTANCE, LENS, FOCUS, TURN, REVEAL = map(COORDINATES.index, ("distance", "lens", "focus", "pan", "reveal"))
 
 
 @dataclass(frozen=True)

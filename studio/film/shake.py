@@ -22,9 +22,10 @@ FADE = 0.5
 
 
 def shake(since: float, length: float, amplitude: float, seed: int, *, fade_in: bool, fade_out: bool) -> Array:
-    """Yaw, pitch and roll [3] of a shake of `length` seconds, at a time since its start, degrees up to `amplitude`."""
-    if not 0 <= since <= length:
-        return np.zeros(3)
+    """Yaw, pitch and roll [3] of a shake of `length` seconds, at a time since its start, degrees up to `amplitude`.
+
+    Where it fades it is 0 outside; elsewhere it goes on.
+    """
     fade, smooth = min(FADE, length / 2), Ease("in-out")
     share = smooth(since / fade if fade_in else 1) * smooth((length - since) / fade if fade_out else 1)
     phases = np.random.Generator(np.random.SFC64(seed)).uniform(0, 2 * np.pi, (len(AXES), len(FREQUENCIES)))

@@ -349,10 +349,14 @@ class ShotShare(NamedTuple):
 
 @dataclass(frozen=True)
 class Cut:
-    """Shots in order at one frame rate. Frame n is shown from n/fps to (n+1)/fps."""
+    """Shots in order at one frame rate. Frame n is shown from n/fps to (n+1)/fps.
+
+    alone: the only shot that is shown, without its transitions, and also before its start and after its end.
+    """
 
     shots: tuple[Shot, ...]
     fps: Fraction
+    alone: str | None = None
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -373,6 +377,10 @@ class Cut:
 
     def at(self, number: int) -> tuple[ShotShare, ...]:
         """The shots that frame `number` shows, with weights that sum to 1; empty outside the film."""
+        if self.alone is not None:
+            start, _ = self.span(self.alone)
+            shot = next(shot for shot in self.shots if shot.shot == self.alone)
+            return (ShotShare(shot, float(Fraction(number - start) / self.fps), 1.0),)
         shares: list[ShotShare] = []
         for index, (start, shot) in enumerate(zip(self.starts, self.shots, strict=True)):
             frame = number - start

@@ -48,12 +48,19 @@ _MAKE_FIRST = "so make the film first: studio film"
 def make_film(project: Project, out: Path, frames: Span | None = None, shot: str | None = None) -> list[Path]:
     """Makes every deliverable of the scene in the folder `out`; returns their paths.
 
-    frames: only from the first to before the second. shot: only the one of that name. Raises SceneError if there are
-    no such frames or shot.
+    frames: only from the first to before the second, without the deliverables that have handles. shot: only the one of
+    that name. Raises SceneError if there are no such frames or shot.
     """
     span, part = _span(project, frames, shot)
     check_writable(out)  # before hours are spent
-    return make_files(project, _job(project), span, out, part, keep=bool(part))
+    job = _job(project)
+    if frames is not None:
+        return make_files(project, job, span, out, part, keep=True)
+    return [
+        path
+        for own, span, part in job.parts(shot)
+        for path in make_files(project, own, span, out, part, keep=bool(part))
+    ]
 
 
 @repairs
@@ -63,10 +70,10 @@ def deliver(project: Project, out: Path, deliverables: Sequence[Deliverable]) ->
         raise SceneError(f"{project.path}: AOVs are drawn anew, not stored; make them with studio film")
     check_writable(out)
     project = project.with_scene(deliver=tuple(deliverables))
-    job, span = _stored_job(project), _whole(project)
-    if undrawn := undrawn_frames(job, job.segments(span)):
-        raise SceneError(f"{project.path}: {len(undrawn)} of the film's frames are not drawn yet, {_MAKE_FIRST}")
-    return make_files(project, job, span, out, keep=True)
+    parts = list(_stored_job(project).parts())
+    if undrawn := sum(len(undrawn_frames(job, job.segments(span))) for job, span, _ in parts):
+        raise SceneError(f"{project.path}: {undrawn} of the film's frames are not drawn yet, {_MAKE_FIRST}")
+    return [path for job, span, part in parts for path in make_files(project, job, span, out, part, keep=True)]
 
 
 @repairs

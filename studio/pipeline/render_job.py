@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.config.records import digest
-from studio.config.units import Size
+from studio.config.units import Size, Time
+from studio.deliver.deliverable import Deliverable
+from studio.deliver.movie import Movie
 from studio.deliver.paper import add_bleed
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
+from studio.deliver.sequence import Sequence
 from studio.errors import SceneError
 from studio.field import Surfaces
 from studio.film import overlays
@@ -57,7 +60,8 @@ class RenderJob:
     """All that a worker needs to render any frame; small and picklable.
 
     results: of the scene's landscapes, in their order. renderer: name of the GL renderer, since another one draws other
-    pixels. bleed: extra pixels on every side.
+    pixels. bleed: extra pixels on every side. alone: the one shot that is shown, for deliverables with handles; the
+    others show the film.
     """
 
     scene: Scene
@@ -65,6 +69,7 @@ class RenderJob:
     draft: bool
     renderer: str
     bleed: int = 0
+    alone: str | None = None
 
     @property
     def shelf(self) -> Shelf:
@@ -74,7 +79,7 @@ class RenderJob:
     @property
     def source(self) -> FrameSource:
         """The film as a function of the frame's number."""
-        return frame_source(self.scene, self.results, self.draft)
+        return frame_source(self.scene, self.results, self.draft, self.alone)
 
     @property
     def size(self) -> Size:
@@ -86,6 +91,17 @@ class RenderJob:
     def is_tiled(self) -> bool:
         """Whether a frame is too large to be drawn at once."""
         return max(self.size) * self.scene.film.quality.samples > LARGEST_DIRECT
+
+    def parts(self, shot: str | None = None) -> Iterator[tuple[RenderJob, Span, str]]:
+        """The film, and then every shot, or one, by itself: a job, its span, and the suffix of the files' names.
+
+        Shots by themselves are for deliverables with handles; without any there are none.
+        """
+        cut = self.scene.cut
+        yield (self, (0, cut.length), "") if shot is None else (self, cut.span(shot), f"-{shot}")
+        if any(_handles(deliverable).amount for deliverable in self.scene.deliver):
+            for name in (other.shot for other in cut.shots if shot in (None, other.shot)):
+                yield replace(self, alone=name), cut.span(name), f"-{name}-handles"
 
     def linear_frame(self, number: int) -> LinearFrame:
         """A drawn frame on the shelf; its digest covers all that reaches the stage, so no grade and no titles."""
@@ -114,6 +130,10 @@ class RenderJob:
         """The drawn frame of a digest."""
         return self.shelf.frame(digest, self.size)
 
+    def shows(self, index: int) -> bool:
+        """Whether deliverable `index` is made of this job's film, or shot."""
+        return bool(_handles(self.scene.deliver[index]).amount) == (self.alone is not None)
+
     def segments(self, span: Span) -> list[list[Segment]]:
         """The segments of every deliverable over a span, cut at fixed places."""
         ranges = [self._frames_in(index, span) for index in range(len(self.scene.deliver))]
@@ -122,10 +142,14 @@ class RenderJob:
         return [list(self._segments(index, frames, digests)) for index, frames in enumerate(ranges)]
 
     def _frames_in(self, index: int, span: Span) -> range:
-        """The frames of a span that deliverable `index` shows."""
-        if (at := getattr(self.scene.deliver[index], "at", None)) is None:
-            return range(*span)
-        number = at.frames(self.scene.film.fps)
+        """The frames of a span that deliverable `index` shows, with its handles; none if it is made of other spans."""
+        deliverable, fps = self.scene.deliver[index], self.scene.film.fps
+        if not self.shows(index):
+            return range(0)
+        handles = _handles(deliverable).frames(fps)
+        if (at := getattr(deliverable, "at", None)) is None:
+            return range(span[0] - handles, span[1] + handles)
+        number = at.frames(fps)
         return range(number, number + 1) if number in range(*span) else range(0)
 
     def _segments(self, index: int, frames: range, digests: Mapping[int, str]) -> Iterator[Segment]:
@@ -145,6 +169,10 @@ class RenderJob:
             yield Segment(name, index, first, last, path, shown)
 
 
+def _handles(deliverable: Deliverable) -> Time:
+    return deliverable.handles if isinstance(deliverable, Movie | Sequence) else Time(0)
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of one deliverable: frames from start to before stop, its path, and the digests of its frames."""
@@ -158,8 +186,11 @@ class Segment:
 
 
 @lru_cache(maxsize=2)
-def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool) -> FrameSource:
-    """The film as a function of the frame's number. Raises SceneError if nothing finite was measured."""
+def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool, alone: str | None = None) -> FrameSource:
+    """The film as a function of the frame's number. Raises SceneError if nothing finite was measured.
+
+    alone: the only shot that is shown.
+    """
     landscapes = dict(zip(scene.names, results, strict=True))
     surfaces = {name: landscape.surfaces() for name, landscape in landscapes.items()}
     live = f"draft    {scene.titles.live or ''}" if draft else scene.titles.live
@@ -171,7 +202,7 @@ def frame_source(scene: Scene, results: tuple[Results, ...], draft: bool) -> Fra
         source = FrameSource.of(scene.shots, surfaces, scene.look, titles, scene.film, notes, scene.cues)
     except ValueError as error:
         raise SceneError(f"{scene.title}: {error}") from error
-    return replace(source, surfaces=held)
+    return replace(source, surfaces=held, cut=replace(source.cut, alone=alone))
 
 
 def provenance(job: RenderJob) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from studio.pipeline.render import content_digest
 from studio.pipeline.render_job import RenderJob
 from studio.pipeline.results import KINDS, Results, of_kind
 from studio.pipeline.train import is_trained
-from studio.render.gl import gl_renderer
 from studio.training import checkpoints
 
 State = Literal["done", "stale", "missing"]
@@ -41,18 +40,18 @@ def status(project: Project, out: Path) -> list[StageStatus]:
     if claimed := project.scene.claimed:
         state: State = "missing" if numbers is None else "done"
         rows.append(StageStatus("numbers", state, ", ".join(claimed)))
-    paths = [out / deliverable.file_name(project.name) for deliverable in project.scene.deliver]
-    manifest, current = project.manifest.read(), dict[Path, str]()
-    if all(row.state == "done" for row in rows) and any(path.exists() for path in paths):
-        renderer = manifest.get("renderer") or gl_renderer()
-        job = RenderJob(with_claim(project.scene, numbers or {}), tuple(results), project.draft, renderer)
-        segments = job.segments((0, project.scene.cut.length))
-        current = {path: content_digest(parts) for path, parts in zip(paths, segments, strict=True)}
-    contents = manifest.get("made", {})
-    for path in paths:
-        up_to_date = path in current and current[path] == contents.get(project.manifest.relative(path))
-        state = "missing" if not path.exists() else "done" if up_to_date else "stale"
-        rows.append(StageStatus("deliver", state, str(path)))
+    manifest, ready = project.manifest.read(), all(row.state == "done" for row in rows)
+    film = with_claim(project.scene, numbers or {})
+    job = RenderJob(film, tuple(results), project.draft, manifest.get("renderer", ""))
+    for own, span, suffix in job.parts():
+        deliverables = [(i, one) for i, one in enumerate(project.scene.deliver) if own.shows(i)]
+        paths = {i: out / deliverable.file_name(project.name + suffix) for i, deliverable in deliverables}
+        segments = own.segments(span) if ready and any(path.exists() for path in paths.values()) else None
+        for i, path in paths.items():
+            made = manifest.get("made", {}).get(project.manifest.relative(path))
+            up_to_date = segments is not None and content_digest(segments[i]) == made
+            state = "missing" if not path.exists() else "done" if up_to_date else "stale"
+            rows.append(StageStatus("deliver", state, str(path)))
     return rows
 
 

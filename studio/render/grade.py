@@ -80,7 +80,7 @@ def _picture_bands(linear: Codes, frame: Frame, bits: int, alpha: bool) -> Itera
     )
     grain, dither = (_noise(strength, bits) for strength in (grading.grain, 0.0))
     # without grain a held picture stands still: dither need not move
-    random = np.random.Generator(np.random.SFC64(frame.number if grading.grain else 0))
+    random = np.random.Generator(np.random.SFC64(frame.number % 2**32 if grading.grain else 0))
     starts = random.integers(0, _NOISE - width, (2, height))
     for top, planes, scratch in _bands(linear, background):
         rows = slice(top, top + planes.shape[1])

@@ -164,6 +164,24 @@ def test_a_loop_leads_into_itself_in_place_and_in_speed(seed):
     assert start == pytest.approx(end, abs=1e-3) and closed.end_speeds[0] == closed.end_speeds[1]
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_track_goes_on_at_the_speed_of_its_ends(seed):
+    track = random_track(seed, eases=(None, "linear", "in-out"))
+    for geometric in (False, True):
+        own = Track(track.knots, geometric)
+        for knot, end, sign in ((own.knots[0], own.end_speeds[0], -1), (own.knots[-1], own.end_speeds[1], 1)):
+            value = (lambda t, own=own: math.log(own.at(t))) if geometric else own.at
+            outside = [value(knot.time + sign * t) for t in (0.0, 1.0, 2.0)]
+            assert np.diff(outside) == pytest.approx([sign * end] * 2)
+
+
+def test_a_loop_goes_round_outside_of_its_knots():
+    knots = (Knot(0.0, 10.0), Knot(1.0, 200.0), Knot(3.0, 370.0))
+    track = Track(knots, loop=True)
+    for t in (0.2, 1.0, 2.9):
+        assert track.at(t - 3) + 360 == pytest.approx(track.at(t)) == pytest.approx(track.at(t + 6) - 720)
+
+
 # --- a shot's camera -------------------------------------------------------------------------------------------------
 
 
@@ -427,3 +445,30 @@ def test_what_a_script_does_wrong_is_one_sentence_with_its_place(scripted, name,
 def test_a_script_and_moves_are_two_choreographies(scripted):
     with pytest.raises(ValidationError, match="leave the moves or the script out"):
         Camera(script=scripted("spiral").camera.script, moves=(Move(hold=Time(1)),))
+
+
+def test_outside_of_a_shot_the_camera_goes_on_unless_it_rests():
+    flying = shot(Camera(moves=(Move(orbit=48.0, lens=-20.0, shake=0.5, over=seconds(4), ease=Ease("linear")),)), 4)
+    before, start, end, after = (flying.orbit(t, FPS) for t in (-1.0, 0.0, 4.0, 5.0))
+    assert start.azimuth - before.azimuth == pytest.approx(12) == pytest.approx(after.azimuth - end.azimuth)
+    assert after.lens == pytest.approx(5.0) and flying.orbit(9.0, FPS).lens == 1.0  # and never none
+    turns = [flying.orbit(t, FPS).yaw for t in (-1 / 24, 0.0, 1 / 24)]
+    assert max(abs(np.diff(turns))) < 0.2 and len(set(turns)) == 3  # the hand trembles on
+    resting = shot(Camera(moves=(Move(orbit=48.0, over=seconds(2)),)), 4)
+    assert resting.orbit(5.0, FPS) == resting.orbit(4.0, FPS) == resting.orbit(2.5, FPS)
+
+
+def test_a_shot_alone_is_shown_beyond_its_ends_without_its_neighbours():
+    first = Shot.model_validate({"shot": "a", "duration": "2s", "along": {"0s": 0}, "to_next": {"dissolve": "1s"}})
+    second = Shot.model_validate({"shot": "b", "duration": "2s", "along": {"0s": 0}})
+    alone = Cut((first, second), FPS, "b")
+    for number, expected in ((12, -0.5), (24, 0.0), (30, 0.25), (80, 56 / 24)):
+        [share] = alone.at(number)
+        assert (share.shot, share.weight) == (second, 1.0) and share.seconds == pytest.approx(expected)
+
+
+def test_a_turn_to_another_target_comes_to_rest_where_it_ends():
+    moves = (Move(hold=seconds(1)), Move(orbit=10.0, over=seconds(2), look_at="highest"))
+    film = shot(Camera(moves=moves), 5)
+    weight = [film.targets(t, FPS).get("highest", 0.0) for t in np.arange(0, 5, STEP)]
+    assert np.abs(np.diff(weight, 2)).max() < 4 * STEP**2 and weight[30000:] == [1.0] * 20000

@@ -100,3 +100,22 @@ def test_a_picture_drawn_in_tiles_is_the_one_drawn_at_once(copy, monkeypatch):
 def test_a_film_that_is_not_drawn_cannot_be_verified(measured):
     with pytest.raises(SceneError, match="make the film first"):
         verify(Project.open(measured.scene))
+
+
+def test_handles_make_a_file_of_every_shot_with_more_frames_and_the_films_own_numbers(copy, edited, pictures, states):
+    project = edited(copy, ("  - {kind: sequence}\n", "  - {kind: sequence, start_frame: 100, handles: 2f}\n"))
+    movie, *shots = make_film(project, copy.out)
+    assert movie.name == "tiny.mp4" and [path.name for path in shots] == [
+        f"tiny-{shot.shot}-handles-frames" for shot in project.scene.shots
+    ]
+    whole = [project.scene.cut.span(shot.shot) for shot in project.scene.shots]
+    for path, (first, last) in zip(shots, whole, strict=True):
+        numbers = [f"frame-{n:06d}.png" for n in range(100 + first - 2, 100 + last + 2)]
+        assert [picture.name for picture in sorted(path.iterdir())] == numbers
+    assert states(project)[-len(shots) - 1 :] == ["done"] * (len(shots) + 1)
+    assert deliver(project, copy.out, project.scene.deliver) == [movie, *shots]
+
+
+def test_handles_before_frame_0_are_said_with_the_number_to_start_from(copy, edited):
+    with pytest.raises(SceneError, match="number the film from `start_frame: 2` on"):
+        edited(copy, ("  - {kind: sequence}\n", "  - {kind: sequence, handles: 2f}\n"))
