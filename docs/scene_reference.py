@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from studio.scene.scene import Scene
@@ -23,6 +24,7 @@ Every key of a scene, with its type, its default and its meaning. This page is g
 A key without a default must be written. A kind that needs no other key may be written as its bare word,
 `directions: pca`; `{}` is a record with its own defaults.
 """
+_PICTURES = Path(__file__).parent / "pictures"  # of the moves, by `docs/pictures.py`
 _NOUNS = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "keys"}
 _LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
@@ -85,6 +87,8 @@ class _Reference:
         unit = next((unit for unit in ("deg", "mm") if f'"{unit}$"' in json.dumps(field)), "")
         text = "nothing" if default is None else f"`{_to_yaml(default)}{unit}`"
         meaning = meaning or _parse_docstring(self.records[_references(field)[0]])[0]
+        if name == "Move" and (_PICTURES / f"{key}.jpg").exists():
+            meaning += f" ![](pictures/{key}.jpg)"
         return f"| `{key}` | {self._type(field)} | {'' if key in record.get('required', ()) else text} | {meaning} |"
 
     def _type(self, field: Schema) -> str:
