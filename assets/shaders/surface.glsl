@@ -147,16 +147,39 @@ IN_PICTURE
     light = mix(light, contourColour * (0.35 + 0.65 * open), line * contourOpacity);
   }
 
-// --- wire ---
-  {
+// --- wire lines ---
     mat2 toWire = mat2(wireAxis.x, -wireAxis.y, wireAxis.y, wireAxis.x) / wireEvery;
     vec2 line = toWire * place.xy;
     vec2 width = (abs(toWire * toRight.xy) + abs(toWire * toUp.xy)) * wireWidth + 1e-6;   // along a line it may be 0
     vec2 from = abs(fract(line - 0.5) - 0.5);
     vec2 on = (1.0 - smoothstep(width * 0.5, width * 1.2, from)) * clamp(1.5 - width * 1.5, 0.0, 1.0);
     float drawn = max(on.x * wireFamilies.x, on.y * wireFamilies.y);
+
+// --- wire ---
+  {
+WIRE_LINES
     light = mix(light, wireColour * (0.35 + 0.65 * open), drawn * wireOpacity);
   }
+
+// --- line sheet ---
+// Samples are drawn or not, since what is behind must show between and through the lines: of the four samples of a pixel
+// as many as the line covers.
+{
+  vec2 inWindow = place.xy * perSide.xy;   // 1 along the edge
+  const bool wall = false;
+  if (reliefOut.z < -0.5 || OUTSIDE) discard;
+  vec3 n = normalize(vec3(-reliefOut.xy, 1.0));
+  vec3 v = normalize(eye - place);
+  float along = dot(n, v);
+SAMPLE_STEPS
+WIRE_LINES
+  ivec2 odd = ivec2(gl_FragCoord.xy + tileCorner.xy) & 1;
+  float threshold = 0.125 + 0.25 * float(odd.x == odd.y ? odd.x : 2 + odd.y);
+  if (drawn * wireOpacity * COVER_ROOT * COVER_ROOT <= threshold) discard;
+  vec3 light = wireColour * exposure;
+IN_PICTURE
+  gl_FragData[0] = encode(light, 1.0);
+}
 
 // --- engraving ---
 // Strokes are as wide as the picture would be dark, and taper off before the edge. Where they would be closer than

@@ -32,12 +32,14 @@ def explain(scene: Scene, path: Path, source: FrameSource, number: int) -> Itera
     names = [shot.shot for shot in source.cut.shots]
     for share in source.shares(number):
         index, inset = names.index(share.shot.shot), ("inset",) if share.panel.region else ()
+        owner = source.cut.owner(index)
         yield line(
             "inset" if inset else "shot", f"{share.shot.shot}, weight {share.weight:.3f}", "shots", index, *inset
         )
         for name, value, keys in _of_shot(source, share):
-            own = inset if keys[:1] == ("camera",) else ()  # all else is the shot's
-            yield line(name, value, "shots", index, *own, *keys)
+            camera = keys[:1] == ("camera",)  # all else is the shot's
+            of = (index, *inset) if camera and inset else (owner,) if camera else (index,)
+            yield line(name, value, "shots", *of, *keys)
         colour = ("shots", index, "colour") if share.shot.colour else ("look", "colour")
         mapping, ranges = share.shot.colour or source.look.colour, source.ranges.at(_coordinate(source, share))
         yield line("colour", f"{mapping.field} by {mapping.map}", *colour)
@@ -76,6 +78,7 @@ def _of_shot(source: FrameSource, share: ShotShare) -> Iterator[tuple[str, Any, 
 
 def _move(shot: Shot, seconds: float, source: FrameSource) -> tuple[Any, ...]:
     """Keys of the move that goes on at a time of a shot, of the last one after it, or of the start without any."""
+    seconds += shot.camera_time(source.cut.fps)[0]
     for index, move in enumerate(shot.camera.moves):
         seconds -= move.seconds(source.cut.fps)
         if seconds < 0:

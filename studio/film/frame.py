@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from studio.config.units import Size
 from studio.field import Array
-from studio.film.appearance import Appearance, Gradient, Grading
+from studio.film.appearance import Appearance, Gradient, Grading, Wire
 from studio.film.marks import Overlay
 from studio.film.pose import Pose
 from studio.film.timeline import EVERYWHERE, WHOLE, Panel, Region
@@ -22,6 +22,15 @@ class Window:
 
 
 @dataclass(frozen=True)
+class LineSheet:
+    """A second surface in a view, of which only lines are drawn. height [N, N], marker: as a view's."""
+
+    height: Array
+    wire: Wire
+    marker: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class View:
     """One camera on one surface. height [N, N] in scene units, NaN in holes; colours [N, N, 3], linear RGB.
 
@@ -29,7 +38,7 @@ class View:
     picture that it fills, over the views before it; of an inset's panel beside them, in their hole. jitter: offset of
     the samples, in samples. lens_point: on the lens, a disc of radius 1. trajectory: places [n, 2] of the run's
     checkpoints, scene units; None where the look draws no trajectory. marker: place of the network, scene units; None
-    for nowhere. sides: half of the drawn part's, scene units; the longer is 1.
+    for nowhere. sides: half of the drawn part's, scene units; the longer is 1. over: a second surface, as lines.
 
     Views that hold the same array objects show the same surface; nothing may change the arrays.
     """
@@ -47,6 +56,7 @@ class View:
     trajectory: Array | None = None
     marker: tuple[float, float] | None = (0.0, 0.0)
     sides: tuple[float, float] = (1.0, 1.0)
+    over: LineSheet | None = None
 
 
 @dataclass(frozen=True)

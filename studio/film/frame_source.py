@@ -22,7 +22,7 @@ from studio.film.colour import to_srgb
 from studio.film.cues import Cue, resolve
 from studio.film.fields import ColourMapping, grid_of
 from studio.film.format import QUALITIES, Format, Quality, QualityName, subframes
-from studio.film.frame import Frame, View
+from studio.film.frame import Frame, LineSheet, View
 from studio.film.framing import distance_to_fit
 from studio.film.ground import Ground
 from studio.film.labels import labels
@@ -31,7 +31,7 @@ from studio.film.marks import WHITE, Overlay
 from studio.film.overlays import Page, Titles
 from studio.film.pose import Orbit, Point, Pose, project
 from studio.film.ranges import Ranges, cuts, ranges
-from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading
+from studio.film.resolve import resolve_appearance, resolve_background, resolve_grading, resolve_wire
 from studio.film.reveal import as_grown, grown
 from studio.film.targets import Landmark, Place, Target, landmark
 from studio.film.timeline import EVERYWHERE, Cut, Panel, Shot, ShotShare, Transition, overlap
@@ -81,7 +81,7 @@ class FrameSource:
         look = quality.scale_mesh(look)
         scales = ranges(surfaces.values(), look, tuple(shot.colour or look.colour for shot in shots))
         source = cls(Cut(shots, film.fps), surfaces, look, titles, film.size, notes, scales, quality, shutter)
-        return replace(source, cut=Cut(tuple(map(source._framed, shots)), film.fps))
+        return replace(source, cut=Cut(tuple(map(source._framed, shots)), film.fps).matched)
 
     # --- frames ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class FrameSource:
 
     def aov_frame(self, number: int) -> Frame:
         """The frame that AOVs are drawn of: the view of largest weight at the frame's own time, without overlays."""
-        return self._frame(number, (self._view(self._largest_share(number)),), ())
+        return self._frame(number, (replace(self._view(self._largest_share(number)), over=None),), ())
 
     def fields(self, number: int, names: Iterable[str]) -> dict[str, Array]:
         """Fields in their own units, by name, at every vertex of the AOV frame's view [N, N]."""
@@ -137,6 +137,10 @@ class FrameSource:
 
     def _shown(self, shot: Shot) -> tuple[str, ...]:
         return shot.show or tuple(self.surfaces)[:1]
+
+    def _named(self, shot: Shot) -> tuple[str, ...]:
+        """The landscapes that a shot shows, also as lines."""
+        return self._shown(shot) + ((shot.over,) if shot.over else ())
 
     def standpoint(self, shot: Shot, number: int) -> tuple[ShotShare, Array, Pose]:
         """The first panel of a shot at its own frame `number`, from 0: its share, the heights and the camera's pose."""
@@ -292,7 +296,14 @@ class FrameSource:
             trajectory=surface.drawn_trajectory(instant, look),
             marker=surface.drawn_marker(instant, look),
             sides=instant.window.scene_sides,
+            over=self._line_sheet(share, azimuth) if share.shot.over else None,
         )
+
+    def _line_sheet(self, share: ShotShare, azimuth: float) -> LineSheet:
+        """The landscape that a shot shows as lines over the other one, at its time."""
+        other = share._replace(landscape=str(share.shot.over))
+        instant, wire = self.instant(other), resolve_wire(self.look.over, azimuth)
+        return LineSheet(self._heights(other, instant), wire, surface.drawn_marker(instant, self.look))
 
     def _subframes(self, share: ShotShare, view: View) -> Iterator[View]:
         """The views whose mean replaces that at the frame's own time; the lamps stand still in all of them."""
@@ -341,7 +352,7 @@ class FrameSource:
     def _overlays(self, number: int, shares: tuple[ShotShare, ...], views: tuple[View, ...]) -> tuple[Overlay, ...]:
         """Labels of contours, the title, and the captions of the shots, each with a halo where the look has one."""
         seconds, titles = float(number / self.cut.fps), self.titles.with_ink(self.look)
-        shown = set(map(self._shown, self.cut.shots))
+        shown = {self._named(shot) for shot in self.cut.shots}
         notes = ((mapping, self._notes(names, mapping)) for mapping, _ in self.ranges.colours for names in shown)
         page = Page.of(self.size, titles, notes)
         elements: list[Overlay] = []
@@ -373,17 +384,23 @@ class FrameSource:
         """The live line of a shot's panel at one time; with the first panel also the notes and the legend."""
         mapping, instant, shown = share.shot.colour or self.look.colour, self.instant(share), self._shown(share.shot)
         own_page, axis = page.of_panel(share.panel), self.surfaces[share.landscape].axis
-        own = overlays.live_line(titles, instant, axis, own_page, self.camera_orbit(share).reveal)
+        over, upper = share.shot.over, replace(own_page, live_y=own_page.live_y - 1.5 * titles.size)
+        reveal = self.camera_orbit(share).reveal
+        own = overlays.live_line(titles, instant, axis, upper if over else own_page, reveal)
+        if over:
+            lines = titles.model_copy(update={"colour": self.look.over.colour})
+            own += overlays.live_line(lines, self.instant(share._replace(landscape=over)), axis, own_page, reveal)
+            own += overlays.panel_name(lines, f"{over}, as lines", own_page, row=1)
         if titles.chart:
             colour = titles.colour or WHITE
             lower = overlays.below_titles(titles) + 0.9 * titles.size if len(shown) > 1 else 0.0
             series, size = self._series[share.landscape], own_page.small_size
             own += titles.chart.draw(series, instant.coordinate, own_page.aspect, size, colour, lower)
-        if len(shown) > 1:
+        if len(shown) > 1 or over:
             own += overlays.panel_name(titles, share.landscape, own_page)
         captions = page.shift(own, share.panel)
         if share.panel.number == 0:
-            scales, notes = self.ranges.at(instant.coordinate), self._notes(shown, mapping)
+            scales, notes = self.ranges.at(instant.coordinate), self._notes(self._named(share.shot), mapping)
             captions += overlays.notes_and_legend(titles, self.look, mapping, scales, notes, page)
         return captions
 

@@ -39,7 +39,7 @@ class Look(Record):
     """The complete look.
 
     base: a look's name or file to start from; the other keys replace parts of it.
-    nodes: a dot on every measured point.
+    over: the lines of a landscape that a shot shows over another one. nodes: a dot on every measured point.
     ink: colour of the text.
     halo: colour of a soft edge around the text, so that it is legible on any surface.
     mesh: vertices along a side of the drawn square, odd.
@@ -57,6 +57,7 @@ class Look(Record):
     trajectory: TrajectoryLine | None = None
     contours: Contours | None = None
     wire: Wire | None = None
+    over: Wire = Wire(every=0.04)
     engraving: Engraving | None = None
     fog: Fog | None = None
     plinth: Plinth | None = None

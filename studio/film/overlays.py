@@ -168,9 +168,9 @@ def live_line(titles: Titles, instant: Instant, axis: Axis, page: Page, grown: f
     return [Text(line, MARGIN, page.live_y, titles.size, 0.92, colour=titles.colour or WHITE)]
 
 
-def panel_name(titles: Titles, name: str, page: Page) -> list[Overlay]:
+def panel_name(titles: Titles, name: str, page: Page, row: int = 0) -> list[Overlay]:
     """The name of a panel's landscape, at its upper right; under the title's and the claim's line."""
-    x, y = page.aspect - MARGIN, MARGIN + titles.size + below_titles(titles)
+    x, y = page.aspect - MARGIN, MARGIN + (1 + 1.5 * row) * titles.size + below_titles(titles)
     return [Text(name, x, y, titles.size, 0.92, align="right", colour=titles.colour or WHITE)]
 
 

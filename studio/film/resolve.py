@@ -33,7 +33,7 @@ def resolve_appearance(
         marker=_marker(look.marker),
         trajectory=appearance.TrajectoryLine(line.width, _light(line.colour, line.light)) if line else None,
         contours=_plain(appearance.Contours, look.contours) if look.contours else None,
-        wire=_wire(look.wire, azimuth) if look.wire else None,
+        wire=resolve_wire(look.wire, azimuth) if look.wire else None,
         engraving=_engraving(look.engraving) if look.engraving else None,
         fog=_plain(appearance.Fog, fog) if fog else None,
         plinth=_plain(appearance.Plinth, plinth) if plinth else None,
@@ -101,7 +101,8 @@ def _marker(marker: lines.Marker) -> appearance.Marker:
     )
 
 
-def _wire(wire: lines.Wire, azimuth: float) -> appearance.Wire:
+def resolve_wire(wire: lines.Wire, azimuth: float) -> appearance.Wire:
+    """Lines of a view whose camera stands at an azimuth, degrees from alpha."""
     turn = np.radians(azimuth) if wire.along == "view" else 0.0
     families = wire.along != "alpha", wire.along in ("alpha", "both")
     return _plain(appearance.Wire, wire, axis=(float(np.cos(turn)), float(np.sin(turn))), families=families)

@@ -6,15 +6,24 @@ frame n  ->  shots with n / fps since their start, and weights  ->  coordinate o
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from scipy.interpolate import PchipInterpolator
 
 from studio.config.records import OMIT_DEFAULT, FrozenDict, Record
@@ -159,19 +168,24 @@ class Shot(Record):
     coordinates at two times hold, smaller ones run back.
     pace: between these keys, `monotone` slows down at each where the pace changes much; `flow` keeps its speed as
     smooth as a camera's; `linear` is steady between two; `hold` stays, and jumps at the next. show: the landscape it is
-    of; several stand side by side. inset: a second, smaller picture. colour: replaces the look's.
+    of; several stand side by side. over: a landscape of the same grid that is drawn as lines over the shown one; both
+    have one range of height. inset: a second, smaller picture. colour: replaces the look's.
     loop: camera and `along` lead from the end into the start, in place and in speed.
+    match: a match cut: the camera of the shot before goes on, and its moves may last over both; so does the coordinate.
     """
 
     shot: Name
     duration: CueTime
     show: Names = ()
+    over: str | None = None
     along: Annotated[dict[CueTime, Coordinate], Field(min_length=1), AfterValidator(FrozenDict)]
     pace: Literal["monotone", "flow", "linear", "hold"] = "monotone"
     camera: Camera = Camera()
     inset: Inset | None = None
     colour: ColourMapping | None = None
     loop: bool = False
+    match: bool = False
+    _camera_time: tuple[float, float] | None = PrivateAttr(None)  # seconds since its moves began, and their length
     to_next: Annotated[
         Transition, BeforeValidator(_parse_transition, json_schema_input_type=Transition | Literal["cut"])
     ] = Transition()
@@ -193,8 +207,10 @@ class Shot(Record):
         if self.inset is None:
             return (self,)
         show = (self.inset.show,) if self.inset.show else self.show[:1]
-        alone = {"camera": self.inset.camera, "inset": None, "show": show}
-        return self.model_copy(update={"inset": None}), self.model_copy(update=alone)
+        alone = {"camera": self.inset.camera, "inset": None, "show": show, "over": None, "match": False}
+        inset = self.model_copy(update=alone)
+        inset._camera_time = None
+        return self.model_copy(update={"inset": None}), inset
 
     def length(self, fps: Fraction) -> float:
         """Seconds that the shot's frames are shown."""
@@ -205,13 +221,25 @@ class Shot(Record):
         frames, rate = self.duration.frames(fps), float(fps)
         return [n / rate for n in range(0, frames, max(1, frames // MOST_TIMES))]
 
+    def camera_time(self, fps: Fraction) -> tuple[float, float]:
+        """Seconds for which its camera has moved when the shot begins, and for which it moves in all."""
+        return self._camera_time or (0.0, self.length(fps))
+
+    def with_camera(self, camera: Camera, since: float, length: float) -> Shot:
+        """The shot with a camera that has moved for `since` of `length` seconds when the shot begins."""
+        shot = self.model_copy(update={"camera": camera})
+        shot._camera_time = (since, length)
+        return shot
+
     def orbit(self, seconds: float, fps: Fraction) -> Orbit:
         """The camera at a time of the shot."""
-        return self.camera.at(seconds, fps, self.length(fps), loop=self.loop)
+        since, length = self.camera_time(fps)
+        return self.camera.at(since + seconds, fps, length, loop=self.loop)
 
     def targets(self, seconds: float, fps: Fraction) -> Mapping[Target, float]:
         """What the camera looks at at a time of the shot, with weights that sum to 1."""
-        return self.camera.targets(seconds, fps, self.length(fps), loop=self.loop)
+        since, length = self.camera_time(fps)
+        return self.camera.targets(since + seconds, fps, length, loop=self.loop)
 
     def coordinate(self, seconds: float, fps: Fraction) -> float:
         """The coordinate of the sweep at a time of the shot, by its pace; constant outside of the keys of `along`.
@@ -249,14 +277,15 @@ class Shot(Record):
         if len(times) > 1 and Time(times[-1]).frames(fps) < length:
             yield ("along",), f"the last key is at {times[-1]:g}s, but the shot lasts {self.duration}; add a key there"
         for prefix, part in zip(((), ("inset",)), self.parts, strict=False):
-            yield from (((*prefix, *path), text) for path, text in part._move_mistakes(fps, length))
+            yield from (((*prefix, *path), text) for path, text in part._move_mistakes(fps))
 
-    def _move_mistakes(self, fps: Fraction, length: int) -> Iterator[tuple[KeyPath, str]]:
-        """Mistakes of the camera's moves in time. length: of the shot in frames."""
-        moves = sum(move.seconds(fps) for move in self.camera.moves)
-        if Time(moves).frames(fps) > length:
+    def _move_mistakes(self, fps: Fraction) -> Iterator[tuple[KeyPath, str]]:
+        """Mistakes of the camera's moves in time."""
+        moves, (_, length) = sum(move.seconds(fps) for move in self.camera.moves), self.camera_time(fps)
+        if Time(moves).frames(fps) > Time(length).frames(fps):
+            lasts = f"the shot lasts {self.duration}" if self._camera_time is None else f"its shots last {length:g}s"
             way_out = "lengthen the shot or shorten a move"
-            yield ("camera", "moves"), f"the moves take {moves:g}s, but the shot lasts {self.duration}; {way_out}"
+            yield ("camera", "moves"), f"the moves take {moves:g}s, but {lasts}; {way_out}"
             return
         for number, move in enumerate(self.camera.moves):
             for part in move.parts:
@@ -269,8 +298,9 @@ class Shot(Record):
     def _camera_mistakes(self, fps: Fraction) -> Iterator[tuple[KeyPath, str]]:
         """Mistakes of moves with their times: an ease that leaves no lens, a loop that does not close."""
         if self.camera.script is None:
-            path = motion(self.camera, fps, self.length(fps), self.loop)
-            if any(path.at(time).lens <= 0 for time in self.some_times(fps)):
+            since, length = self.camera_time(fps)
+            path = motion(self.camera, fps, length, self.loop)
+            if any(path.at(since + time).lens <= 0 for time in self.some_times(fps)):
                 yield ("camera", "moves"), "an ease overshoots and leaves no lens; take another, or a smaller change"
             if self.loop and (gaps := "; ".join(path.gaps())):
                 yield ("loop",), f"the camera does not close: {gaps}; lead it back with a move, or leave the loop out"
@@ -400,17 +430,60 @@ class Cut:
                 shares[-1] = share._replace(region=transition.region(weight))
         return tuple(shares)
 
+    def owner(self, index: int) -> int:
+        """The number of the shot whose camera shot `index` shows: of an earlier one after match cuts."""
+        while index and self.shots[index].match:
+            index -= 1
+        return index
+
+    @cached_property
+    def matched(self) -> Cut:
+        """The same with the camera of the shot before in every shot that matches it."""
+        ends = [start + shot.duration.frames(self.fps) for start, shot in zip(self.starts, self.shots, strict=True)]
+        shots = list(self.shots)
+        for index, start in enumerate(self.starts):
+            owner, last = self.owner(index), index
+            while last + 1 < len(shots) and shots[last + 1].match:
+                last += 1
+            if owner < last:
+                times = start - self.starts[owner], ends[last] - self.starts[owner]
+                shots[index] = shots[index].with_camera(shots[owner].camera, *(float(n / self.fps) for n in times))
+        return replace(self, shots=tuple(shots))
+
     def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
         """(path in the list of shots, message) of every mistake."""
         if self.length > MOST_FRAMES:
             yield (), f"the film has {self.length} frames, and at most {MOST_FRAMES}; make shots shorter"
         for index, shot in enumerate(self.shots):
-            for path, message in shot.mistakes_at(self.fps):
-                yield (index, *path), message
+            if shot.match:
+                yield from (((index, *path), text) for path, text in self._match_mistakes(index))
+            for path, message in self.matched.shots[index].mistakes_at(self.fps):
+                if not (shot.match and path[:1] == ("camera",)):  # said of the shot whose camera it is
+                    yield (index, *path), message
             if dissolve := self._dissolve_mistake(index):
                 yield (index, "to_next"), dissolve
             if any(shot.shot == earlier.shot for earlier in self.shots[:index]):
                 yield (index, "shot"), f"a second shot called '{shot.shot}'; shots need names of their own"
+
+    def _match_mistakes(self, index: int) -> Iterator[tuple[KeyPath, str]]:
+        """What keeps a shot from going on where the one before it is."""
+        if not index:
+            yield ("match",), "the first shot has none before it that it could match"
+            return
+        shot, before, camera = self.shots[index], self.shots[index - 1], self.shots[self.owner(index)].camera
+        if shot.camera != Camera():
+            yield ("camera",), "a match cut goes on with the camera of the shot before; take `camera` or `match` out"
+        if camera.azimuth_from == "open-side" and shot.show != before.show:
+            yield ("match",), "the open sides of two landscapes differ; count the azimuth from alpha to match them"
+        if shot.loop or before.loop:
+            yield ("loop",), "a loop leads into itself, so it matches no other shot"
+        seconds = float((self.starts[index] - self.starts[index - 1]) / self.fps)
+        there, here = before.coordinate(seconds, self.fps), shot.coordinate(0.0, self.fps)
+        if not math.isclose(there, here, rel_tol=1e-6, abs_tol=1e-9):
+            yield (
+                ("along",),
+                f"begins at {here:g}, but the shot before is at {there:g} then; begin with {{0s: {there:g}}}",
+            )
 
     def _dissolve_mistake(self, index: int) -> str | None:
         frames = self.shots[index].to_next.frames(self.fps)

@@ -120,6 +120,11 @@ class RenderJob:
                 source.surfaces[share.landscape].marker(coordinate),
                 share.weight,
                 (share.landscape, share.panel, *([share.region] if share.region != EVERYWHERE else ())),
+                *(
+                    [source.look.over, share.shot.over, source.surfaces[share.shot.over].marker(coordinate)]
+                    if share.shot.over
+                    else ()
+                ),
                 (share.shot, share.seconds) if film.shutter else None,  # what moves while the shutter is open
             )
             for share in source.shares(number)
@@ -230,7 +235,7 @@ def _notes(results: Results, surfaces: Surfaces) -> dict[str, str]:
 def _film_digest(job: RenderJob) -> str:
     """Digest of everything that reaches the stage and is the same for all frames."""
     source, film, digests = job.source, job.scene.film, [tuple(results.digests.items()) for results in job.results]
-    look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade"})
+    look = source.look.model_dump(mode="json", exclude={"base", "ink", "halo", "background", "grade", "over"})
     how = film.size, job.bleed, film.quality, film.shutter, film.fps if film.shutter else None, film.interpolation
     exposure, ranges = source.look.grade.exposure, source.ranges
     return digest("frame", VERSION, look, exposure, ranges.cap, digests, how, job.renderer)

@@ -32,7 +32,8 @@ def curves(source: FrameSource, name: str) -> Array:
         axes.axhline(FASTEST if "turn" in label and max(values) > FASTEST else 0.0, color=INK, linewidth=0.5)
         axes.tick_params(colors=INK)
         axes.yaxis.label.set_color(INK)
-        for start in np.cumsum([0.0, *(move.seconds(source.cut.fps) for move in shot.camera.moves)]):
+        moves = [move.seconds(source.cut.fps) for move in shot.camera.moves]
+        for start in np.cumsum([-shot.camera_time(source.cut.fps)[0], *moves]):
             axes.axvline(start, color=INK, linewidth=0.5, alpha=0.4)
     axes.set_xlabel("seconds in the shot; upright lines where moves begin and end", color=INK)
     canvas = FigureCanvasAgg(figure)

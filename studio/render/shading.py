@@ -77,10 +77,21 @@ def fragment(appearance: Appearance, constants: str) -> Shader:
         PANELS="".join(_GLSL["panel"].replace("N", str(number)) for number in range(len(appearance.lighting.panels))),
         ON_SURFACE=_join(on_surface | {"wire": appearance.wire}),
         IN_PICTURE=_join(in_picture),
-        OUTSIDE=_OUTSIDE_CAST if appearance.plinth else _OUTSIDE_DISC,
-        COVER_ROOT="1.0" if appearance.plinth else "coverRoot",
+        **_edge(appearance),
         **(_contours(appearance.contours, scale) if appearance.contours else {}),
     )
+
+
+def line_sheet(appearance: Appearance, constants: str) -> Shader:
+    """The fragment shader of a surface of which only the lines of its wire are drawn."""
+    return _shader("line sheet", constants, IN_PICTURE=_join({"fog": appearance.fog}), **_edge(appearance))
+
+
+def _edge(appearance: Appearance) -> dict[str, str]:
+    """Where the drawn disc ends."""
+    if appearance.plinth:
+        return {"OUTSIDE": _OUTSIDE_CAST, "COVER_ROOT": "1.0"}
+    return {"OUTSIDE": _OUTSIDE_DISC, "COVER_ROOT": "coverRoot"}
 
 
 def _join(drawn: Mapping[str, object]) -> str:
@@ -90,10 +101,12 @@ def _join(drawn: Mapping[str, object]) -> str:
 
 def _shader(stage: str, constants: str, **chunks: str) -> Shader:
     """The shader of a stage, with chunks of GLSL in place of words."""
-    body = _GLSL[stage]
-    for word, chunk in chunks.items():
+    body, shared = _GLSL[stage], {"SAMPLE_STEPS": _GLSL["sample steps"], "WIRE_LINES": _GLSL["wire lines"]}
+    for word, chunk in (chunks | shared).items():
         body = body.replace(word, chunk)
-    declarations = _GLSL[f"{stage} declarations"].replace("CONSTANTS", constants)
+    declarations = _GLSL[f"{'vertex' if stage == 'vertex' else 'fragment'} declarations"].replace(
+        "CONSTANTS", constants
+    )
     return Shader(declarations.replace("SKY", _GLSL["sky"]).replace("ENCODE", _ENCODE), body)
 
 

@@ -25,7 +25,7 @@ from studio.config.units import MAX_WINDOW_SIDE, Size
 from studio.errors import MachineError
 from studio.field import Array
 from studio.film.appearance import Appearance, Plinth
-from studio.film.frame import Frame, View, Window
+from studio.film.frame import Frame, LineSheet, View, Window
 from studio.film.surface import height_at
 from studio.film.timeline import EVERYWHERE, Panel, Region
 from studio.render import bake, grade, linear_frame, plinth, shading
@@ -35,6 +35,7 @@ from studio.render.projection import clip_range, lens_offset, marker_centre, pro
 from studio.render.uniforms import Values, constants, per_view
 
 _HOLE = -9.0  # the share of the sky in a hole, which the shader discards
+_LIFT = 0.002  # scene units of a surface of lines above its heights, so that it shows where it lies on the other one
 _ROWS = 16  # of pixels
 _ARC = 0.25  # of the surface's edge to either side of an eye that is outside, radians
 _LARGEST_BAKED = 401  # vertices along a side: of a finer mesh every second one is baked
@@ -65,11 +66,14 @@ class Stage:
         self._plotter.ren_win.SetAlphaBitPlanes(1)
         self._mesh, self._surface = mesh, _SurfaceActor(mesh)
         self._plinth: _PlinthActors | None = None  # made when a look has one
-        self._marker = _actor(pv.Sphere(radius=1.0, theta_resolution=32, phi_resolution=24))
+        self._over: _LineSheetActor | None = None  # made when a view has one
+        ball = pv.Sphere(radius=1.0, theta_resolution=32, phi_resolution=24)
+        self._marker, self._marker_over = _actor(ball), _actor(ball)
         self._trajectory = _actor(pv.PolyData())
-        for actor in (self._marker, self._trajectory):
+        for actor in (self._marker, self._marker_over, self._trajectory):
             _set_shaders(actor, shading.MARKER_VERTEX, shading.MARKER_FRAGMENT)
-        self._add(self._surface.actor, self._marker, self._trajectory)
+        self._marker_over.SetVisibility(False)  # until a view has one
+        self._add(self._surface.actor, self._marker, self._marker_over, self._trajectory)
         self._framebuffer: Framebuffer | None = None  # made when something is drawn
         self._depths = vtkFloatArray()
         self._plotter.camera.UseExplicitProjectionTransformMatrixOn()
@@ -183,21 +187,32 @@ class Stage:
         uniforms["eyeBelow"] = float(self._surface.hides(view.pose.position, appearance.fade_end))
         for actor in (self._surface.actor, *self._plinth_actors(view, look_constants)):
             _set_uniforms(actor, uniforms)
-        self._show_marker(view, tile)
+        low, high = self._surface.low, self._surface.high
+        for actor in (self._over.actor, self._marker_over) if self._over else ():
+            actor.SetVisibility(False)
+        if view.over:
+            over = self._show_over(view, view.over, tile)
+            low, high = min(low, over.low), max(high, over.high)
+        _show_marker(self._marker, view, tile)
         self._show_trajectory(view, tile)
-        return self._aim(view, window.picture_size)
+        return self._aim(view, window.picture_size, low, high)
 
-    def _show_marker(self, view: View, tile: Values) -> None:
-        marker, exposure = view.appearance.marker, view.appearance.exposure
-        centre = marker_centre(view)
-        self._marker.SetVisibility(bool(np.isfinite(centre).all()))
-        self._marker.SetScale(marker.radius)
-        self._marker.SetPosition(*np.nan_to_num(centre))
-        light = np.array(marker.light) * exposure
-        limb = np.array(marker.limb) * exposure if marker.limb else light
-        eye = np.array(view.pose.position) - self._marker.GetPosition()
-        toward_eye = eye / max(float(np.linalg.norm(eye)), 1e-9)
-        _set_uniforms(self._marker, {"markerLight": light, "limbLight": limb, "toEye": toward_eye} | tile)
+    def _show_over(self, view: View, sheet: LineSheet, tile: Values) -> _LineSheetActor:
+        """Updates the surface of lines to a view."""
+        if self._over is None or self._over.sides != view.sides:
+            if self._over:
+                self._plotter.renderer.RemoveActor(self._over.actor)
+            self._over = _LineSheetActor(self._mesh, view.sides)
+            self._add(self._over.actor)
+        s, lines = self.samples, int(tile["pictureSize"][1]) // self.samples  # type: ignore[index]  # a triple
+        appearance = replace(view.appearance, wire=sheet.wire, contours=None, engraving=None, nodes=None)
+        own = replace(view, height=sheet.height, marker=sheet.marker, appearance=appearance, over=None)
+        self._over.set_look(appearance, constants(appearance, lines, s))
+        self._over.show(sheet)
+        self._over.actor.SetVisibility(True)
+        _set_uniforms(self._over.actor, per_view(own, lines, s) | tile)
+        _show_marker(self._marker_over, own, tile)
+        return self._over
 
     def _show_trajectory(self, view: View, tile: Values) -> None:
         line, places = view.appearance.trajectory, view.trajectory
@@ -212,8 +227,8 @@ class Stage:
         light = np.array(line.light) * view.appearance.exposure
         _set_uniforms(self._trajectory, {"markerLight": light, "limbLight": light, "toEye": (0, 0, 1)} | tile)
 
-    def _aim(self, view: View, picture: Size) -> tuple[float, float]:
-        """Sets the camera; returns the distances of the near and far plane."""
+    def _aim(self, view: View, picture: Size, low: float, high: float) -> tuple[float, float]:
+        """Sets the camera; returns the distances of the near and far plane. low, high: of all surfaces."""
         camera, (right, up, ahead) = self._plotter.camera, view.pose.axes
         offset = lens_offset(view)
         eye = np.array(view.pose.position) + offset[0] * right + offset[1] * up
@@ -221,7 +236,7 @@ class Stage:
         camera.SetPosition(*eye)
         camera.SetFocalPoint(*(eye + ahead))
         camera.SetViewUp(*view.pose.view_up)
-        near, far = clip_range(view, picture, self._surface.low, self._surface.high)
+        near, far = clip_range(view, picture, low, high)
         matrix = projection(view, picture, self.samples, near, far)
         camera.SetExplicitProjectionTransformMatrix(pv.vtkmatrix_from_array(matrix))
         return near, far
@@ -249,6 +264,8 @@ class Stage:
 class _ShadedActor:
     """An actor with the surface's shaders, compiled for a look."""
 
+    fragment = staticmethod(shading.fragment)
+
     def __init__(self, mesh: Any) -> None:
         self._mesh, self.actor = mesh, _actor(mesh, attributes=("colour", "relief"))
         self._shaders: tuple[shading.Shader, shading.Shader] | None = None
@@ -256,7 +273,7 @@ class _ShadedActor:
     def set_look(self, appearance: Appearance, look_constants: Values) -> None:
         """Compiles the shaders of a look, with its constants, unless the actor has them."""
         declared = shading.declare_constants(look_constants)
-        shaders = shading.vertex(appearance, declared), shading.fragment(appearance, declared)
+        shaders = shading.vertex(appearance, declared), self.fragment(appearance, declared)
         if self._shaders != shaders:
             self._shaders = shaders
             _set_shaders(self.actor, *shaders)
@@ -336,6 +353,32 @@ class _SurfaceActor(_ShadedActor):
             self._mesh.Modified()
 
 
+class _LineSheetActor(_ShadedActor):
+    """The mesh of a second surface, of which only lines are drawn, a little above it."""
+
+    fragment = staticmethod(shading.line_sheet)
+
+    def __init__(self, side: int, sides: tuple[float, float]) -> None:
+        self.sides, self._disc = sides, disc(side, sides)
+        self._height: Array | None = None
+        triangles = self._disc.quads[:, DIAGONALS[0]].reshape(-1, 3)
+        super().__init__(_polygons(self._disc.places, triangles, colour=3, relief=4))
+
+    def show(self, sheet: LineSheet) -> None:
+        """Updates the heights, if they differ."""
+        if sheet.height is self._height:
+            return
+        self._height, filled = sheet.height, fill_all_holes(sheet.height)
+        slope_x, slope_y, _ = slopes(filled, self._disc.spacing)
+        hole = np.where(np.isnan(sheet.height), _HOLE, 1.0)
+        vertices = self._disc.vertices
+        self._mesh.points[:, 2] = filled.take(vertices) + _LIFT
+        self._mesh["relief"][:, :3] = np.stack([each.take(vertices) for each in (slope_x, slope_y, hole)], axis=-1)
+        self.low, self.high = float(filled.min()), float(filled.max())
+        self._mesh.GetPoints().Modified()
+        _mark_modified(self._mesh, "relief")
+
+
 class _PlinthActors(_ShadedActor):
     """The wall under the edge of a cast, and the ground with its shadow."""
 
@@ -370,6 +413,20 @@ class _PlinthActors(_ShadedActor):
         for mesh, name in ((self._mesh, "colour"), (self._mesh, "relief"), (self._ground, "shade")):
             mesh.GetPoints().Modified()
             _mark_modified(mesh, name)
+
+
+def _show_marker(actor: vtkActor, view: View, tile: Values) -> None:
+    """Updates a marker to a view; it is hidden where there is none."""
+    marker, exposure = view.appearance.marker, view.appearance.exposure
+    centre = marker_centre(view)
+    actor.SetVisibility(bool(np.isfinite(centre).all()))
+    actor.SetScale(marker.radius)
+    actor.SetPosition(*np.nan_to_num(centre))
+    light = np.array(marker.light) * exposure
+    limb = np.array(marker.limb) * exposure if marker.limb else light
+    eye = np.array(view.pose.position) - actor.GetPosition()
+    toward_eye = eye / max(float(np.linalg.norm(eye)), 1e-9)
+    _set_uniforms(actor, {"markerLight": light, "limbLight": limb, "toEye": toward_eye} | tile)
 
 
 def _outside(hole: Region | None, window: Window, size: Size) -> Array | None:

@@ -203,8 +203,10 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
                 ("shots", index),
                 f"which landscape is shown? write `show: {names[0]}`, or `show: [{', '.join(names)}]`",
             )
-        of_inset = (shot.inset.show,) if shot.inset and shot.inset.show else ()
-        for path, name in [*((("show",), name) for name in shot.show), *((("inset", "show"), n) for n in of_inset)]:
+        named: list[tuple[tuple[str, ...], str]] = [(("show",), name) for name in shot.show]
+        named += [(("over",), shot.over)] if shot.over else []
+        named += [(("inset", "show"), shot.inset.show)] if shot.inset and shot.inset.show else []
+        for path, name in named:
             if name not in names:
                 known = nearest(name, names) if any(names) else "; the scene has one, without a name"
                 yield ("shots", index, *path), f"no landscape '{name}'{known}"

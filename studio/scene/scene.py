@@ -163,6 +163,10 @@ class Scene(Landscape):
         if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for index, shot in enumerate(self.shots):
+            if shot.over in self.names and any(
+                self.only(name).grid != self.only(shot.over).grid for name in shot.show if name in self.names
+            ):
+                yield ("shots", index, "over"), f"'{shot.over}' has another grid, so it does not lie over the shown one"
             shown = [name for name in shot.show or self.names[:1] if name in self.names]
             needs = any(part.camera.needs_trajectory for part in shot.parts)
             if needs and any(isinstance(self.only(name).run, SurfacesRun) for name in shown):
@@ -227,7 +231,9 @@ class Scene(Landscape):
 
     def _along_mistakes(self, name: str, scene: Landscape) -> Iterator[checks.Mistake]:
         """Coordinates of a landscape that shots show and it does not measure."""
-        shown = [(index, shot) for index, shot in enumerate(self.shots) if name in (shot.show or self.names)]
+        shown = [
+            (index, shot) for index, shot in enumerate(self.shots) if name in (*(shot.show or self.names), shot.over)
+        ]
         try:
             coordinates, axis = [keyframe.coordinate for keyframe in scene.keyframes()], scene.axis
         except (RunError, SceneError):  # said before

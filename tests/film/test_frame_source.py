@@ -406,3 +406,21 @@ def test_fields_are_the_measured_numbers_at_the_nodes_without_a_cap():
     share = np.maximum(0, -low) / np.maximum(np.abs(low), np.abs(high))
     assert np.allclose(measured["convexity"][::4, ::4], share)
     assert capped.fields(0, ["loss"])["loss"].max() > 1.5
+
+
+def test_a_shot_shows_another_landscape_as_lines_over_its_own_with_its_numbers_in_the_same_range():
+    doubled = replace(SURFACES, fields=dict(SURFACES.fields) | {"loss": replace(LOSS, values=2 * LOSS.values)})
+    landscapes = {"one": SURFACES, "two": doubled}
+    shot = SHOTS[0].model_copy(update={"show": ("one",), "over": "two", "to_next": Transition()})
+    notes = {"one": NOTES, "two": {"loss": "what the other loss is", "convexity": ""}}
+    film = FrameSource.of((shot,), landscapes, LOOK, TITLED, FORMAT, notes)
+    [drawn] = film.frame(5).views
+    alone = FrameSource.of(
+        (shot.model_copy(update={"show": ("two",), "over": None}),), landscapes, LOOK, TITLED, FORMAT, notes
+    )
+    assert np.array_equal(drawn.over.height, alone.frame(5).views[0].height) and drawn.over.wire is not None
+    assert np.nanmean(drawn.over.height) > np.nanmean(drawn.height)
+    texts = [overlay.text for overlay in film.frame(10).overlays if isinstance(overlay, Text)]
+    assert {"one", "two, as lines", "two: what the other loss is"} <= set(texts)
+    assert sum("loss " in text and "epoch" in text for text in texts) == 2
+    assert film.aov_frame(5).views[0].over is None

@@ -18,6 +18,7 @@ from studio.film.motion import Knot, Track
 from studio.film.pose import COORDINATES, Orbit
 from studio.film.shake import shake
 from studio.film.timeline import Cut, Shot
+from studio.scene.scene import Scene
 
 FPS = Fraction(24)
 SEEDS = range(12)
@@ -472,3 +473,41 @@ def test_a_turn_to_another_target_comes_to_rest_where_it_ends():
     film = shot(Camera(moves=moves), 5)
     weight = [film.targets(t, FPS).get("highest", 0.0) for t in np.arange(0, 5, STEP)]
     assert np.abs(np.diff(weight, 2)).max() < 4 * STEP**2 and weight[30000:] == [1.0] * 20000
+
+
+# --- match cuts ------------------------------------------------------------------------------------------------------
+
+
+def of_shots(*texts: str) -> Cut:
+    shots = ", ".join(f"{{shot: s{n}, {text}}}" for n, text in enumerate(texts))
+    scene = parse(f"title: a\nrun: {{recipe: {{epochs: 9}}}}\nfilm: {{fps: 24}}\nshots: [{shots}]", Scene)
+    return Cut(scene.shots, FPS)
+
+
+MOVE = "camera: {moves: [{orbit: 90deg, lens: 10mm, over: 7s}]}"
+ORBITING = f"duration: 4s, along: {{0s: 0, 3s: 3, 4s: 3}}, to_next: {{dissolve: 1s}}, {MOVE}"
+GOING_ON = "match: true, duration: 4s, along: {0s: 3, 4s: 7}"
+
+
+def test_over_a_match_cut_the_camera_moves_as_in_one_long_shot():
+    cut = of_shots(ORBITING, GOING_ON).matched
+    whole = shot(Camera.model_validate({"moves": [{"orbit": "90deg", "lens": "10mm", "over": "7s"}]}), 7)
+    for number in range(cut.length):
+        orbits = [share.shot.orbit(share.seconds, FPS) for share in cut.at(number)]
+        assert all(orbit.coordinates == pytest.approx(whole.orbit(number / 24, FPS).coordinates) for orbit in orbits)
+    assert [cut.owner(index) for index in (0, 1)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("shots", "message"),
+    [
+        ((GOING_ON,), "the first shot has none before it"),
+        ((ORBITING, f"{GOING_ON}, camera: {{look_at: centre}}"), "goes on with the camera of the shot before"),
+        ((ORBITING, GOING_ON.replace("0s: 3", "0s: 1")), "begins at 1, but the shot before is at"),
+        ((ORBITING.replace("7s", "9s"), GOING_ON), "the moves take 9s, but its shots last 7s"),
+        ((ORBITING, GOING_ON.replace("match: true, ", "")), "the moves take 7s, but the shot lasts 4s"),
+    ],
+)
+def test_a_match_that_cannot_be_is_said(shots, message):
+    with pytest.raises(SceneError, match=message):
+        of_shots(*shots)
