@@ -253,6 +253,10 @@ class FrameSource:
         _, focal_point = ground.aim(shot.camera, orbit, targets)
         aspect = self.size.width / self.size.height * share.panel.aspect
         subject = ground.subject(targets)
+        if shot.over:
+            instant = self.instant(share._replace(landscape=shot.over))
+            height = surface.heights(instant, coarse, self.ranges.at(instant.coordinate))
+            subject = np.concatenate([subject, self.ground(share, instant, height).subject(targets)])
         if shot.camera.grows_from:  # and flat it fits, too
             subject = np.concatenate([subject, subject * (1, 1, 0)])
         return distance_to_fit(subject - focal_point, orbit, aspect, percent / 100)
