@@ -77,11 +77,19 @@ def caveats(surfaces: Surfaces) -> list[str]:
         unknown, size = (sum(map(count, each.values)) for count in (lambda v: np.sum(~np.isfinite(v)), np.size))
         if unknown and name not in ("loss", "taylor", *SIGNED):
             lines.append(f"{name}: not finite at {unknown} of {size} points, drawn grey or as holes")
+    for name, baseline in BASELINES.items():
+        if name in surfaces.metrics and not surfaces.metrics[name][-1] > 0:
+            lines.append(f"untrained: at its last checkpoint the network is no better than {baseline}")
     if surfaces.trajectory and (share := surfaces.trajectory.share_in_plane) < WHOLE:
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
     return lines
 
 
+BASELINES = {
+    "bigram_margin": "a table of pairs of characters, on held-out text",
+    "energy_margin": "what a two-sample test of the energy distance tells from held-out samples, at 5 %",
+}
+"""What a network must be better than, by the metric that says by how much it is."""
 WHOLE = 0.995
 """Share of a trajectory in the plane that counts as all of it."""
 MIN_SKEW, MIN_OFF_PLANE = 1.0, 0.005

@@ -10,13 +10,18 @@ from studio.pipeline.project import Project, repairs
 from studio.scene.checks import Mistake
 from studio.training import checkpoints
 from studio.training.derived import AnyRun
+from studio.training.runs import RecipeRun
 
 
 @repairs
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
-    project.record(run=list(project.run_digests))
-    for run, digest, folder in zip(project.scene.networks, project.run_digests, project.run_folders, strict=True):
+    parents = _parents(project)
+    project.record(run=list(project.run_digests), parents=list(parents))
+    # those that others start from, then the scene's own
+    trainings = [*parents.items(), *zip(project.run_digests, project.scene.networks, strict=True)]
+    for digest, run in trainings:
+        folder = project.shelf.run(digest)
         if not _has_checkpoints(run, folder):
             with project.shelf.lock(f"run-{digest}", project.progress):
                 if not _has_checkpoints(run, folder):  # another process may have trained it meanwhile
@@ -24,6 +29,12 @@ def train(project: Project) -> tuple[Path, ...]:
                     with project.progress("train", 1) as advance:
                         run.make(folder, advance)
     return project.run_folders
+
+
+def _parents(project: Project) -> dict[str, AnyRun]:
+    """{digest: run} of the runs from whose checkpoints others start."""
+    parents = (run.parent for run in project.scene.networks if isinstance(run, RecipeRun))
+    return {run.digest(run.recipe.data.load().digest): run for run in parents if run}
 
 
 def try_batch(project: Project) -> None:

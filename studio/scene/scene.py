@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
-from studio.config.records import FrozenDict
+from studio.config.records import FrozenDict, merge
 from studio.config.units import Name, Time
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
@@ -18,7 +18,7 @@ from studio.field import Grid
 from studio.film.cues import CueField, CueName, film_time, resolve
 from studio.film.fields import SCALES, SIGNED
 from studio.film.format import Format
-from studio.film.look import Look, merge
+from studio.film.look import Look
 from studio.film.overlays import Titles, claim_mistake, names_in
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
