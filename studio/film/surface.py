@@ -38,9 +38,9 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
 def to_height(values: Array, look: Look, ranges: Ranges) -> Array:
     """Drawn heights of values of the height's field, scene units, float32; NaN stays NaN."""
     low, high = ranges.height
-    beyond = (high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
+    beyond = abs(high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
     scaled = look.height.to_scale(np.minimum(values, ranges.cap))
-    scaled = np.clip(scaled, low - beyond, high + beyond)  # a loss of 0 has no logarithm
+    scaled = np.clip(scaled, min(low, high) - beyond, max(low, high) + beyond)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 

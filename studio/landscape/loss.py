@@ -205,7 +205,7 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
 
     model: None for one with fixed weights, which no method for perceptrons takes. device: "cpu" or "cuda".
     """
-    is_perceptron = isinstance(model, Mlp)
+    is_perceptron = _is_batchable(model, loss)
     is_chain = isinstance(model, Mlp) and model.norm == "none" and not model.skip  # nothing to fold or to replace
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
@@ -217,6 +217,11 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
     return ("loop", *(method for method, is_applicable in applicable.items() if is_applicable))
 
 
+def _is_batchable(model: Model | None, loss: Loss) -> bool:
+    """Whether many points of a model pass together: of a perceptron, unless dropout draws for each."""
+    return isinstance(model, Mlp) and not (model.dropout and loss.mode == "train")
+
+
 def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
     """(method, reason) for computing this loss: the same for the same records on the same kind of device.
 
@@ -225,7 +230,7 @@ def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: st
     """
     if loss.method is not None:
         return loss.method, "named by the scene"
-    if isinstance(model, Mlp):
+    if _is_batchable(model, loss):
         return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":
         where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"

@@ -228,6 +228,15 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
                 yield ("shots", index, *path), f"no landscape '{name}'{known}"
 
 
+def reverse_mistakes(look: Look, names: Sequence[str]) -> Iterator[Mistake]:
+    """Landscapes to be drawn upside down that the scene lacks."""
+    listed = () if isinstance(look.height.reverse, bool) else look.height.reverse
+    for index, name in enumerate(listed):
+        if name not in names:
+            known = nearest(name, names) if any(names) else "; the scene has one, without a name: write `reverse: true`"
+            yield ("look", "height", "reverse", index), f"no landscape '{name}'{known}"
+
+
 def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]:
     """A finer grid that is not inside the first one, or not finer."""
     if loss.sampling == "preview":

@@ -160,6 +160,7 @@ class Scene(Landscape):
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.show_mistakes(self.shots, self.names)
+        yield from checks.reverse_mistakes(self.look, self.names)
         if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for index, shot in enumerate(self.shots):

@@ -195,8 +195,8 @@ def misfit(model: Model, shape: Shape, is_whole: bool) -> str | None:
         sizes = f"rows of whole numbers, and a sample here is {'x'.join(map(str, shape))}"
         return f"a transformer takes {sizes} {'whole' if is_whole else 'real'} ones. Choose `data: text`, or {own}"
     if isinstance(model, Mlp | Gan) and is_whole:
-        way_out = f"save them as float32, or take {own}"
-        return f"{'an' if model.kind == 'mlp' else 'a'} {model.kind} takes real numbers, and the samples are whole, like tokens; {way_out}"
+        kind, way_out = "an mlp" if isinstance(model, Mlp) else "a gan", f"save them as float32, or take {own}"
+        return f"{kind} takes real numbers, and the samples are whole, like tokens; {way_out}"
     return None
 
 

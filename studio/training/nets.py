@@ -57,7 +57,7 @@ def mlp(
     ]
     if skip:
         pairs = zip(layers[1::2], layers[2::2], strict=False)
-        blocks = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
+        blocks: list[nn.Module] = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
         hidden: list[list[nn.Module]] = [*layers[:1], blocks, *([] if len(layers) % 2 else layers[-1:])]
     else:
         hidden = layers
