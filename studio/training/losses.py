@@ -113,24 +113,24 @@ BUILT_IN = {function for functions in (FIELDS, *BY_KIND.values()) for function i
 
 
 def wasserstein(objective: Wasserstein, model: nn.Module, z: Tensor, x: Tensor) -> dict[str, Tensor]:
-    """`loss`, `critic` and `generator` of each pair of a latent and a sample [N], as `Wasserstein` has them.
+    """`loss` of each pair of a latent and a sample [N], as `Wasserstein` has it; the critic's with those of both.
 
     Where nothing trains, the share of x in the penalty's point is the probability of a latent's first number, so that a
     pair's loss depends on that pair alone.
     """
-    if model.training:
-        z = torch.randn_like(z)
     generator, critic = cast(nn.Module, model.generator), cast(nn.Module, model.critic)
-    share = torch.rand_like(z[:, :1]) if model.training else torch.special.ndtr(z[:, :1])
-    made, x = generator(z), x.flatten(1)
+    made = generator(torch.randn_like(z) if model.training else z)
+    if objective.of == "generator":
+        return {"loss": float64(-critic(made).squeeze(1))}
+    x, share = x.flatten(1), torch.rand_like(z[:, :1]) if model.training else torch.special.ndtr(z[:, :1])
     between = share * x + (1 - share) * made
     if torch.is_grad_enabled() and not between.requires_grad:
         between = between.requires_grad_()
-    [slope] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    of_between, of_made, of_x = critic(torch.cat([between, made, x])).squeeze(1).chunk(3)
+    [slope] = torch.autograd.grad(of_between.sum(), between, create_graph=True)
     penalty = (slope.square().sum(1).add(TINY).sqrt() - 1).square()
-    of_made, of_x = (float64(critic(part).squeeze(1)) for part in (made, x))
-    losses = {"critic": of_made - of_x + objective.penalty * float64(penalty), "generator": -of_made}
-    return {"loss": losses[objective.of], **losses}
+    critics = float64(of_made) - float64(of_x) + objective.penalty * float64(penalty)
+    return {"loss": critics, "critic": critics, "generator": float64(-of_made)}
 
 
 def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
