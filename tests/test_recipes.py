@@ -167,7 +167,7 @@ def test_a_film_trains_what_its_run_starts_from_and_keeps_it(scene):
             "convexity.subset: the loss is that of a word",
         ),
         ([("kind: adam, lr: 1e-3", "kind: adam, schedule: {120%: 0.1}")], "rise between 0% and 100%"),
-        ([("kind: adam, lr: 1e-3", "kind: swa, start: 120%")], "the mean starts at a share of the run"),
+        ([("kind: adam, lr: 1e-3", "kind: swa, start: 120%")], "run.recipe.optimizer.start: "),
     ],
     ids=str,
 )

@@ -16,7 +16,8 @@ from studio.training.runs import RecipeRun
 @repairs
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
-    parents = _parents(project)
+    runs = (run for run in project.scene.networks if isinstance(run, RecipeRun))
+    parents = {run.parent_digest: run.parent for run in runs if run.parent}
     project.record(run=list(project.run_digests), parents=list(parents))
     # those that others start from, then the scene's own
     trainings = [*parents.items(), *zip(project.run_digests, project.scene.networks, strict=True)]
@@ -29,12 +30,6 @@ def train(project: Project) -> tuple[Path, ...]:
                     with project.progress("train", 1) as advance:
                         run.make(folder, advance)
     return project.run_folders
-
-
-def _parents(project: Project) -> dict[str, AnyRun]:
-    """{digest: run} of the runs from whose checkpoints others start."""
-    parents = (run.parent for run in project.scene.networks if isinstance(run, RecipeRun))
-    return {run.digest(run.recipe.data.load().digest): run for run in parents if run}
 
 
 def try_batch(project: Project) -> None:

@@ -230,8 +230,7 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
 
 def reverse_mistakes(look: Look, names: Sequence[str]) -> Iterator[Mistake]:
     """Landscapes to be drawn upside down that the scene lacks."""
-    listed = () if isinstance(look.height.reverse, bool) else look.height.reverse
-    for index, name in enumerate(listed):
+    for index, name in enumerate(() if isinstance(look.height.reverse, bool) else look.height.reverse):
         if name not in names:
             known = nearest(name, names) if any(names) else "; the scene has one, without a name: write `reverse: true`"
             yield ("look", "height", "reverse", index), f"no landscape '{name}'{known}"

@@ -248,19 +248,16 @@ class NoisyLabels(Record):
     seed: int = Field(0, ge=0, lt=2**63)
 
     def layout(self) -> Layout | None:
-        """What the samples are. Raises RunError if they have no labels, and as the data set's own does."""
-        layout = self.of.layout()
-        if layout and (layout.classes < 2 or layout.target):
-            raise RunError("data: noisy-labels changes labels, one of several for each sample, and these have none")
-        return layout
+        """What the samples are; None if only a call tells. Raises RunError as `load` does."""
+        return self.of.layout() and self.load().layout
 
     def load(self) -> Data:
-        """The samples with their labels. Raises RunError as `layout` does."""
+        """The samples with their labels. Raises RunError if they have none, and as the data set's own does."""
         data, rng = self.of.load(), np.random.default_rng(self.seed)
         if data.train_y is None or data.classes < 2 or data.train_y.ndim > 1:
             raise RunError("data: noisy-labels changes labels, one of several for each sample, and these have none")
-        y, wrong = data.train_y.copy(), rng.permutation(len(data.train_y))
-        wrong = wrong[: round(self.share / 100 * len(y))]
+        y = data.train_y.copy()
+        wrong = rng.permutation(len(y))[: round(self.share / 100 * len(y))]
         y[wrong] = (y[wrong] + rng.integers(1, data.classes, len(wrong))) % data.classes
         return replace(data, train_y=y)
 
@@ -278,7 +275,7 @@ class Latents(Record):
     seed: int = Field(0, ge=0, lt=2**63)
 
     def layout(self) -> Layout | None:
-        """What the pairs are; None if only a call tells. Raises RunError as the data set's own does."""
+        """What the pairs are; None if only a call tells. Raises RunError as `load` does."""
         return self.to.layout() and self.load().layout
 
     def load(self) -> Data:

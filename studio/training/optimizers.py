@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.config.units import NonNegative, Percent, Positive
@@ -120,14 +120,7 @@ class Swa(_HeavyBall):
     """
 
     kind: Literal["swa"] = "swa"
-    start: Percent = 75.0
-
-    @field_validator("start")
-    @classmethod
-    def _is_a_share(cls, start: float) -> float:
-        if not 0 <= start <= 100:
-            raise ValueError(f"the mean starts at a share of the run, 0% to 100%, not at {start:g}%")
-        return start
+    start: Annotated[Percent, Field(ge=0, le=100)] = 75.0
 
     @property
     def averages_from(self) -> float:  # type: ignore[override]  # of this kind alone

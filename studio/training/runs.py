@@ -109,6 +109,11 @@ class RecipeRun(OfNetwork):
         """The run that this one starts from."""
         return self.model_copy(update={"recipe": self.from_.recipe, "from_": None}) if self.from_ else None
 
+    @property
+    def parent_digest(self) -> str:
+        """The digest of that run; an empty text without one."""
+        return self.parent.digest(self.parent.recipe.data.load().digest) if self.parent else ""
+
     def instants(self) -> tuple[float, ...]:
         """The epochs of the checkpoints, ascending from the first."""
         return tuple(at for at in self.recipe.instants if self.from_ is None or at >= self.from_.epoch)
@@ -116,9 +121,7 @@ class RecipeRun(OfNetwork):
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
         own = checkpoints.recipe_digest(self.recipe, self.objective.trained, data_digest)
-        if not self.parent or not self.from_:
-            return own
-        return digest("continued", 1, own, self.parent.digest(_data_digest(self.parent)), self.from_.epoch)
+        return digest("continued", 1, own, self.parent_digest, self.from_.epoch) if self.from_ else own
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Trains into a run folder; continues where an earlier call stopped. Raises as `recorder.train` does.
@@ -128,15 +131,19 @@ class RecipeRun(OfNetwork):
         from studio.training import recorder
 
         setup = None
-        if self.parent and self.from_:
-            origin = checkpoints.load(folder.parent / self.parent.digest(_data_digest(self.parent)), self.from_.epoch)
+        if self.from_:
+            origin = checkpoints.load(folder.parent / self.parent_digest, self.from_.epoch)
 
             def start(model: nn.Module) -> None:
                 named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-                for name, tensor in {**origin.weights, **origin.buffers}.items():
+                tensors = {**origin.weights, **origin.buffers}
+                if {name: t.shape for name, t in named.items()} != {name: t.shape for name, t in tensors.items()}:
+                    raise SceneError("run.from: the weights there have other names or shapes than this run's")
+                for name, tensor in tensors.items():
                     named[name].data.copy_(tensor)
 
-            setup = recorder.Setup(self.digest(_data_digest(self)), start, first_epoch=self.from_.epoch)
+            data_digest = self.recipe.data.load().digest
+            setup = recorder.Setup(self.digest(data_digest), start, first_epoch=self.from_.epoch)
         recorder.train(self.recipe, folder, progress, self.objective.trained, setup)
 
 
@@ -228,10 +235,6 @@ class SurfacesRun(Record):
     def instants(self) -> tuple[float, ...]:
         """The coordinates of the file, ascending."""
         return self.content.coordinates
-
-
-def _data_digest(run: RecipeRun) -> str:
-    return run.recipe.data.load().digest
 
 
 def recipe_run(run: Run, purpose: str, **changes: Any) -> RecipeRun:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from studio.errors import SceneError
 from studio.training import checkpoints, derived
 from studio.training.derived import CurveRun, PrunedRun, kept_by_magnitude
 from studio.training.evaluate import evaluate
@@ -163,3 +164,11 @@ def test_what_a_run_starts_from_is_part_of_its_digest():
 def test_a_start_that_is_none_is_refused(start, message):
     with pytest.raises(ValidationError, match=message):
         RecipeRun.model_validate({**CONTINUED, "from": start})
+
+
+def test_a_sweep_over_another_model_cannot_start_from_the_same_checkpoint(shelf):
+    run = RecipeRun.model_validate(CONTINUED)
+    wider = run.model_copy(update={"recipe": run.recipe.model_copy(update={"model": Mlp(width=25)})})
+    shelf(RUN)
+    with pytest.raises(SceneError, match="run.from: the weights there have other names or shapes"):
+        shelf(wider)
