@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from studio.config.records import BY_KIND, FrozenDict, Record
 from studio.config.units import NonNegative, Percent, Positive
@@ -27,7 +27,8 @@ def _check_drops(drops: dict[float, float]) -> FrozenDict[float, float]:
     return FrozenDict(drops)
 
 
-Drops = Annotated[dict[Percent, Positive], AfterValidator(_check_drops)]
+_DROPS = WithJsonSchema({"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}})
+Drops = Annotated[dict[Percent, Positive], AfterValidator(_check_drops), _DROPS]
 """Shares of the run, and the factor of the rate from there on."""
 Schedule = Annotated[
     Annotated[Literal["constant", "cosine", "step"], Tag("word")] | Annotated[Drops, Tag("drops")],
