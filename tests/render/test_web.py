@@ -250,8 +250,7 @@ def test_dragging_turns_it_scrubbing_changes_it_and_keys_do_both(show):
         assert page.evaluate(state)[word] != before[word], key
     assert page.evaluate(state)["t"] == 0.6957  # where the film is after a second, and the page began
     page.keyboard.press("Space")
-    page.wait_for_timeout(500)
-    assert page.evaluate("() => viewer.playing && viewer.words.t !== 0.6957")
+    page.wait_for_function("() => viewer.playing && viewer.words.t !== 0.6957")
     assert len(set(pictures)) == 3 and not page.evaluate("() => viewer.renderer.getContext().isContextLost()")
     assert page.evaluate("() => location.hash").startswith("#t=") and np.ptp(picture(page)) > 100
 
@@ -274,7 +273,7 @@ def test_the_value_under_the_pointer_is_the_measured_one(scene, show, name):
     assert "interpolated" not in text and f"{read['value']:.4g}".replace("-", "\u2212") in text
     page.evaluate("() => viewer.set({ t: 1.5 })")
     page.mouse.move(541, 381)
-    page.wait_for_timeout(300)
+    settle(page)
     assert "interpolated, not measured" in page.locator("#value").inner_text()
 
 
@@ -304,7 +303,7 @@ def test_on_a_phone_everything_is_reachable_and_a_page_around_it_steers(show):
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844 for box in boxes)
     assert all(min(box["width"], box["height"]) >= 34 for box in boxes if box is not boxes[1])
     page.evaluate("() => window.postMessage({ studio: { t: 2, look: 'gold', field: 'no such' } }, '*')")
-    page.wait_for_timeout(500)
+    page.wait_for_function("() => viewer.words.t === 2")
     words = page.evaluate("() => viewer.words")
     assert (words["t"], words["look"], words["field"]) == (2, "gold", "loss")
     for control in page.locator("button, select, input").all():
