@@ -360,6 +360,32 @@ def watch(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
+def scout(scene: Path, *, on: ShelfOptions = _BESIDE, port: int = 0, no_open: bool = False) -> None:
+    """SCENE in a browser, as far as it is measured: find views, play them as the film will, write them as camera keys.
+
+    Args:
+        port: of 127.0.0.1, where the page is served; a free one if not given.
+        no_open: only print the link.
+    """
+    import webbrowser
+
+    from studio.execution.local import LocalExecutor
+    from studio.pipeline.project import Project
+    from studio.pipeline.scout import Scout
+    from studio.pipeline.scout_server import ScoutServer
+
+    def reopen() -> Project:
+        return Project.open(scene, on.shelf, draft=on.draft)
+
+    on.project(scene)  # its mistakes, before anything is served
+    with LocalExecutor(1) as executor, ScoutServer(Scout(reopen, scene, executor), port) as server:
+        print(f"{server.link}\nCtrl-C ends it", flush=True)
+        if not no_open:
+            webbrowser.open(server.link)
+        server.serve_forever()
+
+
+@app.command
 def explain(scene: Path, at: str, *, on: ShelfOptions = _BESIDE, workers: Workers = None) -> None:
     """Every resolved value of the frame of SCENE at a film time, such as 6.5s, and the line that it comes from."""
     from studio.cli.explain import explain

@@ -6,6 +6,7 @@ import { Land } from "./land.js";
 import { ballMaterial, groundMaterial, setView, surfaceMaterial } from "./material.js";
 import { Picture } from "./picture.js";
 import { endsAt, fromScale, label, short } from "./scales.js";
+import { Scout, taller } from "./scout.js";
 
 const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.2, WIDEST = 0.7;
 const COARSE = 65; // vertices along a side while something moves: a software GL pays for each triangle
@@ -50,6 +51,7 @@ class Viewer {
     this.listen();
     this.frame(content.view);
     this.restore(location.hash.slice(1));
+    if (content.scout) this.scout = new Scout(this, content.scout, content.aspect, (t) => label(this.lands[0].axis, t));
     requestAnimationFrame(() => this.draw());
   }
 
@@ -57,6 +59,13 @@ class Viewer {
   frame({ position, focal_point: focus, view_angle: angle }) {
     const { width, height } = this.part(0, { width: innerWidth, height: innerHeight }), target = new THREE.Vector3(...focus);
     const half = Math.tan((angle * Math.PI) / 360), narrow = Math.max(1, content.aspect / this.lands.length ** 0.5 / (width / height)) ** 0.75;
+    if (content.scout) { // a viewfinder shows the film's own frame, whole
+      this.camera.fov = taller(angle, Math.max(1, content.aspect / (width / height)));
+      this.camera.position.set(...position);
+      this.controls.target.copy(target);
+      this.controls.update();
+      return;
+    }
     const wider = Math.max(half, Math.min(half * narrow, WIDEST));
     this.camera.fov = (360 / Math.PI) * Math.atan(wider);
     this.camera.position.set(...position).sub(target).multiplyScalar((half * narrow) / wider).add(target);
