@@ -423,6 +423,19 @@ def export(
 
 
 @app.command
+def gallery(folder: Path, *, on: ShelfOptions = _BESIDE, out: Path = Path("site"), stills: Path | None = None) -> None:
+    """A static site of the scenes in FOLDER: stills, what they say, and the films and pages that are made.
+
+    Args:
+        out: folder of the site.
+        stills: folder of pictures by the scenes' names; without it, those of measured scenes are drawn.
+    """
+    from studio.pipeline.gallery import gallery
+
+    print(gallery(folder, out, on.project, stills))
+
+
+@app.command
 def status(scene: Path, *, on: ShelfOptions = _BESIDE, out: Out = None) -> None:
     """Each stage of SCENE: done, stale or missing."""
     from studio.cli import report

@@ -51,7 +51,7 @@ def _set(text: str, mapping: Any, key: str, value: Any) -> str:
         new = f"{key}: {_flow(value)}"
         start, end = (int(pair[0].start_mark.index), int(pair[1].end_mark.index)) if pair else (_end(last),) * 2
         return text[:start] + (new if pair else f", {new}") + text[end:]
-    line_end, indent, body = "\r\n" if "\r\n" in text else "\n", " " * first.start_mark.column, _lines(value)
+    line_end, indent, body = "\r\n" if "\r\n" in text else "\n", " " * int(first.start_mark.column), _lines(value)
     new = f"{key}: {body[0]}" if len(body) == 1 else line_end.join([f"{key}:", *(f"{indent}  {x}" for x in body)])
     if pair:
         return text[: int(pair[0].start_mark.index)] + new + text[_end(pair[1]) :]

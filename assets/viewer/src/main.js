@@ -10,7 +10,7 @@ import { Scout, taller } from "./scout.js";
 
 const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.2, WIDEST = 0.7;
 const COARSE = 65; // vertices along a side while something moves: a software GL pays for each triangle
-const AFTER = 400; // milliseconds at rest before the link says the view
+const AFTER = 400; // milliseconds, after which the link says the view
 const id = (name) => document.getElementById(name);
 const content = JSON.parse(id("content").textContent);
 const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.055) ** 2.4);
@@ -117,8 +117,8 @@ class Viewer {
 
   /** Writes the view into the link, and tells the page around this one. */
   tell() {
-    clearTimeout(this.later);
-    this.later = setTimeout(() => {
+    this.later ??= setTimeout(() => {
+      this.later = null;
       try { history.replaceState(null, "", `#${new URLSearchParams(this.words)}`); } catch { /* a page inside another may have no link */ }
       if (parent !== window) parent.postMessage({ studio: this.words }, "*");
     }, AFTER);

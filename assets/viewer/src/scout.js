@@ -46,7 +46,7 @@ export class Scout {
     id("draw").onclick = () => this.draw();
     id("write").onclick = () => this.write();
     addEventListener("keydown", (event) => {
-      if (event.key === "c" && !event.ctrlKey && !event.metaKey && !/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) this.capture();
+      if (event.key === "c" && !event.ctrlKey && !event.metaKey && !event.target.matches("select, input[type=number]")) this.capture();
     });
     addEventListener("resize", () => this.guide());
     this.guide();
