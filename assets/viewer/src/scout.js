@@ -40,6 +40,7 @@ export class Scout {
     this.keys = kept.keys ?? [];
     if (shots.includes(kept.shot)) id("shot").value = kept.shot;
     id("scout").hidden = false;
+    id("scout").firstElementChild.open = innerWidth > 700;
     id("capture").onclick = () => this.capture();
     id("as-film").onclick = () => this.play(this.keys);
     id("take").onclick = () => this.take();
