@@ -252,8 +252,8 @@ def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptio
     """Make other files of SCENE from its stored frames, without drawing.
 
     Args:
-        preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
-            times. What the scene delivers if not given.
+        preset: of a movie, such as prores-422hq, the format of a sequence, such as tiff16, or web, the page; may be
+            given several times. What the scene delivers if not given.
     """
     from studio.deliver.deliverable import from_name
     from studio.pipeline import film

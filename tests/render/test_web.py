@@ -125,6 +125,12 @@ def test_a_scene_that_is_not_measured_says_what_to_run(tmp_path, invoke):
     assert result.err == f"{scene.name}: not all that the page shows is measured; run: studio compute {scene.name}\n"
 
 
+def test_a_page_is_delivered_from_stored_frames_by_its_name(invoke, copy):
+    result = invoke("deliver", copy.scene.name, "--preset", "web")
+    assert (result.status, result.out) == (0, "out/tiny/tiny.html\n"), result.err
+    assert parts(copy.out / "tiny.html")[1]["title"] == "Tiny"
+
+
 def test_the_built_page_is_what_its_sources_give():
     names = [
         "build.js",
