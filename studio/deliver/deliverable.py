@@ -22,7 +22,7 @@ Deliverable = Annotated[Movie | Sequence | Still | Web, *BY_KIND]
 
 
 def from_name(name: str) -> Movie | Sequence | Web:
-    """The movie of a preset, the sequence of a format, or `web`, the page. Raises ValueError, with the nearest name, at any other."""
+    """The movie of a preset, the sequence of a format, or `web`, the page. Raises ValueError at any other name."""
     formats = get_args(Sequence.model_fields["format"].annotation)
     if name in PRESETS:
         return Movie.model_validate({"preset": name})
