@@ -279,6 +279,13 @@ def storyboard(job: RenderJob, only: str | None = None, pictures: int = 3) -> np
     return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft, only, pictures)
 
 
+def preview(job: RenderJob, number: int, size: Size) -> np.ndarray:
+    """Frame `number` small and without text [H, W, 3], uint8."""
+    source = job.source.without_titles(size, "preview")
+    picture: np.ndarray = _stage(size, source.look.mesh, source.quality.samples).draw(source.frame(number))
+    return picture
+
+
 def curves(job: RenderJob, shot: str) -> np.ndarray:
     """Curves of a shot's camera over time [H, W, 3], uint8."""
     from studio.render import curves
