@@ -7,7 +7,6 @@ ruamel.yaml changes more than the line in 8 of the 12 layouts that the tests lis
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from studio.errors import SceneError
 from studio.landscape.profiling import MethodTiming, time_methods
 from studio.landscape.slices import scene_method
 from studio.scene.scene import Scene
-from studio.storage.files import atomic_write
+from studio.storage.files import rewrite
 
 WORTHWHILE = 0.95
 """A method other than the rule's is chosen if it needs less than this share of its time, since every value is then
@@ -74,9 +73,7 @@ def write_method(file: Path, method: str) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise SceneError(f"{file}: cannot be read: {error}") from error
     changed = insert_method(text, method, str(file))
-    with atomic_write(target) as temporary:
-        temporary.write_bytes(changed.encode())
-        shutil.copymode(target, temporary)
+    rewrite(target, changed.encode())
 
 
 def insert_method(text: str, method: str, name: str = "scene") -> str:

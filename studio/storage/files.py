@@ -89,6 +89,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink()
 
 
+def rewrite(path: Path, content: bytes) -> None:
+    """Gives a file another content, atomically; its permissions stay. `path`: no link, since it is replaced."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+        shutil.copymode(path, temporary)
+
+
 def is_temporary(path: Path) -> bool:
     """Whether the name is one that `atomic_write` gives to unfinished files."""
     return re.fullmatch(r"\..*-[0-9a-f]{8}(\.\w+)?", path.name) is not None
