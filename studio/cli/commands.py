@@ -391,7 +391,8 @@ def cast(
         return
     count, instant = casting.CANDIDATES if seeds is None else seeds, casting.Instant(shot, time, landscape)
     path, candidates = casting.cast(project, out, over or "directions", by or "ruggedness", count, instant, points)
-    print(path, *casting.table(candidates), f"take one: studio cast {scene} --take {candidates[0].number}", sep="\n")
+    best = f"studio cast {scene} --take {candidates[0].number}{' --draft' * output.draft}"
+    print(path, *casting.table(candidates), f"take one: {best}", sep="\n")
 
 
 @app.command

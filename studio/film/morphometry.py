@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.polynomial.legendre import legvander2d
 
 from studio.field import Array, Grid
@@ -16,7 +17,7 @@ from studio.field import Array, Grid
 DEGREE = 4
 """Of the smooth land that ruggedness is measured from."""
 ROUNDING = 1e-6
-"""Share of the largest curvature below which a negative one is rounding."""
+"""Share of the loss around a point, to which losses are known: what curves down by less is rounding."""
 
 
 class Morphometry(NamedTuple):
@@ -49,7 +50,7 @@ def morphometry(height: Array, loss: Array, grid: Grid) -> Morphometry:
         relief,
         _share(_residual(x[known], y[known], height[known]), relief),
         _share(h - h[::-1, ::-1], relief),
-        _negative(np.where(inside, loss, np.nan), grid),
+        _negative(np.where(inside, loss, np.nan)),
     )
 
 
@@ -68,14 +69,13 @@ def _residual(x: Array, y: Array, height: Array) -> Array:
     return np.asarray(height - basis @ np.linalg.lstsq(basis, height, rcond=None)[0])
 
 
-def _negative(f: Array, grid: Grid) -> float:
-    """The share of points with neighbours all around whose smaller curvature is negative."""
-    da, db = grid.spacing
+def _negative(f: Array) -> float:
+    """The share of points with neighbours all around whose smaller curvature is negative; in steps of the grid."""
     with np.errstate(invalid="ignore"):  # inf - inf is not known
-        a = (f[1:-1, 2:] - 2 * f[1:-1, 1:-1] + f[1:-1, :-2]) / da**2
-        d = (f[2:, 1:-1] - 2 * f[1:-1, 1:-1] + f[:-2, 1:-1]) / db**2
-        b = (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / (4 * da * db)
-        radius = np.hypot((a - d) / 2, b)
-        smaller, larger = (a + d) / 2 - radius, np.abs(a + d) / 2 + radius
+        a = f[1:-1, 2:] - 2 * f[1:-1, 1:-1] + f[1:-1, :-2]
+        d = f[2:, 1:-1] - 2 * f[1:-1, 1:-1] + f[:-2, 1:-1]
+        b = (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / 4
+        smaller = (a + d) / 2 - np.hypot((a - d) / 2, b)
+    rounding = ROUNDING * np.abs(sliding_window_view(f, (3, 3))).max((2, 3))
     known = np.isfinite(smaller)
-    return float((smaller[known] < -ROUNDING * larger[known].max()).mean()) if known.any() else float("nan")
+    return float((smaller < -rounding)[known].mean()) if known.any() else float("nan")

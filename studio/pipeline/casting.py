@@ -64,7 +64,7 @@ class Candidate:
     def caption(self) -> str:
         """Its measures, for under its picture."""
         relief, ruggedness, asymmetry, negative = self.measures
-        return f"relief {relief:.2f}   rugged {ruggedness:.2f}   asym {asymmetry:.2f}   neg {negative:.0%}"
+        return f"relief {relief:.2f}   rugged {ruggedness:.3f}   asym {asymmetry:.2f}   neg {negative:.0%}"
 
 
 class Instant(NamedTuple):
@@ -89,9 +89,8 @@ def cast(
     scene, share = project.scene, _share(project, instant)
     name = instant.landscape or (share.shot.show or scene.names)[0]
     if name not in scene.names:
-        raise SceneError(
-            f"{project.path}: no landscape '{name}'; it has {', '.join(filter(None, scene.names)) or 'one'}"
-        )
+        known = ", ".join(filter(None, scene.names)) or "one, without a name"
+        raise SceneError(f"{project.path}: no landscape '{name}'; it has {known}")
     alone, place = _alone(project, name, share, from_options(Grid, points=points or _points(project)).counts[0])
     own = scene.only(name)
     values = _ladder(own.grid, count) if over == "range" else list(range(count))
@@ -114,7 +113,8 @@ def cast(
             "shots": tuple(one.model_copy(update={"show": (key,)}) for key in ranked for one in alone.shots),
         }
     )
-    facts = f"{name or over} by {by}   {alone.axis.label(alone.keyframes()[0].coordinate)}   {alone.grid.points} points"
+    instant_shown = alone.axis.label(alone.keyframes()[0].coordinate)
+    facts = f"{name}{': ' * bool(name)}{over} by {by}   {instant_shown}   {alone.grid.points} points"
     texts = tuple((one.label, one.caption) for one in candidates)
     every, number = slice(place, None, len(alone.shots)), round(share.seconds * scene.film.fps)
     of_sheet = replace(project, scene=film)
@@ -167,13 +167,18 @@ def take(project: Project, number: int) -> str:
     while not (isinstance(parent := _at(raw, keys), dict) and parent):  # absent, empty, or a word such as `random`
         key = keys.pop()
         new = {key: {"kind": "random", **new} if key == "directions" else new}
-    changed = set_values(text, tuple(keys), new, name=str(path))
-    intended, after = before.only(name), parse(changed, Scene, name=str(path), folder=path.parent)
+    refusal = SceneError(f"{path}: its layout leaves no place to write in; write yourself: {words}")
+    intended = before.only(name)
     intended = intended.model_copy(update=change(intended, over, values[number]))
+    try:
+        changed = set_values(text, tuple(keys), new, name=str(path))
+    except (SceneError, StopIteration):  # an alias, or a merge key
+        raise refusal from None
+    after = parse(changed, Scene, name=str(path), folder=path.parent)
     others = {*Scene.model_fields} - {*KEYS, "landscapes"}
-    kept = all(getattr(after, key) == getattr(before, key) for key in others)
-    if not kept or _landscape(after.only(name)) != _landscape(intended):
-        raise SceneError(f"{path}: what says this key says others, too; write yourself: {words}")
+    same = all(getattr(after, key) == getattr(before, key) for key in others)
+    if not same or _landscape(after.only(name)) != _landscape(intended):
+        raise refusal
     rewrite(target, changed.encode())
     return words
 
