@@ -96,8 +96,9 @@ def cast(
     values = _ladder(own.grid, count) if over == "range" else list(range(count))
     try:
         scenes = [alone.model_copy(update=change(alone, over, value)) for value in values]
+        scenes[0].keyframes()  # some sweeps have planes of their own
     except SceneError as error:
-        raise SceneError(f"{project.path}: {error}") from None
+        raise SceneError(f"{project.path}: --over {over}: {error}") from None
     check_writable(out)
     project.manifest.update(**{key: [] for key in project.manifest.read() if key.startswith("cast/")})
     parts = [replace(project, scene=one, landscape=f"cast/{n}") for n, one in enumerate(scenes)]
