@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft claims test test-extras fuzz bench lint install doctor clean
+.PHONY: film draft claims site test test-extras fuzz bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
@@ -19,6 +19,11 @@ draft: $(VENV)/installed
 claims: $(VENV)/installed
 	$(BIN)/python docs/claims.py > docs/claims.md.new
 	mv docs/claims.md.new docs/claims.md
+
+# the project's own site, of its films, stills and pages; what is measured or made of the films is not needed
+site: $(VENV)/installed
+	$(BIN)/studio gallery scenes --out site --stills assets/stills
+	$(BIN)/python docs/site.py site
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -57,4 +62,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) out scenes/.studio
+	rm -rf $(VENV) out site scenes/.studio

@@ -119,6 +119,11 @@ class Grid(Record):
         return self.model_copy(update={"points": 1})
 
     @property
+    def at_centre(self) -> Grid:
+        """The one point (0, 0), where the slice's centre is, wherever the range lies."""
+        return self.middle if self.centre == (0, 0) else Grid().middle
+
+    @property
     def size(self) -> int:
         """Number of points."""
         return math.prod(self.counts)

@@ -36,7 +36,7 @@ PAGES = [
     *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "assets/looks/README.md")),
 ]
 NOT_RUN = (
-    *("studio watch ", ". .venv/bin/activate", "apt-get install "),
+    *("studio watch ", "studio scout ", ". .venv/bin/activate", "apt-get install "),
     *("pre-commit install", "python docs/scene_reference.py > "),
 )
 """Beginnings of lines that only people run."""

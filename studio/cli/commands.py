@@ -252,8 +252,8 @@ def deliver(scene: Path, *, preset: list[str] | None = None, output: OutputOptio
     """Make other files of SCENE from its stored frames, without drawing.
 
     Args:
-        preset: of a movie, such as prores-422hq, or the format of a sequence, such as tiff16; may be given several
-            times. What the scene delivers if not given.
+        preset: of a movie, such as prores-422hq, the format of a sequence, such as tiff16, or web, the page; may be
+            given several times. What the scene delivers if not given.
     """
     from studio.deliver.deliverable import from_name
     from studio.pipeline import film
@@ -406,6 +406,32 @@ def watch(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
 
 
 @app.command
+def scout(scene: Path, *, on: ShelfOptions = _BESIDE, port: int = 0, no_open: bool = False) -> None:
+    """SCENE in a browser, as far as it is measured: find views, play them as the film will, write them as camera keys.
+
+    Args:
+        port: of 127.0.0.1, where the page is served; a free one if not given.
+        no_open: only print the link.
+    """
+    import webbrowser
+
+    from studio.execution.local import LocalExecutor
+    from studio.pipeline.project import Project
+    from studio.pipeline.scout import Scout
+    from studio.pipeline.scout_server import ScoutServer
+
+    def reopen() -> Project:
+        return Project.open(scene, on.shelf, draft=on.draft)
+
+    on.project(scene)  # its mistakes, before anything is served
+    with LocalExecutor(1) as executor, ScoutServer(Scout(reopen, scene, executor), port) as server:
+        print(f"{server.link}\nCtrl-C ends it", flush=True)
+        if not no_open:
+            webbrowser.open(server.link)
+        server.serve_forever()
+
+
+@app.command
 def explain(scene: Path, at: str, *, on: ShelfOptions = _BESIDE, workers: Workers = None) -> None:
     """Every resolved value of the frame of SCENE at a film time, such as 6.5s, and the line that it comes from."""
     from studio.cli.explain import explain
@@ -440,6 +466,19 @@ def export(
     time = _parse("at", Time.parse, at) if at else None
     project, out = output.open(scene)
     print(*exports.export(project, out, to, of, time), sep="\n")
+
+
+@app.command
+def gallery(folder: Path, *, on: ShelfOptions = _BESIDE, out: Path = Path("site"), stills: Path | None = None) -> None:
+    """A static site of the scenes in FOLDER: stills, what they say, and the films and pages that are made.
+
+    Args:
+        out: folder of the site.
+        stills: folder of pictures by the scenes' names; without it, those of measured scenes are drawn.
+    """
+    from studio.pipeline.gallery import gallery
+
+    print(gallery(folder, out, on.project, stills))
 
 
 @app.command

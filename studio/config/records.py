@@ -59,6 +59,15 @@ class FrozenDict(dict[K, V]):
         return hash(tuple(self.items()))
 
 
+def merge(under: Any, over: Any) -> Any:
+    """Raw values over others, key by key at every depth; a record of another kind, or of `definiteness`, replaces."""
+    if not isinstance(under, Mapping) or not isinstance(over, Mapping):
+        return over
+    if over.get("kind", under.get("kind")) != under.get("kind") or over.get("field") == "definiteness":
+        return over
+    return {**under, **{key: merge(under[key], over[key]) if key in under else over[key] for key in over}}
+
+
 OMIT_DEFAULT = {"omit_default": True}
 """Metadata of a dataclass's field that came later: a digest contains it only where it is not the default."""
 

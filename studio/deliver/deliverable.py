@@ -21,11 +21,13 @@ from studio.deliver.web import Web
 Deliverable = Annotated[Movie | Sequence | Still | Web, *BY_KIND]
 
 
-def from_name(name: str) -> Movie | Sequence:
-    """The movie of a preset, or the sequence of a format. Raises ValueError, with the nearest name, at any other."""
+def from_name(name: str) -> Movie | Sequence | Web:
+    """The movie of a preset, the sequence of a format, or `web`, the page. Raises ValueError at any other name."""
     formats = get_args(Sequence.model_fields["format"].annotation)
     if name in PRESETS:
         return Movie.model_validate({"preset": name})
     if name in formats:
         return Sequence.model_validate({"format": name})
-    raise ValueError(f"no preset '{name}'{nearest(name, [*PRESETS, *formats])}")
+    if name == "web":
+        return Web()
+    raise ValueError(f"no preset '{name}'{nearest(name, [*PRESETS, *formats, 'web'])}")

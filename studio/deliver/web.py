@@ -78,15 +78,21 @@ class Web(Record):
     ) -> None:
         """Hands over the page. page: what JSON holds of it, and the codes [n], uint16, of its surfaces."""
         [segment], (content, surfaces) = segments, page
-        words = {
-            "TITLE": html.escape(str(content["title"])),
-            "POSTER": "data:image/jpeg;base64," + b64encode(_poster(segment)).decode(),
-            "CONTENT": _json({**content, "provenance": provenance}),
-            "SURFACES": b64encode(zlib.compress(interleave(surfaces), 9)).decode(),
-        }
-        text = re.sub(rf"\[\[({'|'.join(words)})\]\]", lambda m: words[m[1]], _TEMPLATE.read_text(encoding="utf-8"))
+        poster = "data:image/jpeg;base64," + b64encode(_poster(segment)).decode()
         with atomic_write(path) as temporary:
+            text = filled({**content, "provenance": provenance}, surfaces, poster)
             temporary.write_text(text, encoding="utf-8")
+
+
+def filled(content: Mapping[str, Any], surfaces: Array, poster: str) -> str:
+    """The text of a page. content: what JSON holds of it. surfaces: codes [n], uint16. poster: link of the stand-in."""
+    words = {
+        "TITLE": html.escape(str(content["title"])),
+        "POSTER": poster,
+        "CONTENT": _json(content),
+        "SURFACES": b64encode(zlib.compress(interleave(surfaces), 9)).decode(),
+    }
+    return re.sub(rf"\[\[({'|'.join(words)})\]\]", lambda m: words[m[1]], _TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, Discriminator, Tag, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from studio.config.functions import SCHEMA as FUNCTION_SCHEMA
 from studio.config.records import Record, nearest
-from studio.config.units import Colour, Positive, Share
+from studio.config.units import Colour, Name, Positive, Share
 from studio.field import Array, Scale, definiteness, hidden_curvature, negative_share, to_scale
 from studio.film.colour import check_colormap
 
@@ -97,7 +97,8 @@ class HeightMapping(Record):
     scale: from the field's values to heights; `signed-log` is arcsinh, for values that may be negative.
     range: of the drawn values: that of the `film`; or that of each `keyframe`, so that a zoom shows the scale it has
     reached. cap: higher values are drawn at it, in the field's units. exaggeration: drawn height of the range, scene
-    units. smoothing: of the surface between the measured points, which never move; 0 is straight.
+    units. smoothing: of the surface between the measured points, which never move; 0 is straight. reverse: draws the
+    land upside down, the lowest value highest, which the picture's notes say; or a list of the landscapes so drawn.
     """
 
     field: Annotated[str, *_field_name(*(name for name in FIELDS if name not in CATEGORIES))] = "loss"
@@ -106,11 +107,16 @@ class HeightMapping(Record):
     cap: Positive | None = None
     exaggeration: Positive = 0.56
     smoothing: Share = 1.0
+    reverse: bool | tuple[Name, ...] = Field(False, exclude_if=lambda reverse: reverse is False)
 
     @model_validator(mode="after")
     def _has_a_scale(self) -> Self:
         _check_sign(self.field, self.scale)
         return self
+
+    def reverses(self, landscape: str) -> bool:
+        """Whether a landscape is drawn upside down."""
+        return self.reverse if isinstance(self.reverse, bool) else landscape in self.reverse
 
     def to_scale(self, values: Array) -> Array:
         """Values on the height scale; inf becomes the cap if there is one, NaN stays NaN.

@@ -204,13 +204,18 @@ class FrameSource:
         """A surface that a shot shows, as its camera sees it."""
         return Ground(height, instant, self.look, partial(self._landmark, share))
 
+    def scales(self, landscape: str, coordinate: float) -> Ranges:
+        """The scales at which a landscape is drawn: those of all, or upside down."""
+        scales = self.ranges.at(coordinate)
+        return scales.upside_down() if self.look.height.reverses(landscape) else scales
+
     def _landmark(self, share: ShotShare, name: Landmark) -> Place:
         """A place of the land as it is at a shot's end."""
         end = share.shot.coordinate(share.shot.length(self.cut.fps), self.cut.fps)
         key = share.landscape, end, name
         if key not in self._landmarks:
             instant, look = self.surfaces[share.landscape].at(end), self.with_mesh(LANDMARK_MESH).look
-            height = surface.heights(instant, look, self.ranges.at(instant.coordinate))
+            height = surface.heights(instant, look, self.scales(share.landscape, instant.coordinate))
             try:
                 self._landmarks[key] = landmark(height, name, instant.window.scene_sides, look.fade.start)
             except ValueError as error:
@@ -246,13 +251,19 @@ class FrameSource:
         """The distance at which a shot's subject fills so much of the picture."""
         share = next(self._panels(ShotShare(shot, seconds, 1.0)))
         instant, coarse = self.instant(share), self.with_mesh(LANDMARK_MESH).look
-        ground = self.ground(share, instant, surface.heights(instant, coarse, self.ranges.at(instant.coordinate)))
+        ground = self.ground(
+            share, instant, surface.heights(instant, coarse, self.scales(share.landscape, instant.coordinate))
+        )
         if shot.camera.azimuth_from == "open-side":
             orbit = orbit.rotate(self.open_sides[share.landscape])
         targets = self.targets(share)
         _, focal_point = ground.aim(shot.camera, orbit, targets)
         aspect = self.size.width / self.size.height * share.panel.aspect
         subject = ground.subject(targets)
+        if shot.over:
+            instant = self.instant(share._replace(landscape=shot.over))
+            height = surface.heights(instant, coarse, self.ranges.at(instant.coordinate))
+            subject = np.concatenate([subject, self.ground(share, instant, height).subject(targets)])
         if shot.camera.grows_from:  # and flat it fits, too
             subject = np.concatenate([subject, subject * (1, 1, 0)])
         return distance_to_fit(subject - focal_point, orbit, aspect, percent / 100)
@@ -265,7 +276,7 @@ class FrameSource:
             ends = [field.coordinates[-1] for field in surfaces.fields.values()]
             ends += surfaces.markers.coordinates[-1:] if surfaces.markers else ()
             instant = surfaces.at(max(ends))
-            height = surface.heights(instant, look, self.ranges.at(instant.coordinate))
+            height = surface.heights(instant, look, self.scales(name, instant.coordinate))
             marker = surface.drawn_marker(instant, look) or (0.0, 0.0)
             sides[name] = surface.open_side(height, look.fade.start, marker)
         return sides
@@ -282,7 +293,7 @@ class FrameSource:
         instant, look, camera = self.instant(share), self.look, share.shot.camera
         height = self._heights(share, instant)
         orbit, focal_point = self._aim(share, instant, height)
-        ends, nodes = self.ranges.at(instant.coordinate).height, surface.drawn_nodes(instant, look)
+        ends, nodes = self.scales(share.landscape, instant.coordinate).height, surface.drawn_nodes(instant, look)
         azimuth = orbit.azimuth if azimuth is None else azimuth
         return View(
             height,
@@ -321,7 +332,7 @@ class FrameSource:
     def _heights(self, share: ShotShare, instant: Instant) -> Array:
         """The surface that a shot shows at its time, as far as it has grown, read-only; the same object in a hold."""
         start, reveal = share.shot.camera.grows_from, self.camera_orbit(share).reveal
-        scales = self.ranges.at(instant.coordinate)
+        scales = self.scales(share.landscape, instant.coordinate)
         key = share.landscape, self._when(share.landscape, instant)
         height = self._kept(key, lambda: surface.heights(instant, self.look, scales))
         return grown(height, start, reveal) if start and reveal < 1 else height
@@ -415,7 +426,11 @@ class FrameSource:
         """The notes of a landscape in the colours of a mapping, with what these and the heights cut."""
         return {
             (name, mapping): "\n".join(
-                [self.notes[name][grid_of(mapping.field)], *cuts(surfaces, self.look, mapping, self.ranges)]
+                [
+                    self.notes[name][grid_of(mapping.field)],
+                    *([overlays.upside_down(self.look.height)] if self.look.height.reverses(name) else []),
+                    *cuts(surfaces, self.look, mapping, self.ranges),
+                ]
             )
             for name, surfaces in self.surfaces.items()
             for mapping, _ in self.ranges.colours

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from studio.config.reading import load_raw, read, read_text
-from studio.config.records import Record, nearest
+from studio.config.records import Record, merge, nearest
 from studio.config.units import Colour, scene_folder
 from studio.errors import SceneError
 from studio.film.colour import lab, lab_diagonal, lightness_span, lookup_table, to_linear
@@ -111,15 +111,6 @@ def _base_file(base: str, folder: Path) -> Path:
     if base not in supplied:
         raise ValueError(f"no look '{base}'{nearest(base, supplied)}")
     return supplied[base]
-
-
-def merge(under: Any, over: Any) -> Any:
-    """Raw values over others, key by key at every depth; a record of another kind, or of `definiteness`, replaces."""
-    if not isinstance(under, Mapping) or not isinstance(over, Mapping):
-        return over
-    if over.get("kind", under.get("kind")) != under.get("kind") or over.get("field") == "definiteness":
-        return over
-    return {**under, **{key: merge(under[key], over[key]) if key in under else over[key] for key in over}}
 
 
 def looks() -> dict[str, Path]:

@@ -302,3 +302,8 @@ def height_words(height: HeightMapping) -> str:
     """The drawn height's name in the picture's notes, such as `log loss`."""
     words = {"log": "log {}", "sqrt": "\u221a{}", "linear": "{}", "signed-log": "signed log {}"}
     return words[height.scale].format(field_label(height.field))
+
+
+def upside_down(height: HeightMapping) -> str:
+    """The note of a landscape that is drawn upside down."""
+    return f"drawn upside down: the smallest {field_label(height.field)} stands highest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -60,6 +60,10 @@ class Ranges:
         height = self.moving_height.at(coordinate) if self.moving_height else self.height
         moved = dict(self.colours) | {mapping: moving.at(coordinate) for mapping, moving in self.moving_colours}
         return Ranges(height, tuple(moved.items()), self.cap)
+
+    def upside_down(self) -> Ranges:
+        """The same scales, with the ends of the heights exchanged."""
+        return replace(self, height=self.height[::-1])
 
     def colour_ends(self, mapping: ColourMapping) -> Range:
         """Both ends of a colour mapping, on its own scale. Raises KeyError."""

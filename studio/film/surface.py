@@ -38,9 +38,9 @@ def heights(instant: Instant, look: Look, ranges: Ranges) -> Array:
 def to_height(values: Array, look: Look, ranges: Ranges) -> Array:
     """Drawn heights of values of the height's field, scene units, float32; NaN stays NaN."""
     low, high = ranges.height
-    beyond = (high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
+    beyond = abs(high - low) / 2 if look.height.range == "keyframe" else 0.0  # cut at the range, it would have plateaus
     scaled = look.height.to_scale(np.minimum(values, ranges.cap))
-    scaled = np.clip(scaled, low - beyond, high + beyond)  # a loss of 0 has no logarithm
+    scaled = np.clip(scaled, min(low, high) - beyond, max(low, high) + beyond)  # a loss of 0 has no logarithm
     return (look.height.exaggeration * (scaled - low) / (high - low)).astype(np.float32)
 
 
@@ -77,11 +77,19 @@ def caveats(surfaces: Surfaces) -> list[str]:
         unknown, size = (sum(map(count, each.values)) for count in (lambda v: np.sum(~np.isfinite(v)), np.size))
         if unknown and name not in ("loss", "taylor", *SIGNED):
             lines.append(f"{name}: not finite at {unknown} of {size} points, drawn grey or as holes")
+    for name, baseline in BASELINES.items():
+        if name in surfaces.metrics and not surfaces.metrics[name][-1] > 0:
+            lines.append(f"untrained: at its last checkpoint the network is no better than {baseline}")
     if surfaces.trajectory and (share := surfaces.trajectory.share_in_plane) < WHOLE:
         lines.append(f"trajectory: {share:.0%} of its length lies in the plane, the rest is not seen")
     return lines
 
 
+BASELINES = {
+    "bigram_margin": "a table of pairs of characters, on held-out text",
+    "energy_margin": "what a two-sample test of the energy distance tells from held-out samples, at 5 %",
+}
+"""What a network must be better than, by the metric that says by how much it is."""
 WHOLE = 0.995
 """Share of a trajectory in the plane that counts as all of it."""
 MIN_SKEW, MIN_OFF_PLANE = 1.0, 0.005

@@ -19,7 +19,7 @@ from studio.config.functions import Function, word_or_function
 from studio.config.records import Record
 from studio.errors import RunError
 from studio.training.models import Mlp, Model
-from studio.training.objectives import CROSS_ENTROPY, FunctionLoss, Objective
+from studio.training.objectives import CROSS_ENTROPY, Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,16 @@ RESERVED_NAMES = ("loss", "accuracy", "losses")
 """Names of the fields that every slice may have; a field of the user's needs another one."""
 
 
+class Word(Record):
+    """A word after a prompt, in place of the subset. prompt: the text before it. next: the word."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    next: Annotated[str, Field(min_length=1)]
+
+    def __str__(self) -> str:
+        return f"\u201c{self.next}\u201d after \u201c{self.prompt.strip()}\u201d"
+
+
 class Loss(Record):
     """The mean of the run's objective over a fixed subset of the training images, and other means from the same passes.
 
@@ -70,6 +80,7 @@ class Loss(Record):
     precision: of the arithmetic.
     method: how the values are computed; by the rule of `choose_method` if omitted.
     sampling: `preview` measures few points and interpolates the rest.
+    word: the mean over the characters of one word alone, as the network expects them after a prompt; with `data: text`.
     """
 
     former: ClassVar[Mapping[str, str]] = {
@@ -94,6 +105,7 @@ class Loss(Record):
     precision: Literal["float32", "tf32", "bf16", "float64"] = "float32"
     method: Method | None = None
     sampling: Literal["exact", "preview"] = "exact"
+    word: Word | None = Field(None, exclude_if=lambda word: word is None)  # digests are older than it
 
     @model_validator(mode="after")
     def _check_combination(self) -> Loss:
@@ -111,6 +123,8 @@ class Loss(Record):
                 "method: cuda-graph replays the same operations at every point, and mode: recalibrated has "
                 "two kinds of passes; leave the method out"
             )
+        if self.word and (self.subset != "100%" or self.calibration is not None):
+            raise ValueError("word: is the loss of one sample; take `subset` and `calibration` out")
         if self.keep_samples and self.sampling == "preview":
             raise ValueError("a preview does not measure every point: keep_samples needs sampling: exact")
         names = [*RESERVED_NAMES, *map(field_name, self.fields)]
@@ -173,7 +187,7 @@ class Loss(Record):
 
         build = partial(WeightLoss, model, state, samples["x"], samples.get("y"), self.mode, device)
         build = partial(build, precision=self.precision, calibration=samples.get("calibration"))
-        if isinstance(objective, FunctionLoss):
+        if objective.runs_network:
             return build(numbers=sample_numbers(objective))
         functions = dict(BY_KIND[objective.kind])
         for field in self.fields:
@@ -191,7 +205,7 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
 
     model: None for one with fixed weights, which no method for perceptrons takes. device: "cpu" or "cuda".
     """
-    is_perceptron = isinstance(model, Mlp)
+    is_perceptron = _is_batchable(model, loss)
     is_chain = isinstance(model, Mlp) and model.norm == "none" and not model.skip  # nothing to fold or to replace
     applicable = {
         "folded": loss.mode == "eval" and not is_chain,
@@ -203,6 +217,11 @@ def applicable_methods(model: Model | None, loss: Loss, device: str) -> tuple[st
     return ("loop", *(method for method, is_applicable in applicable.items() if is_applicable))
 
 
+def _is_batchable(model: Model | None, loss: Loss) -> bool:
+    """Whether many points of a model pass together: of a perceptron, unless dropout draws for each."""
+    return isinstance(model, Mlp) and not (model.dropout and loss.mode == "train")
+
+
 def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: str) -> tuple[str, str]:
     """(method, reason) for computing this loss: the same for the same records on the same kind of device.
 
@@ -211,7 +230,7 @@ def choose_method(model: Model | None, loss: Loss, moves_norms: bool, device: st
     """
     if loss.method is not None:
         return loss.method, "named by the scene"
-    if isinstance(model, Mlp):
+    if _is_batchable(model, loss):
         return "batched", "small layers: many points pass together, with the samples last; the first layer once"
     if loss.mode == "eval":
         where = "at every point, since the directions move them" if moves_norms else "once for the whole slice"

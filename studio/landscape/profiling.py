@@ -23,7 +23,6 @@ from studio.landscape.loss import Loss, applicable_methods
 from studio.landscape.tasks import make_samples
 from studio.training.device import deterministic
 from studio.training.models import Model, move_only
-from studio.training.objectives import FunctionLoss
 from studio.training.runs import NetworkRun
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid
     from studio.landscape.values.evaluator import Evaluator
 
     device = slices.device_for(loss)
-    runs_objective = isinstance(run.objective, FunctionLoss)
+    runs_objective = run.objective.runs_network
     methods = ("loop",) if runs_objective else candidate_methods(slices.moved_model(run), loss, device)
     alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))
     evaluators: dict[str, Evaluator] = {}

@@ -29,7 +29,7 @@ from studio.training.data import DataSet
 from studio.training.derived import AnyRun
 from studio.training.device import Kind, device_kind
 from studio.training.models import Mlp, Model
-from studio.training.objectives import FunctionLoss, Objective
+from studio.training.objectives import Objective
 from studio.training.recipe import MOVE_ALL
 
 VERSION = 7
@@ -192,14 +192,14 @@ class SliceResolver:
         return inputs
 
     def _samples_inputs(self, loss: Loss) -> dict[str, Any]:
-        selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration"})
+        selection = loss.model_dump(mode="json", include={"subset", "seed", "calibration", "word"})
         inputs = {"data": self._data_digest, "sample_selection": selection}
         # beside the samples lies the number of outputs, which follows from the kind of objective
         kind = self.runs[0].objective.kind
         return inputs if kind == "cross-entropy" else inputs | {"objective": kind}
 
     def _loss_inputs(self, loss: Loss, device: Kind) -> dict[str, Any]:
-        values = loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration"})
+        values = loss.model_dump(mode="json", exclude={"method", "subset", "seed", "calibration", "word"})
         objective = self.runs[0].objective
         # digests of cross-entropy are older than objectives
         criterion = objective.kind if objective.kind == "cross-entropy" else objective.model_dump(mode="json")
@@ -215,7 +215,7 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
 
 def scene_method(run: AnyRun, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
-    if isinstance(run.objective, FunctionLoss):
+    if run.objective.runs_network:
         return "loop", "the objective runs the network itself"
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
     return choose_method(moved_model(run), loss, moves_norms, device_for(loss))

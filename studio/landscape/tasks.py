@@ -33,7 +33,7 @@ from studio.landscape.values.preview import preview
 from studio.storage.mapped_arrays import map_arrays
 from studio.storage.shelf import Shelf
 from studio.training import checkpoints
-from studio.training.data import DataSet
+from studio.training.data import DataSet, Text
 from studio.training.device import deterministic
 from studio.training.models import move_only
 from studio.training.objectives import CROSS_ENTROPY, Objective
@@ -65,13 +65,17 @@ def make_samples(dataset: DataSet, loss: Loss, objective: Objective = CROSS_ENTR
     Raises RunError if the data set is missing, broken or too small.
     """
     data = dataset.load()
+    facts = {"shape": data.shape, "classes": objective.outputs(data.layout)}
+    if loss.word and isinstance(dataset, Text):
+        x, y = dataset.word(loss.word.prompt, loss.word.next)
+        return {"x": x, "y": y}, facts
     indices = loss.sample_indices(data)
     arrays = {"x": data.train_x[indices]}
     if data.train_y is not None:
         arrays["y"] = data.train_y[indices]
     if loss.calibration is not None:
         arrays["calibration"] = data.train_x[loss.sample_indices(data, calibration=True)]
-    return arrays, {"shape": data.shape, "classes": objective.outputs(data.layout)}
+    return arrays, facts
 
 
 def make_plane(shelf: Shelf, slice_: Slice) -> tuple[Arrays, dict[str, Any]]:

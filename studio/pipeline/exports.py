@@ -123,7 +123,7 @@ def _write_vtk(path: Path, project: Project, data: xr.Dataset) -> None:
     source, planes = film_source(project), dict(_planes(data))
     for coordinate, plane in planes.items():
         if (values := plane.get(source.look.height.field)) is not None:
-            plane["height"] = to_height(values, source.look, source.ranges.at(coordinate))
+            plane["height"] = to_height(values, source.look, source.scales(project.landscape, coordinate))
     write_series(path, project.name, planes, _attributes(data))
 
 

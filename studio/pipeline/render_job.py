@@ -289,6 +289,13 @@ def cast_sheet(
     return contact_sheet.cast_sheet(job.source, every, number, texts, heading, own_ranges=own_ranges)
 
 
+def preview(job: RenderJob, number: int, size: Size) -> np.ndarray:
+    """Frame `number` small and without text [H, W, 3], uint8."""
+    source = job.source.without_titles(size, "preview")
+    picture: np.ndarray = _stage(size, source.look.mesh, source.quality.samples).draw(source.frame(number))
+    return picture
+
+
 def curves(job: RenderJob, shot: str) -> np.ndarray:
     """Curves of a shot's camera over time [H, W, 3], uint8."""
     from studio.render import curves

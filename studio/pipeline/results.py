@@ -101,6 +101,16 @@ class Results:
         measured = all(self.shelf.slice(digest).complete for digest in set(self.digests.values()))
         return measured and (self.positions is None or self.shelf.positions(self.positions).is_dir())
 
+    def so_far(self) -> Results:
+        """The results of the slices that are measured already; networks have their places once all slices are."""
+        if self.complete:
+            return self
+        done = {key for key, digest in self.digests.items() if self.shelf.slice(digest).complete}
+        digests = FrozenDict((key, name) for key, name in self.digests.items() if key in done)
+        grids = FrozenDict((key, grid) for key, grid in self.grids.items() if key in done)
+        planes = FrozenDict((at, plane) for at, plane in self.planes.items() if ("loss", at) in done)
+        return replace(self, digests=digests, grids=grids, planes=planes, positions=None)
+
     # --- surfaces
 
     def surfaces(self) -> Surfaces:

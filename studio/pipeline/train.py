@@ -10,13 +10,19 @@ from studio.pipeline.project import Project, repairs
 from studio.scene.checks import Mistake
 from studio.training import checkpoints
 from studio.training.derived import AnyRun
+from studio.training.runs import RecipeRun
 
 
 @repairs
 def train(project: Project) -> tuple[Path, ...]:
     """Trains the project's runs, or imports their checkpoints; returns their folders. Resumes an interrupted run."""
-    project.record(run=list(project.run_digests))
-    for run, digest, folder in zip(project.scene.networks, project.run_digests, project.run_folders, strict=True):
+    runs = (run for run in project.scene.networks if isinstance(run, RecipeRun))
+    parents = {run.parent_digest: run.parent for run in runs if run.parent}
+    project.record(run=list(project.run_digests), parents=list(parents))
+    # those that others start from, then the scene's own
+    trainings = [*parents.items(), *zip(project.run_digests, project.scene.networks, strict=True)]
+    for digest, run in trainings:
+        folder = project.shelf.run(digest)
         if not _has_checkpoints(run, folder):
             with project.shelf.lock(f"run-{digest}", project.progress):
                 if not _has_checkpoints(run, folder):  # another process may have trained it meanwhile

@@ -12,7 +12,7 @@ from studio.film.survey import assumed_surfaces, assumed_trajectory
 from studio.landscape.sweeps.keyframe import Keyframe
 from studio.scene.checks import drawn_fields
 from studio.scene.scene import Portrait, Scene
-from studio.training.runs import SurfacesRun
+from studio.training.runs import Run, SurfacesRun
 
 
 def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
@@ -28,7 +28,7 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
         words = [
             f"{loss.mode} mode",
             *([loss.precision] if loss.precision != "float32" else []),
-            f"{loss.subset} training images",
+            f"loss of {loss.word}" if loss.word else f"{loss.subset} training {_samples(run)}",
             *([str(run.objective)] if run.objective.kind != "cross-entropy" else []),
             keyframes[0].directions.caption,
             f"range {' to '.join(reaches)}",
@@ -39,10 +39,15 @@ def captions(scene: Scene, portrait: Portrait | None = None) -> dict[str, str]:
     if convexity := scene.convexity:
         n, count = convexity.points, len(scene.convexity_keyframes())
         places = f"convexity {n}\u00d7{n} points at" if n > 1 else "curvature at the middle of"
-        by_grid["convexity"] = (
-            f"{text}\n{places} {count} keyframes over {convexity.loss(loss).subset} images, interpolated between"
-        )
+        over = "the word" if loss.word else f"{convexity.loss(loss).subset} {_samples(run)}"
+        by_grid["convexity"] = f"{text}\n{places} {count} keyframes over {over}, interpolated between"
     return by_grid
+
+
+def _samples(run: Run) -> str:
+    """What a sample of a run's data is called."""
+    kind = "" if isinstance(run, SurfacesRun) else run.recipe.data.kind
+    return {"latents": "pairs", "text": "rows of characters"}.get(kind, "images")
 
 
 def _points(scene: Scene, portrait: Portrait | None) -> str:

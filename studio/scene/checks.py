@@ -19,11 +19,11 @@ from studio.film.timeline import Cut, Shot
 from studio.landscape.convexity import Convexity
 from studio.landscape.detail import Detail
 from studio.landscape.directions import Directions, File, parts, require_moving
-from studio.landscape.loss import Loss, applicable_methods
-from studio.training.data import Layout
+from studio.landscape.loss import Loss, Word, applicable_methods
+from studio.training.data import Layout, Text
 from studio.training.direction_file import read_directions
-from studio.training.models import Python, misfit, move_only, without_values
-from studio.training.objectives import OF_LABELS, drawn_name
+from studio.training.models import Gan, Python, Transformer, misfit, move_only, without_values
+from studio.training.objectives import CROSS_ENTROPY, OF_LABELS, drawn_name
 from studio.training.recipe import MOVE_ALL
 from studio.training.runs import NetworkRun, Run, SurfacesRun
 
@@ -117,9 +117,9 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout | None) -> Iterator
     objective = run.objective
     if layout:
         yield from _layout_mistakes(run, layout)
-    own = objective.kind == "python"
+    own = objective.runs_network
     if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
-        numbers = "return further numbers from the function" if own else "take entropy out, which is of classes"
+        numbers = "return further numbers from the function" if objective.kind == "python" else "take them out"
         for key, is_set, way_out in (
             ("fields", loss.fields, numbers),
             ("method", own and loss.method not in (None, "loop"), "it measures by the method loop alone"),
@@ -127,6 +127,8 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout | None) -> Iterator
         ):
             if is_set:
                 yield ("loss", key), f"not with the objective {objective}: {way_out}"
+    if loss.word:
+        yield from ((("loss", "word"), text) for text in _word_mistakes(run, loss.word))
     model = run.recipe.model
     if loss.method == "batched":
         if not isinstance(model, Python) and loss.method not in applicable_methods(model, loss, "cpu"):
@@ -135,16 +137,30 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout | None) -> Iterator
             yield ("loss", "method"), f"{loss.method} moves all weights, not run.parameters; leave the method out"
 
 
+def _word_mistakes(run: NetworkRun, word: Word) -> Iterator[str]:
+    """Why the loss cannot be that of a word."""
+    if not isinstance(run.recipe.data, Text) or run.objective != CROSS_ENTROPY:
+        yield "is of a network that learns characters: write `data: text` and leave the objective out"
+        return
+    try:
+        run.recipe.data.word(word.prompt, word.next)
+    except (RunError, SceneError) as error:
+        yield str(error)
+
+
 def _layout_mistakes(run: NetworkRun, layout: Layout) -> Iterator[Mistake]:
     """What does not fit the data."""
     objective, model = run.objective, run.recipe.model
     if text := objective.misfit(layout):
         yield ("run", run.kind, "objective"), text
-    if objective.kind in OF_LABELS and layout.target and not isinstance(model, Python):
+    if objective.kind in OF_LABELS and layout.target and not isinstance(model, Python | Transformer):
         shape = "x".join(map(str, layout.target))
         yield ("run", run.kind, "objective"), f"a sample's target here is {shape}, expected one label: save targets [N]"
     if text := misfit(model, layout.shape, layout.is_whole):
         yield run.keys("model"), text
+    if (objective.kind == "wasserstein") != isinstance(model, Gan) and not isinstance(model, Python):
+        way_out = "write `model: gan`, `data: latents` and `objective: wasserstein`, or none of them"
+        yield run.keys("model"), f"the objective {objective} and the model {model.kind} do not fit; {way_out}"
     if run.kind == "recipe":
         yield from ((("run", run.kind, "recipe", *keys), text) for keys, text in run.recipe.misfits(layout.samples))
 
@@ -175,7 +191,9 @@ def subset_mistakes(loss: Loss, convexity: Convexity | None, available: int) -> 
     """Subsets that are larger than the data."""
     for key, text in loss.oversized_subsets(available):
         yield ("loss", key), text
-    if convexity and convexity.subset is not None:
+    if convexity and convexity.subset is not None and loss.word:
+        yield ("convexity", "subset"), "the loss is that of a word, which is one sample; take it out"
+    elif convexity and convexity.subset is not None:
         for key, text in convexity.loss(loss).oversized_subsets(available):
             if key == "subset":
                 yield ("convexity", key), text
@@ -210,6 +228,14 @@ def show_mistakes(shots: Iterable[Shot], names: Sequence[str]) -> Iterator[Mista
             if name not in names:
                 known = nearest(name, names) if any(names) else "; the scene has one, without a name"
                 yield ("shots", index, *path), f"no landscape '{name}'{known}"
+
+
+def reverse_mistakes(look: Look, names: Sequence[str]) -> Iterator[Mistake]:
+    """Landscapes to be drawn upside down that the scene lacks."""
+    for index, name in enumerate(() if isinstance(look.height.reverse, bool) else look.height.reverse):
+        if name not in names:
+            known = nearest(name, names) if any(names) else "; the scene has one, without a name: write `reverse: true`"
+            yield ("look", "height", "reverse", index), f"no landscape '{name}'{known}"
 
 
 def detail_mistakes(detail: Detail, grid: Grid, loss: Loss) -> Iterator[Mistake]:

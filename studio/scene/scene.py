@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from studio.config.reading import read
-from studio.config.records import FrozenDict
+from studio.config.records import FrozenDict, merge
 from studio.config.units import Name, Time
 from studio.deliver.deliverable import Deliverable
 from studio.deliver.movie import Movie
@@ -18,7 +18,7 @@ from studio.field import Grid
 from studio.film.cues import CueField, CueName, film_time, resolve
 from studio.film.fields import SCALES, SIGNED
 from studio.film.format import Format
-from studio.film.look import Look, merge
+from studio.film.look import Look
 from studio.film.overlays import Titles, claim_mistake, names_in
 from studio.film.timeline import Cut, Shot
 from studio.scene import checks
@@ -160,6 +160,7 @@ class Scene(Landscape):
         yield from checks.deliverable_mistakes(self.deliver, self.title, self.film, self.cut)
         yield from checks.aperture_mistakes(self.shots, self.film)
         yield from checks.show_mistakes(self.shots, self.names)
+        yield from checks.reverse_mistakes(self.look, self.names)
         if self.look.trajectory and all(isinstance(self.only(name).run, SurfacesRun) for name in self.names):
             yield ("look", "trajectory"), "is of networks, and run.kind: surfaces has none; take it out"
         for index, shot in enumerate(self.shots):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,13 +21,15 @@ from pydantic import Field
 
 from studio.config.functions import MADE_BY_NAME, Arguments, Function
 from studio.config.records import BY_KIND, FrozenDict, Record
-from studio.config.units import ScenePath
-from studio.errors import RunError
+from studio.config.units import Percent, ScenePath
+from studio.errors import RunError, SceneError
 from studio.training import formats
 from studio.training.formats import LabelledImages
 
 MOST_CLASSES = 2**20
 """A network has an output for every class; whole numbers beyond are no labels."""
+ROWS = 10
+"""Of the rows of a text one in so many is for testing."""
 
 
 class Layout(NamedTuple):
@@ -230,4 +232,110 @@ def _drawn(make: Function, arguments: FrozenDict[str, Any], seed: int, source: s
     return labelled_data(own_data.load(make, arguments, seed))
 
 
-DataSet = Annotated[Digits | Mnist5k | Published | Arrays | OwnData, *BY_KIND, *MADE_BY_NAME]
+Plain = Annotated[Digits | Mnist5k | Published | Arrays | OwnData, *BY_KIND, *MADE_BY_NAME]
+"""Data sets that another one may be made of."""
+
+
+class NoisyLabels(Record):
+    """Another data set, some of whose labels for training are wrong; those for testing are right.
+
+    of: the data set. share: of the labels, each replaced by another class, all others alike. seed: of the choice.
+    """
+
+    kind: Literal["noisy-labels"] = "noisy-labels"
+    of: Plain = Digits()
+    share: Annotated[Percent, Field(ge=0, le=100)] = 20.0
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    def layout(self) -> Layout | None:
+        """What the samples are; None if only a call tells. Raises RunError as `load` does."""
+        return self.of.layout() and self.load().layout
+
+    def load(self) -> Data:
+        """The samples with their labels. Raises RunError if they have none, and as the data set's own does."""
+        data, rng = self.of.load(), np.random.default_rng(self.seed)
+        if data.train_y is None or data.classes < 2 or data.train_y.ndim > 1:
+            raise RunError("data: noisy-labels changes labels, one of several for each sample, and these have none")
+        y = data.train_y.copy()
+        wrong = rng.permutation(len(y))[: round(self.share / 100 * len(y))]
+        y[wrong] = (y[wrong] + rng.integers(1, data.classes, len(wrong))) % data.classes
+        return replace(data, train_y=y)
+
+
+class Latents(Record):
+    """Pairs to train a generator on: Gaussian latents x [N, size], drawn once, and samples of another data set as y.
+
+    Training draws others at every step; what is measured is measured at these.
+    to: the data set. size: numbers in a latent. seed: of the draw.
+    """
+
+    kind: Literal["latents"] = "latents"
+    to: Plain = Digits()
+    size: int = Field(16, ge=1, le=2**16)
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    def layout(self) -> Layout | None:
+        """What the pairs are; None if only a call tells. Raises RunError as `load` does."""
+        return self.to.layout() and self.load().layout
+
+    def load(self) -> Data:
+        """The pairs. Raises RunError if a sample is not an array of real numbers, and as the data set's own does."""
+        data, rng = self.to.load(), np.random.default_rng(self.seed)
+        if data.train_x.dtype.kind != "f":
+            raise RunError("data: latents need samples of real numbers to be turned into; save them as float32")
+        x, test_x = (rng.standard_normal((len(y), self.size), np.float32) for y in (data.train_x, data.test_x))
+        return Data(x, data.train_x, test_x, data.test_x, 0)
+
+
+class Text(Record):
+    """A text as rows of characters x [N, context], and the character after each as y [N, context].
+
+    The rows do not overlap; one in ten, at random, is for testing.
+    file: of the text, in UTF-8; by default the descriptions of data sets that come with scikit-learn, 43 thousand
+    characters. context: characters in a row.
+    """
+
+    kind: Literal["text"] = "text"
+    file: ScenePath | None = None
+    context: int = Field(48, ge=2, le=2**12)
+
+    @property
+    def alphabet(self) -> str:
+        """Its characters in order: a token is a place in it."""
+        return "".join(sorted(set(formats.text(self.file))))
+
+    def layout(self) -> Layout:
+        """What the rows are. Raises RunError if the file is no text, or too short."""
+        return self.load().layout
+
+    def load(self) -> Data:
+        """The rows as whole numbers. Raises RunError if the file is no text, or too short."""
+        tokens = self.encode(formats.text(self.file))
+        if (count := (len(tokens) - 1) // self.context) < ROWS:
+            raise RunError(f"data.text: {len(tokens)} characters, less than {ROWS} rows of {self.context}; take more")
+        x, y = (tokens[i : i + count * self.context].reshape(count, -1) for i in (0, 1))
+        order = np.random.default_rng(0).permutation(count)
+        test, train = order[: count // ROWS], order[count // ROWS :]
+        return Data(x[train], y[train], x[test], y[test], len(self.alphabet))
+
+    def encode(self, text: str) -> np.ndarray:
+        """Characters as tokens, int64 [N]. Raises SceneError for one that the alphabet lacks."""
+        alphabet = self.alphabet
+        if unknown := next((character for character in text if character not in alphabet), None):
+            raise SceneError(f"{unknown!r} does not occur in the text that the network learns from")
+        return np.searchsorted([*alphabet], [*text]).astype(np.int64)
+
+    def word(self, prompt: str, word: str) -> tuple[np.ndarray, np.ndarray]:
+        """A prompt and its next word as one sample: x [1, T], and y [1, W] for the last W places, those of the word.
+
+        Raises SceneError if they are longer than a row, or a character is unknown.
+        """
+        tokens = self.encode(prompt + word)
+        if len(tokens) > self.context + 1:
+            raise SceneError(f"prompt and word have {len(tokens)} characters, a row {self.context}; shorten the prompt")
+        return tokens[None, :-1], tokens[None, -len(word) :]
+
+
+DataSet = Annotated[
+    Digits | Mnist5k | Published | Arrays | NoisyLabels | Latents | Text | OwnData, *BY_KIND, *MADE_BY_NAME
+]

@@ -55,7 +55,7 @@ class CurveRun(_Derived):
     @property
     def objective(self) -> Objective:
         """The first run's."""
-        return self.first.objective
+        return self.first.objective.trained
 
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
@@ -113,7 +113,7 @@ class PrunedRun(_Derived):
     @property
     def objective(self) -> Objective:
         """The objective of the run that is pruned."""
-        return self.of.objective
+        return self.of.objective.trained
 
     def instants(self) -> tuple[float, ...]:
         """The epochs of the checkpoints, ascending from the first."""

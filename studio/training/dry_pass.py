@@ -32,7 +32,7 @@ def dry_pass(run: NetworkRun, fields: Sequence[Function] = ()) -> tuple[str, ...
     fields: of the loss, the user's functions of outputs and targets. Raises SceneError for what the user's code does
     wrong, and for patterns of `run.parameters` that no weight has.
     """
-    recipe, objective, trains = run.recipe, run.objective, run.kind == "recipe"
+    recipe, objective, trains = run.recipe, run.objective.trained, run.kind == "recipe"
     model_name = recipe.model.make if isinstance(recipe.model, Python) else recipe.model.kind
     data = recipe.data.load()
     with deterministic(), restored_random_numbers(device_kind()):

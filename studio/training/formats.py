@@ -7,12 +7,14 @@ pickles, and a pickle can run any code. The reader here only rebuilds arrays of 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import math
 import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,6 +165,30 @@ def mnist(folder: Path) -> tuple[LabelledImages, LabelledImages]:
         sizes = ("x".join(map(str, part.pixels.shape[2:])) for part in (test, train))
         raise RunError(f"{files[1][0]}: images of {' pixels, and those to train on of '.join(sizes)}")
     return train, test
+
+
+LONGEST_TEXT = 2**26
+"""Bytes of a text."""
+TEXT_SHA256 = "221be4e7012c670d"
+"""How the digest of the text begins that comes with scikit-learn, of the version in constraints.txt."""
+
+
+@lru_cache(maxsize=4)  # asked for its alphabet again and again
+def text(path: Path | None) -> str:
+    """The text in a file; for None, what scikit-learn says of its data sets. Raises RunError for another version's."""
+    if path is not None:
+        with refusing(path, "cannot be read as text in UTF-8"):
+            return read_regular(path, LONGEST_TEXT).decode()
+    import sklearn
+
+    files = sorted((Path(sklearn.__file__).parent / "datasets" / "descr").glob("*.rst"))
+    found = "\n".join(file.read_text("utf-8") for file in files)
+    if not hashlib.sha256(found.encode()).hexdigest().startswith(TEXT_SHA256):
+        way_out = "install the version in constraints.txt, or name a text of your own: {kind: text, file: mine.txt}"
+        raise RunError(
+            f"data: text: scikit-learn {sklearn.__version__} has another text than films are made of; {way_out}"
+        )
+    return found
 
 
 def published(kind: str, folder: Path) -> tuple[LabelledImages, LabelledImages, int]:

@@ -8,7 +8,8 @@ In a built-in function a sample's number depends on that sample alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from torch.nn import functional as F
 from studio.config.functions import FORM
 from studio.errors import SceneError
 from studio.training.batches import Batch, X
-from studio.training.objectives import RESERVED_NAMES, FunctionLoss, Objective
+from studio.training.objectives import RESERVED_NAMES, FunctionLoss, Objective, Wasserstein
 
+TINY = 1e-12
+"""Added to the square of a slope, whose root has no derivative at 0."""
 OutputFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) -> one number for each sample [N]."""
 SampleNumbers = Callable[[nn.Module, X, Tensor | None], dict[str, Tensor]]
@@ -55,7 +58,12 @@ def accuracy(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def classes_second(outputs: Tensor, y: Tensor) -> Tensor:
-    """Outputs [N, C, ...], as torch takes them, also of a network that puts classes last, as language models do."""
+    """Outputs [N, C, ...], as torch takes them, also of a network that puts classes last, as language models do.
+
+    Of more places than there are targets, the last ones count.
+    """
+    if outputs.dim() == 3 and y.dim() == 2 and outputs.shape[2:] != y.shape[1:] and outputs.shape[1] > y.shape[1]:
+        outputs = outputs[:, -y.shape[1] :]
     is_last = y.dim() > 1 and outputs.shape[:-1] == y.shape and outputs.shape[:1] + outputs.shape[2:] != y.shape
     return outputs.movedim(-1, 1) if is_last else outputs
 
@@ -104,6 +112,27 @@ FIELDS: Mapping[str, OutputFunction] = {"entropy": entropy}
 BUILT_IN = {function for functions in (FIELDS, *BY_KIND.values()) for function in functions.values()}
 
 
+def wasserstein(objective: Wasserstein, model: nn.Module, z: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """`loss` of each pair of a latent and a sample [N], as `Wasserstein` has it; the critic's with those of both.
+
+    Where nothing trains, the share of x in the penalty's point is the probability of a latent's first number, so that a
+    pair's loss depends on that pair alone.
+    """
+    generator, critic = cast(nn.Module, model.generator), cast(nn.Module, model.critic)
+    made = generator(torch.randn_like(z) if model.training else z)
+    if objective.of == "generator":
+        return {"loss": float64(-critic(made).squeeze(1))}
+    x, share = x.flatten(1), torch.rand_like(z[:, :1]) if model.training else torch.special.ndtr(z[:, :1])
+    between = share * x + (1 - share) * made
+    if torch.is_grad_enabled() and not between.requires_grad:
+        between = between.requires_grad_()
+    of_between, of_made, of_x = critic(torch.cat([between, made, x])).squeeze(1).chunk(3)
+    [slope] = torch.autograd.grad(of_between.sum(), between, create_graph=True)
+    penalty = (slope.square().sum(1).add(TINY).sqrt() - 1).square()
+    critics = float64(of_made) - float64(of_x) + objective.penalty * float64(penalty)
+    return {"loss": critics, "critic": critics, "generator": float64(-of_made)}
+
+
 def per_sample(key: str, function: Any, values: Any, count: int) -> Tensor:
     """A function's result in float64. Raises SceneError, naming `key`, unless it is a tensor of `count` numbers."""
     if not isinstance(values, Tensor) or values.shape != (count,):
@@ -126,8 +155,11 @@ def sample_numbers(objective: Objective) -> SampleNumbers:
     Without targets a built-in loss compares outputs with x, and the user's function is called with (model, x). What
     samples count, if the function says it, is `weight` among the numbers; the mean of the others is weighted already.
     """
+    if isinstance(objective, Wasserstein):
+        return _differentiating(partial(wasserstein, objective))
     if isinstance(objective, FunctionLoss) and objective.of == "model":
-        function = _differentiating(objective.function.load())
+        own_function = objective.function.load()
+        function = _differentiating(lambda model, x, y: own_function(model, _batch(x, y)))
         return lambda model, x, y: _named(objective, function(model, x, y), len(x))
     own = objective.function.load() if isinstance(objective, FunctionLoss) else None
 
@@ -144,22 +176,22 @@ def sample_numbers(objective: Objective) -> SampleNumbers:
     return numbers
 
 
-def _differentiating(function: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, X, Tensor | None], Any]:
-    """The user's function of (model, batch), which may differentiate by its samples where no gradients are recorded."""
+def _differentiating(function: Callable[..., Any]) -> Callable[[nn.Module, X, Tensor | None], Any]:
+    """A function of (model, x, y), which may differentiate by its samples where no gradients are recorded."""
     derives = False
 
     def call(model: nn.Module, x: X, y: Tensor | None) -> Any:
         nonlocal derives
         if torch.is_grad_enabled() or not derives:
             try:
-                return function(model, _batch(x, y))
+                return function(model, x, y)
             except RuntimeError as error:
                 if torch.is_grad_enabled() or "grad" not in str(error):
                     raise
         derives = True
         with torch.inference_mode(False), torch.enable_grad():
             x = x.map(torch.clone) if isinstance(x, Batch) else x.clone()  # samples of inference have no gradients
-            return function(model, _batch(x, y if y is None else y.clone()))
+            return function(model, x, y if y is None else y.clone())
 
     return call
 

@@ -13,9 +13,9 @@ import fnmatch
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from studio.config.functions import FORM, MADE_BY_NAME, Arguments, Function
 from studio.config.records import BY_KIND, FrozenDict, Record
@@ -30,6 +30,7 @@ Shape = tuple[int, ...]
 DEEPEST = 2000
 """Layers of a built-in network; the deepest of He et al. (2016) has 1202."""
 Width = Annotated[int, Field(ge=1, le=2**16)]
+Dropout = Annotated[float, Field(ge=0, lt=1, exclude_if=lambda share: share == 0)]  # digests are older than it
 
 
 class Mlp(Record):
@@ -37,7 +38,8 @@ class Mlp(Record):
 
     depth: number of hidden layers. width: units per hidden layer. norm: `batch` normalises every hidden layer before
     its activation. activation: of every hidden layer. skip: a shortcut over each pair of hidden layers after the first
-    (He et al. 2016); it adds no parameters.
+    (He et al. 2016); it adds no parameters. dropout: the share of the units of every hidden layer that are zero while
+    it trains.
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -46,13 +48,14 @@ class Mlp(Record):
     norm: Norm = "none"
     activation: Literal["relu", "tanh", "gelu", "silu", "elu"] = "relu"
     skip: bool = False
+    dropout: Dropout = 0.0
 
     def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
         """The module with initial weights drawn from `seed`."""
         from studio.training import nets
 
         make = partial(nets.mlp, shape, outputs, self.depth, self.width, batch_norm=self.norm == "batch")
-        return nets.initialise(partial(make, activation=self.activation, skip=self.skip), seed)
+        return nets.initialise(partial(make, activation=self.activation, skip=self.skip, dropout=self.dropout), seed)
 
 
 class Resnet(Record):
@@ -106,6 +109,54 @@ class Vgg(Record):
         return nets.initialise(partial(nets.vgg, images, outputs, self.widths, self.norm == "batch"), seed)
 
 
+class Transformer(Record):
+    """A small causal transformer: tokens [N, T] -> logits of the next token at each place [N, T, tokens].
+
+    Each block is attention, then two layers with GELU, both after a layer norm and beside a shortcut (Radford et al.
+    2019); weights have layer names such as `blocks.0.up`. depth: number of blocks. width: numbers per place, a multiple
+    of heads. heads: of attention. dropout: the share of each branch that is zero while it trains.
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    depth: int = Field(2, ge=1, le=DEEPEST)
+    width: Width = 64
+    heads: int = Field(4, ge=1, le=2**10)
+    dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}; write a multiple of it")
+        return self
+
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
+        """The module with initial weights drawn from `seed`. Raises RunError unless a sample is a row of tokens."""
+        from studio.training import nets
+
+        if text := misfit(self, shape, True):
+            raise RunError(f"recipe.model: {text}")
+        make = partial(nets.Transformer, shape[0], outputs, self.depth, self.width, self.heads, self.dropout)
+        return nets.initialise(make, seed)
+
+
+class Gan(Record):
+    """A generator of samples from latents, and a critic of samples, which train in turns; for `objective: wasserstein`.
+
+    Both are perceptrons with SiLU, whose weights have names that begin with `generator.` and `critic.`.
+    depth: number of hidden layers of each. width: units per hidden layer.
+    """
+
+    kind: Literal["gan"] = "gan"
+    depth: int = Field(2, ge=1, le=DEEPEST)
+    width: Width = 128
+
+    def build(self, shape: Shape, outputs: int, seed: int = 0) -> nn.Module:
+        """The module with initial weights drawn from `seed`. shape: of latents. outputs: numbers in a sample."""
+        from studio.training import nets
+
+        return nets.initialise(partial(nets.Gan, shape, outputs, self.depth, self.width), seed)
+
+
 class Python(Record):
     """The user's own model: the torch module that their function returns.
 
@@ -140,8 +191,12 @@ def misfit(model: Model, shape: Shape, is_whole: bool) -> str | None:
     if isinstance(model, Resnet | Vgg) and len(shape) != 3:
         sizes = f"images of channels, height and width; a sample here is {'x'.join(map(str, shape))}"
         return f"a {model.kind} takes {sizes}. Choose mlp, or {own}"
-    if isinstance(model, Mlp) and is_whole:
-        return f"an mlp takes real numbers, and the samples are whole, like tokens; save them as float32, or take {own}"
+    if isinstance(model, Transformer) and (len(shape) != 1 or not is_whole):
+        sizes = f"rows of whole numbers, and a sample here is {'x'.join(map(str, shape))}"
+        return f"a transformer takes {sizes} {'whole' if is_whole else 'real'} ones. Choose `data: text`, or {own}"
+    if isinstance(model, Mlp | Gan) and is_whole:
+        kind, way_out = "an mlp" if isinstance(model, Mlp) else "a gan", f"save them as float32, or take {own}"
+        return f"{kind} takes real numbers, and the samples are whole, like tokens; {way_out}"
     return None
 
 
@@ -175,4 +230,4 @@ def move_only(patterns: Sequence[str], model: nn.Module, key: str = "run.paramet
     return model
 
 
-Model = Annotated[Mlp | Resnet | Vgg | Python, *BY_KIND, *MADE_BY_NAME]
+Model = Annotated[Mlp | Resnet | Vgg | Transformer | Gan | Python, *BY_KIND, *MADE_BY_NAME]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal, TypeVar, cast
 
@@ -30,22 +31,34 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiL
 
 
 def mlp(
-    shape: tuple[int, ...], classes: int, depth: int, width: int, *, batch_norm: bool, activation: str, skip: bool
+    shape: tuple[int, ...],
+    classes: int,
+    depth: int,
+    width: int,
+    *,
+    batch_norm: bool,
+    activation: str,
+    skip: bool,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """`depth` hidden layers of `width` units on the flattened sample, then one linear layer.
 
-    A hidden layer is linear, optional batch norm, activation. skip: a shortcut over each pair of layers after the
-    first, added before the pair's second activation; an unpaired last layer has none.
+    A hidden layer is linear, optional batch norm, activation with dropout. skip: a shortcut over each pair of layers
+    after the first, added before the pair's second activation; an unpaired last layer has none.
     """
-    sizes, act = [math.prod(shape), *[width] * depth], ACTIVATIONS[activation]
-    layers = [
+    sizes, make = [math.prod(shape), *[width] * depth], ACTIVATIONS[activation]
+
+    def act() -> nn.Module:
+        return nn.Sequential(make(), nn.Dropout(dropout)) if dropout else make()
+
+    layers: list[list[nn.Module]] = [
         [_linear(a, b, activation, batch_norm), *([nn.BatchNorm1d(b)] if batch_norm else []), act()]
         for a, b in pairwise(sizes)
     ]
     if skip:
         pairs = zip(layers[1::2], layers[2::2], strict=False)
-        blocks = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
-        hidden = [*layers[:1], blocks, *([] if len(layers) % 2 else layers[-1:])]
+        blocks: list[nn.Module] = [Residual(nn.Sequential(*first, *second[:-1]), act()) for first, second in pairs]
+        hidden: list[list[nn.Module]] = [*layers[:1], blocks, *([] if len(layers) % 2 else layers[-1:])]
     else:
         hidden = layers
     return nn.Sequential(nn.Flatten(), *(module for part in hidden for module in part), nn.Linear(sizes[-1], classes))
@@ -150,3 +163,56 @@ class Block(nn.Module):
     def shortcut(self, x: Tensor) -> Tensor:
         """x at every `stride`-th pixel, padded with channels of zeros."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+
+
+class Transformer(nn.Module):
+    """Tokens [N, T], T up to `length`, -> logits [N, T, tokens] of the one after each place, from it and those before.
+
+    Weights are normal with a standard deviation of 0.02, as in Radford et al. (2019).
+    """
+
+    def __init__(self, length: int, tokens: int, depth: int, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(tokens, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*(TransformerBlock(width, heads, dropout) for _ in range(depth)))
+        self.norm, self.classify = nn.LayerNorm(width), nn.Linear(width, tokens)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Embedding):
+                nn.init.normal_(layer.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        h = self.tokens(x) + self.places.weight[: x.shape[1]]
+        return cast(Tensor, self.classify(self.norm(self.blocks(h))))
+
+
+class TransformerBlock(nn.Module):
+    """h + attention(norm(h)), then h + down(GELU(up(norm(h)))): [N, T, width], each place from those up to it."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, nn.Dropout(dropout)
+        self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Same shape as h."""
+        parts = self.query_key_value(self.attention_norm(h)).chunk(3, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+        h = h + self.dropout(self.mix(attended))
+        return cast(Tensor, h + self.dropout(self.down(F.gelu(self.up(self.norm(h))))))
+
+
+class Gan(nn.Module):
+    """`generator`: latents [N, *shape] -> samples [N, size]. `critic`: samples [N, ...] -> one number each [N, 1]."""
+
+    def __init__(self, shape: tuple[int, ...], size: int, depth: int, width: int):
+        super().__init__()
+        make = partial(mlp, depth=depth, width=width, batch_norm=False, activation="silu", skip=False)
+        self.generator, self.critic = make(shape, size), make((size,), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The generator's samples."""
+        return cast(Tensor, self.generator(x))

@@ -8,13 +8,14 @@ loss is a kind of `OutputLoss` and its functions in `losses.py`. Importing this 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
 from studio.config.functions import FORM, Function, NameIsFunction
 from studio.config.records import BY_KIND, Record
-from studio.training.data import MOST_CLASSES, Layout
+from studio.config.units import NonNegative
+from studio.training.data import MOST_CLASSES, DataSet, Layout, Text
 
 RESERVED_NAMES = ("losses", "measured", "done", "alpha", "beta", "sample")
 """What a slice stores beside its fields; a number of the user's needs another name."""
@@ -24,7 +25,22 @@ OF_LABELS = ("cross-entropy", "label-squares")
 """Losses whose targets are labels, with an output for every class."""
 
 
-class OutputLoss(Record):
+class _Objective(Record):
+    """What every objective has; one with turns says otherwise. runs_network: its numbers are not of outputs alone."""
+
+    runs_network: ClassVar[bool] = False
+
+    @property
+    def trained(self) -> Self:
+        """What the run minimises: itself."""
+        return self
+
+    def turn(self, step: int) -> tuple[Self, str]:
+        """What a training step descends, and the pattern of the weights that it moves."""
+        return self, "*"
+
+
+class OutputLoss(_Objective):
     """A loss of a network's outputs and the targets of a sample, the mean over its outputs.
 
     kind: `cross-entropy` is -log of the probability of a label, from one output per class; its metric is accuracy.
@@ -58,7 +74,7 @@ class OutputLoss(Record):
         return None
 
 
-class FunctionLoss(Record):
+class FunctionLoss(_Objective):
     """The user's own: a function (model, batch) -> losses.
 
     function: model is the network at the weights that are measured; batch is (x, y), or x alone if the data has no
@@ -69,6 +85,7 @@ class FunctionLoss(Record):
     of: `model`, or `outputs` for a function of (outputs, y).
     """
 
+    runs_network: ClassVar = True
     kind: Literal["python"] = "python"
     function: Function
     of: Literal["model", "outputs"] = Field("model", exclude_if=lambda of: of == "model")
@@ -87,6 +104,56 @@ class FunctionLoss(Record):
         """None: the function decides."""
 
 
+class Wasserstein(_Objective):
+    """Of a `gan` on `latents`, whose critic C and generator G train in turns (Gulrajani et al. 2017).
+
+    The critic's is C(G(z)) - C(x) + penalty (|dC/dx| - 1)^2, the penalty's gradient that at a point between x and G(z);
+    the generator's is -C(G(z)). Metrics are `critic` and `generator`. Points and latents are drawn anew at every step;
+    where the loss is measured they are fixed.
+    of: whose loss a landscape is of; both train whichever it is. penalty: its weight. turns: of the critic for each one
+    of the generator.
+    """
+
+    runs_network: ClassVar = True
+    kind: Literal["wasserstein"] = "wasserstein"
+    of: Literal["critic", "generator"] = "critic"
+    penalty: NonNegative = 10.0
+    turns: int = Field(5, ge=1, le=1000)
+
+    def __str__(self) -> str:
+        return f"loss of the {self.of}" + (f" with gradient penalty {self.penalty:g}" if self.of == "critic" else "")
+
+    @property
+    def trained(self) -> Self:
+        """What the run minimises, whosesoever loss is measured."""
+        return self.model_copy(update={"of": "critic"})
+
+    def turn(self, step: int) -> tuple[Self, str]:
+        """Whose loss a training step descends, and the pattern of the weights that it moves."""
+        of = "generator" if step % (self.turns + 1) == self.turns else "critic"
+        return self.model_copy(update={"of": of}), f"{of}.*"
+
+    def numbers(self) -> tuple[str, ...]:
+        """Names of what it gives for each sample."""
+        return ("loss", "critic", "generator")
+
+    def outputs(self, data: Layout) -> int:
+        """Numbers in a sample, which the generator makes."""
+        return data.width
+
+    def misfit(self, data: Layout) -> str | None:
+        """Why it cannot take the targets, and the way out; None if it can."""
+        fits = data.target is not None and not data.classes and len(data.shape) == 1
+        return None if fits else "wasserstein needs latents and samples: write `data: {kind: latents, to: digits}`"
+
+
+def margin_name(data: DataSet, objective: Objective) -> str | None:
+    """The metric that says by how much a network is better than its baseline (`baselines`); None without one."""
+    if isinstance(data, Text) and objective == CROSS_ENTROPY:
+        return "bigram_margin"
+    return "energy_margin" if isinstance(objective, Wasserstein) else None
+
+
 def drawn_name(objective: Objective, number: str) -> str:
     """What a look calls the mean of a number: `loss` and `accuracy` by their names."""
     is_own = isinstance(objective, FunctionLoss) and number not in ("loss", "accuracy")
@@ -100,6 +167,6 @@ def _read(value: Any) -> Any:
     return {"kind": "python", "function": value} if isinstance(value, str) and ":" in value else value
 
 
-Objective = Annotated[OutputLoss | FunctionLoss, *BY_KIND, BeforeValidator(_read), NameIsFunction()]
+Objective = Annotated[OutputLoss | Wasserstein | FunctionLoss, *BY_KIND, BeforeValidator(_read), NameIsFunction()]
 CROSS_ENTROPY = OutputLoss()
 """What a run minimises if it says nothing else."""

@@ -9,6 +9,7 @@ same bytes.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import logging
 import math
 import statistics
@@ -22,10 +23,12 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from studio.errors import DamageError, RunError
 from studio.storage.files import read_bytes, write_bytes
 from studio.training import checkpoints
+from studio.training.baselines import margins
 from studio.training.data import Data
 from studio.training.device import deterministic, device, restored_random_numbers
 from studio.training.device import seed as seed_generators
@@ -78,7 +81,7 @@ def train(
 
 
 def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progress: Progress, setup: Setup) -> None:
-    samples, batch_loss = tensors(data), setup.loss(mean_loss(objective))
+    samples = tensors(data)
     x, y, *_ = samples
     batches = math.ceil(len(x) / recipe.batch)
     for keys, text in recipe.misfits(len(x)):
@@ -87,26 +90,41 @@ def _train(recipe: Recipe, objective: Objective, data: Data, folder: Path, progr
     instants = {step: at for step, at in recipe.steps(batches).items() if step >= first}
     model, optimizer = _start(recipe, objective, data, x.device)
     setup.start(model)
+    share = recipe.optimizer.averages_from
+    modules = nn.ModuleDict({"model": model} | ({} if share is None else {"mean": AveragedModel(model)}))
 
     def record(step: int) -> None:
+        shown = model
+        if share is not None and step >= share * total:
+            mean = modules["mean"]
+            assert isinstance(mean, AveragedModel)
+            if step % batches == 0:
+                mean.update_parameters(model)
+            shown = mean.module if mean.n_averaged else model
         if step in instants:
-            epoch, metrics = instants[step], scores(model, samples, objective)
+            if shown is not model:
+                with _random_state(recipe.seed, step, x.device):
+                    update_bn((x[i : i + recipe.batch] for i in range(0, len(x), recipe.batch)), shown)
+            epoch, metrics = instants[step], scores(shown, samples, objective)
             _check_finite(metrics["train_loss"], epoch, recipe)
             metrics["learning_rate"] = recipe.optimizer.rate(epoch / recipe.epochs)
-            checkpoints.save(folder, checkpoints.snapshot(epoch, model), metrics)
+            metrics |= margins(recipe, objective, shown, samples, metrics.get("test_loss", math.nan))
+            checkpoints.save(folder, checkpoints.snapshot(epoch, shown), metrics)
         if step in instants or step % batches == 0:
-            _save_state(folder / STATE_FILE, step, model, optimizer)
+            _save_state(folder / STATE_FILE, step, modules, optimizer)
 
     existing = checkpoints.epochs(folder)
     first_missing = min(step for step, epoch in instants.items() if epoch not in existing)
-    start = _restore_state(folder / STATE_FILE, model, optimizer, before=first_missing) or first
+    start = _restore_state(folder / STATE_FILE, modules, optimizer, before=first_missing) or first
     if start == first:
         record(first)
     for step, indices in enumerate(_batches(recipe, len(x), start), start):
         for group in optimizer.param_groups:
             group["lr"] = recipe.optimizer.rate(step / total)
-        with _random_state(recipe.seed_at(step / batches), step, x.device):
-            loss = _step(model, optimizer, partial(batch_loss, model, x[indices], at(y, indices)))
+        turn, moves = objective.turn(step)
+        batch_loss = partial(setup.loss(mean_loss(turn)), model, x[indices], at(y, indices))
+        random_state = partial(_random_state, recipe.seed_at(step / batches), step, x.device)
+        loss = _step(recipe, model, optimizer, batch_loss, random_state, moves)
         _check_finite(loss, step / batches, recipe)
         record(step + 1)
         progress(step + 1, total, f"loss {loss:.3f}")
@@ -128,13 +146,28 @@ def _to_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch_loss: Callable[[], Tensor]) -> float:
+def _step(
+    recipe: Recipe,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch_loss: Callable[[], Tensor],
+    random_state: Callable[[], contextlib.AbstractContextManager[None]],
+    moves: str = "*",
+) -> float:
+    """The loss of a batch, after a step that moves the weights of a pattern."""
+
+    def gradient() -> Tensor:
+        optimizer.zero_grad()
+        with random_state(), torch.enable_grad():
+            loss = batch_loss()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        for name, weight in model.named_parameters():
+            if not fnmatch.fnmatchcase(name, moves):
+                weight.grad = None
+        return loss
+
     model.train()
-    optimizer.zero_grad()
-    loss = batch_loss()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    optimizer.step()
-    return loss.item()
+    return recipe.optimizer.step(optimizer, gradient).item()
 
 
 @contextlib.contextmanager
@@ -172,21 +205,21 @@ def seconds_per_step(recipe: Recipe, objective: Objective = CROSS_ENTROPY, steps
         x, y, *_ = tensors(data)
         model, optimizer = _start(recipe, objective, data, x.device)
         batch = x[: recipe.batch], at(y, slice(recipe.batch))
-        with _random_state(recipe.seed, 0, x.device):
-            step = partial(_step, model, optimizer, partial(mean_loss(objective), model, *batch))
-            return statistics.median(timeit.repeat(step, number=1, repeat=steps))
+        random_state, batch_loss = partial(_random_state, recipe.seed, 0, x.device), mean_loss(objective)
+        step = partial(_step, recipe, model, optimizer, partial(batch_loss, model, *batch), random_state)
+        return statistics.median(timeit.repeat(step, number=1, repeat=steps))
 
 
-def _save_state(path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _save_state(path: Path, step: int, modules: nn.ModuleDict, optimizer: torch.optim.Optimizer) -> None:
     """Writes everything that the next step depends on."""
-    state = {"step": torch.tensor(step), **{f"model/{name}": value for name, value in model.state_dict().items()}}
+    state = {"step": torch.tensor(step), **{f"modules/{name}": value for name, value in modules.state_dict().items()}}
     for number, values in optimizer.state_dict()["state"].items():
         state |= {f"optimizer/{number}/{name}": value for name, value in values.items() if value is not None}
     # clones: a tied weight has two names, and safetensors refuses two names for one tensor
     write_bytes(path, save({name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}))
 
 
-def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> int:
+def _restore_state(path: Path, modules: nn.ModuleDict, optimizer: torch.optim.Optimizer, before: int) -> int:
     """The step of the state that `_save_state` wrote, which is restored; 0, and no change, if it is not < before."""
     if not path.exists():
         return 0
@@ -195,10 +228,11 @@ def _restore_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimize
     except DamageError as error:
         logger.warning("%s, from epoch 0", error)
         return 0
-    if state["step"] >= before:
+    weights = {name.removeprefix("modules/"): v for name, v in state.items() if name.startswith("modules/")}
+    if state["step"] >= before or weights.keys() != modules.state_dict().keys():  # of an earlier version, perhaps
         return 0
-    model.load_state_dict({name.removeprefix("model/"): v for name, v in state.items() if name.startswith("model/")})
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(state, list(model.parameters()))})
+    modules.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(state, list(modules["model"].parameters()))})
     return int(state["step"])
 
 

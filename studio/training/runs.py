@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from studio.config.records import BY_KIND, Record
+from studio.config.records import BY_KIND, Record, digest, merge
 from studio.config.units import ScenePath
 from studio.config.user_files import readable
 from studio.errors import RunError, SceneError
@@ -22,11 +22,13 @@ from studio.training import checkpoints
 from studio.training.checkpoint_files import Survey, has_place, survey
 from studio.training.data import DataSet
 from studio.training.models import Model
-from studio.training.objectives import CROSS_ENTROPY, Objective
+from studio.training.objectives import CROSS_ENTROPY, Objective, margin_name
 from studio.training.recipe import MOVE_ALL, Patterns, Recipe
 from studio.training.surfaces_file import SurfacesFile, read_surfaces
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from studio.training.recorder import Progress
 
 
@@ -50,27 +52,99 @@ class OfNetwork(Record):
         return ("run", str(getattr(self, "kind", "")), "recipe", part)
 
 
+class Start(Record):
+    """A checkpoint of another run, from which a run starts. epoch: of it. recipe: the other run's, trained alike."""
+
+    epoch: float = Field(ge=0)
+    recipe: Recipe
+
+
 class RecipeRun(OfNetwork):
     """A run that is trained here.
 
     recipe: how it is trained. objective: what is minimised; its metrics are recorded at every checkpoint.
     parameters: the weights that the landscape moves, as patterns of their names such as `layers.[0-7].*`; all others
-    keep their checkpoint's values. Training moves all.
+    keep their checkpoint's values. Training moves all. from: another run, at one of whose checkpoints this one starts,
+    with an optimizer that is new; its recipe is this one's but for the keys that stand there, such as
+    `{epoch: 5, recipe: {optimizer: {kind: sgd}}}`.
     """
 
     kind: Literal["recipe"] = "recipe"
     objective: Objective = CROSS_ENTROPY
     parameters: Patterns = MOVE_ALL
+    from_: Start | None = Field(None, alias="from", exclude_if=lambda start: start is None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_start(cls, value: Any) -> Any:
+        """Adds the run's own keys to those of the recipe that it starts from."""
+        if not isinstance(value, dict) or not isinstance(start := value.get("from"), dict):
+            return value
+        return {**value, "from": {**start, "recipe": merge(value.get("recipe", {}), start.get("recipe") or {})}}
+
+    @model_validator(mode="after")
+    def _starts_at_a_checkpoint(self) -> Self:
+        if self.from_:
+            start = self.from_
+            if start.recipe.model != self.recipe.model:
+                raise ValueError("from: the two recipes have other models; the weights of one do not fit the other")
+            if start.epoch not in start.recipe.instants:
+                near = min(start.recipe.instants, key=lambda epoch: abs(epoch - start.epoch))
+                raise ValueError(f"from: its run has no checkpoint at epoch {start.epoch:g}; the nearest is {near:g}")
+            if start.epoch not in self.recipe.instants or start.epoch >= self.recipe.epochs:
+                raise ValueError(
+                    f"from: this run goes on at epoch {start.epoch:g}, which must be one of its own checkpoints before "
+                    f"its last, {self.recipe.epochs}; change `checkpoint` or `epochs` of its recipe"
+                )
+        return self
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the metrics that training itself records, its margin over a baseline among them."""
+        margin = margin_name(self.recipe.data, self.objective)
+        return ("learning_rate", *([margin] if margin else []))
+
+    @property
+    def parent(self) -> RecipeRun | None:
+        """The run that this one starts from."""
+        return self.model_copy(update={"recipe": self.from_.recipe, "from_": None}) if self.from_ else None
+
+    @property
+    def parent_digest(self) -> str:
+        """The digest of that run; an empty text without one."""
+        return self.parent.digest(self.parent.recipe.data.load().digest) if self.parent else ""
+
+    def instants(self) -> tuple[float, ...]:
+        """The epochs of the checkpoints, ascending from the first."""
+        return tuple(at for at in self.recipe.instants if self.from_ is None or at >= self.from_.epoch)
 
     def digest(self, data_digest: str) -> str:
         """The run's digest. data_digest: of the recipe's data."""
-        return checkpoints.recipe_digest(self.recipe, self.objective, data_digest)
+        own = checkpoints.recipe_digest(self.recipe, self.objective.trained, data_digest)
+        return digest("continued", 1, own, self.parent_digest, self.from_.epoch) if self.from_ else own
 
     def make(self, folder: Path, progress: Progress) -> None:
-        """Trains into a run folder; continues where an earlier call stopped. Raises as `recorder.train` does."""
+        """Trains into a run folder; continues where an earlier call stopped. Raises as `recorder.train` does.
+
+        The folder of the run that it starts from lies beside its own.
+        """
         from studio.training import recorder
 
-        recorder.train(self.recipe, folder, progress, self.objective)
+        setup = None
+        if self.from_:
+            origin = checkpoints.load(folder.parent / self.parent_digest, self.from_.epoch)
+
+            def start(model: nn.Module) -> None:
+                named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+                tensors = {**origin.weights, **origin.buffers}
+                if {name: t.shape for name, t in named.items()} != {name: t.shape for name, t in tensors.items()}:
+                    raise SceneError("run.from: the weights there have other names or shapes than this run's")
+                for name, tensor in tensors.items():
+                    named[name].data.copy_(tensor)
+
+            data_digest = self.recipe.data.load().digest
+            setup = recorder.Setup(self.digest(data_digest), start, first_epoch=self.from_.epoch)
+        recorder.train(self.recipe, folder, progress, self.objective.trained, setup)
 
 
 class FolderRun(OfNetwork):

@@ -4,6 +4,7 @@ import pytest
 from studio.field import Field, Grid, Surfaces
 from studio.film.fields import SIGNED, ColourMapping, HeightMapping, missing_advice
 from studio.film.ranges import cuts, ranges
+from studio.film.surface import heights
 
 N = 11
 GRID = Grid(range=(-2, 2), points=N)
@@ -192,3 +193,18 @@ def test_a_film_of_which_all_is_drawn_cuts_nothing(look, bowl, surfaces):
     flat = np.minimum(bowl(), 1.0)
     film = surfaces(flat)
     assert not cuts(film, look(), ColourMapping(), ranges([film], look(), (ColourMapping(),)))
+
+
+def test_a_land_upside_down_has_its_lowest_value_highest_and_its_colours_as_they_were(look, bowl, surfaces):
+    film, drawn = surfaces(bowl()), look(height=HeightMapping(scale="linear", exaggeration=0.5))
+    scales = ranges([film], drawn, (drawn.colour,))
+    upright, turned = (heights(film.at(0.0), drawn, each) for each in (scales, scales.upside_down()))
+    known = np.isfinite(upright)
+    np.testing.assert_allclose(turned[known], 0.5 - upright[known], atol=1e-6)  # float32
+    assert turned[20, 20] == pytest.approx(0.5) and upright[20, 20] == pytest.approx(0, abs=1e-6)
+    assert scales.upside_down().colours == scales.colours
+
+
+def test_a_list_says_which_landscapes_stand_on_their_heads():
+    assert not HeightMapping().reverses("a") and HeightMapping(reverse=True).reverses("")
+    assert [HeightMapping(reverse=["a"]).reverses(name) for name in ("a", "b")] == [True, False]

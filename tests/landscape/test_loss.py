@@ -3,6 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from studio.config.reading import parse
 from studio.errors import RunError, SceneError
@@ -150,3 +151,20 @@ def test_a_key_that_asks_for_too_many_images_is_named_before_any_is_read():
     assert list(loss.oversized_subsets(300)) == []
     assert [key for key, _ in loss.oversized_subsets(200)] == ["subset", "calibration"]
     assert list(Loss(subset="100%").oversized_subsets(1)) == []
+
+
+WORD = {"prompt": "the ", "next": "cat"}
+
+
+def test_a_loss_says_its_word_and_its_digests_know_of_none_where_there_is_none():
+    assert "word" not in Loss().model_dump() and Loss(word=WORD).model_dump()["word"] == WORD
+    assert str(Loss(word=WORD).word) == "“cat” after “the”"
+    with pytest.raises(ValidationError, match="is the loss of one sample; take `subset`"):
+        Loss(word=WORD, subset=5)
+
+
+def test_many_points_of_dropout_in_train_mode_pass_one_by_one():
+    model = Mlp(dropout=0.2)
+    modes = {mode: choose_method(model, Loss(mode=mode), False, "cpu")[0] for mode in ("eval", "train")}
+    assert modes == {"eval": "batched", "train": "image-kernels"}
+    assert "batched" not in applicable_methods(model, Loss(mode="train"), "cpu")

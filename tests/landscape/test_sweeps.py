@@ -11,6 +11,7 @@ from studio.landscape.sweeps.along import Epochs, Trajectory
 from studio.landscape.sweeps.between import Chord, Curve, Spawn
 from studio.landscape.sweeps.changes import Hyperparameter, Pruning, Rescale
 from studio.landscape.sweeps.planes import Rotation, Zoom
+from studio.landscape.sweeps.probes import Networks
 from studio.landscape.sweeps.sweep import Sweep
 from studio.scene.scene import Scene
 from studio.training.models import Mlp, Resnet
@@ -321,3 +322,10 @@ run: {recipe: {}}
 shots: [{shot: a, duration: 1s, along: {0s: 1}}]
 deliver: [{kind: still, at: 0s}]
 """
+
+
+@pytest.mark.parametrize("sides", [(-1, 1), ((-1, 3), (0.5, 2))], ids=str)
+def test_a_number_of_a_network_is_measured_at_it_wherever_the_grid_lies(sides):
+    run, grid = RecipeRun(recipe=Recipe(epochs=1)), Grid(range=sides, points=5)
+    for keyframe in Networks(of=Epochs()).unroll((run,), Random(), grid):
+        assert keyframe.grid.counts == (1, 1) and (keyframe.grid.alpha, keyframe.grid.beta) == ([0], [0])

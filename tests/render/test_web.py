@@ -6,7 +6,10 @@ import io
 import json
 import re
 import shutil
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -19,9 +22,12 @@ from studio.config.units import Size, Time
 from studio.field import to_scale
 from studio.film.colour import LUMA, decode
 from studio.film.look import assets_folder, gallery
+from studio.film.viewfinder import ViewKey, with_keys
 from studio.pipeline import exports
 from studio.pipeline.film import film_source
 from studio.pipeline.project import Project
+from studio.pipeline.scout import Scout
+from studio.pipeline.scout_server import ScoutServer
 from studio.render import web
 
 VIEWER = assets_folder() / "viewer"
@@ -117,6 +123,12 @@ def test_a_scene_that_is_not_measured_says_what_to_run(tmp_path, invoke):
     result = invoke("export", "waves.yaml", "--to", "html")
     assert (result.status, result.out) == (2, "")
     assert result.err == f"{scene.name}: not all that the page shows is measured; run: studio compute {scene.name}\n"
+
+
+def test_a_page_is_delivered_from_stored_frames_by_its_name(invoke, copy):
+    result = invoke("deliver", copy.scene.name, "--preset", "web")
+    assert (result.status, result.out) == (0, "out/tiny/tiny.html\n"), result.err
+    assert parts(copy.out / "tiny.html")[1]["title"] == "Tiny"
 
 
 def test_the_built_page_is_what_its_sources_give():
@@ -250,8 +262,7 @@ def test_dragging_turns_it_scrubbing_changes_it_and_keys_do_both(show):
         assert page.evaluate(state)[word] != before[word], key
     assert page.evaluate(state)["t"] == 0.6957  # where the film is after a second, and the page began
     page.keyboard.press("Space")
-    page.wait_for_timeout(500)
-    assert page.evaluate("() => viewer.playing && viewer.words.t !== 0.6957")
+    page.wait_for_function("() => viewer.playing && viewer.words.t !== 0.6957")
     assert len(set(pictures)) == 3 and not page.evaluate("() => viewer.renderer.getContext().isContextLost()")
     assert page.evaluate("() => location.hash").startswith("#t=") and np.ptp(picture(page)) > 100
 
@@ -274,7 +285,7 @@ def test_the_value_under_the_pointer_is_the_measured_one(scene, show, name):
     assert "interpolated" not in text and f"{read['value']:.4g}".replace("-", "\u2212") in text
     page.evaluate("() => viewer.set({ t: 1.5 })")
     page.mouse.move(541, 381)
-    page.wait_for_timeout(300)
+    settle(page)
     assert "interpolated, not measured" in page.locator("#value").inner_text()
 
 
@@ -304,9 +315,111 @@ def test_on_a_phone_everything_is_reachable_and_a_page_around_it_steers(show):
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844 for box in boxes)
     assert all(min(box["width"], box["height"]) >= 34 for box in boxes if box is not boxes[1])
     page.evaluate("() => window.postMessage({ studio: { t: 2, look: 'gold', field: 'no such' } }, '*')")
-    page.wait_for_timeout(500)
+    page.wait_for_function("() => viewer.words.t === 2")
     words = page.evaluate("() => viewer.words")
     assert (words["t"], words["look"], words["field"]) == (2, "gold", "loss")
     for control in page.locator("button, select, input").all():
         name = control.evaluate("e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent")
         assert name.strip()
+
+
+@pytest.mark.extras
+def test_a_page_around_it_gets_the_view_and_sets_it(browser, scene, tmp_path):
+    around = tmp_path / "around.html"
+    around.write_text(f"""<!doctype html><iframe id="land" src="{scene[1].as_uri()}" width="600" height="400"></iframe>
+<script>addEventListener("message", (event) => (window.told = event.data.studio));</script>""")
+    page = browser.new_page(viewport={"width": 640, "height": 440})
+    page.goto(around.as_uri())
+    page.wait_for_function("() => window.told?.t === 0.6957", timeout=60_000)  # where it opens
+    page.evaluate(
+        "() => land.contentWindow.postMessage({ studio: { t: 2, look: 'gold', eye: '0,-2,1', focus: '0,0,0.1' } }, '*')"
+    )
+    page.wait_for_function("() => window.told.t === 2")
+    assert page.evaluate("() => window.told") | {"field": 0} == {
+        "t": 2, "field": 0, "look": "gold", "show": "all", "trajectory": False, "eye": "0,-2,1", "focus": "0,0,0.1",
+    }  # fmt: skip
+    page.evaluate("() => land.contentWindow.postMessage({ studio: { play: true } }, '*')")
+    page.wait_for_function("() => window.told.t !== 2", timeout=60_000)
+    page.close()
+
+
+# --- the scout -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scouted(browser, tmp_path):
+    """A page of a running scout, its scene and its viewport: narrower than the film's picture, as on a desk."""
+    path = write_scene(tmp_path, np.stack([waves(0.0), waves(0.8), waves(1.9)]))
+    complaints: list[str] = []
+    with ThreadPoolExecutor(1) as executor, ScoutServer(Scout(lambda: Project.open(path), path, executor)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        page = browser.new_page(viewport={"width": 700, "height": 480})
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(server.link)
+        page.wait_for_function("() => window.viewer?.frames > 0", timeout=60_000)
+        yield page, path
+        page.close()
+        server.shutdown()
+        thread.join()
+    assert complaints == []
+
+
+@pytest.mark.extras
+def test_a_captured_key_is_what_the_film_draws_of_the_scene_that_it_was_written_into(scouted):
+    from studio.render.stage import Stage
+
+    page, path = scouted
+    for turns, t in ((0, "0"), (3, "1.5")):
+        page.locator("#view").focus()
+        for _ in range(turns):
+            page.keyboard.press("ArrowLeft")
+        page.locator("#scrub").fill(t)
+        settle(page)
+        page.keyboard.press("c")
+    assert page.locator("#keylist li").count() == 2
+    page.locator("#keylist input").nth(1).fill("1.5")
+    page.locator("#keylist input").nth(1).press("Tab")
+    page.locator("#keylist select").nth(1).select_option("in-out")
+    frame = page.locator("#frame").bounding_box()
+    own = np.array(page.evaluate(COVER), bool)
+    light = page.evaluate("() => [viewer.picture.light.width, viewer.picture.light.height]")
+    page.locator("#write").click()
+    page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Written')", timeout=60_000)
+    assert page.evaluate("() => document.getElementById('drawn').naturalWidth") == 960
+    shot = Project.open(path).scene.shots[0]
+    assert str(shot.duration) == "1.5s" and shot.camera.moves[0].keys[0].ease == "in-out"
+    source = film_source(Project.open(path)).with_mesh(401)
+    [*_, key] = page.evaluate("() => viewer.scout.keys")
+    alone = with_keys(shot, [ViewKey.model_validate({**key, "at": 0})])  # a frame has exactly the key's time
+    source = replace(source, cut=replace(source.cut, shots=(alone,)))
+    width, height = round(frame["width"]), round(frame["height"])
+    with Stage(Size(width, height), 401, 2) as stage:
+        film = source.without_titles(Size(width, height), "draft").frame(0)
+        cover = stage.linear_frame(film)[..., 3] > 65535 * 0.97**0.5
+    own = own.reshape(light[1], light[0])[::-1]
+    top, left = round(frame["y"]), round(frame["x"])
+    own = own[top : top + height, left : left + width]
+    assert not (own & ~binary_dilation(cover, iterations=2)).any()
+    assert not (cover & ~binary_dilation(own, iterations=2)).any()
+
+
+@pytest.mark.extras
+def test_keys_are_played_reordered_and_deleted_and_a_saved_scene_comes_by_itself(scouted):
+    page, path = scouted
+    page.locator("#take").click()
+    page.wait_for_function("() => viewer.scout.keys.length === 2", timeout=60_000)
+    first, last = page.evaluate("() => viewer.scout.keys.map((key) => key.coordinate)")
+    assert (first, last) == (0, 2)
+    page.locator("#as-film").click()
+    page.wait_for_function("() => viewer.scout.playing === null && viewer.state.t === 2", timeout=60_000)
+    page.get_by_label("Key 2 earlier").click()
+    assert page.evaluate("() => viewer.scout.keys.map((key) => [key.at, key.coordinate])") == [[0, 2], [3, 0]]
+    page.get_by_label("Delete key 1").click()
+    assert page.evaluate("() => viewer.scout.keys.map((key) => [key.at, key.coordinate])") == [[0, 0]]
+    path.write_text(path.read_text().replace("title: Waves", "title: Tides"))
+    page.wait_for_function("() => document.title.startsWith('Tides')", timeout=60_000)
+    page.wait_for_function("() => window.viewer?.scout?.keys.length === 1", timeout=60_000)  # kept over the change
+    path.write_text(path.read_text().replace("ember", "embers"))
+    page.wait_for_function("() => document.getElementById('said').textContent.includes('no look')", timeout=60_000)

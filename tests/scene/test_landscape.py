@@ -1,7 +1,7 @@
 import pytest
 
+from studio.config.records import merge
 from studio.errors import SceneError
-from studio.film.look import merge
 from studio.scene.scene import Scene
 
 PAIR = """\

@@ -3,8 +3,9 @@ import sys
 import numpy as np
 import pytest
 
-from studio.errors import RunError
-from studio.training.data import Digits, Mnist5k, split, standardise
+from studio.errors import RunError, SceneError
+from studio.training import formats
+from studio.training.data import Digits, Latents, Mnist5k, NoisyLabels, Text, split, standardise
 from studio.training.formats import LabelledImages
 
 
@@ -82,3 +83,72 @@ def test_mnist_5k_is_4000_and_1000_images():
     assert data.train_x.shape == (4000, 1, 28, 28) and data.test_x.shape == (1000, 1, 28, 28)
     assert Mnist5k().layout().samples == 4000
     assert np.bincount(np.concatenate([data.train_y, data.test_y])).tolist() == [500] * 10
+
+
+def test_noisy_labels_change_the_stated_share_by_the_seed_and_no_label_for_testing():
+    clean, noisy = Digits().load(), NoisyLabels(share="30%", seed=2).load()
+    wrong = noisy.train_y != clean.train_y
+    assert wrong.sum() == round(0.3 * 1437) and np.array_equal(noisy.test_y, clean.test_y)
+    assert set(noisy.train_y[wrong]) == set(range(10)) and np.array_equal(noisy.train_x, clean.train_x)
+    again, other = (NoisyLabels(share=30.0, seed=seed).load().train_y for seed in (2, 3))
+    assert np.array_equal(again, noisy.train_y) and not np.array_equal(other, noisy.train_y)
+
+
+def test_latents_are_gaussian_pairs_of_the_samples_of_another_set():
+    data, digits = Latents(size=5, seed=1).load(), Digits().load()
+    assert data.layout == Latents(size=5).layout() and data.layout.shape == (5,) and data.layout.width == 64
+    assert np.array_equal(data.train_y, digits.train_x) and np.array_equal(data.test_y, digits.test_x)
+    # 1437 draws of 5 numbers: mean and deviation are within 5 standard errors
+    assert abs(data.train_x.mean()) < 5 / 85 and abs(data.train_x.std() - 1) < 5 / 120
+    assert not np.array_equal(data.train_x, Latents(size=5, seed=2).load().train_x)
+
+
+HAMLET = "to be, or not to be: " * 40
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "hamlet.txt").write_text(HAMLET, encoding="utf-8")
+    return Text(file=tmp_path / "hamlet.txt", context=20)
+
+
+def test_a_text_is_rows_of_characters_each_with_the_one_after_it(text):
+    data, letters = text.load(), np.array([*text.alphabet])
+    assert data.layout == text.layout() and data.layout.classes == len(letters) == len(set(HAMLET))
+    assert (len(data.train_x), len(data.test_x)) == (37, 4)  # 839 characters that have a next one; one row in ten
+    rows = {"".join(letters[x]): "".join(letters[y]) for x, y in zip(data.train_x, data.train_y, strict=True)}
+    assert all(x[1:] == y[:-1] and x + y[-1] in HAMLET for x, y in rows.items())
+
+
+def test_a_word_after_a_prompt_is_a_sample_whose_targets_are_the_words_characters(text):
+    x, y = text.word("to be, ", "or")
+    letters = np.array([*text.alphabet])
+    assert "".join(letters[x[0]]) == "to be, o" and "".join(letters[y[0]]) == "or"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word", "message"),
+    [("to be? ", "or", "'\\?' does not occur"), ("to be, or not to be: ", "to", "have 23 characters, a row 20")],
+)
+def test_a_word_that_the_network_cannot_read_is_refused(text, prompt, word, message):
+    with pytest.raises(SceneError, match=message):
+        text.word(prompt, word)
+
+
+def test_a_text_that_is_too_short_or_of_another_version_is_refused(text, monkeypatch):
+    with pytest.raises(RunError, match="less than 10 rows of 100"):
+        text.model_copy(update={"context": 100}).load()
+    monkeypatch.setattr(formats, "TEXT_SHA256", "another")
+    formats.text.cache_clear()
+    with pytest.raises(RunError, match="has another text than films are made of; install the version in constraints"):
+        Text().load()
+    formats.text.cache_clear()
+
+
+def test_what_has_no_labels_or_no_real_numbers_is_not_changed(tmp_path):
+    np.savez(tmp_path / "tokens.npz", **{f"{part}_x": np.arange(6).reshape(3, 2) for part in ("train", "test")})
+    tokens = {"kind": "arrays", "file": tmp_path / "tokens.npz"}
+    for data, message in ((NoisyLabels(of=tokens), "have none"), (Latents(to=tokens), "save them as float32")):
+        for ask in (data.layout, data.load):
+            with pytest.raises(RunError, match=message):
+                ask()

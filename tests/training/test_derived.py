@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
+from studio.errors import SceneError
 from studio.training import checkpoints, derived
 from studio.training.derived import CurveRun, PrunedRun, kept_by_magnitude
 from studio.training.evaluate import evaluate
@@ -124,3 +126,49 @@ def test_networks_of_other_shapes_are_not_joined(shelf, monkeypatch):
     shelf(RUN), shelf(narrow)
     with pytest.raises(derived.SceneError, match="other names or shapes"):
         shelf(CurveRun(recipe=RECIPE, first=RUN, second=narrow))
+
+
+# --- from a checkpoint -----------------------------------------------------------------------------------------------
+
+CONTINUED = {"recipe": {**RECIPE.model_dump(by_alias=True), "optimizer": {"kind": "sam", "lr": 0.05}}}
+CONTINUED["from"] = {"epoch": 2, "recipe": {"optimizer": {"kind": "adam", "lr": 3e-3}}}
+
+
+def test_a_run_that_starts_from_a_checkpoint_has_it_first_and_goes_its_own_way(shelf):
+    run = RecipeRun.model_validate(CONTINUED)
+    assert run.parent == RUN and run.instants() == (2.0, 3.0, 4.0)
+    parent, folder = shelf(RUN), shelf(run)
+    assert checkpoints.epochs(folder) == run.instants()
+    assert equal(weights(folder, 2.0), weights(parent, 2.0)) and not equal(weights(folder, 3.0), weights(parent, 3.0))
+    assert checkpoints.metrics(folder)["train_loss"][0] == checkpoints.metrics(parent)["train_loss"][2]
+
+
+def test_what_a_run_starts_from_is_part_of_its_digest():
+    run = RecipeRun.model_validate(CONTINUED)
+    earlier = RecipeRun.model_validate({**CONTINUED, "from": {**CONTINUED["from"], "epoch": 1}})
+    other = RecipeRun.model_validate({**CONTINUED, "from": {"epoch": 2, "recipe": {"seed": 5}}})
+    alone = RecipeRun.model_validate({"recipe": CONTINUED["recipe"]})
+    assert len({each.digest(DATA.digest) for each in (run, earlier, other, alone)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"epoch": 2.5}, "no checkpoint at epoch 2.5; the nearest is 2"),
+        ({"epoch": 4}, "must be one of its own checkpoints before its last, 4"),
+        ({"epoch": 2, "recipe": {"model": {"width": 9}}}, "have other models"),
+        ({"epoch": 2, "recipe": {"epoch": 3}}, "Extra inputs"),
+    ],
+    ids=str,
+)
+def test_a_start_that_is_none_is_refused(start, message):
+    with pytest.raises(ValidationError, match=message):
+        RecipeRun.model_validate({**CONTINUED, "from": start})
+
+
+def test_a_sweep_over_another_model_cannot_start_from_the_same_checkpoint(shelf):
+    run = RecipeRun.model_validate(CONTINUED)
+    wider = run.model_copy(update={"recipe": run.recipe.model_copy(update={"model": Mlp(width=25)})})
+    shelf(RUN)
+    with pytest.raises(SceneError, match="run.from: the weights there have other names or shapes"):
+        shelf(wider)

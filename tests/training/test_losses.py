@@ -15,7 +15,7 @@ from studio.training.losses import (
     mean_squares,
     sample_numbers,
 )
-from studio.training.objectives import FunctionLoss, OutputLoss
+from studio.training.objectives import FunctionLoss, OutputLoss, Wasserstein
 
 
 def test_entropy_is_log_2_for_two_equal_classes_and_zero_for_certainty():
@@ -104,3 +104,40 @@ def test_a_built_in_loss_takes_one_tensor_of_outputs():
     with pytest.raises(SceneError, match="mean-squares takes a tensor, and the model returns a dict; write a function"):
         numbers(lambda x: {"output": x}, torch.zeros(3, 2), None)
     assert numbers(lambda x: x + 2, torch.zeros(3, 2), None)["loss"].tolist() == [4, 4, 4]
+
+
+class Pair(torch.nn.Module):
+    """G(z) = A z and C(x) = w.x, whose slope is w everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator, self.critic = (torch.nn.Linear(*sizes, bias=False) for sizes in ((2, 3), (3, 1)))
+
+
+@pytest.mark.parametrize("of", ["critic", "generator"])
+def test_the_losses_of_a_linear_critic_are_those_of_its_formula(of):
+    pair, z, x = Pair().eval(), numbers(5, 2), numbers(5, 1, 3, seed=1)
+    with torch.inference_mode():
+        found = sample_numbers(Wasserstein(of=of, penalty=2.0))(pair, z, x)
+    made, w = z @ pair.generator.weight.T, pair.critic.weight[0]
+    critic = made @ w - x.flatten(1) @ w + 2 * (w.norm() - 1) ** 2
+    expected = {"critic": critic.detach(), "generator": -(made @ w).detach()}
+    for name, values in ({"loss": found["loss"]} if of == "generator" else found).items():
+        torch.testing.assert_close(values.float(), expected.get(name, expected[of]), rtol=1e-5, atol=1e-6)  # float32
+
+
+def test_training_draws_new_latents_and_what_is_measured_uses_the_datas_own():
+    pair, z, x = Pair(), numbers(5, 2), numbers(5, 3, seed=1)
+    losses = sample_numbers(Wasserstein())
+    first, second = (losses(pair.train(), z, x)["loss"] for _ in range(2))
+    assert not torch.equal(first, second)
+    apart = torch.cat([losses(pair.eval(), *part)["loss"] for part in zip(z.split(2), x.split(2), strict=True)])
+    torch.testing.assert_close(losses(pair.eval(), z, x)["loss"], apart)  # each pair by itself
+
+
+def test_of_more_places_than_targets_the_last_ones_count():
+    outputs, y = numbers(1, 6, 7), torch.tensor([[2, 5]])
+    expected = F.cross_entropy(outputs[0, -2:].double(), y[0])
+    assert float(cross_entropy(outputs, y)) == pytest.approx(float(expected), rel=1e-12)
+    by_place = numbers(1, 2, 7)  # as many classes as a network of images has positions
+    assert torch.equal(cross_entropy(by_place, y), cross_entropy(by_place.mT, y))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from studio.training.optimizers import Adam, Sgd
+from studio.training.optimizers import Adam, Sam, Sgd
 
 
 @pytest.mark.parametrize("optimizer", [Sgd, Adam])
@@ -69,3 +69,36 @@ def test_the_layout_of_the_weights_in_memory_changes_no_step(optimizer, plain):
 def test_a_step_that_cannot_descend_is_refused(wrong):
     with pytest.raises(ValidationError):
         Sgd(**wrong)
+
+
+def test_a_schedule_of_drops_has_the_factor_of_the_last_share_that_is_past():
+    optimizer = Adam(lr=0.2, schedule={"60%": 0.5, "80%": 0.1})
+    assert [optimizer.rate(p) for p in (0, 0.59, 0.6, 0.79, 0.8, 1)] == pytest.approx([0.2, 0.2, 0.1, 0.1, 0.02, 0.02])
+    assert optimizer == Adam.model_validate(optimizer.model_dump())  # as a sweep over a hyperparameter reads it
+
+
+@pytest.mark.parametrize("drops", [{}, {"0%": 1}, {"120%": 1}, {"80%": 0.1, "60%": 0.5}, {"half": 0.1}], ids=str)
+def test_drops_that_do_not_rise_within_the_run_are_refused(drops):
+    with pytest.raises(ValidationError, match="60%|90%"):
+        Sgd(schedule=drops)
+
+
+def test_sam_descends_by_the_gradient_a_little_uphill():
+    curvatures, start, rho = torch.tensor([1.0, 9.0]), torch.tensor([3.0, -1.0]), 0.1
+    w, record = torch.nn.Parameter(start.clone()), Sam(lr=0.01, momentum=0.5, rho=rho)
+    optimizer, expected, velocity = record.build([w]), start, torch.zeros(2)
+
+    def gradient():
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            loss = (curvatures * w**2).sum() / 2
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        loss = record.step(optimizer, gradient)
+        assert loss.item() == pytest.approx(float((curvatures * expected**2).sum() / 2), rel=1e-6)  # before the step
+        g = curvatures * expected
+        velocity = 0.5 * velocity + curvatures * (expected + rho * g / g.norm())
+        expected = expected - 0.01 * velocity
+        torch.testing.assert_close(w.detach(), expected, rtol=1e-6, atol=0)  # float32

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import torch
 
 from studio.errors import RunError
 from studio.storage.files import read_json
-from studio.training import checkpoints, recorder
+from studio.training import checkpoints, evaluate, recorder
+from studio.training.baselines import bigram_loss
+from studio.training.objectives import Wasserstein
 from studio.training.recipe import Recipe
 
 SMALL = {"model": {"kind": "vgg", "widths": [2, 3]}, "epochs": 3, "checkpoint": {"every": 0.5}, "batch": 256}
@@ -18,6 +21,9 @@ RECIPES = {
     "sgd": Recipe(**SMALL, optimizer={"kind": "sgd", "lr": 0.05, "weight_decay": 1e-3, "schedule": "cosine"}),
     "adam": Recipe(**SMALL, optimizer="adam"),
     "without momentum": Recipe(**SMALL, optimizer={"kind": "sgd", "momentum": 0}),
+    "sam": Recipe(**SMALL, optimizer={"kind": "sam", "lr": 0.05}),
+    "swa": Recipe(**SMALL, optimizer={"kind": "swa", "lr": 0.05, "start": "40%"}),
+    "dropout": Recipe(**{**SMALL, "model": {"kind": "mlp", "width": 8, "dropout": 0.5}}, optimizer="sam"),
     "seldom": Recipe(**{**SMALL, "checkpoint": {"every": 2}}),
 }
 STEPS = 3 * 6  # 1437 images in batches of 256
@@ -279,3 +285,70 @@ def test_a_broken_saved_state_is_named_and_training_starts_again_to_the_same_byt
     state.write_bytes(damage(state.read_bytes()))
     recorder.train(RECIPES["sgd"], tmp_path)
     assert files(tmp_path) == unstopped(RECIPES["sgd"]) and "resume.state: is damaged" in caplog.text
+
+
+# --- averages, turns, margins ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [{"kind": "mlp", "width": 8}, {"kind": "mlp", "width": 8, "norm": "batch"}])
+def test_swa_saves_the_mean_of_the_ends_of_epochs_and_trains_on_from_its_own_weights(tmp_path, model):
+    plain = {"model": model, "epochs": 4, "batch": 480, "checkpoint": {"every": 0.5}}
+    for kind, more in (("sgd", {}), ("swa", {"start": "50%"})):
+        recorder.train(Recipe(**plain, optimizer={"kind": kind, "lr": 0.05, **more}), tmp_path / kind)
+
+    def weights(kind, epoch):
+        return checkpoints.load(tmp_path / kind, epoch).weights
+
+    for epoch, ends in {1.5: [1.5], 2.0: [2.0], 2.5: [2.0], 3.0: [2.0, 3.0], 4.0: [2.0, 3.0, 4.0]}.items():
+        for name, mean in weights("swa", epoch).items():
+            expected = torch.stack([weights("sgd", end)[name].double() for end in ends]).mean(0)
+            torch.testing.assert_close(
+                mean.double(), expected, rtol=1e-6, atol=1e-7
+            )  # float32, one sum after the other
+
+
+def test_the_statistics_of_a_mean_are_those_of_all_samples(tmp_path):
+    model = {"kind": "mlp", "depth": 1, "width": 8, "norm": "batch"}
+    recipe = Recipe(model=model, epochs=2, batch=1437, optimizer={"kind": "swa", "lr": 0.5, "start": "0%"})
+    recorder.train(recipe, tmp_path)
+    last, data = checkpoints.load(tmp_path, 2.0), recipe.data.load()
+    features = torch.from_numpy(data.train_x).flatten(1) @ last.weights["1.weight"].T
+    torch.testing.assert_close(last.buffers["2.running_mean"], features.mean(0), rtol=1e-4, atol=1e-5)  # float32
+
+
+GAN = Recipe(
+    model={"kind": "gan", "depth": 1, "width": 8},
+    data={"kind": "latents", "size": 4},
+    epochs=3,
+    batch=720,  # two steps an epoch
+    checkpoint={"every": 0.5},
+    optimizer={"kind": "adam", "lr": 1e-2},
+)
+TURNS = Wasserstein(turns=2)
+
+
+def test_critic_and_generator_train_in_turns_and_neither_moves_in_the_others(tmp_path):
+    recorder.train(GAN, tmp_path, objective=TURNS)
+    steps = [checkpoints.load(tmp_path, epoch).weights for epoch in GAN.instants]
+    moved = [{name.partition(".")[0] for name in a if not torch.equal(a[name], b[name])} for a, b in pairwise(steps)]
+    assert moved == [{"critic"}, {"critic"}, {"generator"}] * 2
+    metrics = checkpoints.metrics(tmp_path)
+    assert metrics["train_loss"] == metrics["train_critic"] != metrics["train_generator"]
+    assert metrics["energy_margin"][0] < 0  # untrained
+
+
+def test_the_turns_of_a_stopped_run_go_on_to_the_same_bytes(tmp_path):
+    for step in (1, 3, 5):
+        with pytest.raises(StoppedError):
+            recorder.train(GAN, tmp_path / "stopped", stop_at(step), TURNS)
+    for name in ("stopped", "whole"):
+        recorder.train(GAN, tmp_path / name, objective=TURNS)
+    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
+
+
+def test_a_language_model_is_compared_with_a_table_of_pairs(tmp_path):
+    recipe = Recipe(model={"kind": "transformer", "depth": 1, "width": 8}, data="text", epochs=1, batch=500)
+    recorder.train(recipe, tmp_path)
+    metrics, samples = checkpoints.metrics(tmp_path), evaluate.tensors(recipe.data.load())
+    expected = [bigram_loss(samples) - loss for loss in metrics["test_loss"]]
+    assert metrics["bigram_margin"] == pytest.approx(expected) and expected[0] < 0

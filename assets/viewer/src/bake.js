@@ -83,11 +83,11 @@ function rotate(values, n, [a, b, c, d]) {
   return out;
 }
 
-const GROUND = 111, FAR = 2.6; // vertices along a side of the ground, and half of it in scene units
+const FAR = 2.6; // half of a side of the ground in scene units
 
-/** The ground around a cast of a radius, at -depth: its places [n, 3], its light [n], 1 where nothing is hidden, its quads. */
-export function ground(land, radius, depth, { key, shadow, occlusion: dark }, azimuth) {
-  const n = GROUND, step = (2 * FAR) / (n - 1), places = new Float32Array(3 * n * n), free = new Uint8Array(n * n), index = [];
+/** The ground around a cast of a radius, at -depth: its places [n * n, 3], its light, 1 where nothing is hidden, its quads. */
+export function ground(land, n, radius, depth, { key, shadow, occlusion: dark }, azimuth) {
+  const step = (2 * FAR) / (n - 1), places = new Float32Array(3 * n * n), free = new Uint8Array(n * n), index = [];
   const scene = Float32Array.from({ length: n * n }, (_, i) => {
     const place = [step * (i % n) - FAR, step * Math.floor(i / n) - FAR], from = land.radius(place);
     places.set([...place, -depth], 3 * i);

@@ -99,7 +99,7 @@ export class Land {
     this.ground?.dispose();
     this.ground = null;
     if (!plinth) return;
-    const { places, shade, index } = ground(this, end, plinth.depth, lighting, azimuth);
+    const { places, shade, index } = ground(this, this.mesh < 100 ? 57 : 111, end, plinth.depth, lighting, azimuth);
     this.ground = new THREE.BufferGeometry().setIndex(index).setAttribute("position", new THREE.BufferAttribute(places, 3));
     this.ground.setAttribute("shade", new THREE.BufferAttribute(shade, 1));
   }

@@ -6,9 +6,11 @@ import { Land } from "./land.js";
 import { ballMaterial, groundMaterial, setView, surfaceMaterial } from "./material.js";
 import { Picture } from "./picture.js";
 import { endsAt, fromScale, label, short } from "./scales.js";
+import { Scout, taller } from "./scout.js";
 
-const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.25, WIDEST = 0.7;
-const COARSE = 97; // vertices along a side while something moves: a software GL draws them in time
+const MOST_SIDE_BY_SIDE = 4, SECONDS = [6, 30], SLOWEST = 1000 / 20, STILL = 250, LEAST = 0.2, WIDEST = 0.7;
+const COARSE = 65; // vertices along a side while something moves: a software GL pays for each triangle
+const AFTER = 400; // milliseconds, after which the link says the view
 const id = (name) => document.getElementById(name);
 const content = JSON.parse(id("content").textContent);
 const linear = (code) => (code <= 0.04045 ? code / 12.92 : ((code + 0.055) / 1.055) ** 2.4);
@@ -41,7 +43,7 @@ class Viewer {
     this.shadow = groundMaterial();
     for (const mesh of [this.ball, this.line, this.surface]) mesh.frustumCulled = false;
     const at = [...new Set(this.lands.flatMap((land) => land.at))].sort((a, b) => a - b);
-    Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moved: -Infinity });
+    Object.assign(this, { at, scale: 1, playing: false, changed: new Set(["look", "time", "size"]), pointer: null, moves: false, pace: SLOWEST });
     const [first, last] = [at[0], at[at.length - 1]];
     this.seconds = Math.min(SECONDS[1], Math.max(SECONDS[0], at.length / 2));
     this.start = { t: Math.min(last, Math.max(first, content.view.coordinate)), look: "film", field: content.looks[0].own, show: "all", trajectory: content.looks[0].draws_trajectory };
@@ -49,13 +51,21 @@ class Viewer {
     this.listen();
     this.frame(content.view);
     this.restore(location.hash.slice(1));
-    requestAnimationFrame((now) => this.draw(now));
+    if (content.scout) this.scout = new Scout(this, content.scout, content.aspect, (t) => label(this.lands[0].axis, t));
+    requestAnimationFrame(() => this.draw());
   }
 
   /** The camera where the film has it; in a narrower window a wider angle, or farther away, so that as much is seen. */
   frame({ position, focal_point: focus, view_angle: angle }) {
     const { width, height } = this.part(0, { width: innerWidth, height: innerHeight }), target = new THREE.Vector3(...focus);
     const half = Math.tan((angle * Math.PI) / 360), narrow = Math.max(1, content.aspect / this.lands.length ** 0.5 / (width / height)) ** 0.75;
+    if (content.scout) { // a viewfinder shows the film's own frame, whole
+      this.camera.fov = taller(angle, Math.max(1, content.aspect / (width / height)));
+      this.camera.position.set(...position);
+      this.controls.target.copy(target);
+      this.controls.update();
+      return;
+    }
     const wider = Math.max(half, Math.min(half * narrow, WIDEST));
     this.camera.fov = (360 / Math.PI) * Math.atan(wider);
     this.camera.position.set(...position).sub(target).multiplyScalar((half * narrow) / wider).add(target);
@@ -107,11 +117,11 @@ class Viewer {
 
   /** Writes the view into the link, and tells the page around this one. */
   tell() {
-    clearTimeout(this.later);
-    this.later = setTimeout(() => {
+    this.later ??= setTimeout(() => {
+      this.later = null;
       try { history.replaceState(null, "", `#${new URLSearchParams(this.words)}`); } catch { /* a page inside another may have no link */ }
       if (parent !== window) parent.postMessage({ studio: this.words }, "*");
-    }, 120);
+    }, AFTER);
   }
 
   listen() {
@@ -135,7 +145,7 @@ class Viewer {
       this.say(done ? "The link is copied." : text);
     };
     id("controls").onsubmit = (event) => event.preventDefault();
-    this.controls.addEventListener("change", () => { this.changed.add("view"); this.moved = performance.now(); this.tell(); });
+    this.controls.addEventListener("change", () => { this.changed.add("view"); this.tell(); });
     this.canvas.addEventListener("pointermove", (event) => { this.pointer = event.buttons ? null : event; this.changed.add("value"); });
     this.canvas.addEventListener("pointerdown", (event) => { this.pressed = [event.clientX, event.clientY]; this.pointer = null; this.changed.add("value"); });
     this.canvas.addEventListener("pointerup", (event) => {
@@ -195,20 +205,26 @@ class Viewer {
 
   // --- pictures
 
-  draw(now) {
-    requestAnimationFrame((next) => this.draw(next));
-    const [first, last] = [this.at[0], this.at[this.at.length - 1]];
+  draw() {
+    requestAnimationFrame(() => this.draw());
+    const [first, last] = [this.at[0], this.at[this.at.length - 1]], now = performance.now();
     if (this.playing) {
       const t = this.state.t + ((last - first) * (now - this.before)) / 1000 / this.seconds;
       this.before = now;
       this.set({ t: t >= last ? (this.state.t < last ? last : first) : t });
     }
-    const moves = this.playing || this.moved > this.drawn || now - this.moved < STILL; // also where a frame takes seconds
+    const goes = this.changed.has("view") || this.changed.has("time");
+    if (goes) this.moved = now;
+    const moves = goes || (this.moves && now - this.moved < STILL); // at rest only after a frame in which nothing went on
     if (moves !== this.moves) this.changed.add("size");
     if (!this.changed.size) return;
-    const { changed } = this, spent = this.moves && moves ? now - this.drawn : SLOWEST;
-    const scale = Math.min(1, Math.max(LEAST, this.scale * Math.sqrt(SLOWEST / spent))); // fewer pixels where it is slow
-    if (moves && Math.abs(scale / this.scale - 1) > 0.2) { this.scale = scale; changed.add("size"); }
+    const { changed } = this;
+    if (this.moves && moves) this.pace += 0.3 * (now - this.drawn - this.pace);
+    const scale = Math.min(1, Math.max(LEAST, this.scale * Math.sqrt(SLOWEST / this.pace))); // fewer pixels where it is slow
+    if (moves && Math.abs(scale / this.scale - 1) > 0.2) {
+      Object.assign(this, { scale, pace: SLOWEST });
+      changed.add("size");
+    }
     Object.assign(this, { changed: new Set(), moves, drawn: now });
     if (changed.has("size")) this.resize();
     if (changed.has("look")) this.present();

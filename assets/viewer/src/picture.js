@@ -1,7 +1,18 @@
 // From linear light to the picture, as studio.render.grade does it: background, bloom, vignette, tone, sRGB, grain.
 import * as THREE from "three";
 
-const CORNERS = "precision highp float;\nin vec3 position;\nvoid main() { gl_Position = vec4(position.xy, 0.0, 1.0); }";
+const CORNERS = `precision highp float;
+in vec3 position;
+#ifdef QUICK
+uniform sampler2D bloom;
+out vec3 glow;   // a software GL takes as long for its texture at every pixel as for all else
+#endif
+void main() {
+  gl_Position = vec4(position.xy, 0.0, 1.0);
+#ifdef QUICK
+  glow = textureLod(bloom, 0.5 * position.xy + 0.5, 0.0).rgb;
+#endif
+}`;
 const HEAD = `precision highp float;
 uniform sampler2D light, bloom;
 uniform vec2 size;            // of the light, in pixels
@@ -20,22 +31,25 @@ void main() {
   }
   pageColour = vec4(sum * strength * stride * stride / (block * block), 1.0);
 }`;
+const MOST_TAPS = 10;
 const BLUR = `${HEAD}uniform vec2 along;
-uniform float sigma;
+uniform vec2 taps[${MOST_TAPS}];   // how far, and with what weight, to both sides
+uniform float middle;
+uniform int count;
 void main() {
-  ivec2 most = textureSize(light, 0) - 1, here = ivec2(gl_FragCoord.xy);
-  vec3 sum = vec3(0.0);
-  float weights = 0.0;
-  int reach = int(ceil(3.0 * sigma));
-  for (int i = -reach; i <= reach; i++) {
-    float weight = exp(-float(i * i) / (2.0 * sigma * sigma));
-    sum += weight * texelFetch(light, clamp(here + i * ivec2(along), ivec2(0), most), 0).rgb;
-    weights += weight;
+  vec2 at = gl_FragCoord.xy / vec2(textureSize(light, 0)), step = along / vec2(textureSize(light, 0));
+  vec3 sum = middle * textureLod(light, at, 0.0).rgb;
+  for (int i = 0; i < count; i++) {
+    vec2 off = taps[i].x * step;
+    sum += taps[i].y * (textureLod(light, at + off, 0.0).rgb + textureLod(light, at - off, 0.0).rgb);
   }
-  pageColour = vec4(sum / weights, 1.0);
+  pageColour = vec4(sum, 1.0);
 }`;
 const TONE = `${HEAD}uniform vec2 canvas;
 uniform float saturation, vignette, grain, blooms;
+#ifdef QUICK
+in vec3 glow;
+#endif
 uniform sampler2D tones;   //: sRGB by the root of light
 float tone(float root) { return texelFetch(tones, ivec2(root, 0), 0).r; }
 float noise(vec2 p) { return fract(52.9829189 * fract(dot(p, vec2(0.06711056, 0.00583715)))); }
@@ -43,7 +57,11 @@ void main() {
   vec2 at = gl_FragCoord.xy / canvas, off = 2.0 * at - 1.0;
   vec4 drawn = texelFetch(light, ivec2(gl_FragCoord.xy), 0);
   vec3 l = drawn.rgb + (1.0 - drawn.a) * behind(at.y);
+#ifdef QUICK
+  if (blooms > 0.5) l += glow;
+#else
   if (blooms > 0.5) l += textureLod(bloom, at, 0.0).rgb;
+#endif
   l *= 1.0 - 0.5 * vignette * dot(off, off);
   float grey = dot(l, vec3(0.2126, 0.7152, 0.0722));
   vec3 root = sqrt(clamp(mix(vec3(grey), l, saturation) / 4.0, 0.0, 1.0)) * 1023.0 + 0.5;
@@ -62,12 +80,26 @@ function toneTable({ contrast, shoulder }) {
   return Object.assign(new THREE.DataTexture(codes, 1024, 1, THREE.RedFormat, THREE.HalfFloatType), { needsUpdate: true });
 }
 
+/** A Gaussian as uniforms of BLUR: two pixels with one look between them. */
+export function gaussian(sigma) {
+  const reach = Math.ceil(3 * sigma), weight = (i) => (i > reach ? 0 : Math.exp((-i * i) / (2 * sigma * sigma)));
+  const all = 2 * Array.from({ length: reach }, (_, i) => weight(i + 1)).reduce((a, b) => a + b, 0) + 1, taps = [];
+  for (let i = 1; i <= reach; i += 2) {
+    const both = weight(i) + weight(i + 1);
+    taps.push(new THREE.Vector2(i + weight(i + 1) / both, both / all));
+  }
+  const count = taps.length;
+  while (taps.length < MOST_TAPS) taps.push(new THREE.Vector2());
+  return { taps, count, middle: 1 / all };
+}
+
 /** The light's buffer and the passes that make the picture of it. */
 export class Picture {
   constructor(renderer) {
     this.renderer = renderer;
     this.camera = new THREE.Camera();
-    this.quad = new THREE.Mesh(new THREE.PlaneGeometry(2, 2));
+    [this.whole, this.tiles] = [new THREE.PlaneGeometry(2, 2), new THREE.PlaneGeometry(2, 2, 40, 24)];
+    this.quad = new THREE.Mesh(this.whole);
     this.quad.frustumCulled = false;
     const target = (samples, depthBuffer) => new THREE.WebGLRenderTarget(1, 1, { type: THREE.HalfFloatType, samples, depthBuffer });
     [this.smooth, this.quick] = [target(4, true), target(0, true)];
@@ -75,14 +107,14 @@ export class Picture {
     const pass = (fragmentShader, more = {}) => new THREE.RawShaderMaterial({
       glslVersion: THREE.GLSL3, vertexShader: CORNERS, fragmentShader, depthTest: false, depthWrite: false, uniforms: {}, ...more,
     });
-    [this.pick, this.blur, this.tone] = [pass(BRIGHT), pass(BLUR), pass(TONE)];
+    [this.pick, this.blur, this.tone, this.quickTone] = [pass(BRIGHT), pass(BLUR), pass(TONE), pass(TONE, { defines: { QUICK: 1 } })];
     this.add = pass(BLUR, { blending: THREE.AdditiveBlending });
   }
 
   /** The buffer of the light. quick: without smooth edges. */
   resize(width, height, quick) {
     this.light = quick ? this.quick : this.smooth;
-    this.block = 2 ** Math.max(0, Math.ceil(Math.log2(height / 80)));
+    this.block = 2 ** Math.max(0, Math.ceil(Math.log2(height / (quick ? 40 : 80))));
     this.stride = quick ? Math.max(2, this.block / 4) : 2;
     this.light.setSize(width, height);
     for (const target of [this.bright, this.half, this.sum]) target.setSize(Math.ceil(width / this.block), Math.ceil(height / this.block));
@@ -96,13 +128,17 @@ export class Picture {
       this.pass(this.pick, { ...common, light: this.light.texture, threshold, strength: bloom, block: this.block, stride: this.stride }, this.bright);
       const middle = height / 60 / this.block; // the film's blocks are finer; a blur hides them
       for (const [n, sigma] of [middle / 2, middle, 3.2 * middle].entries()) {
-        this.pass(this.blur, { sigma: Math.max(sigma, 0.5), light: this.bright.texture, along: new THREE.Vector2(1, 0) }, this.half);
-        this.pass(n ? this.add : this.blur, { sigma: Math.max(sigma, 0.5), light: this.half.texture, along: new THREE.Vector2(0, 1) }, this.sum);
+        const blur = gaussian(Math.max(sigma, 0.5));
+        this.pass(this.blur, { ...blur, light: this.bright.texture, along: new THREE.Vector2(1, 0) }, this.half);
+        this.pass(n ? this.add : this.blur, { ...blur, light: this.half.texture, along: new THREE.Vector2(0, 1) }, this.sum);
       }
     }
     const canvas = this.renderer.getDrawingBufferSize(new THREE.Vector2());
     grading.tones ??= toneTable(grading);
-    this.pass(this.tone, { ...common, ...grading, blooms: +!!bloom, canvas, light: this.light.texture, bloom: this.sum.texture }, null);
+    const quick = this.light === this.quick;
+    this.quad.geometry = quick ? this.tiles : this.whole;
+    this.pass(quick ? this.quickTone : this.tone, { ...common, ...grading, blooms: +!!bloom, canvas, light: this.light.texture, bloom: this.sum.texture }, null);
+    this.quad.geometry = this.whole;
   }
 
   pass(material, values, target) {

@@ -4,6 +4,7 @@ import test from "node:test";
 import { occlusion, sunlight, upsample } from "../src/bake.js";
 import { decode, Field } from "../src/field.js";
 import { derive, endsAt, label, short, windowAt } from "../src/scales.js";
+import { reordered, taller, without } from "../src/scout.js";
 import { pchip, refine, Spline } from "../src/spline.js";
 
 const axis = (n) => Float64Array.from({ length: n }, (_, i) => (2 * i) / (n - 1) - 1);
@@ -67,4 +68,13 @@ test("derived fields, ranges and labels are those of the film", () => {
   endsAt({ at: [0, 2], ends: [[-1, 1], [-0.25, 0.25]] }, 1).forEach((end, i) => near(end, [-0.5, 0.5][i]));
   assert.equal(label({ name: "zoom", unit: "x", base: 2, format: ".1f" }, 3), "zoom 8.0x");
   assert.deepEqual([-0.5, 1e-6, Infinity, NaN, 123456].map(short), ["\u22120.5", "1.000e\u22126", "infinite", "unknown", "1.235e+5"]);
+});
+
+test("keys change places and times stay, the first stays at 0, and a frame keeps its angle", () => {
+  const keys = [{ at: 0, n: 1 }, { at: 2, n: 2 }, { at: 5, n: 3 }];
+  assert.deepEqual(reordered(keys, 2, -1), [{ at: 0, n: 1 }, { at: 2, n: 3 }, { at: 5, n: 2 }]);
+  assert.deepEqual([reordered(keys, 0, -1), reordered(keys, 2, 1)], [keys, keys]);
+  assert.deepEqual(without(keys, 0), [{ at: 0, n: 2 }, { at: 3, n: 3 }]);
+  assert.deepEqual(without([keys[0]], 0), []);
+  near(taller(taller(40, 1.5), 1 / 1.5), 40);
 });

@@ -58,7 +58,7 @@ class Networks(_Of):
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes of one point. Raises as the sweep does."""
         keyframes = self.of.unroll(runs, directions, grid)
-        return tuple(Keyframe(k.coordinate, k.marker or k.centre, Random(), grid.middle, None) for k in keyframes)
+        return tuple(Keyframe(k.coordinate, k.marker or k.centre, Random(), grid.at_centre, None) for k in keyframes)
 
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
         """Those of the sweep's own keyframes."""
@@ -80,5 +80,5 @@ class Paths(_Of):
             first, second = keyframe.centre.centres
             between = (Mixture.between(first, second, step / PATH_STEPS) for step in range(1, PATH_STEPS))
             for centre in (first, *between, second):
-                keyframes.append(Keyframe(float(len(keyframes)), centre, Random(), grid.middle, None))
+                keyframes.append(Keyframe(float(len(keyframes)), centre, Random(), grid.at_centre, None))
         return tuple(keyframes)

@@ -13,7 +13,9 @@ from studio.landscape.curvature.autograd_engine import AutogradEngine, AutogradG
 from studio.landscape.curvature.hvp import HessianOperator
 from studio.landscape.curvature.pearlmutter.engine import PearlmutterEngine, PearlmutterGradient
 from studio.landscape.network.weight_loss import WeightLoss, fixed_masks
-from studio.training.models import Mlp, Resnet
+from studio.training.losses import sample_numbers
+from studio.training.models import Gan, Mlp, Resnet, Transformer, move_only
+from studio.training.objectives import Wasserstein
 
 N, CLASSES = 7, 3
 
@@ -355,3 +357,61 @@ def test_recalibrated_statistics_and_bf16_are_left_to_torch(mode, precision, sam
     x, y = samples
     weight_loss = WeightLoss(net("convolution").float(), {}, x.float(), y, mode, precision=precision)
     assert type(hvp.choose_engine(weight_loss)) is AutogradEngine
+
+
+@pytest.mark.parametrize("of", ["critic", "generator"])
+def test_products_of_the_losses_of_a_gan_are_those_of_dense_differentiation(of):
+    # the critic's loss holds a derivative by its samples, so its Hessian is a third derivative
+    model = Gan(depth=1, width=3).build((2,), 4).double().eval()
+    z, x = (torch.randn(5, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (2, 4))
+    objective, patterns = Wasserstein(of=of), [f"{of}.*"]
+    weight_loss = WeightLoss(
+        move_only(patterns, model), {}, z, x, numbers=sample_numbers(objective), precision="float64"
+    )
+    hessian, moving = HessianOperator(weight_loss), [name for name, w in model.named_parameters() if w.requires_grad]
+    point = weight_loss.flat(dict(model.named_parameters()))
+
+    def loss(vector):
+        # written out by hand, in one graph
+        named = dict(zip(moving, vector.split([model.get_parameter(n).numel() for n in moving]), strict=True))
+        named = {name: part.view(model.get_parameter(name).shape) for name, part in named.items()}
+
+        def part(name, inputs):
+            own = {n.partition(".")[2]: w for n, w in named.items() if n.startswith(name)}
+            return torch.func.functional_call(getattr(model, name), own, (inputs,))
+
+        made = part("generator", z)
+        if of == "generator":
+            return -part("critic", made).mean()
+        share = torch.special.ndtr(z[:, :1])
+        between = (share * x + (1 - share) * made).detach().requires_grad_()
+        [slope] = torch.autograd.grad(part("critic", between).sum(), between, create_graph=True)
+        return (part("critic", made) - part("critic", x)).mean() + 10 * (slope.norm(dim=1) - 1).square().mean()
+
+    # float64 on both sides: differences are rounding, and the 1e-12 under the root of the slope
+    torch.testing.assert_close(
+        dense(hessian, point), torch.autograd.functional.hessian(loss, point), rtol=1e-7, atol=1e-9
+    )
+
+
+def test_products_of_the_loss_of_a_word_are_those_of_dense_differentiation():
+    model = Transformer(depth=1, width=4, heads=2).build((6,), 5).double().eval()
+    for weight in model.parameters():
+        weight.data.mul_(10)  # of 0.02 at first, so that nothing would curve
+    x, y = torch.tensor([[0, 3, 1, 4, 2]]), torch.tensor([[4, 2]])
+    weight_loss = WeightLoss(model, {}, x, y)
+    named = dict(model.named_parameters())
+    point = weight_loss.flat(named)
+
+    def loss(vector):
+        parts = vector.split([w.numel() for w in named.values()])
+        weights = {n: part.view(w.shape) for part, (n, w) in zip(parts, named.items(), strict=True)}
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.cross_entropy(torch.func.functional_call(model, weights, (x,))[0, -2:], y[0])
+
+    torch.testing.assert_close(
+        dense(HessianOperator(weight_loss), point),
+        torch.autograd.functional.hessian(loss, point),
+        rtol=1e-8,
+        atol=1e-10,
+    )
