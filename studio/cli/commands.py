@@ -350,6 +350,52 @@ def storyboard(
 
 
 @app.command
+def cast(
+    scene: Path,
+    *,
+    seeds: int | None = None,
+    over: Literal["directions", "training", "range"] | None = None,
+    by: Literal["relief", "ruggedness", "asymmetry", "negative"] | None = None,
+    shot: str | None = None,
+    at: str | None = None,
+    landscape: str | None = None,
+    points: int | None = None,
+    take: int | None = None,
+    output: OutputOptions = _DEFAULTS,
+) -> None:
+    """One instant of SCENE with other seeds or ranges, on a sheet ranked by what they show; or write one of them.
+
+    Args:
+        seeds: how many candidates, of the seeds 0, 1, 2 and so on, or of ranges; 24 if not given.
+        over: what differs: the seed of random directions, if not given; that of the training, with a training for each;
+            or the range of the grid, from a quarter of the scene's to four times it.
+        by: what the best has most of: relief, ruggedness, if not given, asymmetry, or negative curvature.
+        shot: whose end is cast, by its name; the film's end if not given.
+        at: film time, such as 6s, in place of a shot's end.
+        landscape: of several, the one that is cast; the first that is shown then if not given.
+        points: along each side of a candidate's grid; 31 if not given.
+        take: the number of a candidate on the last sheet: writes it into SCENE, and draws nothing.
+    """
+    from studio.config.units import Time
+    from studio.pipeline import casting
+
+    sheet = seeds, over, by, shot, at, landscape, points
+    if shot is not None and at is not None:
+        raise SceneError("--shot and --at are two ways to say when; give one of them")
+    if take is not None and any(option is not None for option in sheet):
+        raise SceneError("--take is of the last sheet, whatever that shows; give it without the options of a sheet")
+    time = None if at is None else _parse("at", Time.parse, at)
+    project, out = output.open(scene)
+    if take is not None:
+        print(f"{scene} now says {casting.take(project, take)}")
+        return
+    count, instant = casting.CANDIDATES if seeds is None else seeds, casting.Instant(shot, time, landscape)
+    path, candidates = casting.cast(project, out, over or "directions", by or "ruggedness", count, instant, points)
+    best = f"studio cast {scene} --take {candidates[0].number}{' --draft' * output.draft}"
+    print(path, *casting.table(candidates), f"take one: {best}", sep="\n")
+
+
+@app.command
 def watch(scene: Path, *, output: OutputOptions = _DEFAULTS) -> None:
     """On every save of SCENE its mistakes, or a picture of the shot that changed, until Ctrl-C."""
     from studio.pipeline import film

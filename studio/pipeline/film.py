@@ -24,7 +24,7 @@ from studio.film.cues import film_time
 from studio.film.format import Quality
 from studio.film.frame_source import FrameSource
 from studio.film.look import LARGEST_MESH, gallery
-from studio.film.timeline import Shot
+from studio.film.timeline import Cut, Shot, ShotShare
 from studio.pipeline import render_job
 from studio.pipeline.measure import measure, results_of
 from studio.pipeline.numbers import measure_numbers, stored_numbers, with_claim
@@ -114,7 +114,10 @@ def make_still(
         from_options(Grid, points=points)
         mesh = max(project.scene.look.mesh, min(2 * points + 1, LARGEST_MESH))
         changes["look"] = project.scene.look.model_copy(update={"mesh": mesh})
-        portrait = Portrait(_nearest_keyframe(project, still.at), points)
+        shares = resolved_cut(project).at(still.at.frames(film.fps))
+        leading = max(shares, key=lambda share: share.weight)
+        name = (leading.shot.show or project.scene.names)[0]
+        portrait = Portrait(nearest_keyframe(project.scene, name, leading), points)
     project = replace(project.with_scene(**changes), portrait=portrait)
     check_writable(out)
     suffixes = size, points and f"{points}-points", bleed and f"bleed-{bleed}"
@@ -141,7 +144,9 @@ def make_page(project: Project, out: Path, at: Time | None = None) -> Path:
 
 def look_sheet(project: Project, out: Path, at: Time, folder: Path | None = None) -> Path:
     """The picture at a time in every look, and in those of a folder, as a PNG. Raises SceneError after the end."""
-    return _sheet(project, out, "looks", render_job.look_sheet, frame_at(project, at), tuple(gallery(folder).items()))
+    return draw_sheet(
+        project, out, "looks", render_job.look_sheet, frame_at(project, at), tuple(gallery(folder).items())
+    )
 
 
 def _known(project: Project, at: Time) -> Time:
@@ -160,6 +165,18 @@ def frame_at(project: Project, at: Time) -> int:
     return number
 
 
+def resolved_cut(project: Project) -> Cut:
+    """The film's shots in time. Measures the film if some of its cues are of what it shows."""
+    scene = project.scene
+    return film_source(project).cut if any(cue.time is None for cue in scene.cues.values()) else scene.cut
+
+
+def nearest_keyframe(scene: Scene, name: str, share: ShotShare) -> float:
+    """The coordinate of a landscape's keyframe nearest to what a shot shows at a time."""
+    coordinate = share.shot.coordinate(share.seconds, scene.film.fps)
+    return min((k.coordinate for k in scene.only(name).keyframes()), key=lambda other: abs(other - coordinate))
+
+
 def storyboard(project: Project, out: Path, strip: str | None = None, curves: str | None = None) -> Path:
     """The first, the middle and the last frame of every shot, small, on one sheet, as a PNG in the folder `out`.
 
@@ -168,11 +185,11 @@ def storyboard(project: Project, out: Path, strip: str | None = None, curves: st
     """
     if curves is not None:
         _span(project, None, curves)
-        return _sheet(project, out, f"curves-{curves}", render_job.curves, curves)
+        return draw_sheet(project, out, f"curves-{curves}", render_job.curves, curves)
     if strip is None:
-        return _sheet(project, out, "storyboard", render_job.storyboard)
+        return draw_sheet(project, out, "storyboard", render_job.storyboard)
     _span(project, None, strip)
-    return _sheet(project, out, f"strip-{strip}", render_job.storyboard, strip, STRIP_PICTURES)
+    return draw_sheet(project, out, f"strip-{strip}", render_job.storyboard, strip, STRIP_PICTURES)
 
 
 def watch(open_project: Callable[[], Project], out: Path, path: Path) -> Iterator[str]:
@@ -196,7 +213,7 @@ def watch(open_project: Callable[[], Project], out: Path, path: Path) -> Iterato
                 if changed or shown not in {shot.shot for shot in shots}:
                     shown = changed[0] if changed else shots[0].shot
                 before, workers = shots, Workers(executor, 2, project.progress)
-                picture = _sheet(project, out, "watch", render_job.storyboard, shown, workers=workers)
+                picture = draw_sheet(project, out, "watch", render_job.storyboard, shown, workers=workers)
                 yield f"{picture}: shot {shown}, {perf_counter() - start:.1f} s"
             except StudioError as error:
                 yield str(error)
@@ -221,7 +238,7 @@ def measured_film(project: Project) -> FrameSource | None:
 
 
 @repairs
-def _sheet(
+def draw_sheet(
     project: Project,
     out: Path,
     name: str,
@@ -292,13 +309,3 @@ def _span(project: Project, frames: Span | None, shot: str | None) -> tuple[Span
     if not 0 <= first < last <= whole[1]:
         raise SceneError(f"{project.path}: frames {first}:{last} are not in the film, which has 0:{whole[1]}")
     return frames, f"-frames-{first}-{last}"
-
-
-def _nearest_keyframe(project: Project, at: Time) -> float:
-    """The coordinate of the keyframe nearest to what the film shows at a time, in its leading shot."""
-    scene = project.scene
-    cut = film_source(project).cut if any(cue.time is None for cue in scene.cues.values()) else scene.cut
-    leading = max(cut.at(at.frames(scene.film.fps)), key=lambda share: share.weight)
-    coordinate = leading.shot.coordinate(leading.seconds, scene.film.fps)
-    keyframes = scene.only((leading.shot.show or scene.names)[0]).keyframes()
-    return min((keyframe.coordinate for keyframe in keyframes), key=lambda other: abs(other - coordinate))

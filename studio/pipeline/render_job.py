@@ -279,6 +279,16 @@ def storyboard(job: RenderJob, only: str | None = None, pictures: int = 3) -> np
     return contact_sheet.storyboard(job.source, job.scene.title + "   draft" * job.draft, only, pictures)
 
 
+def cast_sheet(
+    job: RenderJob, every: slice, number: int, texts: tuple[tuple[str, str], ...], facts: str, own_ranges: bool
+) -> np.ndarray:
+    """Frame `number` of some of the shots, each of another landscape [H, W, 3], uint8."""
+    from studio.render import contact_sheet
+
+    heading = job.scene.title + "   draft" * job.draft, facts
+    return contact_sheet.cast_sheet(job.source, every, number, texts, heading, own_ranges=own_ranges)
+
+
 def preview(job: RenderJob, number: int, size: Size) -> np.ndarray:
     """Frame `number` small and without text [H, W, 3], uint8."""
     source = job.source.without_titles(size, "preview")

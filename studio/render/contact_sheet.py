@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures of a film with names under them: one frame in every look, or every shot."""
+"""Contact sheets: small pictures with names under them: one frame in every look, or of every candidate; every shot."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from studio.field import Array
 from studio.film.frame_source import COARSE_MESH, FrameSource
 from studio.film.look import Look, suitability
 from studio.film.marks import Text
+from studio.film.ranges import ranges
 from studio.render.stage import Stage
 from studio.render.text import draw_overlays
 
@@ -60,11 +61,8 @@ def storyboard(source: FrameSource, title: str, only: str | None = None, picture
 
     A shot that dissolves is shown without its neighbour. only: one shot. pictures: of each, evenly in time.
     """
-    ratio, cut = math.sqrt(_STORYBOARD_CELL / math.prod(source.size)), source.cut
-    cell = Size(*(max(2, 2 * round(ratio * side / 2)) for side in source.size))  # even sides
-    small = source.without_titles(cell, "draft")
-    small = replace(small.with_mesh(min(small.look.mesh, COARSE_MESH)), shutter=0.0)
-    cells = []
+    small, cut, cells = _small(source), source.cut, []
+    cell = small.size
     with Stage(cell, small.look.mesh, small.quality.samples) as stage:
         for start, film in zip(cut.starts, small.split_shots(), strict=True):
             [shot] = film.cut.shots
@@ -76,6 +74,44 @@ def storyboard(source: FrameSource, title: str, only: str | None = None, picture
     facts = f"{float(cut.length / cut.fps):g} s   {cut.length} frames of {source.size} at {float(cut.fps):g} fps"
     columns = min(pictures, _STRIP_COLUMNS)
     return _sheet(cells, cell, columns, gap=cell.height // 12, strip=cell.height // 6, heading=Cell(None, title, facts))
+
+
+def cast_sheet(
+    source: FrameSource,
+    every: slice,
+    number: int,
+    texts: Sequence[tuple[str, str]],
+    heading: tuple[str, str],
+    *,
+    own_ranges: bool,
+) -> Array:
+    """Frame `number` of some shots, each of another landscape, with two texts under it [H, W, 3], uint8; small.
+
+    own_ranges: of height and colour, each landscape's, in place of those of all. One without them has an empty place.
+    """
+    small, cells = _small(source), []
+    with Stage(small.size, small.look.mesh, small.quality.samples) as stage:
+        for film, (name, caption) in zip([*small.split_shots()][every], texts, strict=True):
+            [shot] = film.cut.shots
+            film = replace(film, surfaces={landscape: film.surfaces[landscape] for landscape in shot.show})
+            try:
+                if own_ranges:
+                    colour = shot.colour or film.look.colour
+                    film = replace(film, ranges=ranges(film.surfaces.values(), film.look, (colour,)))
+            except ValueError as error:
+                cells.append(Cell(None, name, str(error)))
+                continue
+            cells.append(Cell(stage.draw(film.frame(number)), name, caption))
+    gap, columns = small.size.height // 12, max(3, round(math.sqrt(len(cells))))
+    return _sheet(cells, small.size, columns, gap=gap, strip=2 * gap, heading=Cell(None, *heading))
+
+
+def _small(source: FrameSource) -> FrameSource:
+    """The film as the pictures of a sheet show it: of their size, at draft quality, with no text."""
+    ratio = math.sqrt(_STORYBOARD_CELL / math.prod(source.size))
+    cell = Size(*(max(2, 2 * round(ratio * side / 2)) for side in source.size))  # even sides
+    small = source.without_titles(cell, "draft")
+    return replace(small.with_mesh(min(small.look.mesh, COARSE_MESH)), shutter=0.0)
 
 
 def _sheet(

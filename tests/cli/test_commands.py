@@ -20,7 +20,7 @@ HEAVY = {"torch", "sklearn", "pyvista", "vtkmodules", "matplotlib", "xarray", "z
 
 COMMANDS = (
     *("new", "check", "plan", "tune", "train", "compute", "numbers", "film", "deliver", "still", "looks"),
-    *("storyboard", "watch", "explain", "export", "status", "clean", "doctor", "schema"),
+    *("storyboard", "cast", "watch", "explain", "export", "status", "clean", "doctor", "schema"),
 )
 
 
@@ -276,7 +276,7 @@ def test_an_impossible_command_fails_with_its_reason_before_anything_is_made(inv
     assert list(tmp_path.iterdir()) == [tiny]
 
 
-@pytest.mark.parametrize("line", ["film", "deliver", "still --at 1s", "looks --at 1s", "storyboard"])
+@pytest.mark.parametrize("line", ["film", "deliver", "still --at 1s", "looks --at 1s", "storyboard", "cast"])
 def test_a_folder_that_cannot_be_written_fails_before_anything_is_made(invoke, tiny, tmp_path, line):
     (tmp_path / "full").write_text("a file, not a folder")
     word, *options = line.split()

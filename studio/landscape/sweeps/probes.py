@@ -1,6 +1,6 @@
-"""Sweeps that no scene names: the networks of another sweep's keyframes, and the ways between two of them.
+"""Sweeps that no scene names: the networks of another sweep's keyframes, the ways between two, and one keyframe alone.
 
-A number that a scene claims is measured on them, one grid point at each.
+A number that a scene claims is measured on the first two, one grid point at each; a casting on the last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATH_STEPS = 10
 
 
 class _Of(BaseSweep):
-    """What both take from the sweep whose keyframes they are of."""
+    """What all take from the sweep whose keyframes they are of."""
 
     of: Sweep
 
@@ -36,6 +36,20 @@ class _Of(BaseSweep):
     def reduced(self, runs: Runs, most: int) -> _Of:
         """Of the sweep with at most `most` keyframes."""
         return self.model_copy(update={"of": self.of.reduced(runs, most)})
+
+
+class Single(_Of):
+    """The keyframe at one coordinate."""
+
+    at: float
+
+    def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
+        """The keyframe. Raises as the sweep does."""
+        return tuple(k for k in self.of.unroll(runs, directions, grid) if k.coordinate == self.at)
+
+    def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
+        """The sweep's own."""
+        return self.of.scored(runs, keyframes)
 
 
 class Networks(_Of):
