@@ -31,14 +31,14 @@ def set_values(text: str, path: Location, values: Mapping[str, Any], *, name: st
             changed = _set(changed, _find(compose(changed, name), path), key, value)
         if load_raw(changed, name=name) == expected:
             return changed
-    except (AttributeError, IndexError, KeyError, TypeError, SceneError):
+    except (AttributeError, IndexError, KeyError, TypeError, StopIteration, SceneError):
         pass
     way_out = f"write these keys yourself: {_flow(values)}"
     raise SceneError(f"{name}: its layout (an alias, or braces) leaves no place to write in; {way_out}")
 
 
 def _find(node: Any, path: Location) -> Any:
-    """The YAML node that a path leads to."""
+    """The YAML node that a path leads to. Raises StopIteration at a key that a merge brings."""
     for step in path:
         node = node.value[step] if isinstance(step, int) else next(v for k, v in node.value if k.value == step)
     return node

@@ -173,7 +173,7 @@ def take(project: Project, number: int) -> str:
     intended = intended.model_copy(update=change(intended, over, values[number]))
     try:
         changed = set_values(text, tuple(keys), new, name=str(path))
-    except (SceneError, StopIteration):  # an alias, or a merge key
+    except SceneError:  # an alias, or a merge key
         raise refusal from None
     after = parse(changed, Scene, name=str(path), folder=path.parent)
     others = {*Scene.model_fields} - {*KEYS, "landscapes"}

@@ -58,3 +58,9 @@ def test_a_long_value_is_written_over_lines_that_a_person_reads():
 def test_a_layout_without_a_place_of_its_own_is_refused_with_the_keys_to_write(text):
     with pytest.raises(SceneError, match=r"scene: its layout .* write these keys yourself: \{camera: \{start"):
         set_values(text, ("shots", 0), {"camera": CAMERA}, name="scene")
+
+
+def test_a_key_that_a_merge_brings_is_refused_with_what_to_write():
+    text = "a: &a {seed: 1}\nb: {<<: *a}\nc: {<<: {d: {seed: 1}}}\n"
+    with pytest.raises(SceneError, match="write these keys yourself"):
+        set_values(text, ("c", "d"), {"seed": 2}, name="scene")
