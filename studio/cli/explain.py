@@ -32,7 +32,7 @@ def explain(scene: Scene, path: Path, source: FrameSource, number: int) -> Itera
     names = [shot.shot for shot in source.cut.shots]
     for share in source.shares(number):
         index, inset = names.index(share.shot.shot), ("inset",) if share.panel.region else ()
-        owner = source.cut.owner(index)
+        owner = source.cut.sharing(index)[0]
         yield line(
             "inset" if inset else "shot", f"{share.shot.shot}, weight {share.weight:.3f}", "shots", index, *inset
         )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studio.config.units import Time
 from studio.deliver.deliverable import Deliverable
 from studio.field import MIN_EIGENVALUE_SCALE, Axis, Grid, Surfaces
 from studio.film.frame_source import FrameSource
@@ -48,7 +47,7 @@ def summary(scene: Scene, name: str, source: FrameSource | None = None) -> str:
 
 def _file(deliverable: Deliverable, name: str) -> str:
     """The name of a deliverable's file, or of those of all shots."""
-    if (handles := getattr(deliverable, "handles", Time(0))).amount:
+    if (handles := deliverable.handles).amount:
         return f"{deliverable.file_name(f'{name}-SHOT-handles')} for every SHOT, with {handles} more at both ends"
     return deliverable.file_name(name)
 

@@ -4,7 +4,8 @@
 
 A deliverable is a record with the keys of a scene, and with these members: `picture_spec`, the pictures it is made of;
 `write_segment` and `join`; `segment_suffix`, the suffix of a segment's name; `identity`, its part of a segment's
-digest; `file_name`, the name of what is handed over; `mistake_at`, what is wrong with a picture size and frame rate.
+digest; `file_name`, the name of what is handed over; `mistake_at`, what is wrong with a picture size and frame rate;
+`handles`, film time before and after every shot, 0 of what is made of the film.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from studio.config.units import CueTime, Size
+from studio.config.units import CueTime, Size, Time
 from studio.deliver.image_files import ImageOptions, add_metadata, write
 from studio.deliver.image_io import MAX_JPEG_SIDE
 from studio.deliver.picture_spec import Picture
@@ -28,6 +28,8 @@ class Still(ImageOptions):
     kind: Literal["still"] = "still"
     at: CueTime
     format: Literal["png", "png16", "tiff16", "jpg", "exr"] = "png"
+
+    handles: ClassVar[Time] = Time(0)
 
     @property
     def segment_suffix(self) -> str:

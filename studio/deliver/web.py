@@ -44,6 +44,7 @@ class Web(Record):
 
     segment_suffix: ClassVar[str] = ".jpg"
     picture_spec: ClassVar[PictureSpec] = PictureSpec()
+    handles: ClassVar[Time] = Time(0)
 
     def file_name(self, stem: str) -> str:
         """Name of the finished page of a scene called `stem`."""

@@ -250,10 +250,7 @@ class FrameSource:
     def _distance(self, shot: Shot, seconds: float, orbit: Orbit, percent: float) -> float:
         """The distance at which a shot's subject fills so much of the picture."""
         share = next(self._panels(ShotShare(shot, seconds, 1.0)))
-        instant, coarse = self.instant(share), self.with_mesh(LANDMARK_MESH).look
-        ground = self.ground(
-            share, instant, surface.heights(instant, coarse, self.scales(share.landscape, instant.coordinate))
-        )
+        ground = self._coarse_ground(share)
         if shot.camera.azimuth_from == "open-side":
             orbit = orbit.rotate(self.open_sides[share.landscape])
         targets = self.targets(share)
@@ -261,12 +258,17 @@ class FrameSource:
         aspect = self.size.width / self.size.height * share.panel.aspect
         subject = ground.subject(targets)
         if shot.over:
-            instant = self.instant(share._replace(landscape=shot.over))
-            height = surface.heights(instant, coarse, self.ranges.at(instant.coordinate))
-            subject = np.concatenate([subject, self.ground(share, instant, height).subject(targets)])
+            lines = self._coarse_ground(share._replace(landscape=shot.over))
+            subject = np.concatenate([subject, lines.subject(targets)])
         if shot.camera.grows_from:  # and flat it fits, too
             subject = np.concatenate([subject, subject * (1, 1, 0)])
         return distance_to_fit(subject - focal_point, orbit, aspect, percent / 100)
+
+    def _coarse_ground(self, share: ShotShare) -> Ground:
+        """A surface that a shot shows, on a mesh that has its shape."""
+        instant, coarse = self.instant(share), self.with_mesh(LANDMARK_MESH).look
+        scales = self.scales(share.landscape, instant.coordinate)
+        return self.ground(share, instant, surface.heights(instant, coarse, scales))
 
     @cached_property
     def open_sides(self) -> dict[str, float]:

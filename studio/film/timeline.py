@@ -430,11 +430,14 @@ class Cut:
                 shares[-1] = share._replace(region=transition.region(weight))
         return tuple(shares)
 
-    def owner(self, index: int) -> int:
-        """The number of the shot whose camera shot `index` shows: of an earlier one after match cuts."""
-        while index and self.shots[index].match:
-            index -= 1
-        return index
+    def sharing(self, index: int) -> range:
+        """The numbers of the shots that share the camera of shot `index` over match cuts, the one that has it first."""
+        first, stop = index, index + 1
+        while first and self.shots[first].match:
+            first -= 1
+        while stop < len(self.shots) and self.shots[stop].match:
+            stop += 1
+        return range(first, stop)
 
     @cached_property
     def matched(self) -> Cut:
@@ -442,12 +445,11 @@ class Cut:
         ends = [start + shot.duration.frames(self.fps) for start, shot in zip(self.starts, self.shots, strict=True)]
         shots = list(self.shots)
         for index, start in enumerate(self.starts):
-            owner, last = self.owner(index), index
-            while last + 1 < len(shots) and shots[last + 1].match:
-                last += 1
-            if owner < last:
-                times = start - self.starts[owner], ends[last] - self.starts[owner]
-                shots[index] = shots[index].with_camera(shots[owner].camera, *(float(n / self.fps) for n in times))
+            sharing = self.sharing(index)
+            if len(sharing) > 1:
+                begin = self.starts[sharing[0]]
+                times = (float(n / self.fps) for n in (start - begin, ends[sharing[-1]] - begin))
+                shots[index] = shots[index].with_camera(shots[sharing[0]].camera, *times)
         return replace(self, shots=tuple(shots))
 
     def mistakes(self) -> Iterator[tuple[KeyPath, str]]:
@@ -470,7 +472,7 @@ class Cut:
         if not index:
             yield ("match",), "the first shot has none before it that it could match"
             return
-        shot, before, camera = self.shots[index], self.shots[index - 1], self.shots[self.owner(index)].camera
+        shot, before, camera = self.shots[index], self.shots[index - 1], self.shots[self.sharing(index)[0]].camera
         if shot.camera != Camera():
             yield ("camera",), "a match cut goes on with the camera of the shot before; take `camera` or `match` out"
         if camera.azimuth_from == "open-side" and shot.show != before.show:

@@ -207,10 +207,8 @@ def _alone(project: Project, name: str, share: ShotShare, points: int) -> tuple[
     """
     scene, own = project.scene, project.scene.only(name)
     cut, index = scene.cut, [shot.shot for shot in scene.shots].index(share.shot.shot)
-    first, last = cut.owner(index), index
-    while last + 1 < len(cut.shots) and cut.shots[last + 1].match:
-        last += 1
-    shots = cut.shots[first : last + 1]
+    sharing = cut.sharing(index)
+    shots = cut.shots[sharing.start : sharing.stop]
     if any(shot.camera.needs_trajectory for shot in shots):
         way_out = "which a casting does not measure; name another --shot"
         raise SceneError(f"{project.path}: the camera of shot '{share.shot.shot}' goes by the trajectory, {way_out}")
@@ -234,7 +232,7 @@ def _alone(project: Project, name: str, share: ShotShare, points: int) -> tuple[
         "look": scene.look.model_copy(update=look),
         "shots": tuple(map(still, shots)),
     }
-    return own.model_copy(update=changes), index - first
+    return own.model_copy(update=changes), index - sharing.start
 
 
 def _of_loss(colour: ColourMapping | None) -> ColourMapping | None:

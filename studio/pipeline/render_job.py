@@ -18,12 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from studio.config.records import digest
-from studio.config.units import Size, Time
-from studio.deliver.deliverable import Deliverable
-from studio.deliver.movie import Movie
+from studio.config.units import Size
 from studio.deliver.paper import add_bleed
 from studio.deliver.picture_spec import Aov, Picture, PictureSpec
-from studio.deliver.sequence import Sequence
 from studio.errors import SceneError
 from studio.field import Surfaces
 from studio.film import overlays
@@ -99,7 +96,7 @@ class RenderJob:
         """
         cut = self.scene.cut
         yield (self, (0, cut.length), "") if shot is None else (self, cut.span(shot), f"-{shot}")
-        if any(_handles(deliverable).amount for deliverable in self.scene.deliver):
+        if any(deliverable.handles.amount for deliverable in self.scene.deliver):
             for name in (other.shot for other in cut.shots if shot in (None, other.shot)):
                 yield replace(self, alone=name), cut.span(name), f"-{name}-handles"
 
@@ -137,7 +134,7 @@ class RenderJob:
 
     def shows(self, index: int) -> bool:
         """Whether deliverable `index` is made of this job's film, or shot."""
-        return bool(_handles(self.scene.deliver[index]).amount) == (self.alone is not None)
+        return bool(self.scene.deliver[index].handles.amount) == (self.alone is not None)
 
     def segments(self, span: Span) -> list[list[Segment]]:
         """The segments of every deliverable over a span, cut at fixed places."""
@@ -151,7 +148,7 @@ class RenderJob:
         deliverable, fps = self.scene.deliver[index], self.scene.film.fps
         if not self.shows(index):
             return range(0)
-        handles = _handles(deliverable).frames(fps)
+        handles = deliverable.handles.frames(fps)
         if (at := getattr(deliverable, "at", None)) is None:
             return range(span[0] - handles, span[1] + handles)
         number = at.frames(fps)
@@ -172,10 +169,6 @@ class RenderJob:
             name = digest("segment", VERSION, *frames_shown, overlay, deliverable.identity())
             path = self.shelf.segment(name, deliverable.segment_suffix)
             yield Segment(name, index, first, last, path, shown)
-
-
-def _handles(deliverable: Deliverable) -> Time:
-    return deliverable.handles if isinstance(deliverable, Movie | Sequence) else Time(0)
 
 
 @dataclass(frozen=True)

@@ -191,20 +191,20 @@ class Stage:
         for actor in (self._over.actor, self._marker_over) if self._over else ():
             actor.SetVisibility(False)
         if view.over:
-            over = self._show_over(view, view.over, tile)
+            over = self._show_over(view, view.over, lines, tile)
             low, high = min(low, over.low), max(high, over.high)
         _show_marker(self._marker, view, tile)
         self._show_trajectory(view, tile)
         return self._aim(view, window.picture_size, low, high)
 
-    def _show_over(self, view: View, sheet: LineSheet, tile: Values) -> _LineSheetActor:
-        """Updates the surface of lines to a view."""
+    def _show_over(self, view: View, sheet: LineSheet, lines: int, tile: Values) -> _LineSheetActor:
+        """Updates the surface of lines to a view. lines: the picture's height in pixels."""
         if self._over is None or self._over.sides != view.sides:
             if self._over:
                 self._plotter.renderer.RemoveActor(self._over.actor)
             self._over = _LineSheetActor(self._mesh, view.sides)
             self._add(self._over.actor)
-        s, lines = self.samples, int(tile["pictureSize"][1]) // self.samples  # type: ignore[index]  # a triple
+        s = self.samples
         appearance = replace(view.appearance, wire=sheet.wire, contours=None, engraving=None, nodes=None)
         own = replace(view, height=sheet.height, marker=sheet.marker, appearance=appearance, over=None)
         self._over.set_look(appearance, constants(appearance, lines, s))

@@ -495,7 +495,7 @@ def test_over_a_match_cut_the_camera_moves_as_in_one_long_shot():
     for number in range(cut.length):
         orbits = [share.shot.orbit(share.seconds, FPS) for share in cut.at(number)]
         assert all(orbit.coordinates == pytest.approx(whole.orbit(number / 24, FPS).coordinates) for orbit in orbits)
-    assert [cut.owner(index) for index in (0, 1)] == [0, 0]
+    assert [cut.sharing(index)[0] for index in (0, 1)] == [0, 0]
 
 
 @pytest.mark.parametrize(
