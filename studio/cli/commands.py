@@ -389,8 +389,8 @@ def cast(
     if take is not None:
         print(f"{scene} now says {casting.take(project, take)}")
         return
-    count, instant = casting.CANDIDATES if seeds is None else seeds, casting.Instant(shot, time, landscape)
-    path, candidates = casting.cast(project, out, over or "directions", by or "ruggedness", count, instant, points)
+    count, moment = casting.CANDIDATES if seeds is None else seeds, casting.Moment(shot, time, landscape)
+    path, candidates = casting.cast(project, out, over or "directions", by or "ruggedness", count, moment, points)
     best = f"studio cast {scene} --take {candidates[0].number}{' --draft' * output.draft}"
     print(path, *casting.table(candidates), f"take one: {best}", sep="\n")
 

@@ -187,7 +187,7 @@ class Loss(Record):
 
         build = partial(WeightLoss, model, state, samples["x"], samples.get("y"), self.mode, device)
         build = partial(build, precision=self.precision, calibration=samples.get("calibration"))
-        if objective.runs_network:
+        if objective.calls_model:
             return build(numbers=sample_numbers(objective))
         functions = dict(BY_KIND[objective.kind])
         for field in self.fields:

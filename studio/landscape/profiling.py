@@ -107,7 +107,7 @@ def time_methods(run: NetworkRun, directions: Directions, loss: Loss, grid: Grid
     from studio.landscape.values.evaluator import Evaluator
 
     device = slices.device_for(loss)
-    runs_objective = run.objective.runs_network
+    runs_objective = run.objective.calls_model
     methods = ("loop",) if runs_objective else candidate_methods(slices.moved_model(run), loss, device)
     alphas = np.linspace(*grid.sides[0], min(grid.counts[0], POINTS))
     evaluators: dict[str, Evaluator] = {}

@@ -215,7 +215,7 @@ def _curvature_inputs(quantity: Quantity, convexity: Convexity | None) -> dict[s
 
 def scene_method(run: AnyRun, directions: Directions, loss: Loss) -> tuple[str, str]:
     """(method, reason) of a scene's loss values on this machine: the scene's own choice, or a fixed rule."""
-    if run.objective.runs_network:
+    if run.objective.calls_model:
         return "loop", "the objective runs the network itself"
     moves_norms = getattr(directions, "ignore", "nothing") != "bias-and-norm"
     return choose_method(moved_model(run), loss, moves_norms, device_for(loss))

@@ -67,7 +67,7 @@ class Candidate:
         return f"relief {relief:.2f}   rugged {ruggedness:.3f}   asym {asymmetry:.2f}   neg {negative:.0%}"
 
 
-class Instant(NamedTuple):
+class Moment(NamedTuple):
     """What is cast: the end of a shot, or a film time, the film's end if neither; of a landscape, the first if None."""
 
     shot: str | None = None
@@ -77,7 +77,7 @@ class Instant(NamedTuple):
 
 @repairs
 def cast(
-    project: Project, out: Path, over: Over, by: By, count: int, instant: Instant, points: int | None = None
+    project: Project, out: Path, over: Over, by: By, count: int, moment: Moment, points: int | None = None
 ) -> tuple[Path, list[Candidate]]:
     """A sheet of candidates, best first by a measure, as a PNG in the folder `out`, and the candidates as ranked.
 
@@ -86,8 +86,8 @@ def cast(
     """
     if not 1 <= count <= MOST_CANDIDATES:
         raise SceneError(f"--seeds {count}: expected 1 to {MOST_CANDIDATES}")
-    scene, share = project.scene, _share(project, instant)
-    name = instant.landscape or (share.shot.show or scene.names)[0]
+    scene, share = project.scene, _share(project, moment)
+    name = moment.landscape or (share.shot.show or scene.names)[0]
     if name not in scene.names:
         known = ", ".join(filter(None, scene.names)) or "one, without a name"
         raise SceneError(f"{project.path}: no landscape '{name}'; it has {known}")
@@ -187,9 +187,9 @@ def take(project: Project, number: int) -> str:
 # --- one instant -----------------------------------------------------------------------------------------------------
 
 
-def _share(project: Project, instant: Instant) -> ShotShare:
+def _share(project: Project, moment: Moment) -> ShotShare:
     """The shot that is cast, and the time in it."""
-    cut, (shot, at, _) = project.scene.cut, instant
+    cut, (shot, at, _) = project.scene.cut, moment
     if shot is None:
         number = cut.length - 1 if at is None else frame_at(project, at)
         return max(resolved_cut(project).at(number), key=lambda share: share.weight)

@@ -117,10 +117,10 @@ def run_mistakes(run: NetworkRun, loss: Loss, layout: Layout | None) -> Iterator
     objective = run.objective
     if layout:
         yield from _layout_mistakes(run, layout)
-    own = objective.runs_network
+    own = objective.calls_model
     if own or (objective.kind != "cross-entropy" and "entropy" in loss.fields):
-        numbers = "return further numbers from the function" if objective.kind == "python" else "take them out"
-        numbers = numbers if own else "take entropy out, which is of classes"
+        of_model = "return further numbers from the function" if objective.kind == "python" else "take them out"
+        numbers = of_model if own else "take entropy out, which is of classes"
         for key, is_set, way_out in (
             ("fields", loss.fields, numbers),
             ("method", own and loss.method not in (None, "loop"), "it measures by the method loop alone"),

@@ -26,9 +26,9 @@ OF_LABELS = ("cross-entropy", "label-squares")
 
 
 class _Objective(Record):
-    """What every objective has; one with turns says otherwise. runs_network: its numbers are not of outputs alone."""
+    """What every objective has; one with turns says otherwise. calls_model: it is of model and batch."""
 
-    runs_network: ClassVar[bool] = False
+    calls_model: ClassVar[bool] = False
 
     @property
     def trained(self) -> Self:
@@ -85,7 +85,7 @@ class FunctionLoss(_Objective):
     of: `model`, or `outputs` for a function of (outputs, y).
     """
 
-    runs_network: ClassVar = True
+    calls_model: ClassVar = True
     kind: Literal["python"] = "python"
     function: Function
     of: Literal["model", "outputs"] = Field("model", exclude_if=lambda of: of == "model")
@@ -114,7 +114,7 @@ class Wasserstein(_Objective):
     of the generator.
     """
 
-    runs_network: ClassVar = True
+    calls_model: ClassVar = True
     kind: Literal["wasserstein"] = "wasserstein"
     of: Literal["critic", "generator"] = "critic"
     penalty: NonNegative = 10.0

@@ -9,7 +9,7 @@ import pytest
 from studio.config.units import Time
 from studio.errors import SceneError
 from studio.film.fields import grid_of
-from studio.pipeline.casting import Instant, _alone, _ladder, _share, change, take
+from studio.pipeline.casting import Moment, _alone, _ladder, _share, change, take
 from studio.pipeline.project import Project
 from studio.scene.scene import Scene
 from studio.storage.shelf import Shelf
@@ -138,9 +138,9 @@ def test_a_match_cut_brings_the_shots_whose_camera_goes_on(tiny):
     text = text.replace("    camera: {moves: [{hold: 1s}]}\n", "")
     tiny.write_text(text)
     project = Project.open(tiny)
-    scene, place = _alone(project, "", _share(project, Instant(shot="closing")), 9)
+    scene, place = _alone(project, "", _share(project, Moment(shot="closing")), 9)
     assert ([shot.shot for shot in scene.shots], place) == (["curvature", "closing"], 1)
-    scene, place = _alone(project, "", _share(project, Instant(at=Time.parse("0s"))), 9)
+    scene, place = _alone(project, "", _share(project, Moment(at=Time.parse("0s"))), 9)
     assert ([shot.shot for shot in scene.shots], place, scene.keyframes()[0].coordinate) == (["descent"], 0, 0.0)
     assert grid_of(scene.look.colour.field) == "loss"
 
