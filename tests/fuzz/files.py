@@ -1,7 +1,7 @@
 """Hostile files, each through `check` and through what train, compute and film read: SEED=0 COUNT=500 python files.py.
 
-A case is a folder with a scene and a file that no sane program writes. It runs in a forked child with 2 s of processor
-time, 20 s by the clock, since other programs share the machine, and 500 MB beyond what the libraries take. A case
+A case is a folder with a scene and a file that no sane program writes. It runs in a forked child with 6 s of processor
+time, 60 s by the clock, since other programs share the machine, and 500 MB beyond what the libraries take. A case
 passes if it works, or ends in a StudioError of exit status 2 that names the file in one line.
 """
 
@@ -37,7 +37,7 @@ from studio.pipeline.project import Project
 from studio.pipeline.train import train
 from studio.render import grade
 
-SECONDS, CLOCK_SECONDS, MEGABYTES = 2, 20, 500
+SECONDS, CLOCK_SECONDS, MEGABYTES = 6, 60, 500
 SCENE = """\
 title: t
 run: {RUN}

@@ -1,4 +1,4 @@
-"""The shared part of the fuzz: one attempt within 2 s and 500 MB, and the table of what came of all of them."""
+"""The shared part of the fuzz: one attempt within 10 s and 500 MB, and the table of what came of all of them."""
 
 import faulthandler
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else the second processor only waits, and is counted
-SECONDS, MEGABYTES = 2.0, 500
+SECONDS, MEGABYTES = 10.0, 500
 _STUCK = 30.0
 """Seconds on the clock after which an attempt counts as a hang though it does not compute: it waits for a file."""
 FAILURES = ("traceback", "hang", "memory", "unlocated")
