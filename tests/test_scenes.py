@@ -27,7 +27,7 @@ from studio.scene.captions import assumed_film, captions
 from studio.scene.draft import to_draft
 from studio.scene.numbers import Number
 from studio.scene.scene import Scene
-from studio.training.models import Mlp
+from studio.training.models import Gan, Mlp, Transformer
 from studio.training.recipe import Recipe
 
 SCENES = sorted((Path(__file__).parents[1] / "scenes").glob("*.yaml"))
@@ -104,8 +104,10 @@ def shrink(value: Any) -> Any:
     match value:
         case Mlp():
             return value.model_copy(update={"depth": 2, "width": 6})
+        case Transformer() | Gan():
+            return value.model_copy(update={"depth": 1, "width": 8})
         case Recipe():
-            return value.model_copy(update={"batch": 180})
+            return value.model_copy(update={"batch": max(180, value.batch)})  # fewer steps an epoch
         case Loss():
             return value.model_copy(update={"subset": 32})
         case Grid():

@@ -136,7 +136,8 @@ class Number(Record):
         shown = {"look": look, "shots": (), "deliver": ()}
         changes: dict[str, Any] = {**shown, "convexity": None}
         if measure in (*OF_NETWORK, *OF_CHECKPOINT, "barrier"):
-            changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=landscape.sweep)
+            take = self.take if self.take in ("first", "last") else "all"
+            changes["sweep"] = (Paths if measure == "barrier" else Networks)(of=landscape.sweep, take=take)
         if measure in ("sharpness", "share_in_plane", *OF_CURVATURE):
             changes["grid"] = landscape.grid.middle  # the loss itself is not asked
         convexity = landscape.convexity or Convexity()

@@ -151,11 +151,11 @@ def test_check_refuses_numbers_that_cannot_be_measured(tiny, numbers, claim, mes
         claiming(tiny, numbers, claim)
 
 
-def test_a_mixture_of_twins_is_what_a_barrier_asks_for(tiny):
-    project = claiming(
-        tiny, "a: {measure: barrier, directions: random, sweep: {kind: spawn, at: [0, 1], match: true}, times: 1}"
-    )
+@pytest.mark.parametrize(("take", "count"), [("each", 22), ("largest", 22), ("first", 11), ("last", 11)])
+def test_a_mixture_of_twins_is_what_a_barrier_asks_for(tiny, take, count):
+    sweep = "{kind: spawn, at: [0, 1], match: true}"
+    project = claiming(tiny, f"a: {{measure: barrier, take: {take}, directions: random, sweep: {sweep}, times: 1}}")
     [part] = number_parts(project).values()
     keyframes = part.scene.keyframes()
-    assert len(keyframes) == 22 and all(isinstance(k.centre, Mixture) for k in keyframes[1:10])
+    assert len(keyframes) == count and all(isinstance(k.centre, Mixture) for k in keyframes[1:10])
     assert all(k.grid.size == 1 for k in keyframes)

@@ -6,6 +6,7 @@ A number that a scene claims is measured on the first two, one grid point at eac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from studio.errors import SceneError
 from studio.field import Axis, Grid
@@ -52,12 +53,23 @@ class Single(_Of):
         return self.of.scored(runs, keyframes)
 
 
-class Networks(_Of):
+class _OfSome(_Of):
+    """take: all its keyframes, or one of them; the others are then not measured."""
+
+    take: Literal["all", "first", "last"] = "all"
+
+    def taken(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
+        """The sweep's keyframes that are taken. Raises as the sweep does."""
+        keyframes = self.of.unroll(runs, directions, grid)
+        return {"all": keyframes, "first": keyframes[:1], "last": keyframes[-1:]}[self.take]
+
+
+class Networks(_OfSome):
     """The network of each keyframe in the middle of a plane of its own, whose directions count for nothing."""
 
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes of one point. Raises as the sweep does."""
-        keyframes = self.of.unroll(runs, directions, grid)
+        keyframes = self.taken(runs, directions, grid)
         return tuple(Keyframe(k.coordinate, k.marker or k.centre, Random(), grid.at_centre, None) for k in keyframes)
 
     def scored(self, runs: Runs, keyframes: Sequence[Keyframe]) -> Mapping[float, AtCheckpoint]:
@@ -65,7 +77,7 @@ class Networks(_Of):
         return self.of.scored(runs, self.of.unroll(runs, Random(), Grid()))
 
 
-class Paths(_Of):
+class Paths(_OfSome):
     """Points of the straight line between the two networks that each keyframe's centre mixes.
 
     The coordinates count them, `PATH_STEPS` + 1 for each keyframe.
@@ -74,7 +86,7 @@ class Paths(_Of):
     def unroll(self, runs: Runs, directions: Directions, grid: Grid) -> tuple[Keyframe, ...]:
         """Keyframes of one point. Raises SceneError for a keyframe without two networks, and as the sweep does."""
         keyframes: list[Keyframe] = []
-        for keyframe in self.of.unroll(runs, directions, grid):
+        for keyframe in self.taken(runs, directions, grid):
             if not isinstance(keyframe.centre, Mixture) or len(keyframe.centre.centres) != 2:
                 raise SceneError("a barrier lies between two networks: write `sweep: spawn` for the number")
             first, second = keyframe.centre.centres
