@@ -226,7 +226,7 @@ class _Worker:
 
         for name, [reference] in needs:
             if name not in self._held:
-                files: dict[str, bytes] = ray.get(reference)
+                files: Any = ray.get(reference)
                 for path, content in files.items():
                     target = self._root / path
                     target.parent.mkdir(parents=True, exist_ok=True)
