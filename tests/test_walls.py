@@ -53,6 +53,7 @@ HOMES = {
     "zarr": {"storage"},
     "numcodecs": {"storage"},
     "filelock": {"storage"},
+    "ray": {"execution"},
     "rich": {"execution", "cli"},
     "cyclopts": {"cli"},
 }
