@@ -51,7 +51,7 @@ Workers = Annotated[int | None, Parameter(help="worker processes; as many as the
 ShelfFolder = Annotated[Path | None, Parameter(help="folder of computed things; .studio beside SCENE if not given.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; if not given, STUDIO_DEVICE or the best.")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
-Place = Annotated[str | None, Parameter(help="local, ray, or ray://HOST:PORT; if not given, STUDIO_ON or local.")]
+Place = Annotated[str | None, Parameter(help="local or ray; if not given, STUDIO_ON or local.")]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
 

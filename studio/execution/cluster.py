@@ -37,8 +37,8 @@ Needs = list[tuple[str, list[Any]]]
 """A digest of some files, and the reference to {path below the shelf: content}, in a list so that Ray leaves it."""
 
 
-def connect(place: str) -> Any:
-    """Ray, connected to `ray`, the cluster of this machine or of RAY_ADDRESS, or to ray://HOST:PORT."""
+def connect() -> Any:
+    """Ray, connected to the cluster of this machine, or of RAY_ADDRESS. Raises MachineError if there is none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
@@ -47,12 +47,11 @@ def connect(place: str) -> Any:
         raise MachineError("--on ray needs Ray: pip install 'landscape-studio[cluster]'") from error
     if not ray.is_initialized():
         try:
-            address = "auto" if place == "ray" else place
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            way_out = "start one with `ray start --head`, or name one: --on ray://HOST:10001"
+            way_out = "start one with `ray start --head`, or name one in RAY_ADDRESS"
             raise MachineError(
-                f"--on {place}: no Ray cluster answers ({str(error).partition(chr(10))[0]}); {way_out}"
+                f"--on ray: no Ray cluster answers ({str(error).partition(chr(10))[0]}); {way_out}"
             ) from error
     return ray
 
@@ -63,10 +62,8 @@ class RayExecutor(Executor):
     shelf: the folder that tasks name paths in. Raises MachineError if no node fits.
     """
 
-    def __init__(
-        self, place: str, shelf: Path, describe: Callable[[], str], *, gpus: bool, environment: Mapping[str, str]
-    ):
-        self._ray, self._shelf, self._gpus = connect(place), shelf, gpus
+    def __init__(self, shelf: Path, describe: Callable[[], str], *, gpus: bool, environment: Mapping[str, str]):
+        self._ray, self._shelf, self._gpus = connect(), shelf, gpus
         self._options = {"runtime_env": {"env_vars": {**ONE_THREAD, **environment}}}
         self._jobs: queue.SimpleQueue[tuple[Future[Any], bytes, Needs]] = queue.SimpleQueue()
         self._sent: dict[str, tuple[str, list[Any]]] = {}

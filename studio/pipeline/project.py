@@ -112,9 +112,9 @@ class Project:
 
         If `gpus` and STUDIO_ON names a cluster, the workers are there.
         """
-        if gpus and not self.measures_here and (place := placed()):
+        if gpus and not self.measures_here and placed():
             on_gpus, kind = device_kind() == "cuda", {VARIABLE: device_kind()}
-            remote = cluster.RayExecutor(place, self.shelf.root, processor, gpus=on_gpus, environment=kind)
+            remote = cluster.RayExecutor(self.shelf.root, processor, gpus=on_gpus, environment=kind)
             with remote:
                 yield Workers(remote, 2 * remote.workers, self.progress)
             return

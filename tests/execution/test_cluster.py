@@ -85,7 +85,7 @@ from studio.execution.cluster import RayExecutor
 from studio.execution.tasks import run_tasks
 from pathlib import Path
 from studio.execution.devices import usable_cores
-with RayExecutor("ray", Path("absent"), usable_cores, gpus=False, environment={}) as workers:
+with RayExecutor(Path("absent"), usable_cores, gpus=False, environment={}) as workers:
     print(dict(run_tasks(workers, [(os.getenv, ("OMP_NUM_THREADS",))] * 3, 8)))
     try:
         list(run_tasks(workers, [(signal.raise_signal, (9,))], 2))
@@ -104,4 +104,4 @@ def test_without_a_cluster_the_way_out_is_said(tiny):
     process = studio(env | {"RAY_TMPDIR": str(tiny.parent)}, "compute", tiny, "--on", "nowhere")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "write local, ray or ray://HOST:10001" in errors
+    assert "write local or ray" in errors
