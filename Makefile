@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_OPTIONS ?=
 SCENE ?= scenes/first-light.yaml
 
-.PHONY: film draft claims site test test-extras test-cluster fuzz bench lint install doctor clean
+.PHONY: film draft claims site test test-extras fuzz bench lint install doctor clean
 
 film: $(VENV)/installed
 	$(BIN)/studio film $(SCENE)
@@ -32,11 +32,6 @@ test: $(VENV)/installed
 test-extras: $(VENV)/installed
 	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[mnist,h5,readers,lightning,transformers,web]'
 	$(BIN)/python -m pytest -m extras
-
-# a Ray cluster of three nodes, in a network of its own that holds nothing but loopback
-test-cluster: $(VENV)/installed
-	$(BIN)/pip install --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[cluster]'
-	unshare --map-root-user --net sh -c 'ip link set lo up && $(BIN)/python -m pytest -m cluster tests/execution/test_cluster.py'
 
 # hostile scenes, files and faults; another choice of them: make fuzz SEED=1 COUNT=500
 SEED ?= 0

@@ -53,7 +53,6 @@ HOMES = {
     "zarr": {"storage"},
     "numcodecs": {"storage"},
     "filelock": {"storage"},
-    "ray": {"execution"},
     "rich": {"execution", "cli"},
     "cyclopts": {"cli"},
 }

@@ -51,7 +51,6 @@ Workers = Annotated[int | None, Parameter(help="worker processes; as many as the
 ShelfFolder = Annotated[Path | None, Parameter(help="folder of computed things; .studio beside SCENE if not given.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; if not given, STUDIO_DEVICE or the best.")]
 Out = Annotated[Path | None, Parameter(help="folder of the finished files; out/SCENE if not given.")]
-Place = Annotated[str | None, Parameter(help="local or ray; if not given, STUDIO_ON or local.")]
 At = Annotated[str, Parameter(help="film time, such as 6s or 144f.")]
 
 
@@ -175,23 +174,14 @@ def train(scene: Path, *, on: ShelfOptions = _BESIDE) -> None:
 
 
 @app.command
-def compute(
-    scene: Path,
-    *,
-    options: ShelfOptions = _BESIDE,
-    workers: Workers = None,
-    on: Place = None,
-    check_subset: bool = False,
-) -> None:
+def compute(scene: Path, *, on: ShelfOptions = _BESIDE, workers: Workers = None, check_subset: bool = False) -> None:
     """Measure the surfaces of SCENE; trains first if need be.
 
     Args:
-        on: where it is measured: on this machine, or on a Ray cluster.
         check_subset: only compare the loss, and the eigenvalues if they are measured, over the subset with those over
             all training images, at nine points.
     """
     from studio.cli import report
-    from studio.execution.devices import place
     from studio.pipeline.measure import measure, subset_errors
     from studio.pipeline.project import repairs
 
@@ -199,8 +189,7 @@ def compute(
         results = measure(part)
         return results.surfaces(), results.curvature(), results.facts()
 
-    place(on)
-    for part in options.project(scene, workers).parts:
+    for part in on.project(scene, workers).parts:
         if part.landscape:
             print(f"{part.landscape}:")
         if check_subset:
@@ -225,7 +214,6 @@ def film(
     scene: Path,
     *,
     output: OutputOptions = _DEFAULTS,
-    on: Place = None,
     frames: str | None = None,
     shot: str | None = None,
     verify: bool = False,
@@ -234,7 +222,6 @@ def film(
     """Make everything SCENE delivers.
 
     Args:
-        on: where it is measured: on this machine, or on a Ray cluster; it is drawn on this machine.
         frames: only these, as A:B, from A to before B.
         shot: only the shot of this name.
         verify: first compare all that the shelf holds with its checksums, and make what is damaged again; afterwards,
@@ -242,14 +229,12 @@ def film(
         follow: make it again whenever a run that still trains has more checkpoints, until its recorder ends, or Ctrl-C.
     """
     from studio.cli.report import warnings
-    from studio.execution.devices import place
     from studio.pipeline.film import film_source, make_film, verify_shelf
     from studio.pipeline.film import verify as verify_film
     from studio.pipeline.following import follow as follow_runs
 
     if frames and shot:
         raise SceneError("--frames and --shot are two ways to say which part; give one of them")
-    place(on)
     for project in follow_runs(lambda: output.open(scene)[0]) if follow else [output.open(scene)[0]]:
         if verify:
             verify_shelf(project)

@@ -9,7 +9,7 @@ import re
 
 from studio.errors import SceneError
 
-VARIABLE, PLACE = "STUDIO_DEVICE", "STUDIO_ON"
+VARIABLE = "STUDIO_DEVICE"
 _DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 """Of NVIDIA, of AMD, and of Windows beneath WSL2."""
 
@@ -32,21 +32,6 @@ def chosen() -> str:
     if not re.fullmatch(r"|cpu|mps|cuda(:\d{1,3})?", word, re.ASCII):
         raise SceneError(f"--device or {VARIABLE}: {word[:40]!r} is no device; write cpu, cuda, cuda:1 or mps")
     return word
-
-
-def place(word: str | None) -> None:
-    """Makes this process compute on a cluster, or `local`ly. None: as STUDIO_ON says. Raises SceneError."""
-    if word is not None:
-        os.environ[PLACE] = word
-    placed()
-
-
-def placed() -> str:
-    """`ray`, or empty for this machine. Raises SceneError for any other word."""
-    word = os.environ.get(PLACE, "")
-    if word not in ("", "local", "ray"):
-        raise SceneError(f"--on or {PLACE}: {word[:40]!r} is no place; write local or ray")
-    return "" if word == "local" else word
 
 
 def has_gpu_driver() -> bool:

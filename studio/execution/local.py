@@ -28,7 +28,7 @@ from studio.execution.devices import VARIABLE
 from studio.execution.processes import die_with, works_until
 
 # On shared cores, two threads in one process are slower than one. LP: the threads of the software GL.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
 
 SILENCE = 120.0
 """Seconds without processor time after which a worker is ended: stopped, or deadlocked. At work it uses some always."""
@@ -59,8 +59,8 @@ class LocalExecutor(Executor):
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(len(self._workers))  # one thread waits for each worker
-        self._environment = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(ONE_THREAD)  # worker processes inherit it, whenever they start
+        self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+        os.environ.update(_ONE_THREAD)  # worker processes inherit it, whenever they start
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """The future result of `fn(*args, **kwargs)` in some worker."""
@@ -102,7 +102,7 @@ class _Worker:
                     raise MachineError("the workers were stopped")
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(1, _Context(), initializer=_start_worker, initargs=(self._gpu,))
-                future = self._pool.submit(call_task, fn, *args, **kwargs)
+                future = self._pool.submit(_call, fn, *args, **kwargs)
             self._watch(future, fn)
             result: T = future.result()
             return result
@@ -138,7 +138,7 @@ class _Worker:
                 process.kill()
 
 
-def call_task(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def _call(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """The result of a task; what the user's code in it raises, be it SystemExit, is the user's mistake."""
     try:
         return fn(*args, **kwargs)

@@ -90,12 +90,6 @@ class Slice:
         return {self.samples_digest: self.loss, self.direction_samples_digest: self.direction_loss}
 
     @property
-    def shelf_files(self) -> tuple[str, ...]:
-        """Patterns of the files on the shelf that its tasks read."""
-        runs = (f"runs/{run}/*" for run in self.run_digests)
-        return *runs, f"planes/{self.plane_digest}/*", *(f"samples/{samples}/*" for samples in self.losses_by_samples)
-
-    @property
     def row_groups(self) -> list[tuple[int, int]]:
         """Rows of the Hessian grid that are measured together, as half-open ranges (first, end): a fixed rule.
 

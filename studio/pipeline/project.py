@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from studio.errors import DamageError, MachineError, SceneError
-from studio.execution import cluster, local
-from studio.execution.devices import VARIABLE, placed
+from studio.execution import local
 from studio.execution.progress import Progress, silent
 from studio.execution.tasks import Task, run_tasks
 from studio.scene.draft import to_draft
 from studio.scene.scene import Portrait, Scene, output_name
 from studio.storage.shelf import Manifest, Shelf
-from studio.training.device import device_kind, processor, worker_gpus
+from studio.training.device import worker_gpus
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,16 +107,7 @@ class Project:
 
     @contextmanager
     def open_workers(self, count: int | None = None, *, gpus: bool = False) -> Iterator[Workers]:
-        """Worker processes: one per GPU if `gpus` and there are any, else `count`, by default `self.workers`.
-
-        If `gpus` and STUDIO_ON names a cluster, the workers are there.
-        """
-        if gpus and not self.measures_here and placed():
-            on_gpus, kind = device_kind() == "cuda", {VARIABLE: device_kind()}
-            remote = cluster.RayExecutor(self.shelf.root, processor, gpus=on_gpus, environment=kind)
-            with remote:
-                yield Workers(remote, 2 * remote.workers, self.progress)
-            return
+        """Worker processes: one per GPU if `gpus` and there are any, else `count`, by default `self.workers`."""
         devices = worker_gpus() if gpus else ()
         count = len(devices) or count or self.workers
         measures_here = gpus and self.measures_here

@@ -7,14 +7,10 @@ losses in float64 are all the CPU's. torch is loaded only where something sugges
 from __future__ import annotations
 
 import os
-import platform
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from studio.config.user_files import reason
@@ -86,19 +82,6 @@ def worker_gpus() -> tuple[str, ...]:
     shown = next(filter(None, (os.environ.get(name) for name in _hiding() if name[0] != "R")), "") if gpus else ""
     names = [name.strip() for name in shown.split(",") if name.strip()] or [str(number) for number in range(gpus)]
     return (names[int(index)],) if index else tuple(names[:gpus])
-
-
-def processor() -> str:
-    """What is computed on, in words: on machines where they are the same, so are the bytes."""
-    import torch
-
-    kind, info = device_kind(), Path("/proc/cpuinfo")
-    if kind == "cuda":
-        name = torch.cuda.get_device_name()
-    else:
-        models = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE) if info.is_file() else []
-        name = f"{models[0] if models else platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
-    return f"{kind} {name}, torch {torch.__version__}, studio {version('landscape-studio')}"
 
 
 def idle_reasons() -> list[str]:

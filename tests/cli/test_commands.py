@@ -239,7 +239,7 @@ def test_a_storyboard_measures_first_what_is_missing(invoke, tiny, tmp_path):
             'Unknown command "nope". Available commands: new, check, plan, tune, train, compute, numbers, film, ...',
         ),
         ("film", 'Command "film" parameter --scene requires an argument.'),
-        ("film tiny.yaml --quux", "Unknown option: --quux."),
+        ("film tiny.yaml --nope", "Unknown option: --nope."),
         ("film tiny.yaml other.yaml", "Unused Tokens: ['other.yaml']."),
         ("film tiny.yaml --workers two", 'Invalid value for --workers: unable to convert "two" into int.'),
     ],
@@ -294,5 +294,5 @@ def test_a_mistake_is_neither_wrapped_nor_coloured_without_a_terminal(run, tiny)
     result = run("film", "tiny.yaml", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith(f"tiny.yaml:2:1: {long}: unknown key '{long}'; ") and result.err.count("\n") == 1
-    result = run("film", "tiny.yaml", "--frames", long, "--quux", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
-    assert (result.status, result.out, result.err) == (2, "", "Unknown option: --quux. See studio --help\n")
+    result = run("film", "tiny.yaml", "--frames", long, "--nope", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
+    assert (result.status, result.out, result.err) == (2, "", "Unknown option: --nope. See studio --help\n")
